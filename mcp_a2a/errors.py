@@ -1,0 +1,400 @@
+"""Every exception this project raises on purpose.
+
+    McpA2AError
+      ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
+      DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
+      DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  LinkError
+      TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError
+      ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
+        EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
+
+An error carries a `message` (what happened, what was tried) and a `hint` (what to do next), because a person or a
+model reads both. `code` is stable and machine-readable; `exit_code` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Self
+
+
+class McpA2AError(Exception):
+    """Base of every error raised on purpose; `str()` is the message followed by the hint."""
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    message: str
+    hint: str
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    @classmethod
+    def rebuild(cls, code: str, message: str, hint: str) -> McpA2AError:
+        """The error that another process of ours reported, as the class that carries this `code`."""
+        kind = next((kind for kind in _subclasses(cls) if kind.code == code), McpA2AError)
+        error = kind.__new__(kind)
+        McpA2AError.__init__(error, message, hint)
+        return error
+
+
+def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _subclasses(child)
+
+
+# --- configuration: this machine or folder cannot run a node as asked ---------------------------------------------
+
+
+class ConfigurationError(McpA2AError):
+    """The settings, the data folder or the machine do not allow what was asked."""
+
+    code = "configuration"
+    exit_code = 2
+
+
+class HomeUnusableError(ConfigurationError):
+    """The data folder cannot be read or written."""
+
+    code = "home_unusable"
+    exit_code = 1
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The data folder {path} cannot be used: {reason}.",
+            "Make it writable, or name another one with --home or MCP_A2A_HOME.",
+        )
+        self.path = path
+
+
+class KeyFileError(ConfigurationError):
+    """The identity key file is unsafe or damaged; the node refuses to start with it."""
+
+    code = "key_file"
+    exit_code = 1
+
+    def __init__(self, path: str, reason: str, hint: str) -> None:
+        super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
+        self.path = path
+
+
+class PortInUseError(ConfigurationError):
+    """Another program listens where we were asked to."""
+
+    code = "port_in_use"
+    exit_code = 1
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is already in use by another program.",
+            "Stop that program, or choose another port (port 0 picks a free one).",
+        )
+        self.address = address
+
+
+class SchemaTooNewError(ConfigurationError):
+    """The database was written by a newer version."""
+
+    code = "schema_too_new"
+    exit_code = 1
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} was written by a newer mcp-a2a (schema {found}; this version knows {known}). Nothing was changed.",
+            "Upgrade mcp-a2a, or name another folder with --home.",
+        )
+
+
+class StorageFullError(ConfigurationError):
+    """The disk is full: nothing that could not be stored was acknowledged."""
+
+    code = "storage_full"
+    exit_code = 1
+    retryable = True
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The disk that holds {path} is full, so this was not stored and nothing was sent.",
+            "Free some space and try again; what was stored before is safe.",
+        )
+
+
+# --- discovery: who is meant ------------------------------------------------------------------------------------------
+
+
+class DiscoveryError(McpA2AError):
+    """The agent or skill that was named is not (uniquely) known."""
+
+    code = "discovery"
+    exit_code = 3
+
+
+class PeerNotFoundError(DiscoveryError):
+    """No known agent has this name or PeerId."""
+
+    code = "agent_not_found"
+
+    def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0) -> None:
+        near = f" Closest names: {', '.join(closest)}." if closest else ""
+        super().__init__(
+            f"No agent named {asked!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}",
+            "Call discover to list the agents and why others may be missing.",
+        )
+        self.asked, self.closest = asked, tuple(closest)
+
+
+class SkillNotFoundError(DiscoveryError):
+    """No reachable agent offers this skill."""
+
+    code = "skill_not_found"
+
+    def __init__(self, asked: str, closest: Sequence[str] = ()) -> None:
+        near = f" Closest skills: {', '.join(closest)}." if closest else ""
+        super().__init__(
+            f"No reachable agent offers the skill {asked!r}.{near}",
+            "Call discover to list agents and their skills.",
+        )
+        self.asked, self.closest = asked, tuple(closest)
+
+
+class AmbiguousNameError(DiscoveryError):
+    """Two agents carry the same name; a name is a label, never an identity."""
+
+    code = "ambiguous_name"
+
+    def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
+        listed = "; ".join(f"{did} ({words})" for did, words in candidates)
+        super().__init__(
+            f"{len(candidates)} agents call themselves {asked!r}: {listed}.",
+            "Compare the words with the owner, then use the did:key instead of the name.",
+        )
+        self.asked, self.candidates = asked, tuple(candidates)
+
+
+class KeyChangedError(DiscoveryError):
+    """A name you paired with is now claimed by another key: nothing is sent."""
+
+    code = "key_changed"
+    exit_code = 5
+
+    def __init__(self, asked: str, paired: str, found: str) -> None:
+        super().__init__(
+            f"The name {asked!r} belongs to {paired}, which you trusted, but is now claimed by {found}. Nothing was sent.",
+            f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; to reach the old one: use its did:key.",
+        )
+
+
+# --- delivery: the envelope --------------------------------------------------------------------------------------------
+
+
+class DeliveryError(McpA2AError):
+    """The message could not be handed to its recipient."""
+
+    code = "delivery"
+    exit_code = 4
+    retryable = True
+
+
+class NoRouteError(DeliveryError):
+    """Every way to the peer was tried and failed; `attempts` lists each with its reason."""
+
+    code = "unreachable"
+
+    def __init__(self, asked: str, attempts: Sequence[str]) -> None:
+        tried = "; ".join(attempts) if attempts else "no address is known for it"
+        super().__init__(
+            f"{asked} could not be reached: {tried}.",
+            "Check that it is running, or send without --no-queue and the task waits for it.",
+        )
+        self.attempts = tuple(attempts)
+
+
+class RefusedError(DeliveryError):
+    """The recipient's node refused the message for good."""
+
+    code = "refused"
+    exit_code = 5
+    retryable = False
+
+    def __init__(self, asked: str, reason: str) -> None:
+        super().__init__(
+            f"{asked} refused the message: {reason}.",
+            "Ask its owner to trust you (mcp-a2a id prints who you are), or choose another agent.",
+        )
+        self.reason = reason
+
+
+class ExpiredError(DeliveryError):
+    """The message was not delivered before it expired."""
+
+    code = "expired"
+    exit_code = 4
+
+    def __init__(self, asked: str, days: float) -> None:
+        super().__init__(
+            f"{asked} was not reachable for {days:.0f} days, so the message expired undelivered.",
+            "Send it again when the agent is back.",
+        )
+
+
+class QueueFullError(DeliveryError):
+    """A bounded queue is at its limit."""
+
+    code = "queue_full"
+    exit_code = 4
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(
+            f"The {what} holds {limit} items, which is its limit; nothing was stored.",
+            "Wait until some are delivered, or cancel tasks you no longer need.",
+        )
+
+
+class TooLargeError(DeliveryError):
+    """The message does not fit into one envelope."""
+
+    code = "too_large"
+    exit_code = 2
+    retryable = False
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"The message is {size:,} bytes; at most {limit:,} fit into one.",
+            "Shorten it, or split it into several tasks.",
+        )
+
+
+class LinkError(DeliveryError):
+    """A link could not be opened, or is closed."""
+
+    code = "link"
+
+
+# --- tasks: the work ---------------------------------------------------------------------------------------------------
+
+
+class TaskError(McpA2AError):
+    """The task does not exist or cannot do this now."""
+
+    code = "task"
+    exit_code = 3
+
+
+class TaskNotFoundError(TaskError):
+    """No task has this id (or this prefix of an id)."""
+
+    code = "task_not_found"
+
+    def __init__(self, asked: str, matches: int = 0) -> None:
+        why = f"matches {matches} tasks" if matches else "is not a task of this identity"
+        super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
+        self.asked = asked
+
+
+class TransitionError(TaskError):
+    """A task may not go from its state to the proposed one."""
+
+    code = "invalid_transition"
+    exit_code = 7
+
+    def __init__(self, current: str, proposed: str) -> None:
+        super().__init__(
+            f"A task in {current} cannot go to {proposed}.",
+            "Call get_task_status to see where it stands.",
+        )
+        self.current, self.proposed = current, proposed
+
+
+class LeaseLostError(TaskError):
+    """The task was offered to someone else because the answer took too long."""
+
+    code = "lease_lost"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"{task_id} is no longer yours to answer: its lease ended and it was offered to another worker.",
+            "Call check_inbox for work that is; answer with status working from time to time to keep a lease.",
+        )
+
+
+class NotAwaitingReplyError(TaskError):
+    """The task is not one that can be replied to (for example one that we answer ourselves)."""
+
+    code = "not_awaiting_reply"
+    exit_code = 5
+
+    def __init__(self, task_id: str, state: str) -> None:
+        super().__init__(
+            f"{task_id} is in {state} and takes no reply from here.",
+            "Use answer_task for tasks from your inbox, send_task for new work.",
+        )
+
+
+# --- protocol ------------------------------------------------------------------------------------------------------------
+
+
+class ProtocolError(McpA2AError):
+    """The rules of a protocol were broken."""
+
+    code = "protocol"
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke them: a bug of ours."""
+
+    code = "local_protocol"
+
+
+class RemoteProtocolError(ProtocolError):
+    """They broke them: the only error that a function fed by the network may raise."""
+
+    code = "remote_protocol"
+
+
+# --- envelopes: one sealed message was not acceptable; never shown to the remote side (requirement S16) -----------------
+
+
+class EnvelopeError(RemoteProtocolError):
+    """An envelope was refused. The remote side only ever hears one uniform answer."""
+
+    code = "envelope"
+    exit_code = 5
+
+
+class SealBrokenError(EnvelopeError):
+    """It does not open with our key, or its inside is damaged, or the signature is not its sender's."""
+
+    code = "seal_broken"
+
+
+class NotForUsError(EnvelopeError):
+    """It names another recipient, outside or inside."""
+
+    code = "not_for_us"
+
+
+class ReplayedError(EnvelopeError):
+    """We accepted this very message before."""
+
+    code = "replayed"
+
+
+class StaleError(EnvelopeError):
+    """It has expired, comes from the future, or claims to live too long."""
+
+    code = "stale"
+
+
+class UnknownKeyError(EnvelopeError):
+    """It was sealed to an encryption key of ours that is unknown or no longer kept; the answer is our current one."""
+
+    code = "unknown_key"

@@ -1,0 +1,272 @@
+"""The seams: what the shell is written against, and who implements each.
+
+| port | implemented by |
+|---|---|
+| `NodeApi` | `node.Node` (the owner of an identity), its twin over the control socket |
+| `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct` (later `.relay`) |
+| `LinkHandler` | `node` |
+| `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` (later the relay's directory) |
+
+The flow: a node opens its transports (they listen), then its lookups with an `Announcement` of where it listens. A
+lookup reports `Sighting`s; the node dials, and gets a `Link` whose handshake is complete. From then on envelopes
+and answers come in through the `LinkHandler`, synchronously and in order, and go out through `Link.submit` and
+`Link.answer`, which only queue. Every envelope received gets exactly one answer, when the node is ready to give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.paths import TransportAddr
+from mcp_a2a.views import (
+    AddPeerRequest,
+    AgentDetail,
+    AgentView,
+    AnswerRequest,
+    CancelRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    DiscoverView,
+    GetAgentRequest,
+    GetTaskRequest,
+    InboxView,
+    ListTasksRequest,
+    PeersRequest,
+    PeersView,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+    SetTrustView,
+    TaskPage,
+    TaskView,
+)
+
+
+class NodeApi(Protocol):
+    """What can be asked of a running node. Every method raises only `McpA2AError`.
+
+    A wait that ends is not an error: the view says that the task goes on and what to call next.
+    """
+
+    async def discover(self, request: DiscoverRequest) -> DiscoverView:
+        """Agents that can be sent tasks, best match first."""
+        ...
+
+    async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
+        """One agent; `self` is this node."""
+        ...
+
+    async def peers(self, request: PeersRequest) -> PeersView:
+        """Everybody known by key, and the contact requests that wait for a person."""
+        ...
+
+    async def add_peer(self, request: AddPeerRequest) -> AgentView:
+        """Dial an address and remember it.
+
+        Raises:
+            NoRouteError: nobody answers there.
+        """
+        ...
+
+    async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
+        """Trust (which releases held tasks), block (which drops them) or forget an agent.
+
+        Only ever called for a person: by the command line, or after an elicitation was accepted.
+        """
+        ...
+
+    async def send_task(self, request: SendTaskRequest) -> TaskView:
+        """Journal a task, deliver it, and wait for its answer up to `wait_seconds`."""
+        ...
+
+    async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
+        """The same for the best agent with the skill; the next one is tried while nobody has accepted."""
+        ...
+
+    async def get_task(self, request: GetTaskRequest) -> TaskView:
+        """Where a task stands; waits up to `wait_seconds` for it to finish or to ask something."""
+        ...
+
+    async def reply_to_task(self, request: ReplyRequest) -> TaskView:
+        """Answer an agent that asked something."""
+        ...
+
+    async def cancel_task(self, request: CancelRequest) -> TaskView:
+        """Withdraw a task we sent."""
+        ...
+
+    async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
+        """Tasks sent and received."""
+        ...
+
+    async def check_inbox(self, request: CheckInboxRequest) -> InboxView:
+        """Lease waiting tasks (15 min, renewed by `answer_task` with `working`)."""
+        ...
+
+    async def answer_task(self, request: AnswerRequest) -> TaskView:
+        """Report progress, a result, a failure or a question for a leased task.
+
+        Raises:
+            LeaseLostError: the task was offered to somebody else since.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a transport needs to prove who we are, and the world it may not touch by itself."""
+
+    identity: Identity
+    bundle: Callable[[], KeyBundle]
+    """Our current key bundle."""
+    clock: Callable[[], float]
+    """Wall clock, seconds since the epoch."""
+    randomness: Callable[[int], bytes]
+
+
+class Link(Protocol):
+    """An open, authenticated connection to one peer. Methods only queue; nothing here blocks."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end, proven by the handshake."""
+        ...
+
+    @property
+    def bundle(self) -> KeyBundle:
+        """The peer's newest key bundle, verified against `peer`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The remote address, for people."""
+        ...
+
+    @property
+    def route(self) -> str:
+        """"local", "lan", "direct" or "relay"."""
+        ...
+
+    @property
+    def rtt_seconds(self) -> float | None:
+        """Newest heartbeat round trip; None before the first."""
+        ...
+
+    def submit(self, envelope: bytes) -> None:
+        """Queue an envelope; its answer comes to `LinkHandler.answer_received`.
+
+        Raises:
+            LinkError: the link is closed.
+        """
+        ...
+
+    def answer(self, answer: Answer) -> None:
+        """Queue an answer to an envelope that came in. Ignored on a closed link: the peer will send it again."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and close. `LinkHandler.link_closed` follows."""
+        ...
+
+
+class LinkHandler(Protocol):
+    """The node's side of every link. Called on the event loop, in the order of the wire; must not block."""
+
+    def link_opened(self, link: Link) -> None:
+        """A peer dialled us, or we dialled it, and the handshake is complete."""
+        ...
+
+    def envelope_received(self, link: Link, envelope: bytes) -> None:
+        """A sealed envelope, unopened. Must end, now or later, in one `link.answer`."""
+        ...
+
+    def answer_received(self, link: Link, answer: Answer) -> None:
+        """The peer's answer to something we submitted on this link."""
+        ...
+
+    def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
+        """The link is gone. `goodbye`: the peer said it leaves, so it is offline and not merely cut off."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to reach peers: it dials and it listens."""
+
+    def open(
+        self, credentials: Credentials, handler: LinkHandler
+    ) -> AbstractAsyncContextManager[tuple[TransportAddr, ...]]:
+        """Listen until the context ends; yields the addresses. Every link lives and dies inside this context.
+
+        Raises:
+            PortInUseError: a fixed port was asked for and is taken.
+        """
+        ...
+
+    def reaches(self, address: TransportAddr) -> bool:
+        """Whether this transport can dial that kind of address."""
+        ...
+
+    async def dial(self, peer: PeerId | None, address: TransportAddr, route: str) -> Link:
+        """Open a link and complete the handshake; `handler.link_opened` has been called when this returns.
+
+        With `peer` None whoever answers is accepted (an address typed by a person).
+
+        Raises:
+            LinkError: refused, timed out, not the expected peer, or not speaking the protocol. The message says which.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a lookup may tell the world about us: key and port, nothing else."""
+
+    peer: PeerId
+    port: int
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where a peer may be reached, as one lookup saw it. A hint: the handshake decides who is there."""
+
+    peer: PeerId
+    addresses: tuple[TransportAddr, ...]
+    provenance: str
+    """Name of the lookup."""
+
+
+class LookupHandler(Protocol):
+    """The node's side of a lookup. Called on the event loop; must not block."""
+
+    def sighted(self, sighting: Sighting) -> None:
+        """A peer was seen, or seen at other addresses than before."""
+        ...
+
+    def lost(self, peer: PeerId, provenance: str) -> None:
+        """That lookup no longer sees the peer."""
+        ...
+
+
+class AddressLookup(Protocol):
+    """A source of sightings, and a place to be seen at."""
+
+    @property
+    def name(self) -> str:
+        """Provenance of its sightings, for example "mdns"."""
+        ...
+
+    def open(self, announcement: Announcement, handler: LookupHandler) -> AbstractAsyncContextManager[None]:
+        """Announce and watch until the context ends, which withdraws the announcement.
+
+        Raises:
+            OSError: this machine does not allow it (no multicast, say). The node goes on without this lookup and shows why.
+        """
+        ...

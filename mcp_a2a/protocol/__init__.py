@@ -1,0 +1,1 @@
+"""The protocol, without I/O: no clock, no randomness, no sockets, no files, no logging."""

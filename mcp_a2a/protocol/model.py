@@ -1,0 +1,184 @@
+"""The nouns of A2A v1.0, spelled as they travel (specification `lf.a2a.v1`, ProtoJSON).
+
+JSON is lowerCamelCase, unset fields are omitted, unknown fields are ignored on reading. Nothing here knows how a
+message travels.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+
+class A2AModel(BaseModel):
+    """Base of every A2A noun: frozen, camelCase on the wire, lenient about what it does not know."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def to_json(self) -> str:
+        """The noun as it travels."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class TaskState(StrEnum):
+    """How far the work got (A2A 4.1.3). How far the message got is `Delivery`."""
+
+    SUBMITTED = "TASK_STATE_SUBMITTED"
+    WORKING = "TASK_STATE_WORKING"
+    COMPLETED = "TASK_STATE_COMPLETED"
+    FAILED = "TASK_STATE_FAILED"
+    CANCELED = "TASK_STATE_CANCELED"
+    INPUT_REQUIRED = "TASK_STATE_INPUT_REQUIRED"
+    REJECTED = "TASK_STATE_REJECTED"
+    AUTH_REQUIRED = "TASK_STATE_AUTH_REQUIRED"
+
+
+class Delivery(StrEnum):
+    """How far the envelope got. Never mixed into `TaskState`."""
+
+    QUEUED = "QUEUED"
+    STORED = "STORED"
+    HELD = "HELD"
+    DELIVERED = "DELIVERED"
+    EXPIRED = "EXPIRED"
+    REFUSED = "REFUSED"
+
+
+class Role(StrEnum):
+    """Who speaks in a message."""
+
+    USER = "ROLE_USER"
+    AGENT = "ROLE_AGENT"
+
+
+class Part(A2AModel):
+    """A piece of content: exactly one of `text`, `raw` (base64), `url` or `data`."""
+
+    text: str | None = None
+    raw: str | None = None
+    url: str | None = None
+    data: JsonValue = None
+    filename: str | None = None
+    media_type: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Part:
+        # `data` may be JSON null, so presence counts, not the value.
+        present = sum(name in self.model_fields_set for name in ("text", "raw", "url", "data"))
+        if present != 1:
+            raise ValueError("a part holds exactly one of text, raw, url, data")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _keep_null_data(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        # A data part may hold JSON null, which `exclude_none` would drop together with the part's meaning.
+        fields: dict[str, JsonValue] = handler(self)
+        if self.data is None and "data" in self.model_fields_set:
+            fields["data"] = None
+        return fields
+
+
+class Message(A2AModel):
+    """One turn of a conversation."""
+
+    message_id: str
+    role: Role
+    parts: tuple[Part, ...] = Field(min_length=1)
+    context_id: str | None = None
+    task_id: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+    reference_task_ids: tuple[str, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by newlines."""
+        return text_of(self.parts)
+
+
+class Artifact(A2AModel):
+    """Something a task produced."""
+
+    artifact_id: str
+    parts: tuple[Part, ...] = Field(min_length=1)
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+class TaskStatus(A2AModel):
+    """A state, since when (ISO 8601 UTC), and what the agent says about it."""
+
+    state: TaskState
+    message: Message | None = None
+    timestamp: str | None = None
+
+
+class Task(A2AModel):
+    """A unit of work with an identity."""
+
+    id: str
+    status: TaskStatus
+    context_id: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    history: tuple[Message, ...] = ()
+    metadata: dict[str, JsonValue] | None = None
+
+
+class AgentSkill(A2AModel):
+    """Something an agent can do. `input_schema` is our extension: the JSON Schema of a data part."""
+
+    id: str = Field(min_length=1, max_length=128)
+    name: str = Field(max_length=256)
+    description: str = Field(max_length=4096)
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] | None = None
+    input_modes: tuple[str, ...] | None = None
+    output_modes: tuple[str, ...] | None = None
+    input_schema: dict[str, JsonValue] | None = None
+
+
+class AgentCapabilities(A2AModel):
+    """What the agent's interfaces support."""
+
+    streaming: bool | None = None
+    push_notifications: bool | None = None
+    extended_agent_card: bool | None = None
+
+
+class AgentInterface(A2AModel):
+    """One URL at which an agent speaks one binding."""
+
+    url: str
+    protocol_binding: str
+    protocol_version: str
+    tenant: str | None = None
+
+
+class AgentCard(A2AModel):
+    """What an agent says about itself (A2A 4.4.1). A peer-to-peer agent needs no interface URL."""
+
+    name: str = Field(min_length=1, max_length=128)
+    description: str = Field(max_length=4096)
+    version: str = "0.0.0"
+    supported_interfaces: tuple[AgentInterface, ...] = ()
+    capabilities: AgentCapabilities = AgentCapabilities()
+    default_input_modes: tuple[str, ...] = ("text/plain",)
+    default_output_modes: tuple[str, ...] = ("text/plain",)
+    skills: tuple[AgentSkill, ...] = Field(default=(), max_length=256)
+    documentation_url: str | None = None
+
+
+def text_of(parts: tuple[Part, ...]) -> str:
+    """The text parts, joined by newlines."""
+    return "\n".join(part.text for part in parts if part.text is not None)

@@ -1,0 +1,331 @@
+"""What a node answers when it is asked: one model per question and per answer.
+
+The MCP tools, the command line and the control socket all speak these, so an operation has one shape everywhere:
+`--json` on the command line prints what the MCP tool returns as structured content.
+
+Strings that a peer wrote are cleaned of control characters before they get here (`protocol.text`), and are still
+nobody's instructions: `server` fences them for a model.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from mcp_a2a.protocol.model import AgentCard, Delivery, Message, Part, TaskState
+
+
+class View(BaseModel):
+    """Base of every question and answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Trust = Literal["self", "own", "trusted", "stranger", "blocked"]
+"""Who the agent is to us: this node, another identity of this data folder, paired, unknown, blocked."""
+
+# --- agents --------------------------------------------------------------------------------------------------------------
+
+
+class DiscoverRequest(View):
+    """Which agents are wanted. `settle_seconds` bounds the wait for first answers right after a start."""
+
+    query: str | None = None
+    skill: str | None = None
+    limit: int = Field(default=20, ge=1, le=200)
+    settle_seconds: float = Field(default=2.0, ge=0, le=45)
+
+
+class SkillView(View):
+    """A skill as its agent describes it."""
+
+    id: str
+    name: str
+    description: str
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    input_schema: dict[str, JsonValue] | None = None
+
+
+class AgentView(View):
+    """One agent in a list."""
+
+    name: str
+    did: str
+    words: str
+    """Fingerprint words, to compare with what the owner sees."""
+    description: str = ""
+    skills: tuple[SkillView, ...] = ()
+    route: str | None = None
+    """How it is reached: "local", "lan", "direct", "relay"; None while it is not."""
+    rtt_ms: float | None = None
+    online: bool = False
+    last_seen: str | None = None
+    trust: Trust = "stranger"
+
+
+class DiscoverView(View):
+    """The agents found; when there is none, `reason` says why and what to do."""
+
+    agents: tuple[AgentView, ...]
+    total: int
+    reason: str | None = None
+
+
+class GetAgentRequest(View):
+    """An agent by name, PeerId (did:key) or `self`."""
+
+    agent: str
+
+
+class AgentDetail(View):
+    """Everything known about one agent."""
+
+    agent: AgentView
+    card: AgentCard
+    addresses: tuple[str, ...] = ()
+    node: StatusView | None = None
+    """Only for `self`."""
+
+
+class StatusView(View):
+    """How this node is."""
+
+    version: str
+    identity: str
+    name: str
+    did: str
+    words: str
+    home: str
+    pid: int
+    uptime_seconds: float
+    listening: tuple[str, ...]
+    lookups: dict[str, str]
+    """Each source of agents, and "on" or why it is not."""
+    agents_online: int
+    outbox: int
+    inbox: int
+    held: int
+    accept: str
+
+
+class SetTrustRequest(View):
+    """Trust, block or forget an agent, named by name or PeerId."""
+
+    agent: str
+    level: Literal["trusted", "blocked", "stranger"]
+
+
+class SetTrustView(View):
+    """The agent after the change, and how many waiting messages were released or dropped by it."""
+
+    agent: AgentView
+    released: int = 0
+    dropped: int = 0
+
+
+class ContactView(View):
+    """A stranger who sent something that is held until you decide."""
+
+    name: str
+    did: str
+    words: str
+    messages: int
+    preview: str
+    """At most 64 cleaned characters. For a person, never for a model."""
+    since: str
+
+
+class PeersRequest(View):
+    """No arguments: everybody known, and the strangers who wait."""
+
+
+class PeersView(View):
+    """Everybody known by key, online or not, and the contact requests."""
+
+    peers: tuple[AgentView, ...]
+    contacts: tuple[ContactView, ...]
+
+
+class AddPeerRequest(View):
+    """An address to try: HOST:PORT of a node's listener."""
+
+    address: str
+
+
+# --- tasks ---------------------------------------------------------------------------------------------------------------
+
+
+class SendTaskRequest(View):
+    """Work for one agent."""
+
+    agent: str
+    message: str
+    parts: tuple[Part, ...] = ()
+    """Further parts (data) that travel behind the text."""
+    skill: str | None = None
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    context_id: str | None = None
+    idempotency_key: str | None = Field(default=None, max_length=256)
+    queue: bool = True
+    """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
+
+
+class SendTaskBySkillRequest(View):
+    """Work for whoever has the skill."""
+
+    skill: str
+    message: str
+    parts: tuple[Part, ...] = ()
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    context_id: str | None = None
+    idempotency_key: str | None = Field(default=None, max_length=256)
+    queue: bool = True
+
+
+class GetTaskRequest(View):
+    """A task by id (or unique prefix). `text_offset` pages through a long text, in characters."""
+
+    task_id: str
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    text_offset: int = Field(default=0, ge=0)
+    text_limit: int | None = Field(default=None, ge=1)
+
+
+class ReplyRequest(View):
+    """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
+
+    task_id: str
+    message: str
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+
+
+class CancelRequest(View):
+    """A task that we sent and no longer want."""
+
+    task_id: str
+
+
+class ListTasksRequest(View):
+    """Tasks, newest change first; `cursor` continues a list."""
+
+    state: TaskState | None = None
+    direction: Literal["sent", "received"] | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = None
+
+
+class AgentRef(View):
+    """Who a task is with."""
+
+    name: str
+    did: str
+
+
+class ArtifactView(View):
+    """A result: the parts as they came, text cleaned."""
+
+    artifact_id: str
+    name: str | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class TaskErrorView(View):
+    """Why a task did not succeed, and what can be done."""
+
+    code: str
+    message: str
+    hint: str = ""
+    retryable: bool = False
+
+
+class TaskView(View):
+    """Where a task stands. `text` is what the other side wrote: the result of a task we sent, the request of one we got."""
+
+    task_id: str
+    direction: Literal["sent", "received"]
+    state: TaskState
+    done: bool
+    delivery: Delivery
+    route: str | None = None
+    agent: AgentRef
+    skill: str | None = None
+    context_id: str | None = None
+    text: str | None = None
+    text_total: int | None = None
+    """Length of the whole text in characters."""
+    text_next: int | None = None
+    """`text_offset` of the next page; None at the end."""
+    artifacts: tuple[ArtifactView, ...] = ()
+    question: str | None = None
+    progress: str | None = None
+    error: TaskErrorView | None = None
+    attempts: int = 0
+    tried: tuple[str, ...] = ()
+    """Routes tried and failed so far, each with its reason."""
+    chosen: str | None = None
+    """For a task sent by skill: which agent took it and why."""
+    created: str
+    updated: str
+    next: str
+    """What to do now."""
+
+
+class TaskPage(View):
+    """A page of tasks."""
+
+    tasks: tuple[TaskView, ...]
+    next_cursor: str | None = None
+
+
+# --- inbox ---------------------------------------------------------------------------------------------------------------
+
+
+class CheckInboxRequest(View):
+    """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process."""
+
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    limit: int = Field(default=5, ge=1, le=100)
+    holder: str = "client"
+    worker: bool = False
+
+
+class InboxItem(View):
+    """One leased task: answer it before the lease ends, or it is offered again."""
+
+    task_id: str
+    agent: AgentRef
+    trust: Trust
+    skill: str | None
+    context_id: str | None
+    text: str
+    """The request and any further messages, cleaned."""
+    messages: tuple[Message, ...]
+    """The same as it came, for a worker; never for a model."""
+    attempt: int
+    hop: int
+    lease_until: str
+    received: str
+
+
+class InboxView(View):
+    """Leased work, and how many messages of strangers wait for a person's decision."""
+
+    items: tuple[InboxItem, ...]
+    waiting: int
+    """Further tasks that were not leased by this call."""
+    held: int
+    next: str
+
+
+class AnswerRequest(View):
+    """An answer to a task from the inbox; `working` reports progress and renews the lease."""
+
+    task_id: str
+    status: Literal["working", "completed", "failed", "input_required", "rejected"]
+    text: str | None = None
+    parts: tuple[Part, ...] = ()
+    holder: str = "client"
+    attempt: int | None = None
+    """The attempt being answered, where the holder knows it: an answer to an older attempt is refused."""
