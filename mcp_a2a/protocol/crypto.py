@@ -1,0 +1,187 @@
+"""The only module that calls a cryptographic library.
+
+Two primitives, each from the library that does it best:
+
+- Ed25519 signatures from PyNaCl. `cryptography` accepts signatures made for low-order keys (208 of the 914 CCTV edge
+  cases against libsodium's 43), so it must never decide about a signature here.
+- HPKE (RFC 9180, base mode, one shot) from `cryptography`, in two suites that differ only in the KEM. A key bundle
+  names its suite; nothing is negotiated.
+
+The randomness of a key is an argument; that of one encapsulation is drawn inside the library, which offers no other
+way. Whatever a library raises about bytes we were sent becomes `RemoteProtocolError` or `SealBrokenError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TypeAlias
+
+import nacl.bindings
+import nacl.exceptions
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+
+from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, SealBrokenError
+
+SUITE_X25519 = 1
+"""DHKEM(X25519), HKDF-SHA256, ChaCha20-Poly1305: for builds that lack ML-KEM."""
+
+SUITE_MLKEM768_X25519 = 2
+"""X-Wing (0x647a), HKDF-SHA256, ChaCha20-Poly1305: what a relay records today stays shut for tomorrow's computers."""
+
+SIGNATURE_SIZE = 64
+SEED_SIZE = 32
+"""Of an Ed25519 identity, and of a KEM secret in either suite."""
+
+MLKEM768_PUBLIC_SIZE = 1184
+PUBLIC_KEY_SIZES = {SUITE_X25519: 32, SUITE_MLKEM768_X25519: MLKEM768_PUBLIC_SIZE + 32}
+SEAL_OVERHEADS = {SUITE_X25519: 32 + 16, SUITE_MLKEM768_X25519: 1088 + 32 + 16}
+"""What sealing adds to the plaintext: the encapsulated key and the tag."""
+
+FIELD_PRIME = 2**255 - 19
+
+_Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_LOW_ORDER_Y = (
+    0,
+    1,
+    FIELD_PRIME - 1,
+    FIELD_PRIME,
+    FIELD_PRIME + 1,
+    _Y_OF_ORDER_8,
+    FIELD_PRIME - _Y_OF_ORDER_8,
+)
+
+LOW_ORDER_KEYS = frozenset(
+    (y | sign << 255).to_bytes(32, "little") for y in _LOW_ORDER_Y for sign in (0, 1)
+)
+"""All 14 encodings of the 8 points of small order: keys for which anybody can make signatures."""
+
+_KEMS = {SUITE_X25519: hpke.KEM.X25519, SUITE_MLKEM768_X25519: hpke.KEM.MLKEM768_X25519}
+
+PrivateKey: TypeAlias = x25519.X25519PrivateKey | hpke.MLKEM768X25519PrivateKey
+PublicKey: TypeAlias = x25519.X25519PublicKey | hpke.MLKEM768X25519PublicKey
+
+
+# --- signatures ---------------------------------------------------------------------------------------------------------
+
+
+class SigningKey:
+    """An Ed25519 private key made from its 32-byte seed."""
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_SIZE:
+            raise LocalProtocolError(f"An Ed25519 seed has {SEED_SIZE} bytes, not {len(seed)}.")
+        self.public, self._secret = nacl.bindings.crypto_sign_seed_keypair(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature."""
+        return nacl.bindings.crypto_sign(message, self._secret)[:SIGNATURE_SIZE]
+
+
+def signature_is_valid(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Decides as libsodium does, and refuses every key of low order. Never raises, whatever the lengths."""
+    if len(signature) != SIGNATURE_SIZE or len(public) != 32 or public in LOW_ORDER_KEYS:
+        return False
+    try:
+        nacl.bindings.crypto_sign_open(signature + message, public)
+    except nacl.exceptions.BadSignatureError:
+        return False
+    return True
+
+
+# --- sealing ------------------------------------------------------------------------------------------------------------
+
+
+class KemSecret:
+    """A KEM private key: its suite and 32-byte seed, which is all that is ever stored.
+
+    The X-Wing seed is expanded as its specification says, so both suites keep secrets of one size. Dropping the
+    object drops the library's copy too; nothing here caches it.
+    """
+
+    __slots__ = ("_key", "public_key", "seed", "suite")
+
+    def __init__(self, suite: int, seed: bytes) -> None:
+        if suite not in _KEMS or len(seed) != SEED_SIZE:
+            raise LocalProtocolError(f"No KEM secret of suite {suite} has {len(seed)} bytes.")
+        self.suite, self.seed = suite, seed
+        self._key, self.public_key = _keypair(suite, seed)
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """The plaintext.
+
+        Raises:
+            SealBrokenError: not sealed to this key with this `info`, or changed on the way.
+        """
+        try:
+            return _suite(self.suite).decrypt(sealed, self._key, info=info)
+        except (InvalidTag, ValueError) as error:
+            raise SealBrokenError("The envelope does not open with the key it names.") from error
+
+
+def seal(suite: int, public_key: bytes, plaintext: bytes, info: bytes) -> bytes:
+    """Encapsulated key, ciphertext and tag, for the holder of the KEM secret only.
+
+    Raises:
+        RemoteProtocolError: the suite or the public key, which a peer gave us, is not usable.
+    """
+    try:
+        return _suite(suite).encrypt(plaintext, _public_key(suite, public_key), info=info)
+    except (KeyError, ValueError, UnsupportedAlgorithm) as error:
+        raise RemoteProtocolError(
+            f"The encryption key (suite {suite}) cannot be sealed to."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def best_suite() -> int:
+    """The strongest suite that this build of the library really supports: listing it is not enough, so it is tried."""
+    try:
+        secret = KemSecret(SUITE_MLKEM768_X25519, bytes(SEED_SIZE))
+        secret.open(seal(secret.suite, secret.public_key, b"", b""), b"")
+    except (UnsupportedAlgorithm, RemoteProtocolError):
+        return SUITE_X25519
+    return SUITE_MLKEM768_X25519
+
+
+@lru_cache(maxsize=len(_KEMS))
+def _suite(number: int) -> hpke.Suite:
+    # Made when it is needed: a build without ML-KEM refuses to make that one.
+    return hpke.Suite(_KEMS[number], hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
+
+
+def _keypair(suite: int, seed: bytes) -> tuple[PrivateKey, bytes]:
+    if suite == SUITE_X25519:
+        classic = x25519.X25519PrivateKey.from_private_bytes(seed)
+        return classic, classic.public_key().public_bytes_raw()
+    expanded = hashlib.shake_256(seed).digest(96)
+    lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
+    classic = x25519.X25519PrivateKey.from_private_bytes(expanded[64:])
+    public = lattice.public_key().public_bytes_raw() + classic.public_key().public_bytes_raw()
+    return hpke.MLKEM768X25519PrivateKey(lattice, classic), public
+
+
+# Parsing a public key costs a fifth of sealing to it, and a node seals to few keys again and again.
+@lru_cache(maxsize=256)
+def _public_key(suite: int, raw: bytes) -> PublicKey:
+    if len(raw) != PUBLIC_KEY_SIZES[suite]:
+        raise ValueError("wrong length")
+    classic = x25519.X25519PublicKey.from_public_bytes(raw[-32:])
+    if suite == SUITE_X25519:
+        return classic
+    lattice = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:MLKEM768_PUBLIC_SIZE])
+    return hpke.MLKEM768X25519PublicKey(lattice, classic)
+
+
+def sha256(data: bytes) -> bytes:
+    """The 32-byte digest."""
+    return hashlib.sha256(data).digest()
+
+
+def slow_hash(label: bytes, data: bytes, size: int) -> bytes:
+    """A digest that takes half a millisecond, for values short enough that somebody might try to hit one."""
+    return hashlib.pbkdf2_hmac("sha512", data, label, iterations=1024, dklen=size)

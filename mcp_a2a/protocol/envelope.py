@@ -1,0 +1,189 @@
+"""One sealed message to one peer, the same on every path.
+
+    wire    header || HPKE.Seal(recipient's current key, info = label || header, inner)
+    header  "A2E" 0x01 | recipient's Ed25519 key 32 | kid 8 | envelope id 16 random | expires u32, up to the full hour
+    inner   u32 length | signature 64 | payload | zeros up to a bucket
+
+Only the header is readable on the way, and `info` binds it: moved to another recipient or given a longer life, the
+envelope does not open. Who sent it is inside: the sender's signature over the payload bytes as sent. Sizes on the wire
+come from twelve buckets, so they say little about the content.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from mcp_a2a.errors import (
+    LocalProtocolError,
+    NotForUsError,
+    RemoteProtocolError,
+    SealBrokenError,
+    TooLargeError,
+)
+from mcp_a2a.protocol import crypto
+from mcp_a2a.protocol.bundle import KID_SIZE, KeyBundle, KeyRing
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity, verify
+from mcp_a2a.protocol.payload import MAX_PAYLOAD, MAX_TIME, Payload
+
+__all__ = [
+    "ENVELOPE_ID_SIZE",
+    "HEADER_SIZE",
+    "MAX_ENVELOPE",
+    "MAX_PAYLOAD",
+    "Header",
+    "Opened",
+    "open_untrusted",
+    "receipt_is_valid",
+    "seal",
+    "sign_receipt",
+]
+
+HEADER_SIZE = 64
+ENVELOPE_ID_SIZE = 16
+HOUR = 3600
+
+BUCKETS = (512, *(1024 << power for power in range(11)))
+"""Sizes of `inner`: 512 B, then 1 KiB doubling to 1 MiB."""
+
+WIRE_SIZES = frozenset(
+    HEADER_SIZE + overhead + bucket
+    for overhead in crypto.SEAL_OVERHEADS.values()
+    for bucket in BUCKETS
+)
+MAX_ENVELOPE = max(WIRE_SIZES)
+
+MAX_RECEIPT_IDS = 256
+"""One signature may acknowledge a whole burst."""
+
+_MAGIC = b"A2E\x01"
+_HEADER = struct.Struct(f">4s32s{KID_SIZE}s{ENVELOPE_ID_SIZE}sI")
+_INNER = struct.Struct(f">I{crypto.SIGNATURE_SIZE}s")
+_ENVELOPE_LABEL = b"mcp-a2a/v1/env\0"
+_MESSAGE_LABEL = b"mcp-a2a/v1/msg\0"
+_RECEIPT_LABEL = b"mcp-a2a/v1/receipt\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What everybody on the way can read."""
+
+    to: PeerId
+    kid: bytes
+    envelope_id: bytes
+    expires: int
+    """Seconds since the epoch, a full hour."""
+
+    def to_bytes(self) -> bytes:
+        """The 64 bytes."""
+        return _HEADER.pack(_MAGIC, self.to.key, self.kid, self.envelope_id, self.expires)
+
+    @classmethod
+    def parse_untrusted(cls, envelope: bytes) -> Self:
+        """The header of an envelope, whose size is checked too; nothing of it is proven before it opens."""
+        if len(envelope) not in WIRE_SIZES:
+            raise RemoteProtocolError(f"No envelope has {len(envelope):,} bytes.")
+        magic, to, kid, envelope_id, expires = _HEADER.unpack_from(envelope)
+        if magic != _MAGIC:
+            raise RemoteProtocolError("Not an envelope, or one of a newer version.")
+        if expires % HOUR:
+            raise RemoteProtocolError("The envelope's expiry is not a full hour.")
+        return cls(PeerId(to), kid, envelope_id, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An envelope that was for us, unchanged, and from the peer it says."""
+
+    payload: Payload
+    envelope_id: bytes
+
+
+def seal(
+    identity: Identity, payload: bytes, bundle: KeyBundle, envelope_id: bytes, expires: float
+) -> bytes:
+    """Sign a payload of ours and seal it to the peer of `bundle`. `expires` is the payload's own.
+
+    Raises:
+        TooLargeError: it does not fit into the largest bucket.
+    """
+    if len(payload) > MAX_PAYLOAD:
+        raise TooLargeError(len(payload), MAX_PAYLOAD)
+    if len(envelope_id) != ENVELOPE_ID_SIZE or not 0 <= expires <= MAX_TIME:
+        raise LocalProtocolError("An envelope needs an id of 16 bytes and an expiry before 2106.")
+    header = Header(bundle.peer, bundle.kid, envelope_id, _full_hour(expires)).to_bytes()
+    inner = _INNER.pack(len(payload), identity.sign(_MESSAGE_LABEL, payload)) + payload
+    padded = inner.ljust(_bucket(len(inner)), b"\0")
+    return header + crypto.seal(bundle.suite, bundle.public_key, padded, _ENVELOPE_LABEL + header)
+
+
+def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
+    """The message inside, if it is for us, unchanged, and signed by the peer it says it is from.
+
+    Freshness and replay are checked by `replay` and the store.
+
+    Raises:
+        NotForUsError: it names another recipient, outside or inside.
+        UnknownKeyError: sealed to a key that we do not have (any more).
+        SealBrokenError: changed, damaged, or signed by somebody else.
+        RemoteProtocolError: no envelope, or a payload that is not acceptable.
+    """
+    header = Header.parse_untrusted(envelope)
+    if header.to != me:
+        raise NotForUsError("The envelope is addressed to another peer.")
+    info = _ENVELOPE_LABEL + envelope[:HEADER_SIZE]
+    inner = ring.secret_for(header.kid).open(envelope[HEADER_SIZE:], info)
+    raw, signature = _unpack_untrusted(inner)
+    payload = Payload.parse_untrusted(raw)
+    if not verify(payload.from_, _MESSAGE_LABEL, raw, signature):
+        raise SealBrokenError("The message is not signed by the peer it says it is from.")
+    # A recipient that seals our signed message again, to somebody else, gets no further than this line.
+    if payload.to != me:
+        raise NotForUsError("The message inside is addressed to another peer.")
+    if header.expires != _full_hour(payload.expires):
+        raise SealBrokenError("The envelope's expiry is not that of the message inside.")
+    return Opened(payload, header.envelope_id)
+
+
+def sign_receipt(identity: Identity, envelope_ids: Sequence[bytes]) -> bytes:
+    """Our signature that these envelopes, 1 to 256 of them in this order, are safely stored here."""
+    if not _is_receipt(envelope_ids):
+        raise LocalProtocolError("A receipt names 1 to 256 envelope ids of 16 bytes.")
+    return identity.sign(_RECEIPT_LABEL, b"".join(envelope_ids))
+
+
+def receipt_is_valid(peer: PeerId, envelope_ids: Sequence[bytes], signature: bytes) -> bool:
+    """Whether `peer` says so. Never raises."""
+    return _is_receipt(envelope_ids) and verify(
+        peer, _RECEIPT_LABEL, b"".join(envelope_ids), signature
+    )
+
+
+def _is_receipt(envelope_ids: Sequence[bytes]) -> bool:
+    sized = all(len(envelope_id) == ENVELOPE_ID_SIZE for envelope_id in envelope_ids)
+    return sized and 1 <= len(envelope_ids) <= MAX_RECEIPT_IDS
+
+
+def _unpack_untrusted(inner: bytes) -> tuple[bytes, bytes]:
+    """Payload and signature; the padding must be what the sender had no choice about."""
+    length, signature = _INNER.unpack_from(inner)
+    end = _INNER.size + length
+    if (
+        end > len(inner)
+        or len(inner) != _bucket(end)
+        or not inner.endswith(bytes(len(inner) - end))
+    ):
+        raise SealBrokenError("The inside of the envelope is not laid out as it must be.")
+    return inner[_INNER.size : end], signature
+
+
+def _bucket(size: int) -> int:
+    return next(bucket for bucket in BUCKETS if bucket >= size)
+
+
+def _full_hour(expires: float) -> int:
+    return math.ceil(expires / HOUR) * HOUR

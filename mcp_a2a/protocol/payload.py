@@ -1,0 +1,149 @@
+"""What is inside an envelope: one JSON object that says who tells whom what, about which task.
+
+`from`, `to`, `task`, `re` and `seq` are signed together, so a message can be moved neither to another peer nor into
+another task. The signature covers the bytes as sent (`envelope`); nothing is ever signed after re-serialising it.
+Unknown fields are ignored, an unknown version or type is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
+
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Artifact, Message, TaskStatus
+from mcp_a2a.protocol.strict_json import check_limits, read_untrusted, validate_untrusted
+
+MAX_PAYLOAD = 1024 * 1024 - 4 - 64
+"""Largest payload: the largest bucket without length and signature."""
+
+MAX_HOP = 4
+"""How often work may be passed on. Two agents that answer each other stop here."""
+
+MAX_TIME = 4_294_965_600
+"""The last full hour that an envelope's header can express."""
+
+MAX_ADVERT_CHARS = 64 * 1024
+
+
+def _peer(value: object) -> PeerId:
+    if isinstance(value, PeerId):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a did:key is text")  # noqa: TRY004 - pydantic turns only a ValueError into its own
+    return PeerId.parse_untrusted(value)
+
+
+Peer = Annotated[PeerId, PlainValidator(_peer), PlainSerializer(str, return_type=str)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Time = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TaskBody(_Body):
+    """New work, for one skill or for the agent as it sees fit."""
+
+    message: Message
+    skill: str | None = Field(default=None, min_length=1, max_length=128)
+
+
+class MessageBody(_Body):
+    """The next turn in a task: the answer to a question, or more to say."""
+
+    message: Message
+
+
+class CancelBody(_Body):
+    """The sender no longer wants the task."""
+
+    reason: str | None = Field(default=None, max_length=4096)
+
+
+class TaskFailure(_Body):
+    """Why a task failed: a stable code for programs, a sentence for people."""
+
+    code: str = Field(min_length=1, max_length=64)
+    message: str = Field(max_length=4096)
+
+
+class UpdateBody(_Body):
+    """Where the worker stands: the answer to a task."""
+
+    status: TaskStatus
+    artifacts: tuple[Artifact, ...] = ()
+    error: TaskFailure | None = None
+    attempt: int = Field(default=0, ge=0, le=1_000_000, strict=True)
+
+
+class AdvertBody(_Body):
+    """The sender's signed advert (`advert`), which only the recipient can read."""
+
+    advert: str = Field(min_length=1, max_length=MAX_ADVERT_CHARS)
+
+
+PayloadType = Literal["task", "message", "cancel", "update", "advert"]
+Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody
+
+BODIES: dict[str, type[Body]] = {
+    "task": TaskBody,
+    "message": MessageBody,
+    "cancel": CancelBody,
+    "update": UpdateBody,
+    "advert": AdvertBody,
+}
+
+
+class Payload(BaseModel):
+    """One message. `id` is its name for life, however often it is sealed again; `re` names the one it answers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
+
+    v: Literal[1] = 1
+    type: PayloadType
+    id: Id
+    from_: Peer = Field(alias="from")
+    to: Peer
+    task: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    """Empty only for an advert, which is about no task."""
+    re: Id | None = None
+    seq: int = Field(default=0, ge=0, lt=2**53)
+    """Order among the sender's messages about this task."""
+    hop: int = Field(default=0, ge=0, le=MAX_HOP)
+    created: Time
+    expires: Time
+    body: Body
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if type(self.body) is not BODIES[self.type]:
+            raise ValueError(f"{self.type} does not come with a {type(self.body).__name__}")
+        if not self.task and self.type != "advert":
+            raise ValueError("it names no task")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """The payload as it is signed and sent.
+
+        Raises:
+            UnsendableError: the content is beyond what a peer accepts (nesting, members, length of one text).
+        """
+        data = self.model_dump_json(by_alias=True, exclude_none=True).encode()
+        check_limits(data)
+        return data
+
+    @classmethod
+    def parse_untrusted(cls, data: bytes) -> Payload:
+        """The payload that was sent. Its signature, freshness and being news are others' to check."""
+        fields = read_untrusted(data, MAX_PAYLOAD)
+        return validate_untrusted(cls, fields)

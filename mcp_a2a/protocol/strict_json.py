@@ -1,0 +1,167 @@
+"""JSON from a peer, and bytes inside it, read without ambiguity and within limits.
+
+What is refused: anything but UTF-8, a duplicate key, NaN and infinities (also a number that overflows to one), a lone
+surrogate, nesting beyond 32, more than 10,000 members, a string beyond 256 KiB. Size, nesting and members are bounded
+before anything is built.
+
+The standard parser with a hook reads a typical 660-byte payload in 5 µs. pydantic's own reads it in 2, but keeps the
+last of two equal keys and accepts NaN, so it would need a second pass; one strict parse and validation of the result
+is the shorter way.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from mcp_a2a.errors import RemoteProtocolError, UnsendableError
+
+MAX_DEPTH = 32
+MAX_MEMBERS = 10_000
+"""Of all objects and arrays together, themselves included."""
+
+MAX_STRING_BYTES = 256 * 1024
+"""One text in a task or a result; more is a file."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Possessive, and ending at a quote or at the end of the text: linear for every input.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+def read_untrusted(source: bytes | str, max_bytes: int) -> dict[str, JsonValue]:
+    """The one JSON object that `source` is."""
+    data = source if isinstance(source, bytes) else source.encode(errors="surrogatepass")
+    if len(data) > max_bytes:
+        raise RemoteProtocolError(
+            f"{len(data):,} bytes of JSON; at most {max_bytes:,} are read here."
+        )
+    try:
+        text = data.decode()
+        if not _is_simple(data):
+            _check_structure(text)
+        value = _DECODER.decode(text)
+        if not isinstance(value, dict):
+            raise ValueError("not an object")  # noqa: TRY004 - their bytes, not our types
+        _check_strings(text, value)
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"Not acceptable JSON: {_reason(error)}.") from error
+    return value
+
+
+def validate_untrusted(model: type[Model], fields: dict[str, JsonValue]) -> Model:
+    """The model that these fields make."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or model.__name__
+        raise RemoteProtocolError(f"Not acceptable at {where}: {first['msg']}.") from error
+
+
+def check_limits(data: bytes) -> None:
+    """Refuse, before it is sent, what the other side would refuse to read.
+
+    Raises:
+        UnsendableError: it is beyond the limits of `read_untrusted`; says which.
+    """
+    if len(data) <= MAX_STRING_BYTES and _is_simple(data):
+        return
+    try:
+        read_untrusted(data, len(data))
+    except RemoteProtocolError as error:
+        raise UnsendableError(str(error.__cause__)) from error
+
+
+def to_base64url(raw: bytes) -> str:
+    """Bytes as they travel inside JSON."""
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def base64url_untrusted(text: str) -> bytes:
+    """The bytes that were meant; anything but their one spelling is refused."""
+    try:
+        raw = base64.b64decode(text, altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise RemoteProtocolError("Not base64url.") from error
+    if to_base64url(raw) != text:
+        raise RemoteProtocolError("Not base64url in its one canonical form.")
+    return raw
+
+
+def _is_simple(data: bytes) -> bool:
+    # Counted inside strings too, so this only errs towards looking closer; and it runs at the speed of memchr.
+    openings = data.count(b"{") + data.count(b"[")
+    return openings <= MAX_DEPTH and openings + data.count(b",") <= MAX_MEMBERS
+
+
+def _check_structure(text: str) -> None:
+    skeleton = _STRING.sub("", text)
+    openings = skeleton.count("{") + skeleton.count("[")
+    if openings + skeleton.count(",") > MAX_MEMBERS:
+        raise ValueError(f"more than {MAX_MEMBERS:,} members")
+    depth = 0
+    for bracket in _BRACKET.findall(skeleton):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _check_strings(text: str, value: JsonValue) -> None:
+    if _SURROGATE_ESCAPE.search(text):
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # a pair is one character by now; a lone half raises
+    if len(text) <= MAX_STRING_BYTES // 4:
+        return
+    if any(len(string.encode()) > MAX_STRING_BYTES for string in _strings(value)):
+        raise ValueError(f"a string longer than {MAX_STRING_BYTES:,} bytes")
+
+
+def _strings(value: JsonValue) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _strings(item)
+        case dict():
+            for key, item in value.items():
+                yield key
+                yield from _strings(item)
+
+
+def _reason(error: Exception) -> str:
+    # The parser's own message is about the grammar and holds no content; a codec's would quote the bytes.
+    return "not UTF-8" if isinstance(error, UnicodeError) else str(error)
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return fields
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+def _no_constant(name: str) -> JsonValue:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_constant=_no_constant
+)
