@@ -1,7 +1,8 @@
-"""What a peer publishes about itself, signed: its card, its encryption key, where it may be reached.
+"""What a peer publishes about itself, signed: its card, its encryption key, its addresses.
 
-The text is `CONTENT.SIGNATURE`: one JSON object, a dot, the base64url signature over the object's bytes as sent. The
-content is kept as it came, so an advert can be passed on by somebody who does not know all of its fields.
+The text is `CONTENT.SIGNATURE`: one JSON object, a dot, the base64url signature over the object's
+bytes as sent. The content is kept as it came, so an advert can be passed on by somebody who does
+not know all of its fields.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class _AdvertFields(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Advert:
-    """A peer's own word about itself. What the card says is a claim; whose claim it is, is proven."""
+    """A peer's own word about itself: what it claims may be false, who claims it is proven."""
 
     peer: PeerId
     card: AgentCard
@@ -74,7 +75,9 @@ class Advert:
         seq: int,
         expires: float,
     ) -> Self:
-        """Our advert. `seq` must rise with every change, also over a loss of the database: time in seconds does.
+        """Our advert.
+
+        `seq` must rise with every change, also when the database was lost: time in seconds does.
 
         Raises:
             TooLargeError: card and addresses do not fit.

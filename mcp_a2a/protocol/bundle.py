@@ -1,10 +1,12 @@
 """The encryption keys of a peer: what it publishes (`KeyBundle`) and what it keeps (`KeyRing`).
 
-A bundle is made every 24 hours and may be sealed to for 7 days. The secret of an older one is kept until 8 days after
-its successor was published, because a message may wait 7 days for its recipient; then it is dropped, and whatever was
-sealed to it can never be opened again. That is the forward secrecy we promise: at most 9 days, plus time offline.
+A bundle is made every 24 hours and may be sealed to for 7 days. The secret of an older one is kept
+until 8 days after its successor was published, because a message may wait 7 days for its recipient;
+then it is dropped, and whatever was sealed to it can never be opened again. That is the forward
+secrecy we promise: at most 9 days, plus time offline.
 
-The identity signs the fields in one fixed binary layout, so any spelling of the JSON is the same bundle.
+The identity signs the fields in one fixed binary layout, so any spelling of the JSON is the same
+bundle.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ class _BundleFields(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeyBundle:
-    """A peer's current encryption key, signed by its identity. `kid` names the key inside an envelope's header."""
+    """A peer's current encryption key, signed by its identity.
+
+    `kid` names the key in the header of an envelope.
+    """
 
     peer: PeerId
     suite: int
@@ -87,11 +92,11 @@ class KeyBundle:
         return replace(draft, signature=identity.sign(_LABEL, draft._signed_bytes()))
 
     def usable(self, now: float) -> bool:
-        """Whether a message may be sealed to it, with patience for clocks that differ by 10 minutes."""
+        """Whether a message may be sealed to it; clocks may differ by 10 minutes."""
         return self.not_before - MAX_CLOCK_SKEW_SECONDS <= now < self.not_after
 
     def supersedes(self, other: KeyBundle) -> bool:
-        """Whether it may replace a known one: never another peer's, never an older or equal one (no roll-back)."""
+        """Whether it may replace a known one: never another peer's, never an older or equal one."""
         return self.peer == other.peer and self.seq > other.seq
 
     def to_text(self) -> str:
@@ -111,7 +116,7 @@ class KeyBundle:
 
     @classmethod
     def parse_untrusted(cls, text: str) -> Self:
-        """A bundle that its peer signed and that can be sealed to. Whether it is current is `usable`'s to say."""
+        """A bundle that its peer signed and that can be sealed to; `usable` says whether now."""
         fields = validate_untrusted(_BundleFields, read_untrusted(text, MAX_BUNDLE_BYTES))
         bundle = cls(
             peer=PeerId.parse_untrusted(fields.did),
@@ -133,7 +138,8 @@ class KeyBundle:
             raise RemoteProtocolError("The key bundle claims a life other than up to 7 days.")
         if not verify(self.peer, _LABEL, self._signed_bytes(), self.signature):
             raise RemoteProtocolError("The key bundle is not signed by its peer.")
-        # Some keys have the right length and still fail when used; better now than when a task waits for it.
+        # Some keys have the right length and still fail when used; better now than when a task
+        # waits for it.
         seal(self.suite, self.public_key, b"", b"")
 
     def _signed_bytes(self) -> bytes:
@@ -152,7 +158,7 @@ def key_id(suite: int, public_key: bytes) -> bytes:
     return sha256(suite.to_bytes(2) + public_key)[:KID_SIZE]
 
 
-# --- our own ------------------------------------------------------------------------------------------------------------
+# --- our own --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +186,10 @@ class _RingFields(BaseModel):
 
 
 class KeyRing:
-    """Our own encryption keys: one current, the older ones as long as something sealed to them may still arrive.
+    """Our own encryption keys: one current, older ones while something sealed to them may arrive.
 
-    Call `handle_timeout` before first use and again at `next_timeout`; whenever it says so, store `dump()`.
+    Call `handle_timeout` before first use and again at `next_timeout`; whenever it says so, store
+    `dump()`.
     """
 
     def __init__(self, identity: Identity) -> None:
@@ -276,8 +283,9 @@ class KeyRing:
         return made_in_the_future or now >= self.current.not_before + ROTATE_AFTER_SECONDS
 
     def _rotate(self, now: float, secret: KemSecret) -> None:
-        # The first number is the time and not 1: a node that lost its ring (not its identity) must not look rolled back
-        # to peers that know its last bundle. One a day never catches up with one a second.
+        # The first number is the time and not 1: a node that lost its ring (not its identity) must
+        # not look rolled back to peers that know its last bundle. One a day never catches up with
+        # one a second.
         seq = int(now)
         if self._kept:
             retired = self._newest()

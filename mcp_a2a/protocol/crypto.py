@@ -2,13 +2,14 @@
 
 Two primitives, each from the library that does it best:
 
-- Ed25519 signatures from PyNaCl. `cryptography` accepts signatures made for low-order keys (208 of the 914 CCTV edge
-  cases against libsodium's 43), so it must never decide about a signature here.
-- HPKE (RFC 9180, base mode, one shot) from `cryptography`, in two suites that differ only in the KEM. A key bundle
-  names its suite; nothing is negotiated.
+- Ed25519 signatures from PyNaCl. `cryptography` accepts signatures made for low-order keys (208 of
+  the 914 CCTV edge cases against libsodium's 43), so it must never decide about a signature here.
+- HPKE (RFC 9180, base mode, one shot) from `cryptography`, in two suites that differ only in the
+  KEM. A key bundle names its suite; nothing is negotiated.
 
-The randomness of a key is an argument; that of one encapsulation is drawn inside the library, which offers no other
-way. Whatever a library raises about bytes we were sent becomes `RemoteProtocolError` or `SealBrokenError`.
+The randomness of a key is an argument; that of one encapsulation is drawn inside the library, which
+offers no other way. Whatever a library raises about bytes we were sent becomes
+`RemoteProtocolError` or `SealBrokenError`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ SUITE_X25519 = 1
 """DHKEM(X25519), HKDF-SHA256, ChaCha20-Poly1305: for builds that lack ML-KEM."""
 
 SUITE_MLKEM768_X25519 = 2
-"""X-Wing (0x647a), HKDF-SHA256, ChaCha20-Poly1305: what a relay records today stays shut for tomorrow's computers."""
+"""X-Wing (0x647a), HKDF-SHA256, ChaCha20-Poly1305: what a relay records today stays shut for
+tomorrow's computers."""
 
 SIGNATURE_SIZE = 64
 SEED_SIZE = 32
@@ -64,7 +66,7 @@ PrivateKey: TypeAlias = x25519.X25519PrivateKey | hpke.MLKEM768X25519PrivateKey
 PublicKey: TypeAlias = x25519.X25519PublicKey | hpke.MLKEM768X25519PublicKey
 
 
-# --- signatures ---------------------------------------------------------------------------------------------------------
+# --- signatures -----------------------------------------------------------------------------------
 
 
 class SigningKey:
@@ -83,7 +85,7 @@ class SigningKey:
 
 
 def signature_is_valid(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Decides as libsodium does, and refuses every key of low order. Never raises, whatever the lengths."""
+    """Decides as libsodium does, and refuses every key of low order. Never raises."""
     if len(signature) != SIGNATURE_SIZE or len(public) != 32 or public in LOW_ORDER_KEYS:
         return False
     try:
@@ -93,14 +95,14 @@ def signature_is_valid(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-# --- sealing ------------------------------------------------------------------------------------------------------------
+# --- sealing --------------------------------------------------------------------------------------
 
 
 class KemSecret:
     """A KEM private key: its suite and 32-byte seed, which is all that is ever stored.
 
-    The X-Wing seed is expanded as its specification says, so both suites keep secrets of one size. Dropping the
-    object drops the library's copy too; nothing here caches it.
+    The X-Wing seed is expanded as its specification says, so both suites keep secrets of one size.
+    Dropping the object drops the library's copy too; nothing here caches it.
     """
 
     __slots__ = ("_key", "public_key", "seed", "suite")
@@ -139,7 +141,7 @@ def seal(suite: int, public_key: bytes, plaintext: bytes, info: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def best_suite() -> int:
-    """The strongest suite that this build of the library really supports: listing it is not enough, so it is tried."""
+    """The strongest suite that this build of the library supports; a listed one may not, so try."""
     try:
         secret = KemSecret(SUITE_MLKEM768_X25519, bytes(SEED_SIZE))
         secret.open(seal(secret.suite, secret.public_key, b"", b""), b"")
@@ -183,5 +185,5 @@ def sha256(data: bytes) -> bytes:
 
 
 def slow_hash(label: bytes, data: bytes, size: int) -> bytes:
-    """A digest that takes half a millisecond, for values short enough that somebody might try to hit one."""
+    """A digest that takes half a millisecond, where a short one might be worth searching for."""
     return hashlib.pbkdf2_hmac("sha512", data, label, iterations=1024, dklen=size)

@@ -1,14 +1,15 @@
-"""Who a peer is: an Ed25519 public key, written as a did:key. There is no other identity; names are labels.
+"""Who a peer is: an Ed25519 public key, written as a did:key. Names are only labels.
 
-`did:key:z` + base58btc(0xed 0x01 + 32 bytes). Base58 is written out here because the packages that offer it are
-unmaintained or bring abandoned ones along, and it is two loops.
+`did:key:z` + base58btc(0xed 0x01 + 32 bytes). Base58 is written out here because the packages that
+offer it are unmaintained or bring abandoned ones along, and it is two loops.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+
+from typing_extensions import override
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.crypto import FIELD_PRIME, LOW_ORDER_KEYS
@@ -29,7 +30,8 @@ class PeerId:
     """An Ed25519 public key that only its owner can sign for; `str()` writes the did:key.
 
     Raises:
-        RemoteProtocolError: 32 bytes that are not such a key (low order, or a second spelling of another key).
+        RemoteProtocolError: 32 bytes that are not such a key (low order, or a second spelling of
+        another key).
     """
 
     key: bytes
@@ -42,29 +44,31 @@ class PeerId:
         if int.from_bytes(self.key, "little") % _SIGN_BIT >= FIELD_PRIME:
             raise RemoteProtocolError("This key is not written in its one canonical form.")
 
+    @override
     def __str__(self) -> str:
         return _write(self.key)
 
-    @classmethod
-    def parse_untrusted(cls, text: str) -> Self:
+    @staticmethod
+    def parse_untrusted(text: str) -> PeerId:
         """The peer that a did:key names; anything but the one canonical spelling is refused."""
-        return cls(_read(text))
+        return _read(text)
 
 
-# Both directions cost a few microseconds of big-number arithmetic, and a node meets few peers again and again.
+# Both directions cost a few microseconds of big-number arithmetic, and a node meets few peers again
+# and again.
 @lru_cache(maxsize=4096)
 def _write(key: bytes) -> str:
     return _PREFIX + _base58(_MULTICODEC + key)
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> bytes:
+def _read(text: str) -> PeerId:
     if len(text) != DID_LENGTH or not text.startswith(_PREFIX):
         raise RemoteProtocolError("Not an Ed25519 did:key (did:key:z6Mk… with 56 characters).")
     raw = _from_base58(text[len(_PREFIX) :], size=len(_MULTICODEC) + KEY_SIZE)
     if not raw.startswith(_MULTICODEC):
         raise RemoteProtocolError("This did:key holds another kind of key than Ed25519.")
-    return raw.removeprefix(_MULTICODEC)
+    return PeerId(raw.removeprefix(_MULTICODEC))
 
 
 def _base58(raw: bytes) -> str:

@@ -1,12 +1,13 @@
 """One sealed message to one peer, the same on every path.
 
     wire    header || HPKE.Seal(recipient's current key, info = label || header, inner)
-    header  "A2E" 0x01 | recipient's Ed25519 key 32 | kid 8 | envelope id 16 random | expires u32, up to the full hour
+    header  "A2E" 0x01 | recipient's Ed25519 key 32 | kid 8 | random id 16 | expires u32, full hour
     inner   u32 length | signature 64 | payload | zeros up to a bucket
 
-Only the header is readable on the way, and `info` binds it: moved to another recipient or given a longer life, the
-envelope does not open. Who sent it is inside: the sender's signature over the payload bytes as sent. Sizes on the wire
-come from twelve buckets, so they say little about the content.
+Only the header is readable on the way, and `info` binds it: moved to another recipient or given a
+longer life, the envelope does not open. Who sent it is inside: the sender's signature over the
+payload bytes as sent. Sizes on the wire come from twelve buckets, so they say little about the
+content.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Header:
 
     @classmethod
     def parse_untrusted(cls, envelope: bytes) -> Self:
-        """The header of an envelope, whose size is checked too; nothing of it is proven before it opens."""
+        """The header of an envelope of acceptable size; nothing is proven before it opens."""
         if len(envelope) not in WIRE_SIZES:
             raise RemoteProtocolError(f"No envelope has {len(envelope):,} bytes.")
         magic, to, kid, envelope_id, expires = _HEADER.unpack_from(envelope)
@@ -122,7 +123,7 @@ def seal(
 
 
 def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
-    """The message inside, if it is for us, unchanged, and signed by the peer it says it is from.
+    """The message inside, if it is for us, unchanged, and signed by the peer that it names.
 
     Freshness and replay are checked by `replay` and the store.
 
@@ -141,7 +142,8 @@ def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
     payload = Payload.parse_untrusted(raw)
     if not verify(payload.from_, _MESSAGE_LABEL, raw, signature):
         raise SealBrokenError("The message is not signed by the peer it says it is from.")
-    # A recipient that seals our signed message again, to somebody else, gets no further than this line.
+    # A recipient that seals our signed message again, to somebody else, gets no further than this
+    # line.
     if payload.to != me:
         raise NotForUsError("The message inside is addressed to another peer.")
     if header.expires != _full_hour(payload.expires):
@@ -150,7 +152,7 @@ def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
 
 
 def sign_receipt(identity: Identity, envelope_ids: Sequence[bytes]) -> bytes:
-    """Our signature that these envelopes, 1 to 256 of them in this order, are safely stored here."""
+    """Our signature that these envelopes (1 to 256, in this order) are safely stored here."""
     if not _is_receipt(envelope_ids):
         raise LocalProtocolError("A receipt names 1 to 256 envelope ids of 16 bytes.")
     return identity.sign(_RECEIPT_LABEL, b"".join(envelope_ids))

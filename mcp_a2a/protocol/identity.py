@@ -1,10 +1,13 @@
 """Our own key: it says who we are and signs labelled messages, never anything else.
 
-A label names what a signature is for and ends in a zero byte, so a signature given for one purpose can never be shown
-for another. Sealing uses a separate key (`bundle`), which is what makes that one rotatable.
+A label names what a signature is for and ends in a zero byte, so a signature given for one purpose
+can never be shown for another. Sealing uses a separate key (`bundle`), which is what makes that one
+rotatable.
 """
 
 from __future__ import annotations
+
+from typing_extensions import override
 
 from mcp_a2a.errors import LocalProtocolError
 from mcp_a2a.protocol.crypto import SigningKey, signature_is_valid
@@ -23,6 +26,7 @@ class Identity:
         self._key = SigningKey(seed)
         self.peer_id = PeerId(self._key.public)
 
+    @override
     def __repr__(self) -> str:
         return f"Identity({self.peer_id})"
 
@@ -37,7 +41,8 @@ def verify(peer: PeerId, label: bytes, message: bytes, signature: bytes) -> bool
 
 
 def _labelled(label: bytes, message: bytes) -> bytes:
-    # The one zero byte at the end makes label and message separable, so no two pairs give the same bytes.
+    # The one zero byte at the end makes label and message separable, so no two pairs give the same
+    # bytes.
     if label.find(b"\0") != len(label) - 1 or len(label) < 2:
         raise LocalProtocolError(
             f"A signature label is text that ends in one zero byte, not {label!r}."

@@ -1,8 +1,9 @@
 """What is inside an envelope: one JSON object that says who tells whom what, about which task.
 
-`from`, `to`, `task`, `re` and `seq` are signed together, so a message can be moved neither to another peer nor into
-another task. The signature covers the bytes as sent (`envelope`); nothing is ever signed after re-serialising it.
-Unknown fields are ignored, an unknown version or type is refused.
+`from`, `to`, `task`, `re` and `seq` are signed together, so a message can be moved neither to
+another peer nor into another task. The signature covers the bytes as sent (`envelope`); nothing is
+ever signed after re-serialising it. Unknown fields are ignored, an unknown version or type is
+refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, Message, TaskStatus
 from mcp_a2a.protocol.strict_json import check_limits, read_untrusted, validate_untrusted
@@ -105,7 +107,10 @@ BODIES: dict[str, type[Body]] = {
 
 
 class Payload(BaseModel):
-    """One message. `id` is its name for life, however often it is sealed again; `re` names the one it answers."""
+    """One message.
+
+    `id` is its name for life, however often it is sealed again; `re` names the one it answers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
 
@@ -136,7 +141,8 @@ class Payload(BaseModel):
         """The payload as it is signed and sent.
 
         Raises:
-            UnsendableError: the content is beyond what a peer accepts (nesting, members, length of one text).
+            UnsendableError: the content is beyond what a peer accepts (nesting, members, length of
+            one text).
         """
         data = self.model_dump_json(by_alias=True, exclude_none=True).encode()
         check_limits(data)
@@ -144,6 +150,13 @@ class Payload(BaseModel):
 
     @classmethod
     def parse_untrusted(cls, data: bytes) -> Payload:
-        """The payload that was sent. Its signature, freshness and being news are others' to check."""
+        """The payload that was sent. Signature, freshness and replay are for others to check."""
         fields = read_untrusted(data, MAX_PAYLOAD)
-        return validate_untrusted(cls, fields)
+        kind = BODIES.get(str(fields.get("type")))
+        body = fields.get("body")
+        if fields.get("v") != 1 or kind is None:
+            raise RemoteProtocolError("A payload of a version or type that is not known here.")
+        if not isinstance(body, dict):
+            raise RemoteProtocolError("A payload without a body.")
+        # The body first and by its type: a union would try them all, and two of them look alike.
+        return validate_untrusted(cls, {**fields, "body": validate_untrusted(kind, body)})

@@ -1,8 +1,8 @@
 """When a message may be accepted, and for how long its id must be remembered.
 
-A message carries when it was made and when it expires. One that expired is refused, and an id is kept until a day
-after that, so an id that was forgotten always belongs to a message that is refused anyway: nothing runs twice.
-`HighWaterClock` keeps that true when somebody sets the clock back.
+A message carries when it was made and when it expires. One that expired is refused, and an id is
+kept until a day after that, so an id that was forgotten always belongs to a message that is refused
+anyway: nothing runs twice. `HighWaterClock` keeps that true when somebody sets the clock back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from mcp_a2a.errors import StaleError
 
 MAX_LIFETIME_SECONDS = 7 * 86_400
-"""How long a message may wait for its recipient. A relay keeps it as long; a key secret is kept a day longer."""
+"""How long a message may wait for its recipient. A relay keeps it as long; a key secret is kept a
+day longer."""
 
 MAX_CLOCK_SKEW_SECONDS = 600
 """How far ahead of ours a sender's clock may be."""

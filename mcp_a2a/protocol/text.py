@@ -1,8 +1,9 @@
 r"""Text that a peer wrote, made harmless to look at; what it says is still nobody's instruction.
 
-Removed: control characters except newline and tab, terminal escape sequences, marks that reorder text, and every
-character that cannot be seen (zero-width, fillers, variation selectors, the tag block), because what a person cannot
-see a model would still read. Other line breaks become \n, and the rest is in Unicode's composed form (NFC).
+Removed: control characters except newline and tab, terminal escape sequences, marks that reorder
+text, and every character that cannot be seen (zero-width, fillers, variation selectors, the tag
+block), because what a person cannot see a model would still read. Other line breaks become \n, and
+the rest is in Unicode's composed form (NFC).
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ PREVIEW_CHARS = 64
 """How much of a stranger's text a person is shown."""
 
 MAX_COMBINING_RUN = 30
-"""Marks on one character, the limit of Unicode's Stream-Safe format. More is an attack: composing a run takes time that
-grows with its square (30 s for 200 kB)."""
+"""Marks on one character, the limit of Unicode's Stream-Safe format. More is an attack: composing a
+run takes time that grows with its square (30 s for 200 kB)."""
 
 _UNSAFE_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LINE_BREAK = re.compile("\r\n?|[\x85\u2028\u2029]")
-# No body contains a control character, so each attempt ends at the next one and the whole is linear.
+# No body contains a control character, so each attempt ends at the next one and the whole is
+# linear.
 _ESCAPE_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x00-\x1f\x7f-\x9f]*+(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, SOS, PM, APC
+    # OSC, DCS, SOS, PM, APC: titles, links, device strings
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x00-\x1f\x7f-\x9f]*+(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*+[0-~]"  # the short ones
 )
 _UNSEEN = re.compile(
@@ -36,7 +39,7 @@ _MARKS_OF_CLASS_0 = "\u0f73\u0f75\u0f81"
 
 
 def clean(text: str) -> str:
-    """The text without anything that hides, reorders or controls. Never raises; twice is the same as once."""
+    """The text without anything that hides, reorders or controls. Never raises; idempotent."""
     if text.isascii() and not _UNSAFE_ASCII.search(text):
         return text
     text = _ESCAPE_SEQUENCE.sub("", text)
@@ -48,7 +51,8 @@ def clean(text: str) -> str:
 
 def preview(text: str, limit: int = PREVIEW_CHARS) -> str:
     """The beginning of the cleaned text in one line of at most `limit` characters, for a person."""
-    # Enough to fill the line even if most of it is spaces or invisible; a stranger's megabyte is not worth more.
+    # Enough to fill the line even if most of it is spaces or invisible; a stranger's megabyte is
+    # not worth more.
     line = " ".join(clean(text[: limit * 64]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
@@ -59,7 +63,8 @@ def _shorten_runs(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _long_run() -> re.Pattern[str]:
-    # Which characters are marks is known to unicodedata only; asking for all of them takes 10 ms, once.
+    # Which characters are marks is known to unicodedata only; asking for all of them takes 10 ms,
+    # once.
     marks = "".join(chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
     return re.compile(
         f"([{marks}{_MARKS_OF_CLASS_0}]{{{MAX_COMBINING_RUN}}})[{marks}{_MARKS_OF_CLASS_0}]+"
