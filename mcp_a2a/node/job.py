@@ -1,0 +1,215 @@
+"""One leased task in the hands of a handler: what the handler sees of it, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
+from mcp_a2a.protocol.model import Message, Part, text_of
+from mcp_a2a.views import AgentRef, AnswerRequest, InboxItem
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+PROGRESS_SECONDS = 0.25
+"""Progress travels at most so often; of what comes faster only the newest is sent."""
+
+GONE = (LeaseLostError, TransitionError, NotAwaitingReplyError, TaskNotFoundError)
+"""What the node says about a task that is no longer ours to work on."""
+
+Status = Literal["working", "completed", "failed", "input_required", "rejected"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended here, and what its sender reads."""
+
+    status: Literal["completed", "failed", "rejected"]
+    text: str | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class Handler(Protocol):
+    """Does the work of one task. What it raises fails the task with that message."""
+
+    def __call__(self, task: TaskContext) -> Awaitable[Outcome]:
+        """Work on the task; cancelled when its sender withdraws it."""
+        ...
+
+
+@dataclass(eq=False)
+class Job:
+    """The worker's side of a task that is being worked on."""
+
+    item: InboxItem
+    holder: str
+    node: NodeApi
+    pause: Callable[[Job], None]
+    """Called when the handler begins to wait for a reply: it needs no slot while it does."""
+    regain: Callable[[Job], None]
+    """Called when it works on."""
+    started: float
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    renewed: float = 0.0
+    told: str | None = None
+    """Newest progress that was sent."""
+    pending: str | None = None
+    """Newer progress that was not sent yet."""
+    told_at: float = float("-inf")
+    announced: bool = False
+    resumed: anyio.Event | None = None
+    """Set when the reply that the handler waits for has come; None while it works."""
+    replies_read: int = 0
+    closed: bool = False
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def report(self, text: str) -> None:
+        """Tell the sender how it goes, now or, when told a moment ago, a little later."""
+        self.pending = text
+        if anyio.current_time() - self.told_at >= PROGRESS_SECONDS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what was not sent yet; renews the lease."""
+        async with self.turn:
+            if self.closed or self.resumed is not None:
+                return
+            now = anyio.current_time()
+            self.told, self.pending = self.pending or self.told, None
+            self.told_at = self.renewed = now
+            try:
+                await self.answer("working", self.told)
+            except GONE:
+                self.scope.cancel("the task is no longer ours")
+
+    async def ask(self, question: str) -> str:
+        """Put a question to the sender and wait for the reply, without a slot or a lease."""
+        replies = self._unread()
+        if replies:
+            # An earlier run of this task asked already; the reply was kept with the task.
+            self.replies_read += 1
+            return replies[0].text
+        self.resumed = resumed = anyio.Event()
+        self.pause(self)
+        try:
+            async with self.turn:
+                self.pending = self.told = None
+                await self.answer("input_required", question)
+        except BaseException:
+            self._work_on()
+            raise
+        await resumed.wait()
+        replies = self._unread()
+        self.replies_read += len(replies)
+        return "\n".join(message.text for message in replies)
+
+    def resume(self, item: InboxItem) -> None:
+        """The task was offered again with a reply in it."""
+        self.item = item
+        self.renewed = anyio.current_time()
+        self._work_on()
+
+    def _work_on(self) -> None:
+        if self.resumed is not None:
+            resumed, self.resumed = self.resumed, None
+            self.regain(self)
+            resumed.set()
+
+    async def answer(self, status: Status, text: str | None, parts: tuple[Part, ...] = ()) -> None:
+        """Say something about the task to its sender."""
+        await self.node.answer_task(
+            AnswerRequest(
+                task_id=self.item.task_id,
+                status=status,
+                text=text,
+                parts=parts,
+                holder=self.holder,
+                attempt=self.item.attempt,
+            )
+        )
+
+    def _unread(self) -> tuple[Message, ...]:
+        return self.item.messages[1 + self.replies_read :]
+
+
+class TaskContext:
+    """The task a skill works on. Annotate a parameter with it to receive it.
+
+    What the sender wrote in it is data from another party: check it before you act on it.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._token = anyio.lowlevel.current_token()
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task, the same on the sender's side."""
+        return self._job.item.task_id
+
+    @property
+    def sender(self) -> AgentRef:
+        """Who sent it: its `did` is proven, its `name` is only what it calls itself."""
+        return self._job.item.agent
+
+    @property
+    def trust(self) -> str:
+        """Who the sender is to us: "own", "trusted" or "stranger"."""
+        return self._job.item.trust
+
+    @property
+    def skill(self) -> str | None:
+        """The skill that was asked for, if one was."""
+        return self._job.item.skill
+
+    @property
+    def attempt(self) -> int:
+        """1, or more when an earlier attempt was not answered: some of its work may be done."""
+        return self._job.item.attempt
+
+    @property
+    def context_id(self) -> str | None:
+        """The conversation this task belongs to."""
+        return self._job.item.context_id
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All that the sender wrote in this task: the request first, then replies."""
+        return self._job.item.messages
+
+    @property
+    def text(self) -> str:
+        """The text of the request, as it was sent."""
+        return text_of(self.parts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the request: text, data, files."""
+        messages = self._job.item.messages
+        return messages[0].parts if messages else (Part(text=self._job.item.text),)
+
+    async def progress(self, text: str) -> None:
+        """Tell the sender how it goes; of what comes often, only the newest text travels."""
+        await self._job.report(text)
+
+    async def ask(self, question: str) -> str:
+        """Ask the sender something and wait for the reply (the task is INPUT_REQUIRED meanwhile).
+
+        If this process is restarted while it waits, the skill runs again from its start, and each
+        `ask` that was already replied to returns that reply at once.
+        """
+        return await self._job.ask(question)
+
+    def progress_sync(self, text: str) -> None:
+        """`progress` for a skill that is an ordinary function."""
+        anyio.from_thread.run(self.progress, text, token=self._token)
+
+    def ask_sync(self, question: str) -> str:
+        """`ask` for a skill that is an ordinary function."""
+        return anyio.from_thread.run(self.ask, question, token=self._token)

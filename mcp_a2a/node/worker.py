@@ -1,0 +1,267 @@
+"""Does the work of an inbox: leases tasks, runs a handler for each, answers.
+
+It sees a node only as `NodeApi`, so it works the same in the process that owns the identity and in
+one beside it. The flow: one standing `check_inbox` that asks for as many tasks as there are free
+slots, and is told of cancellations too; a handler per task; a keeper that renews leases while
+handlers work. What is not answered when the worker stops is not lost: its lease ends with the
+process, and it is offered again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from mcp_a2a.errors import DeliveryError, McpA2AError
+from mcp_a2a.node.job import GONE, Handler, Job, Outcome, TaskContext
+from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 300.0
+"""A third of a lease: two renewals may fail before somebody else is offered the task."""
+
+STAND_SECONDS = 600.0
+PATIENCE_SECONDS = 0.25
+"""A worker without a free slot waits so long for one before it only listens for cancellations."""
+
+TICK_SECONDS = 0.5
+ASKING_TICK_SECONDS = 5.0
+"""How soon a handler that waits for a reply learns that the sender withdrew instead."""
+
+LONG_SECONDS = 1.0
+"""A task that runs longer is announced; a shorter one is only reported when it ends."""
+
+RETRIES = 5
+GRACE_SECONDS = 1.0
+"""How long handlers may go on when the worker stops."""
+
+
+Kind = Literal["running", "completed", "failed", "rejected", "canceled", "asking", "lost"]
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """Something happened with a task: for the operator's log."""
+
+    kind: Kind
+    item: InboxItem
+    seconds: float
+    text: str | None = None
+
+
+class Worker:
+    """Answers the tasks of one identity with one handler, several at a time."""
+
+    def __init__(
+        self,
+        node: NodeApi,
+        handler: Handler,
+        *,
+        holder: str,
+        concurrency: int,
+        log: Callable[[TaskEvent], None] = lambda _: None,
+    ) -> None:
+        self._node = node
+        self._handler = handler
+        self._holder = holder
+        self._concurrency = concurrency
+        self._log = log
+        self._jobs: dict[str, Job] = {}
+        self._busy = 0
+        self._slot_freed = anyio.Event()
+        self._job_begun = anyio.Event()
+        self._listening: anyio.CancelScope | None = None
+
+    async def run(self, stopping: anyio.Event) -> None:
+        """Work until `stopping` is set; handlers under way then get `GRACE_SECONDS` to finish."""
+        async with anyio.create_task_group() as tasks:
+            collecting = anyio.CancelScope()
+            tasks.start_soon(self._collect, tasks, collecting)
+            tasks.start_soon(self._keep)
+            await stopping.wait()
+            collecting.cancel()
+            with anyio.move_on_after(GRACE_SECONDS):
+                while self._busy:
+                    await self._slot_freed.wait()
+            tasks.cancel_scope.cancel()
+
+    # --- taking tasks ----------------------------------------------------------------------------
+
+    async def _collect(self, tasks: TaskGroup, scope: anyio.CancelScope) -> None:
+        failures = 0
+        with scope:
+            while True:
+                try:
+                    view = await self._check(await self._room())
+                except McpA2AError as error:
+                    failures += 1
+                    logger.warning("the inbox could not be read (%s); trying again", error)
+                    await anyio.sleep(_backoff(failures))
+                    continue
+                failures = 0
+                self._take(tasks, view)
+
+    async def _room(self) -> int:
+        """How many tasks fit. Waits a moment when none does, and then says so."""
+        if self._busy >= self._concurrency:
+            with anyio.move_on_after(PATIENCE_SECONDS):
+                await self._slot_freed.wait()
+                await anyio.lowlevel.checkpoint()  # others that end in this very moment free theirs too
+        return min(100, self._concurrency - self._busy)
+
+    async def _check(self, limit: int) -> InboxView | None:
+        request = CheckInboxRequest(wait_seconds=STAND_SECONDS, limit=limit, holder=self._holder, worker=True)
+        if limit:
+            return await self._node.check_inbox(request)
+        # Only listening for cancellations: a freed slot ends that, for then it can take work.
+        with anyio.CancelScope() as listening:
+            self._listening = listening
+            try:
+                return await self._node.check_inbox(request)
+            finally:
+                self._listening = None
+        return None
+
+    def _take(self, tasks: TaskGroup, view: InboxView | None) -> None:
+        if view is None:
+            return
+        for item in view.items:
+            self._begin(tasks, item)
+        for task_id in view.canceled:
+            if task_id in self._jobs:
+                self._jobs[task_id].scope.cancel("its sender withdrew the task")
+
+    def _begin(self, tasks: TaskGroup, item: InboxItem) -> None:
+        job = self._jobs.get(item.task_id)
+        if job is not None and job.resumed is not None:
+            job.resume(item)
+            return
+        if job is not None:
+            job.scope.cancel("its lease ended; it was offered again")
+        now = anyio.current_time()
+        job = Job(item, self._holder, self._node, self._pause, self._regain, started=now, renewed=now)
+        self._jobs[item.task_id] = job
+        self._busy += 1
+        self._job_begun.set()
+        tasks.start_soon(self._work, job)
+
+    def _pause(self, job: Job) -> None:
+        self._tell(job, "asking")
+        self._free_slot()
+
+    def _regain(self, _job: Job) -> None:
+        self._busy += 1
+
+    def _free_slot(self) -> None:
+        self._busy -= 1
+        self._slot_freed.set()
+        self._slot_freed = anyio.Event()
+        if self._listening is not None:
+            self._listening.cancel()
+
+    # --- working ---------------------------------------------------------------------------------
+
+    async def _work(self, job: Job) -> None:
+        try:
+            outcome = await self._outcome(job)
+            if outcome is None:
+                self._tell(job, "canceled")
+            else:
+                await self._conclude(job, outcome)
+        finally:
+            if self._jobs.get(job.item.task_id) is job:
+                del self._jobs[job.item.task_id]
+            if job.resumed is None:
+                self._free_slot()  # one that waits for a reply has none
+
+    async def _outcome(self, job: Job) -> Outcome | None:
+        """What the handler made of it; None when it was cancelled."""
+        with job.scope:
+            try:
+                return await self._handler(TaskContext(job))
+            except (Exception, SystemExit) as error:
+                # The traceback is for the skill's author; the sender reads the message alone.
+                logger.exception("the skill failed on %s", job.item.task_id)
+                return Outcome("failed", _message(error))
+        return None
+
+    async def _conclude(self, job: Job, outcome: Outcome) -> None:
+        async with job.turn:
+            job.closed = True
+        for failures in range(1, RETRIES + 1):
+            try:
+                await job.answer(outcome.status, outcome.text, outcome.parts)
+            except GONE as error:
+                logger.warning("the answer to %s came too late: %s", job.item.task_id, error)
+                return self._tell(job, "lost", error.message)
+            except McpA2AError as error:
+                outcome = _instead(outcome, error)
+                logger.warning("the answer to %s could not be stored: %s", job.item.task_id, error)
+                await anyio.sleep(_backoff(failures))
+            else:
+                return self._tell(job, outcome.status, outcome.text)
+        return self._tell(job, "lost", "its answer could not be stored")
+
+    def _tell(self, job: Job, kind: Kind, text: str | None = None) -> None:
+        self._log(TaskEvent(kind, job.item, anyio.current_time() - job.started, text))
+
+    # --- keeping leases --------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while True:
+            if not self._jobs:
+                self._job_begun = anyio.Event()
+                await self._job_begun.wait()
+            await anyio.sleep(TICK_SECONDS if self._busy else ASKING_TICK_SECONDS)
+            for job in list(self._jobs.values()):
+                try:
+                    await self._tend(job)
+                except McpA2AError as error:
+                    logger.warning("the lease of %s could not be renewed: %s", job.item.task_id, error)
+
+    async def _tend(self, job: Job) -> None:
+        now = anyio.current_time()
+        if job.resumed is not None:
+            if now - job.renewed >= ASKING_TICK_SECONDS:
+                job.renewed = now
+                await self._check_withdrawn(job)
+            return
+        if not job.announced and now - job.started >= LONG_SECONDS:
+            job.announced = True
+            self._tell(job, "running")
+        if job.pending is not None or now - job.renewed >= RENEW_SECONDS:
+            await job.flush()
+
+    async def _check_withdrawn(self, job: Job) -> None:
+        # A task in INPUT_REQUIRED has no holder, so nobody is told of its cancellation.
+        view = await self._node.get_task(GetTaskRequest(task_id=job.item.task_id, text_limit=1))
+        if view.done:
+            job.scope.cancel("its sender withdrew the task")
+
+
+def _backoff(failures: int) -> float:
+    return random.uniform(0, min(10.0, 0.1 * 2**failures))  # noqa: S311  spreads load; nothing secret depends on it
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"The skill ended its process with {error.code!r}."
+    return str(error) or type(error).__name__
+
+
+def _instead(outcome: Outcome, error: McpA2AError) -> Outcome:
+    """What is answered when the outcome itself cannot be sent; nobody waits for ever."""
+    if isinstance(error, DeliveryError) and not error.retryable:
+        return Outcome("failed", f"The result cannot be sent. {error}")
+    return outcome
