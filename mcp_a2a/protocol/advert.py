@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,7 @@ from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.strict_json import (
+    Version1,
     base64url_untrusted,
     check_limits,
     read_untrusted,
@@ -41,7 +42,7 @@ class _AdvertFields(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    v: Literal[1]
+    v: Version1
     did: str
     card: AgentCard
     bundle: str
@@ -82,8 +83,6 @@ class Advert:
         Raises:
             TooLargeError: card and addresses do not fit.
         """
-        if bundle.peer != identity.peer_id:
-            raise LocalProtocolError("An advert carries its own peer's key bundle.")
         fields = {
             "v": 1,
             "did": str(identity.peer_id),
@@ -94,11 +93,11 @@ class Advert:
             "expires": int(expires),
         }
         content = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+        text = f"{content}.{to_base64url(identity.sign(_LABEL, content.encode()))}"
+        if len(text.encode()) > MAX_ADVERT_BYTES:
+            raise TooLargeError(len(text.encode()), MAX_ADVERT_BYTES)
         check_limits(content.encode())
-        advert = cls._read_untrusted(content, identity.sign(_LABEL, content.encode()))
-        if len(advert.to_text().encode()) > MAX_ADVERT_BYTES:
-            raise TooLargeError(len(advert.to_text().encode()), MAX_ADVERT_BYTES)
-        return advert
+        return cls._read_back(text)
 
     def fresh(self, now: float) -> bool:
         """Whether it may still be believed."""
@@ -115,10 +114,18 @@ class Advert:
     @classmethod
     def parse_untrusted(cls, text: str) -> Self:
         """An advert that its peer signed. Whether it is current is `fresh`'s to say."""
-        if len(text) > MAX_ADVERT_BYTES:
+        if len(text.encode(errors="surrogatepass")) > MAX_ADVERT_BYTES:
             raise RemoteProtocolError(f"An advert of more than {MAX_ADVERT_BYTES:,} bytes.")
         content, _, signature = text.rpartition(".")
         return cls._read_untrusted(content, base64url_untrusted(signature))
+
+    @classmethod
+    def _read_back(cls, text: str) -> Self:
+        # Whatever we would refuse from others we must not publish either.
+        try:
+            return cls.parse_untrusted(text)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"This advert of ours is not acceptable: {error}") from error
 
     @classmethod
     def _read_untrusted(cls, content: str, signature: bytes) -> Self:

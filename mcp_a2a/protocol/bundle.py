@@ -15,7 +15,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import (
+    Version1,
     base64url_untrusted,
     read_untrusted,
     to_base64url,
@@ -53,7 +54,7 @@ class _BundleFields(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    v: Literal[1]
+    v: Version1
     did: str
     suite: int
     kem_pk: str
@@ -86,9 +87,7 @@ class KeyBundle:
         kid = key_id(secret.suite, secret.public_key)
         not_before = int(now)
         not_after = not_before + VALID_SECONDS
-        draft = cls(
-            identity.peer_id, secret.suite, secret.public_key, kid, seq, not_before, not_after, b""
-        )
+        draft = cls(identity.peer_id, secret.suite, secret.public_key, kid, seq, not_before, not_after, b"")
         return replace(draft, signature=identity.sign(_LABEL, draft._signed_bytes()))
 
     def usable(self, now: float) -> bool:
@@ -143,18 +142,13 @@ class KeyBundle:
         seal(self.suite, self.public_key, b"", b"")
 
     def _signed_bytes(self) -> bytes:
-        return (
-            _SIGNED.pack(1, self.peer.key, self.suite, self.seq, self.not_before, self.not_after)
-            + self.public_key
-        )
+        return _SIGNED.pack(1, self.peer.key, self.suite, self.seq, self.not_before, self.not_after) + self.public_key
 
 
 def key_id(suite: int, public_key: bytes) -> bytes:
     """The 8 bytes by which an envelope's header names a key."""
     if len(public_key) != PUBLIC_KEY_SIZES.get(suite):
-        raise RemoteProtocolError(
-            f"A key bundle with an unknown suite ({suite}) or a key of the wrong size."
-        )
+        raise RemoteProtocolError(f"A key bundle with an unknown suite ({suite}) or a key of the wrong size.")
     return sha256(suite.to_bytes(2) + public_key)[:KID_SIZE]
 
 
@@ -181,7 +175,7 @@ class _KeptFields(BaseModel):
 class _RingFields(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    v: Literal[1]
+    v: Version1
     keys: tuple[_KeptFields, ...]
 
 
@@ -208,9 +202,7 @@ class KeyRing:
             UnknownKeyError: never ours, or dropped.
         """
         if kid not in self._kept:
-            raise UnknownKeyError(
-                "The envelope is sealed to a key that is not, or no longer, kept here."
-            )
+            raise UnknownKeyError("The envelope is sealed to a key that is not, or no longer, kept here.")
         return self._kept[kid].secret
 
     def next_timeout(self) -> float:
@@ -222,11 +214,7 @@ class KeyRing:
 
     def handle_timeout(self, now: float, randomness: Callable[[int], bytes]) -> bool:
         """Forget what is due and rotate when due; True if something changed and must be stored."""
-        expired = [
-            kid
-            for kid, kept in self._kept.items()
-            if kept.drop_at is not None and kept.drop_at <= now
-        ]
+        expired = [kid for kid, kept in self._kept.items() if kept.drop_at is not None and kept.drop_at <= now]
         for kid in expired:
             del self._kept[kid]
         if not self._rotation_is_due(now):
@@ -263,10 +251,7 @@ class KeyRing:
         return ring
 
     def _add(self, kept: _Kept) -> None:
-        if (
-            kept.bundle.peer != self._identity.peer_id
-            or kept.secret.public_key != kept.bundle.public_key
-        ):
+        if kept.bundle.peer != self._identity.peer_id or kept.secret.public_key != kept.bundle.public_key:
             raise LocalProtocolError("The stored encryption keys belong to another identity.")
         self._kept[kept.bundle.kid] = kept
 

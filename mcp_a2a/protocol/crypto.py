@@ -55,9 +55,7 @@ _LOW_ORDER_Y = (
     FIELD_PRIME - _Y_OF_ORDER_8,
 )
 
-LOW_ORDER_KEYS = frozenset(
-    (y | sign << 255).to_bytes(32, "little") for y in _LOW_ORDER_Y for sign in (0, 1)
-)
+LOW_ORDER_KEYS = frozenset((y | sign << 255).to_bytes(32, "little") for y in _LOW_ORDER_Y for sign in (0, 1))
 """All 14 encodings of the 8 points of small order: keys for which anybody can make signatures."""
 
 _KEMS = {SUITE_X25519: hpke.KEM.X25519, SUITE_MLKEM768_X25519: hpke.KEM.MLKEM768_X25519}
@@ -134,9 +132,7 @@ def seal(suite: int, public_key: bytes, plaintext: bytes, info: bytes) -> bytes:
     try:
         return _suite(suite).encrypt(plaintext, _public_key(suite, public_key), info=info)
     except (KeyError, ValueError, UnsupportedAlgorithm) as error:
-        raise RemoteProtocolError(
-            f"The encryption key (suite {suite}) cannot be sealed to."
-        ) from error
+        raise RemoteProtocolError(f"The encryption key (suite {suite}) cannot be sealed to.") from error
 
 
 @lru_cache(maxsize=1)

@@ -52,9 +52,7 @@ BUCKETS = (512, *(1024 << power for power in range(11)))
 """Sizes of `inner`: 512 B, then 1 KiB doubling to 1 MiB."""
 
 WIRE_SIZES = frozenset(
-    HEADER_SIZE + overhead + bucket
-    for overhead in crypto.SEAL_OVERHEADS.values()
-    for bucket in BUCKETS
+    HEADER_SIZE + overhead + bucket for overhead in crypto.SEAL_OVERHEADS.values() for bucket in BUCKETS
 )
 MAX_ENVELOPE = max(WIRE_SIZES)
 
@@ -104,9 +102,7 @@ class Opened:
     envelope_id: bytes
 
 
-def seal(
-    identity: Identity, payload: bytes, bundle: KeyBundle, envelope_id: bytes, expires: float
-) -> bytes:
+def seal(identity: Identity, payload: bytes, bundle: KeyBundle, envelope_id: bytes, expires: float) -> bytes:
     """Sign a payload of ours and seal it to the peer of `bundle`. `expires` is the payload's own.
 
     Raises:
@@ -160,9 +156,7 @@ def sign_receipt(identity: Identity, envelope_ids: Sequence[bytes]) -> bytes:
 
 def receipt_is_valid(peer: PeerId, envelope_ids: Sequence[bytes], signature: bytes) -> bool:
     """Whether `peer` says so. Never raises."""
-    return _is_receipt(envelope_ids) and verify(
-        peer, _RECEIPT_LABEL, b"".join(envelope_ids), signature
-    )
+    return _is_receipt(envelope_ids) and verify(peer, _RECEIPT_LABEL, b"".join(envelope_ids), signature)
 
 
 def _is_receipt(envelope_ids: Sequence[bytes]) -> bool:
@@ -174,11 +168,7 @@ def _unpack_untrusted(inner: bytes) -> tuple[bytes, bytes]:
     """Payload and signature; the padding must be what the sender had no choice about."""
     length, signature = _INNER.unpack_from(inner)
     end = _INNER.size + length
-    if (
-        end > len(inner)
-        or len(inner) != _bucket(end)
-        or not inner.endswith(bytes(len(inner) - end))
-    ):
+    if end > len(inner) or len(inner) != _bucket(end) or not inner.endswith(bytes(len(inner) - end)):
         raise SealBrokenError("The inside of the envelope is not laid out as it must be.")
     return inner[_INNER.size : end], signature
 

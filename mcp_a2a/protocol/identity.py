@@ -44,7 +44,5 @@ def _labelled(label: bytes, message: bytes) -> bytes:
     # The one zero byte at the end makes label and message separable, so no two pairs give the same
     # bytes.
     if label.find(b"\0") != len(label) - 1 or len(label) < 2:
-        raise LocalProtocolError(
-            f"A signature label is text that ends in one zero byte, not {label!r}."
-        )
+        raise LocalProtocolError(f"A signature label is text that ends in one zero byte, not {label!r}.")
     return label + message

@@ -20,21 +20,21 @@ _NAME_LABEL = b"mcp-a2a/v1/name\0"
 WORDS = tuple(
     """
     acorn actor album alley amber anchor angle apple apron arch arrow atlas attic autumn award
-    axis bacon badge bagel bamboo banana barrel basil basket beach bead bell bench berry bicycle
-    bishop blanket boat bonfire bottle branch brick bridge broom bucket buckle buffalo bundle
-    burger butter cabin cactus camel candle canoe canyon carpet castle cedar cello chalk cherry
-    chess chimney circle cliff cloud clover coconut comet compass copper coral cotton cousin
-    cradle crayon cricket crown crystal cushion dagger daisy dancer desert diamond dinner
-    dolphin donkey dragon drum dune eagle echo elbow ember engine envelope fabric falcon farmer
-    feather fiddle finger flag flute forest fossil fountain fox frost funnel galaxy garden
-    garlic gate ginger glacier globe glove goat gravel guitar hammer harbor harvest hawk hazel
-    helmet heron hockey honey horizon hotel iceberg igloo insect iris island ivory jacket
-    jasmine jelly jigsaw jungle kayak kettle kitchen kite kiwi koala ladder lagoon lantern laser
-    lemon leopard letter library lily lizard lobby lobster lotus lumber magnet mango maple
-    marble market meadow medal mirror mitten monkey moon mosaic motor muffin museum mustard
-    napkin nectar needle nickel notebook nutmeg oasis ocean octopus olive onion opera orbit
-    orchid otter oven oyster palace panda paper parade pasta pebble pelican pencil pepper piano
-    pigeon pillow pirate planet plum pony poppy poster potato prism pumpkin puzzle pyramid
+    axis bacon badge bagel bamboo banana barrel basil basket bead beaver bell bench berry
+    bicycle bishop blanket boat bonfire bottle branch brick bridge broom bucket buckle buffalo
+    bundle burger butter cabin cactus camel candle canoe canyon carpet castle cedar cello chalk
+    cherry chess chimney circle cliff cloud clover coconut comet compass copper coral cotton
+    cousin cradle crayon cricket crown crystal cushion dagger daisy dancer desert diamond dinner
+    dolphin donkey dragon drum dune eagle echo elbow emerald engine envelope fabric falcon
+    farmer feather fiddle finger flag flute forest fossil fountain fox frost funnel galaxy
+    garden garlic gate giraffe glacier glitter globe gorilla gravel guitar hammer harbor harvest
+    hawk hazel helmet heron hockey honey horizon hotel iceberg igloo insect iris island ivory
+    jacket jasmine jelly jigsaw jungle kayak kettle kitchen kite kiwi koala ladder lagoon
+    lantern laser lemon leopard letter library lily lizard lobby lobster lotus lumber magnet
+    mango maple marble market meadow medal mirror mitten moon morning mosaic motor muffin museum
+    mustard napkin nectar needle nickel notebook nutmeg oasis ocean octopus olive onion opera
+    orbit orchid otter oven oyster palace panda paper parade pasta pebble pelican pencil pepper
+    piano pigeon pillow pirate planet plum pony poppy poster potato prism pumpkin puzzle pyramid
     quarry quilt rabbit radish raft rainbow raven ribbon river robin rocket rope sailor salmon
     sandal saturn scarf school shadow shovel silver slipper snail spider spoon squirrel summit
     sunset temple thunder tiger tomato trumpet turtle velvet violin walnut window winter zebra

@@ -22,7 +22,7 @@ from pydantic import (
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, Message, TaskStatus
-from mcp_a2a.protocol.strict_json import check_limits, read_untrusted, validate_untrusted
+from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted, validate_untrusted
 
 MAX_PAYLOAD = 1024 * 1024 - 4 - 64
 """Largest payload: the largest bucket without length and signature."""
@@ -114,7 +114,7 @@ class Payload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
 
-    v: Literal[1] = 1
+    v: Version1 = 1
     type: PayloadType
     id: Id
     from_: Peer = Field(alias="from")

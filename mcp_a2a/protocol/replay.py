@@ -39,9 +39,7 @@ def check_freshness(created: float, expires: float, now: float) -> None:
             "If it was sent just now, check the clocks of both machines.",
         )
     if not 0 < expires - created <= MAX_LIFETIME_SECONDS:
-        raise StaleError(
-            f"The message claims a life of {expires - created:.0f} s; more than 7 days is refused."
-        )
+        raise StaleError(f"The message claims a life of {expires - created:.0f} s; more than 7 days is refused.")
 
 
 def keep_until(expires: float) -> float:

@@ -16,9 +16,9 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from mcp_a2a.errors import RemoteProtocolError, UnsendableError
 
@@ -28,6 +28,9 @@ MAX_MEMBERS = 10_000
 
 MAX_STRING_BYTES = 256 * 1024
 """One text in a task or a result; more is a file."""
+
+Version1 = Annotated[int, Field(strict=True, ge=1, le=1)]
+"""The one version there is. Not a `Literal`, which would take JSON true for 1."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,9 +44,7 @@ def read_untrusted(source: bytes | str, max_bytes: int) -> dict[str, JsonValue]:
     """The one JSON object that `source` is."""
     data = source if isinstance(source, bytes) else source.encode(errors="surrogatepass")
     if len(data) > max_bytes:
-        raise RemoteProtocolError(
-            f"{len(data):,} bytes of JSON; at most {max_bytes:,} are read here."
-        )
+        raise RemoteProtocolError(f"{len(data):,} bytes of JSON; at most {max_bytes:,} are read here.")
     try:
         text = data.decode()
         if not _is_simple(data):
@@ -118,9 +119,7 @@ def _check_structure(text: str) -> None:
 
 def _check_strings(text: str, value: JsonValue) -> None:
     if _SURROGATE_ESCAPE.search(text):
-        json.dumps(
-            value, ensure_ascii=False
-        ).encode()  # a pair is one character by now; a lone half raises
+        json.dumps(value, ensure_ascii=False).encode()  # a pair is one character by now; a lone half raises
     if len(text) <= MAX_STRING_BYTES // 4:
         return
     if any(len(string.encode()) > MAX_STRING_BYTES for string in _strings(value)):
@@ -166,6 +165,4 @@ def _no_constant(name: str) -> JsonValue:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_constant=_no_constant
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_no_constant)

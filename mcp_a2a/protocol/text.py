@@ -66,6 +66,4 @@ def _long_run() -> re.Pattern[str]:
     # Which characters are marks is known to unicodedata only; asking for all of them takes 10 ms,
     # once.
     marks = "".join(chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
-    return re.compile(
-        f"([{marks}{_MARKS_OF_CLASS_0}]{{{MAX_COMBINING_RUN}}})[{marks}{_MARKS_OF_CLASS_0}]+"
-    )
+    return re.compile(f"([{marks}{_MARKS_OF_CLASS_0}]{{{MAX_COMBINING_RUN}}})[{marks}{_MARKS_OF_CLASS_0}]+")
