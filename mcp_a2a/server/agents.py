@@ -1,0 +1,132 @@
+"""Tools to find agents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.server.answer import answer
+from mcp_a2a.server.arguments import OptionalText
+from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.fence import fence, label
+from mcp_a2a.views import (
+    AgentDetail,
+    AgentView,
+    DiscoverRequest,
+    DiscoverView,
+    GetAgentRequest,
+    SkillView,
+    StatusView,
+)
+
+_SKILLS_LISTED = 12
+
+
+async def discover(
+    ctx: Call,
+    query: Annotated[
+        OptionalText, Field(max_length=256, description="Words to look for in names, descriptions and skills.")
+    ] = "",
+    skill: Annotated[OptionalText, Field(max_length=128, description="Only agents that have this skill.")] = "",
+    limit: Annotated[int, Field(ge=1, le=100, description="How many agents at most.")] = 20,
+) -> Annotated[CallToolResult, DiscoverView]:
+    """List the agents you can send tasks to: names, skills, trust, and how they are reached.
+
+    Call this first when the user names an agent or a kind of work. Finds agents on this machine and on the local
+    network; when there are none it says why.
+    """
+    found = await node_of(ctx).discover(DiscoverRequest(query=query or None, skill=skill or None, limit=limit))
+    return answer(found, _list_lines(found))
+
+
+async def get_agent(
+    agent: Annotated[
+        str,
+        Field(min_length=1, max_length=512, description="Name or did:key of an agent, or `self` for this node."),
+    ],
+    ctx: Call,
+) -> Annotated[CallToolResult, AgentDetail]:
+    """Everything about one agent: its skills with examples and input schemas, addresses, trust, fingerprint words.
+
+    For `self`: who you are to others, and the state of this node and its network.
+    """
+    detail = await node_of(ctx).get_agent(GetAgentRequest(agent=agent))
+    return answer(detail, _detail_lines(detail))
+
+
+def _list_lines(found: DiscoverView) -> Iterator[str]:
+    if not found.agents:
+        yield "No agents found."
+        yield found.reason or "Next: call get_agent with agent=self to see the state of this node."
+        return
+    yield f"{len(found.agents)} of {found.total} agents, best match first."
+    yield fence(
+        "\n".join(_one_line(agent) for agent in found.agents),
+        "a list of agents; the words in quotes are their own, the rest was checked here",
+        "Call discover with a query or a smaller limit, or get_agent for one of them.",
+    )
+    if found.reason:
+        yield found.reason
+    yield "Next: send_task with a name or did:key, or send_task_by_skill with a skill id; get_agent shows one in full."
+
+
+def _one_line(agent: AgentView) -> str:
+    facts = [agent.did, "self" if agent.trust == "self" else agent.trust, _reach(agent)]
+    words = [f"name {_quoted(agent.name, 128)}"]
+    if agent.description:
+        words.append(f"says {_quoted(agent.description, 160)}")
+    if agent.skills:
+        words.append("skills " + ", ".join(_skill(skill) for skill in agent.skills[:_SKILLS_LISTED]))
+    if len(agent.skills) > _SKILLS_LISTED:
+        words.append(f"and {len(agent.skills) - _SKILLS_LISTED} more skills")
+    return f"- {', '.join(facts)}: {'; '.join(words)}"
+
+
+def _reach(agent: AgentView) -> str:
+    if not agent.online:
+        return f"offline, last seen {agent.last_seen}" if agent.last_seen else "offline"
+    rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.1f} ms"
+    return f"online by {agent.route or 'an unknown route'}{rtt}"
+
+
+def _skill(skill: SkillView) -> str:
+    return f"{_quoted(skill.id, 128)} ({_quoted(skill.description or skill.name, 120)})"
+
+
+def _quoted(words: str, limit: int) -> str:
+    """One line in JSON's quotes, so that an agent's words cannot pass for a checked fact beside them."""
+    return json.dumps(preview(words, limit), ensure_ascii=False)
+
+
+def _detail_lines(detail: AgentDetail) -> Iterator[str]:
+    agent = detail.agent
+    yield f"{label(agent.name, agent.did)}: {agent.trust}, {_reach(agent)}."
+    yield f"Fingerprint words: {agent.words}"
+    if detail.addresses:
+        yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
+    card = detail.card.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    yield fence(
+        json.dumps(card, ensure_ascii=False, indent=1),
+        f"the card of {label(agent.name, agent.did)}, in its own words",
+        "The structured content of this result has all of it.",
+    )
+    if detail.node:
+        yield from _node_lines(detail.node)
+        return
+    yield "Next: send_task to this agent, with skill where it has several."
+
+
+def _node_lines(node: StatusView) -> Iterator[str]:
+    lookups = ", ".join(f"{name}: {state}" for name, state in node.lookups.items())
+    yield f"mcp-a2a {node.version}, identity {node.identity}, data in {node.home}, up {node.uptime_seconds:.0f} s."
+    yield f"Listening on {', '.join(node.listening) or 'nothing'}; looking for agents by {lookups or 'nothing'}."
+    yield (
+        f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
+        f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."
+    )
+    yield "Next: discover lists the agents; check_inbox takes the tasks."

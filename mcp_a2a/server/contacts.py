@@ -1,0 +1,167 @@
+"""The tool that asks a person to accept a contact. The model can ask for the question; it can never answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult, Resolve
+from mcp.types import CallToolResult
+from pydantic import BaseModel, Field
+
+from mcp_a2a.errors import AmbiguousNameError
+from mcp_a2a.server.answer import answer
+from mcp_a2a.server.arguments import AgentName
+from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.fence import label
+from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
+
+_RESUMABLE_SINCE = "2026-07-28"
+"""From this protocol version on a question travels inside the result, so no channel back to the client is needed."""
+
+
+class Consent(BaseModel):
+    """What the person is asked to decide."""
+
+    accept: bool = Field(
+        title="Accept this agent?",
+        description="Only if the words match what its owner sees.",
+    )
+
+
+class Contact(View):
+    """Whom the question is about, settled once per call: the key that is shown is the key that is accepted."""
+
+    agent: AgentRef
+    words: str
+    trust: Trust
+    askable: bool
+    """Whether this client can put a question to its user."""
+
+
+class ContactDecision(View):
+    """What became of it. `command` is what the person can run where the client cannot ask."""
+
+    agent: AgentRef
+    words: str
+    accepted: bool
+    released: int = 0
+    """Tasks that had waited for this decision and are in the inbox now."""
+    command: str | None = None
+    next: str
+
+
+async def find_contact(agent: AgentName, ctx: Call) -> Contact:
+    """The stranger who waits under this name or key, else any known agent."""
+    requests = (await node_of(ctx).peers(PeersRequest())).contacts
+    found = [contact for contact in requests if agent == contact.did] or [
+        contact for contact in requests if agent.casefold() == contact.name.casefold()
+    ]
+    if len(found) > 1:
+        raise AmbiguousNameError(agent, [(contact.did, contact.words) for contact in found])
+    if found:
+        waiting = found[0]
+        who = AgentRef(name=waiting.name, did=waiting.did)
+        return Contact(agent=who, words=waiting.words, trust="stranger", askable=_can_ask(ctx))
+    known = (await node_of(ctx).get_agent(GetAgentRequest(agent=agent))).agent
+    who = AgentRef(name=known.name, did=known.did)
+    return Contact(agent=who, words=known.words, trust=known.trust, askable=_can_ask(ctx))
+
+
+async def ask_person(contact: Annotated[Contact, Resolve(find_contact)]) -> Elicit[Consent] | None:
+    """The question, unless there is nothing to decide or nobody to ask."""
+    if contact.trust != "stranger" or not contact.askable:
+        return None
+    return Elicit(
+        f"Accept work from the agent that calls itself {label(contact.agent.name, contact.agent.did)}?\n"
+        f"Its fingerprint words: {contact.words}\n"
+        "Anybody can choose any name. Accept only if its owner, asked on another channel, reads you the same words.",
+        Consent,
+    )
+
+
+async def accept_contact(
+    agent: AgentName,
+    contact: Annotated[Contact, Resolve(find_contact)],
+    decision: Annotated[ElicitationResult[Consent], Resolve(ask_person)],
+    ctx: Call,
+) -> Annotated[CallToolResult, ContactDecision]:
+    """Ask your user whether an agent may send you work; its waiting tasks are then delivered.
+
+    The user decides in a dialog that shows the agent's fingerprint words. You cannot decide for them: where the client
+    has no such dialog you get a command that your user can run.
+    """
+    del agent  # find_contact has looked it up
+    if contact.trust != "stranger":
+        return _reply(_nothing_to_decide(contact))
+    if not contact.askable:
+        return _reply(_command(contact))
+    if not isinstance(decision, AcceptedElicitation) or not decision.data.accept:
+        return _reply(_refused(contact))
+    change = await node_of(ctx).set_trust(SetTrustRequest(agent=contact.agent.did, level="trusted"))
+    return _reply(
+        ContactDecision(
+            agent=contact.agent,
+            words=contact.words,
+            accepted=True,
+            released=change.released,
+            next="Call check_inbox for the tasks that waited."
+            if change.released
+            else "Its tasks reach the inbox from now on.",
+        )
+    )
+
+
+def _can_ask(ctx: Call) -> bool:
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    return (ctx.protocol_version or "") >= _RESUMABLE_SINCE or ctx.session.can_send_request
+
+
+def _nothing_to_decide(contact: Contact) -> ContactDecision:
+    blocked = contact.trust == "blocked"
+    return ContactDecision(
+        agent=contact.agent,
+        words=contact.words,
+        accepted=not blocked,
+        command=f"mcp-a2a trust {contact.agent.did}" if blocked else None,
+        next="Your user has blocked this agent; only they can change that, with the command."
+        if blocked
+        else "Nothing to do: its tasks reach the inbox already.",
+    )
+
+
+def _refused(contact: Contact) -> ContactDecision:
+    return ContactDecision(
+        agent=contact.agent,
+        words=contact.words,
+        accepted=False,
+        next="Your user did not accept; the request stays where it is. Do not ask again unless they say so.",
+    )
+
+
+def _command(contact: Contact) -> ContactDecision:
+    return ContactDecision(
+        agent=contact.agent,
+        words=contact.words,
+        accepted=False,
+        command=f"mcp-a2a trust {contact.agent.did}",
+        next="This client cannot ask your user. Show them the words and the command, and let them decide.",
+    )
+
+
+def _reply(decision: ContactDecision) -> CallToolResult:
+    return answer(decision, _lines(decision))
+
+
+def _lines(decision: ContactDecision) -> Iterator[str]:
+    who = label(decision.agent.name, decision.agent.did)
+    yield f"{who}: {'accepted' if decision.accepted else 'not accepted'}."
+    yield f"Fingerprint words: {decision.words}"
+    if decision.released:
+        yield f"{decision.released} waiting tasks were delivered."
+    if decision.command:
+        yield f"Command for your user: {decision.command}"
+    yield f"Next: {decision.next}"

@@ -1,0 +1,61 @@
+"""What a tool gets from the call it serves: the node, and a sign of life for the client while it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import anyio
+from mcp.server.mcpserver import Context
+
+from mcp_a2a.errors import McpA2AError
+
+if TYPE_CHECKING:  # importing the ports imports the crypto libraries, and `initialize` is answered before those
+    from mcp_a2a.ports import NodeApi
+
+    Call: TypeAlias = Context[NodeApi, object]
+else:
+    Call = Context
+
+PROGRESS_SECONDS = 4.0
+"""Clients that reset a deadline on progress are the ones with a short deadline."""
+
+T = TypeVar("T")
+
+
+def node_of(ctx: Call) -> NodeApi:
+    """The node that this server fronts."""
+    return ctx.request_context.lifespan_context
+
+
+async def while_reporting(ctx: Call, answer: Awaitable[T], seconds: float, doing: str) -> T:
+    """Await a node's answer that may take up to `seconds`, and report progress until it is there.
+
+    Raises:
+        McpA2AError: what the node raised.
+    """
+    if seconds <= 0:
+        return await answer
+    async with anyio.create_task_group() as group:
+        group.start_soon(_report, ctx, seconds, doing)
+        outcome = await _settle(answer)
+        group.cancel_scope.cancel()
+    if isinstance(outcome, McpA2AError):
+        raise outcome
+    return outcome
+
+
+async def _settle(answer: Awaitable[T]) -> T | McpA2AError:
+    # A task group would wrap the error in a group, and the translator wants to see the error itself.
+    try:
+        return await answer
+    except McpA2AError as error:
+        return error
+
+
+async def _report(ctx: Call, seconds: float, doing: str) -> None:
+    elapsed = 0.0
+    while True:
+        await anyio.sleep(PROGRESS_SECONDS)
+        elapsed += PROGRESS_SECONDS
+        await ctx.report_progress(elapsed, total=max(seconds, elapsed), message=f"{doing}, {elapsed:.0f} s")

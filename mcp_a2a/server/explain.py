@@ -1,0 +1,71 @@
+"""What a model reads when a tool fails: what was tried and what to do next, in sentences, and nothing else.
+
+One door: every failure of every tool comes through `explain`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError
+from pydantic import ValidationError
+
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.server.fence import fence
+
+logger = logging.getLogger(__name__)
+
+_QUOTES_AGENTS = {"agent_not_found": "closest", "skill_not_found": "closest", "ambiguous_name": "", "refused": ""}
+"""Errors whose message may quote another agent: the code, and the attribute that is empty when it does not."""
+
+
+def explain(tool: str, failure: ToolError) -> str:
+    """The text of the error result."""
+    cause = _root(failure)
+    match cause:
+        case McpA2AError():
+            return _sentence(cause)
+        case ValidationError():
+            return _arguments(tool, cause)
+        case None:
+            return f"{failure}. Call tools/list for the tools of this server."
+        case ToolError() | ResourceError():
+            return str(cause)
+        case _:
+            return _unexpected(tool, cause)
+
+
+def _root(failure: ToolError) -> BaseException | None:
+    cause = failure.__cause__
+    while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+        cause = cause.exceptions[0]
+    return cause
+
+
+def _sentence(error: McpA2AError) -> str:
+    attribute = _QUOTES_AGENTS.get(error.code)
+    # An error that another process of ours raised comes without its attributes, so it counts as quoting.
+    if attribute is None or (attribute and not getattr(error, attribute, True)):
+        return clean(str(error))
+    return f"{fence(error.message, 'what went wrong, with names that other agents chose')}\nNext: {error.hint}"
+
+
+def _arguments(tool: str, error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(step) for step in fault["loc"])
+        given = "" if fault["type"] == "missing" else f" (got {preview(repr(fault['input']), 60)})"
+        faults.append(f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]}{given}")
+    return f"{tool} was not called: its arguments are not valid. {'; '.join(faults)}. Correct them and call it again."
+
+
+def _unexpected(tool: str, error: BaseException) -> str:
+    reference = secrets.token_hex(3)
+    logger.error("unexpected failure %s in tool %s", reference, tool, exc_info=error)
+    return (
+        f"{tool} failed unexpectedly inside mcp-a2a, which is a bug. A task that was stored before is not lost: "
+        f"list_tasks shows it. The details are in this server's log (its standard error, which MCP clients keep), "
+        f"reference {reference}. Tell your user; with the same idempotency_key a second call does no work twice."
+    )

@@ -1,0 +1,127 @@
+"""Tools to do work that others sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from mcp_a2a.server.answer import answer
+from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
+from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.server.prose import data_parts, one_page, task_lines
+from mcp_a2a.views import AgentRef, AnswerRequest, CheckInboxRequest, InboxItem, InboxView, TaskView, Trust, View
+
+_LEAST_CHARS = 2_000
+
+
+class LeasedTask(View):
+    """A task that is yours to answer until the lease ends."""
+
+    task_id: str
+    agent: AgentRef
+    trust: Trust
+    skill: str | None = None
+    context_id: str | None = None
+    text: str
+    """The request, of which a long one is cut."""
+    text_next: int | None = None
+    """`text_offset` for get_task_status, where the text is cut."""
+    data: tuple[str, ...] = ()
+    """Structured input, each part as JSON text."""
+    attempt: int
+    hop: int
+    lease_until: str
+    received: str
+
+
+class InboxPage(View):
+    """Leased work, what else waits, and how many contact requests wait for a person."""
+
+    items: tuple[LeasedTask, ...]
+    waiting: int
+    held: int
+    next: str
+
+
+async def check_inbox(
+    ctx: Call,
+    wait_seconds: PollWait = 0,
+    limit: Annotated[int, Field(ge=1, le=20, description="How many tasks to take at most.")] = 5,
+) -> Annotated[CallToolResult, InboxPage]:
+    """Take tasks that other agents sent to you.
+
+    Each is leased to you for 15 minutes: do it if your user would want it done, and answer with answer_task. A task
+    that is not answered is offered again, three times in all. Requests of strangers are counted, not shown: only your
+    user may accept them (accept_contact).
+    """
+    looking = node_of(ctx).check_inbox(CheckInboxRequest(wait_seconds=wait_seconds, limit=limit))
+    page = _page(await while_reporting(ctx, looking, wait_seconds, "waiting for tasks"))
+    return answer(page, _lines(page))
+
+
+async def answer_task(
+    task_id: TaskId,
+    status: Annotated[
+        Literal["working", "completed", "failed", "input_required", "rejected"],
+        Field(
+            description="completed: text is the result. failed, rejected: text is the reason. "
+            "input_required: text is your question to the sender. working: text is progress, and the lease is renewed."
+        ),
+    ],
+    ctx: Call,
+    text: Annotated[OptionalText, Field(description="What the sender gets to read.")] = "",
+) -> Annotated[CallToolResult, TaskView]:
+    """Answer a task from check_inbox: report progress, deliver the result, ask something, or say why not."""
+    view = one_page(await node_of(ctx).answer_task(AnswerRequest(task_id=task_id, status=status, text=text or None)))
+    return answer(view, task_lines(view.model_copy(update={"text": None})))
+
+
+def _page(inbox: InboxView) -> InboxPage:
+    share = max(_LEAST_CHARS, PAGE_CHARS // max(1, len(inbox.items)))
+    return InboxPage(
+        items=tuple(_leased(item, share) for item in inbox.items),
+        waiting=inbox.waiting,
+        held=inbox.held,
+        next=inbox.next,
+    )
+
+
+def _leased(item: InboxItem, share: int) -> LeasedTask:
+    parts = [part for message in item.messages for part in message.parts]
+    return LeasedTask(
+        **item.model_dump(exclude={"text", "messages", "agent"}),
+        agent=item.agent,
+        text=item.text[:share],
+        text_next=share if len(item.text) > share else None,
+        data=tuple(line if len(line) <= share else f"{line[:share]}… (cut)" for line in data_parts(parts)),
+    )
+
+
+def _lines(page: InboxPage) -> Iterator[str]:
+    yield f"{len(page.items)} tasks for you, {page.waiting} more waiting."
+    for item in page.items:
+        yield from _item_lines(item)
+    if page.held:
+        yield (
+            f"{page.held} requests from strangers wait for your user's decision; they are not shown to you. "
+            "Your user can list them with: mcp-a2a peers"
+        )
+    yield f"Next: {page.next}"
+
+
+def _item_lines(item: LeasedTask) -> Iterator[str]:
+    who = label(item.agent.name, item.agent.did)
+    again = f", attempt {item.attempt}" if item.attempt > 1 else ""
+    yield f"{item.task_id}: from {who}, {item.trust}{again}, answer before {item.lease_until}."
+    if item.skill:
+        yield fence(item.skill, "the skill they ask for")
+    if item.text:
+        yield fence(item.text, f"the request of {who}")
+    if item.text_next is not None:
+        yield f"Cut; read on with get_task_status, task_id={item.task_id}, text_offset={item.text_next}."
+    if item.data:
+        yield fence("\n".join(item.data), f"structured input from {who}")

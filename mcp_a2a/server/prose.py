@@ -1,0 +1,110 @@
+"""Tasks in words a model can act on: facts first, then the fenced words of others, then what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from mcp_a2a.protocol.model import Delivery, Part, TaskState
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.views import ArtifactView, TaskView
+
+LISTED_CHARS = 280
+"""How much of a text a list shows; `get_task_status` has the rest."""
+
+_TRIED_SHOWN = 8
+_OFFERED_AGAIN = 2
+
+
+def one_page(view: TaskView) -> TaskView:
+    """The task with at most a page of its text, and how to read on."""
+    if view.text is None or len(view.text) <= PAGE_CHARS:
+        return view
+    return _cut(view, PAGE_CHARS, f"The text goes on: call get_task_status with text_offset={PAGE_CHARS}. {view.next}")
+
+
+def in_short(view: TaskView) -> TaskView:
+    """The task as a list shows it."""
+    short = view.model_copy(
+        update={
+            "artifacts": (),
+            "question": _beginning(view.question),
+            "progress": _beginning(view.progress),
+        }
+    )
+    return short if len(view.text or "") <= LISTED_CHARS else _cut(short, LISTED_CHARS, view.next)
+
+
+def task_lines(view: TaskView) -> Iterator[str]:
+    """The text of a result about one task."""
+    yield headline(view)
+    if view.chosen:
+        yield fence(view.chosen, "why this agent was chosen; names are the agents' own")
+    if view.tried:
+        yield "Tried: " + "; ".join(preview(attempt, 160) for attempt in view.tried[-_TRIED_SHOWN:])
+    yield from _words_of_others(view)
+    yield f"Next: {view.next}"
+
+
+def headline(view: TaskView) -> str:
+    """Where the task stands, in one line of facts."""
+    who = label(view.agent.name, view.agent.did)
+    facts = [state_name(view.state)]
+    if view.delivery != Delivery.DELIVERED:
+        facts.append(f"message {view.delivery.lower()}")
+    facts.append(f"{'to' if view.direction == 'sent' else 'from'} {who}")
+    if view.route:
+        facts.append(f"route {view.route}")
+    if view.attempts >= _OFFERED_AGAIN:
+        facts.append(f"attempt {view.attempts}")
+    return f"{view.task_id}: {', '.join(facts)}."
+
+
+def state_name(state: TaskState) -> str:
+    """The state as the tools spell it: "input_required"."""
+    return state.name.lower()
+
+
+def data_parts(parts: Sequence[Part]) -> list[str]:
+    """What the parts hold besides text, as JSON, one line each."""
+    return [
+        json.dumps(part.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False)
+        for part in parts
+        if part.text is None
+    ]
+
+
+def _words_of_others(view: TaskView) -> Iterator[str]:
+    who = label(view.agent.name, view.agent.did)
+    if view.question:
+        yield fence(view.question, f"a question from {who}")
+    if view.progress:
+        yield fence(view.progress, f"progress reported by {who}")
+    if view.text:
+        yield fence(view.text, f"the {'result' if view.direction == 'sent' else 'request'} from {who}")
+    if data := _data(view.artifacts):
+        yield fence(data, f"structured results from {who}", "The structured content of this result has all of it.")
+    if view.error:
+        # The sentence is the agent's own when it failed by itself, ours when the message never got there.
+        yield fence(f"{view.error.code}: {view.error.message} {view.error.hint}", f"why it did not succeed ({who})")
+
+
+def _data(artifacts: Sequence[ArtifactView]) -> str:
+    return "\n".join(line for artifact in artifacts for line in data_parts(artifact.parts))
+
+
+def _cut(view: TaskView, limit: int, following: str) -> TaskView:
+    assert view.text is not None  # noqa: S101  both callers measured it
+    return view.model_copy(
+        update={
+            "text": view.text[:limit],
+            "text_total": view.text_total or len(view.text),
+            "text_next": limit,
+            "next": following,
+        }
+    )
+
+
+def _beginning(text: str | None) -> str | None:
+    return None if text is None else preview(text, LISTED_CHARS)

@@ -1,0 +1,35 @@
+"""The one place that touches what the MCP SDK does not promise to keep.
+
+Its `MCPServer` can be run on its own transports only; serving it on ours needs the low-level server inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias, TypeVar
+
+from mcp.server import MCPServer
+from mcp.server.runner import serve_dual_era_loop
+from mcp.shared._stream_protocols import ReadStream, WriteStream  # type-only here, but needed at run time for the alias
+from mcp.shared.message import SessionMessage
+
+LifespanT = TypeVar("LifespanT")
+
+Incoming: TypeAlias = ReadStream[SessionMessage | Exception]
+Outgoing: TypeAlias = WriteStream[SessionMessage]
+ServeStreams: TypeAlias = Callable[[Incoming, Outgoing], Awaitable[None]]
+
+
+@asynccontextmanager
+async def stream_server(server: MCPServer[LifespanT]) -> AsyncIterator[ServeStreams]:
+    """Enter the server's lifespan once; yields a function that serves one connection until its input ends."""
+    inner = server._lowlevel_server  # noqa: SLF001  see the module
+    async with inner.lifespan(inner) as state:
+
+        async def serve(read: Incoming, write: Outgoing) -> None:
+            await serve_dual_era_loop(
+                inner, read, write, lifespan_state=state, init_options=inner.create_initialization_options()
+            )
+
+        yield serve

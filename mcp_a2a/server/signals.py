@@ -1,0 +1,21 @@
+"""Ending on a signal, in the same way on every transport."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskStatus
+
+
+async def stop_on_signal(stop: Callable[[], None], *, task_status: TaskStatus[None]) -> None:
+    """Call `stop` at SIGTERM, SIGINT or SIGHUP; every time, so that who asks twice is heard twice."""
+    if sys.platform == "win32":  # its event loop has no signal handlers; Ctrl-C arrives as KeyboardInterrupt
+        task_status.started()
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        task_status.started()
+        async for _ in received:
+            stop()

@@ -1,0 +1,172 @@
+"""Tools to send work and to follow it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.server.answer import answer
+from mcp_a2a.server.arguments import (
+    AgentName,
+    ContextId,
+    Data,
+    IdempotencyKey,
+    Message,
+    OptionalText,
+    PollWait,
+    SendWait,
+    TaskId,
+)
+from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.fence import PAGE_CHARS, fence
+from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
+from mcp_a2a.views import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskPage,
+    TaskView,
+)
+
+StateName = Literal[
+    "submitted", "working", "input_required", "auth_required", "completed", "failed", "canceled", "rejected"
+]
+
+
+async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
+    agent: AgentName,
+    message: Message,
+    ctx: Call,
+    wait_seconds: SendWait = 20,
+    skill: Annotated[
+        OptionalText, Field(max_length=128, description="Id of the skill meant, for an agent that has several.")
+    ] = "",
+    data: Data = None,
+    context_id: ContextId = "",
+    idempotency_key: IdempotencyKey = "",
+) -> Annotated[CallToolResult, TaskView]:
+    """Send work to one agent and get its answer.
+
+    Returns the result if it comes in time, else a task_id for get_task_status. The task is stored before it is sent
+    and waits for an agent that is offline. The text goes to somebody else's machine: include only what the work needs.
+    """
+    request = SendTaskRequest(
+        agent=agent,
+        message=message,
+        parts=_parts(data),
+        skill=skill or None,
+        wait_seconds=wait_seconds,
+        context_id=context_id or None,
+        idempotency_key=idempotency_key or None,
+    )
+    sending = node_of(ctx).send_task(request)
+    return _about(await while_reporting(ctx, sending, wait_seconds, "waiting for the agent"))
+
+
+async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
+    skill: Annotated[str, Field(min_length=1, max_length=128, description="Id of the skill, as discover shows it.")],
+    message: Message,
+    ctx: Call,
+    wait_seconds: SendWait = 20,
+    data: Data = None,
+    context_id: ContextId = "",
+    idempotency_key: IdempotencyKey = "",
+) -> Annotated[CallToolResult, TaskView]:
+    """Send work to the best agent that has a skill, and get its answer.
+
+    The answer says which agent took it and why. While nobody has accepted, the next agent is tried. Otherwise like
+    send_task.
+    """
+    request = SendTaskBySkillRequest(
+        skill=skill,
+        message=message,
+        parts=_parts(data),
+        wait_seconds=wait_seconds,
+        context_id=context_id or None,
+        idempotency_key=idempotency_key or None,
+    )
+    sending = node_of(ctx).send_task_by_skill(request)
+    return _about(await while_reporting(ctx, sending, wait_seconds, "waiting for an agent with that skill"))
+
+
+async def get_task_status(
+    task_id: TaskId,
+    ctx: Call,
+    wait_seconds: PollWait = 0,
+    text_offset: Annotated[
+        int, Field(ge=0, description="Where to go on in a long text: the text_next of the last answer.")
+    ] = 0,
+) -> Annotated[CallToolResult, TaskView]:
+    """Where a task stands, with its result text, its question or the reason it failed.
+
+    With wait_seconds it returns as soon as the task is done or asks something. Works for tasks sent and received, also
+    after a restart.
+    """
+    request = GetTaskRequest(task_id=task_id, wait_seconds=wait_seconds, text_offset=text_offset, text_limit=PAGE_CHARS)
+    asking = node_of(ctx).get_task(request)
+    return _about(await while_reporting(ctx, asking, wait_seconds, "waiting for the task"))
+
+
+async def reply_to_task(
+    task_id: TaskId, message: Message, ctx: Call, wait_seconds: SendWait = 20
+) -> Annotated[CallToolResult, TaskView]:
+    """Answer an agent whose task is input_required, or say more in a task you sent."""
+    replying = node_of(ctx).reply_to_task(ReplyRequest(task_id=task_id, message=message, wait_seconds=wait_seconds))
+    return _about(await while_reporting(ctx, replying, wait_seconds, "waiting for the agent"))
+
+
+async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskView]:
+    """Withdraw a task you sent; the agent is told to stop. Work it has already done is not undone."""
+    return _about(await node_of(ctx).cancel_task(CancelRequest(task_id=task_id)))
+
+
+async def list_tasks(
+    ctx: Call,
+    state: Annotated[StateName | None, Field(description="Only tasks in this state.")] = None,
+    direction: Annotated[
+        Literal["sent", "received"] | None, Field(description="Only tasks you sent, or only tasks sent to you.")
+    ] = None,
+    limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
+    cursor: Annotated[
+        OptionalText, Field(max_length=512, description="next_cursor of the last answer, to go on.")
+    ] = "",
+) -> Annotated[CallToolResult, TaskPage]:
+    """Tasks sent and received, the one that changed last first. Long texts are shortened; get_task_status has them."""
+    page = await node_of(ctx).list_tasks(
+        ListTasksRequest(
+            state=TaskState[state.upper()] if state else None,
+            direction=direction,
+            limit=limit,
+            cursor=cursor or None,
+        )
+    )
+    short = page.model_copy(update={"tasks": tuple(in_short(task) for task in page.tasks)})
+    return answer(short, _list_lines(short))
+
+
+def _about(task: TaskView) -> CallToolResult:
+    page = one_page(task)
+    return answer(page, task_lines(page))
+
+
+def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:
+    return () if data is None else (Part.model_validate({"data": data}),)
+
+
+def _list_lines(page: TaskPage) -> list[str]:
+    if not page.tasks:
+        return ["No tasks.", "Next: send one with send_task, or look for work with check_inbox."]
+    listed = [f"{headline(task)} {task.question or task.progress or task.text or ''}".strip() for task in page.tasks]
+    words = "\n".join(" ".join(line.split()) for line in listed)
+    more = f"Next: call list_tasks with cursor={page.next_cursor} for more, or " if page.next_cursor else "Next: call "
+    return [
+        f"{len(page.tasks)} tasks, the one that changed last first.",
+        fence(words, "a list of tasks with what the agents called themselves and wrote"),
+        f"{more}get_task_status with a task_id for one of them.",
+    ]
