@@ -1,0 +1,375 @@
+"""One link between two peers, without the wire: what may be said when, and what it means.
+
+After the handshake (`handshake`) both sides may submit envelopes at any time, and owe one answer to
+each that they receive. Pings keep silence from looking like death, a newer key bundle may be
+announced, and whoever ends the link says bye.
+
+The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `announce` and `say_goodbye`;
+`handle_timeout` with `next_timeout`; `frames_to_send`; `events_received`. Times are seconds of any
+clock that only rises. Envelopes are carried unopened; receipts are neither made nor checked here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from mcp_a2a.errors import LinkError, RemoteProtocolError
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import (
+    BYE_SENTENCES,
+    Answer,
+    BundleFrame,
+    Bye,
+    ByeCode,
+    Control,
+    Delivered,
+    EnvelopeFrame,
+    Frame,
+    Held,
+    Ping,
+    Pong,
+    Refused,
+    Stored,
+    UnknownFrame,
+)
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE
+from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Waiting
+from mcp_a2a.protocol.identity import Identity
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "BundleChanged",
+    "ByeCode",
+    "Closed",
+    "Delivered",
+    "EnvelopeReceived",
+    "Event",
+    "Held",
+    "LinkSession",
+    "Opened",
+    "PeerLeft",
+    "Refused",
+    "Side",
+    "Stored",
+]
+
+HANDSHAKE_SECONDS = 5.0
+PING_SECONDS = 20.0
+DEAD_SECONDS = 45.0
+"""Silence after which the other side is taken for gone."""
+
+MAX_UNANSWERED = 128
+"""Envelopes received and not yet answered, beyond which nothing more is read."""
+
+MAX_QUEUED_FRAMES = 256
+MAX_QUEUED_BYTES = 1024 * 1024
+"""What the wire has not yet taken, beyond which nothing more is submitted or read.
+
+More frames than a send queue needs, because a whole window and its answers are queued in one go.
+"""
+
+MAX_IN_FLIGHT = 4096
+"""Envelopes of ours whose answers are awaited; the oldest are forgotten, and will be sent again."""
+
+MAX_CONTROL_FRAMES = 240
+CONTROL_WINDOW_SECONDS = 60.0
+"""Frames that are not about envelopes under way. A heartbeat needs three in that time."""
+
+_ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The handshake is complete: `peer` has proven its key and signed the bundle."""
+
+    peer: PeerId
+    bundle: KeyBundle
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeReceived:
+    """An envelope came in. Its header can be read; one answer is owed."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The peer's word about envelopes of ours."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class BundleChanged:
+    """The peer has a newer key bundle."""
+
+    bundle: KeyBundle
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """The peer stops running, so it is offline and not merely cut off. `Closed` follows."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing more comes in or goes out; always the last event."""
+
+    reason: str
+
+
+Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | PeerLeft | Closed
+
+
+class State(Enum):
+    """Where a link is in its life."""
+
+    OPENING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class LinkSession:
+    """One side of a link. `nonce` is 32 fresh random bytes.
+
+    After every call take `frames_to_send` and `events_received`, and call `handle_timeout` at
+    `next_timeout`. A dialler that knows whom it wants names it in `expected`.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        identity: Identity,
+        bundle: KeyBundle,
+        nonce: bytes,
+        now: float,
+        expected: PeerId | None = None,
+    ) -> None:
+        self.state = State.OPENING
+        self.rtt_seconds: float | None = None
+        self._handshake = Handshake(side, identity, bundle, nonce, expected)
+        self._our_bundle = bundle
+        self._their_bundle: KeyBundle | None = None
+        self._outgoing: list[str | bytes] = []
+        self._outgoing_bytes = 0
+        self._events: list[Event] = []
+        self._unanswered: set[bytes] = set()
+        self._in_flight: dict[bytes, None] = {}
+        self._control_since, self._control_frames = now, 0
+        self._heard_at = self._pinged_at = self._started_at = now
+        self._pings = 0
+        if side is Side.LISTENER:
+            self._send(self._handshake.challenge)
+
+    # --- what the driver takes --------------------------------------------------------------------
+
+    def frames_to_send(self) -> list[str | bytes]:
+        """Frames for the wire, in order, once."""
+        frames, self._outgoing = self._outgoing, []
+        self._outgoing_bytes = 0
+        return frames
+
+    def events_received(self) -> list[Event]:
+        """What happened, in order, once."""
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def wants_frames(self) -> bool:
+        """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
+        return len(self._unanswered) <= MAX_UNANSWERED and not self._is_congested
+
+    # --- what the peer does -----------------------------------------------------------------------
+
+    def receive_frame_untrusted(self, frame: str | bytes, now: float) -> None:
+        """A frame came in. After `Closed` it is ignored.
+
+        Raises:
+            RemoteProtocolError: it broke the protocol; the session is closed, with a bye to send.
+        """
+        if self.state is State.CLOSED:
+            return
+        self._heard_at = now
+        try:
+            self._receive(decode_untrusted(frame), now)
+        except RemoteProtocolError as error:
+            self._close(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
+            raise
+
+    def receive_eof(self) -> None:
+        """The wire is gone."""
+        self._close("the connection was lost", None)
+
+    # --- what we do -------------------------------------------------------------------------------
+
+    def submit(self, envelope: bytes) -> None:
+        """Send an envelope; the peer owes one answer.
+
+        Raises:
+            LinkError: the link is not open, or the peer does not read.
+        """
+        if self.state is not State.OPEN:
+            raise LinkError("The link is closed.")
+        if self._is_congested:
+            raise LinkError("The link is full: the peer reads more slowly than we send.")
+        self._in_flight[envelope[_ID]] = None
+        if len(self._in_flight) > MAX_IN_FLIGHT:
+            del self._in_flight[next(iter(self._in_flight))]
+        self._outgoing.append(envelope)
+        self._outgoing_bytes += len(envelope)
+
+    def answer(self, answer: Answer) -> None:
+        """Say what became of an envelope that came in. Ignored when the link is closed."""
+        self._unanswered.difference_update(_envelopes_of(answer))
+        if self.state is State.OPEN:
+            self._send(answer)
+
+    def announce(self, bundle: KeyBundle) -> None:
+        """Tell the peer our newer key bundle; nothing happens when it knows it."""
+        if self.state is State.OPEN and bundle.supersedes(self._our_bundle):
+            self._our_bundle = bundle
+            self._send(BundleFrame(bundle))
+
+    def say_goodbye(self, reason: str, code: ByeCode = ByeCode.LEAVING) -> None:
+        """Close the link. The peer hears the code; the reason is for ourselves."""
+        self._close(reason, code)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float:
+        """When `handle_timeout` has something to do; infinity when never."""
+        match self.state:
+            case State.OPENING:
+                return self._started_at + HANDSHAKE_SECONDS
+            case State.OPEN:
+                return min(self._heard_at + DEAD_SECONDS, self._ping_at)
+            case State.CLOSED:
+                return math.inf
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due by now: ping, or give the peer up."""
+        if now < self.next_timeout():
+            return
+        if self.state is State.OPENING:
+            self._close(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
+            return
+        if not self.wants_frames:
+            self._heard_at = now  # silence of our own making: we are not listening
+        if now >= self._heard_at + DEAD_SECONDS:
+            self._close(f"no sign of life for {DEAD_SECONDS:.0f} s", ByeCode.TIMEOUT)
+        elif now >= self._ping_at:
+            self._ping(now)
+
+    @property
+    def _ping_at(self) -> float:
+        return max(self._heard_at, self._pinged_at) + PING_SECONDS
+
+    def _ping(self, now: float) -> None:
+        self._pinged_at = now
+        self._pings += 1
+        self._send(Ping(self._pings))
+
+    # --- the law ----------------------------------------------------------------------------------
+
+    def _receive(self, frame: Frame, now: float) -> None:
+        match frame:
+            case Bye(code):
+                if self.state is State.OPEN and code is ByeCode.LEAVING:
+                    self._events.append(PeerLeft(BYE_SENTENCES[code]))
+                self._close(BYE_SENTENCES[code], None)
+            case _ if self.state is State.OPENING:
+                self._shake_hands(frame, now)
+            case EnvelopeFrame(envelope, envelope_id):
+                # The same envelope again, before its answer: that answer will do for both.
+                if envelope_id not in self._unanswered:
+                    self._unanswered.add(envelope_id)
+                    self._events.append(EnvelopeReceived(envelope))
+            case Delivered() | Stored() | Held() | Refused():
+                self._receive_answer(frame, now)
+            case Ping() | Pong() | BundleFrame() | UnknownFrame():
+                self._spend_control_frame(now)
+                self._receive_control(frame, now)
+            case _:
+                raise RemoteProtocolError("a second handshake")
+
+    def _shake_hands(self, frame: Frame, now: float) -> None:
+        match self._handshake.receive_untrusted(frame):
+            case Waiting(reply):
+                self._send(reply)
+            case Established(peer, bundle, welcome):
+                self.state = State.OPEN
+                self._their_bundle = bundle
+                if welcome is not None:
+                    self._send(welcome)
+                self._events.append(Opened(peer, bundle))
+                self._ping(now)
+            case Failed(code, reason):
+                self._close(reason, code)
+
+    def _receive_answer(self, answer: Answer, now: float) -> None:
+        known = [name for name in _envelopes_of(answer) if name in self._in_flight]
+        for name in known:
+            del self._in_flight[name]
+        if known:
+            self._events.append(Answered(answer))
+        else:
+            self._spend_control_frame(now)  # answered before, or forgotten: harmless, unless many
+
+    def _receive_control(self, frame: Ping | Pong | BundleFrame | UnknownFrame, now: float) -> None:
+        match frame:
+            case Ping(number):
+                self._send(Pong(number))
+            case Pong(number) if number == self._pings:
+                self.rtt_seconds = now - self._pinged_at
+            case BundleFrame(bundle):
+                self._receive_bundle(bundle)
+            case _:
+                return
+
+    def _receive_bundle(self, bundle: KeyBundle) -> None:
+        if self._their_bundle is None or bundle.peer != self._their_bundle.peer:
+            raise RemoteProtocolError("a key bundle of another peer")
+        # An older one is a race or a roll-back (requirement S14); either way it changes nothing.
+        if bundle.supersedes(self._their_bundle):
+            self._their_bundle = bundle
+            self._events.append(BundleChanged(bundle))
+
+    def _spend_control_frame(self, now: float) -> None:
+        if now - self._control_since >= CONTROL_WINDOW_SECONDS:
+            self._control_since, self._control_frames = now, 0
+        self._control_frames += 1
+        if self._control_frames > MAX_CONTROL_FRAMES:
+            raise RemoteProtocolError(f"more than {MAX_CONTROL_FRAMES} control frames in a minute")
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _close(self, reason: str, code: ByeCode | None) -> None:
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._unanswered.clear()
+        if code is not None:
+            self._send(Bye(code))
+        self._events.append(Closed(reason))
+
+    def _send(self, frame: Control) -> None:
+        text = encode(frame)
+        self._outgoing.append(text)
+        self._outgoing_bytes += len(text)
+
+    @property
+    def _is_congested(self) -> bool:
+        return len(self._outgoing) >= MAX_QUEUED_FRAMES or self._outgoing_bytes >= MAX_QUEUED_BYTES
+
+
+def _envelopes_of(answer: Answer) -> tuple[bytes, ...]:
+    return answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)

@@ -1,0 +1,167 @@
+"""Where a peer may be reached, and in which order to try.
+
+An address is a hint from a lookup or a person; the handshake decides who is there. Attempts start
+staggered (happy eyeballs, RFC 8305): the nearest route first, the next one a quarter of a second
+later whether or not the first has failed, and the first link wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Literal, Protocol, TypeAlias
+
+from typing_extensions import override
+
+from mcp_a2a.errors import ConfigurationError
+
+Route: TypeAlias = Literal["local", "lan", "direct", "relay"]
+
+ROUTES: tuple[Route, ...] = ("local", "lan", "direct", "relay")
+"""Nearest first."""
+
+STAGGER_SECONDS = 0.25
+MAX_ATTEMPTS = 8
+
+_HOST_NAME = re.compile(r"(?=.{1,253}$)(?!.*\.\d+$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+                        r"(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)  # fmt: skip
+_HOST_PORT = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectAddr:
+    """A listener that can be dialled: a host name or IP address, and a port."""
+
+    host: str
+    port: int
+
+    @override
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddr:
+    """A relay that holds a mailbox for the peer."""
+
+    url: str
+
+    @override
+    def __str__(self) -> str:
+        return self.url
+
+
+TransportAddr: TypeAlias = DirectAddr | RelayAddr
+
+
+class Seen(Protocol):
+    """What one lookup knows about a peer (`ports.Sighting`)."""
+
+    @property
+    def addresses(self) -> tuple[TransportAddr, ...]:
+        """Best first."""
+        ...
+
+    @property
+    def provenance(self) -> str:
+        """Name of the lookup."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One address to dial, and how long after the first attempt to start."""
+
+    address: TransportAddr
+    route: Route
+    start_after_seconds: float
+
+
+def parse_address(text: str) -> DirectAddr:
+    """The address that a person typed: HOST:PORT, with an IPv6 address in brackets.
+
+    Raises:
+        ConfigurationError: not of that form; says which part is wrong.
+    """
+    match = _HOST_PORT.fullmatch(text.strip())
+    if match is None:
+        raise _unusable(text, "it is not of the form HOST:PORT")
+    port = int(match["port"])
+    if not 1 <= port <= 65_535:
+        raise _unusable(text, "a port is a number from 1 to 65535")
+    host = _ipv6(match["bracketed"]) if match["bracketed"] else _host(match["plain"])
+    if host is None:
+        raise _unusable(text, "its host is neither a name nor an IP address")
+    return DirectAddr(host, port)
+
+
+def route_of(address: TransportAddr, provenance: str) -> Route:
+    """How far away an address is, as far as it can be told without dialling it."""
+    if isinstance(address, RelayAddr):
+        return "relay"
+    if provenance == "local":
+        return "local"
+    try:
+        ip = ipaddress.ip_address(address.host)
+    except ValueError:
+        return _route_of_name(address.host, provenance)
+    if ip.is_loopback:
+        return "local"
+    return "lan" if provenance == "mdns" or ip.is_private or ip.is_link_local else "direct"
+
+
+def plan_paths(sightings: Iterable[Seen]) -> tuple[Attempt, ...]:
+    """The attempts worth making, nearest route first, each address once."""
+    by_route: dict[Route, dict[TransportAddr, None]] = {route: {} for route in ROUTES}
+    for sighting in sightings:
+        for address in sighting.addresses:
+            by_route[route_of(address, sighting.provenance)][address] = None
+    planned = sorted(_fair_choice(by_route), key=lambda pair: ROUTES.index(pair[1]))
+    return tuple(Attempt(address, route, index * STAGGER_SECONDS) for index, (address, route) in enumerate(planned))
+
+
+def _fair_choice(
+    by_route: dict[Route, dict[TransportAddr, None]],
+) -> list[tuple[TransportAddr, Route]]:
+    """At most eight, the first of every route before the second of any.
+
+    A spoofed record full of LAN addresses must not crowd out the relay.
+    """
+    columns = [[(address, route) for address in by_route[route]] for route in ROUTES]
+    chosen: dict[TransportAddr, Route] = {}
+    for pair in chain.from_iterable(zip_longest(*columns)):
+        if pair is not None and len(chosen) < MAX_ATTEMPTS:
+            chosen.setdefault(*pair)
+    return list(chosen.items())
+
+
+def _route_of_name(host: str, provenance: str) -> Route:
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return "local"
+    return "lan" if provenance == "mdns" or name.endswith(".local") else "direct"
+
+
+def _ipv6(text: str) -> str | None:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        return None
+
+
+def _host(text: str) -> str | None:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        return text if _HOST_NAME.fullmatch(text) else None
+
+
+def _unusable(text: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{text[:128]!r} cannot be dialled: {reason}.",
+        "Write it like 192.168.1.20:7301, printer.local:7301 or [fe80::1%eth0]:7301.",
+    )
