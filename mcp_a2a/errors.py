@@ -4,7 +4,7 @@
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  LinkError
-      TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError
+      TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -15,7 +15,7 @@ model reads both. `code` is stable and machine-readable; `exit_code` is what the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 
 class McpA2AError(Exception):
@@ -51,7 +51,7 @@ def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
         yield from _subclasses(child)
 
 
-# --- configuration: this machine or folder cannot run a node as asked ---------------------------------------------
+# --- configuration: this machine or folder cannot run a node as asked ----------------------------
 
 
 class ConfigurationError(McpA2AError):
@@ -127,7 +127,7 @@ class StorageFullError(ConfigurationError):
         )
 
 
-# --- discovery: who is meant ------------------------------------------------------------------------------------------
+# --- discovery: who is meant ---------------------------------------------------------------------
 
 
 class DiscoveryError(McpA2AError):
@@ -187,12 +187,14 @@ class KeyChangedError(DiscoveryError):
 
     def __init__(self, asked: str, paired: str, found: str) -> None:
         super().__init__(
-            f"The name {asked!r} belongs to {paired}, which you trusted, but is now claimed by {found}. Nothing was sent.",
-            f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; to reach the old one: use its did:key.",
+            f"The name {asked!r} belongs to {paired}, which you trusted, but is now claimed by {found}. "
+            "Nothing was sent.",
+            f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
+            "to reach the old one: use its did:key.",
         )
 
 
-# --- delivery: the envelope --------------------------------------------------------------------------------------------
+# --- delivery: the envelope ----------------------------------------------------------------------
 
 
 class DeliveryError(McpA2AError):
@@ -272,13 +274,27 @@ class TooLargeError(DeliveryError):
         )
 
 
+class UnsendableError(DeliveryError):
+    """The message cannot be put into an envelope: its structure is beyond what a peer accepts."""
+
+    code = "unsendable"
+    exit_code = 2
+    retryable = False
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The message cannot be sent: {reason}.",
+            "Nothing was stored. Send plain text, or simpler data (depth 32, 10,000 members at most).",
+        )
+
+
 class LinkError(DeliveryError):
     """A link could not be opened, or is closed."""
 
     code = "link"
 
 
-# --- tasks: the work ---------------------------------------------------------------------------------------------------
+# --- tasks: the work -----------------------------------------------------------------------------
 
 
 class TaskError(McpA2AError):
@@ -326,6 +342,19 @@ class LeaseLostError(TaskError):
         )
 
 
+class SelfSendError(TaskError):
+    """The task is addressed to this very node."""
+
+    code = "self_send"
+    exit_code = 2
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(
+            f"{asked} is this node itself: a task is for another agent.",
+            "Call discover for the others, or start one with mcp-a2a agent run or agent exec.",
+        )
+
+
 class NotAwaitingReplyError(TaskError):
     """The task is not one that can be replied to (for example one that we answer ourselves)."""
 
@@ -339,7 +368,7 @@ class NotAwaitingReplyError(TaskError):
         )
 
 
-# --- protocol ------------------------------------------------------------------------------------------------------------
+# --- protocol ------------------------------------------------------------------------------------
 
 
 class ProtocolError(McpA2AError):
@@ -360,7 +389,7 @@ class RemoteProtocolError(ProtocolError):
     code = "remote_protocol"
 
 
-# --- envelopes: one sealed message was not acceptable; never shown to the remote side (requirement S16) -----------------
+# --- envelopes: one sealed message was not acceptable; never shown to the remote side (requirement S16)
 
 
 class EnvelopeError(RemoteProtocolError):

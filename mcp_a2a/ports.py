@@ -152,7 +152,7 @@ class Link(Protocol):
 
     @property
     def route(self) -> str:
-        """"local", "lan", "direct" or "relay"."""
+        """ "local", "lan", "direct" or "relay"."""
         ...
 
     @property
@@ -267,6 +267,6 @@ class AddressLookup(Protocol):
         """Announce and watch until the context ends, which withdraws the announcement.
 
         Raises:
-            OSError: this machine does not allow it (no multicast, say). The node goes on without this lookup and shows why.
+            OSError: this machine does not allow it (no multicast, say). The node goes on without it and shows why.
         """
         ...

@@ -25,7 +25,7 @@ class View(BaseModel):
 Trust = Literal["self", "own", "trusted", "stranger", "blocked"]
 """Who the agent is to us: this node, another identity of this data folder, paired, unknown, blocked."""
 
-# --- agents --------------------------------------------------------------------------------------------------------------
+# --- agents --------------------------------------------------------------------------------------
 
 
 class DiscoverRequest(View):
@@ -154,7 +154,7 @@ class AddPeerRequest(View):
     address: str
 
 
-# --- tasks ---------------------------------------------------------------------------------------------------------------
+# --- tasks ---------------------------------------------------------------------------------------
 
 
 class SendTaskRequest(View):
@@ -164,24 +164,27 @@ class SendTaskRequest(View):
     message: str
     parts: tuple[Part, ...] = ()
     """Further parts (data) that travel behind the text."""
-    skill: str | None = None
+    skill: str | None = Field(default=None, min_length=1, max_length=128)
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
-    context_id: str | None = None
+    context_id: str | None = Field(default=None, max_length=256)
     idempotency_key: str | None = Field(default=None, max_length=256)
     queue: bool = True
     """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
+    hop: int = Field(default=0, ge=0, le=4)
+    """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
 
 
 class SendTaskBySkillRequest(View):
     """Work for whoever has the skill."""
 
-    skill: str
+    skill: str = Field(min_length=1, max_length=128)
     message: str
     parts: tuple[Part, ...] = ()
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
-    context_id: str | None = None
+    context_id: str | None = Field(default=None, max_length=256)
     idempotency_key: str | None = Field(default=None, max_length=256)
     queue: bool = True
+    hop: int = Field(default=0, ge=0, le=4)
 
 
 class GetTaskRequest(View):
@@ -199,6 +202,7 @@ class ReplyRequest(View):
     task_id: str
     message: str
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    idempotency_key: str | None = Field(default=None, max_length=256)
 
 
 class CancelRequest(View):
@@ -241,7 +245,10 @@ class TaskErrorView(View):
 
 
 class TaskView(View):
-    """Where a task stands. `text` is what the other side wrote: the result of a task we sent, the request of one we got."""
+    """Where a task stands.
+
+    `text` is what the other side wrote: the result of a task we sent, the request of one we got.
+    """
 
     task_id: str
     direction: Literal["sent", "received"]
@@ -279,14 +286,17 @@ class TaskPage(View):
     next_cursor: str | None = None
 
 
-# --- inbox ---------------------------------------------------------------------------------------------------------------
+# --- inbox ---------------------------------------------------------------------------------------
 
 
 class CheckInboxRequest(View):
-    """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process."""
+    """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process.
+
+    With `limit` 0 nothing is leased: the call waits for cancellations of what the holder has.
+    """
 
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
-    limit: int = Field(default=5, ge=1, le=100)
+    limit: int = Field(default=5, ge=0, le=100)
     holder: str = "client"
     worker: bool = False
 
@@ -313,6 +323,8 @@ class InboxView(View):
     """Leased work, and how many messages of strangers wait for a person's decision."""
 
     items: tuple[InboxItem, ...]
+    canceled: tuple[str, ...] = ()
+    """Tasks leased to this holder that their sender no longer wants: stop working on them."""
     waiting: int
     """Further tasks that were not leased by this call."""
     held: int

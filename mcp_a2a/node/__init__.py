@@ -1,0 +1,1 @@
+"""One running peer: whom it knows, what it must send, what it must answer."""

@@ -1,0 +1,52 @@
+"""How everything else gets a node: own it, or ask the process that does.
+
+Importing this is cheap. What a node needs (aiohttp, cryptography, zeroconf) is imported when the node starts, in a
+thread, so that an MCP server has answered `initialize` long before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from mcp_a2a.config import Settings
+from mcp_a2a.node.shared import SharedNode, share
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+    from mcp_a2a.protocol.model import AgentCard
+
+OwnNode = Callable[[Settings, "AgentCard | None"], AbstractAsyncContextManager["NodeApi"]]
+
+
+@asynccontextmanager
+async def open_node(
+    settings: Settings, card: AgentCard | None = None, *, eager: bool = True
+) -> AsyncIterator[SharedNode]:
+    """The node of this identity, while the context lasts.
+
+    With `eager` it is ready when this returns; without, it starts on `start()` or with the first call.
+
+    Raises:
+        ConfigurationError: with `eager`, when the node cannot run here.
+    """
+
+    @asynccontextmanager
+    async def open_owner() -> AsyncIterator[NodeApi]:
+        own_node = await anyio.to_thread.run_sync(_own_node)
+        async with own_node(settings, card) as api:
+            yield api
+
+    async with share(SharedNode(settings.folder, open_owner)) as node:
+        if eager:
+            await node.ready()
+        yield node
+
+
+def _own_node() -> OwnNode:
+    from mcp_a2a.composition import own_node  # noqa: PLC0415  see above: half a second that nobody should wait for
+
+    return own_node

@@ -1,0 +1,100 @@
+"""The composition root: the only module that names concrete transports, lookups and stores.
+
+It imports everything a node needs, which takes a few hundred milliseconds; `app` does that behind the first answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+from mcp_a2a_transports.direct import DirectTransport
+from mcp_a2a_transports.local import LocalLookup
+from mcp_a2a_transports.mdns import MdnsLookup
+
+import mcp_a2a
+from mcp_a2a.config import Settings
+from mcp_a2a.node.api import LocalApi
+from mcp_a2a.node.control import ControlServer, socket_path
+from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.ports import AddressLookup, NodeApi
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.names import memorable_name
+from mcp_a2a.store.database import open_database
+from mcp_a2a.store.keyfile import load_identity, open_folder, own_dids
+
+DATABASE = "node.db"
+
+
+@asynccontextmanager
+async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[NodeApi]:
+    """Run the node of this identity in this process, which holds the identity's lock.
+
+    Raises:
+        ConfigurationError: it cannot run here, and why.
+    """
+    open_folder(settings.home)
+    open_folder(settings.home / "identities")
+    folder = open_folder(settings.folder)
+    identity = load_identity(folder, os.urandom(32))
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
+    async with open_database(folder / DATABASE, stamp) as database:
+        parts = NodeParts(
+            identity=identity,
+            identity_name=settings.identity,
+            database=database,
+            home=settings.home,
+            transports=(DirectTransport(settings.link_host, settings.link_port),),
+            lookups=_lookups(settings),
+            card=card or _assistant_card(settings, identity.peer_id),
+            accept=settings.accept,
+            wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
+            randomness=os.urandom,
+            own_dids=partial(own_dids, settings.home),
+            lease_seconds=settings.lease_seconds,
+        )
+        async with run_node(parts) as node:
+            await node.inbox.release(_is_alive)
+            api = LocalApi(node)
+            async with ControlServer(api, partial(_release, node)).serve(socket_path(folder)):
+                yield api
+
+
+def _lookups(settings: Settings) -> Sequence[AddressLookup]:
+    local = LocalLookup(settings.home / "announce")
+    return (local, MdnsLookup()) if settings.mdns else (local,)
+
+
+def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
+    """What an assistant says about itself: it takes any work its user lets it do."""
+    return AgentCard(
+        name=settings.name or memorable_name(peer_id),
+        description="An AI assistant. It answers when its user lets it look into its inbox.",
+        version=mcp_a2a.__version__,
+    )
+
+
+async def _release(node: Node, holders: set[str]) -> None:
+    await node.inbox.release(lambda holder: holder not in holders)
+
+
+def _is_alive(holder: str) -> bool:
+    """Whether the process that named itself `PID-…` still runs.
+
+    Our own number, met before we leased anything, is that of an earlier process.
+    """
+    pid, _, _ = holder.partition("-")
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,153 @@
+"""What a person decides about others: adding, trusting, blocking; and whom there is to decide about."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from dataclasses import replace
+
+from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.letters import update_letter
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import agent_view, iso
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import TaskState, TaskStatus
+from mcp_a2a.protocol.payload import Payload, TaskBody
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, put_outbox, save_peer
+from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
+from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
+
+
+class Acquaintance:
+    """Changes who may send work here. Only ever asked to by a person."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def everybody(self) -> PeersView:
+        """Everybody known by key, and the strangers who wait."""
+        peers = sorted(self._node.directory, key=lambda peer: (not peer.links, peer.name, peer.row.did))
+        return PeersView(peers=tuple(self._view(peer) for peer in peers), contacts=self._contacts())
+
+    def _view(self, peer: Peer) -> AgentView:
+        return agent_view(peer, self._node.trust.of(peer))
+
+    def _contacts(self) -> tuple[ContactView, ...]:
+        by_sender: dict[str, list[HeldRow]] = defaultdict(list)
+        for row in self._node.context.database.read(held):
+            by_sender[row.sender].append(row)
+        return tuple(self._contact(rows) for rows in by_sender.values())
+
+    def _contact(self, rows: list[HeldRow]) -> ContactView:
+        peer = self._node.directory.get(PeerId.parse_untrusted(rows[0].sender))
+        return ContactView(
+            name=peer.name,
+            did=peer.row.did,
+            words=peer.words,
+            messages=len(rows),
+            preview=_preview(rows[0]),
+            since=iso(rows[0].received),
+        )
+
+    async def add(self, address: str) -> AgentView:
+        """Dial an address and remember whoever answers.
+
+        Raises:
+            NoRouteError, ConfigurationError
+        """
+        link = await self._node.dialer.dial_address(address)
+        peer = self._node.directory.get(link.peer)
+        if address not in peer.row.addresses:
+            peer.row.addresses = (*peer.row.addresses, address)
+        row = replace(peer.row)
+        await self._node.context.database.write(lambda connection: save_peer(connection, row))
+        while peer.advert is None and peer.links:
+            await self._node.directory.changes.event().wait()
+        return self._view(peer)
+
+    async def decide(self, request: SetTrustRequest) -> SetTrustView:
+        """Trust, block or forget an agent; what waits for the decision moves in the same transaction.
+
+        Raises:
+            PeerNotFoundError, AmbiguousNameError, KeyChangedError
+        """
+        peer = self._meant(request.agent)
+        peer.row.trust = request.level
+        row, now = replace(peer.row), self._node.context.clock()
+        waiting = self._node.context.database.read(lambda connection: held(connection, row.did))
+
+        def decide(connection: sqlite3.Connection) -> tuple[int, list[OutboxRow], list[TaskRecord]]:
+            save_peer(connection, row)
+            match request.level:
+                case "trusted":
+                    return 0, self._release(connection, waiting, peer.name, now), []
+                case "blocked":
+                    ended = open_tasks_with(connection, row.did)
+                    connection.execute("DELETE FROM outbox WHERE peer=?", (row.did,))
+                    for record in ended:
+                        _end_blocked(connection, replace(record), now)
+                    return drop_held(connection, row.did), [], ended
+                case _:
+                    return 0, [], []
+
+        dropped, letters, ended = await self._node.context.database.write(decide)
+        self._apply(peer, letters, ended)
+        return SetTrustView(agent=self._view(peer), released=len(letters), dropped=dropped + len(ended))
+
+    def _meant(self, asked: str) -> Peer:
+        """A person may decide about a key that was never seen, but about a name only if it is one agent's."""
+        try:
+            return self._node.directory.resolve(asked)
+        except PeerNotFoundError:
+            try:
+                return self._node.directory.get(PeerId.parse_untrusted(asked.strip()))
+            except RemoteProtocolError:
+                raise PeerNotFoundError(asked) from None
+
+    def _release(
+        self, connection: sqlite3.Connection, waiting: list[HeldRow], name: str, now: float
+    ) -> list[OutboxRow]:
+        letters = []
+        for row in waiting:
+            record = self._node.intake.accept(connection, Payload.parse_untrusted(row.payload), name, None, now)
+            if record is None:
+                continue
+            record.seq_out += 1
+            save_task(connection, record)
+            letter = update_letter(self._node.context, record, now)  # tells the sender that it was let in
+            put_outbox(connection, letter)
+            letters.append(letter)
+        for row in waiting:
+            drop_held(connection, row.sender, row.task)
+        return letters
+
+    def _apply(self, peer: Peer, letters: list[OutboxRow], ended: list[TaskRecord]) -> None:
+        for letter in letters:
+            self._node.outbox.push(letter)
+        self._node.inbox.offer()
+        if peer.row.trust == "blocked":
+            self._node.outbox.drop_peer(peer.peer_id)
+            for record in ended:
+                self._node.inbox.withdraw(record)
+                self._node.context.task_changes.notify(record.id)
+            for link in list(peer.links):
+                link.close("not accepted")
+        self._node.directory.changes.notify()
+
+
+def _preview(row: HeldRow) -> str:
+    try:
+        body = Payload.parse_untrusted(row.payload).body
+    except RemoteProtocolError:
+        return ""
+    return preview(body.message.text, 64) if isinstance(body, TaskBody) else ""
+
+
+def _end_blocked(connection: sqlite3.Connection, record: TaskRecord, now: float) -> None:
+    state = TaskState.CANCELED if record.sent else TaskState.REJECTED
+    record.state, record.status, record.updated = state, TaskStatus(state=state), now
+    record.error = TaskErrorView(code="blocked", message="You blocked this agent.")
+    record.end_lease()
+    save_task(connection, record)

@@ -1,0 +1,247 @@
+"""`NodeApi` over a running node: each operation is the services it needs, and a view of what came out."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+
+import mcp_a2a
+from mcp_a2a.errors import ConfigurationError, SkillNotFoundError
+from mcp_a2a.node.acquaintance import Acquaintance
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import agent_view, inbox_item, task_view
+from mcp_a2a.node.search import Search
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.store.journal import count_held, count_outbox
+from mcp_a2a.store.records import TaskRecord, count_waiting, list_tasks
+from mcp_a2a.views import (
+    AddPeerRequest,
+    AgentDetail,
+    AgentView,
+    AnswerRequest,
+    CancelRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    DiscoverView,
+    GetAgentRequest,
+    GetTaskRequest,
+    InboxItem,
+    InboxView,
+    ListTasksRequest,
+    PeersRequest,
+    PeersView,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+    SetTrustView,
+    StatusView,
+    TaskPage,
+    TaskView,
+)
+
+
+class LocalApi:
+    """The owner's `NodeApi`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._search = Search(node)
+        self._acquaintance = Acquaintance(node)
+
+    # --- agents ----------------------------------------------------------------------------------
+
+    async def discover(self, request: DiscoverRequest) -> DiscoverView:
+        """Agents that can be sent tasks."""
+        return await self._search.discover(request)
+
+    async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
+        """One agent; `self` is this node."""
+        if request.agent == "self":
+            return self._self()
+        peer = await self._search.find(request.agent)
+        card = (
+            peer.advert.card
+            if peer.advert
+            else self._node.introduction.card.model_copy(
+                update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
+            )
+        )
+        addresses = tuple(f"{link.address} ({link.route})" for link in peer.links) or tuple(
+            f"{address} ({sighting.provenance})"
+            for sighting in peer.sightings.values()
+            for address in sighting.addresses
+        )
+        return AgentDetail(agent=self._agent(peer), card=card, addresses=addresses)
+
+    def _agent(self, peer: Peer) -> AgentView:
+        return agent_view(peer, self._node.trust.of(peer))
+
+    def _self(self) -> AgentDetail:
+        node, status = self._node, self._status()
+        view = AgentView(
+            name=node.introduction.card.name,
+            did=str(node.context.me),
+            words=fingerprint_words(node.context.me),
+            description=node.introduction.card.description,
+            route="local",
+            online=True,
+            trust="self",
+        )
+        return AgentDetail(agent=view, card=node.introduction.card, addresses=status.listening, node=status)
+
+    def _status(self) -> StatusView:
+        node, now = self._node, self._node.context.clock()
+        read = node.context.database.read
+        return StatusView(
+            version=mcp_a2a.__version__,
+            identity=node.parts.identity_name,
+            name=node.introduction.card.name,
+            did=str(node.context.me),
+            words=fingerprint_words(node.context.me),
+            home=str(node.parts.home),
+            pid=os.getpid(),
+            uptime_seconds=round(now - node.started_at, 1),
+            listening=tuple(str(address) for address in node.listening),
+            lookups=dict(node.lookups),
+            agents_online=len(node.directory.present()),
+            outbox=read(count_outbox),
+            inbox=read(lambda connection: count_waiting(connection, now)),
+            held=read(count_held),
+            accept=node.trust.accept,
+        )
+
+    async def peers(self, request: PeersRequest) -> PeersView:
+        """Everybody known by key, and the contact requests."""
+        return self._acquaintance.everybody()
+
+    async def add_peer(self, request: AddPeerRequest) -> AgentView:
+        """Dial an address and remember it."""
+        return await self._acquaintance.add(request.address)
+
+    async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
+        """A person's decision about an agent."""
+        return await self._acquaintance.decide(request)
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    async def send_task(self, request: SendTaskRequest) -> TaskView:
+        """Journal, deliver, wait."""
+        peer = await self._search.find(request.agent)
+        record = await self._node.sending.send(peer, request)
+        return await self._settled(record.id, request.wait_seconds, even_held=True)
+
+    async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
+        """The same for the best agent with the skill."""
+        deadline = anyio.current_time() + request.wait_seconds
+        candidates = await self._search.candidates(request.skill)
+        if not candidates:
+            raise SkillNotFoundError(request.skill, self._search.closest_skills(request.skill))
+        record = await self._node.sending.send_by_skill(candidates, request)
+        return await self._settled(record.id, max(0.0, deadline - anyio.current_time()), even_held=True)
+
+    async def get_task(self, request: GetTaskRequest) -> TaskView:
+        """Where a task stands."""
+        record = self._node.sending.latest(request.task_id)
+        record = await self._node.sending.settled(record.id, request.wait_seconds, even_held=False)
+        return self._view(record, request.text_offset, request.text_limit)
+
+    async def reply_to_task(self, request: ReplyRequest) -> TaskView:
+        """Answer a question; after the end of a task, open the next one in its context."""
+        record = self._node.sending.latest(request.task_id)
+        if record.sent and record.done:
+            return await self.send_task(
+                SendTaskRequest(
+                    agent=record.peer,
+                    message=request.message,
+                    skill=record.skill,
+                    context_id=record.context_id,
+                    wait_seconds=request.wait_seconds,
+                    idempotency_key=request.idempotency_key,
+                )
+            )
+        record = await self._node.sending.reply(record.id, request.message, request.idempotency_key)
+        return await self._settled(record.id, request.wait_seconds, even_held=True)
+
+    async def cancel_task(self, request: CancelRequest) -> TaskView:
+        """Withdraw a task we sent."""
+        record = await self._node.sending.cancel(request.task_id)
+        return self._view(record)
+
+    async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
+        """Tasks by newest change."""
+        before = _cursor(request.cursor)
+        records = self._node.context.database.read(
+            lambda connection: list_tasks(
+                connection,
+                state=request.state,
+                direction=request.direction,
+                before=before,
+                limit=request.limit + 1,
+            )
+        )
+        shown = records[: request.limit]
+        more = f"{shown[-1].updated!r}/{shown[-1].id}" if len(records) > request.limit else None
+        return TaskPage(tasks=tuple(self._view(record, text_limit=500) for record in shown), next_cursor=more)
+
+    async def _settled(self, task_id: str, seconds: float, *, even_held: bool) -> TaskView:
+        return self._view(await self._node.sending.settled(task_id, seconds, even_held=even_held))
+
+    def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
+        peer_id = PeerId.parse_untrusted(record.peer)
+        peer = self._node.directory.known(peer_id)
+        waiting = record.sent and record.delivery == Delivery.QUEUED
+        return task_view(
+            record,
+            name=peer.name if peer else record.peer_name,
+            route=peer.link.route if peer and peer.link else None,
+            tried=self._node.outbox.tried(peer_id) if waiting else (),
+            text_offset=text_offset,
+            text_limit=text_limit,
+        )
+
+    # --- inbox -----------------------------------------------------------------------------------
+
+    async def check_inbox(self, request: CheckInboxRequest) -> InboxView:
+        """Lease waiting tasks."""
+        records, canceled = await self._node.inbox.take(request)
+        now, read = self._node.context.clock(), self._node.context.database.read
+        held = read(count_held)
+        items = tuple(self._item(record) for record in records)
+        waiting = 0 if request.worker else read(lambda connection: count_waiting(connection, now))
+        return InboxView(items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=_next(items, held))
+
+    def _item(self, record: TaskRecord) -> InboxItem:
+        peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
+        return inbox_item(record, peer.name, self._node.trust.of(peer))
+
+    async def answer_task(self, request: AnswerRequest) -> TaskView:
+        """Answer a leased task."""
+        return self._view(await self._node.inbox.answer(request))
+
+
+def _cursor(text: str | None) -> tuple[float, str] | None:
+    if text is None:
+        return None
+    at, _, task_id = text.partition("/")
+    try:
+        return float(at), task_id
+    except ValueError:
+        raise ConfigurationError(
+            f"{text!r} is not a cursor of list_tasks.", "Use next_cursor of the page before, or none."
+        ) from None
+
+
+def _next(items: tuple[InboxItem, ...], held: int) -> str:
+    strangers = (
+        f" {held} message(s) from unknown agents wait for your user's decision: `mcp-a2a inbox` shows them."
+        if held
+        else ""
+    )
+    if items:
+        return "Work on each and answer with answer_task before its lease ends; status working renews it." + strangers
+    return "Nothing to do now. Call check_inbox with wait_seconds to wait for work." + strangers

@@ -1,0 +1,268 @@
+"""The control socket: how other processes of this identity reach the node that owns it.
+
+One JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready, by
+`{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{"cancel": 1}` withdraws it. A connection
+that ends cancels what it asked for, and ends the leases of the workers that spoke through it.
+
+The socket is 0600 in a 0700 folder, and the peer's uid is checked (requirement S54).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import socket
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+from pydantic import JsonValue, ValidationError
+
+from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.node.operations import OPERATIONS
+from mcp_a2a.views import CheckInboxRequest, View
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE = 16 * 1024 * 1024
+MAX_SOCKET_PATH = 100
+"""Unix socket paths end at 104 to 108 bytes, depending on the system."""
+
+
+class OwnerLostError(McpA2AError):
+    """The process that owned the node went away before it answered. Never leaves `node.shared`."""
+
+    code = "owner_lost"
+    retryable = True
+
+
+def socket_path(folder: Path) -> Path:
+    """Where the control socket of this identity's folder is."""
+    direct = folder / "control.sock"
+    if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
+        return direct
+    # Too deep for a socket: a private folder under the temporary one, named after the real place.
+    private = Path(tempfile.gettempdir()) / f"mcp-a2a-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.is_symlink() or private.stat().st_uid != os.getuid():
+        raise ConfigurationError(f"{private} belongs to somebody else.", "Remove it, or use a shorter --home path.")
+    private.chmod(0o700)
+    return private / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
+
+
+def _same_user(stream: SocketStream) -> bool:
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio's, not Django's
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the file's mode is the check there
+    credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.getuid())
+
+
+# --- the owner's side ----------------------------------------------------------------------------
+
+
+class ControlServer:
+    """Answers for a node on its control socket."""
+
+    def __init__(self, api: NodeApi, release_workers: Callable[[set[str]], Awaitable[None]]) -> None:
+        self._api = api
+        self._release_workers = release_workers
+
+    @asynccontextmanager
+    async def serve(self, path: Path) -> AsyncIterator[None]:
+        """Listen until the context ends. The caller holds the identity's lock, so an old socket file is stale."""
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+        async with anyio.create_task_group() as tasks:
+            try:
+                async with listener:
+                    tasks.start_soon(listener.serve, self._converse)
+                    yield
+                    tasks.cancel_scope.cancel()
+            finally:
+                tasks.cancel_scope.cancel()
+                path.unlink(missing_ok=True)  # noqa: ASYNC240  as above
+
+    async def _converse(self, stream: SocketStream) -> None:
+        workers: set[str] = set()
+        async with stream:
+            if not _same_user(stream):
+                return
+            try:
+                async with anyio.create_task_group() as tasks:
+                    conversation = _Conversation(self._api, stream, tasks, workers)
+                    await conversation.run()
+                    tasks.cancel_scope.cancel()
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+            finally:
+                if workers:
+                    with anyio.CancelScope(shield=True):
+                        await self._release_workers(workers)
+
+
+class _Conversation:
+    """One connected process."""
+
+    def __init__(self, api: NodeApi, stream: SocketStream, tasks: TaskGroup, workers: set[str]) -> None:
+        self._api = api
+        self._stream = stream
+        self._tasks = tasks
+        self._workers = workers
+        self._scopes: dict[int, anyio.CancelScope] = {}
+        self._writing = anyio.Lock()
+
+    async def run(self) -> None:
+        async for line in _lines(self._stream):
+            message = json.loads(line)
+            if "cancel" in message:
+                scope = self._scopes.get(message["cancel"])
+                if scope is not None:
+                    scope.cancel()
+            else:
+                self._tasks.start_soon(self._answer, message["id"], message["op"], message["request"])
+
+    async def _answer(self, number: int, op: str, fields: JsonValue) -> None:
+        with anyio.CancelScope() as scope:
+            self._scopes[number] = scope
+            try:
+                view = await self._perform(op, fields)
+                answer = {"id": number, "view": view.model_dump(mode="json", by_alias=True)}
+            except McpA2AError as error:
+                answer = {"id": number, "error": _error(error)}
+            except Exception:
+                logger.exception("the operation %s failed", op)
+                answer = {"id": number, "error": _error(McpA2AError(f"{op} failed inside the node.", "See its log."))}
+            async with self._writing:
+                await self._stream.send(json.dumps(answer).encode() + b"\n")
+        del self._scopes[number]
+
+    async def _perform(self, op: str, fields: JsonValue) -> View:
+        if op not in OPERATIONS:
+            raise ConfigurationError(
+                f"The running node does not know {op!r}.", "Restart your apps: they run another version of mcp-a2a."
+            )
+        try:
+            request = OPERATIONS[op][0].model_validate(fields)
+        except ValidationError as error:
+            raise ConfigurationError(f"{op}: {error}", "Restart your apps: they may run different versions.") from error
+        if isinstance(request, CheckInboxRequest) and request.worker:
+            self._workers.add(request.holder)
+        return cast("View", await getattr(self._api, op)(request))
+
+
+def _error(error: McpA2AError) -> dict[str, JsonValue]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+async def _lines(stream: SocketStream) -> AsyncIterator[bytes]:
+    buffered = BufferedByteReceiveStream(stream)
+    with contextlib.suppress(anyio.IncompleteRead, anyio.EndOfStream):
+        while True:
+            yield await buffered.receive_until(b"\n", MAX_LINE)
+
+
+# --- the other side ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Question:
+    """A question that waits for its answer."""
+
+    answered: anyio.Event = field(default_factory=anyio.Event)
+    answer: dict[str, JsonValue] | None = None
+
+
+class ControlClient:
+    """The node's remote twin. Make it with `connect_control`."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream = stream
+        self._questions: dict[int, _Question] = {}
+        self._numbers = iter(range(1, 2**62))
+        self._writing = anyio.Lock()
+        self.lost = anyio.Event()
+        """Set when the owner is gone."""
+
+    async def run(self) -> None:
+        """Hand out answers until the owner goes away."""
+        try:
+            async for line in _lines(self._stream):
+                answer = json.loads(line)
+                question = self._questions.get(answer["id"])
+                if question is not None:
+                    question.answer = answer
+                    question.answered.set()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.DelimiterNotFound):
+            pass
+        finally:
+            self.lost.set()
+            for question in self._questions.values():
+                question.answered.set()
+
+    async def call(self, op: str, request: View) -> View:
+        """Ask the owner.
+
+        Raises:
+            OwnerLostError: it went away; whether it acted is unknown.
+            McpA2AError: what the owner raised.
+        """
+        number, question = next(self._numbers), _Question()
+        self._questions[number] = question
+        try:
+            await self._send({"id": number, "op": op, "request": request.model_dump(mode="json", by_alias=True)})
+            await question.answered.wait()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1), contextlib.suppress(OwnerLostError):
+                await self._send({"cancel": number})
+            raise
+        finally:
+            del self._questions[number]
+        return self._read(op, question.answer)
+
+    async def _send(self, message: dict[str, JsonValue]) -> None:
+        if self.lost.is_set():
+            raise OwnerLostError("The node went away.")
+        try:
+            async with self._writing:
+                await self._stream.send(json.dumps(message).encode() + b"\n")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise OwnerLostError("The node went away.") from error
+
+    def _read(self, op: str, answer: dict[str, JsonValue] | None) -> View:
+        if answer is None:
+            raise OwnerLostError("The node went away.")
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise McpA2AError.rebuild(str(error["code"]), str(error["message"]), str(error["hint"]))
+        return OPERATIONS[op][1].model_validate(answer["view"])
+
+
+@asynccontextmanager
+async def connect_control(path: Path) -> AsyncIterator[ControlClient]:
+    """Reach the owner's control socket.
+
+    Raises:
+        OSError: nobody listens there (yet, or any more).
+    """
+    async with await anyio.connect_unix(path) as stream, anyio.create_task_group() as tasks:
+        client = ControlClient(stream)
+        tasks.start_soon(client.run)
+        try:
+            yield client
+        finally:
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,221 @@
+"""The merged view of all lookups and links: who is known, where, under which name, and whether it is there now.
+
+A name is a label. What is looked up by name must be the only one of that name, and where a person has paired a name
+with a key, another key behind that name is a hard stop (requirements S18, S19).
+"""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.node.context import Changes
+from mcp_a2a.node.trust import TrustBook
+from mcp_a2a.ports import Link, Sighting
+from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.names import fingerprint_words, memorable_name
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
+
+MAX_PEERS = 2_048
+"""Peers kept in memory. The strangers seen longest ago make room."""
+
+
+@dataclass(eq=False)
+class Peer:
+    """One known agent."""
+
+    peer_id: PeerId
+    row: PeerRow
+    advert: Advert | None = None
+    bundle: KeyBundle | None = None
+    """Newest key bundle, from a link or an advert."""
+    sightings: dict[str, Sighting] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, cleaned; a memorable name until it said so."""
+        return self.row.name or memorable_name(self.peer_id)
+
+    @property
+    def link(self) -> Link | None:
+        """An open link to it."""
+        return self.links[-1] if self.links else None
+
+    @property
+    def skills(self) -> tuple[AgentSkill, ...]:
+        """What it offers."""
+        return self.advert.card.skills if self.advert else ()
+
+    @property
+    def words(self) -> str:
+        """Its fingerprint, to be read aloud."""
+        return fingerprint_words(self.peer_id)
+
+    def learn_bundle(self, bundle: KeyBundle) -> bool:
+        """Keep the newest bundle; an older one never replaces it (requirement S14)."""
+        if self.bundle is not None and not bundle.supersedes(self.bundle):
+            return False
+        self.bundle = bundle
+        return True
+
+
+class Directory:
+    """Everybody this node knows, except itself."""
+
+    def __init__(self, me: PeerId, trust: TrustBook) -> None:
+        self._me = me
+        self._trust = trust
+        self._peers: dict[PeerId, Peer] = {}
+        self.changes = Changes()
+        """Notified (with no key) whenever the view changed."""
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._peers.values())
+
+    def load(self, rows: Iterable[PeerRow], now: float) -> None:
+        """Start from what was remembered."""
+        for row in rows:
+            try:
+                peer = Peer(PeerId.parse_untrusted(row.did), row)
+                if row.advert is not None:
+                    peer.advert = Advert.parse_untrusted(row.advert)
+                    if peer.advert.bundle.usable(now):
+                        peer.bundle = peer.advert.bundle
+            except RemoteProtocolError:
+                continue  # written by a version with other rules; the peer will introduce itself again
+            self._peers[peer.peer_id] = peer
+
+    def get(self, peer_id: PeerId) -> Peer:
+        """The entry of this key, made when it is new."""
+        peer = self._peers.get(peer_id)
+        if peer is None:
+            self._make_room()
+            peer = self._peers[peer_id] = Peer(peer_id, PeerRow(str(peer_id), ""))
+        return peer
+
+    def known(self, peer_id: PeerId) -> Peer | None:
+        """The entry of this key, if there is one."""
+        return self._peers.get(peer_id)
+
+    def _make_room(self) -> None:
+        if len(self._peers) < MAX_PEERS:
+            return
+        idle = [peer for peer in self if not peer.links and self._trust.of(peer) == "stranger"]
+        if idle:
+            oldest = min(idle, key=lambda peer: peer.row.last_seen or 0)
+            del self._peers[oldest.peer_id]
+
+    # --- what lookups and links report -----------------------------------------------------------
+
+    def sighted(self, sighting: Sighting) -> Peer | None:
+        """A lookup saw a peer; None for ourselves."""
+        if sighting.peer == self._me:
+            return None
+        peer = self.get(sighting.peer)
+        peer.sightings[sighting.provenance] = sighting
+        self.changes.notify()
+        return peer
+
+    def lost(self, peer_id: PeerId, provenance: str) -> None:
+        """A lookup no longer sees a peer."""
+        peer = self._peers.get(peer_id)
+        if peer is not None and peer.sightings.pop(provenance, None) is not None:
+            self.changes.notify()
+
+    def link_opened(self, link: Link, now: float) -> Peer:
+        """A link to a peer is up."""
+        peer = self.get(link.peer)
+        peer.links.append(link)
+        peer.learn_bundle(link.bundle)
+        peer.row.last_seen = now
+        self.changes.notify()
+        return peer
+
+    def link_closed(self, link: Link, now: float, *, goodbye: bool) -> Peer:
+        """A link is gone; a peer that said goodbye is also no longer where the lookups saw it."""
+        peer = self.get(link.peer)
+        if link in peer.links:
+            peer.links.remove(link)
+            peer.row.last_seen = now
+        if goodbye:
+            peer.sightings.clear()
+        self.changes.notify()
+        return peer
+
+    def advert_received(self, advert: Advert) -> Peer | None:
+        """A peer described itself; None when we knew that or something newer."""
+        peer = self.get(advert.peer)
+        if peer.advert is not None and advert.seq <= peer.advert.seq:
+            return None
+        peer.advert = advert
+        peer.learn_bundle(advert.bundle)
+        peer.row.name = preview(advert.card.name, 64)
+        peer.row.advert = advert.to_text()
+        self.changes.notify()
+        return peer
+
+    def remember(self, database: Database, peer: Peer) -> None:
+        """Keep what is known of a peer. Losing this to a crash costs one introduction."""
+        row = replace(peer.row)
+
+        def remember(connection: sqlite3.Connection) -> None:
+            save_peer(connection, row)
+            forget_strangers(connection, MAX_PEERS)
+
+        database.enqueue_lazily(remember)
+
+    # --- who is meant ----------------------------------------------------------------------------
+
+    def resolve(self, asked: str) -> Peer:
+        """The one agent that is meant by a name or a PeerId.
+
+        Raises:
+            PeerNotFoundError: nobody; names the closest.
+            AmbiguousNameError: several; a name is no identity.
+            KeyChangedError: the name was paired with another key.
+        """
+        if asked.startswith("did:"):
+            return self._by_did(asked)
+        wanted = asked.strip().casefold()
+        named = [peer for peer in self if peer.name.casefold() == wanted]
+        present = [peer for peer in named if peer.links or peer.sightings]
+        paired = [peer for peer in named if peer.row.trust == "trusted"]
+        if paired:
+            intruder = next((peer for peer in present if peer.row.trust == "stranger" and not self._is_own(peer)), None)
+            if intruder is not None:
+                raise KeyChangedError(asked, paired[0].row.did, intruder.row.did)
+        candidates = present or paired or named
+        if not candidates:
+            raise self._not_found(asked)
+        if len(candidates) > 1:
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in candidates])
+        return candidates[0]
+
+    def _by_did(self, asked: str) -> Peer:
+        try:
+            peer = self._peers.get(PeerId.parse_untrusted(asked))
+        except RemoteProtocolError:
+            peer = None
+        if peer is None:
+            raise self._not_found(asked)
+        return peer
+
+    def _is_own(self, peer: Peer) -> bool:
+        return self._trust.of(peer) == "own"
+
+    def _not_found(self, asked: str) -> PeerNotFoundError:
+        names = [peer.name for peer in self if peer.name]
+        return PeerNotFoundError(asked, difflib.get_close_matches(asked, names, n=3, cutoff=0.5), len(names))
+
+    def present(self) -> list[Peer]:
+        """Agents that a link is open to, and that described themselves."""
+        return [peer for peer in self if peer.links and peer.advert is not None]

@@ -1,0 +1,312 @@
+"""Tasks that others sent us: accepted once, leased to whoever works on them, answered to their sender.
+
+Accepting a task and handing it to somebody who is already waiting are one transaction: a waiting `check_inbox` is a
+standing order. A lease that runs out is offered again, with a higher attempt, until `MAX_ATTEMPTS`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError
+from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.letters import update_letter
+from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.task import check_transition
+from mcp_a2a.store.journal import OutboxRow, put_outbox
+from mcp_a2a.store.records import (
+    TaskRecord,
+    count_waiting,
+    find_task,
+    get_task,
+    next_lease_end,
+    save_task,
+    waiting_tasks,
+    worker_leases,
+)
+from mcp_a2a.views import AnswerRequest, CheckInboxRequest, TaskErrorView
+
+MAX_ATTEMPTS = 3
+"""A task that was leased so often without an answer is given up, with the reason."""
+
+GATHER_SECONDS = 60.0
+"""The lease clock looks at the database at least so often."""
+
+STATUS = {
+    "working": TaskState.WORKING,
+    "completed": TaskState.COMPLETED,
+    "failed": TaskState.FAILED,
+    "input_required": TaskState.INPUT_REQUIRED,
+    "rejected": TaskState.REJECTED,
+}
+
+
+@dataclass(eq=False)
+class Order:
+    """A `check_inbox` that waits: the next tasks that arrive are leased to it in the transaction that accepts them."""
+
+    holder: str
+    worker: bool
+    capacity: int
+    leased: list[TaskRecord] = field(default_factory=list)
+    canceled: list[str] = field(default_factory=list)
+    reserved: int = 0
+    """Leases being committed."""
+    ready: anyio.Event = field(default_factory=anyio.Event)
+    settled: anyio.Event = field(default_factory=anyio.Event)
+    """Set whenever nothing is being committed for it any more."""
+    abandoned: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it can take one more in this round."""
+        return not self.ready.is_set() and self.reserved + len(self.leased) < self.capacity
+
+
+class Inbox:
+    """The receiving half of a node's work."""
+
+    def __init__(self, context: Context, outbox: Outbox, lease_seconds: float) -> None:
+        self._context = context
+        self._outbox = outbox
+        self._lease_seconds = lease_seconds
+        self._orders: list[Order] = []
+        self._leases_changed = anyio.Event()
+
+    # --- standing orders: used by whoever accepts tasks ------------------------------------------
+
+    def reserve(self) -> Order | None:
+        """Somebody who waits for work and gets the task that is being accepted."""
+        order = next((order for order in self._orders if order.open), None)
+        if order is not None:
+            if order.reserved == 0:
+                order.settled = anyio.Event()
+            order.reserved += 1
+        return order
+
+    def lease(self, record: TaskRecord, order: Order | CheckInboxRequest, now: float) -> None:
+        """Hand a task over, within a transaction."""
+        record.attempts += 1
+        record.holder, record.worker = order.holder, order.worker
+        record.lease_until = now + self._lease_seconds
+
+    def filled(self, order: Order, record: TaskRecord | None) -> None:
+        """The transaction of a reserved task has ended: with the leased task, or without one."""
+        order.reserved -= 1
+        if record is not None:
+            order.leased.append(record)
+        if order.reserved:
+            return
+        order.settled.set()
+        if order.leased:
+            order.ready.set()
+            self._leases_changed.set()
+        if order.abandoned:
+            self._give_back(order)
+
+    def offer(self) -> None:
+        """Tasks became available outside of `reserve`: let the orders look again."""
+        for order in self._orders:
+            order.ready.set()
+
+    def withdraw(self, record: TaskRecord) -> None:
+        """A leased task was canceled: tell its holder."""
+        for order in self._orders:
+            if order.holder == record.holder:
+                order.canceled.append(record.id)
+                order.ready.set()
+
+    # --- leasing ---------------------------------------------------------------------------------
+
+    async def take(self, request: CheckInboxRequest) -> tuple[list[TaskRecord], list[str]]:
+        """Lease waiting tasks, waiting for some if there are none; also the holder's tasks that were canceled."""
+        deadline = anyio.current_time() + request.wait_seconds
+        while True:
+            leased = await self._lease_waiting(request)
+            remaining = deadline - anyio.current_time()
+            if leased or remaining <= 0:
+                return leased, []
+            order = Order(request.holder, request.worker, request.limit)
+            leased, canceled = await self._stand(order, remaining)
+            if leased or canceled:
+                return leased, canceled
+
+    async def _stand(self, order: Order, seconds: float) -> tuple[list[TaskRecord], list[str]]:
+        self._orders.append(order)
+        try:
+            if self._waiting():
+                order.ready.set()  # arrived between the look and the order
+            await wait_until(order.ready, seconds)
+            order.ready.set()  # closed: nothing more is reserved, what is under way still lands
+            if order.reserved:
+                await order.settled.wait()
+        except anyio.get_cancelled_exc_class():
+            order.ready.set()
+            order.abandoned = True
+            if not order.reserved:
+                self._give_back(order)
+            raise
+        finally:
+            self._orders.remove(order)
+        return order.leased, order.canceled
+
+    def _give_back(self, order: Order) -> None:
+        """Nobody reads what was leased to a call that was cancelled: it was never an attempt."""
+        for record in order.leased:
+            self._context.database.enqueue(_unlease(record.id, order.holder), lambda _: self.offer())
+
+    def _waiting(self) -> int:
+        now = self._context.clock()
+        return self._context.database.read(lambda connection: count_waiting(connection, now))
+
+    async def _lease_waiting(self, request: CheckInboxRequest) -> list[TaskRecord]:
+        if request.limit == 0 or not self._waiting():
+            return []
+        now = self._context.clock()
+
+        def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[OutboxRow]]:
+            leased, letters = [], []
+            for record in waiting_tasks(connection, now, request.limit):
+                if record.attempts >= MAX_ATTEMPTS:
+                    letters.append(self._give_up(connection, record, now))
+                    continue
+                self.lease(record, request, now)
+                save_task(connection, record)
+                leased.append(record)
+            return leased, letters
+
+        leased, letters = await self._context.database.write(lease)
+        self._posted(letters)
+        self._leases_changed.set()
+        return leased
+
+    def _give_up(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow:
+        message = f"It was offered {record.attempts} times and never answered."
+        record.error = TaskErrorView(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
+        return self._conclude(connection, record, TaskState.FAILED, None, (), now)
+
+    # --- answering -------------------------------------------------------------------------------
+
+    async def answer(self, request: AnswerRequest) -> TaskRecord:
+        """Record an answer and journal it for the sender, in one transaction.
+
+        Raises:
+            TaskNotFoundError, NotAwaitingReplyError, LeaseLostError, TransitionError, TooLargeError
+        """
+        now = self._context.clock()
+        state = STATUS[request.status]
+
+        def answer(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
+            record = get_task(connection, request.task_id)
+            if record.sent:
+                raise NotAwaitingReplyError(record.id, record.state)
+            if record.done and record.state == state and _said(record) == (request.text or ""):
+                return record, None  # the same answer again: the first one counts
+            self._check_lease(record, request, now)
+            check_transition(record.state, state)
+            if state in (TaskState.FAILED, TaskState.REJECTED):
+                record.error = TaskErrorView(code=f"task_{request.status}", message=request.text or "no reason given")
+            return record, self._conclude(connection, record, state, request.text, request.parts, now)
+
+        record, row = await self._context.database.write(answer)
+        if row is not None:
+            self._posted([row])
+            self._leases_changed.set()
+        return record
+
+    def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
+        stale = request.attempt is not None and request.attempt != record.attempts
+        taken = record.worker and record.leased(now) and record.holder != request.holder
+        if not record.done and (stale or taken):
+            raise LeaseLostError(record.id)
+
+    def _conclude(
+        self,
+        connection: sqlite3.Connection,
+        record: TaskRecord,
+        state: TaskState,
+        text: str | None,
+        parts: tuple[Part, ...],
+        now: float,
+    ) -> OutboxRow:
+        """Move a task, and journal the update it causes."""
+        record.state, record.updated = state, now
+        record.seq_out += 1
+        said = None
+        if text and state != TaskState.COMPLETED:
+            said = Message(message_id=self._context.fresh_id(), role=Role.AGENT, parts=(Part(text=text),))
+        record.status = TaskStatus(state=state, message=said, timestamp=iso(now))
+        content = (*((Part(text=text),) if text is not None else ()), *parts)
+        if state == TaskState.COMPLETED and content:
+            record.artifacts = (Artifact(artifact_id="result", name="result", parts=content),)
+        if state == TaskState.WORKING:
+            record.lease_until = now + self._lease_seconds
+        else:
+            record.end_lease()
+        save_task(connection, record)
+        row = update_letter(self._context, record, now)
+        put_outbox(connection, row)
+        return row
+
+    def _posted(self, rows: list[OutboxRow]) -> None:
+        for row in rows:
+            self._outbox.push(row)
+            self._context.task_changes.notify(row.task)
+
+    # --- the lease clock -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Offer what was not answered in time again, until cancelled."""
+        while True:
+            self._leases_changed = anyio.Event()
+            end = self._context.database.read(next_lease_end)
+            now = self._context.clock()
+            await wait_until(self._leases_changed, min(GATHER_SECONDS, max(0.0, (end or now + GATHER_SECONDS) - now)))
+            if end is not None and end <= self._context.clock():
+                await self._end_leases(lambda record, at: not record.leased(at))
+
+    async def release(self, alive: Callable[[str], bool]) -> None:
+        """Workers whose process is gone hold nothing any more; their tasks are offered again at once."""
+        await self._end_leases(lambda record, _: record.worker and not alive(record.holder or ""))
+
+    async def _end_leases(self, ended: Callable[[TaskRecord, float], bool]) -> None:
+        now = self._context.clock()
+
+        def end(connection: sqlite3.Connection) -> list[OutboxRow]:
+            letters = []
+            for record in (*worker_leases(connection), *waiting_tasks(connection, now, 1_000)):
+                current = find_task(connection, record.id)
+                if current is None or current.lease_until is None or not ended(current, now):
+                    continue
+                current.end_lease()
+                if current.attempts >= MAX_ATTEMPTS:
+                    letters.append(self._give_up(connection, current, now))
+                else:
+                    save_task(connection, current)
+            return letters
+
+        self._posted(await self._context.database.write(end))
+        self.offer()
+
+
+def _unlease(task_id: str, holder: str) -> Callable[[sqlite3.Connection], None]:
+    def unlease(connection: sqlite3.Connection) -> None:
+        record = find_task(connection, task_id)
+        if record is not None and record.holder == holder and not record.done:
+            record.attempts -= 1
+            record.end_lease()
+            save_task(connection, record)
+
+    return unlease
+
+
+def _said(record: TaskRecord) -> str:
+    if record.state == TaskState.COMPLETED:
+        return "\n".join(part.text for artifact in record.artifacts for part in artifact.parts if part.text is not None)
+    return record.status.message.text if record.status.message else ""

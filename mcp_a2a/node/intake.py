@@ -1,0 +1,292 @@
+"""What comes in: opened, checked, and applied once; acknowledged only after the commit.
+
+| type | accepted from |
+|---|---|
+| task | whoever `TrustBook.admits`; of a stranger it is held until a person decides |
+| message, cancel | the sender of the task |
+| update | the agent the task was sent to (requirement S10) |
+| advert | anybody: it is how one gets known |
+
+A message that is not for this table is acknowledged and dropped: sending it again would change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mcp_a2a.errors import RemoteProtocolError, StaleError, UnknownKeyError
+from mcp_a2a.node.context import Context
+from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.inbox import Inbox, Order
+from mcp_a2a.node.letters import update_letter
+from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.present import iso
+from mcp_a2a.node.trust import TrustBook
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.envelope import Header, open_untrusted, sign_receipt
+from mcp_a2a.protocol.link import Delivered, Held, Refused
+from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
+from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, Payload, TaskBody, UpdateBody
+from mcp_a2a.protocol.replay import check_freshness, keep_until
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal, task_id_of
+from mcp_a2a.protocol.text import clean
+from mcp_a2a.store.journal import (
+    HeldRow,
+    OutboxRow,
+    accept_once,
+    drop_held,
+    drop_outbox_of_task,
+    hold,
+    put_outbox,
+)
+from mcp_a2a.store.records import TaskRecord, count_open, find_task, insert_task, save_task
+from mcp_a2a.views import TaskErrorView
+
+logger = logging.getLogger(__name__)
+
+MAX_HELD_SENDERS = 20
+MAX_HELD_EACH = 10
+MAX_OPEN_PER_PEER = 2_000
+MAX_OPEN = 10_000
+"""Limits S17, L15: unfinished tasks of one peer and of all."""
+
+BUSY_RETRY_SECONDS = 10.0
+RECEIPT_SIZE = 256
+"""Most envelopes that one receipt signs for."""
+
+
+@dataclass
+class _Refusal(Exception):  # noqa: N818  an answer of the protocol, not a fault
+    """The message is not taken, and the sender is told why."""
+
+    code: str
+    retry_after: float | None = None
+
+
+class Intake:
+    """Takes envelopes from links, and answers each exactly once."""
+
+    def __init__(
+        self, context: Context, directory: Directory, trust: TrustBook, ring: KeyRing, inbox: Inbox, outbox: Outbox
+    ) -> None:
+        self._context = context
+        self._directory = directory
+        self._trust = trust
+        self._ring = ring
+        self._inbox = inbox
+        self._outbox = outbox
+        self._receipts: dict[Link, list[bytes]] = {}
+        context.database.after_commit(self.sign_receipts)
+
+    def envelope_received(self, link: Link, envelope: bytes) -> None:
+        """Open an envelope and start what it asks for. The remote side learns no more than it must (S16)."""
+        envelope_id = b""
+        try:
+            envelope_id = Header.parse_untrusted(envelope).envelope_id
+            payload = open_untrusted(envelope, self._ring, self._context.me).payload
+            check_freshness(payload.created, payload.expires, self._context.clock())
+            self._receive(link, envelope_id, payload)
+        except UnknownKeyError:
+            link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
+        except StaleError as error:
+            logger.warning("refused a message from %s: %s", link.peer, error)
+            link.answer(Refused(envelope_id, "stale"))
+        except RemoteProtocolError as error:
+            logger.warning("refused an envelope from %s: %s", link.peer, error)
+            link.answer(Refused(envelope_id, "rejected"))
+        except _Refusal as refusal:
+            link.answer(Refused(envelope_id, refusal.code, retry_after=refusal.retry_after))
+
+    def sign_receipts(self) -> None:
+        """One signature for all that a link brought and this commit stored."""
+        receipts, self._receipts = self._receipts, {}
+        for link, envelope_ids in receipts.items():
+            for start in range(0, len(envelope_ids), RECEIPT_SIZE):
+                ids = tuple(envelope_ids[start : start + RECEIPT_SIZE])
+                link.answer(Delivered(ids, sign_receipt(self._context.identity, ids)))
+
+    def _receive(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
+        sender = self._directory.get(payload.from_)
+        if sender.row.trust == "blocked":
+            raise _Refusal("blocked")
+        match payload.body:
+            case AdvertBody(advert=text):
+                self._introduce(payload, Advert.parse_untrusted(text))
+                self._receipts.setdefault(link, []).append(envelope_id)
+                self.sign_receipts()
+            case TaskBody():
+                self._receive_task(link, envelope_id, payload, sender)
+            case MessageBody(message=message):
+                self._apply(link, envelope_id, payload, lambda c, now: self._add_message(c, payload, message, now))
+            case UpdateBody():
+                self._apply(link, envelope_id, payload, lambda c, now: self._update(c, payload, now))
+            case _:
+                self._apply(link, envelope_id, payload, lambda c, now: self._cancel(c, payload, now))
+
+    def _introduce(self, payload: Payload, advert: Advert) -> None:
+        if advert.peer != payload.from_:
+            raise RemoteProtocolError("the advert is of another peer than its sender")
+        peer = self._directory.advert_received(advert)
+        if peer is not None:
+            self._directory.remember(self._context.database, peer)
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    def _receive_task(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
+        if payload.hop >= MAX_HOP:
+            raise _Refusal("hop_limit")
+        if payload.task != task_id_of(payload.from_, payload.id):
+            raise RemoteProtocolError("the task id is not the one of its first message")
+        if not self._trust.admits(sender):
+            self._hold(link, envelope_id, payload)
+            return
+        order = self._inbox.reserve()
+
+        def done(outcome: TaskRecord | Exception | None) -> None:
+            fresh = outcome if isinstance(outcome, TaskRecord) else None
+            if order is not None:
+                self._inbox.filled(order, fresh)
+            elif fresh is not None:
+                self._inbox.offer()
+            self._conclude(link, envelope_id, outcome)
+
+        now = self._context.clock()
+        self._context.database.enqueue(lambda c: self.accept(c, payload, sender.name, order, now), done)
+
+    def accept(
+        self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
+    ) -> TaskRecord | None:
+        """Store a task with its dedupe key, leased at once where somebody waits; None when it was accepted before."""
+        if not isinstance(payload.body, TaskBody):
+            raise TypeError(payload.type)
+        peer = str(payload.from_)
+        theirs, everybodys = count_open(connection, peer)
+        if not accept_once(connection, peer, payload.id, keep_until(payload.expires)):
+            return None
+        if theirs >= MAX_OPEN_PER_PEER or everybodys >= MAX_OPEN:
+            raise _Refusal("busy", BUSY_RETRY_SECONDS)
+        message = payload.body.message
+        record = TaskRecord(
+            id=payload.task, direction="received", peer=peer, peer_name=name, skill=payload.body.skill,
+            context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, state=TaskState.SUBMITTED,
+            delivery=Delivery.DELIVERED, seq_out=0, seq_in=payload.seq, attempts=0, holder=None, worker=False,
+            lease_until=None, messages=(message,), status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)),
+            artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now,
+        )  # fmt: skip
+        if order is not None:
+            self._inbox.lease(record, order, now)
+        insert_task(connection, record)
+        return record
+
+    def _hold(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
+        now = self._context.clock()
+        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), now)
+
+        def done(outcome: bool | Exception) -> None:  # noqa: FBT001  an outcome, not an option
+            if isinstance(outcome, Exception):
+                self._conclude(link, envelope_id, outcome)
+            else:
+                link.answer(Held(envelope_id) if outcome else Refused(envelope_id, "not_trusted"))
+
+        self._context.database.enqueue(lambda c: hold(c, row, MAX_HELD_SENDERS, MAX_HELD_EACH), done)
+
+    # --- messages about a task -------------------------------------------------------------------
+
+    def _apply(
+        self,
+        link: Link,
+        envelope_id: bytes,
+        payload: Payload,
+        change: Callable[[sqlite3.Connection, float], Callable[[], None] | None],
+    ) -> None:
+        """Run a change once, in the transaction that records its message; what it returns runs after the commit."""
+        now = self._context.clock()
+
+        def operation(connection: sqlite3.Connection) -> Callable[[], None] | None:
+            if not accept_once(connection, str(payload.from_), payload.id, keep_until(payload.expires)):
+                return None
+            return change(connection, now)
+
+        def done(outcome: Callable[[], None] | Exception | None) -> None:
+            if outcome is not None and not isinstance(outcome, Exception):
+                outcome()
+                self._context.task_changes.notify(payload.task)
+            self._conclude(link, envelope_id, outcome)
+
+        self._context.database.enqueue(operation, done)
+
+    def _conclude(self, link: Link, envelope_id: bytes, outcome: object) -> None:
+        """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
+        match outcome:
+            case _Refusal(code, retry_after):
+                link.answer(Refused(envelope_id, code, retry_after=retry_after))
+            case Exception():
+                # Nothing was stored, so nothing is acknowledged: the sender keeps it and tries again.
+                logger.error("a message from %s could not be stored: %s", link.peer, outcome)
+                link.answer(Refused(envelope_id, "busy", retry_after=BUSY_RETRY_SECONDS))
+            case _:
+                self._receipts.setdefault(link, []).append(envelope_id)
+
+    def _add_message(
+        self, connection: sqlite3.Connection, payload: Payload, message: object, now: float
+    ) -> Callable[[], None] | None:
+        record = find_task(connection, payload.task)
+        if record is None or record.sent or record.peer != str(payload.from_) or record.done:
+            return None
+        if not isinstance(payload.body, MessageBody):
+            raise TypeError(message)
+        record.messages = (*record.messages, payload.body.message)
+        record.seq_in, record.updated = max(record.seq_in, payload.seq), now
+        if record.state in INTERRUPTED:
+            # A new turn: it is offered again, and the count of attempts starts over.
+            record.state, record.attempts = TaskState.SUBMITTED, 0
+            record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
+        save_task(connection, record)
+        return self._inbox.offer
+
+    def _cancel(self, connection: sqlite3.Connection, payload: Payload, now: float) -> Callable[[], None] | None:
+        sender = str(payload.from_)
+        drop_held(connection, sender, payload.task)
+        record = find_task(connection, payload.task)
+        if record is None or record.sent or record.peer != sender or record.done:
+            return None
+        leased = replace(record)
+        record.state, record.updated = TaskState.CANCELED, now
+        record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+        record.seq_out += 1
+        record.end_lease()
+        row = update_letter(self._context, record, now)
+        save_task(connection, record)
+        put_outbox(connection, row)
+        return lambda: self._canceled(leased, row)
+
+    def _canceled(self, leased: TaskRecord, row: OutboxRow) -> None:
+        self._inbox.withdraw(leased)
+        self._outbox.push(row)
+
+    def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> Callable[[], None] | None:
+        record = find_task(connection, payload.task)
+        if record is None or not record.sent or record.peer != str(payload.from_):
+            logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
+            return None
+        if record.done or payload.seq <= record.seq_in or not isinstance(payload.body, UpdateBody):
+            return None  # late, or out of order: a task never moves backwards (R12)
+        body = payload.body
+        record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
+        record.state, record.status, record.delivery = body.status.state, body.status, Delivery.DELIVERED
+        if body.artifacts:
+            record.artifacts = body.artifacts
+        if body.error is not None:
+            record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
+        if is_terminal(record.state) and record.state != TaskState.COMPLETED and record.error is None:
+            said = clean(record.status.message.text) if record.status.message else "no reason given"
+            record.error = TaskErrorView(code="task_failed", message=said[:4096])
+        save_task(connection, record)
+        # Its word about the task is as good as its receipt for it.
+        dropped = drop_outbox_of_task(connection, record.id, "task")
+        return lambda: self._outbox.drop(dropped)

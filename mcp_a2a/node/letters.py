@@ -1,0 +1,104 @@
+"""The messages a node writes: each a payload with its journal row, ready for the transaction that causes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
+from mcp_a2a.node.context import Context
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Message
+from mcp_a2a.protocol.payload import (
+    MAX_PAYLOAD,
+    AdvertBody,
+    CancelBody,
+    MessageBody,
+    Payload,
+    TaskBody,
+    TaskFailure,
+    UpdateBody,
+)
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.store.records import TaskRecord
+
+_Kind = Literal["task", "message", "cancel", "update"]
+
+ADVERT_SECONDS = 600.0
+"""An advert message is for this link only; it is not journalled."""
+
+
+def task_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
+    """The message that opens a task."""
+    return _letter(context, "task", record, TaskBody(message=record.messages[0], skill=record.skill), now)
+
+
+def message_letter(context: Context, record: TaskRecord, message: Message, now: float) -> OutboxRow:
+    """A further message of the sender."""
+    return _letter(context, "message", record, MessageBody(message=message), now)
+
+
+def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
+    """The sender no longer wants it."""
+    return _letter(context, "cancel", record, CancelBody(), now)
+
+
+def update_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
+    """Where the task stands, whole: a later update makes an earlier one unnecessary."""
+    error = None
+    if record.error is not None:
+        error = TaskFailure(code=record.error.code, message=record.error.message[:4096])
+    body = UpdateBody(status=record.status, artifacts=record.artifacts, error=error, attempt=record.attempts)
+    return _letter(context, "update", record, body, now)
+
+
+def advert_payload(context: Context, to: PeerId, advert: str, now: float) -> bytes:
+    """Our advert for one peer, which alone can read it."""
+    return Payload(
+        type="advert",
+        id=context.fresh_id(),
+        from_=context.me,
+        to=to,
+        created=now,
+        expires=now + ADVERT_SECONDS,
+        body=AdvertBody(advert=advert),
+    ).to_bytes()
+
+
+def _letter(
+    context: Context,
+    kind: _Kind,
+    record: TaskRecord,
+    body: TaskBody | MessageBody | CancelBody | UpdateBody,
+    now: float,
+) -> OutboxRow:
+    """A message about this task to its other side, numbered with the record's `seq_out`.
+
+    Raises:
+        TooLargeError, UnsendableError: it does not go into one envelope.
+    """
+    expires = now + MAX_LIFETIME_SECONDS
+    message_id = record.messages[0].message_id if kind == "task" else context.fresh_id()
+    payload = Payload(
+        type=kind,
+        id=message_id,
+        from_=context.me,
+        to=PeerId.parse_untrusted(record.peer),
+        task=record.id,
+        seq=record.seq_out,
+        hop=record.hop,
+        created=now,
+        expires=expires,
+        body=body,
+    )
+    return OutboxRow(message_id, record.peer, record.id, record.seq_out, kind, _packed(payload), now, expires)
+
+
+def _packed(payload: Payload) -> bytes:
+    try:
+        data = payload.to_bytes()
+    except RemoteProtocolError as error:
+        raise UnsendableError(error.message.rstrip(".")) from error
+    if len(data) > MAX_PAYLOAD:
+        raise TooLargeError(len(data), MAX_PAYLOAD)
+    return data

@@ -1,0 +1,215 @@
+"""One running peer: composes the services, and is the `NodeApi` of its identity.
+
+The services: `directory` (who is there), `dialer` (links), `outbox` and `sending` (what we asked), `intake` and
+`inbox` (what we are asked), `trust`, `settlement`. This module only connects them; it decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from mcp_a2a.node.context import Changes, Context
+from mcp_a2a.node.dialer import Dialer
+from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.inbox import Inbox
+from mcp_a2a.node.intake import Intake
+from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.sending import Sending
+from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.node.trust import TrustBook
+from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Link, Sighting, Transport
+from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
+from mcp_a2a.protocol.replay import HighWaterClock
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.journal import all_peers, forget_expired, get_meta, pending_outbox, set_meta
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 900.0
+HOUSEKEEPING_SECONDS = 60.0
+MAX_SIGHTED = 256
+"""Peers that we get acquainted with unasked (limit L16)."""
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """What a node is made of; the composition root chooses."""
+
+    identity: Identity
+    identity_name: str
+    database: Database
+    home: Path
+    transports: Sequence[Transport]
+    lookups: Sequence[AddressLookup]
+    card: AgentCard
+    accept: str
+    wall_clock: Callable[[], float]
+    randomness: Callable[[int], bytes]
+    own_dids: Callable[[], frozenset[str]]
+    lease_seconds: float = LEASE_SECONDS
+
+
+class Node:
+    """A running peer. Make it with `run_node`."""
+
+    def __init__(self, parts: NodeParts, context: Context, ring: KeyRing) -> None:
+        self.parts = parts
+        self.context = context
+        self.ring = ring
+        self.trust = TrustBook(str(context.me), parts.own_dids, parts.accept)
+        self.directory = Directory(context.me, self.trust)
+        self.dialer = Dialer(context, self.directory, parts.transports)
+        self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
+        self.sending = Sending(context, self.dialer, self.outbox)
+        self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
+        self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
+        self.introduction = Introduction(context, ring, parts.card)
+        self.started_at = context.clock()
+        self.listening: tuple[TransportAddr, ...] = ()
+        self.lookups: dict[str, str] = {}
+
+    # --- LinkHandler -----------------------------------------------------------------------------
+
+    def link_opened(self, link: Link) -> None:
+        """A peer is there: introduce ourselves, and send what waits for it."""
+        peer = self.directory.link_opened(link, self.context.clock())
+        if peer.row.trust == "blocked":
+            link.close("not accepted")
+            return
+        self.introduction.greet(link)
+        self.outbox.link_opened(link)
+
+    def envelope_received(self, link: Link, envelope: bytes) -> None:
+        """Something for us."""
+        self.intake.envelope_received(link, envelope)
+
+    def answer_received(self, link: Link, answer: Answer) -> None:
+        """The fate of something we sent."""
+        peer = self.directory.known(link.peer)
+        if peer is not None:
+            peer.learn_bundle(link.bundle)
+        self.outbox.answer_received(link, answer)
+
+    def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
+        """A peer is gone, or only the wire to it."""
+        logger.info("link to %s closed: %s", link.peer, reason)
+        peer = self.directory.link_closed(link, self.context.clock(), goodbye=goodbye)
+        self.directory.remember(self.context.database, peer)
+        self.outbox.link_closed(link)
+        if not goodbye and peer.sightings:
+            self.dialer.court(peer)
+
+    # --- LookupHandler ---------------------------------------------------------------------------
+
+    def sighted(self, sighting: Sighting) -> None:
+        """A peer was seen: get acquainted, so that it is found with its skills, and deliver what waits for it."""
+        if sum(bool(peer.sightings) for peer in self.directory) >= MAX_SIGHTED:
+            return
+        peer = self.directory.sighted(sighting)
+        if peer is not None and peer.row.trust != "blocked":
+            self.dialer.court(peer)
+            self.outbox.sighted(peer)
+
+    def lost(self, peer: PeerId, provenance: str) -> None:
+        """A lookup no longer sees a peer. An open link outweighs that."""
+        self.directory.lost(peer, provenance)
+
+    # --- running ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def online(self) -> AsyncIterator[None]:
+        """Listen, announce, look around and deliver until the context ends."""
+        async with AsyncExitStack() as stack:
+            credentials = Credentials(
+                self.context.identity, lambda: self.ring.current, self.context.clock, self.context.randomness
+            )
+            for transport in self.parts.transports:
+                self.listening += await stack.enter_async_context(transport.open(credentials, self))
+            await self._look_around(stack)
+            self.outbox.load(self.context.database.read(pending_outbox))
+            self.context.tasks.start_soon(self.inbox.run)
+            self.context.tasks.start_soon(self._keep_house)
+            yield
+
+    async def _look_around(self, stack: AsyncExitStack) -> None:
+        port = next((address.port for address in self.listening if isinstance(address, DirectAddr)), 0)
+        for lookup in self.parts.lookups:
+            try:
+                await stack.enter_async_context(lookup.open(Announcement(self.context.me, port), self))
+            except OSError as error:
+                # Others of our lookups, or a link that a peer opens, may still work: say it, and go on.
+                self.lookups[lookup.name] = f"off: {error}"
+                logger.warning("lookup %s is not available: %s", lookup.name, error)
+            else:
+                self.lookups[lookup.name] = "on"
+
+    async def _keep_house(self) -> None:
+        """Rotate keys, forget what can no longer be replayed, remember how late it is."""
+        while True:
+            now = self.context.clock()
+            if self.ring.handle_timeout(now, self.context.randomness):
+                await self._save_ring()
+                self._greet_everybody()
+            self.context.database.enqueue_lazily(partial(_remember_time, now=now))
+            await anyio.sleep(HOUSEKEEPING_SECONDS)
+
+    def _greet_everybody(self) -> None:
+        for peer in self.directory:
+            for link in peer.links:
+                self.introduction.greet(link)
+
+    async def _save_ring(self) -> None:
+        kept = self.ring.dump()
+        await self.context.database.write(lambda connection: set_meta(connection, "ring", kept))
+
+
+def _remember_time(connection: sqlite3.Connection, now: float) -> None:
+    forget_expired(connection, now)
+    set_meta(connection, "clock", str(now))
+
+
+def _load_ring(parts: NodeParts) -> KeyRing:
+    kept = parts.database.read(lambda connection: get_meta(connection, "ring"))
+    return KeyRing.load(parts.identity, kept) if kept else KeyRing(parts.identity)
+
+
+def _monotonic_clock(parts: NodeParts) -> Callable[[], float]:
+    mark = parts.database.read(lambda connection: get_meta(connection, "clock"))
+    clock = HighWaterClock(float(mark or 0))
+    return lambda: clock.now(parts.wall_clock())
+
+
+@asynccontextmanager
+async def run_node(parts: NodeParts) -> AsyncIterator[Node]:
+    """Run a peer until the context ends; then it says goodbye, and what is journalled waits for the next start."""
+    async with anyio.create_task_group() as tasks:
+        context = Context(parts.identity, parts.database, _monotonic_clock(parts), parts.randomness, tasks, Changes())
+        ring = _load_ring(parts)
+        # A key that was not stored must never be published: what is sealed to it could not be opened after a crash.
+        if ring.handle_timeout(context.clock(), parts.randomness):
+            kept = ring.dump()
+            await parts.database.write(lambda connection: set_meta(connection, "ring", kept))
+        node = Node(parts, context, ring)
+        node.directory.load(parts.database.read(all_peers), context.clock())
+        try:
+            async with node.online():
+                yield node
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+__all__ = ["Node", "NodeParts", "Peer", "run_node"]

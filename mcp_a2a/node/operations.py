@@ -1,0 +1,28 @@
+"""The operations of `NodeApi` as data, so that a wire can carry them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mcp_a2a import views
+from mcp_a2a.views import View
+
+OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
+    {
+        "discover": (views.DiscoverRequest, views.DiscoverView),
+        "get_agent": (views.GetAgentRequest, views.AgentDetail),
+        "peers": (views.PeersRequest, views.PeersView),
+        "add_peer": (views.AddPeerRequest, views.AgentView),
+        "set_trust": (views.SetTrustRequest, views.SetTrustView),
+        "send_task": (views.SendTaskRequest, views.TaskView),
+        "send_task_by_skill": (views.SendTaskBySkillRequest, views.TaskView),
+        "get_task": (views.GetTaskRequest, views.TaskView),
+        "reply_to_task": (views.ReplyRequest, views.TaskView),
+        "cancel_task": (views.CancelRequest, views.TaskView),
+        "list_tasks": (views.ListTasksRequest, views.TaskPage),
+        "check_inbox": (views.CheckInboxRequest, views.InboxView),
+        "answer_task": (views.AnswerRequest, views.TaskView),
+    }
+)
+"""Name of the operation, its question, its answer."""

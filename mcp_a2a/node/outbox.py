@@ -1,0 +1,312 @@
+"""Carries what was journalled to its recipients, until each has signed for it.
+
+Per peer there is a lane. While a link is open its messages go out at once, in order, a window at a time; without one
+a courier keeps trying to open it. A message leaves the journal only by the recipient's signed receipt, a refusal for
+good, or expiry: a lost link, a restart or a lost answer only means that the same id is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import anyio
+
+from mcp_a2a.errors import LinkError, NoRouteError
+from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.dialer import Dialer, backoff
+from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import receipt_is_valid, seal
+from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.store.journal import OutboxRow
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 64
+"""Envelopes of one lane that may be unanswered at a time."""
+
+ANSWER_SECONDS = 30.0
+"""Without an answer for so long the same message is sent again; the recipient knows it by its id."""
+
+HELD_RETRY_SECONDS = 30.0
+"""A held message is offered again so often: the owner's yes may not have reached us."""
+
+MAX_NACKS = 3
+MAX_REJECTIONS = 5
+"""How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
+
+
+@dataclass(eq=False)
+class _Entry:
+    """One message of a lane. `envelope_id` while it is under way, `not_before` while it waits."""
+
+    row: OutboxRow
+    envelope_id: bytes | None = None
+    sent_at: float = 0.0
+    not_before: float = 0.0
+    rejections: int = 0
+    sealed: tuple[bytes, bytes, KeyBundle] | None = None
+    """Sealed ahead: envelope id, envelope, and the key it was sealed to."""
+
+
+@dataclass(eq=False)
+class _Lane:
+    """What one peer must still get, oldest first."""
+
+    peer: Peer
+    entries: dict[str, _Entry] = field(default_factory=dict)
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    courier: bool = False
+    failures: int = 0
+    tried: tuple[str, ...] = ()
+
+
+class Outbox:
+    """The sending half of a node's delivery."""
+
+    def __init__(self, context: Context, directory: Directory, dialer: Dialer, settlement: Settlement) -> None:
+        self._context = context
+        self._directory = directory
+        self._dialer = dialer
+        self._settlement = settlement
+        self._lanes: dict[PeerId, _Lane] = {}
+        self._under_way: dict[bytes, tuple[_Lane, _Entry]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(lane.entries) for lane in self._lanes.values())
+
+    def load(self, rows: Iterable[OutboxRow]) -> None:
+        """Go on with what an earlier process had journalled."""
+        for row in rows:
+            self.push(row)
+
+    def prepare(self, row: OutboxRow) -> _Entry:
+        """Seal a message while its journal entry is on its way to the disk; it is not sent before `push`."""
+        entry = _Entry(row)
+        peer = self._directory.get(PeerId.parse_untrusted(row.peer))
+        if peer.link is not None:
+            self._seal(entry, peer)
+        return entry
+
+    def push(self, row: OutboxRow, prepared: _Entry | None = None) -> None:
+        """Deliver a message that is in the journal."""
+        lane = self._lane(PeerId.parse_untrusted(row.peer))
+        if row.id not in lane.entries:
+            lane.entries[row.id] = prepared or _Entry(row)
+            self._flush(lane)
+        self._ensure_courier(lane)
+
+    def drop(self, message_ids: Iterable[str]) -> None:
+        """These messages need no more sending; the journal knows it already."""
+        for message_id in message_ids:
+            for lane in self._lanes.values():
+                self._remove(lane, message_id)
+
+    def drop_peer(self, peer_id: PeerId) -> None:
+        """Nothing is sent to this peer any more."""
+        lane = self._lanes.get(peer_id)
+        if lane is not None:
+            self.drop(list(lane.entries))
+            lane.wake.set()
+
+    def tried(self, peer_id: PeerId) -> tuple[str, ...]:
+        """The newest failed attempts to reach a peer that something waits for."""
+        lane = self._lanes.get(peer_id)
+        return lane.tried if lane else ()
+
+    # --- what links report -----------------------------------------------------------------------
+
+    def link_opened(self, link: Link) -> None:
+        """Everything that waits for this peer goes out."""
+        lane = self._lanes.get(link.peer)
+        if lane is not None:
+            lane.failures, lane.tried = 0, ()
+            self._flush(lane)
+            lane.wake.set()
+
+    def link_closed(self, link: Link) -> None:
+        """What was under way may be lost with the link: it goes out again on the next one."""
+        lane = self._lanes.get(link.peer)
+        if lane is None:
+            return
+        for entry in lane.entries.values():
+            self._forget_flight(entry)
+        lane.wake.set()
+        self._flush(lane)
+
+    def sighted(self, peer: Peer) -> None:
+        """A peer was seen somewhere: try now, not after the pause."""
+        lane = self._lanes.get(peer.peer_id)
+        if lane is not None:
+            lane.failures = 0
+            lane.wake.set()
+
+    def answer_received(self, link: Link, answer: Answer) -> None:
+        """A peer's word about an envelope of ours. Only its own signature ends our duty (requirement S29)."""
+        match answer:
+            case Delivered(envelopes, signature):
+                if not receipt_is_valid(link.peer, envelopes, signature):
+                    logger.warning("%s sent a receipt that it did not sign", link.peer)
+                    return
+                for envelope_id in envelopes:
+                    self._delivered(link.peer, envelope_id)
+            case Held(envelope):
+                self._held(envelope)
+            case Refused():
+                self._refused(link, answer)
+            case Stored():
+                return  # a direct peer never says so
+        lane = self._lanes.get(link.peer)
+        if lane is not None:
+            self._flush(lane)
+
+    def _delivered(self, peer_id: PeerId, envelope_id: bytes) -> None:
+        lane, entry = self._under_way.get(envelope_id, (None, None))
+        if lane is None or entry is None or lane.peer.peer_id != peer_id:
+            return
+        self._remove(lane, entry.row.id)
+        self._settlement.delivered(entry.row)
+
+    def _held(self, envelope_id: bytes) -> None:
+        _, entry = self._under_way.get(envelope_id, (None, None))
+        if entry is not None:
+            self._forget_flight(entry)
+            entry.not_before = self._context.clock() + HELD_RETRY_SECONDS
+            self._settlement.held(entry.row)
+
+    def _refused(self, link: Link, answer: Refused) -> None:
+        lane, entry = self._under_way.get(answer.envelope, (None, None))
+        if lane is None or entry is None:
+            return
+        self._forget_flight(entry)
+        entry.sealed = None
+        now = self._context.clock()
+        match answer.code:
+            case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
+                lane.peer.learn_bundle(answer.bundle)
+                entry.rejections += 1
+                entry.not_before = now if entry.rejections <= MAX_NACKS else now + ANSWER_SECONDS
+            case "busy":
+                entry.not_before = now + (answer.retry_after or ANSWER_SECONDS)
+            case "rejected" | "unknown_key" if entry.rejections < MAX_REJECTIONS:
+                entry.rejections += 1
+                entry.not_before = now + backoff(entry.rejections)
+            case code:
+                self._remove(lane, entry.row.id)
+                self._settlement.refused(entry.row, lane.peer.name, code)
+        lane.wake.set()
+
+    # --- lanes -----------------------------------------------------------------------------------
+
+    def _lane(self, peer_id: PeerId) -> _Lane:
+        lane = self._lanes.get(peer_id)
+        if lane is None:
+            lane = self._lanes[peer_id] = _Lane(self._directory.get(peer_id))
+        return lane
+
+    def _flush(self, lane: _Lane) -> None:
+        """Send what is due, as far as the window reaches."""
+        link = lane.peer.link
+        if link is None:
+            return
+        now = self._context.clock()
+        blocked: set[str] = set()
+        under_way = sum(entry.envelope_id is not None for entry in lane.entries.values())
+        for entry in lane.entries.values():
+            if under_way >= WINDOW:
+                return
+            if entry.envelope_id is not None:
+                continue
+            if entry.not_before > now or entry.row.task in blocked:
+                blocked.add(entry.row.task)  # what follows in the same task waits, so that order holds
+                continue
+            self._send(lane, entry, link, now)
+            under_way += 1
+
+    def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> None:
+        if entry.sealed is None or entry.sealed[2] is not lane.peer.bundle:
+            self._seal(entry, lane.peer)
+        if entry.sealed is None:
+            return
+        envelope_id, envelope, _ = entry.sealed
+        entry.sealed = None
+        entry.envelope_id, entry.sent_at = envelope_id, now
+        self._under_way[envelope_id] = (lane, entry)
+        try:
+            link.submit(envelope)
+        except LinkError:
+            self._forget_flight(entry)
+
+    def _seal(self, entry: _Entry, peer: Peer) -> None:
+        bundle = peer.bundle
+        if bundle is None or not bundle.usable(self._context.clock()):
+            return
+        envelope_id = self._context.randomness(16)
+        envelope = seal(self._context.identity, entry.row.payload, bundle, envelope_id, entry.row.expires)
+        entry.sealed = (envelope_id, envelope, bundle)
+
+    def _forget_flight(self, entry: _Entry) -> None:
+        if entry.envelope_id is not None:
+            self._under_way.pop(entry.envelope_id, None)
+            entry.envelope_id = None
+
+    def _remove(self, lane: _Lane, message_id: str) -> None:
+        entry = lane.entries.pop(message_id, None)
+        if entry is not None:
+            self._forget_flight(entry)
+
+    # --- the courier -----------------------------------------------------------------------------
+
+    def _ensure_courier(self, lane: _Lane) -> None:
+        if not lane.courier and lane.entries:
+            lane.courier = True
+            self._context.tasks.start_soon(self._carry, lane)
+
+    async def _carry(self, lane: _Lane) -> None:
+        """Keep at it until the lane is empty: connect, send what is due, send again what was not answered."""
+        try:
+            while lane.entries:
+                lane.wake = anyio.Event()
+                self._expire(lane)
+                if lane.peer.link is None and not await self._connected(lane):
+                    await wait_until(lane.wake, backoff(lane.failures))
+                    continue
+                self._take_back_unanswered(lane)
+                self._flush(lane)
+                await wait_until(lane.wake, self._next_due(lane))
+        finally:
+            lane.courier = False
+
+    async def _connected(self, lane: _Lane) -> bool:
+        try:
+            await self._dialer.connect(lane.peer)
+        except NoRouteError as error:
+            lane.failures += 1
+            lane.tried = error.attempts
+            return False
+        return True
+
+    def _take_back_unanswered(self, lane: _Lane) -> None:
+        now = self._context.clock()
+        for entry in lane.entries.values():
+            if entry.envelope_id is not None and now - entry.sent_at >= ANSWER_SECONDS:
+                self._forget_flight(entry)
+
+    def _next_due(self, lane: _Lane) -> float:
+        now = self._context.clock()
+        due = [
+            entry.sent_at + ANSWER_SECONDS if entry.envelope_id is not None else entry.not_before
+            for entry in lane.entries.values()
+        ]
+        return max(0.05, min(due, default=now + ANSWER_SECONDS) - now)
+
+    def _expire(self, lane: _Lane) -> None:
+        now = self._context.clock()
+        for entry in [entry for entry in lane.entries.values() if entry.row.expires <= now]:
+            self._remove(lane, entry.row.id)
+            self._settlement.expired(entry.row, lane.peer.name)

@@ -1,0 +1,177 @@
+"""Records turned into views: cleaned of what a peer could smuggle in, and ending with what to do next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.protocol.model import Artifact, Delivery, Part, TaskState, text_of
+from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.views import AgentRef, AgentView, ArtifactView, InboxItem, SkillView, TaskView, Trust
+
+MAX_SKILLS_LISTED = 64
+
+
+def iso(at: float) -> str:
+    """ISO 8601 UTC with milliseconds, as A2A spells it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def agent_view(peer: Peer, trust: Trust) -> AgentView:
+    """An agent for a list."""
+    link, card = peer.link, peer.advert.card if peer.advert else None
+    rtt = link.rtt_seconds if link else None
+    return AgentView(
+        name=peer.name,
+        did=peer.row.did,
+        words=peer.words,
+        description=preview(card.description, 512) if card else "",
+        skills=tuple(
+            SkillView(
+                id=preview(skill.id, 128),
+                name=preview(skill.name, 128),
+                description=preview(skill.description, 512),
+                tags=tuple(preview(tag, 64) for tag in skill.tags[:16]),
+                examples=tuple(preview(example, 256) for example in (skill.examples or ())[:4]),
+                input_schema=skill.input_schema,
+            )
+            for skill in peer.skills[:MAX_SKILLS_LISTED]
+        ),
+        route=link.route if link else None,
+        rtt_ms=round(rtt * 1000, 2) if rtt is not None else None,
+        online=link is not None,
+        last_seen=iso(peer.row.last_seen) if peer.row.last_seen else None,
+        trust=trust,
+    )
+
+
+def task_view(
+    record: TaskRecord,
+    *,
+    name: str,
+    route: str | None,
+    tried: tuple[str, ...] = (),
+    text_offset: int = 0,
+    text_limit: int | None = None,
+) -> TaskView:
+    """A task as anybody sees it. `text` is what the other side wrote, a page of it where it is long."""
+    text = _text(record)
+    page, following = _page(text, text_offset, text_limit)
+    return TaskView(
+        task_id=record.id,
+        direction="sent" if record.sent else "received",
+        state=record.state,
+        done=record.done,
+        delivery=record.delivery,
+        route=route,
+        agent=AgentRef(name=name, did=record.peer),
+        skill=record.skill,
+        context_id=record.context_id,
+        text=page,
+        text_total=len(text) if text is not None else None,
+        text_next=following,
+        artifacts=_artifacts(record.artifacts) if record.sent else (),
+        question=_said(record, TaskState.INPUT_REQUIRED),
+        progress=_said(record, TaskState.WORKING),
+        error=record.error,
+        attempts=record.attempts,
+        tried=(*record.tried, *tried),
+        chosen=record.chosen,
+        created=iso(record.created),
+        updated=iso(record.updated),
+        next=_next(record, following),
+    )
+
+
+def inbox_item(record: TaskRecord, name: str, trust: Trust) -> InboxItem:
+    """A leased task, for whoever works on it."""
+    return InboxItem(
+        task_id=record.id,
+        agent=AgentRef(name=name, did=record.peer),
+        trust=trust,
+        skill=preview(record.skill, 128) if record.skill else None,
+        context_id=record.context_id,
+        text=_text(record) or "",
+        messages=record.messages,
+        attempt=record.attempts,
+        hop=record.hop,
+        lease_until=iso(record.lease_until or record.updated),
+        received=iso(record.created),
+    )
+
+
+def _text(record: TaskRecord) -> str | None:
+    if not record.sent:
+        return clean("\n".join(message.text for message in record.messages))
+    parts: tuple[Part, ...] = tuple(part for artifact in record.artifacts for part in artifact.parts)
+    if record.state == TaskState.COMPLETED and not parts and record.status.message:
+        parts = record.status.message.parts
+    return clean(text_of(parts)) if parts else None
+
+
+def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None, int | None]:
+    if text is None or (offset == 0 and (limit is None or len(text) <= limit)):
+        return text, None
+    end = len(text) if limit is None else offset + limit
+    return text[offset:end], end if end < len(text) else None
+
+
+def _artifacts(artifacts: tuple[Artifact, ...]) -> tuple[ArtifactView, ...]:
+    """Results that are more than the text already shown."""
+    return tuple(
+        ArtifactView(
+            artifact_id=preview(artifact.artifact_id, 64),
+            name=preview(artifact.name, 128) if artifact.name else None,
+            parts=tuple(part for part in artifact.parts if part.text is None),
+        )
+        for artifact in artifacts
+        if any(part.text is None for part in artifact.parts)
+    )
+
+
+def _said(record: TaskRecord, state: TaskState) -> str | None:
+    if record.state != state or record.status.message is None:
+        return None
+    return clean(record.status.message.text)[:4096]
+
+
+def _next(record: TaskRecord, following: int | None) -> str:
+    if not record.sent:
+        return _next_received(record)
+    match record.state:
+        case TaskState.COMPLETED if following is not None:
+            return f"The text goes on: call get_task_status with text_offset={following}."
+        case TaskState.COMPLETED:
+            return "Done. To go on in the same conversation, send_task with this context_id."
+        case TaskState.FAILED | TaskState.REJECTED:
+            return (
+                record.error.hint if record.error and record.error.hint else "Ask another agent, or change the request."
+            )
+        case TaskState.CANCELED:
+            return "Canceled; nothing more will come."
+        case TaskState.INPUT_REQUIRED | TaskState.AUTH_REQUIRED:
+            return "The agent asks something: answer with reply_to_task."
+        case _:
+            return _next_open(record)
+
+
+def _next_open(record: TaskRecord) -> str:
+    match record.delivery:
+        case Delivery.HELD:
+            return (
+                "The agent's owner must accept you first; the task waits there. Tell your user, "
+                "and call get_task_status with wait_seconds later."
+            )
+        case Delivery.QUEUED | Delivery.STORED:
+            return "Not delivered yet; it is kept and sent when the agent is reachable. Call get_task_status later."
+        case _:
+            return "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
+
+
+def _next_received(record: TaskRecord) -> str:
+    if record.done:
+        return "Answered; nothing is left to do."
+    if record.state == TaskState.INPUT_REQUIRED:
+        return "Waiting for the sender's reply; check_inbox offers it again when it comes."
+    return "Answer it with answer_task."

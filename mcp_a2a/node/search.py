@@ -1,0 +1,168 @@
+"""Finding the agent that is meant: by name, by skill, by words; with patience while the node is young."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import anyio
+
+from mcp_a2a.errors import PeerNotFoundError, SelfSendError
+from mcp_a2a.node.context import wait_until
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import agent_view
+from mcp_a2a.node.sending import Candidate
+from mcp_a2a.store.records import peers_with_open_tasks
+from mcp_a2a.views import DiscoverRequest, DiscoverView
+
+SETTLE_LOCAL_SECONDS = 0.3
+SETTLE_LAN_SECONDS = 1.6
+"""How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
+
+_RANK = {"own": 0, "trusted": 0, "stranger": 1}
+
+
+class Search:
+    """Questions about who is there."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    # --- one agent -------------------------------------------------------------------------------
+
+    async def find(self, asked: str) -> Peer:
+        """The one agent that is meant.
+
+        Raises:
+            PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError
+        """
+        if asked.strip() in ("self", str(self._node.context.me)):
+            raise SelfSendError(asked)
+        await self._patience(lambda: self._is_present(asked))
+        try:
+            return self._node.directory.resolve(asked)
+        except PeerNotFoundError:
+            if asked.strip().casefold() == self._node.introduction.card.name.casefold():
+                raise SelfSendError(asked) from None
+            raise
+
+    def _is_present(self, asked: str) -> bool:
+        wanted = asked.strip().casefold()
+        return any(
+            peer.links and wanted in (peer.name.casefold(), peer.row.did.casefold()) for peer in self._node.directory
+        )
+
+    async def _patience(self, satisfied: Callable[[], object]) -> None:
+        """Wait while the node is too young to know, and nothing satisfies yet."""
+        deadline = anyio.current_time() + self._youth()
+        while not satisfied() and anyio.current_time() < deadline:
+            changed = self._node.directory.changes.event()
+            await wait_until(changed, deadline - anyio.current_time())
+
+    def _youth(self) -> float:
+        """How much longer the node may not have heard of everybody."""
+        settle = SETTLE_LAN_SECONDS if self._node.lookups.get("mdns") == "on" else SETTLE_LOCAL_SECONDS
+        return max(0.0, self._node.started_at + settle - self._node.context.clock())
+
+    # --- by skill --------------------------------------------------------------------------------
+
+    async def candidates(self, skill: str) -> list[Candidate]:
+        """Agents with this skill, best first: those I trust, then those that answer fastest."""
+        await self._patience(lambda: self._with_skill(skill, present=True))
+        found = self._with_skill(skill, present=True) or self._with_skill(skill, present=False)
+        found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 2), _rtt(peer), peer.name))
+        return [Candidate(peer, self._why(peer, len(found))) for peer in found]
+
+    def _with_skill(self, skill: str, *, present: bool) -> list[Peer]:
+        wanted = skill.strip().casefold()
+        return [
+            peer
+            for peer in self._node.directory
+            if bool(peer.links) == present
+            and peer.row.trust != "blocked"
+            and any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
+        ]
+
+    def _why(self, peer: Peer, count: int) -> str:
+        if not peer.links:
+            return "known to have this skill, but not reachable now"
+        trust = {"own": "one of your own agents", "trusted": "you trust it"}.get(self._node.trust.of(peer), "reachable")
+        link = peer.link
+        speed = f", answers in {_rtt(peer) * 1000:.1f} ms" if link and link.rtt_seconds is not None else ""
+        return f"{'the only agent' if count == 1 else f'best of {count}'} with this skill; {trust}{speed}"
+
+    def closest_skills(self, skill: str) -> list[str]:
+        """Skills that are written almost so."""
+        known = sorted({offered.id for peer in self._node.directory for offered in peer.skills})
+        return difflib.get_close_matches(skill, known, n=3, cutoff=0.5)
+
+    # --- everybody -------------------------------------------------------------------------------
+
+    async def discover(self, request: DiscoverRequest) -> DiscoverView:
+        """Agents that can be sent tasks; when none matches, why."""
+        with anyio.move_on_after(request.settle_seconds):
+            await self._patience(lambda: bool(request.query or request.skill) and bool(self._matching(request)))
+            while self._node.dialer.busy and not self._matching(request):
+                await self._node.directory.changes.event().wait()
+        found = self._matching(request)
+        shown = [agent_view(peer, self._node.trust.of(peer)) for peer in found[: request.limit]]
+        return DiscoverView(agents=tuple(shown), total=len(found), reason=None if found else self._reason(request))
+
+    def _matching(self, request: DiscoverRequest) -> list[Peer]:
+        expected = self._node.context.database.read(peers_with_open_tasks)
+        listed = [
+            peer
+            for peer in self._node.directory
+            if peer.row.trust != "blocked"
+            and ((peer.links and peer.advert) or peer.row.trust == "trusted" or peer.row.did in expected)
+            and _has_skill(peer, request.skill)
+            and _score(peer, request.query)
+        ]
+        listed.sort(key=lambda peer: (not peer.links, -_score(peer, request.query), _rtt(peer), peer.name))
+        return listed
+
+    def _reason(self, request: DiscoverRequest) -> str:
+        present = self._node.directory.present()
+        if present and (request.query or request.skill):
+            skills = sorted({skill.id for peer in present for skill in peer.skills})[:12]
+            return (
+                f"{len(present)} agent(s) are visible, but none matches. "
+                f"Skills on offer: {', '.join(skills) or 'none'}. "
+                "Call discover without a filter to see them all."
+            )
+        off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
+        looked = ", ".join(name for name, state in self._node.lookups.items() if state == "on") or "nowhere"
+        missing = "" if "mdns" in self._node.lookups else " LAN discovery (mDNS) is switched off."
+        trouble = f" {'; '.join(off)}." if off else ""
+        return (
+            f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
+            "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, or name one with "
+            "`mcp-a2a peers add HOST:PORT`."
+        )
+
+
+def _rtt(peer: Peer) -> float:
+    rtt = peer.link.rtt_seconds if peer.link else None
+    return rtt if rtt is not None else 10.0
+
+
+def _has_skill(peer: Peer, skill: str | None) -> bool:
+    wanted = (skill or "").strip().casefold()
+    return not wanted or any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
+
+
+def _score(peer: Peer, query: str | None) -> int:
+    """How many words of the query the agent's name, description and skills contain; all match no query."""
+    words = (query or "").casefold().split()
+    if not words:
+        return 1
+    card = peer.advert.card if peer.advert else None
+    text = " ".join(
+        [
+            peer.name,
+            card.description if card else "",
+            *(f"{skill.id} {skill.name} {skill.description} {' '.join(skill.tags)}" for skill in peer.skills),
+        ]
+    ).casefold()
+    return sum(word in text for word in words)

@@ -1,0 +1,92 @@
+"""What the fate of a message means for its task, recorded in one transaction with the journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
+from mcp_a2a.node.context import Context
+from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.store.journal import OutboxRow, drop_outbox
+from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.views import TaskErrorView
+
+REFUSALS = {
+    "blocked": "it does not take messages from you",
+    "not_trusted": "its owner has not trusted you, and its list of waiting strangers has no place for more from you",
+    "too_many_open": "you have too many unfinished tasks there",
+    "stale": "the message had expired or its clock differs from yours by more than 10 minutes; check both clocks",
+    "hop_limit": "the task was passed on too often",
+    "rejected": "its node could not read the message, also when it was sealed anew",
+}
+"""What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
+
+
+def error_view(error: McpA2AError) -> TaskErrorView:
+    """An error as it is kept with a task."""
+    return TaskErrorView(code=error.code, message=error.message, hint=error.hint, retryable=error.retryable)
+
+
+class Settlement:
+    """Closes the books on journalled messages."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def delivered(self, row: OutboxRow) -> None:
+        """The recipient signed for it. Losing this note to a crash only means that it is sent once more."""
+
+        def settle(connection: sqlite3.Connection) -> None:
+            drop_outbox(connection, row.id)
+            if row.type == "task":
+                connection.execute(
+                    "UPDATE tasks SET delivery='DELIVERED' WHERE id=? AND delivery IN ('QUEUED', 'STORED', 'HELD')",
+                    (row.task,),
+                )
+
+        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(row.task))
+
+    def held(self, row: OutboxRow) -> None:
+        """The recipient's owner must decide first."""
+        if row.type == "task":
+            self._change(row.task, lambda record: _deliver(record, Delivery.HELD))
+
+    def refused(self, row: OutboxRow, name: str, code: str) -> None:
+        """The recipient refused it for good: the task ends here."""
+        error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
+        self._end(row, Delivery.REFUSED, TaskState.REJECTED, error)
+
+    def expired(self, row: OutboxRow, name: str) -> None:
+        """It could not be delivered in its lifetime."""
+        self._end(row, Delivery.EXPIRED, TaskState.FAILED, ExpiredError(name, MAX_LIFETIME_SECONDS / 86_400))
+
+    def _end(self, row: OutboxRow, delivery: Delivery, state: TaskState, error: McpA2AError) -> None:
+        def end(record: TaskRecord) -> None:
+            if row.type not in ("task", "message") or record.done:
+                return
+            record.delivery, record.state = delivery, state
+            record.status, record.error = TaskStatus(state=state), error_view(error)
+
+        self._change(row.task, end, drop=row.id)
+
+    def _change(self, task_id: str, change: Callable[[TaskRecord], None], drop: str | None = None) -> None:
+        now = self._context.clock()
+
+        def settle(connection: sqlite3.Connection) -> None:
+            if drop is not None:
+                drop_outbox(connection, drop)
+            record = find_task(connection, task_id)
+            if record is None:
+                return
+            change(record)
+            record.updated = now
+            save_task(connection, record)
+
+        self._context.database.enqueue(settle, lambda _: self._context.task_changes.notify(task_id))
+
+
+def _deliver(record: TaskRecord, delivery: Delivery) -> None:
+    if record.delivery in (Delivery.QUEUED, Delivery.STORED, Delivery.HELD):
+        record.delivery = delivery

@@ -1,0 +1,230 @@
+"""One node, many processes: whoever locks the identity's folder first owns the node, the others ask it.
+
+Assistants start an MCP server per window, and some start each one twice. All of them serve the same inbox: the owner
+runs the node, the others reach it over the control socket, and when the owner exits one of them takes over.
+
+A call that the owner's end interrupts is made again at the next owner. That is safe: sending carries an idempotency
+key, answering the same thing twice counts once, and the rest only asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import anyio
+from filelock import FileLock, Timeout
+
+from mcp_a2a import views
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.node.control import OwnerLostError, connect_control, socket_path
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+"""How often a process without a node looks again whether it can own or reach one."""
+
+RESTART_SECONDS = 1.0
+"""Pause before a node that crashed is started again."""
+
+Answer = TypeVar("Answer", bound=views.View)
+
+OpenOwner = Callable[[], AbstractAsyncContextManager["NodeApi"]]
+"""Opens the node itself, with its control socket. The caller holds the lock."""
+
+
+Call = Callable[[str, views.View], Awaitable[views.View]]
+"""Asks whoever owns the node."""
+
+
+class _Direct:
+    """Calls to a node of this process. They end with the node, as calls to another process end with it."""
+
+    def __init__(self, api: NodeApi, calls: set[anyio.CancelScope]) -> None:
+        self._api = api
+        self._calls = calls
+
+    async def call(self, op: str, request: views.View) -> views.View:
+        with anyio.CancelScope() as scope:
+            self._calls.add(scope)
+            try:
+                return cast("views.View", await getattr(self._api, op)(request))
+            finally:
+                self._calls.discard(scope)
+        raise OwnerLostError("The node went away.")
+
+
+class SharedNode:
+    """`NodeApi` of an identity, from any number of processes. Starts on `start` or on the first call."""
+
+    def __init__(self, folder: Path, open_owner: OpenOwner) -> None:
+        self._folder = folder
+        self._open_owner = open_owner
+        self._wanted = anyio.Event()
+        self._changed = anyio.Event()
+        self._call: Call | None = None
+        self._calls: set[anyio.CancelScope] = set()
+        self._failure: McpA2AError | None = None
+        self.owner = False
+        """Whether this process runs the node."""
+
+    def start(self) -> None:
+        """Begin to own or reach the node, in the background."""
+        self._wanted.set()
+
+    async def ready(self) -> None:
+        """Wait until the node can be asked.
+
+        Raises:
+            McpA2AError: it cannot run here, and why.
+        """
+        self.start()
+        while self._call is None:
+            if self._failure is not None:
+                raise self._failure
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Own or reach the node until cancelled."""
+        await self._wanted.wait()
+        while True:
+            try:
+                if not await self._own() and not await self._attach():
+                    await anyio.sleep(RETRY_SECONDS)
+            except McpA2AError as error:
+                self._set(None, failure=error)
+                await anyio.sleep(RESTART_SECONDS)
+            except Exception:
+                logger.exception("the node stopped unexpectedly; it is started again")
+                await anyio.sleep(RESTART_SECONDS)
+
+    async def _own(self) -> bool:
+        """Run the node here, until cancelled; False when another process does."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(self._folder / "lock", thread_local=False, mode=0o600)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        try:
+            async with self._open_owner() as api:
+                self.owner = True
+                self._set(_Direct(api, self._calls).call)
+                await anyio.sleep_forever()
+        finally:
+            self.owner = False
+            self._set(None)
+            for scope in list(self._calls):
+                scope.cancel()
+            lock.release()
+        return True
+
+    async def _attach(self) -> bool:
+        """Ask the owner until it goes away; False when it cannot be reached (yet)."""
+        with contextlib.suppress(OSError):
+            async with connect_control(socket_path(self._folder)) as client:
+                self._set(client.call)
+                await client.lost.wait()
+                self._set(None)
+                return True
+        return False
+
+    def _set(self, call: Call | None, failure: McpA2AError | None = None) -> None:
+        self._call, self._failure = call, failure
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def _ask(self, op: str, request: views.View, answer: type[Answer]) -> Answer:
+        while True:
+            await self.ready()
+            call, owner_changes = self._call, self._changed
+            if call is None:
+                continue
+            try:
+                return cast("Answer", await call(op, request))
+            except OwnerLostError:
+                if self._call is call:
+                    await owner_changes.wait()
+
+    # --- NodeApi ---------------------------------------------------------------------------------
+
+    async def discover(self, request: views.DiscoverRequest) -> views.DiscoverView:
+        """See `NodeApi`."""
+        return await self._ask("discover", request, views.DiscoverView)
+
+    async def get_agent(self, request: views.GetAgentRequest) -> views.AgentDetail:
+        """See `NodeApi`."""
+        return await self._ask("get_agent", request, views.AgentDetail)
+
+    async def peers(self, request: views.PeersRequest) -> views.PeersView:
+        """See `NodeApi`."""
+        return await self._ask("peers", request, views.PeersView)
+
+    async def add_peer(self, request: views.AddPeerRequest) -> views.AgentView:
+        """See `NodeApi`."""
+        return await self._ask("add_peer", request, views.AgentView)
+
+    async def set_trust(self, request: views.SetTrustRequest) -> views.SetTrustView:
+        """See `NodeApi`."""
+        return await self._ask("set_trust", request, views.SetTrustView)
+
+    async def send_task(self, request: views.SendTaskRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("send_task", _once(request), views.TaskView)
+
+    async def send_task_by_skill(self, request: views.SendTaskBySkillRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("send_task_by_skill", _once(request), views.TaskView)
+
+    async def get_task(self, request: views.GetTaskRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("get_task", request, views.TaskView)
+
+    async def reply_to_task(self, request: views.ReplyRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("reply_to_task", _once(request), views.TaskView)
+
+    async def cancel_task(self, request: views.CancelRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("cancel_task", request, views.TaskView)
+
+    async def list_tasks(self, request: views.ListTasksRequest) -> views.TaskPage:
+        """See `NodeApi`."""
+        return await self._ask("list_tasks", request, views.TaskPage)
+
+    async def check_inbox(self, request: views.CheckInboxRequest) -> views.InboxView:
+        """See `NodeApi`."""
+        return await self._ask("check_inbox", request, views.InboxView)
+
+    async def answer_task(self, request: views.AnswerRequest) -> views.TaskView:
+        """See `NodeApi`."""
+        return await self._ask("answer_task", request, views.TaskView)
+
+
+_Sending = TypeVar("_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)
+
+
+def _once(request: _Sending) -> _Sending:
+    """The same call made twice must be the same task."""
+    if request.idempotency_key is not None:
+        return request
+    return request.model_copy(update={"idempotency_key": f"call-{uuid.uuid4().hex}"})
+
+
+@contextlib.asynccontextmanager
+async def share(node: SharedNode) -> AsyncIterator[SharedNode]:
+    """Keep a shared node going while the context lasts."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(node.run)
+        try:
+            yield node
+        finally:
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,45 @@
+"""Who may send work here: my own agents, those a person trusted, and nobody who was blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mcp_a2a.views import Trust
+
+if TYPE_CHECKING:
+    from mcp_a2a.node.directory import Peer
+
+
+class TrustBook:
+    """Answers who a peer is to us.
+
+    What a person decided lives with the peer; which keys are ours, in the data folder.
+    """
+
+    def __init__(self, me: str, own: Callable[[], frozenset[str]], accept: str) -> None:
+        self._me = me
+        self._read_own = own
+        self._own: frozenset[str] = frozenset()
+        self.accept = accept
+
+    def of(self, peer: Peer) -> Trust:
+        """Who this peer is to us. What a person said about a key outweighs where the key lives."""
+        match peer.row.trust:
+            case "trusted":
+                return "trusted"
+            case "blocked":
+                return "blocked"
+            case _:
+                return "own" if self._is_own(peer.row.did) else "stranger"
+
+    def admits(self, peer: Peer) -> bool:
+        """Whether tasks of this peer are taken without asking."""
+        trust = self.of(peer)
+        return trust in ("own", "trusted") or (trust == "stranger" and self.accept == "anyone")
+
+    def _is_own(self, did: str) -> bool:
+        if did not in self._own and did != self._me:
+            # Another identity of this data folder may have been made since: the folder, which only we can write, knows.
+            self._own = self._read_own()
+        return did in self._own

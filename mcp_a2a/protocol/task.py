@@ -1,0 +1,58 @@
+"""The law of tasks: which state may follow which, and how a task gets its id.
+
+Rule 1: everything that decides whether a task may move lives in `TRANSITIONS`.
+Rule 2: this module does not know whose task it is; sender and worker obey the same table.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from mcp_a2a.errors import TransitionError
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import TaskState
+
+_S = TaskState
+
+_OPEN = frozenset(TaskState)
+
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    _S.SUBMITTED: _OPEN,
+    _S.WORKING: _OPEN,
+    _S.INPUT_REQUIRED: _OPEN,
+    _S.AUTH_REQUIRED: _OPEN,
+    _S.COMPLETED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.CANCELED: frozenset(),
+    _S.REJECTED: frozenset(),
+}
+"""A2A 4.1.3: a terminal state is final. WORKING may follow itself (progress), SUBMITTED an open state (a reply came)."""
+
+INTERRUPTED = frozenset({_S.INPUT_REQUIRED, _S.AUTH_REQUIRED})
+"""States in which the agent waits for its caller."""
+
+
+def is_terminal(state: TaskState) -> bool:
+    """Whether nothing can follow."""
+    return not TRANSITIONS[state]
+
+
+def check_transition(current: TaskState, proposed: TaskState) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        TransitionError: with both states.
+    """
+    if proposed not in TRANSITIONS[current]:
+        raise TransitionError(current, proposed)
+
+
+def task_id_of(sender: PeerId, message_id: str) -> str:
+    """The id of the task that `sender` opens with this message.
+
+    Derived, so that the sender has a handle before anybody was reached, and a message that arrives twice lands on
+    the same task. 120 bits: no two tasks of one sender share it, and nobody finds a second message for it.
+    """
+    digest = hashlib.sha256(b"mcp-a2a/v1/task\0" + sender.key + message_id.encode()).digest()
+    return "task-" + base64.b32encode(digest[:15]).decode().lower()

@@ -1,0 +1,276 @@
+"""The one writer, and group commit.
+
+Operations are functions over a connection. They queue; one thread runs a whole batch in one transaction and commits
+it with one fsync (`synchronous=FULL`), and only then is anybody told. While a commit is on its way to the disk the
+next batch gathers, so 64 operations in flight cost a few fsyncs, not 64.
+
+An operation that raises is rolled back alone (each has a savepoint). A commit that fails fails its whole batch.
+Reads go through a second connection on the caller's thread: in WAL mode they never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
+from mcp_a2a.store.schema import migrate
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LAZY_SECONDS = 0.05
+"""How long an operation that nobody waits for may wait for company. Losing it to a crash must be harmless."""
+
+MAX_BATCH = 256
+"""Operations in one transaction: beyond that a longer transaction saves nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An operation and what to do with its outcome, which is a value or an exception."""
+
+    run: Callable[[sqlite3.Connection], object]
+    done: Callable[[object], None]
+    lazy: bool = False
+
+
+class Database:
+    """An open database. Make it with `open_database`."""
+
+    def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._call_soon = _call_soon_from_threads()
+        self._after_commit: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
+        self._thread.start()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query against the newest committed state, on this thread."""
+        return query(self._reader)
+
+    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation and return when it is on the disk. Its exception is raised here."""
+        landed = anyio.Event()
+        outcome: list[T | Exception] = []
+
+        def done(result: T | Exception) -> None:
+            outcome.append(result)
+            landed.set()
+
+        self.enqueue(operation, done)
+        await landed.wait()
+        result = outcome[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
+        """Queue an operation; `done` is called on the event loop with its value or exception, after the commit."""
+        self._queue.put(_Pending(operation, done))  # type: ignore[arg-type]  # T is erased in the queue
+
+    def enqueue_lazily(
+        self, operation: Callable[[sqlite3.Connection], object], done: Callable[[object], None] | None = None
+    ) -> None:
+        """Queue an operation that nobody waits for: it rides with the next commit, or gets one soon."""
+        self._queue.put(_Pending(operation, done or _log_failure, lazy=True))
+
+    def after_commit(self, hook: Callable[[], None]) -> None:
+        """Call `hook` once after every batch, when each operation's `done` has been called."""
+        self._after_commit.append(hook)
+
+    async def close(self) -> None:
+        """Commit what is queued and end the writer. Nobody hears of these commits any more."""
+        self._queue.put(None)
+        await anyio.to_thread.run_sync(self._thread.join)
+        self._reader.close()
+        self._writer.close()
+
+    def _work(self) -> None:
+        """The writer thread: a batch, a commit, the news of it; until it is told to end."""
+        going = True
+        while going:
+            batch, going = self._gather()
+            if batch:
+                self._call_soon(partial(self._tell, batch, self._commit(batch)))
+
+    def _gather(self) -> tuple[list[_Pending], bool]:
+        """Everything that is queued now. Where nobody waits for any of it, what comes in the next moment too."""
+        batch: list[_Pending] = []
+        hurried = False
+        while len(batch) < MAX_BATCH:
+            try:
+                pending = self._queue.get(block=not hurried, timeout=LAZY_SECONDS if batch else None)
+            except queue.Empty:
+                break
+            if pending is None:
+                return batch, False
+            batch.append(pending)
+            hurried = hurried or not pending.lazy
+        return batch, True
+
+    def _tell(self, batch: Sequence[_Pending], outcomes: Sequence[object]) -> None:
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            pending.done(outcome)
+        for hook in self._after_commit:
+            hook()
+
+    def _commit(self, batch: Sequence[_Pending]) -> list[object]:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes = [self._attempt(pending) for pending in batch]
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            logger.exception("a transaction of %d operations failed", len(batch))
+            return [self._translated(error)] * len(batch)
+        return outcomes
+
+    def _attempt(self, pending: _Pending) -> object:
+        self._writer.execute("SAVEPOINT operation")
+        try:
+            outcome: object = pending.run(self._writer)
+        except sqlite3.Error as error:
+            if not self._writer.in_transaction:
+                raise  # SQLite gave up the whole transaction (a full disk does that)
+            self._undo()
+            return self._translated(error)
+        except Exception as error:  # noqa: BLE001  the caller gets it; the rest of the batch must not suffer
+            self._undo()
+            return error
+        self._writer.execute("RELEASE operation")
+        return outcome
+
+    def _undo(self) -> None:
+        self._writer.execute("ROLLBACK TO operation")
+        self._writer.execute("RELEASE operation")
+
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return StorageFullError(str(self.path))
+        return error
+
+
+class _AsyncioLoop(Protocol):
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object: ...
+
+
+class _TrioToken(Protocol):
+    def run_sync_soon(self, callback: Callable[[], None]) -> None: ...
+
+
+def _call_soon_from_threads() -> Callable[[Callable[[], None]], None]:
+    """How another thread has something called on this event loop, without waiting for it as anyio's way does."""
+    loop = cast("_AsyncioLoop | _TrioToken", anyio.lowlevel.current_token().native_token)
+    call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+
+    def call(function: Callable[[], None]) -> None:
+        try:
+            call_soon(function)
+        except RuntimeError:
+            logger.debug("the event loop ended before it heard of a commit")
+
+    return call
+
+
+def _log_failure(outcome: object) -> None:
+    if isinstance(outcome, McpA2AError):
+        logger.warning("not stored: %s", outcome)
+    elif isinstance(outcome, Exception):
+        logger.error("an operation nobody waited for failed", exc_info=outcome)
+
+
+@asynccontextmanager
+async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
+    """Open (or create) the database for this process alone; what is queued at the end is committed.
+
+    A damaged file is moved aside as `*.corrupt-<stamp>` and a new one started, with a loud message.
+
+    Raises:
+        HomeUnusableError: it cannot be opened or written here.
+        SchemaTooNewError: it belongs to a newer version.
+        StorageFullError: no space to create it.
+    """
+    writer = _open_writer(path, stamp)
+    reader = _connect(path)
+    reader.execute("PRAGMA query_only=ON")
+    database = Database(path, writer, reader)
+    try:
+        yield database
+    finally:
+        with anyio.CancelScope(shield=True):
+            await database.close()
+
+
+def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:
+    try:
+        connection = _connect(path)
+        try:
+            return _prepare(connection, path)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            _set_aside(path, stamp, error)
+            return _prepare(_connect(path), path)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StorageFullError(str(path)) from error
+        raise HomeUnusableError(str(path.parent), str(error)) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # One thread at a time uses each connection, but not always the same one.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    path.chmod(0o600)
+    # WAL is safe before SQLite 3.51.3 only because a single connection writes and checkpoints (sqlite.org, 3.53.0).
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "fullfsync=ON",
+        "checkpoint_fullfsync=ON",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    migrate(connection, path)
+    return connection
+
+
+def _set_aside(path: Path, stamp: str, error: sqlite3.DatabaseError) -> None:
+    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+    path.rename(kept)
+    for suffix in ("-wal", "-shm"):
+        journal = path.with_name(path.name + suffix)
+        if journal.exists():
+            journal.rename(kept.with_name(kept.name + suffix))
+    logger.error(
+        "THE DATABASE %s IS DAMAGED (%s). It was kept as %s and an empty one was started: tasks and contacts in it are "
+        "not visible until it is repaired. The identity is not affected.",
+        path,
+        error,
+        kept,
+    )

@@ -1,0 +1,165 @@
+"""The other tables: what must still be sent, what was accepted, who is known, what is held."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message that must reach `peer`. `payload` is signed and sealed anew each time it is sent."""
+
+    id: str
+    peer: str
+    task: str
+    seq: int
+    type: str
+    payload: bytes
+    created: float
+    expires: float
+
+
+def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
+    """Journal a message, in the transaction of what caused it."""
+    connection.execute(
+        "INSERT INTO outbox(id, peer, task, seq, type, payload, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row.id, row.peer, row.task, row.seq, row.type, row.payload, row.created, row.expires),
+    )
+
+
+def drop_outbox(connection: sqlite3.Connection, message_id: str) -> bool:
+    """The message needs no more sending. True if it was still there."""
+    return connection.execute("DELETE FROM outbox WHERE id=?", (message_id,)).rowcount > 0
+
+
+def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, kind: str) -> list[str]:
+    """Messages of that type and task need no more sending; returns their ids."""
+    rows = connection.execute("DELETE FROM outbox WHERE task=? AND type=? RETURNING id", (task_id, kind)).fetchall()
+    return [row[0] for row in rows]
+
+
+def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
+    """Everything that must still be sent, in the order it was journalled."""
+    rows = connection.execute(
+        "SELECT id, peer, task, seq, type, payload, created, expires FROM outbox ORDER BY rowid"
+    ).fetchall()
+    return [OutboxRow(*row) for row in rows]
+
+
+def count_outbox(connection: sqlite3.Connection) -> int:
+    """How many messages must still be sent."""
+    return int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+
+
+def accept_once(connection: sqlite3.Connection, sender: str, message_id: str, until: float) -> bool:
+    """Record that this message was accepted; False if it was before (requirement S8: a primary key, not a cache)."""
+    inserted = connection.execute("INSERT OR IGNORE INTO replay VALUES (?, ?, ?)", (sender, message_id, until))
+    return inserted.rowcount > 0
+
+
+def forget_expired(connection: sqlite3.Connection, now: float) -> None:
+    """Drop what could no longer be replayed."""
+    connection.execute("DELETE FROM replay WHERE until < ?", (now,))
+
+
+def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """A small fact of this identity."""
+    row = connection.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Remember a small fact."""
+    connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", (key, value))
+
+
+# --- peers ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PeerRow:
+    """What is remembered of a peer."""
+
+    did: str
+    name: str
+    trust: str = "stranger"
+    advert: str | None = None
+    addresses: tuple[str, ...] = ()
+    last_seen: float | None = None
+
+
+def all_peers(connection: sqlite3.Connection) -> list[PeerRow]:
+    """Everybody known by key."""
+    rows = connection.execute("SELECT did, name, trust, advert, addresses, last_seen FROM peers").fetchall()
+    return [PeerRow(did, name, trust, advert, tuple(json.loads(addresses)), seen)
+            for did, name, trust, advert, addresses, seen in rows]  # fmt: skip
+
+
+def save_peer(connection: sqlite3.Connection, row: PeerRow) -> None:
+    """Remember a peer."""
+    connection.execute(
+        "INSERT OR REPLACE INTO peers(did, name, trust, advert, addresses, last_seen) VALUES (?, ?, ?, ?, ?, ?)",
+        (row.did, row.name, row.trust, row.advert, json.dumps(row.addresses), row.last_seen),
+    )
+
+
+def forget_strangers(connection: sqlite3.Connection, keep: int) -> None:
+    """Keep the `keep` strangers seen last: a flood of keys must not grow the database."""
+    connection.execute(
+        "DELETE FROM peers WHERE trust='stranger' AND addresses='[]' AND did NOT IN (SELECT peer FROM tasks)"
+        " AND did NOT IN (SELECT did FROM peers WHERE trust='stranger' ORDER BY last_seen DESC LIMIT ?)",
+        (keep,),
+    )
+
+
+# --- held messages of strangers ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A stranger's message that waits for a person's decision."""
+
+    sender: str
+    id: str
+    task: str
+    payload: bytes
+    received: float
+
+
+def hold(connection: sqlite3.Connection, row: HeldRow, max_senders: int, max_each: int) -> bool:
+    """Keep a stranger's message; the stranger who waits longest makes room. False: this one has too many already."""
+    mine = connection.execute("SELECT COUNT(*) FROM held WHERE sender=? AND id<>?", (row.sender, row.id)).fetchone()[0]
+    if mine >= max_each:
+        return False
+    connection.execute(
+        "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", (row.sender, row.id, row.task, row.payload, row.received)
+    )
+    connection.execute(
+        "DELETE FROM held WHERE sender NOT IN"
+        " (SELECT sender FROM held GROUP BY sender ORDER BY MIN(received) DESC LIMIT ?)",
+        (max_senders,),
+    )
+    return True
+
+
+def held(connection: sqlite3.Connection, sender: str | None = None) -> list[HeldRow]:
+    """Held messages, oldest first."""
+    rows = connection.execute(
+        "SELECT sender, id, task, payload, received FROM held WHERE ? IS NULL OR sender=? ORDER BY received, id",
+        (sender, sender),
+    ).fetchall()
+    return [HeldRow(*row) for row in rows]
+
+
+def count_held(connection: sqlite3.Connection) -> int:
+    """How many held messages there are."""
+    return int(connection.execute("SELECT COUNT(*) FROM held").fetchone()[0])
+
+
+def drop_held(connection: sqlite3.Connection, sender: str, task: str | None = None) -> int:
+    """Drop a stranger's held messages (of one task); returns how many."""
+    return connection.execute(
+        "DELETE FROM held WHERE sender=? AND (? IS NULL OR task=?)", (sender, task, task)
+    ).rowcount

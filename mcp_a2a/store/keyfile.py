@@ -1,0 +1,123 @@
+"""The identity's key on disk: one file, readable by its owner alone, written once (requirements S1, S2)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from mcp_a2a.errors import HomeUnusableError, KeyFileError
+from mcp_a2a.protocol.identity import Identity
+
+KEY_FILE = "identity.key"
+DID_FILE = "did"
+"""The public half beside it, so that identities of one data folder know each other without reading keys."""
+
+_SEED_SIZE = 32
+
+
+def open_folder(folder: Path) -> Path:
+    """Create a private folder, or check that it is one.
+
+    Raises:
+        HomeUnusableError: it cannot be made, is not a folder, or belongs to somebody else.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if hasattr(os, "getuid"):
+            if found.st_uid != os.getuid():
+                raise HomeUnusableError(str(folder), "it belongs to another user")
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                folder.chmod(0o700)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise HomeUnusableError(str(folder), "it is not writable")
+    except OSError as error:
+        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+    return folder
+
+
+def load_identity(folder: Path, new_seed: bytes) -> Identity:
+    """The identity of this folder; `new_seed` becomes its key where there is none yet.
+
+    Raises:
+        KeyFileError: others can read the key, it is a link, it belongs to another user, or it is damaged.
+        HomeUnusableError: the folder does not allow it.
+    """
+    path = folder / KEY_FILE
+    try:
+        if not path.exists() and not path.is_symlink():
+            _write_once(path, new_seed)
+        identity = Identity(_read(path))
+        _publish(folder / DID_FILE, str(identity.peer_id))
+    except OSError as error:
+        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+    return identity
+
+
+def own_dids(home: Path) -> frozenset[str]:
+    """The public keys of all identities of this data folder."""
+    found = set()
+    for path in (home / "identities").glob(f"*/{DID_FILE}"):
+        try:
+            found.add(path.read_text(encoding="ascii").strip())
+        except (OSError, UnicodeDecodeError):
+            continue  # being created this moment, or not readable to us: not one of ours yet
+    return frozenset(found)
+
+
+def _write_once(path: Path, seed: bytes) -> None:
+    # Written aside and linked into place: a process killed here leaves no half key, two racing ones leave one key.
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        os.write(handle, seed.hex().encode() + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass  # another process was first; its key is the key
+    finally:
+        aside.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes:
+    if path.is_symlink():
+        raise KeyFileError(str(path), "it is a symbolic link", "Put the key file itself there.")
+    found = path.stat()
+    if hasattr(os, "getuid"):
+        if found.st_uid != os.getuid():
+            raise KeyFileError(str(path), "it belongs to another user", "Use a data folder of your own (--home).")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise KeyFileError(
+                str(path),
+                f"others can read it (mode {stat.S_IMODE(found.st_mode):04o})",
+                f"Run: chmod 600 {path}. If somebody may have read it, start over with a new --identity.",
+            )
+    try:
+        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (ValueError, UnicodeDecodeError):
+        seed = b""
+    if len(seed) != _SEED_SIZE:
+        raise KeyFileError(str(path), "it does not hold a key", "Restore it from a backup, or choose a new --identity.")
+    return seed
+
+
+def _publish(path: Path, did: str) -> None:
+    if path.exists() and path.read_text(encoding="ascii").strip() == did:
+        return
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside.write_text(did + "\n", encoding="ascii")
+    aside.replace(path)

@@ -1,0 +1,222 @@
+"""Tasks in the database: the record, and the few queries over it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, fields
+
+from pydantic import TypeAdapter
+
+from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
+from mcp_a2a.protocol.task import is_terminal
+from mcp_a2a.views import TaskErrorView
+
+_MESSAGES = TypeAdapter(tuple[Message, ...])
+_ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
+_TRIED = TypeAdapter(tuple[str, ...])
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """A row of `tasks`, parsed. Times are seconds since the epoch."""
+
+    id: str
+    direction: str
+    peer: str
+    peer_name: str
+    skill: str | None
+    context_id: str
+    hop: int
+    state: TaskState
+    delivery: Delivery
+    seq_out: int
+    seq_in: int
+    attempts: int
+    holder: str | None
+    worker: bool
+    lease_until: float | None
+    messages: tuple[Message, ...]
+    status: TaskStatus
+    artifacts: tuple[Artifact, ...]
+    error: TaskErrorView | None
+    tried: tuple[str, ...]
+    chosen: str | None
+    created: float
+    updated: float
+
+    @property
+    def sent(self) -> bool:
+        """Whether we are the one who asked."""
+        return self.direction == "sent"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing can follow."""
+        return is_terminal(self.state)
+
+    def leased(self, now: float) -> bool:
+        """Whether somebody is working on it."""
+        return self.lease_until is not None and now < self.lease_until
+
+    def end_lease(self) -> None:
+        """Nobody works on it any more."""
+        self.holder, self.worker, self.lease_until = None, False, None
+
+
+_COLUMNS = tuple(field.name for field in fields(TaskRecord))
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
+_INSERT = f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _COLUMNS[1:])} WHERE id=?"  # noqa: S608
+
+
+def _row(record: TaskRecord) -> tuple[object, ...]:
+    return (
+        record.id, record.direction, record.peer, record.peer_name, record.skill, record.context_id, record.hop,
+        record.state.value, record.delivery.value, record.seq_out, record.seq_in, record.attempts, record.holder,
+        record.worker, record.lease_until,
+        _MESSAGES.dump_json(record.messages, by_alias=True, exclude_none=True),
+        record.status.to_json(),
+        _ARTIFACTS.dump_json(record.artifacts, by_alias=True, exclude_none=True),
+        record.error.model_dump_json() if record.error else None,
+        _TRIED.dump_json(record.tried),
+        record.chosen, record.created, record.updated,
+    )  # fmt: skip
+
+
+def _record(row: tuple[object, ...]) -> TaskRecord:
+    record = TaskRecord(*row)  # type: ignore[arg-type]  # parsed field by field below
+    record.state = TaskState(record.state)
+    record.delivery = Delivery(record.delivery)
+    record.worker = bool(record.worker)
+    record.messages = _MESSAGES.validate_json(_text(record.messages))
+    record.status = TaskStatus.model_validate_json(_text(record.status))
+    record.artifacts = _ARTIFACTS.validate_json(_text(record.artifacts))
+    record.error = TaskErrorView.model_validate_json(_text(record.error)) if record.error else None
+    record.tried = _TRIED.validate_json(_text(record.tried))
+    return record
+
+
+def _text(value: object) -> str | bytes:
+    return value if isinstance(value, str | bytes) else ""
+
+
+def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
+    """Store a new task."""
+    connection.execute(_INSERT, _row(record))
+
+
+def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
+    """Store a task that changed."""
+    connection.execute(_UPDATE, (*_row(record)[1:], record.id))
+
+
+def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:
+    """The task with exactly this id."""
+    row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
+    return _record(row) if row else None
+
+
+def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
+    """The task with this id, or with the only id that starts (or ends) so: people type the part they can see.
+
+    Raises:
+        TaskNotFoundError: none, or several.
+    """
+    exact = find_task(connection, asked)
+    if exact:
+        return exact
+    short = asked.strip().lower().removeprefix("task-")
+    if len(short) < 4 or not short.isalnum():
+        raise TaskNotFoundError(asked)
+    rows = connection.execute(
+        f"{_SELECT} WHERE id GLOB ? OR id GLOB ? LIMIT 3", (f"task-{short}*", f"task-*{short}")
+    ).fetchall()
+    if len(rows) != 1:
+        raise TaskNotFoundError(asked, matches=len(rows))
+    return _record(rows[0])
+
+
+def list_tasks(
+    connection: sqlite3.Connection,
+    *,
+    state: TaskState | None,
+    direction: str | None,
+    before: tuple[float, str] | None,
+    limit: int,
+) -> list[TaskRecord]:
+    """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
+    where, values = ["1"], []
+    for name, value in (("state", state), ("direction", direction)):
+        if value is not None:
+            where.append(f"{name}=?")
+            values.append(str(value))
+    if before is not None:
+        where.append("(updated, id) < (?, ?)")
+    rows = connection.execute(
+        f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY updated DESC, id DESC LIMIT ?",
+        (*values, *(before or ()), limit),
+    ).fetchall()
+    return [_record(row) for row in rows]
+
+
+def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:
+    """Received tasks that nobody works on, oldest first."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE direction='received' AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+        " AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created, id LIMIT ?",
+        (now, limit),
+    ).fetchall()
+    return [_record(row) for row in rows]
+
+
+def next_lease_end(connection: sqlite3.Connection) -> float | None:
+    """When the first lease runs out."""
+    row = connection.execute(
+        "SELECT MIN(lease_until) FROM tasks WHERE direction='received'"
+        " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+    ).fetchone()
+    return None if row[0] is None else float(row[0])
+
+
+def worker_leases(connection: sqlite3.Connection) -> list[TaskRecord]:
+    """Tasks leased to workers, whose leases end with their process."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE direction='received' AND worker=1 AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+    ).fetchall()
+    return [_record(row) for row in rows]
+
+
+def count_waiting(connection: sqlite3.Connection, now: float) -> int:
+    """How many received tasks wait for somebody to work on them."""
+    row = connection.execute(
+        "SELECT COUNT(*) FROM tasks WHERE direction='received'"
+        " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING') AND (lease_until IS NULL OR lease_until <= ?)",
+        (now,),
+    ).fetchone()
+    return int(row[0])
+
+
+_OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
+"""Spelled as in the partial index: SQLite uses it only when it can prove the match."""
+
+
+def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
+    """Received tasks that are not finished: of this peer, and of all."""
+    row = connection.execute(
+        f"SELECT COUNT(*) FILTER (WHERE peer=?), COUNT(*) FROM tasks WHERE direction = 'received' AND {_OPEN}",  # noqa: S608
+        (peer,),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:
+    """Tasks with this peer that are not finished, both ways."""
+    rows = connection.execute(f"{_SELECT} WHERE peer=? AND {_OPEN}", (peer,)).fetchall()
+    return [_record(row) for row in rows]
+
+
+def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:
+    """Peers that a task of ours is open with: they stay listed while they are away."""
+    rows = connection.execute(f"SELECT DISTINCT peer FROM tasks WHERE direction='sent' AND {_OPEN}")  # noqa: S608
+    return {row[0] for row in rows}

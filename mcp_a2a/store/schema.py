@@ -1,0 +1,121 @@
+"""The tables, and how an older database becomes a newer one.
+
+`PRAGMA user_version` counts migrations; each runs in a transaction of its own, after a copy of the database was put
+beside it. A database from the future is refused, never touched.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from mcp_a2a.errors import SchemaTooNewError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    -- Small facts of this identity: its key ring, its clock's high-water mark, its advert's sequence number.
+    CREATE TABLE meta(
+      key   TEXT PRIMARY KEY,
+      value TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Everybody we know by key. `trust` is what a person decided: trusted, blocked or stranger.
+    CREATE TABLE peers(
+      did       TEXT PRIMARY KEY,
+      name      TEXT NOT NULL,
+      trust     TEXT NOT NULL DEFAULT 'stranger',
+      advert    TEXT,
+      addresses TEXT NOT NULL DEFAULT '[]',   -- typed by a person; JSON list of host:port
+      last_seen REAL
+    ) WITHOUT ROWID;
+
+    -- Every task, sent or received. The documents are A2A JSON; what decides is a column.
+    CREATE TABLE tasks(
+      id          TEXT PRIMARY KEY,
+      direction   TEXT NOT NULL,              -- sent | received
+      peer        TEXT NOT NULL,              -- did of the other side: the only one whose word counts
+      peer_name   TEXT NOT NULL,
+      skill       TEXT,
+      context_id  TEXT NOT NULL,
+      hop         INTEGER NOT NULL,
+      state       TEXT NOT NULL,
+      delivery    TEXT NOT NULL,
+      seq_out     INTEGER NOT NULL,           -- last sequence number we used in this task
+      seq_in      INTEGER NOT NULL,           -- last one of theirs that we applied
+      attempts    INTEGER NOT NULL DEFAULT 0, -- how often it was leased
+      holder      TEXT,                       -- who has the lease
+      worker      INTEGER NOT NULL DEFAULT 0, -- the lease ends with the holder's process
+      lease_until REAL,
+      messages    TEXT NOT NULL,              -- what the sender said, in order
+      status      TEXT NOT NULL,              -- newest TaskStatus
+      artifacts   TEXT NOT NULL DEFAULT '[]',
+      error       TEXT,                       -- TaskErrorView
+      tried       TEXT NOT NULL DEFAULT '[]', -- routes tried and failed, with reasons
+      chosen      TEXT,                       -- why this agent, for a task sent by skill
+      created     REAL NOT NULL,
+      updated     REAL NOT NULL
+    );
+    CREATE INDEX tasks_by_update ON tasks(updated DESC, id);
+    CREATE INDEX tasks_waiting ON tasks(created) WHERE direction = 'received'
+      AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING');
+    CREATE INDEX tasks_open ON tasks(peer) WHERE direction = 'received'
+      AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED');
+
+    -- Journal of what must still reach a peer: removed by the recipient's signed receipt, nothing else.
+    CREATE TABLE outbox(
+      id      TEXT PRIMARY KEY,               -- id of the payload; stays when the seal is remade
+      peer    TEXT NOT NULL,
+      task    TEXT NOT NULL,
+      seq     INTEGER NOT NULL,
+      type    TEXT NOT NULL,
+      payload BLOB NOT NULL,
+      created REAL NOT NULL,
+      expires REAL NOT NULL
+    );
+    CREATE INDEX outbox_by_task ON outbox(task);
+
+    -- Every message accepted, until its sender could no longer replay it.
+    CREATE TABLE replay(
+      sender TEXT NOT NULL,
+      id     TEXT NOT NULL,
+      until  REAL NOT NULL,
+      PRIMARY KEY(sender, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX replay_by_end ON replay(until);
+
+    -- Messages of strangers, until a person decides. Never shown to a model.
+    CREATE TABLE held(
+      sender   TEXT NOT NULL,
+      id       TEXT NOT NULL,
+      task     TEXT NOT NULL,
+      payload  BLOB NOT NULL,
+      received REAL NOT NULL,
+      PRIMARY KEY(sender, id)
+    ) WITHOUT ROWID;
+    """,
+)
+
+VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database to `VERSION`.
+
+    Raises:
+        SchemaTooNewError: it was written by a newer version; nothing was changed.
+    """
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > VERSION:
+        raise SchemaTooNewError(str(path), found, VERSION)
+    if 0 < found < VERSION:
+        _back_up(connection, path.with_name(f"{path.name}.schema-{found}"))
+    for number in range(found, VERSION):
+        # One transaction each: a process killed in the middle leaves the old schema, whole.
+        connection.executescript(f"BEGIN IMMEDIATE;{MIGRATIONS[number]};PRAGMA user_version={number + 1};COMMIT")
+
+
+def _back_up(connection: sqlite3.Connection, target: Path) -> None:
+    with sqlite3.connect(target) as copy:
+        connection.backup(copy)
+    copy.close()
+    target.chmod(0o600)
