@@ -1,3 +1,78 @@
-"""mcp-a2a: a phone book and a mailbox for AI agents."""
+"""mcp-a2a: a phone book and a mailbox for AI agents.
+
+Importing this package is cheap; each name below is imported when it is first used.
+
+| to | use |
+|---|---|
+| make an agent | `Agent`, `skill`, `TaskContext` |
+| be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; its questions and answers are in `views` |
+| speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskStatus`, `TaskState`, `Message`, `Part`, `Artifact`, `Role`, `Delivery` |
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcp_a2a.agent.definition import Agent
+    from mcp_a2a.agent.registry import skill
+    from mcp_a2a.app import open_node
+    from mcp_a2a.config import Settings
+    from mcp_a2a.errors import McpA2AError
+    from mcp_a2a.node.job import TaskContext
+    from mcp_a2a.ports import NodeApi
+    from mcp_a2a.protocol.model import (
+        AgentCard,
+        AgentSkill,
+        Artifact,
+        Delivery,
+        Message,
+        Part,
+        Role,
+        Task,
+        TaskState,
+        TaskStatus,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AgentCard",
+    "AgentSkill",
+    "Artifact",
+    "Delivery",
+    "McpA2AError",
+    "Message",
+    "NodeApi",
+    "Part",
+    "Role",
+    "Settings",
+    "Task",
+    "TaskContext",
+    "TaskState",
+    "TaskStatus",
+    "open_node",
+    "skill",
+]
+
+_HOMES = {
+    "Agent": "mcp_a2a.agent.definition",
+    "McpA2AError": "mcp_a2a.errors",
+    "NodeApi": "mcp_a2a.ports",
+    "Settings": "mcp_a2a.config",
+    "TaskContext": "mcp_a2a.node.job",
+    "open_node": "mcp_a2a.app",
+    "skill": "mcp_a2a.agent.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "mcp_a2a.protocol.model")), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

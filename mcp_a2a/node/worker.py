@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RENEW_SECONDS = 300.0
-"""A third of a lease: two renewals may fail before somebody else is offered the task."""
-
 STAND_SECONDS = 600.0
 PATIENCE_SECONDS = 0.25
 """A worker without a free slot waits so long for one before it only listens for cancellations."""
@@ -61,7 +58,11 @@ class TaskEvent:
 
 
 class Worker:
-    """Answers the tasks of one identity with one handler, several at a time."""
+    """Answers the tasks of one identity with one handler, several at a time.
+
+    `holder` names it towards the node, and starts with the process number. `renew_seconds` should be a
+    third of a lease: two renewals may fail before somebody else is offered the task.
+    """
 
     def __init__(
         self,
@@ -70,12 +71,14 @@ class Worker:
         *,
         holder: str,
         concurrency: int,
+        renew_seconds: float = 300.0,
         log: Callable[[TaskEvent], None] = lambda _: None,
     ) -> None:
         self._node = node
         self._handler = handler
         self._holder = holder
         self._concurrency = concurrency
+        self._renew_seconds = renew_seconds
         self._log = log
         self._jobs: dict[str, Job] = {}
         self._busy = 0
@@ -240,7 +243,7 @@ class Worker:
         if not job.announced and now - job.started >= LONG_SECONDS:
             job.announced = True
             self._tell(job, "running")
-        if job.pending is not None or now - job.renewed >= RENEW_SECONDS:
+        if job.pending is not None or now - job.renewed >= self._renew_seconds:
             await job.flush()
 
     async def _check_withdrawn(self, job: Job) -> None:

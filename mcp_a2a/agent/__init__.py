@@ -1,0 +1,1 @@
+"""Agents made of Python functions or programs, and how they are run."""

@@ -1,0 +1,88 @@
+"""What an agent's owner sees: one line when it is ready, one per task."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from pydantic import JsonValue
+
+from mcp_a2a.node.worker import TaskEvent
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import AgentDetail
+
+REASON_CHARS = 120
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where and how an agent reports to its owner."""
+
+    ready: Callable[[AgentDetail], None]
+    task: Callable[[TaskEvent], None]
+
+
+def console(*, as_json: bool = False, quiet: bool = False) -> Console:
+    """The console of this terminal: readiness on stdout, tasks on stderr."""
+
+    def ready(me: AgentDetail) -> None:
+        _write(sys.stdout, _ready_json(me) if as_json else ready_line(me))
+
+    def task(event: TaskEvent) -> None:
+        if not quiet:
+            _write(sys.stderr, f"{time.strftime('%H:%M:%S')}  {task_line(event)}")
+
+    return Console(ready, task)
+
+
+def silent() -> Console:
+    """Nobody is told anything."""
+    return Console(lambda _: None, lambda _: None)
+
+
+def ready_line(me: AgentDetail) -> str:
+    """The agent in one line: name, key, what it can do, whom it listens to."""
+    skills = ", ".join(skill.id for skill in me.card.skills)
+    accept = me.node.accept if me.node else "trusted"
+    return f"{me.card.name} is online   {me.agent.did}   skills: {skills}   accepts: {accept}"
+
+
+def _ready_json(me: AgentDetail) -> str:
+    skills: list[JsonValue] = [
+        {"id": skill.id, "name": skill.name, "description": skill.description} for skill in me.card.skills
+    ]
+    fields: dict[str, JsonValue] = {
+        "ready": True,
+        "name": me.card.name,
+        "did": me.agent.did,
+        "words": me.agent.words,
+        "skills": skills,
+    }
+    if me.node is not None:
+        fields |= {
+            "identity": me.node.identity,
+            "accept": me.node.accept,
+            "listening": list(me.node.listening),
+            "pid": me.node.pid,
+        }
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def task_line(event: TaskEvent) -> str:
+    """What happened with a task, without its content; why, where it failed."""
+    skill = preview(event.item.skill or "task", 40)
+    line = f"{event.item.task_id}  {skill}  {event.kind}"
+    if event.kind == "running":
+        return f"{line}  ← {event.item.agent.name}"
+    line += f"  {event.seconds:.2f} s  → {event.item.agent.name}"
+    reason = event.text if event.kind in ("failed", "rejected", "lost") else None
+    return f"{line}  {preview(reason, REASON_CHARS)}" if reason else line
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(line + "\n")
+    stream.flush()

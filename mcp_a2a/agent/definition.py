@@ -1,0 +1,147 @@
+"""Agents made of Python functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+
+from mcp_a2a.agent.function import FunctionSkill, SkillNotes
+from mcp_a2a.agent.routing import Router
+from mcp_a2a.agent.service import Service, service_card
+from mcp_a2a.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import anyio
+
+    from mcp_a2a.config import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Agent:
+    """An agent whose skills are Python functions.
+
+    ```python
+    agent = Agent("word-counter", description="Counts words")
+
+    @agent.skill(tags=["text"])
+    async def count_words(text: str) -> int:
+        "Count the words in a text."
+        return len(text.split())
+
+    agent.run()
+    ```
+
+    A skill may be an ordinary function (it runs in a thread) or an asynchronous one. Its id is its
+    name with dashes, its docstring the description, its type hints the input (see `signature`). What it
+    returns is the result: `str` as text; numbers, lists, dicts, dataclasses and pydantic models as data
+    with a readable text; None as an empty text. What it raises fails the task with that message.
+
+    A skill may `yield`: each text it yields goes to the sender as progress at once, and what it yields
+    last (or returns, in an ordinary generator) is the result. A parameter annotated with `TaskContext`
+    receives the task: who sent it, `await task.progress(…)`, `await task.ask(…)`. A skill whose task is
+    withdrawn is cancelled.
+    """
+
+    def __init__(self, name: str, description: str = "", *, version: str = "0.1.0", concurrency: int = 4) -> None:
+        if not name or concurrency < 1:
+            raise ConfigurationError(
+                f"Agent({name!r}, concurrency={concurrency}) cannot run.",
+                "An agent needs a name, and at least one task at a time.",
+            )
+        self.name = name
+        self.description = description
+        self.version = version
+        self.concurrency = concurrency
+        self._skills: dict[str, FunctionSkill] = {}
+
+    @overload
+    def skill(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def skill(
+        self,
+        /,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        examples: Sequence[str] = (),
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def skill(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        id: str | None = None,  # noqa: A002  the field's name in A2A
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        examples: Sequence[str] = (),
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Make a function a skill of this agent, with or without notes: `@agent.skill`, `@agent.skill(…)`.
+
+        Raises:
+            ConfigurationError: its parameters cannot come from a task, or its id is taken.
+        """
+        notes = SkillNotes(id, name, description, tuple(tags), tuple(examples))
+
+        def add(function: Callable[P, R]) -> Callable[P, R]:
+            self._add(FunctionSkill(function, notes))
+            return function
+
+        return add if function is None else add(function)
+
+    def _add(self, skill: FunctionSkill) -> None:
+        if skill.id in self._skills:
+            raise ConfigurationError(
+                f"{self.name} has two skills with the id {skill.id!r}.",
+                'Give one of them another: @agent.skill(id="…").',
+            )
+        self._skills[skill.id] = skill
+
+    @property
+    def skills(self) -> tuple[FunctionSkill, ...]:
+        """The skills, in the order of their definition."""
+        return tuple(self._skills.values())
+
+    def service(self, name: str | None = None) -> Service:
+        """What a node is asked to offer; `name` is what to call it instead.
+
+        Raises:
+            ConfigurationError: the agent has no skill.
+        """
+        if not self._skills:
+            raise ConfigurationError(
+                f"The agent {self.name!r} has no skills.", "Decorate a function with @agent.skill."
+            )
+        card = service_card(
+            name or self.name,
+            self.description,
+            self.version,
+            [skill.card for skill in self._skills.values()],
+        )
+        return Service(card, Router(card.name, self._skills), self.concurrency)
+
+    async def serve(self, settings: Settings, *, stopping: anyio.Event | None = None) -> None:
+        """Take tasks until `stopping` is set, or for ever, under an identity of its own where none is set.
+
+        Raises:
+            ConfigurationError: it has no skill, or its node cannot run here.
+        """
+        from mcp_a2a.agent.hosting import host  # noqa: PLC0415  only who runs an agent needs a node
+
+        await host(self, settings, stopping=stopping)
+
+    def run(self) -> None:
+        """Take tasks until Ctrl-C or SIGTERM, as the `MCP_A2A_*` variables say. Prints one line when ready.
+
+        Raises:
+            SystemExit: it cannot run; the reason was printed.
+        """
+        from mcp_a2a.agent.hosting import run_from_script  # noqa: PLC0415  see `serve`
+
+        run_from_script(self)

@@ -1,0 +1,97 @@
+"""A skill that is a Python function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import cast
+
+from mcp_a2a.agent.result import outcome_of
+from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.node.thread import call_in_thread
+from mcp_a2a.protocol.model import AgentSkill
+
+
+@dataclass(frozen=True)
+class SkillNotes:
+    """What its author says about a skill; the function says the rest."""
+
+    id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+class FunctionSkill:
+    """Calls a function with what a task brings, and makes what it returns the result."""
+
+    def __init__(self, function: Function, notes: SkillNotes) -> None:
+        own_name = getattr(function, "__name__", "")
+        self.id = notes.id or re.sub(r"[^a-z0-9]+", "-", own_name.lower()).strip("-")
+        if not self.id:
+            raise ConfigurationError("A skill without a name has no id.", 'Give it one: @agent.skill(id="…").')
+        self._function = function
+        self.signature = Signature.of(self.id, function)
+        name = notes.name or self.id.replace("-", " ").capitalize()
+        self.card = AgentSkill(
+            id=self.id,
+            name=name,
+            description=notes.description or inspect.getdoc(function) or name,
+            tags=notes.tags,
+            examples=notes.examples or None,
+            input_schema=self.signature.schema,
+        )
+
+    async def __call__(self, task: TaskContext) -> Outcome:
+        """Run the function on a task."""
+        data = [part.data for part in task.parts if "data" in part.model_fields_set]
+        try:
+            arguments = self.signature.bind(task.text, data)
+        except ArgumentsError as error:
+            return Outcome("failed", str(error))
+        if self.signature.task_parameter is not None:
+            arguments[self.signature.task_parameter] = task
+        return outcome_of(await self._run(task, arguments))
+
+    async def _run(self, task: TaskContext, arguments: dict[str, object]) -> object:
+        call = functools.partial(self._function, **arguments)
+        if inspect.isasyncgenfunction(self._function):
+            return await _follow(task, cast("AsyncGenerator[object]", call()))
+        if inspect.iscoroutinefunction(self._function):
+            return await cast("Awaitable[object]", call())
+        result = await call_in_thread(functools.partial(_run_blocking, task, call))
+        return await result if inspect.isawaitable(result) else result
+
+
+async def _follow(task: TaskContext, steps: AsyncGenerator[object]) -> object:
+    """Run an asynchronous generator: text on the way is progress, what comes last the result."""
+    last: object = None
+    async with aclosing(steps):
+        async for last in steps:
+            if isinstance(last, str):
+                await task.progress(last)
+    return last
+
+
+def _run_blocking(task: TaskContext, call: Function) -> object:
+    result = call()
+    return _follow_blocking(task, result) if isinstance(result, Generator) else result
+
+
+def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) -> object:
+    """The same for an ordinary generator, whose `return` outweighs its last `yield`."""
+    last: object = None
+    while True:
+        try:
+            last = next(steps)
+        except StopIteration as end:
+            return last if end.value is None else end.value
+        if isinstance(last, str):
+            task.progress_sync(last)

@@ -1,0 +1,116 @@
+"""Runs an agent: opens its node, says that it is ready, works until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mcp_a2a.agent.console import Console, console, silent
+from mcp_a2a.agent.registry import registry
+from mcp_a2a.agent.service import Service, slug
+from mcp_a2a.app import open_node
+from mcp_a2a.config import Settings, load_settings
+from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.loop import run
+from mcp_a2a.node.worker import Worker
+from mcp_a2a.views import AgentDetail, GetAgentRequest
+
+if TYPE_CHECKING:
+    from mcp_a2a.agent.definition import Agent
+
+
+def agent_settings(settings: Settings, name: str) -> Settings:
+    """The settings of an agent: its own identity and name, where nobody chose others."""
+    chosen = settings.model_fields_set
+    return settings.model_copy(
+        update={
+            "identity": settings.identity if "identity" in chosen else slug(name),
+            "name": settings.name or name,
+        }
+    )
+
+
+async def host(
+    agent: Agent,
+    settings: Settings,
+    *,
+    to: Console | None = None,
+    stopping: anyio.Event | None = None,
+) -> None:
+    """Run an agent of Python functions until `stopping` is set, or for ever."""
+    settings = agent_settings(settings, agent.name)
+    await host_service(agent.service(settings.name), settings, to or silent(), stopping or anyio.Event())
+
+
+async def host_service(service: Service, settings: Settings, to: Console, stopping: anyio.Event) -> None:
+    """Offer a service under the identity of the settings until `stopping` is set.
+
+    Raises:
+        ConfigurationError: the node cannot run here, or the identity is in use for something else.
+    """
+    async with open_node(settings, service.card) as node:
+        me = await node.get_agent(GetAgentRequest(agent="self"))
+        _check_same(me, service, settings)
+        to.ready(me)
+        worker = Worker(
+            node,
+            service.handler,
+            holder=f"{os.getpid()}-{uuid.uuid4().hex[:12]}",
+            concurrency=service.concurrency,
+            renew_seconds=settings.lease_seconds / 3,
+            log=to.task,
+        )
+        await worker.run(stopping)
+
+
+def _check_same(me: AgentDetail, service: Service, settings: Settings) -> None:
+    """Another process may own this identity's node already, and offer something else there."""
+    if me.card.skills != service.card.skills or me.card.name != service.card.name:
+        pid = me.node.pid if me.node else "another process"
+        raise ConfigurationError(
+            f"The identity {settings.identity!r} is in use by {me.card.name} (process {pid}), "
+            f"so {service.card.name} cannot be offered there.",
+            "Stop that process, or run this agent under an identity of its own: --identity NAME.",
+        )
+
+
+@asynccontextmanager
+async def until_signalled() -> AsyncIterator[anyio.Event]:
+    """An event that SIGINT or SIGTERM sets."""
+    stopping = anyio.Event()
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                stopping.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        yield stopping
+        tasks.cancel_scope.cancel()
+
+
+def run_from_script(agent: Agent) -> None:
+    """`Agent.run`: what a file that is started with `python FILE.py` does.
+
+    Raises:
+        SystemExit: the agent cannot run; the reason was printed.
+    """
+    registry.runs(agent)
+
+    async def serve() -> None:
+        async with until_signalled() as stopping:
+            await host(agent, load_settings({}), to=console(), stopping=stopping)
+
+    try:
+        run(serve)
+    except McpA2AError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,114 @@
+"""Finds the agent in a Python file, for `mcp-a2a agent run FILE.py[:NAME]`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from mcp_a2a.agent.definition import Agent
+from mcp_a2a.agent.registry import AgentRuns, registry
+from mcp_a2a.agent.service import slug
+from mcp_a2a.errors import ConfigurationError
+
+
+def load_agent(target: str) -> Agent:
+    """The agent that a file defines: the named one, the one it runs, or the only one.
+
+    A file that only has functions decorated with `mcp_a2a.skill` is an agent named after the file.
+
+    Raises:
+        ConfigurationError: no such file, the file fails, or it does not say which agent.
+    """
+    path, name = _split(target)
+    module = _prepare(path)
+    with registry.loading(slug(path.stem)) as loose:
+        try:
+            _execute(module, path)
+        except AgentRuns as runs:
+            if name is None:
+                return runs.agent
+    if name is not None:
+        return _named(module, name, path)
+    return _only(module, loose, path)
+
+
+def _split(target: str) -> tuple[Path, str | None]:
+    file, colon, name = target.rpartition(":")
+    named = bool(colon) and name.isidentifier()
+    path = Path(file if named else target)
+    if path.suffix != ".py" or not path.is_file():
+        raise ConfigurationError(
+            f"There is no Python file {str(path)!r}.",
+            "Name one that defines an agent: mcp-a2a agent run FILE.py, or FILE.py:NAME.",
+        )
+    return path, name if named else None
+
+
+def _prepare(path: Path) -> ModuleType:
+    name = f"mcp_a2a_agent_{slug(path.stem).replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise ConfigurationError(f"{path} cannot be loaded.", "Is it a Python file?")
+    module = importlib.util.module_from_spec(spec)
+    # As for a script: it may import its neighbours, and its hints are looked up in its module.
+    sys.path.insert(0, str(path.parent.absolute()))
+    sys.modules[name] = module
+    return module
+
+
+def _execute(module: ModuleType, path: Path) -> None:
+    try:
+        if module.__spec__ is not None and module.__spec__.loader is not None:
+            module.__spec__.loader.exec_module(module)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"{path} failed while it was loaded{_place(error, path)}: {type(error).__name__}: {error}.",
+            f"Mend it; python {path} shows the whole story.",
+        ) from error
+
+
+def _place(error: Exception, path: Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f" (line {error.lineno})"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" (line {lines[-1]})" if lines else ""
+
+
+def _named(module: ModuleType, name: str, path: Path) -> Agent:
+    found = getattr(module, name, None)
+    if isinstance(found, Agent):
+        return found
+    agents = _agents(module)
+    listed = f"It defines: {', '.join(agents)}." if agents else "It defines none."
+    raise ConfigurationError(f"{path} has no agent called {name!r}.", listed)
+
+
+def _only(module: ModuleType, loose: Agent, path: Path) -> Agent:
+    agents = _agents(module)
+    if loose.skills and not agents:
+        return loose
+    if len(agents) == 1:
+        return next(iter(agents.values()))
+    if not agents:
+        raise ConfigurationError(
+            f"{path} defines no agent.",
+            'Decorate a function: from mcp_a2a import skill; @skill; or make one: Agent("name").',
+        )
+    raise ConfigurationError(
+        f"{path} defines several agents: {', '.join(agents)}.",
+        f"Name one: mcp-a2a agent run {path}:{next(iter(agents))}",
+    )
+
+
+def _agents(module: ModuleType) -> dict[str, Agent]:
+    """The agents by the names they have in the file, each once."""
+    found: dict[str, Agent] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Agent) and value not in found.values():
+            found[name] = value
+    return found

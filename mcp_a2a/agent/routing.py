@@ -1,0 +1,31 @@
+"""Which skill a task is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcp_a2a.node.job import Handler, Outcome, TaskContext
+
+
+class Router:
+    """Hands a task to the skill it names, or to the only one there is."""
+
+    def __init__(self, agent: str, skills: Mapping[str, Handler]) -> None:
+        self._agent = agent
+        self._skills = dict(skills)
+
+    async def __call__(self, task: TaskContext) -> Outcome:
+        """Run the skill; a task for none of them is rejected, with the list of them."""
+        asked = task.skill
+        if asked is None and len(self._skills) == 1:
+            asked = next(iter(self._skills))
+        if asked in self._skills:
+            return await self._skills[asked](task)
+        listed = ", ".join(self._skills)
+        if asked is None:
+            return Outcome(
+                "rejected",
+                f"{self._agent} has several skills and the task names none of them. "
+                f"Send it to one: {listed} (send_task_by_skill, or mcp-a2a send --skill ID).",
+            )
+        return Outcome("rejected", f"{self._agent} has no skill {asked!r}. Its skills: {listed}.")

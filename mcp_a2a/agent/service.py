@@ -1,0 +1,42 @@
+"""What a node is asked to offer: a card, and who does the work."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcp_a2a.node.job import Handler
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
+
+MAX_SLUG = 64
+
+
+@dataclass(frozen=True)
+class Service:
+    """A card and its worker."""
+
+    card: AgentCard
+    handler: Handler
+    concurrency: int
+
+
+def service_card(name: str, description: str, version: str, skills: Sequence[AgentSkill]) -> AgentCard:
+    """The card of an agent with these skills."""
+    structured = any(skill.input_schema is not None for skill in skills)
+    modes = ("text/plain", "application/json") if structured else ("text/plain",)
+    return AgentCard(
+        name=name,
+        description=description or "; ".join(skill.description.partition("\n")[0] for skill in skills),
+        version=version,
+        default_input_modes=modes,
+        default_output_modes=("text/plain", "application/json"),
+        skills=tuple(skills),
+    )
+
+
+def slug(name: str) -> str:
+    """The identity of an agent that was given none: its name, as a folder may be called."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_")[:MAX_SLUG]
+    return plain or f"agent-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,30 @@
+"""Runs a coroutine to its end: on uvloop where there is one, and with its one error as it was raised."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+def run(function: Callable[[], Awaitable[T]]) -> T:
+    """Run an asynchronous function, and raise what it raises without the groups around it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the function was cancelled first.
+    """
+    try:
+        return anyio.run(function, backend_options={"use_uvloop": sys.platform != "win32"})
+    except BaseExceptionGroup as group:
+        raise unwrapped(group) from group
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """What a task group wrapped: its first error, for the others are consequences or cancellations."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
