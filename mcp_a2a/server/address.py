@@ -1,0 +1,111 @@
+"""Where the HTTP server listens, and by which names it may be called there."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mcp_a2a.errors import ConfigurationError, PortInUseError
+
+_NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HTTP_PORT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An IP address and a port; port 0 picks a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Read `[HOST]:PORT` as a person writes it; without a host it is this machine only.
+
+        Raises:
+            ConfigurationError: it is not that.
+        """
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ConfigurationError(
+                f"{text!r} is not an address to listen on.", "Write it as :3000 or 127.0.0.1:3000."
+            )
+        host = {"": "127.0.0.1", "localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104  asked for
+        try:
+            return cls(str(ipaddress.ip_address(host)), int(port))
+        except ValueError:
+            raise ConfigurationError(
+                f"{host!r} is not an IP address to listen on.",
+                "Use 127.0.0.1 for this machine only, 0.0.0.0 or :: for every network it is on.",
+            ) from None
+
+    @property
+    def local(self) -> bool:
+        """Whether only programs of this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def bind(self) -> socket.socket:
+        """A bound socket.
+
+        Raises:
+            PortInUseError: another program has the port.
+            ConfigurationError: the address is not one of this machine's, or the port is not allowed.
+        """
+        version = ipaddress.ip_address(self.host).version
+        bound = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self.host == "::":
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.bind((self.host, self.port))
+        except OSError as error:
+            bound.close()
+            raise _refusal(self, error) from error
+        return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{_in_url(host)}:{port}"
+
+
+@lru_cache(maxsize=64)
+def names_of(host: str, port: int) -> frozenset[str]:
+    """Every `Host` by which a connection to this address of ours may call us.
+
+    An address is taken from the connection, not from a list made at the start: a laptop changes networks. A page of
+    a hostile site cannot send these: its browser sends the site's own name, whatever address that resolves to.
+    """
+    names = {_in_url(host)}
+    if ipaddress.ip_address(_plain(host)).is_loopback:
+        names |= _NAMES_OF_LOOPBACK
+    bare = names if port == _HTTP_PORT else set()
+    return frozenset(bare | {f"{name}:{port}" for name in names})
+
+
+def _plain(host: str) -> str:
+    """Without the zone of a link-local address; an IPv4 address that came through an IPv6 socket is one again."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _in_url(host: str) -> str:
+    plain = _plain(host)
+    return f"[{plain}]" if ":" in plain else plain
+
+
+def _refusal(listen: Listen, error: OSError) -> ConfigurationError:
+    where = f"{_in_url(listen.host)}:{listen.port}"
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(where)
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"This user may not listen on {where}.", "Choose a port above 1023.")
+    return ConfigurationError(
+        f"Cannot listen on {where}: {error.strerror or error}.", "Use an address of this machine, or :PORT."
+    )

@@ -1,0 +1,143 @@
+"""What every HTTP request must pass before anything of ours sees it, on every address and every route.
+
+A browser on this machine can be made to send requests here by any page it shows (DNS rebinding, cross-site posts), so
+being bound to loopback protects nothing. In this order (requirements S31 to S34):
+
+1. `Host` must be the very address the connection came to, or a name the owner configured: else 421.
+2. `Origin`, if there is one, must be this server itself or one the owner configured: else 403. No CORS headers, ever.
+3. A token in the query string is refused (400): it would end up in logs and histories.
+4. Where there is a token, `Authorization: Bearer` must carry it: else 401.
+5. A POST must say that it is JSON: else 415. A form or a plain text is what a page can send without being asked first.
+
+`/healthz` answers behind 1 to 3, and says nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mcp_a2a.server.address import names_of
+
+HEALTH_PATH = "/healthz"
+
+INNER_HOST = "127.0.0.1"
+"""By this name the SDK is called, whatever name the client used; see `_inward`."""
+
+_SECRETS_IN_QUERIES = frozenset(
+    {"token", "access_token", "auth", "authorization", "bearer", "api_key", "apikey", "key"}
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Who may call. `hosts` and `origins` come on top of the server's own address; they are compared exactly."""
+
+    token: str | None = None
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request goes no further, for the person who wonders."""
+
+    status: int
+    reason: str
+    challenge: bool = False
+
+
+class Guard:
+    """The ASGI application in front of all others."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app, self._rules = app, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what passes."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        refusal = check(scope, self._rules)
+        if refusal is None:
+            return await self._app(_inward(scope), receive, send)
+        headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
+        response = PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
+        return await response(scope, receive, send)
+
+
+def check(scope: Scope, rules: Rules) -> Refusal | None:
+    """What the first rule that the request breaks has to say."""
+    return next((refusal for rule in _RULES if (refusal := rule(scope, rules)) is not None), None)
+
+
+def _host(scope: Scope, rules: Rules) -> Refusal | None:
+    hosts = _all(scope, b"host")
+    if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules):
+        return None
+    return Refusal(421, "This server is not known by that Host. To allow a name, start it with --allow-host NAME.")
+
+
+def _origin(scope: Scope, rules: Rules) -> Refusal | None:
+    # A configured host is usually that of a proxy or a tunnel, which adds the TLS.
+    own = {f"http://{name}" for name in _own_names(scope, rules)} | {f"https://{name}" for name in rules.hosts}
+    if all(origin.lower() in own | rules.origins for origin in _all(scope, b"origin")):
+        return None
+    return Refusal(403, "Pages of that Origin may not call this server. To allow one, use --allow-origin ORIGIN.")
+
+
+def _query(scope: Scope, _: Rules) -> Refusal | None:
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if not any(name.lower() in _SECRETS_IN_QUERIES for name, _ in query):
+        return None
+    return Refusal(400, "Do not put a token into the URL; send it as the header Authorization: Bearer TOKEN.")
+
+
+def _token(scope: Scope, rules: Rules) -> Refusal | None:
+    if rules.token is None or scope["path"] == HEALTH_PATH or _carries(rules.token, _all(scope, b"authorization")):
+        return None
+    return Refusal(401, "Send the token of this server as the header Authorization: Bearer TOKEN.", challenge=True)
+
+
+def _content_type(scope: Scope, _: Rules) -> Refusal | None:
+    if scope.get("method") != "POST" or _is_json(_all(scope, b"content-type")):
+        return None
+    return Refusal(415, "A POST must have the Content-Type application/json.")
+
+
+_RULES = (_host, _origin, _query, _token, _content_type)
+
+
+def _own_names(scope: Scope, rules: Rules) -> frozenset[str]:
+    return names_of(*scope["server"]) | rules.hosts
+
+
+def _all(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def _carries(token: str, authorization: Collection[str]) -> bool:
+    if len(authorization) != 1:
+        return False
+    (value,) = authorization
+    scheme, _, given = value.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def _is_json(content_type: Collection[str]) -> bool:
+    return [value.partition(";")[0].strip().lower() for value in content_type] == ["application/json"]
+
+
+def _inward(scope: Scope) -> Scope:
+    """The request as the application behind sees it, called by a name that the SDK's own list has too.
+
+    That list is fixed at the start, while ours follows the addresses of this machine. Both must agree, so the SDK is
+    told loopback, which it always allows; a request that got around this guard would still meet the SDK's check.
+    """
+    kept = [(key, value) for key, value in scope["headers"] if key not in {b"host", b"origin"}]
+    path = scope["path"].rstrip("/") or "/"
+    return {**scope, "path": path, "headers": [(b"host", INNER_HOST.encode()), *kept]}

@@ -1,0 +1,160 @@
+"""The streamable HTTP server: MCP at `/mcp` in both protocol eras, behind the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+from socket import socket
+
+import anyio
+import uvicorn
+from anyio.abc import TaskStatus
+from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+from typing_extensions import override
+
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.server.address import Listen, url_of
+from mcp_a2a.server.closing import OpenRequests
+from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, Guard, Rules
+from mcp_a2a.server.sdk import LifespanT
+from mcp_a2a.server.signals import stop_on_signal
+
+MCP_PATH = "/mcp"
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""The SDK counts while the body arrives, and answers 413 without waiting for the rest."""
+
+MAX_CONNECTIONS = 1_000
+
+GRACE_SECONDS = 1.0
+"""How long open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
+
+
+def http_app(server: MCPServer[LifespanT], rules: Rules, *, stateless: bool = True) -> ASGIApp:
+    """The whole application.
+
+    Stateless by default: hosted clients open a session per call and do not survive a restart of a server that keeps
+    them. A stateful server can ask clients of the older era something in the middle of a call.
+    """
+    inner = server.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        stateless_http=stateless,
+        max_request_body_size=MAX_BODY_BYTES,
+        transport_security=TransportSecuritySettings(allowed_hosts=[INNER_HOST], allowed_origins=[]),
+    )
+    routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=inner)]
+    return Guard(Starlette(routes=routes, lifespan=lambda _: server.session_manager.run()), rules)
+
+
+async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
+    server: MCPServer[LifespanT],
+    listen: Listen,
+    *,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    origins: Collection[str] = (),
+    stateless: bool = True,
+    start: Callable[[], None] | None = None,
+    task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled, or until SIGTERM, SIGINT or SIGHUP; then return normally, soon after `GRACE_SECONDS`.
+
+    `task_status.started` gets the URL once connections are accepted, after which `start` is called.
+
+    Raises:
+        PortInUseError: another program has the port.
+        ConfigurationError: the address cannot be used, or reaches beyond this machine and there is no token.
+    """
+    if not listen.local and token is None:
+        raise ConfigurationError(
+            f"Listening on {listen.host} lets other machines in, so it needs a token.",
+            "Let mcp-a2a make one, or listen on 127.0.0.1.",
+        )
+    rules = Rules(token=token, hosts=_lowered(hosts), origins=_lowered(origins))
+    with listen.bind() as bound:
+        web = _WebServer(http_app(server, rules, stateless=stateless))
+        async with anyio.create_task_group() as group:
+            await group.start(stop_on_signal, web.stop)
+            try:
+                await group.start(web.serve_on, bound)
+                task_status.started(f"{url_of(bound)}{MCP_PATH}")
+                if start is not None:
+                    start()
+                await web.finished.wait()
+            finally:
+                web.should_exit = True  # and the group waits until it has
+            group.cancel_scope.cancel()
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn inside a task group: it leaves the signals to us and cannot be cut off in the middle of its shutdown."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._requests = OpenRequests(app)
+        config = uvicorn.Config(
+            self._requests,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # nobody but us decides who is calling
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=3,  # ours is shorter; this is for what does not listen to it
+        )
+        super().__init__(config)
+        self.finished = anyio.Event()
+        self._accepting = anyio.Event()
+
+    async def serve_on(self, bound: socket, *, task_status: TaskStatus[None]) -> None:
+        """Serve until `should_exit`; reports as started when connections are accepted."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._report, task_status)
+                await self.serve(sockets=[bound])
+                group.cancel_scope.cancel()
+        self.finished.set()
+
+    def stop(self) -> None:
+        """Stop accepting and end; the second time, at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def _report(self, task_status: TaskStatus[None]) -> None:
+        await self._accepting.wait()
+        task_status.started()
+
+    @override
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._accepting.set()
+
+    @override
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._end_requests)
+            await super().shutdown(sockets)
+            group.cancel_scope.cancel()
+
+    async def _end_requests(self) -> None:
+        await anyio.sleep(GRACE_SECONDS)
+        self._requests.end()
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def _healthy(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok\n")
+
+
+def _lowered(names: Collection[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
