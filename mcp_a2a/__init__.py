@@ -5,8 +5,8 @@ Importing this package is cheap; each name below is imported when it is first us
 | to | use |
 |---|---|
 | make an agent | `Agent`, `skill`, `TaskContext` |
-| be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; its questions and answers are in `views` |
-| speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskStatus`, `TaskState`, `Message`, `Part`, `Artifact`, `Role`, `Delivery` |
+| be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; it speaks `views` |
+| speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskState`, `Message`, `Part`, `Artifact`, … |
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mcp_a2a.errors import ConfigurationError
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """An identity's name is a folder name, so it is kept to letters every file system agrees on."""
@@ -51,3 +54,21 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The folder of this identity."""
         return self.home / "identities" / self.identity
+
+
+def load_settings(flags: Mapping[str, object]) -> Settings:
+    """The settings that these flags and the environment make.
+
+    Raises:
+        ConfigurationError: one of them cannot be; it names flag and variable.
+    """
+    try:
+        return Settings.model_validate(flags)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        flag, variable = f"--{field.replace('_', '-')}", f"MCP_A2A_{field.upper()}"
+        raise ConfigurationError(
+            f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg']}.",
+            "Use lowercase letters, digits, - and _." if field == "identity" else "Change it, or leave it out.",
+        ) from error
