@@ -152,7 +152,7 @@ class Link(Protocol):
 
     @property
     def route(self) -> str:
-        """ "local", "lan", "direct" or "relay"."""
+        """How it was reached: "local", "lan", "direct" or "relay"."""
         ...
 
     @property

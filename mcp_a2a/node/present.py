@@ -139,34 +139,31 @@ def _said(record: TaskRecord, state: TaskState) -> str | None:
 def _next(record: TaskRecord, following: int | None) -> str:
     if not record.sent:
         return _next_received(record)
-    match record.state:
-        case TaskState.COMPLETED if following is not None:
-            return f"The text goes on: call get_task_status with text_offset={following}."
-        case TaskState.COMPLETED:
-            return "Done. To go on in the same conversation, send_task with this context_id."
-        case TaskState.FAILED | TaskState.REJECTED:
-            return (
-                record.error.hint if record.error and record.error.hint else "Ask another agent, or change the request."
-            )
-        case TaskState.CANCELED:
-            return "Canceled; nothing more will come."
-        case TaskState.INPUT_REQUIRED | TaskState.AUTH_REQUIRED:
-            return "The agent asks something: answer with reply_to_task."
-        case _:
-            return _next_open(record)
+    if following is not None:
+        return f"The text goes on: call get_task_status with text_offset={following}."
+    if record.error is not None and record.error.hint:
+        return record.error.hint
+    return _NEXT_BY_STATE.get(record.state) or _NEXT_BY_DELIVERY.get(record.delivery, _NEXT_DELIVERED)
 
 
-def _next_open(record: TaskRecord) -> str:
-    match record.delivery:
-        case Delivery.HELD:
-            return (
-                "The agent's owner must accept you first; the task waits there. Tell your user, "
-                "and call get_task_status with wait_seconds later."
-            )
-        case Delivery.QUEUED | Delivery.STORED:
-            return "Not delivered yet; it is kept and sent when the agent is reachable. Call get_task_status later."
-        case _:
-            return "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
+_NEXT_BY_STATE = {
+    TaskState.COMPLETED: "Done. To go on in the same conversation, send_task with this context_id.",
+    TaskState.FAILED: "Ask another agent, or change the request.",
+    TaskState.REJECTED: "Ask another agent, or change the request.",
+    TaskState.CANCELED: "Canceled; nothing more will come.",
+    TaskState.INPUT_REQUIRED: "The agent asks something: answer with reply_to_task.",
+    TaskState.AUTH_REQUIRED: "The agent asks for authorization: tell your user, then answer with reply_to_task.",
+}
+_NOT_YET = "Not delivered yet; it is kept and sent when the agent is reachable. Call get_task_status later."
+_NEXT_BY_DELIVERY = {
+    Delivery.HELD: (
+        "The agent's owner must accept you first; the task waits there. Tell your user, "
+        "and call get_task_status with wait_seconds later."
+    ),
+    Delivery.QUEUED: _NOT_YET,
+    Delivery.STORED: _NOT_YET,
+}
+_NEXT_DELIVERED = "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
 
 
 def _next_received(record: TaskRecord) -> str:

@@ -78,8 +78,8 @@ class Sending:
         )
         return TaskRecord(
             id=task_id, direction="sent", peer=peer.row.did, peer_name=peer.name, skill=request.skill,
-            context_id=context_id, hop=request.hop, state=TaskState.SUBMITTED, delivery=Delivery.QUEUED, seq_out=0, seq_in=-1,
-            attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
+            context_id=context_id, hop=request.hop, state=TaskState.SUBMITTED, delivery=Delivery.QUEUED,
+            seq_out=0, seq_in=-1, attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
             status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)), artifacts=(), error=None, tried=(),
             chosen=None, created=now, updated=now,
         )  # fmt: skip
