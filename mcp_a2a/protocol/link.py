@@ -154,7 +154,7 @@ class LinkSession:
         now: float,
         expected: PeerId | None = None,
     ) -> None:
-        self.state = State.OPENING
+        self._state = State.OPENING
         self.rtt_seconds: float | None = None
         self._handshake = Handshake(side, identity, bundle, nonce, expected)
         self._our_bundle = bundle
@@ -170,6 +170,16 @@ class LinkSession:
         if side is Side.LISTENER:
             self._send(self._handshake.challenge)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete and the link not closed since."""
+        return self._state is State.OPEN
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be said, except what is still to send."""
+        return self._state is State.CLOSED
+
     # --- what the driver takes --------------------------------------------------------------------
 
     def frames_to_send(self) -> list[str | bytes]:
@@ -184,6 +194,11 @@ class LinkSession:
         return events
 
     @property
+    def has_frames(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._outgoing)
+
+    @property
     def wants_frames(self) -> bool:
         """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
         return len(self._unanswered) <= MAX_UNANSWERED and not self._is_congested
@@ -196,7 +211,7 @@ class LinkSession:
         Raises:
             RemoteProtocolError: it broke the protocol; the session is closed, with a bye to send.
         """
-        if self.state is State.CLOSED:
+        if self._state is State.CLOSED:
             return
         self._heard_at = now
         try:
@@ -217,7 +232,7 @@ class LinkSession:
         Raises:
             LinkError: the link is not open, or the peer does not read.
         """
-        if self.state is not State.OPEN:
+        if self._state is not State.OPEN:
             raise LinkError("The link is closed.")
         if self._is_congested:
             raise LinkError("The link is full: the peer reads more slowly than we send.")
@@ -230,12 +245,12 @@ class LinkSession:
     def answer(self, answer: Answer) -> None:
         """Say what became of an envelope that came in. Ignored when the link is closed."""
         self._unanswered.difference_update(_envelopes_of(answer))
-        if self.state is State.OPEN:
+        if self._state is State.OPEN:
             self._send(answer)
 
     def announce(self, bundle: KeyBundle) -> None:
         """Tell the peer our newer key bundle; nothing happens when it knows it."""
-        if self.state is State.OPEN and bundle.supersedes(self._our_bundle):
+        if self._state is State.OPEN and bundle.supersedes(self._our_bundle):
             self._our_bundle = bundle
             self._send(BundleFrame(bundle))
 
@@ -247,7 +262,7 @@ class LinkSession:
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do; infinity when never."""
-        match self.state:
+        match self._state:
             case State.OPENING:
                 return self._started_at + HANDSHAKE_SECONDS
             case State.OPEN:
@@ -259,7 +274,7 @@ class LinkSession:
         """Do what is due by now: ping, or give the peer up."""
         if now < self.next_timeout():
             return
-        if self.state is State.OPENING:
+        if self._state is State.OPENING:
             self._close(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
             return
         if not self.wants_frames:
@@ -283,10 +298,10 @@ class LinkSession:
     def _receive(self, frame: Frame, now: float) -> None:
         match frame:
             case Bye(code):
-                if self.state is State.OPEN and code is ByeCode.LEAVING:
+                if self._state is State.OPEN and code is ByeCode.LEAVING:
                     self._events.append(PeerLeft(BYE_SENTENCES[code]))
                 self._close(BYE_SENTENCES[code], None)
-            case _ if self.state is State.OPENING:
+            case _ if self._state is State.OPENING:
                 self._shake_hands(frame, now)
             case EnvelopeFrame(envelope, envelope_id):
                 # The same envelope again, before its answer: that answer will do for both.
@@ -306,7 +321,7 @@ class LinkSession:
             case Waiting(reply):
                 self._send(reply)
             case Established(peer, bundle, welcome):
-                self.state = State.OPEN
+                self._state = State.OPEN
                 self._their_bundle = bundle
                 if welcome is not None:
                     self._send(welcome)
@@ -353,9 +368,9 @@ class LinkSession:
     # --- the end ----------------------------------------------------------------------------------
 
     def _close(self, reason: str, code: ByeCode | None) -> None:
-        if self.state is State.CLOSED:
+        if self._state is State.CLOSED:
             return
-        self.state = State.CLOSED
+        self._state = State.CLOSED
         self._unanswered.clear()
         if code is not None:
             self._send(Bye(code))

@@ -1,0 +1,295 @@
+"""Runs a `LinkSession` over any ordered channel of frames, and is the `ports.Link` of every transport.
+
+Per link one task reads, one writes and one watches the clock. What the session reports is handed to
+the `LinkHandler` in wire order, from the reading task. Whatever goes wrong with a link ends that link
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import anyio
+from typing_extensions import override
+
+from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from mcp_a2a.ports import Credentials, Link, LinkHandler
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.link import (
+    Answer,
+    Answered,
+    BundleChanged,
+    ByeCode,
+    Closed,
+    EnvelopeReceived,
+    Event,
+    LinkSession,
+    Opened,
+    PeerLeft,
+)
+
+logger = logging.getLogger(__name__)
+
+STALL_SECONDS = 30.0
+"""How long a peer may leave one frame unread (limit L12)."""
+
+FLUSH_SECONDS = 0.5
+CLOSE_SECONDS = 0.4
+"""Together under the second in which every link is closed when its transport is."""
+
+
+class Channel(Protocol):
+    """Carries frames in order, or breaks."""
+
+    async def receive(self) -> str | bytes:
+        """The next frame.
+
+        Raises:
+            EndOfStream: the other side is gone.
+            RemoteProtocolError: it broke the rules of the channel.
+        """
+        ...
+
+    async def send(self, frame: str | bytes) -> None:
+        """Hand a frame to the wire; waits while the wire is full.
+
+        Raises:
+            BrokenResourceError: the other side is gone.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close, politely if there is time; nothing is left open when this is cancelled."""
+        ...
+
+
+class House(Protocol):
+    """Where a link lives: what it shares with the other links of its transport."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who we are."""
+        ...
+
+    @property
+    def handler(self) -> LinkHandler:
+        """Who hears what happens."""
+        ...
+
+    def admit(self, link: DrivenLink, peer: PeerId) -> bool:
+        """Whether a link whose handshake is complete may open."""
+        ...
+
+
+class DrivenLink(Link):
+    """A link over a channel: run it, and it lives until `ended`."""
+
+    def __init__(self, house: House, channel: Channel, session: LinkSession, address: str, route: str) -> None:
+        self._house = house
+        self._channel = channel
+        self._session = session
+        self._address = address
+        self._route = route
+        self._opened: Opened | None = None
+        self._bundle: KeyBundle | None = None
+        self._goodbye = False
+        self._reason = ""
+        self._sending_since: float | None = None
+        self._wake = anyio.Event()
+        self._resume = anyio.Event()
+        self._settled = anyio.Event()
+        self._ending = anyio.Event()
+        self._flushed = anyio.Event()
+        self.ended = anyio.Event()
+        """Set when nothing of the link is left."""
+
+    # --- ports.Link -------------------------------------------------------------------------------
+
+    @property
+    @override
+    def peer(self) -> PeerId:
+        return self._established.peer
+
+    @property
+    @override
+    def bundle(self) -> KeyBundle:
+        return self._bundle or self._established.bundle
+
+    @property
+    @override
+    def address(self) -> str:
+        return self._address
+
+    @property
+    @override
+    def route(self) -> str:
+        return self._route
+
+    @property
+    @override
+    def rtt_seconds(self) -> float | None:
+        return self._session.rtt_seconds
+
+    @override
+    def submit(self, envelope: bytes) -> None:
+        self._session.submit(envelope)
+        self._wake.set()
+
+    @override
+    def answer(self, answer: Answer) -> None:
+        self._session.answer(answer)
+        self._wake.set()
+        if self._session.wants_frames:
+            self._resume.set()
+
+    @override
+    def close(self, reason: str, code: ByeCode = ByeCode.CLOSED) -> None:
+        self._session.say_goodbye(reason, code)
+        self._wake.set()
+        self._ending.set()
+
+    # --- for the transport ------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete and nobody said goodbye."""
+        return self._opened is not None and self._session.is_open
+
+    async def opened(self) -> None:
+        """Wait for the handshake; given up, the link is closed.
+
+        Raises:
+            LinkError: there is no link, and why.
+        """
+        try:
+            await self._settled.wait()
+        finally:
+            if self._opened is None:
+                self.close("the attempt was given up")
+        if self._opened is None:
+            raise LinkError(self._reason)
+
+    async def run(self) -> None:
+        """Carry frames until the link ends, however it ends."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                tasks.start_soon(self._watch_clock)
+                tasks.start_soon(self._read)
+                await self._ending.wait()
+                self._dispatch()
+                with anyio.move_on_after(FLUSH_SECONDS):
+                    await self._flushed.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._session.receive_eof()
+            self._dispatch()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._channel.aclose()
+            self.ended.set()
+
+    # --- the three tasks --------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while not self._session.is_closed:
+            if not self._session.wants_frames:
+                await self._resume.wait()
+                self._resume = anyio.Event()
+                continue
+            try:
+                frame = await self._channel.receive()
+                self._session.receive_frame_untrusted(frame, anyio.current_time())
+            except RemoteProtocolError as error:
+                self._session.say_goodbye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
+                logger.warning("closing the link with %s: %s", self._address, error)
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._session.receive_eof()
+            self._settle()
+
+    async def _write(self) -> None:
+        try:
+            while not self._session.is_closed or self._session.has_frames:
+                if not self._session.has_frames:
+                    await self._wake.wait()
+                    self._wake = anyio.Event()
+                    continue
+                for frame in self._session.frames_to_send():
+                    self._sending_since = anyio.current_time()
+                    await self._channel.send(frame)
+                self._sending_since = None
+                self._resume.set()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._session.receive_eof()
+            self._settle()
+        self._flushed.set()
+
+    async def _watch_clock(self) -> None:
+        while not self._session.is_closed:
+            now = anyio.current_time()
+            self._session.announce(self._house.credentials.bundle())
+            self._session.handle_timeout(now)
+            if now >= self._stalled_at:
+                self._session.say_goodbye(f"the peer has read nothing for {STALL_SECONDS:.0f} s", ByeCode.SLOW)
+            self._settle()
+            if not self._session.is_closed:
+                await anyio.sleep(min(self._session.next_timeout(), self._stalled_at) - now)
+
+    @property
+    def _stalled_at(self) -> float:
+        return float("inf") if self._sending_since is None else self._sending_since + STALL_SECONDS
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Pass on what the session has to say, to the handler and to the other tasks."""
+        self._dispatch()
+        if self._session.has_frames:
+            self._wake.set()
+        if self._session.is_closed:
+            self._wake.set()
+            self._ending.set()
+
+    def _dispatch(self) -> None:
+        while events := self._session.events_received():
+            for event in events:
+                try:
+                    self._hand_over(event)
+                except Exception:
+                    # A bug of ours must not take the other links along.
+                    logger.exception("the handler of the link with %s failed", self._address)
+                    self._session.say_goodbye("our own handler failed", ByeCode.CLOSED)
+
+    def _hand_over(self, event: Event) -> None:
+        handler = self._house.handler
+        match event:
+            case EnvelopeReceived(envelope):
+                handler.envelope_received(self, envelope)
+            case Answered(answer):
+                handler.answer_received(self, answer)
+            case Opened():
+                self._open(event)
+            case BundleChanged(bundle):
+                self._bundle = bundle
+            case PeerLeft():
+                self._goodbye = True
+            case Closed(reason):
+                self._reason = reason
+                self._settled.set()
+                if self._opened is not None:
+                    handler.link_closed(self, reason, goodbye=self._goodbye)
+
+    def _open(self, event: Opened) -> None:
+        if not self._house.admit(self, event.peer):
+            self._session.say_goodbye("there are too many links already", ByeCode.BUSY)
+            return
+        self._opened = event
+        self._settled.set()
+        self._house.handler.link_opened(self)
+
+    @property
+    def _established(self) -> Opened:
+        if self._opened is None:
+            raise LocalProtocolError("This link has no peer before its handshake is complete.")
+        return self._opened

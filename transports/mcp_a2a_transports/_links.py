@@ -1,0 +1,135 @@
+"""Every link of one open transport: how many there may be, and how they all end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import anyio.abc
+from typing_extensions import override
+
+from mcp_a2a.errors import LinkError
+from mcp_a2a.ports import Credentials, LinkHandler
+from mcp_a2a.protocol.control import NONCE_SIZE
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.link import ByeCode, LinkSession, Side
+from mcp_a2a_transports._drive import Channel, DrivenLink, House
+
+logger = logging.getLogger(__name__)
+
+MAX_LINKS = 64
+"""Links that others opened with us (limit L11)."""
+
+MAX_LINKS_PER_KEY = 5
+DIAL_SECONDS = 5.0
+LEAVE_SECONDS = 1.0
+
+
+class Links(House):
+    """Every link of one open transport; their tasks live in its task group."""
+
+    def __init__(self, credentials: Credentials, handler: LinkHandler, tasks: anyio.abc.TaskGroup) -> None:
+        self._credentials = credentials
+        self._handler = handler
+        self._tasks = tasks
+        self._links: dict[DrivenLink, Side] = {}  # in the order they were made
+
+    @property
+    @override
+    def credentials(self) -> Credentials:
+        return self._credentials
+
+    @property
+    @override
+    def handler(self) -> LinkHandler:
+        return self._handler
+
+    def start(
+        self,
+        side: Side,
+        channel: Channel,
+        address: str,
+        route: str,
+        expected: PeerId | None = None,
+    ) -> DrivenLink:
+        """Run a link over a channel that has just been connected."""
+        session = LinkSession(
+            side,
+            self._credentials.identity,
+            self._credentials.bundle(),
+            self._credentials.randomness(NONCE_SIZE),
+            anyio.current_time(),
+            expected,
+        )
+        link = DrivenLink(self, channel, session, address, route)
+        self._links[link] = side
+        self._tasks.start_soon(self._run, link)
+        if side is Side.LISTENER and self._is_full:
+            link.close("there are too many links already", ByeCode.BUSY)
+        return link
+
+    @override
+    def admit(self, link: DrivenLink, peer: PeerId) -> bool:
+        """Only so many links others open; of one key, the oldest makes room for the newest."""
+        if self._links[link] is Side.LISTENER and self._is_full:
+            return False
+        of_peer = [other for other in self._links if other.is_open and other.peer == peer]
+        if len(of_peer) >= MAX_LINKS_PER_KEY:
+            of_peer[0].close("newer links with this peer took its place", ByeCode.REPLACED)
+        return True
+
+    async def leave(self) -> None:
+        """Say goodbye on every link and wait for the end of all, which takes less than a second."""
+        links = tuple(self._links)
+        for link in links:
+            link.close("we are leaving", ByeCode.LEAVING)
+        for link in links:
+            await link.ended.wait()
+
+    @property
+    def _is_full(self) -> bool:
+        listening = (link for link, side in self._links.items() if side is Side.LISTENER)
+        return sum(link.is_open for link in listening) >= MAX_LINKS
+
+    async def _run(self, link: DrivenLink) -> None:
+        try:
+            await link.run()
+        except Exception:
+            # A channel that fails in a way nobody foresaw; the other links go on.
+            logger.exception("the link with %s failed", link.address)
+        finally:
+            del self._links[link]
+
+
+@asynccontextmanager
+async def keep_links(credentials: Credentials, handler: LinkHandler) -> AsyncIterator[Links]:
+    """A home for links until the context ends; then they say goodbye, and none is left."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        links = Links(credentials, handler, tasks)
+        try:
+            yield links
+        except Exception as error:  # noqa: BLE001  raised below, so that no group wraps it
+            failure = error
+        finally:
+            with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+                await links.leave()
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def answered_in_time() -> Iterator[None]:
+    """What a dial has to be done in.
+
+    Raises:
+        LinkError: it took too long.
+    """
+    try:
+        with anyio.fail_after(DIAL_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise LinkError(f"no answer within {DIAL_SECONDS:.0f} s") from error
