@@ -84,6 +84,8 @@ class SigningKey:
 
 def signature_is_valid(public: bytes, message: bytes, signature: bytes) -> bool:
     """Decides as libsodium does, and refuses every key of low order. Never raises."""
+    # The lengths are ours to check: libsodium sees one string and would shift the border. It does
+    # refuse low orders, and we do not depend on which libsodium a distribution links.
     if len(signature) != SIGNATURE_SIZE or len(public) != 32 or public in LOW_ORDER_KEYS:
         return False
     try:

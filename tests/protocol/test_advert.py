@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,7 @@ def test_it_is_fresh_until_it_expires_and_a_newer_one_of_the_same_peer_supersede
     assert advert_of(seq=8).supersedes(advert)
     assert not advert.supersedes(advert)
     assert not advert_of(seq=6).supersedes(advert)
+    assert not replace(advert_of(seq=8), peer=BOB.peer_id).supersedes(advert)
 
 
 def test_a_field_that_is_not_known_yet_travels_on_and_stays_signed() -> None:
@@ -109,7 +111,7 @@ def test_anybody_elses_signature_is_refused() -> None:
 def test_an_advert_is_limited_to_64_kib_on_both_sides() -> None:
     longest = MAX_ADVERT_BYTES - len(signed(pad="").encode())
 
-    assert Advert.parse_untrusted(signed(pad="x" * longest))
+    assert Advert.parse_untrusted(signed(pad="x" * longest)).card == CARD
     with pytest.raises(RemoteProtocolError, match="65,536"):
         Advert.parse_untrusted(signed(pad="x" * (longest + 1)))
     with pytest.raises(RemoteProtocolError, match="65,536"):

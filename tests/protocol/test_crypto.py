@@ -91,6 +91,17 @@ def test_the_low_order_keys_are_all_fourteen_encodings_of_eight_points() -> None
         assert not signature_is_valid(key, b"any message", neutral + bytes(32))
 
 
+def test_the_border_between_signature_and_message_cannot_be_moved() -> None:
+    key = SigningKey(b"k" * 32)
+    both = key.sign(b"message") + b"message"
+
+    accepted = [
+        border for border in range(len(both) + 1) if signature_is_valid(key.public, both[border:], both[:border])
+    ]
+
+    assert accepted == [64]
+
+
 @given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=80))
 def test_verifying_never_raises(public: bytes, message: bytes, signature: bytes) -> None:
     assert not signature_is_valid(public, message, signature)

@@ -130,8 +130,10 @@ def test_a_string_is_limited_in_bytes_exactly(letter: str) -> None:
     filler = "x" * (MAX_STRING_BYTES - len(at_limit.encode()))
 
     assert read_untrusted(json.dumps({"a": [at_limit + filler]}), ENOUGH)
-    with pytest.raises(RemoteProtocolError, match="longer than 262,144 bytes"):
-        read_untrusted(json.dumps({"a": [at_limit + filler + "x"]}), ENOUGH)
+    for ascii_only in (True, False):
+        beyond = json.dumps({"a": [at_limit + filler + "x"]}, ensure_ascii=ascii_only)
+        with pytest.raises(RemoteProtocolError, match="longer than 262,144 bytes"):
+            read_untrusted(beyond, ENOUGH)
     with pytest.raises(RemoteProtocolError, match="longer than 262,144 bytes"):
         read_untrusted(json.dumps({at_limit + filler + "x": 1}), ENOUGH)
 
