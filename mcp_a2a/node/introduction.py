@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcp_a2a.errors import LinkError
 from mcp_a2a.node.context import Context
-from mcp_a2a.node.letters import advert_payload
+from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
@@ -39,6 +39,6 @@ class Introduction:
         payload = advert_payload(self._context, link.peer, self.advert().to_text(), now)
         envelope_id = self._context.randomness(16)
         try:
-            link.submit(seal(self._context.identity, payload, link.bundle, envelope_id, now + MAX_LIFETIME_SECONDS))
+            link.submit(seal(self._context.identity, payload, link.bundle, envelope_id, now + ADVERT_SECONDS))
         except LinkError:
             return  # closed again already; whoever comes next is greeted too

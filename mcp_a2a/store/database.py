@@ -14,6 +14,7 @@ import logging
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Database:
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._call_soon = _call_soon_from_threads()
+        self._landed: deque[tuple[Sequence[_Pending], Sequence[object]]] = deque()
+        self._news = anyio.Event()
         self._after_commit: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
         self._thread.start()
@@ -96,6 +99,14 @@ class Database:
         """Call `hook` once after every batch, when each operation's `done` has been called."""
         self._after_commit.append(hook)
 
+    async def run(self) -> None:
+        """Tell of commits until cancelled. In a task of its own, because what is called may start others."""
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            while self._landed:
+                self._tell(*self._landed.popleft())
+
     async def close(self) -> None:
         """Commit what is queued and end the writer. Nobody hears of these commits any more."""
         self._queue.put(None)
@@ -109,7 +120,8 @@ class Database:
         while going:
             batch, going = self._gather()
             if batch:
-                self._call_soon(partial(self._tell, batch, self._commit(batch)))
+                self._landed.append((batch, self._commit(batch)))
+                self._call_soon(self._bring_news)
 
     def _gather(self) -> tuple[list[_Pending], bool]:
         """Everything that is queued now. Where nobody waits for any of it, what comes in the next moment too."""
@@ -126,11 +138,14 @@ class Database:
             hurried = hurried or not pending.lazy
         return batch, True
 
+    def _bring_news(self) -> None:
+        self._news.set()
+
     def _tell(self, batch: Sequence[_Pending], outcomes: Sequence[object]) -> None:
         for pending, outcome in zip(batch, outcomes, strict=True):
-            pending.done(outcome)
+            _call_safely(partial(pending.done, outcome))
         for hook in self._after_commit:
-            hook()
+            _call_safely(hook)
 
     def _commit(self, batch: Sequence[_Pending]) -> list[object]:
         try:
@@ -191,6 +206,13 @@ def _call_soon_from_threads() -> Callable[[Callable[[], None]], None]:
     return call
 
 
+def _call_safely(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        logger.exception("what should follow a commit failed")  # the others of its batch must still hear of it
+
+
 def _log_failure(outcome: object) -> None:
     if isinstance(outcome, McpA2AError):
         logger.warning("not stored: %s", outcome)
@@ -213,11 +235,14 @@ async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
     reader = _connect(path)
     reader.execute("PRAGMA query_only=ON")
     database = Database(path, writer, reader)
-    try:
-        yield database
-    finally:
-        with anyio.CancelScope(shield=True):
-            await database.close()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(database.run)
+        try:
+            yield database
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await database.close()
 
 
 def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:

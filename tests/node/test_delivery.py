@@ -1,0 +1,250 @@
+"""A task from one node to another and back, over an in-memory network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.node.world import World, acquainted
+
+from mcp_a2a.errors import LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CancelRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    PeersRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.make_own("alice", "bob", "carol")
+    return world
+
+
+def task(text: str, wait: float = 5, **more: object) -> SendTaskRequest:
+    return SendTaskRequest.model_validate({"agent": "bob", "message": text, "wait_seconds": wait, **more})
+
+
+async def test_a_task_is_answered_through_the_inbox(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob", "echo") as bob:
+        await acquainted(alice, bob)
+
+        async def answer() -> None:
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            item = inbox.items[0]
+            assert (item.text, item.attempt, item.agent.name, item.trust) == ("hello", 1, "alice", "own")
+            await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="olleh"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer)
+            view = await alice.api.send_task(task("hello"))
+        assert (view.state, view.text, view.done) == (TaskState.COMPLETED, "olleh", True)
+        assert (view.delivery, view.agent.name) == (Delivery.DELIVERED, "bob")
+
+
+async def test_discover_shows_who_is_there_with_skills_both_ways(world: World) -> None:
+    async with world.person("alice", "sing") as alice, world.person("bob", "echo") as bob:
+        await acquainted(alice, bob)
+        seen_by_alice = (await alice.api.discover(DiscoverRequest())).agents
+        seen_by_bob = (await bob.api.discover(DiscoverRequest())).agents
+    assert [(agent.name, [skill.id for skill in agent.skills]) for agent in seen_by_alice] == [("bob", ["echo"])]
+    assert [(agent.name, [skill.id for skill in agent.skills]) for agent in seen_by_bob] == [("alice", ["sing"])]
+
+
+async def test_an_empty_discover_says_why(world: World) -> None:
+    async with world.person("alice") as alice:
+        found = await alice.api.discover(DiscoverRequest())
+    assert found.agents == ()
+    assert found.reason is not None
+    assert "No other agent" in found.reason
+
+
+async def test_a_task_for_an_absent_agent_waits_and_is_delivered_when_it_is_back(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await acquainted(alice, bob)
+        view = await alice.api.send_task(task("later", wait=0))
+        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        async with world.person("bob") as bob:
+            alice.sees(bob)
+            item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+            await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
+            view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=5))
+    assert view.text == "here"
+
+
+async def test_a_queued_task_survives_a_restart_of_its_sender(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("later", wait=0))
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        alice.sees(bob)
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        assert item.task_id == sent.task_id
+
+
+async def test_without_queue_an_unreachable_agent_is_an_error_that_lists_the_attempts(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await acquainted(alice, bob)
+        with pytest.raises(NoRouteError):
+            await alice.api.send_task(task("now", queue=False))
+        assert (await alice.api.list_tasks(ListTasksRequest())).tasks == ()
+
+
+async def test_the_same_idempotency_key_is_the_same_task(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        first = await alice.api.send_task(task("once", wait=0, idempotency_key="k"))
+        again = await alice.api.send_task(task("once", wait=0, idempotency_key="k"))
+        assert first.task_id == again.task_id
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert len(inbox.items) + inbox.waiting == 1
+
+
+async def test_an_unanswered_lease_is_offered_again_and_the_third_time_the_task_fails(world: World) -> None:
+    world.lease_seconds = 0.05
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("silence", wait=0))
+        attempts = []
+        for _ in range(3):
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            attempts.append(inbox.items[0].attempt)
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    assert attempts == [1, 2, 3]
+    assert view.state == TaskState.FAILED
+    assert view.error is not None
+    assert "3 times" in view.error.message
+
+
+async def test_working_reports_progress_and_keeps_the_lease(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("dig", wait=0))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="working", text="half way"))
+        with anyio.fail_after(5):
+            while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).progress is None:
+                await alice.node.context.task_changes.event(sent.task_id).wait()
+    assert (view.state, view.progress) == (TaskState.WORKING, "half way")
+
+
+async def test_a_question_goes_to_the_sender_and_its_reply_back(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("paint it", wait=0))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which color?"))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "which color?")
+        await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="blue", wait_seconds=0))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        assert (item.text, item.attempt) == ("paint it\nblue", 1)
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="painted"))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    assert view.text == "painted"
+
+
+async def test_cancel_reaches_whoever_works_on_it(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("dig", wait=0))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, holder="me"))).items[0]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(alice.api.cancel_task, CancelRequest(task_id=sent.task_id))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, holder="me", limit=0))
+        assert inbox.canceled == (item.task_id,)
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    assert view.state == TaskState.CANCELED
+
+
+async def test_an_answer_to_an_older_attempt_is_refused(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task("dig", wait=0))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        with pytest.raises(LeaseLostError):
+            await bob.api.answer_task(
+                AnswerRequest(task_id=item.task_id, status="completed", text="late", attempt=item.attempt + 1)
+            )
+
+
+async def test_a_strangers_task_is_held_until_a_person_trusts_it(world: World) -> None:
+    world.own.clear()
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        view = await alice.api.send_task(task("please"))
+        assert (view.delivery, view.done) == (Delivery.HELD, False)
+        inbox = await bob.api.check_inbox(CheckInboxRequest())
+        assert (inbox.items, inbox.held) == ((), 1)
+        contact = (await bob.api.peers(PeersRequest())).contacts[0]
+        assert (contact.did, contact.preview) == (alice.did, "please")
+        trusted = await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
+        assert (trusted.released, trusted.agent.trust) == (1, "trusted")
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="welcome"))
+        view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=5))
+    assert (view.text, view.delivery) == ("welcome", Delivery.DELIVERED)
+
+
+async def test_a_blocked_agent_is_cut_off_at_once_and_its_tasks_end(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("please", wait=0))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
+        assert (await bob.api.discover(DiscoverRequest())).agents == ()
+        received = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id))
+    assert received.state == TaskState.REJECTED
+
+
+async def test_work_by_skill_goes_to_the_agent_that_has_it(world: World) -> None:
+    async with (
+        world.person("alice") as alice,
+        world.person("bob", "echo") as bob,
+        world.person("carol", "sing") as carol,
+    ):
+        await acquainted(alice, bob)
+        await acquainted(alice, carol)
+        request = SendTaskBySkillRequest(skill="sing", message="la", wait_seconds=0)
+        view = await alice.api.send_task_by_skill(request)
+        assert view.agent.name == "carol"
+        assert view.chosen is not None
+        assert "only agent" in view.chosen
+
+
+async def test_work_by_skill_goes_to_the_next_agent_while_nobody_has_accepted(world: World) -> None:
+    world.own.clear()
+    async with (
+        world.person("alice") as alice,
+        world.person("bob", "sing", accept="trusted") as bob,
+        world.person("carol", "sing", accept="anyone") as carol,
+    ):
+        await acquainted(alice, bob)
+        await acquainted(alice, carol)
+        view = await alice.api.send_task_by_skill(SendTaskBySkillRequest(skill="sing", message="la", wait_seconds=1))
+        assert (view.agent.name, view.delivery) == ("carol", Delivery.DELIVERED)
+        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        assert len((await carol.api.check_inbox(CheckInboxRequest())).items) == 1
+
+
+async def test_an_unknown_name_gets_the_closest_ones(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        with pytest.raises(PeerNotFoundError, match="bob"):
+            await alice.api.send_task(SendTaskRequest(agent="bobb", message="hi"))
+        with pytest.raises(SelfSendError):
+            await alice.api.send_task(SendTaskRequest(agent="alice", message="hi"))

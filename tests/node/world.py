@@ -1,0 +1,115 @@
+"""Whole nodes in one process: real stores in temporary folders, over the in-memory network."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from mcp_a2a_transports.memory import MemoryNetwork
+
+from mcp_a2a.node.api import LocalApi
+from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.paths import TransportAddr
+from mcp_a2a.ports import Sighting
+from mcp_a2a.store.database import open_database
+
+
+class Clock:
+    """Wall time that a test can move."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        self.offset += seconds
+
+
+@dataclass
+class Person:
+    """One running node and its API."""
+
+    node: Node
+    api: LocalApi
+
+    @property
+    def did(self) -> str:
+        return str(self.node.context.me)
+
+    @property
+    def addresses(self) -> tuple[TransportAddr, ...]:
+        return self.node.listening
+
+    def sees(self, other: Person) -> None:
+        """A lookup would have told it so."""
+        self.node.sighted(Sighting(other.node.context.me, other.addresses, "test"))
+
+
+@dataclass
+class World:
+    """A network, a folder, a clock, and who lives there."""
+
+    folder: Path
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
+    clock: Clock = field(default_factory=Clock)
+    own: set[str] = field(default_factory=set)
+    """Keys that count as identities of one data folder."""
+    lease_seconds: float = 900.0
+
+    def identity(self, name: str) -> Identity:
+        return Identity(name.encode().ljust(32, b"\0"))
+
+    def did(self, name: str) -> str:
+        return str(self.identity(name).peer_id)
+
+    def make_own(self, *names: str) -> None:
+        self.own |= {self.did(name) for name in names}
+
+    @asynccontextmanager
+    async def person(self, name: str, *skills: str, accept: str = "trusted") -> AsyncIterator[Person]:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        async with open_database(folder / "node.db", "test") as database:
+            parts = NodeParts(
+                identity=self.identity(name),
+                identity_name=name,
+                database=database,
+                home=folder,
+                transports=(self.network.transport(name),),
+                lookups=(),
+                card=AgentCard(
+                    name=name,
+                    description=f"{name} is a test agent",
+                    skills=tuple(AgentSkill(id=skill, name=skill, description=f"Does {skill}") for skill in skills),
+                ),
+                accept=accept,
+                wall_clock=self.clock,
+                randomness=os.urandom,
+                own_dids=lambda: frozenset(self.own),
+                lease_seconds=self.lease_seconds,
+            )
+            async with run_node(parts) as node:
+                yield Person(node, LocalApi(node))
+
+
+async def acquainted(one: Person, other: Person) -> None:
+    """Let two people know each other, cards and all."""
+    one.sees(other)
+    with anyio.fail_after(5):
+        for person, seen in ((one, other), (other, one)):
+            while True:
+                changed = person.node.directory.changes.event()
+                peer = person.node.directory.known(PeerId.parse_untrusted(seen.did))
+                if peer is not None and peer.links and peer.advert is not None:
+                    break
+                await changed.wait()
