@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -69,6 +69,10 @@ class Links(House):
         if side is Side.LISTENER and self._is_full:
             link.close("there are too many links already", ByeCode.BUSY)
         return link
+
+    def look_after(self, service: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run something beside the links, for as long as they are kept."""
+        self._tasks.start_soon(service)
 
     @override
     def admit(self, link: DrivenLink, peer: PeerId) -> bool:

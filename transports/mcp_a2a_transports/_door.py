@@ -1,0 +1,68 @@
+"""Keeps an eye on connections that have proven nothing yet (limit L10).
+
+Whoever floods us may be on the same address as somebody we want to hear (every agent of this
+machine is), so a full waiting room turns out its oldest guest and not the newest: an honest one
+needs milliseconds to prove its key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import Generic, TypeVar
+
+MAX_WAITING = 64
+MAX_WAITING_PER_HOST = 16
+WAIT_SECONDS = 5.0
+
+Guest = TypeVar("Guest")
+
+
+class Door(Generic[Guest]):
+    """The waiting room. Decides who has to go; sending them away is the caller's job."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Guest, tuple[str, float]] = {}  # in the order they came
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def arrived(self, guest: Guest, address: str, now: float) -> Guest | None:
+        """A connection came in; the one that has to make room for it, if any."""
+        host = _host_of(address)
+        of_host = [other for other, (where, _) in self._waiting.items() if where == host]
+        leaves: Guest | None = None
+        if len(of_host) >= MAX_WAITING_PER_HOST:
+            leaves = of_host[0]
+        elif len(self._waiting) >= MAX_WAITING:
+            leaves = next(iter(self._waiting))
+        if leaves is not None:
+            del self._waiting[leaves]
+        self._waiting[guest] = (host, now)
+        return leaves
+
+    def left(self, guest: Guest) -> None:
+        """That connection has proven itself, or is gone."""
+        self._waiting.pop(guest, None)
+
+    def overdue(self, now: float) -> list[Guest]:
+        """Those who waited too long; they count as gone."""
+        late = [guest for guest, (_, since) in self._waiting.items() if now - since >= WAIT_SECONDS]
+        for guest in late:
+            del self._waiting[guest]
+        return late
+
+    def next_timeout(self) -> float:
+        """When somebody will be overdue."""
+        return min((since + WAIT_SECONDS for _, since in self._waiting.values()), default=math.inf)
+
+
+def _host_of(address: str) -> str:
+    """One party's addresses: one in IPv4, a whole /64 in IPv6."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))

@@ -1,0 +1,174 @@
+"""The listening half of `direct`: an HTTP server with one door, behind which links begin.
+
+A hostile client meets, in this order: a waiting room for connections without a proven key (`_door`),
+aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a limit on the
+size of a message, and the link session itself. Nothing that one client does is felt by another.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+from aiohttp import web
+from typing_extensions import override
+
+from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
+from mcp_a2a.protocol.control import MAX_FRAME
+from mcp_a2a.protocol.link import ByeCode, Side
+from mcp_a2a.protocol.paths import DirectAddr, route_of
+from mcp_a2a_transports._door import WAIT_SECONDS, Door
+from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
+from mcp_a2a_transports._links import Links
+from mcp_a2a_transports._websocket import Connection, WebSocketChannel
+
+PATH = "/link"
+AGENT = "mcp-a2a"
+"""All that a stranger learns about the software."""
+
+BACKLOG = 128
+
+_http_logger = logging.getLogger(f"{__name__}.http")
+_http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a stranger sent
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        PortInUseError: another program does.
+        ConfigurationError: this machine does not allow it, or has no such address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = str(DirectAddr(host, port))
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(where) from error
+        raise ConfigurationError(
+            f"Listening on {where} is not possible: {error.strerror or error}.",
+            "Choose an address of this machine, and a port above 1023 (port 0 picks a free one).",
+        ) from error
+
+
+class Reception(web.Server):
+    """Lets link requests through to `Links`, and everything else out again."""
+
+    def __init__(self) -> None:
+        super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
+        self._links: Links | None = None
+        self._door: Door[web.RequestHandler] = Door()
+        self._link_of: dict[web.RequestHandler, DrivenLink] = {}
+        self._somebody_waits = anyio.Event()
+
+    @asynccontextmanager
+    async def admit_to(self, links: Links, runner: web.ServerRunner, listener: socket.socket) -> AsyncIterator[None]:
+        """Accept connections until the context ends; the links that they became live on."""
+        self._links = links
+        links.look_after(self._turn_out_the_overdue)
+        site = web.SockSite(runner, listener, backlog=BACKLOG)
+        await site.start()
+        try:
+            yield
+        finally:
+            self._links = None
+            with anyio.CancelScope(shield=True):
+                await site.stop()
+
+    # --- connections without a proven key ---------------------------------------------------------
+
+    @override
+    def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
+        super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
+        now = time.monotonic()
+        leaves = self._door.arrived(handler, _address_of(transport).host, now)
+        self._somebody_waits.set()
+        if leaves is not None:
+            self._turn_out(leaves, ByeCode.BUSY)
+
+    @override
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._door.left(handler)
+
+    async def _turn_out_the_overdue(self) -> None:
+        while True:
+            if not len(self._door):
+                await self._somebody_waits.wait()
+                self._somebody_waits = anyio.Event()
+                continue
+            now = time.monotonic()
+            for handler in self._door.overdue(now):
+                self._turn_out(handler, ByeCode.TIMEOUT)
+            await anyio.sleep(max(0.0, min(self._door.next_timeout() - now, WAIT_SECONDS)))
+
+    def _turn_out(self, handler: web.RequestHandler, code: ByeCode) -> None:
+        link = self._link_of.get(handler)
+        if link is not None:
+            link.close("it has not proven its key in time", code)
+        elif handler.transport is not None:
+            handler.transport.abort()
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.transport
+        websocket = web.WebSocketResponse(timeout=CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=MAX_FRAME)
+        if self._links is None or connection is None or not _asks_for_link(request, websocket):
+            return _refusal()
+        websocket.headers["Server"] = AGENT
+        await websocket.prepare(request)
+        channel = WebSocketChannel(websocket, connection)
+        address = _address_of(connection)
+        link = self._links.start(Side.LISTENER, channel, str(address), route_of(address, provenance="incoming"))
+        await self._accompany(request.protocol, link)
+        return websocket
+
+    async def _accompany(self, handler: web.RequestHandler, link: DrivenLink) -> None:
+        self._link_of[handler] = link
+        try:
+            with suppress(LinkError):
+                await link.opened()
+                self._door.left(handler)
+            await link.ended.wait()
+        finally:
+            del self._link_of[handler]
+
+
+@asynccontextmanager
+async def open_reception() -> AsyncIterator[tuple[Reception, web.ServerRunner]]:
+    """A reception, and the runner that ends what it still serves when the context ends."""
+    reception = Reception()
+    runner = web.ServerRunner(reception, shutdown_timeout=CLOSE_SECONDS)
+    await runner.setup()
+    try:
+        yield reception, runner
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+def _asks_for_link(request: web.BaseRequest, websocket: web.WebSocketResponse) -> bool:
+    # A page in a browser sends Origin and has no business here, whatever machine it is on.
+    is_page = "Origin" in request.headers
+    return request.path == PATH and not is_page and websocket.can_prepare(request).ok
+
+
+def _refusal() -> web.Response:
+    response = web.Response(status=404, headers={"Server": AGENT})
+    response.force_close()
+    return response
+
+
+def _address_of(connection: Connection) -> DirectAddr:
+    match connection.get_extra_info("peername"):
+        case (str(host), int(port), *_):
+            return DirectAddr(host, port)
+        case _:
+            return DirectAddr("unknown", 0)  # it went away before it was looked at

@@ -1,0 +1,69 @@
+"""An aiohttp WebSocket, of either side, as a channel of frames."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import anyio
+from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
+from aiohttp.web import WebSocketResponse
+from typing_extensions import override
+
+from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a_transports._drive import Channel
+
+
+class Connection(Protocol):
+    """The part of an asyncio transport that is needed here."""
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be written."""
+        ...
+
+    def get_extra_info(self, name: str) -> object:
+        """What is known about the connection."""
+        ...
+
+
+class WebSocketChannel(Channel):
+    """One text or binary message is one frame. Its own pings and compression are not used."""
+
+    def __init__(self, socket: WebSocketResponse | ClientWebSocketResponse, connection: Connection) -> None:
+        self._socket = socket
+        self._connection = connection
+
+    @override
+    async def receive(self) -> str | bytes:
+        message = await self._socket.receive()
+        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+            frame: str | bytes = message.data
+            return frame
+        raise _end_of(message.type, message.data)
+
+    @override
+    async def send(self, frame: str | bytes) -> None:
+        try:
+            if isinstance(frame, bytes):
+                await self._socket.send_bytes(frame)
+            else:
+                await self._socket.send_str(frame)
+        except (OSError, ClientError) as error:
+            raise anyio.BrokenResourceError from error
+
+    @override
+    async def aclose(self) -> None:
+        try:
+            await self._socket.close()
+        finally:
+            # A peer that does not read would keep the socket and all that is buffered for it.
+            self._connection.abort()
+
+
+def _end_of(kind: WSMsgType, cause: object) -> Exception:
+    if kind in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+        return anyio.EndOfStream()
+    if kind is not WSMsgType.ERROR:
+        return RemoteProtocolError("a WebSocket ping, which the link protocol does not use")
+    if isinstance(cause, OSError | ClientError):
+        return anyio.EndOfStream()
+    return RemoteProtocolError("a message that is too large, or not one of WebSocket")
