@@ -1,0 +1,105 @@
+"""Lines in and text out, over descriptors that do not block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from mcp_a2a.server import pipes
+from mcp_a2a.server.pipes import LineReader, TextWriter
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    yield reading, writing
+    for descriptor in (reading, writing):
+        try:
+            os.close(descriptor)
+        except OSError:  # the test closed it
+            continue
+
+
+async def test_lines_come_out_whole_however_they_went_in(pipe: tuple[int, int]):
+    reading, writing = pipe
+    pieces = [b"on", b"e\ntw", b"o\n\nthr", b"ee\n", "schön\n".encode()[:4], "schön\n".encode()[4:]]
+    lines: list[str] = []
+
+    async def feed() -> None:
+        for piece in pieces:
+            os.write(writing, piece)
+            await anyio.wait_all_tasks_blocked()
+        os.close(writing)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(feed)
+        async for line in LineReader(reading):
+            lines.append(line)  # noqa: PERF401  the order is the point
+    assert lines == ["one", "two", "", "three", "schön"]
+
+
+async def test_a_last_line_without_its_end_is_a_line(pipe: tuple[int, int]):
+    reading, writing = pipe
+    os.write(writing, b"one\ntwo")
+    os.close(writing)
+    assert [line async for line in LineReader(reading)] == ["one", "two"]
+
+
+async def test_a_line_that_is_too_long_is_dropped_and_the_next_one_is_read(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pipes, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(pipes, "_CHUNK", 4)
+    reading, writing = pipe
+    os.write(writing, b"short\n" + b"x" * 50 + b"\nnext\n")
+    os.close(writing)
+    assert [line async for line in LineReader(reading)] == ["short", "next"]
+
+
+async def test_bytes_that_are_not_text_do_not_stop_the_reader(pipe: tuple[int, int]):
+    reading, writing = pipe
+    os.write(writing, b"\xff\xfe\nnext\n")
+    os.close(writing)
+    assert [line async for line in LineReader(reading)] == ["\ufffd\ufffd", "next"]
+
+
+async def test_a_text_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]):
+    reading, writing = pipe
+    text = "é" * 1_000_000
+    received = bytearray()
+
+    async def drain() -> None:
+        while len(received) < len(text.encode()):
+            await anyio.wait_readable(reading)
+            received.extend(os.read(reading, 65_536))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(drain)
+        await TextWriter(writing, lambda: None).write(text)
+    assert received.decode() == text
+
+
+async def test_a_reader_that_went_away_is_reported(pipe: tuple[int, int]):
+    reading, writing = pipe
+    gone: list[bool] = []
+    os.close(reading)
+    await TextWriter(writing, lambda: gone.append(True)).write("hello")
+    assert gone == [True]
+
+
+async def test_a_reader_can_be_cancelled_while_it_waits(pipe: tuple[int, int]):
+    reading, _ = pipe
+    async with anyio.create_task_group() as group:
+
+        async def read() -> None:
+            async for _ in LineReader(reading):
+                pass
+
+        group.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()

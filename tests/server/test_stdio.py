@@ -1,0 +1,157 @@
+"""The stdio server as a process: it answers, says nothing else, and ends cleanly however it is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from tests.server.test_eras import INITIALIZE, envelope
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = [sys.executable, "-m", "tests.server.stdio_program"]
+
+
+def line(number: int, method: str, params: dict[str, object]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode() + b"\n"
+
+
+HELLO = line(1, "initialize", INITIALIZE)
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+CALL = line(2, "tools/call", {"name": "discover", "arguments": {}})
+
+
+class Running:
+    """The process, its answers, and how it ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.output = self.errors = b""
+
+    def write(self, *lines: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"".join(lines))
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, object]:
+        assert self.process.stdout is not None
+        message: dict[str, object] = json.loads(self.process.stdout.readline())
+        return message
+
+    def hear(self, word: bytes) -> None:
+        """Read stderr up to this."""
+        assert self.process.stderr is not None
+        while word not in (heard := self.process.stderr.readline()):
+            assert heard, f"{word!r} was never said"
+
+    def end(self) -> int:
+        self.output, self.errors = self.process.communicate(timeout=2)
+        return self.process.returncode
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Running]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*PROGRAM, *arguments], bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield Running(process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("ending", ["EOF", "SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize(("loop", "busy"), [("asyncio", True), ("uvloop", False)])
+def test_it_cleans_up_within_2_seconds_and_exits_with_0(loop: str, ending: str, busy: bool):  # noqa: FBT001
+    with running(loop, *["hang"] * busy) as server:
+        server.write(HELLO, INITIALIZED)
+        server.answer()
+        server.hear(b"started")
+        if busy:
+            server.write(CALL)
+        if ending == "EOF":
+            assert server.process.stdin is not None
+            server.process.stdin.close()
+            server.process.stdin = None
+        else:
+            server.process.send_signal(signal.Signals[ending])
+        assert server.end() == 0
+        assert b"cleaned up" in server.errors
+        assert b"Traceback" not in server.errors
+
+
+def test_a_client_that_stops_reading_ends_it():
+    with running() as server:
+        server.write(HELLO, INITIALIZED)
+        server.answer()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+        server.process.stdout = None
+        server.write(CALL)
+        assert server.end() == 0
+        assert b"cleaned up" in server.errors
+
+
+def test_the_network_starts_behind_the_first_answer():
+    with running() as server:
+        server.hear(b"imported too early: []")
+        server.write(HELLO)
+        server.answer()
+        server.hear(b"started")
+
+
+def test_stdout_carries_nothing_but_messages():
+    with running() as server:
+        server.write(HELLO, INITIALIZED)
+        server.answer()
+        server.hear(b"started")
+        server.write(*[b"garbage\n", b"{}\n", b"[]\n"] * 300, CALL)
+        assert server.answer()["id"] == 2
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end() == 0
+        assert server.output == b""
+        assert b"unflushed noise" in server.errors
+
+
+@pytest.mark.parametrize("version", ["2026-07-28", "2031-01-01"])
+def test_a_probe_and_then_a_handshake_work(version: str):
+    with running() as server:
+        server.write(line(0, "server/discover", envelope(version)))
+        assert server.answer()["id"] == 0
+        server.write(HELLO, INITIALIZED, CALL)
+        assert "result" in server.answer()
+        assert "result" in server.answer()
+
+
+def test_answers_come_through_a_shell_pipe():
+    done = subprocess.run(
+        PROGRAM, input=HELLO + INITIALIZED + CALL.rstrip(), capture_output=True, timeout=20, check=False
+    )
+    assert [json.loads(answer)["id"] for answer in done.stdout.splitlines()] == [1, 2]
+    assert done.returncode == 0
+
+
+def test_it_works_with_files_for_pipes(tmp_path: Path):
+    questions, answers = tmp_path / "in", tmp_path / "out"
+    questions.write_bytes(HELLO + INITIALIZED + CALL)
+    with questions.open("rb") as source, answers.open("wb") as sink:
+        done = subprocess.run(PROGRAM, stdin=source, stdout=sink, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert [json.loads(answer)["id"] for answer in answers.read_bytes().splitlines()] == [1, 2]
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_official_client_works_in_both_eras(mode: str):
+    parameters = StdioServerParameters(command=PROGRAM[0], args=PROGRAM[1:])
+    async with Client(stdio_client(parameters), mode=mode) as client:
+        assert len((await client.list_tools()).tools) == 11
+        result = await client.call_tool("discover", {})
+    assert not result.is_error
