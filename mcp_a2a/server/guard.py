@@ -133,11 +133,13 @@ def _is_json(content_type: Collection[str]) -> bool:
 
 
 def _inward(scope: Scope) -> Scope:
-    """The request as the application behind sees it, called by a name that the SDK's own list has too.
+    """The request as the application behind sees it, with what was checked here in the one spelling that it knows.
 
-    That list is fixed at the start, while ours follows the addresses of this machine. Both must agree, so the SDK is
-    told loopback, which it always allows; a request that got around this guard would still meet the SDK's check.
+    The SDK compares `Host` with a list that is fixed at the start, while the rule above follows the addresses of this
+    machine; and it knows `application/json` in lower case only. A request that got around this guard would still meet
+    the SDK's own check.
     """
-    kept = [(key, value) for key, value in scope["headers"] if key not in {b"host", b"origin"}]
+    headers = [(key, value) for key, value in scope["headers"] if key not in {b"host", b"origin"}]
+    headers = [(key, b"application/json" if key == b"content-type" else value) for key, value in headers]
     path = scope["path"].rstrip("/") or "/"
-    return {**scope, "path": path, "headers": [(b"host", INNER_HOST.encode()), *kept]}
+    return {**scope, "path": path, "headers": [(b"host", INNER_HOST.encode()), *headers]}
