@@ -1,0 +1,70 @@
+"""`mcp-a2a` and `python -m mcp_a2a`: decides between server and command before anything heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mcp_a2a.cli.options import Options, UsageError, split
+
+
+def main() -> None:
+    """The console script.
+
+    Raises:
+        SystemExit: always.
+    """
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; the exit code it ends with."""
+    try:
+        options, words = split(argv)
+    except UsageError as error:
+        sys.stderr.write(f"{error} mcp-a2a --help shows how it is used.\n")
+        return 2
+    if words in (["--version"], ["-V"]):
+        words = ["version"]
+    if _is_server(words):
+        return _serve(options, words)
+    return _command(options, words)
+
+
+def _is_server(words: Sequence[str]) -> bool:
+    """Nothing asked for, and somebody's program at the other end; or a server asked for."""
+    if not words:
+        return not sys.stdin.isatty()
+    first = words[0].partition("=")[0]
+    return first in ("serve", "--listen", "--public-url") and not {"-h", "--help"} & set(words)
+
+
+def _serve(options: Options, words: Sequence[str]) -> int:
+    from mcp_a2a.cli import serving  # noqa: PLC0415  a command needs none of it
+    from mcp_a2a.cli.session import set_up_logging  # noqa: PLC0415  as above
+    from mcp_a2a.config import load_settings  # noqa: PLC0415  as above
+
+    set_up_logging(options.verbosity)
+    try:
+        listening = serving.parse(words[1:] if words[:1] == ["serve"] else words)
+        serving.serve(load_settings(options.settings), listening)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here
+        from mcp_a2a.cli.failure import report_failure  # noqa: PLC0415  as above
+        from mcp_a2a.cli.output import Output  # noqa: PLC0415  as above
+
+        # stdout belongs to the protocol, also when there is nothing to say on it.
+        return report_failure(Output(replace(options, json=False)), error)
+    return 0
+
+
+def _command(options: Options, words: Sequence[str]) -> int:
+    from mcp_a2a.cli.app import run_cli  # noqa: PLC0415  a server needs none of it
+
+    return run_cli(options, words or ["status"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Commands that make this process an agent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcp_a2a.agent.console import console
+from mcp_a2a.agent.hosting import agent_settings, host_service, until_signalled
+from mcp_a2a.agent.loading import load_agent
+from mcp_a2a.agent.routing import Router
+from mcp_a2a.agent.service import Service, service_card, slug
+from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.config import Settings
+from mcp_a2a.loop import run
+from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
+from mcp_a2a.protocol.model import AgentSkill
+
+agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True)
+
+Accept = Annotated[
+    str | None,
+    typer.Option(metavar="trusted|anyone", help="Whose tasks to take at once; those of others wait for your decision."),
+]
+
+
+def run_file(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="FILE.py[:NAME]", help="A file with an Agent, or with @skill.")],
+    accept: Accept = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of the agent's own.")] = None,
+) -> None:
+    """Run the agent that a Python file defines, until Ctrl-C."""
+    session = session_of(context)
+    agent = load_agent(target)
+    settings = agent_settings(session.settings(accept=accept), agent.name)
+    service = agent.service(settings.name)
+    if concurrency is not None:
+        service = Service(service.card, service.handler, concurrency)
+    _serve(session, service, settings)
+
+
+def run_command(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND…", help="The program; the task's text is its input.")
+    ] = None,
+    skill: Annotated[
+        list[str] | None, typer.Option(metavar="ID[=DESCRIPTION]", help="What it can do; may be given several times.")
+    ] = None,
+    description: Annotated[str, typer.Option(help="What the agent is, in a sentence.")] = "",
+    accept: Accept = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A variable to pass on; few are passed by themselves.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Tasks at a time.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="The longest a task may take.")] = 3_600.0,
+    idle_timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="The longest it may write nothing.")
+    ] = 600.0,
+    max_output: Annotated[int, typer.Option(min=1, metavar="BYTES", help="The most it may write.")] = 524_288,
+) -> None:
+    """Make any program an agent: a task's text is its standard input, what it prints is the result.
+
+    A program runs per task, without a shell, in a session of its own that is ended as a whole. It sees PATH, HOME,
+    LANG, LC_*, TERM, TMPDIR, USER, what --env names, and MCP_A2A_SKILL, MCP_A2A_TASK_ID and MCP_A2A_SENDER. An exit
+    code other than 0 fails the task with the end of its standard error.
+    """
+    if not command:
+        raise UsageError("Which program? Put it behind two dashes: mcp-a2a agent exec --name rev -- rev")
+    session = session_of(context)
+    environment = cleaned_environment(os.environ, env or ())
+    find_command(command, environment)
+    limits = Limits(idle_timeout, timeout, max_output)
+    settings = agent_settings(session.settings(accept=accept), _name_of(session, command))
+    cards = _skills(skill or [], command)
+    runners = {card.id: CommandSkill(card.id, command, environment, limits) for card in cards}
+    name = settings.name or settings.identity
+    card = service_card(name, description, "0.0.0", cards)
+    _serve(session, Service(card, Router(name, runners), concurrency), settings)
+
+
+def _name_of(session: Session, command: list[str]) -> str:
+    return session.settings().name or Path(command[0]).name
+
+
+def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
+    program = Path(command[0]).name
+    cards: dict[str, AgentSkill] = {}
+    for text in texts or [slug(program)]:
+        skill_id, _, description = text.partition("=")
+        if not skill_id.strip() or len(skill_id) > 128 or skill_id in cards:
+            raise UsageError(
+                f"--skill {text!r}: give each skill an id of its own, as in --skill reverse='Reverses text'."
+            )
+        name = skill_id.replace("-", " ").replace("_", " ").capitalize()
+        cards[skill_id] = AgentSkill(id=skill_id, name=name, description=description or f"{name}, done by {program}")
+    return list(cards.values())
+
+
+def _serve(session: Session, service: Service, settings: Settings) -> None:
+    to = console(as_json=session.options.json, quiet=session.options.verbosity < 0)
+
+    async def operate() -> None:
+        async with until_signalled() as stopping:
+            await host_service(service, settings, to, stopping)
+
+    run(operate)
+
+
+agents.command("run", help=help_of(run_file), epilog=epilog("agent run"))(run_file)
+agents.command("exec", help=help_of(run_command), epilog=epilog("agent exec"))(run_command)

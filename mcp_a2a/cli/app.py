@@ -1,0 +1,107 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+import typer.main
+
+from mcp_a2a.cli import agents, finding, machine, mailbox, serving, tasking
+from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.failure import report_failure, tell_interrupted
+from mcp_a2a.cli.options import Options
+from mcp_a2a.cli.output import Output
+from mcp_a2a.cli.serving import Listening
+from mcp_a2a.cli.session import Session, session_of, set_up_logging
+
+app = typer.Typer(
+    name="mcp-a2a",
+    help="A phone book and a mailbox for AI agents: find them, send them sealed tasks, get the answers.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(
+    epilog="These options are accepted before and after every command, and each has a variable: MCP_A2A_HOME, "
+    "MCP_A2A_IDENTITY, MCP_A2A_NAME, MCP_A2A_NO_MDNS, MCP_A2A_JSON, MCP_A2A_NO_COLOR, MCP_A2A_QUIET, MCP_A2A_VERBOSE. "
+    "Without a command, mcp-a2a on a pipe is the MCP server that an assistant starts."
+)
+def global_options(
+    home: Annotated[str | None, typer.Option(metavar="DIR", help="Data folder: keys, inbox, database.")] = None,
+    identity: Annotated[str | None, typer.Option(metavar="NAME", help="Which identity: one key, one inbox.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to be called; a label, no identity.")] = None,
+    no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Do not look around on the LAN.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="What happens; -vv also how.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR).")] = False,
+) -> None:
+    """Declared for the help; `options.split` has read them before."""
+
+
+def serve(
+    context: typer.Context,
+    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Serve HTTP there.")] = None,
+    public_url: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads here.")
+    ] = None,
+) -> None:
+    """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
+
+    Without a host only this machine is served; any other needs the token that is printed.
+    """
+    listening = Listening(listen, tuple(public_url or ())) if listen else None
+    serving.serve(session_of(context).settings(), listening)
+
+
+def demo(context: typer.Context) -> None:
+    """Start two agents and an MCP server, send tasks from end to end, and clean up. Takes some seconds."""
+    from mcp_a2a.cli.demo import run_demo  # noqa: PLC0415  the MCP client takes half a second to import
+
+    run_demo(session_of(context))
+
+
+COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explicit-any]  # each has its own options
+    ("serve", serve),
+    ("demo", demo),
+    ("discover", finding.discover),
+    ("show", finding.show),
+    ("send", tasking.send),
+    ("task", tasking.show_task),
+    ("tasks", tasking.list_tasks),
+    ("cancel", tasking.cancel),
+    ("inbox", mailbox.inbox),
+    ("answer", mailbox.answer),
+    ("trust", finding.trust),
+    ("block", finding.block),
+    ("id", machine.show_id),
+    ("list", machine.list_identities),
+    ("status", machine.status),
+    ("version", machine.version),
+)
+
+for _name, _command in COMMANDS:
+    app.command(_name, help=help_of(_command), epilog=epilog(_name))(_command)
+app.add_typer(finding.peers, name="peers", epilog=epilog("peers"))
+app.add_typer(agents.agents, name="agent")
+
+
+def run_cli(options: Options, words: Sequence[str]) -> int:
+    """Run a command; the exit code it ends with. Whatever happens, a person reads a sentence, never a traceback."""
+    set_up_logging(options.verbosity)
+    session = Session(options, Output(options))
+    try:
+        code = typer.main.get_command(app).main(
+            args=list(words), prog_name="mcp-a2a", obj=session, standalone_mode=False
+        )
+    except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here
+        return report_failure(session.output, error)
+    code = code if isinstance(code, int) else Exit.DONE
+    if code == Exit.INTERRUPTED:
+        tell_interrupted(session)
+    return code

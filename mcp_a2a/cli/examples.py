@@ -1,0 +1,51 @@
+"""The examples at the end of each command's help. A test parses every one of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "serve": ("mcp-a2a serve", "mcp-a2a serve --listen :3000"),
+    "demo": ("mcp-a2a demo",),
+    "discover": ("mcp-a2a discover", "mcp-a2a discover summary --json", "mcp-a2a discover --skill count-words"),
+    "show": ("mcp-a2a show word-counter", "mcp-a2a show self --json"),
+    "send": (
+        'mcp-a2a send word-counter "hello wide world"',
+        'mcp-a2a send --skill count-words "hello wide world"',
+        "git diff | mcp-a2a send reviewer - --json | jq -r .text",
+        'mcp-a2a send slow-one "a long job" --detach',
+    ),
+    "task": ("mcp-a2a task task-abcdefgh", "mcp-a2a task efgh --wait 60 --json"),
+    "tasks": ("mcp-a2a tasks", "mcp-a2a tasks --received --state input_required --json"),
+    "cancel": ("mcp-a2a cancel task-abcdefgh",),
+    "inbox": ("mcp-a2a inbox", "mcp-a2a inbox --wait 600"),
+    "answer": (
+        'mcp-a2a answer task-abcdefgh "Here you are: …"',
+        'mcp-a2a answer efgh --status input_required "Which of the two?"',
+        "make report | mcp-a2a answer efgh -",
+    ),
+    "peers": ("mcp-a2a peers", "mcp-a2a peers add 192.168.1.20:7301"),
+    "trust": ("mcp-a2a trust swift-otter", "mcp-a2a trust swift-otter --undo"),
+    "block": ("mcp-a2a block swift-otter",),
+    "id": ("mcp-a2a id", "mcp-a2a id --identity work --json"),
+    "list": ("mcp-a2a list",),
+    "status": ("mcp-a2a status", "mcp-a2a status --json"),
+    "version": ("mcp-a2a version", "mcp-a2a version -v"),
+    "agent run": ("mcp-a2a agent run words.py", "mcp-a2a agent run team.py:reviewer --accept anyone"),
+    "agent exec": (
+        'mcp-a2a agent exec --name rev --skill reverse="Reverses text" --accept anyone -- rev',
+        'mcp-a2a agent exec --name reviewer --skill code-review --env ANTHROPIC_API_KEY -- claude -p "Review this."',
+    ),
+}
+
+
+def epilog(command: str) -> str:
+    """The examples as the help shows them: one a line."""
+    return "\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES[command])])
+
+
+def help_of(command: Callable[..., None]) -> str:  # type: ignore[explicit-any]  # each has its own options
+    """A command's docstring, a line per paragraph: the terminal breaks it where it ends."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

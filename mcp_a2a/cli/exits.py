@@ -1,0 +1,76 @@
+"""What a command ends with, so that a script can tell without reading.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | unexpected error |
+| 2 | usage |
+| 3 | no such agent, skill or task |
+| 4 | agent unreachable |
+| 5 | refused: not trusted, blocked, or policy |
+| 6 | still running when the wait ended (the task id was printed) |
+| 7 | the remote task failed or was rejected |
+| 8 | the remote agent needs input |
+| 130 | interrupted |
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import TaskView
+
+
+class Exit(IntEnum):
+    """The exit codes."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNREACHABLE = 4
+    REFUSED = 5
+    RUNNING = 6
+    FAILED = 7
+    NEEDS_INPUT = 8
+    INTERRUPTED = 130
+
+
+BY_DELIVERY = {
+    Delivery.REFUSED: Exit.REFUSED,
+    Delivery.EXPIRED: Exit.UNREACHABLE,
+}
+"""How far the message got decides first: work that never began did not fail."""
+
+BY_STATE = {
+    TaskState.SUBMITTED: Exit.RUNNING,
+    TaskState.WORKING: Exit.RUNNING,
+    TaskState.COMPLETED: Exit.DONE,
+    TaskState.FAILED: Exit.FAILED,
+    TaskState.CANCELED: Exit.FAILED,
+    TaskState.INPUT_REQUIRED: Exit.NEEDS_INPUT,
+    TaskState.REJECTED: Exit.FAILED,
+    TaskState.AUTH_REQUIRED: Exit.NEEDS_INPUT,
+}
+
+
+def exit_of(task: TaskView) -> Exit:
+    """The exit code of a command that shows a task. One we received is shown, which is all that was asked."""
+    if task.direction == "received":
+        return Exit.DONE
+    if task.delivery == Delivery.QUEUED and task.tried and not task.done:
+        return Exit.UNREACHABLE
+    return BY_DELIVERY.get(task.delivery, BY_STATE[task.state])
+
+
+def exit_of_error(error: BaseException) -> int:
+    """The exit code of a command that raised."""
+    match error:
+        case McpA2AError():
+            return error.exit_code
+        case KeyboardInterrupt():
+            return Exit.INTERRUPTED
+        case _:
+            return Exit.UNEXPECTED

@@ -1,0 +1,72 @@
+"""The one place where failures become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from typer.exceptions import TyperException
+
+from mcp_a2a.cli.exits import Exit, exit_of_error
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.output import Output
+from mcp_a2a.cli.session import Session
+from mcp_a2a.errors import ConfigurationError, McpA2AError
+
+DETAILS_FILE = "mcp-a2a-error.txt"
+
+
+def report_failure(output: Output, error: Exception) -> int:
+    """Say why there is no answer; the exit code of that."""
+    match error:
+        case McpA2AError():
+            output.error(error)
+            return exit_of_error(error)
+        case TyperException() | UsageError():
+            output.error(_usage(error), code="usage")
+            return Exit.USAGE
+        case _:
+            output.error(_unexpected(output, error), code="internal")
+            return Exit.UNEXPECTED
+
+
+def _usage(error: TyperException | UsageError) -> McpA2AError:
+    if isinstance(error, UsageError):
+        return ConfigurationError(str(error))
+    context = getattr(error, "ctx", None)
+    command = str(getattr(context, "command_path", "mcp-a2a"))
+    return ConfigurationError(error.format_message(), f"{command} --help shows how it is used.")
+
+
+def _unexpected(output: Output, error: Exception) -> McpA2AError:
+    """An error of ours: the story goes into a file, for whoever can mend it."""
+    story = "".join(traceback.format_exception(error))
+    if output.options.verbosity > 1:
+        sys.stderr.write(story)
+    where = _keep(story)
+    return McpA2AError(
+        f"Something unexpected happened in mcp-a2a: {type(error).__name__}: {error}.",
+        f"The details are in {where} (-vv prints them). Please report them." if where else "-vv prints the details.",
+    )
+
+
+def _keep(story: str) -> Path | None:
+    try:
+        handle, name = tempfile.mkstemp(prefix="mcp-a2a-", suffix=f"-{DETAILS_FILE}")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(story)
+    except OSError:
+        return None
+    return Path(name)
+
+
+def tell_interrupted(session: Session) -> None:
+    """Ctrl-C: what goes on without us, and how to get back to it."""
+    session.output.progress("")
+    if session.task_id is None:
+        session.output.note("Interrupted.")
+    else:
+        session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id}")

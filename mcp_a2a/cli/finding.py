@@ -1,0 +1,126 @@
+"""Commands about agents: who is there, and whom we trust."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.views import (
+    AddPeerRequest,
+    DiscoverRequest,
+    DiscoverView,
+    GetAgentRequest,
+    PeersRequest,
+    PeersView,
+    SetTrustRequest,
+    SetTrustView,
+)
+
+Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or its did:key.")]
+
+
+def discover(
+    context: typer.Context,
+    query: Annotated[str | None, typer.Argument(help="Words to look for in names, descriptions, skills.")] = None,
+    skill: Annotated[str | None, typer.Option(help="Only agents that have this skill.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 20,
+    settle: Annotated[float, typer.Option(min=0, max=45, help="Seconds to wait for first answers.")] = 2.0,
+) -> None:
+    """List the agents you can send tasks to."""
+    session = session_of(context)
+    session.waiting_for = "other agents"
+    request = DiscoverRequest(query=query, skill=skill, limit=limit, settle_seconds=settle)
+    view = session.ask(lambda node: node.discover(request))
+    session.output.show(view, lambda: _show_found(session, view))
+
+
+def _show_found(session: Session, view: DiscoverView) -> None:
+    if view.agents:
+        session.output.rich(render.agents_table(view.agents))
+    if view.total > len(view.agents):
+        session.output.note(f"{view.total - len(view.agents)} more: raise --limit, or add a word to look for.")
+    if view.reason:
+        session.output.note(view.reason if view.agents else f"No agents found. {view.reason}")
+
+
+def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, or self.")]) -> None:
+    """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
+    session = session_of(context)
+    view = session.ask(lambda node: node.get_agent(GetAgentRequest(agent=agent)))
+    session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
+
+
+peers = typer.Typer(help="Everybody known by key, and the strangers who wait for your decision.")
+
+
+@peers.callback(invoke_without_command=True)
+def list_peers(context: typer.Context) -> None:
+    """Everybody known by key, online or not, and the strangers who wait for your decision."""
+    if context.invoked_subcommand is not None:
+        return
+    session = session_of(context)
+    view = session.ask(lambda node: node.peers(PeersRequest()))
+    session.output.show(view, lambda: _show_peers(session, view))
+
+
+@peers.command("add")
+def add_peer(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where its node listens (its `status` tells).")],
+) -> None:
+    """Reach a node by its address, where discovery does not, and remember it."""
+    session = session_of(context)
+    session.waiting_for = address
+    view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address)))
+    session.output.show(view, lambda: session.output.rich(render.agents_table([view])))
+
+
+def _show_peers(session: Session, view: PeersView) -> None:
+    if view.peers:
+        session.output.rich(render.agents_table(view.peers))
+    else:
+        session.output.note("Nobody is known yet. mcp-a2a discover looks around.")
+    if view.contacts:
+        session.output.note("\nThese strangers sent something. Decide with mcp-a2a trust DID or mcp-a2a block DID:")
+    for contact in view.contacts:
+        session.output.line("\n".join(render.contact_lines(contact)))
+
+
+Undo = Annotated[bool, typer.Option("--undo", help="Take it back: the agent is a stranger again.")]
+
+
+def trust(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
+    """Take tasks of this agent from now on, and those of it that wait.
+
+    Compare the fingerprint words with what its owner sees (mcp-a2a id, over there) before you do.
+    """
+    _decide(session_of(context), agent, "stranger" if undo else "trusted")
+
+
+def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
+    """Take nothing of this agent any more, and drop what waits."""
+    _decide(session_of(context), agent, "stranger" if undo else "blocked")
+
+
+def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "stranger"]) -> None:
+    view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level=level)))
+    session.output.show(view, lambda: session.output.line(_decision(view, level)))
+
+
+def _decision(view: SetTrustView, level: str) -> str:
+    who = f"{view.agent.name} ({view.agent.words})"
+    match level:
+        case "trusted":
+            text = f"{who} may send you tasks."
+        case "blocked":
+            text = f"{who} is blocked."
+        case _:
+            text = f"{who} is a stranger again: what it sends waits for your decision."
+    if view.released:
+        text += f"   {view.released} waiting {'message' if view.released == 1 else 'messages'} released."
+    if view.dropped:
+        text += f"   {view.dropped} waiting {'message' if view.dropped == 1 else 'messages'} dropped."
+    return text

@@ -1,0 +1,141 @@
+"""Commands about this machine: who we are here, and what runs."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import JsonValue
+
+import mcp_a2a
+from mcp_a2a.cli import render
+from mcp_a2a.cli.output import structured
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.loop import run
+from mcp_a2a.views import DiscoverRequest, DiscoverView, GetAgentRequest, StatusView
+
+if TYPE_CHECKING:
+    from mcp_a2a.cli.identities import Identity
+    from mcp_a2a.node.shared import SharedNode
+
+PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uvloop", "zeroconf")
+
+
+def show_id(context: typer.Context) -> None:
+    """Show who you are to others: name, key, and the words to compare."""
+    from mcp_a2a.cli.identities import own_identity  # noqa: PLC0415  half a second that `version` need not spend
+
+    session = session_of(context)
+    settings = session.settings()
+
+    async def look() -> Identity:
+        return await own_identity(settings)
+
+    identity = run(look)
+
+    def tell() -> None:
+        session.output.line(f"{identity.name}   {identity.did}\n{identity.words}")
+        session.output.note(f"identity {identity.identity!r} in {settings.folder}")
+
+    session.output.show_fields({**_fields(identity), "home": str(settings.home)}, tell)
+
+
+def list_identities(context: typer.Context) -> None:
+    """List the identities of this data folder, and which of them run."""
+    from mcp_a2a.cli.identities import all_identities  # noqa: PLC0415  see `show_id`
+
+    session = session_of(context)
+    home = session.settings().home
+
+    async def look() -> list[Identity]:
+        return await all_identities(home)
+
+    identities = run(look)
+
+    def tell() -> None:
+        if not identities:
+            session.output.note(f"No identities in {home} yet. The first command or server makes one.")
+            return
+        drawn = render.table("IDENTITY", "NAME", "RUNNING", "KEY")
+        for one in identities:
+            drawn.add_row(one.identity, one.name, _running(one), one.did)
+        session.output.rich(drawn)
+
+    listed: list[JsonValue] = [_fields(one) for one in identities]
+    session.output.show_fields({"home": str(home), "identities": listed}, tell)
+
+
+def _fields(identity: Identity) -> dict[str, JsonValue]:
+    return {
+        "identity": identity.identity,
+        "name": identity.name,
+        "did": identity.did,
+        "words": identity.words,
+        "running": identity.running,
+        "pid": identity.status.pid if identity.status else None,
+    }
+
+
+def _running(identity: Identity) -> str:
+    if not identity.running:
+        return "stopped"
+    return f"running, process {identity.status.pid}" if identity.status else "running"
+
+
+def status(context: typer.Context) -> None:
+    """Show this node and its network: listeners, sources of agents, queues, agents."""
+    show_status(session_of(context))
+
+
+def show_status(session: Session) -> None:
+    """What `mcp-a2a status` prints, and `mcp-a2a` alone on a terminal."""
+
+    async def operate(node: SharedNode) -> tuple[StatusView | None, DiscoverView, bool]:
+        ours = node.owner
+        found = await node.discover(DiscoverRequest(settle_seconds=1.0))
+        return (await node.get_agent(GetAgentRequest(agent="self"))).node, found, not ours
+
+    view, found, running = session.ask(operate)
+    if view is None:
+        raise TypeError("a node tells its own state")
+    session.output.show_fields(
+        {**structured(view), "running": running}, lambda: _tell_status(session, view, found, running=running)
+    )
+
+
+def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, running: bool) -> None:
+    session.output.line("\n".join(render.status_lines(view)))
+    if not running:
+        session.output.note("  no process of this identity was running; this command looked around for a moment")
+    if found.agents:
+        session.output.line("")
+        session.output.rich(render.agents_table(found.agents))
+    elif found.reason:
+        session.output.note(f"\nNo agents found. {found.reason}")
+
+
+def version(context: typer.Context) -> None:
+    """Print the version; with -v also those of what it runs on."""
+    session = session_of(context)
+    fields: dict[str, JsonValue] = {"version": mcp_a2a.__version__}
+    if session.options.verbosity > 0:
+        fields |= {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
+        fields |= {"packages": {name: _version_of(name) for name in PACKAGES}}
+
+    def tell() -> None:
+        session.output.line(f"mcp-a2a {mcp_a2a.__version__}")
+        if session.options.verbosity > 0:
+            session.output.line(f"Python {fields['python']} on {fields['platform']} ({fields['executable']})")
+            session.output.line("  ".join(f"{name} {_version_of(name)}" for name in PACKAGES))
+
+    session.output.show_fields(fields, tell)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

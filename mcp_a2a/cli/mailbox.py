@@ -1,0 +1,98 @@
+"""Commands about tasks that others send us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.tasking import Wait, read_text, reply, report
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    ContactView,
+    GetTaskRequest,
+    InboxView,
+    ListTasksRequest,
+    PeersRequest,
+    TaskView,
+)
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+Status = Literal["working", "completed", "failed", "input_required", "rejected"]
+STATUSES: tuple[Status, ...] = ("working", "completed", "failed", "input_required", "rejected")
+
+
+def inbox(
+    context: typer.Context,
+    wait: Annotated[float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="Wait for a task.")] = 0.0,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks at most.")] = 5,
+) -> None:
+    """Take tasks that others sent you; each is yours for 15 minutes, then it is offered again."""
+    session = session_of(context)
+    session.waiting_for = "a task"
+
+    async def operate(node: NodeApi) -> tuple[InboxView, tuple[ContactView, ...], tuple[TaskView, ...]]:
+        view = await node.check_inbox(CheckInboxRequest(wait_seconds=wait, limit=limit))
+        contacts = (await node.peers(PeersRequest())).contacts if view.held else ()
+        received = await node.list_tasks(ListTasksRequest(direction="received", limit=100))
+        return view, contacts, received.tasks
+
+    view, contacts, received = session.ask(operate)
+    session.output.show(view, lambda: _tell(session, view, contacts, received))
+
+
+def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], received: tuple[TaskView, ...]) -> None:
+    new = {item.task_id for item in view.items}
+    for item in view.items:
+        session.output.line("\n".join(render.inbox_lines(item)))
+    open_before = [task for task in received if not task.done and task.task_id not in new]
+    if open_before:
+        session.output.note("taken before, or waiting:")
+        session.output.rich(render.tasks_table(open_before))
+    for contact in contacts:
+        session.output.line("\n".join(render.contact_lines(contact)))
+        session.output.note(f"  let it in: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")
+    if view.items:
+        session.output.note(f'answer: mcp-a2a answer {view.items[0].task_id} "TEXT"')
+    elif not open_before and not contacts:
+        session.output.note("Nothing waits for you.")
+
+
+def answer(
+    context: typer.Context,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task, or the end of its id.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What its sender gets to read; - is stdin.")],
+    status: Annotated[str, typer.Option(help="completed, failed, rejected, input_required (a question), working.")] = (
+        "completed"
+    ),
+    wait: Wait = 20.0,
+) -> None:
+    """Answer a task from your inbox; or, for a task you sent, the question that its agent asked."""
+    session = session_of(context)
+    chosen = _status(status)
+    said = read_text(text)
+
+    async def operate(node: NodeApi) -> TaskView:
+        task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
+        if task.direction == "sent":
+            return await reply(session, node, task.task_id, said, wait)
+        return await node.answer_task(AnswerRequest(task_id=task.task_id, status=chosen, text=said))
+
+    task = session.ask(operate)
+    if task.direction == "sent":
+        report(session, task)
+    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {render.state(task)} → {task.agent.name}"))
+
+
+def _status(text: str) -> Status:
+    plain = text.lower().replace("-", "_")
+    for status in STATUSES:
+        if status == plain:
+            return status
+    raise UsageError(f"There is no status {text!r}. There are: {', '.join(STATUSES)}.")

@@ -1,0 +1,79 @@
+"""The options that every command takes, read without a command-line library.
+
+`mcp-a2a` on a pipe must answer an assistant within a few hundred milliseconds, so what decides between the server
+and a command is found here, with nothing imported. The options are accepted before and after the command, up to `--`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
+"""Options with a value, and the setting each is."""
+
+FLAGS = ("--no-mdns", "--json", "--no-color", "--quiet", "--verbose")
+SHORT = {"-q": "--quiet", "-v": "--verbose"}
+
+
+class UsageError(Exception):
+    """The command line cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was said before or after any command."""
+
+    settings: Mapping[str, str | bool] = field(default_factory=dict)
+    """Flags that are settings; a variable counts where there is no flag."""
+    json: bool = False
+    color: bool = True
+    verbosity: int = 0
+    """-1 quiet, 1 and 2 louder."""
+
+
+def split(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[Options, list[str]]:
+    """Take the global options out of a command line; what is left is the command.
+
+    Raises:
+        UsageError: an option that needs a value has none.
+    """
+    end = argv.index("--") if "--" in argv else len(argv)
+    words, rest = iter(argv[:end]), []
+    settings: dict[str, str | bool] = {}
+    flags: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in VALUED:
+            settings[VALUED[name]] = value if equals else _value(name, next(words, None))
+        elif set(word[1:]) == {"v"} and word[0] == "-":
+            flags += ["--verbose"] * (len(word) - 1)
+        elif SHORT.get(word, word) in FLAGS:
+            flags.append(SHORT.get(word, word))
+        else:
+            rest.append(word)
+    if "--no-mdns" in flags or _is_set(environ, "NO_MDNS"):
+        settings["mdns"] = False
+    return _options(settings, flags, environ), [*rest, *argv[end:]]
+
+
+def _value(name: str, value: str | None) -> str:
+    if value is None or value.startswith("--"):
+        raise UsageError(f"{name} needs a value.")
+    return value
+
+
+def _options(settings: dict[str, str | bool], flags: Sequence[str], environ: Mapping[str, str]) -> Options:
+    louder = flags.count("--verbose") or int(_is_set(environ, "VERBOSE"))
+    quiet = "--quiet" in flags or (not louder and _is_set(environ, "QUIET"))
+    return Options(
+        settings=settings,
+        json="--json" in flags or _is_set(environ, "JSON"),
+        color="--no-color" not in flags and not _is_set(environ, "NO_COLOR") and not environ.get("NO_COLOR"),
+        verbosity=-1 if quiet else louder,
+    )
+
+
+def _is_set(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(f"MCP_A2A_{name}", "").lower() in ("1", "true", "yes", "on")

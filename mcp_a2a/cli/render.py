@@ -1,0 +1,178 @@
+"""Views as people read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import AgentDetail, AgentView, ContactView, InboxItem, SkillView, StatusView, TaskView
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay"}
+TRUSTS = {"self": "this node", "own": "yours", "trusted": "trusted", "stranger": "not yet", "blocked": "blocked"}
+STATES = {
+    TaskState.SUBMITTED: "waiting",
+    TaskState.WORKING: "working",
+    TaskState.COMPLETED: "completed",
+    TaskState.FAILED: "failed",
+    TaskState.CANCELED: "canceled",
+    TaskState.INPUT_REQUIRED: "asks you",
+    TaskState.REJECTED: "rejected",
+    TaskState.AUTH_REQUIRED: "asks you",
+}
+STAGES = {
+    Delivery.QUEUED: "not delivered yet",
+    Delivery.STORED: "stored at a relay",
+    Delivery.HELD: "waits for its owner to accept you",
+}
+ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents and those you trust"}
+SKILLS_SHOWN = 3
+
+
+def table(*headings: str) -> Table:
+    """A table as this command line draws it."""
+    from rich.table import Table  # noqa: PLC0415  see `output`
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for number, heading in enumerate(headings):
+        drawn.add_column(heading, overflow="fold" if number else "ellipsis", no_wrap=number == 0)
+    return drawn
+
+
+def agents_table(agents: Iterable[AgentView]) -> Table:
+    """A line per agent; two of one name are told apart by their words."""
+    agents = list(agents)
+    names = Counter(agent.name for agent in agents)
+    drawn = table("AGENT", "SKILLS", "ROUTE", "SEEN", "TRUST")
+    for agent in agents:
+        twin = names[agent.name] > 1
+        name = preview(agent.name, 40) + (f"\n  {agent.words}\n  {agent.did}" if twin else "")
+        drawn.add_row(name, skills(agent.skills), route(agent), seen(agent), TRUSTS[agent.trust])
+    return drawn
+
+
+def skills(all_skills: Sequence[SkillView]) -> str:
+    """The first skills, and how many more."""
+    shown = ", ".join(preview(skill.id, 40) for skill in all_skills[:SKILLS_SHOWN])
+    more = len(all_skills) - SKILLS_SHOWN
+    return f"{shown}, +{more}" if more > 0 else shown or "-"
+
+
+def route(agent: AgentView) -> str:
+    """How it is reached, and how fast."""
+    if agent.route is None:
+        return "offline"
+    rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f} ms" if agent.rtt_ms >= 1 else " <1 ms"
+    return ROUTES.get(agent.route, agent.route) + rtt
+
+
+def seen(agent: AgentView) -> str:
+    """When it was last there."""
+    return "now" if agent.online else f"{age(agent.last_seen)} ago" if agent.last_seen else "never"
+
+
+def age(iso: str) -> str:
+    """How long ago a moment was, in its largest unit."""
+    now = datetime.now(UTC)  # noqa: TID251  ages are told to people at the moment they look
+    seconds = max(0.0, (now - datetime.fromisoformat(iso)).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def agent_lines(detail: AgentDetail) -> list[str]:
+    """One agent, in full."""
+    agent, card = detail.agent, detail.card
+    lines = [
+        f"{agent.name}   {agent.did}",
+        f"  words    {agent.words}",
+        f"  trust    {TRUSTS[agent.trust]}",
+        f"  route    {route(agent)}" + (f"   {', '.join(detail.addresses)}" if detail.addresses else ""),
+        f"  seen     {seen(agent)}",
+    ]
+    if agent.description:
+        lines.append(f"  about    {agent.description}")
+    if card.version != "0.0.0":
+        lines.append(f"  version  {preview(card.version, 40)}")
+    lines.append("  skills" + ("   none" if not agent.skills else ""))
+    for skill in agent.skills:
+        lines += _skill_lines(skill)
+    return lines
+
+
+def _skill_lines(skill: SkillView) -> list[str]:
+    takes = f"({_inputs(skill)})" if skill.input_schema else ""
+    lines = [f"    {skill.id}{takes}   {preview(skill.description, 200)}"]
+    return lines + [f"      e.g. {preview(example, 120)}" for example in skill.examples[:2]]
+
+
+def _inputs(skill: SkillView) -> str:
+    properties = (skill.input_schema or {}).get("properties")
+    if not isinstance(properties, dict):
+        return "data"
+    named = [
+        f"{preview(name, 40)}: {value.get('type', 'any') if isinstance(value, dict) else 'any'}"
+        for name, value in properties.items()
+    ]
+    return ", ".join(named)
+
+
+def tasks_table(tasks: Iterable[TaskView]) -> Table:
+    """A line per task."""
+    drawn = table("TASK", "", "AGENT", "STATE", "AGE", "TEXT")
+    for task in tasks:
+        arrow = "→" if task.direction == "sent" else "←"
+        said = task.text or task.question or task.progress or (task.error.message if task.error else "")
+        drawn.add_row(task.task_id, arrow, task.agent.name, state(task), age(task.updated), preview(said, 60))
+    return drawn
+
+
+def state(task: TaskView) -> str:
+    """How far it got, in words."""
+    if not task.done and task.delivery in STAGES:
+        return STAGES[task.delivery]
+    if task.direction == "received" and task.state == TaskState.INPUT_REQUIRED:
+        return "asked"
+    return STATES[task.state]
+
+
+def status_lines(status: StatusView) -> list[str]:
+    """How a node is, in a few lines."""
+    lines = [
+        f"{status.name}   {status.did}   {status.version}",
+        f"  identity   {status.identity}   {status.home}",
+        f"  accepts    {ACCEPTS.get(status.accept, status.accept)}",
+        f"  listening  {', '.join(status.listening) or 'nowhere'}",
+    ]
+    lines += [f"  {name:<10} {what}" for name, what in status.lookups.items()]
+    lines.append(
+        f"  {status.agents_online} agents online   {status.outbox} messages to deliver   "
+        f"{status.inbox} tasks to answer   {status.held} strangers' messages wait for you"
+    )
+    return lines
+
+
+def contact_lines(contact: ContactView) -> list[str]:
+    """A stranger who waits, with what the owner of both screens can compare."""
+    many = "" if contact.messages == 1 else f", {contact.messages} messages"
+    return [
+        f"{preview(contact.name, 40)}   {contact.did}   {age(contact.since)} ago{many}",
+        f"  Same words on both screens?  {contact.words}",
+        f"  “{contact.preview}”",
+    ]
+
+
+def inbox_lines(item: InboxItem) -> list[str]:
+    """A task that waits for an answer."""
+    skill = f" wants {preview(item.skill, 40)}" if item.skill else ""
+    again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
+    who = f"{preview(item.agent.name, 40)} ({TRUSTS[item.trust]})"
+    head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
+    return [head, *(f"  {line}" for line in item.text.splitlines())]

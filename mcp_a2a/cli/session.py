@@ -1,0 +1,81 @@
+"""One run of one command: its options, its node, and what it leaves behind when it is interrupted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from mcp_a2a.app import open_node
+from mcp_a2a.cli.options import Options
+from mcp_a2a.cli.output import Output
+from mcp_a2a.config import Settings, load_settings
+from mcp_a2a.loop import run
+
+if TYPE_CHECKING:
+    import typer
+
+    from mcp_a2a.node.shared import SharedNode
+
+T = TypeVar("T")
+
+LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+PATIENCE_SECONDS = 1.0
+"""A wait is mentioned only when it lasts longer."""
+
+
+class Session:
+    """What every command gets."""
+
+    def __init__(self, options: Options, output: Output) -> None:
+        self.options = options
+        self.output = output
+        self.task_id: str | None = None
+        """A task that goes on when this command does not."""
+        self.waiting_for = "an answer"
+
+    def settings(self, **more: object) -> Settings:
+        """The settings of this run, with what the command adds.
+
+        Raises:
+            ConfigurationError: they cannot be.
+        """
+        flags: Mapping[str, object] = self.options.settings
+        return load_settings({**flags, **{name: value for name, value in more.items() if value is not None}})
+
+    def ask(self, operation: Callable[[SharedNode], Awaitable[T]]) -> T:
+        """Run an operation on this identity's node, ours or that of the process that has it."""
+        settings = self.settings()
+
+        async def operate() -> T:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._say_that_we_wait)
+                async with open_node(settings) as node:
+                    answer = await operation(node)
+                tasks.cancel_scope.cancel()
+            self.output.progress("")
+            return answer
+
+        return run(operate)
+
+    async def _say_that_we_wait(self) -> None:
+        seconds = 0
+        while True:
+            await anyio.sleep(PATIENCE_SECONDS)
+            seconds += 1
+            self.output.progress(f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)")
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session of a command."""
+    session = context.obj
+    if not isinstance(session, Session):
+        raise TypeError("commands run inside `run_cli`")
+    return session
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Logs go to stderr: stdout carries answers, or the protocol."""
+    logging.basicConfig(level=LEVELS[min(verbosity, 2)], format="%(levelname)s %(name)s: %(message)s", force=True)

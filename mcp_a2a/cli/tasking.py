@@ -1,0 +1,244 @@
+"""Commands about tasks that we send."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+import typer
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.exits import Exit, exit_of
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskView,
+)
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+Wait = Annotated[float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer.")]
+
+HANDOVER_SECONDS = 3.0
+"""A command that does not wait for the answer still tries so long to hand the task over."""
+
+SLICES = (0.3, 0.7, 1.0, 2.0)
+"""Progress is looked for in these steps, the last one for ever."""
+
+
+def send(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(metavar="[AGENT] TEXT", help="The agent, and the text; - is stdin.")],
+    skill: Annotated[
+        str | None, typer.Option(metavar="ID", help="The skill; without AGENT the best one with it.")
+    ] = None,
+    wait: Wait = 20.0,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
+    no_queue: Annotated[
+        bool, typer.Option("--no-queue", help="Fail at once when the agent cannot be reached.")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key is the same task, however often it is sent.")
+    ] = None,
+    in_context: Annotated[
+        str | None, typer.Option("--context", metavar="ID", help="Go on in the conversation of an earlier task.")
+    ] = None,
+) -> None:
+    """Send a task and print its answer.
+
+    The text of the answer is all that goes to stdout. The exit code says how it ended: 0 done, 3 no such agent, 4 not
+    reachable (the task is queued), 5 refused, 6 still running, 7 failed, 8 the agent asks something.
+    """
+    session = session_of(context)
+    agent, text = _addressed(words, skill)
+    session.waiting_for = agent or skill or "an answer"
+    shared = {"idempotency_key": idempotency_key, "context_id": in_context, "queue": not no_queue, "wait_seconds": 0}
+
+    async def operate(node: NodeApi) -> TaskView:
+        if agent is None:
+            task = await node.send_task_by_skill(
+                SendTaskBySkillRequest.model_validate({"skill": skill, "message": text, **shared})
+            )
+        else:
+            task = await node.send_task(
+                SendTaskRequest.model_validate({"agent": agent, "message": text, "skill": skill, **shared})
+            )
+        return await (hand_over(node, task) if detach else follow(session, node, task, wait))
+
+    report(session, session.ask(operate), detached=detach)
+
+
+def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str]:
+    match words:
+        case [agent, text]:
+            return agent, read_text(text)
+        case [text] if skill is not None:
+            return None, read_text(text)
+        case [agent]:
+            raise UsageError(f'What shall {agent} do? mcp-a2a send {agent} "TEXT" (or - for stdin).')
+        case _:
+            raise UsageError('The text is one argument: put it in quotes. mcp-a2a send AGENT "TEXT"')
+
+
+def read_text(text: str) -> str:
+    """The text as it was given, or standard input for `-`."""
+    if text != "-":
+        return text
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
+async def follow(session: Session, node: NodeApi, task: TaskView, seconds: float) -> TaskView:
+    """Wait for a task's answer, showing its progress; it goes on when this is interrupted."""
+    session.task_id = task.task_id
+    deadline, step = anyio.current_time() + seconds, 0
+    told: str | None = None
+    while not _settled(task) and (remaining := deadline - anyio.current_time()) > 0:
+        pause = min(remaining, SLICES[min(step, len(SLICES) - 1)])
+        task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
+        step += 1
+        if task.progress and task.progress != told:
+            told = task.progress
+            session.output.progress("")
+            session.output.note(f"  {task.agent.name}: {told}")
+    session.task_id = None
+    return task
+
+
+async def hand_over(node: NodeApi, task: TaskView) -> TaskView:
+    """Wait until the agent's node has the task, but not for its work."""
+    with anyio.move_on_after(HANDOVER_SECONDS):
+        while task.delivery == Delivery.QUEUED and not task.done:
+            await anyio.sleep(0.05)
+            task = await node.get_task(GetTaskRequest(task_id=task.task_id))
+    return task
+
+
+def _settled(task: TaskView) -> bool:
+    asks = task.state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
+    return task.done or asks or task.delivery == Delivery.HELD
+
+
+def report(session: Session, task: TaskView, *, detached: bool = False) -> None:
+    """Print a task, and end with the exit code it stands for."""
+    session.output.show(task, lambda: _tell(session, task))
+    raise typer.Exit(Exit.DONE if detached and not task.done else exit_of(task))
+
+
+def _tell(session: Session, task: TaskView) -> None:
+    note, short = session.output.note, task.task_id
+    if task.direction == "sent":
+        note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
+    if task.text is not None and (task.direction == "sent" or not task.done):
+        session.output.line(task.text)
+    if task.text_next is not None:
+        note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
+    for artifact in task.artifacts:
+        note(f"  and {len(artifact.parts)} parts of data: --json shows them")
+    if task.question is not None:
+        note(f'{task.agent.name} asks: {task.question}\nanswer it: mcp-a2a answer {short} "TEXT"')
+    elif task.error is not None:
+        note(f"{render.state(task)}: {task.error.message}" + (f"\n{task.error.hint}" if task.error.hint else ""))
+    elif not task.done:
+        _tell_open(session, task)
+
+
+def _tell_open(session: Session, task: TaskView) -> None:
+    note = session.output.note
+    if task.direction == "received":
+        note(f'{render.state(task)}   answer it: mcp-a2a answer {task.task_id} "TEXT"')
+        return
+    for attempt in task.tried:
+        note(f"  tried {attempt}")
+    if task.delivery == Delivery.QUEUED:
+        note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
+    label = "still running" if task.delivery == Delivery.DELIVERED else render.state(task)
+    note(f"{label}: {task.task_id}   follow it: mcp-a2a task {task.task_id[-6:]}")
+
+
+def show_task(
+    context: typer.Context,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="A task id, or its beginning or end (4 letters do).")],
+    wait: Wait = 1.0,
+    offset: Annotated[int, typer.Option(min=0, help="Where to begin in a long text.")] = 0,
+) -> None:
+    """Show where a task stands, and its answer; waits a moment for it."""
+    session = session_of(context)
+    session.waiting_for = "the task"
+
+    async def operate(node: NodeApi) -> TaskView:
+        task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
+        if task.direction == "received" or _settled(task):
+            return task
+        return await follow(session, node, task, wait)
+
+    report(session, session.ask(operate))
+
+
+def list_tasks(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="Only tasks in this state: working, completed, failed, …")] = None,
+    sent: Annotated[bool, typer.Option("--sent", help="Only tasks you sent.")] = False,
+    received: Annotated[bool, typer.Option("--received", help="Only tasks others sent you.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")] = None,
+) -> None:
+    """List tasks, sent (→) and received (←), the newest change first."""
+    session = session_of(context)
+    direction: Literal["sent", "received"] | None = "sent" if sent else "received" if received else None
+    request = ListTasksRequest(
+        state=_state(state), direction=None if sent and received else direction, limit=limit, cursor=cursor
+    )
+    page = session.ask(lambda node: node.list_tasks(request))
+
+    def tell() -> None:
+        if page.tasks:
+            session.output.rich(render.tasks_table(page.tasks))
+        else:
+            session.output.note('No tasks yet. Send one: mcp-a2a send AGENT "TEXT"')
+        if page.next_cursor:
+            session.output.note(f"more: mcp-a2a tasks --cursor {page.next_cursor}")
+
+    session.output.show(page, tell)
+
+
+def _state(text: str | None) -> TaskState | None:
+    if text is None:
+        return None
+    plain = text.upper().replace("-", "_").removeprefix("TASK_STATE_")
+    if plain not in TaskState.__members__:
+        known = ", ".join(name.lower() for name in TaskState.__members__)
+        raise UsageError(f"There is no state {text!r}. There are: {known}.")
+    return TaskState[plain]
+
+
+def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Withdraw a task you sent; its worker stops."""
+    session = session_of(context)
+
+    async def operate(node: NodeApi) -> TaskView:
+        task = await node.cancel_task(CancelRequest(task_id=task_id))
+        return task if task.done else await follow(session, node, task, HANDOVER_SECONDS)
+
+    task = session.ask(operate)
+
+    def tell() -> None:
+        said = "canceled" if task.state == TaskState.CANCELED else render.state(task)
+        rest = "" if task.done else "   it is canceled as soon as its agent is reached"
+        session.output.line(f"{task.task_id}  {said}{rest}")
+
+    session.output.show(task, tell)
+
+
+async def reply(session: Session, node: NodeApi, task_id: str, text: str, seconds: float) -> TaskView:
+    """Answer an agent that asked something, and wait for what it makes of it."""
+    task = await node.reply_to_task(ReplyRequest(task_id=task_id, message=text, wait_seconds=0))
+    return await follow(session, node, task, seconds)
