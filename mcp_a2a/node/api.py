@@ -133,7 +133,7 @@ class LocalApi:
         """Journal, deliver, wait."""
         peer = await self._search.find(request.agent)
         record = await self._node.sending.send(peer, request)
-        return await self._settled(record.id, request.wait_seconds, even_held=True)
+        return await self._settled(record, request.wait_seconds)
 
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
@@ -142,12 +142,12 @@ class LocalApi:
         if not candidates:
             raise SkillNotFoundError(request.skill, self._search.closest_skills(request.skill))
         record = await self._node.sending.send_by_skill(candidates, request)
-        return await self._settled(record.id, max(0.0, deadline - anyio.current_time()), even_held=True)
+        return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
         record = self._node.sending.latest(request.task_id)
-        record = await self._node.sending.settled(record.id, request.wait_seconds, even_held=False)
+        record = await self._node.sending.settled(record, request.wait_seconds, even_held=False)
         return self._view(record, request.text_offset, request.text_limit)
 
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:
@@ -165,7 +165,7 @@ class LocalApi:
                 )
             )
         record = await self._node.sending.reply(record.id, request.message, request.idempotency_key)
-        return await self._settled(record.id, request.wait_seconds, even_held=True)
+        return await self._settled(record, request.wait_seconds)
 
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
@@ -188,8 +188,8 @@ class LocalApi:
         more = f"{shown[-1].updated!r}/{shown[-1].id}" if len(records) > request.limit else None
         return TaskPage(tasks=tuple(self._view(record, text_limit=500) for record in shown), next_cursor=more)
 
-    async def _settled(self, task_id: str, seconds: float, *, even_held: bool) -> TaskView:
-        return self._view(await self._node.sending.settled(task_id, seconds, even_held=even_held))
+    async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:
+        return self._view(await self._node.sending.settled(record, seconds, even_held=True))
 
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
         peer_id = PeerId.parse_untrusted(record.peer)

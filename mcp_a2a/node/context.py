@@ -11,23 +11,44 @@ from anyio.abc import TaskGroup
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.database import Database
+from mcp_a2a.store.records import TaskRecord
+
+
+class Change:
+    """Something that will happen to a task; `record` is the task as it is then, where whoever changed it had it."""
+
+    def __init__(self) -> None:
+        self._happened = anyio.Event()
+        self.record: TaskRecord | None = None
+
+    def happen(self, record: TaskRecord | None) -> None:
+        """It happened."""
+        self.record = record
+        self._happened.set()
+
+    async def wait(self) -> None:
+        """Wait until it happened."""
+        await self._happened.wait()
 
 
 class Changes:
     """Wake-ups by key. Take the event *before* you read the state, or you may sleep through the change."""
 
     def __init__(self) -> None:
-        self._events: dict[str, anyio.Event] = {}
+        self._events: dict[str, Change] = {}
 
-    def event(self, key: str = "") -> anyio.Event:
-        """The event that the next `notify(key)` sets."""
-        return self._events.setdefault(key, anyio.Event())
+    def event(self, key: str = "") -> Change:
+        """What the next `notify(key)` makes happen."""
+        change = self._events.get(key)
+        if change is None:
+            change = self._events[key] = Change()
+        return change
 
-    def notify(self, key: str = "") -> None:
+    def notify(self, key: str = "", record: TaskRecord | None = None) -> None:
         """Wake everybody who took the event of this key."""
-        event = self._events.pop(key, None)
-        if event is not None:
-            event.set()
+        change = self._events.pop(key, None)
+        if change is not None:
+            change.happen(record)
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ class Context:
         return self.randomness(16).hex()
 
 
-async def wait_until(event: anyio.Event, seconds: float) -> bool:
+async def wait_until(event: anyio.Event | Change, seconds: float) -> bool:
     """Wait for the event at most so long; whether it came."""
     with anyio.move_on_after(seconds):
         await event.wait()

@@ -68,6 +68,14 @@ class _Refusal(Exception):  # noqa: N818  an answer of the protocol, not a fault
     retry_after: float | None = None
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """A task that a message changed, and what is to be done once the change is on the disk."""
+
+    record: TaskRecord
+    then: Callable[[], None]
+
+
 class Intake:
     """Takes envelopes from links, and answers each exactly once."""
 
@@ -202,20 +210,20 @@ class Intake:
         link: Link,
         envelope_id: bytes,
         payload: Payload,
-        change: Callable[[sqlite3.Connection, float], Callable[[], None] | None],
+        change: Callable[[sqlite3.Connection, float], _Applied | None],
     ) -> None:
-        """Run a change once, in the transaction that records its message; what it returns runs after the commit."""
+        """Run a change once, in the transaction that records its message, and what follows after the commit."""
         now = self._context.clock()
 
-        def operation(connection: sqlite3.Connection) -> Callable[[], None] | None:
+        def operation(connection: sqlite3.Connection) -> _Applied | None:
             if not accept_once(connection, str(payload.from_), payload.id, keep_until(payload.expires)):
                 return None
             return change(connection, now)
 
-        def done(outcome: Callable[[], None] | Exception | None) -> None:
-            if outcome is not None and not isinstance(outcome, Exception):
-                outcome()
-                self._context.task_changes.notify(payload.task)
+        def done(outcome: _Applied | Exception | None) -> None:
+            if isinstance(outcome, _Applied):
+                outcome.then()
+                self._context.task_changes.notify(payload.task, outcome.record)
             self._conclude(link, envelope_id, outcome)
 
         self._context.database.enqueue(operation, done)
@@ -234,7 +242,7 @@ class Intake:
 
     def _add_message(
         self, connection: sqlite3.Connection, payload: Payload, message: object, now: float
-    ) -> Callable[[], None] | None:
+    ) -> _Applied | None:
         record = find_task(connection, payload.task)
         if record is None or record.sent or record.peer != str(payload.from_) or record.done:
             return None
@@ -247,9 +255,9 @@ class Intake:
             record.state, record.attempts = TaskState.SUBMITTED, 0
             record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
         save_task(connection, record)
-        return self._inbox.offer
+        return _Applied(record, self._inbox.offer)
 
-    def _cancel(self, connection: sqlite3.Connection, payload: Payload, now: float) -> Callable[[], None] | None:
+    def _cancel(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
         sender = str(payload.from_)
         drop_held(connection, sender, payload.task)
         record = find_task(connection, payload.task)
@@ -263,13 +271,13 @@ class Intake:
         row = update_letter(self._context, record, now)
         save_task(connection, record)
         put_outbox(connection, row)
-        return lambda: self._canceled(leased, row)
+        return _Applied(record, lambda: self._canceled(leased, row))
 
     def _canceled(self, leased: TaskRecord, row: OutboxRow) -> None:
         self._inbox.withdraw(leased)
         self._outbox.push(row)
 
-    def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> Callable[[], None] | None:
+    def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
         record = find_task(connection, payload.task)
         if record is None or not record.sent or record.peer != str(payload.from_):
             logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
@@ -289,4 +297,4 @@ class Intake:
         save_task(connection, record)
         # Its word about the task is as good as its receipt for it.
         dropped = drop_outbox_of_task(connection, record.id, "task")
-        return lambda: self._outbox.drop(dropped)
+        return _Applied(record, lambda: self._outbox.drop(dropped))

@@ -60,6 +60,8 @@ class _Lane:
 
     peer: Peer
     entries: dict[str, _Entry] = field(default_factory=dict)
+    under_way: int = 0
+    """How many of them wait for an answer."""
     wake: anyio.Event = field(default_factory=anyio.Event)
     courier: bool = False
     failures: int = 0
@@ -135,7 +137,7 @@ class Outbox:
         if lane is None:
             return
         for entry in lane.entries.values():
-            self._forget_flight(entry)
+            self._forget_flight(lane, entry)
         lane.wake.set()
         self._flush(lane)
 
@@ -173,9 +175,9 @@ class Outbox:
         self._settlement.delivered(entry.row)
 
     def _held(self, envelope_id: bytes) -> None:
-        _, entry = self._under_way.get(envelope_id, (None, None))
-        if entry is not None:
-            self._forget_flight(entry)
+        lane, entry = self._under_way.get(envelope_id, (None, None))
+        if lane is not None and entry is not None:
+            self._forget_flight(lane, entry)
             entry.not_before = self._context.clock() + HELD_RETRY_SECONDS
             self._settlement.held(entry.row)
 
@@ -183,7 +185,7 @@ class Outbox:
         lane, entry = self._under_way.get(answer.envelope, (None, None))
         if lane is None or entry is None:
             return
-        self._forget_flight(entry)
+        self._forget_flight(lane, entry)
         entry.sealed = None
         now = self._context.clock()
         match answer.code:
@@ -216,9 +218,8 @@ class Outbox:
             return
         now = self._context.clock()
         blocked: set[str] = set()
-        under_way = sum(entry.envelope_id is not None for entry in lane.entries.values())
         for entry in lane.entries.values():
-            if under_way >= WINDOW:
+            if lane.under_way >= WINDOW:
                 return
             if entry.envelope_id is not None:
                 continue
@@ -226,7 +227,6 @@ class Outbox:
                 blocked.add(entry.row.task)  # what follows in the same task waits, so that order holds
                 continue
             self._send(lane, entry, link, now)
-            under_way += 1
 
     def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> None:
         if entry.sealed is None or entry.sealed[2] is not lane.peer.bundle:
@@ -237,10 +237,11 @@ class Outbox:
         entry.sealed = None
         entry.envelope_id, entry.sent_at = envelope_id, now
         self._under_way[envelope_id] = (lane, entry)
+        lane.under_way += 1
         try:
             link.submit(envelope)
         except LinkError:
-            self._forget_flight(entry)
+            self._forget_flight(lane, entry)
 
     def _seal(self, entry: _Entry, peer: Peer) -> None:
         bundle = peer.bundle
@@ -250,15 +251,16 @@ class Outbox:
         envelope = seal(self._context.identity, entry.row.payload, bundle, envelope_id, entry.row.expires)
         entry.sealed = (envelope_id, envelope, bundle)
 
-    def _forget_flight(self, entry: _Entry) -> None:
+    def _forget_flight(self, lane: _Lane, entry: _Entry) -> None:
         if entry.envelope_id is not None:
             self._under_way.pop(entry.envelope_id, None)
+            lane.under_way -= 1
             entry.envelope_id = None
 
     def _remove(self, lane: _Lane, message_id: str) -> None:
         entry = lane.entries.pop(message_id, None)
         if entry is not None:
-            self._forget_flight(entry)
+            self._forget_flight(lane, entry)
 
     # --- the courier -----------------------------------------------------------------------------
 
@@ -295,7 +297,7 @@ class Outbox:
         now = self._context.clock()
         for entry in lane.entries.values():
             if entry.envelope_id is not None and now - entry.sent_at >= ANSWER_SECONDS:
-                self._forget_flight(entry)
+                self._forget_flight(lane, entry)
 
     def _next_due(self, lane: _Lane) -> float:
         now = self._context.clock()

@@ -260,16 +260,18 @@ class Sending:
 
     # --- waiting ---------------------------------------------------------------------------------
 
-    async def settled(self, task_id: str, seconds: float, *, even_held: bool) -> TaskRecord:
-        """The task when there is something to tell about it, or as it is after so many seconds."""
+    async def settled(self, record: TaskRecord, seconds: float, *, even_held: bool) -> TaskRecord:
+        """The task when there is something to tell about it, or as it is after so many seconds.
+
+        `record` is how the caller knows it, and must not have waited for anything since.
+        """
         deadline = anyio.current_time() + seconds
-        while True:
-            changed = self._context.task_changes.event(task_id)
-            record = self.latest(task_id)
-            told = record.done or record.state in INTERRUPTED or (even_held and record.delivery == Delivery.HELD)
-            remaining = deadline - anyio.current_time()
-            if told or remaining <= 0 or not await wait_until(changed, remaining):
-                return record if told or remaining <= 0 else self.latest(task_id)
+        while not (record.done or record.state in INTERRUPTED or (even_held and record.delivery == Delivery.HELD)):
+            changed = self._context.task_changes.event(record.id)
+            if not await wait_until(changed, deadline - anyio.current_time()):
+                return self.latest(record.id)
+            record = changed.record or self.latest(record.id)
+        return record
 
     def latest(self, task_id: str) -> TaskRecord:
         """A task by its id or a unique part of it.

@@ -61,6 +61,9 @@ class Role(StrEnum):
     AGENT = "ROLE_AGENT"
 
 
+_CONTENTS = frozenset({"text", "raw", "url", "data"})
+
+
 class Part(A2AModel):
     """A piece of content: exactly one of `text`, `raw` (base64), `url` or `data`."""
 
@@ -75,8 +78,7 @@ class Part(A2AModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> Part:
         # `data` may be JSON null, so presence counts, not the value.
-        present = sum(name in self.model_fields_set for name in ("text", "raw", "url", "data"))
-        if present != 1:
+        if len(self.model_fields_set & _CONTENTS) != 1:
             raise ValueError("a part holds exactly one of text, raw, url, data")
         return self
 
