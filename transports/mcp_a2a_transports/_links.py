@@ -16,6 +16,7 @@ from mcp_a2a.protocol.control import NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.link import ByeCode, LinkSession, Side
 from mcp_a2a_transports._drive import Channel, DrivenLink, House
+from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -110,19 +111,13 @@ class Links(House):
 @asynccontextmanager
 async def keep_links(credentials: Credentials, handler: LinkHandler) -> AsyncIterator[Links]:
     """A home for links until the context ends; then they say goodbye, and none is left."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with background_tasks() as tasks:
         links = Links(credentials, handler, tasks)
         try:
             yield links
-        except Exception as error:  # noqa: BLE001  raised below, so that no group wraps it
-            failure = error
         finally:
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 await links.leave()
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 @contextmanager

@@ -1,0 +1,234 @@
+"""Finds the peers of this machine that share a data folder, through one small file per peer.
+
+Everybody posts `FINGERPRINT.json` on the board, a folder that only its owner can read, and looks at
+what else hangs there. So one laptop works with multicast blocked, or with no network at all. A file
+whose process is gone is ignored and taken down; when the machine started again since, or it belongs
+to another machine that shares the folder, it is ignored and taken down after a day.
+
+Looking is one `stat` of the folder, and one `kill(pid, 0)` per peer: what nobody touched is not read
+again. Nothing here trusts the content: it is a hint like any other, and the handshake decides.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import anyio
+from typing_extensions import override
+
+from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.strict_json import read_untrusted
+from mcp_a2a_transports._sightings import Sightings, fingerprint
+from mcp_a2a_transports._tasks import background_tasks
+
+logger = logging.getLogger(__name__)
+
+NAME = "local"
+HOST = "127.0.0.1"
+EAGER_SECONDS = 5.0
+EAGER_INTERVAL = 0.05
+CALM_INTERVAL = 0.25
+"""A newcomer dials whom it sees, so those who have been here longer may look less often."""
+
+MAX_NOTICE_BYTES = 4096
+MAX_FILES = 1024
+MAX_PID = 2**31 - 1
+MAX_PORT = 65_535
+STALE_SECONDS = 86_400
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one peer posts. `boot` tells whose process numbers `pid` is one of."""
+
+    peer: PeerId
+    port: int
+    pid: int
+    boot: str
+
+    @property
+    def file_name(self) -> str:
+        """Where it is posted."""
+        return f"{fingerprint(self.peer)}.json"
+
+    def to_text(self) -> str:
+        """The content of the file."""
+        fields = {"v": 1, "did": str(self.peer), "host": HOST, "port": self.port}
+        return json.dumps(fields | {"pid": self.pid, "boot": self.boot})
+
+    @classmethod
+    def parse_untrusted(cls, text: str | bytes) -> Self:
+        """The notice that somebody posted."""
+        match read_untrusted(text, MAX_NOTICE_BYTES):
+            case {"v": 1, "did": str(did), "port": int(port), "pid": int(pid), "boot": str(boot)}:
+                if 1 <= port <= MAX_PORT and 1 < pid <= MAX_PID:
+                    return cls(PeerId.parse_untrusted(did), port, pid, boot)
+            case _:
+                pass
+        raise RemoteProtocolError("This announcement has no acceptable port, process or version.")
+
+
+class LocalLookup(AddressLookup):
+    """Sees the peers that announce themselves in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    @override
+    def name(self) -> str:
+        return NAME
+
+    @override
+    @asynccontextmanager
+    async def open(self, announcement: Announcement, handler: LookupHandler) -> AsyncIterator[None]:
+        board = _Board(self._folder, announcement)
+        board.post()
+        try:
+            async with background_tasks() as tasks:
+                tasks.start_soon(_watch, board, Sightings(NAME, handler))
+                yield
+        finally:
+            board.take_down()
+
+
+async def _watch(board: _Board, sightings: Sightings) -> None:
+    calm_at = anyio.current_time() + EAGER_SECONDS
+    shown: dict[PeerId, Notice] = {}
+    while True:
+        notices = board.look()
+        for peer, notice in notices.items():
+            if shown.get(peer) != notice:
+                sightings.see(peer, (DirectAddr(HOST, notice.port),), anew=True)
+        for peer in shown.keys() - notices.keys():
+            sightings.lose(peer)
+        shown = notices
+        await anyio.sleep(EAGER_INTERVAL if anyio.current_time() < calm_at else CALM_INTERVAL)
+
+
+class _Board:
+    """The folder, as one peer uses it."""
+
+    def __init__(self, folder: Path, announcement: Announcement) -> None:
+        self._folder = folder
+        self._ours = Notice(announcement.peer, announcement.port, os.getpid(), _boot())
+        self._path = folder / self._ours.file_name
+        self._read_at = -1
+        self._settled = False
+        self._notices: dict[Path, Notice] = {}
+
+    def post(self) -> None:
+        """Hang up our notice, in one step: nobody ever reads half of it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        draft = self._folder / f".{self._ours.file_name}.{self._ours.pid}"
+        with suppress(FileNotFoundError):
+            draft.unlink()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(draft, flags, 0o600), "w") as file:  # noqa: PTH123  with a mode
+            file.write(self._ours.to_text())
+        draft.replace(self._path)
+
+    def take_down(self) -> None:
+        """Remove our notice, unless another process of this identity has put up its own since."""
+        with suppress(OSError, RemoteProtocolError):
+            if Notice.parse_untrusted(_read(self._path)) == self._ours:
+                self._path.unlink()
+
+    def look(self) -> dict[PeerId, Notice]:
+        """The notices of others that are there now."""
+        try:
+            self._read_again()
+        except OSError as error:
+            logger.warning("the announcements in %s cannot be read: %s", self._folder, error)
+        self._drop_the_dead()
+        return {notice.peer: notice for notice in self._notices.values()}
+
+    def _read_again(self) -> None:
+        """Read what hangs there, when the folder says that something changed."""
+        changed_at = self._changed_at()
+        # The clock of a file system ticks in milliseconds: what changed after we read, but within
+        # the same tick, is only found by reading once more later.
+        if changed_at == self._read_at and self._settled:
+            return
+        self._settled = changed_at == self._read_at
+        self._read_at = changed_at
+        self._notices = dict(self._others())
+        if not self._path.exists():
+            self.post()
+
+    def _changed_at(self) -> int:
+        try:
+            return self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            self.post()
+            return self._folder.stat().st_mtime_ns
+
+    def _others(self) -> Iterator[tuple[Path, Notice]]:
+        with os.scandir(self._folder) as entries:
+            paths = [Path(entry.path) for entry in islice(entries, MAX_FILES)]
+        for path in paths:
+            if path == self._path or path.suffix != ".json":
+                continue
+            with suppress(OSError, RemoteProtocolError):
+                notice = Notice.parse_untrusted(_read(path))
+                if notice.file_name != path.name:
+                    continue
+                if notice.boot == self._ours.boot:
+                    yield path, notice
+                elif self._is_older_by_a_day(path):
+                    path.unlink()
+
+    def _is_older_by_a_day(self, path: Path) -> bool:
+        return path.stat().st_mtime < self._path.stat().st_mtime - STALE_SECONDS
+
+    def _drop_the_dead(self) -> None:
+        for path, notice in tuple(self._notices.items()):
+            if not _is_running(notice.pid):
+                del self._notices[path]
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _read(path: Path) -> bytes:
+    # Neither through a link nor from a pipe that nobody writes to.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  with flags
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise RemoteProtocolError("An announcement is a file.")
+        return file.read(MAX_NOTICE_BYTES + 1)
+
+
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # signal 0 is not a question there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's process: the number was used again, but that is for dialling
+    return True
+
+
+def _boot() -> str:
+    """What this start of the machine, and this container on it, is called; "" where it has no name."""
+    with suppress(OSError):
+        return f"{_BOOT_ID.read_text().strip()}:{_PID_NAMESPACE.stat().st_ino}"
+    return ""
