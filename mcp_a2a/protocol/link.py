@@ -7,14 +7,13 @@ announced, and whoever ends the link says bye.
 The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `announce` and `say_goodbye`;
 `handle_timeout` with `next_timeout`; `frames_to_send`; `events_received`. Times are seconds of any
 clock that only rises. Envelopes are carried unopened; receipts are neither made nor checked here.
+What is said is `control`, what happened is `link_events`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
 
 from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
@@ -39,31 +38,28 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Waiting
+from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, Heartbeat
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link_events import (
+    Answered,
+    BundleChanged,
+    Closed,
+    EnvelopeReceived,
+    Event,
+    Opened,
+    PeerLeft,
+)
 
 __all__ = [
     "Answer",
-    "Answered",
-    "BundleChanged",
-    "ByeCode",
-    "Closed",
     "Delivered",
-    "EnvelopeReceived",
-    "Event",
     "Held",
     "LinkSession",
-    "Opened",
-    "PeerLeft",
     "Refused",
-    "Side",
     "Stored",
 ]
 
 HANDSHAKE_SECONDS = 5.0
-PING_SECONDS = 20.0
-DEAD_SECONDS = 45.0
-"""Silence after which the other side is taken for gone."""
-
 MAX_UNANSWERED = 128
 """Envelopes received and not yet answered, beyond which nothing more is read."""
 
@@ -82,52 +78,6 @@ CONTROL_WINDOW_SECONDS = 60.0
 """Frames that are not about envelopes under way. A heartbeat needs three in that time."""
 
 _ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The handshake is complete: `peer` has proven its key and signed the bundle."""
-
-    peer: PeerId
-    bundle: KeyBundle
-
-
-@dataclass(frozen=True, slots=True)
-class EnvelopeReceived:
-    """An envelope came in. Its header can be read; one answer is owed."""
-
-    envelope: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The peer's word about envelopes of ours."""
-
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class BundleChanged:
-    """The peer has a newer key bundle."""
-
-    bundle: KeyBundle
-
-
-@dataclass(frozen=True, slots=True)
-class PeerLeft:
-    """The peer stops running, so it is offline and not merely cut off. `Closed` follows."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Nothing more comes in or goes out; always the last event."""
-
-    reason: str
-
-
-Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | PeerLeft | Closed
 
 
 class State(Enum):
@@ -155,7 +105,6 @@ class LinkSession:
         expected: PeerId | None = None,
     ) -> None:
         self._state = State.OPENING
-        self.rtt_seconds: float | None = None
         self._handshake = Handshake(side, identity, bundle, nonce, expected)
         self._our_bundle = bundle
         self._their_bundle: KeyBundle | None = None
@@ -165,10 +114,15 @@ class LinkSession:
         self._unanswered: set[bytes] = set()
         self._in_flight: dict[bytes, None] = {}
         self._control_since, self._control_frames = now, 0
-        self._heard_at = self._pinged_at = self._started_at = now
-        self._pings = 0
+        self._heartbeat = Heartbeat(now)
+        self._started_at = now
         if side is Side.LISTENER:
             self._send(self._handshake.challenge)
+
+    @property
+    def rtt_seconds(self) -> float | None:
+        """Newest round trip of a ping."""
+        return self._heartbeat.rtt_seconds
 
     @property
     def is_open(self) -> bool:
@@ -213,7 +167,7 @@ class LinkSession:
         """
         if self._state is State.CLOSED:
             return
-        self._heard_at = now
+        self._heartbeat.heard(now)
         try:
             self._receive(decode_untrusted(frame), now)
         except RemoteProtocolError as error:
@@ -266,7 +220,7 @@ class LinkSession:
             case State.OPENING:
                 return self._started_at + HANDSHAKE_SECONDS
             case State.OPEN:
-                return min(self._heard_at + DEAD_SECONDS, self._ping_at)
+                return self._heartbeat.next_timeout()
             case State.CLOSED:
                 return math.inf
 
@@ -278,20 +232,11 @@ class LinkSession:
             self._close(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
             return
         if not self.wants_frames:
-            self._heard_at = now  # silence of our own making: we are not listening
-        if now >= self._heard_at + DEAD_SECONDS:
+            self._heartbeat.heard(now)  # silence of our own making: we are not listening
+        if self._heartbeat.is_dead(now):
             self._close(f"no sign of life for {DEAD_SECONDS:.0f} s", ByeCode.TIMEOUT)
-        elif now >= self._ping_at:
-            self._ping(now)
-
-    @property
-    def _ping_at(self) -> float:
-        return max(self._heard_at, self._pinged_at) + PING_SECONDS
-
-    def _ping(self, now: float) -> None:
-        self._pinged_at = now
-        self._pings += 1
-        self._send(Ping(self._pings))
+        elif self._heartbeat.wants_ping(now):
+            self._send(Ping(self._heartbeat.ping(now)))
 
     # --- the law ----------------------------------------------------------------------------------
 
@@ -326,7 +271,7 @@ class LinkSession:
                 if welcome is not None:
                     self._send(welcome)
                 self._events.append(Opened(peer, bundle))
-                self._ping(now)
+                self._send(Ping(self._heartbeat.ping(now)))
             case Failed(code, reason):
                 self._close(reason, code)
 
@@ -343,11 +288,11 @@ class LinkSession:
         match frame:
             case Ping(number):
                 self._send(Pong(number))
-            case Pong(number) if number == self._pings:
-                self.rtt_seconds = now - self._pinged_at
+            case Pong(number):
+                self._heartbeat.receive_pong(number, now)
             case BundleFrame(bundle):
                 self._receive_bundle(bundle)
-            case _:
+            case UnknownFrame():
                 return
 
     def _receive_bundle(self, bundle: KeyBundle) -> None:

@@ -16,16 +16,15 @@ from typing_extensions import override
 from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Answer, ByeCode
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.link import (
-    Answer,
+from mcp_a2a.protocol.link import LinkSession
+from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,
-    ByeCode,
     Closed,
     EnvelopeReceived,
     Event,
-    LinkSession,
     Opened,
     PeerLeft,
 )

@@ -12,9 +12,10 @@ from typing_extensions import override
 
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
-from mcp_a2a.protocol.control import NONCE_SIZE
+from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.link import ByeCode, LinkSession, Side
+from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a_transports._drive import Channel, DrivenLink, House
 from mcp_a2a_transports._tasks import background_tasks
 

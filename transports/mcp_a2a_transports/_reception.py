@@ -19,13 +19,13 @@ from aiohttp import web
 from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
-from mcp_a2a.protocol.control import MAX_FRAME
-from mcp_a2a.protocol.link import ByeCode, Side
+from mcp_a2a.protocol.control import ByeCode
+from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.paths import DirectAddr, route_of
 from mcp_a2a_transports._door import WAIT_SECONDS, Door
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links
-from mcp_a2a_transports._websocket import Connection, WebSocketChannel
+from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
 PATH = "/link"
 AGENT = "mcp-a2a"
@@ -119,7 +119,9 @@ class Reception(web.Server):
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.transport
-        websocket = web.WebSocketResponse(timeout=CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=MAX_FRAME)
+        websocket = web.WebSocketResponse(
+            timeout=CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
+        )
         if self._links is None or connection is None or not _asks_for_link(request, websocket):
             return _refusal()
         websocket.headers["Server"] = AGENT

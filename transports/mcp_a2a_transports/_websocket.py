@@ -10,7 +10,11 @@ from aiohttp.web import WebSocketResponse
 from typing_extensions import override
 
 from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a_transports._drive import Channel
+
+MAX_MESSAGE = MAX_FRAME + 1
+"""aiohttp refuses a message of exactly the size that it is given."""
 
 
 class Connection(Protocol):

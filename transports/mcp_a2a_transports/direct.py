@@ -12,14 +12,13 @@ from typing_extensions import override
 
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
-from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.link import Side
+from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 from mcp_a2a_transports._reception import AGENT, PATH, bind, open_reception
-from mcp_a2a_transports._websocket import Connection, WebSocketChannel
+from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
 
 class DirectTransport(Transport):
@@ -103,7 +102,7 @@ async def _connect(client: aiohttp.ClientSession, address: DirectAddr) -> WebSoc
             f"ws://{address}{PATH}",
             autoping=False,
             compress=0,
-            max_msg_size=MAX_FRAME,
+            max_msg_size=MAX_MESSAGE,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
         )
     except aiohttp.ClientConnectorError as error:

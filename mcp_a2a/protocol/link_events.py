@@ -1,0 +1,56 @@
+"""What a link session reports to whoever drives it, in the order it happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Answer
+from mcp_a2a.protocol.did import PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The handshake is complete: `peer` has proven its key and signed the bundle."""
+
+    peer: PeerId
+    bundle: KeyBundle
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeReceived:
+    """An envelope came in. Its header can be read; one answer is owed."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The peer's word about envelopes of ours."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class BundleChanged:
+    """The peer has a newer key bundle."""
+
+    bundle: KeyBundle
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """The peer stops running, so it is offline and not merely cut off. `Closed` follows."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing more comes in or goes out; always the last event."""
+
+    reason: str
+
+
+Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | PeerLeft | Closed
