@@ -55,7 +55,6 @@ class Order:
     worker: bool
     capacity: int
     leased: list[TaskRecord] = field(default_factory=list)
-    canceled: list[str] = field(default_factory=list)
     reserved: int = 0
     """Leases being committed."""
     ready: anyio.Event = field(default_factory=anyio.Event)
@@ -77,6 +76,8 @@ class Inbox:
         self._outbox = outbox
         self._lease_seconds = lease_seconds
         self._orders: list[Order] = []
+        self._withdrawn: dict[str, list[str]] = {}
+        """Canceled tasks by the holder that was not told yet: it need not be waiting in that moment."""
         self._leases_changed = anyio.Event()
 
     # --- standing orders: used by whoever accepts tasks ------------------------------------------
@@ -113,13 +114,16 @@ class Inbox:
     def offer(self) -> None:
         """Tasks became available outside of `reserve`: let the orders look again."""
         for order in self._orders:
-            order.ready.set()
+            if order.capacity:
+                order.ready.set()
 
     def withdraw(self, record: TaskRecord) -> None:
         """A leased task was canceled: tell its holder."""
+        if record.holder is None:
+            return
+        self._withdrawn.setdefault(record.holder, []).append(record.id)
         for order in self._orders:
             if order.holder == record.holder:
-                order.canceled.append(record.id)
                 order.ready.set()
 
     # --- leasing ---------------------------------------------------------------------------------
@@ -130,17 +134,18 @@ class Inbox:
         while True:
             leased = await self._lease_waiting(request)
             remaining = deadline - anyio.current_time()
-            if leased or remaining <= 0:
-                return leased, []
-            order = Order(request.holder, request.worker, request.limit)
-            leased, canceled = await self._stand(order, remaining)
+            canceled = self._withdrawn.pop(request.holder, [])
+            if leased or canceled or remaining <= 0:
+                return leased, canceled
+            leased = await self._stand(Order(request.holder, request.worker, request.limit), remaining)
+            canceled = self._withdrawn.pop(request.holder, [])
             if leased or canceled:
                 return leased, canceled
 
-    async def _stand(self, order: Order, seconds: float) -> tuple[list[TaskRecord], list[str]]:
+    async def _stand(self, order: Order, seconds: float) -> list[TaskRecord]:
         self._orders.append(order)
         try:
-            if self._waiting():
+            if order.capacity and self._waiting():
                 order.ready.set()  # arrived between the look and the order
             await wait_until(order.ready, seconds)
             order.ready.set()  # closed: nothing more is reserved, what is under way still lands
@@ -154,7 +159,7 @@ class Inbox:
             raise
         finally:
             self._orders.remove(order)
-        return order.leased, order.canceled
+        return order.leased
 
     def _give_back(self, order: Order) -> None:
         """Nobody reads what was leased to a call that was cancelled: it was never an attempt."""

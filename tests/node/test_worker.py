@@ -1,0 +1,365 @@
+"""A worker over two real nodes: what it takes, answers, renews, asks, gives up, and leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.node import worker as worker_module
+from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.node.worker import TaskEvent, Worker
+from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.views import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
+from tests.node.world import Person, World, acquainted
+
+Handler = Callable[[TaskContext], Awaitable[Outcome]]
+
+
+@dataclass
+class Scene:
+    """Alice sends, Bob has a worker."""
+
+    world: World
+    alice: Person
+    bob: Person
+    stopping: anyio.Event = field(default_factory=anyio.Event)
+    events: list[TaskEvent] = field(default_factory=list)
+    happened: anyio.Event = field(default_factory=anyio.Event)
+
+    def log(self, event: TaskEvent) -> None:
+        self.events.append(event)
+        happened, self.happened = self.happened, anyio.Event()
+        happened.set()
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    async def until(self, *kinds: str) -> None:
+        """Wait until exactly this has happened."""
+        with anyio.fail_after(10):
+            while self.kinds != list(kinds):
+                await self.happened.wait()
+
+    async def until_recorded(self, person: Person, task: TaskView, condition: Callable[[TaskRecord], bool]) -> None:
+        """Wait until the task's record at this person is so."""
+        with anyio.fail_after(10):
+            while True:
+                changed = person.node.context.task_changes.event(task.task_id)
+                record = person.node.context.database.read(lambda connection: find_task(connection, task.task_id))
+                if record is not None and condition(record):
+                    return
+                await changed.wait()
+
+    def worker(self, handler: Handler, concurrency: int = 4, **more: float) -> Worker:
+        return Worker(self.bob.api, handler, holder="1-test", concurrency=concurrency, log=self.log, **more)
+
+    async def send(self, text: str, wait: float = 10) -> TaskView:
+        return await self.alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=wait))
+
+    async def look(self, task: TaskView, wait: float = 10) -> TaskView:
+        return await self.alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob", "echo") as bob:
+        await acquainted(alice, bob)
+        yield Scene(world, alice, bob)
+
+
+@asynccontextmanager
+async def working(scene: Scene, worker: Worker) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run, scene.stopping)
+        yield
+        scene.stopping.set()
+
+
+async def echo(task: TaskContext) -> Outcome:
+    return Outcome("completed", task.text[::-1])
+
+
+async def test_a_task_is_worked_on_and_answered(scene: Scene) -> None:
+    async with working(scene, scene.worker(echo)):
+        view = await scene.send("hello")
+    assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+    assert scene.kinds == ["completed"]
+
+
+async def test_a_burst_flows_with_never_more_at_a_time_than_there_are_slots(scene: Scene) -> None:
+    running, most = 0, 0
+
+    async def count(task: TaskContext) -> Outcome:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        await anyio.sleep(0.001)
+        running -= 1
+        return Outcome("completed", task.text)
+
+    answers: list[str | None] = []
+
+    async def send(number: int) -> None:
+        answers.append((await scene.send(f"task {number}")).text)
+
+    async with working(scene, scene.worker(count, concurrency=3)), anyio.create_task_group() as senders:
+        for number in range(64):
+            senders.start_soon(send, number)
+        # the group ends when all are answered
+    assert sorted(map(str, answers)) == sorted(f"task {number}" for number in range(64))
+    assert most == 3
+
+
+async def test_what_a_handler_raises_fails_the_task_with_that_message(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(task: TaskContext) -> Outcome:
+        raise ValueError(f"no such word: {task.text}")
+
+    async with working(scene, scene.worker(fail)):
+        view = await scene.send("xyzzy")
+    assert view.state == TaskState.FAILED
+    assert view.error is not None
+    assert view.error.message == "no such word: xyzzy"
+    assert "Traceback" in caplog.text  # for the skill's author
+
+
+async def test_a_handler_that_ends_its_process_only_fails_its_task(scene: Scene) -> None:
+    async def leave(task: TaskContext) -> Outcome:
+        raise SystemExit(3)
+
+    async with working(scene, scene.worker(leave)):
+        assert (await scene.send("a")).state == TaskState.FAILED
+        assert (await scene.send("b")).state == TaskState.FAILED
+
+
+async def test_progress_reaches_the_sender_and_only_the_newest_of_a_flood_travels(scene: Scene) -> None:
+    gate = anyio.Event()
+
+    async def flood(task: TaskContext) -> Outcome:
+        for number in range(1_000):
+            await task.progress(f"step {number}")
+        await gate.wait()
+        return Outcome("completed", "done")
+
+    async with working(scene, scene.worker(flood)):
+        sent = await scene.send("go", wait=0)
+        await scene.until_recorded(scene.alice, sent, lambda record: "step 999" in record.status.to_json())
+        gate.set()
+        view = await scene.look(sent)
+    assert view.state == TaskState.COMPLETED
+    record = scene.bob.node.sending.latest(sent.task_id)
+    assert record.seq_out < 20, "a thousand steps must not be a thousand messages"
+
+
+async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> None:
+    async def ask(task: TaskContext) -> Outcome:
+        if task.text == "ask":
+            return Outcome("completed", f"so {await task.ask('which one?')}")
+        return Outcome("completed", "quick")
+
+    async with working(scene, scene.worker(ask, concurrency=1)):
+        asked = await scene.send("ask")
+        assert (asked.state, asked.question) == (TaskState.INPUT_REQUIRED, "which one?")
+        assert (await scene.send("other")).text == "quick"
+        replied = await scene.alice.api.reply_to_task(
+            ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=10)
+        )
+    assert replied.text == "so the red one"
+
+
+async def test_replies_that_came_before_a_restart_are_given_again(scene: Scene) -> None:
+    questions: list[str] = []
+
+    async def interview(task: TaskContext) -> Outcome:
+        questions.append("name")
+        name = await task.ask("name?")
+        questions.append("age")
+        return Outcome("completed", f"{name}, {await task.ask('age?')}")
+
+    async with working(scene, scene.worker(interview)):
+        asked = await scene.send("start")
+        second = await scene.alice.api.reply_to_task(
+            ReplyRequest(task_id=asked.task_id, message="Ada", wait_seconds=10)
+        )
+        assert second.question == "age?"
+    scene.stopping = anyio.Event()
+    async with working(scene, scene.worker(interview)):
+        done = await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="36", wait_seconds=10))
+    assert done.text == "Ada, 36"
+    assert questions == ["name", "age", "name", "age"]
+
+
+async def test_withdrawing_a_task_cancels_its_handler(scene: Scene) -> None:
+    begun, cancelled = anyio.Event(), anyio.Event()
+
+    async def hang(task: TaskContext) -> Outcome:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    async with working(scene, scene.worker(hang, concurrency=1)):
+        sent = await scene.send("wait", wait=0)
+        await begun.wait()
+        await scene.alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        with anyio.fail_after(5):
+            await cancelled.wait()
+        await scene.until("canceled")
+        view = await scene.look(sent)
+    assert view.state == TaskState.CANCELED
+
+
+async def test_a_full_worker_hears_of_a_withdrawal_without_spinning_over_tasks_it_cannot_take(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.01)
+    begun, gate, looks = anyio.Event(), anyio.Event(), 0
+
+    async def hang(task: TaskContext) -> Outcome:
+        begun.set()
+        await gate.wait()
+        return Outcome("completed", task.text)
+
+    counted = scene.bob.node.inbox._waiting
+
+    def count() -> int:
+        nonlocal looks
+        looks += 1
+        return counted()
+
+    async with working(scene, scene.worker(hang, concurrency=1)):
+        first = await scene.send("first", wait=0)
+        await begun.wait()
+        second = await scene.send("second", wait=0)
+        await scene.until_recorded(scene.alice, second, lambda record: record.delivery == "DELIVERED")
+        monkeypatch.setattr(scene.bob.node.inbox, "_waiting", count)
+        with anyio.move_on_after(0.2):
+            await scene.look(first)
+        assert looks < 20
+        await scene.alice.api.cancel_task(CancelRequest(task_id=first.task_id))
+        await scene.until("canceled")
+        gate.set()
+        assert (await scene.look(second)).text == "second"
+
+
+async def test_withdrawing_a_task_whose_handler_waits_for_a_reply_ends_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "ASKING_TICK_SECONDS", 0.05)
+
+    async def ask(task: TaskContext) -> Outcome:
+        return Outcome("completed", await task.ask("still there?"))
+
+    async with working(scene, scene.worker(ask)):
+        asked = await scene.send("hm")
+        await scene.alice.api.cancel_task(CancelRequest(task_id=asked.task_id))
+        await scene.until("asking", "canceled")
+
+
+async def test_a_long_task_keeps_its_lease(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "TICK_SECONDS", 0.05)
+    gate = anyio.Event()
+
+    async def slow(task: TaskContext) -> Outcome:
+        await task.progress("thinking")
+        await gate.wait()
+        return Outcome("completed", "at last")
+
+    async with working(scene, scene.worker(slow, renew_seconds=0.1)):
+        sent = await scene.send("x", wait=0)
+        await scene.until_recorded(scene.bob, sent, lambda record: record.seq_out >= 4)
+        await scene.until_recorded(scene.alice, sent, lambda record: record.seq_in >= 4)
+        assert (await scene.look(sent, wait=0)).progress == "thinking", "a renewal repeats what was told"
+        gate.set()
+        assert (await scene.look(sent)).text == "at last"
+
+
+async def test_a_worker_that_stops_leaves_its_tasks_to_the_next(scene: Scene) -> None:
+    begun = anyio.Event()
+
+    async def hang(task: TaskContext) -> Outcome:
+        begun.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.worker(hang).run, scene.stopping)
+        sent = await scene.send("x", wait=0)
+        await begun.wait()
+        scene.stopping.set()
+    assert not (await scene.look(sent, wait=0)).done
+    await scene.bob.node.inbox.release(lambda _: False)  # as the owner does for a process that is gone
+    scene.stopping = anyio.Event()
+    async with working(scene, scene.worker(echo)):
+        view = await scene.look(sent)
+    assert (view.text, view.attempts) == ("x", 2)
+
+
+async def test_a_handler_may_finish_while_its_worker_stops(scene: Scene) -> None:
+    begun = anyio.Event()
+
+    async def brief(task: TaskContext) -> Outcome:
+        begun.set()
+        await anyio.sleep(0.05)
+        return Outcome("completed", "just in time")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.worker(brief).run, scene.stopping)
+        sent = await scene.send("x", wait=0)
+        await begun.wait()
+        scene.stopping.set()
+    assert (await scene.look(sent)).text == "just in time"
+
+
+async def test_a_result_that_does_not_fit_fails_the_task_and_says_so(scene: Scene) -> None:
+    async def verbose(task: TaskContext) -> Outcome:
+        return Outcome("completed", "x" * 2_000_000)
+
+    async with working(scene, scene.worker(verbose)):
+        view = await scene.send("x")
+    assert view.state == TaskState.FAILED
+    assert view.error is not None
+    assert "cannot be sent" in view.error.message
+
+
+async def test_an_answer_after_the_task_was_withdrawn_is_dropped(scene: Scene) -> None:
+    begun, gate = anyio.Event(), anyio.Event()
+
+    async def stubborn(task: TaskContext) -> Outcome:
+        begun.set()
+        with anyio.CancelScope(shield=True):
+            await gate.wait()
+        return Outcome("completed", "too late")
+
+    async with working(scene, scene.worker(stubborn)):
+        sent = await scene.send("x", wait=0)
+        await begun.wait()
+        await scene.alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        await scene.until_recorded(scene.bob, sent, lambda record: record.state == TaskState.CANCELED)
+        gate.set()
+        await scene.until("lost")
+    assert (await scene.look(sent)).state == TaskState.CANCELED
+
+
+async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None:
+    async def double(task: TaskContext) -> Outcome:
+        numbers = [part.data for part in task.parts if "data" in part.model_fields_set]
+        return Outcome("completed", "see data", (Part(data={"got": numbers}),))
+
+    async with working(scene, scene.worker(double)):
+        view = await scene.alice.api.send_task(
+            SendTaskRequest(agent="bob", message="numbers", parts=(Part(data=[1, 2]),), wait_seconds=10)
+        )
+    assert view.text == "see data"
+    assert view.artifacts[0].parts[0].data == {"got": [[1, 2]]}
