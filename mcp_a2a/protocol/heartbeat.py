@@ -6,8 +6,14 @@ first ping goes out at once, so that the round trip is known early.
 
 from __future__ import annotations
 
+from mcp_a2a.errors import RemoteProtocolError
+
 PING_SECONDS = 20.0
 DEAD_SECONDS = 45.0
+
+MAX_CONTROL_FRAMES = 240
+CONTROL_WINDOW_SECONDS = 60.0
+"""Frames that are not about envelopes under way. A heartbeat needs three in that time."""
 
 
 class Heartbeat:
@@ -49,3 +55,18 @@ class Heartbeat:
     @property
     def _ping_at(self) -> float:
         return max(self._heard_at, self._pinged_at) + PING_SECONDS
+
+
+class Allowance:
+    """How many frames a peer may make us handle for nothing."""
+
+    def __init__(self, now: float) -> None:
+        self._since, self._frames = now, 0
+
+    def spend_untrusted(self, now: float) -> None:
+        """One more came in."""
+        if now - self._since >= CONTROL_WINDOW_SECONDS:
+            self._since, self._frames = now, 0
+        self._frames += 1
+        if self._frames > MAX_CONTROL_FRAMES:
+            raise RemoteProtocolError(f"more than {MAX_CONTROL_FRAMES} control frames in a minute")

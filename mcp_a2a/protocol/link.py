@@ -35,11 +35,11 @@ from mcp_a2a.protocol.control import (
     UnknownFrame,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Waiting
-from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, Heartbeat
+from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, Allowance, Heartbeat
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.ledger import Ledger
 from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,
@@ -50,14 +50,7 @@ from mcp_a2a.protocol.link_events import (
     PeerLeft,
 )
 
-__all__ = [
-    "Answer",
-    "Delivered",
-    "Held",
-    "LinkSession",
-    "Refused",
-    "Stored",
-]
+__all__ = ["Answer", "Delivered", "Held", "LinkSession", "Refused", "Stored"]
 
 HANDSHAKE_SECONDS = 5.0
 MAX_UNANSWERED = 128
@@ -69,15 +62,6 @@ MAX_QUEUED_BYTES = 1024 * 1024
 
 More frames than a send queue needs, because a whole window and its answers are queued in one go.
 """
-
-MAX_IN_FLIGHT = 4096
-"""Envelopes of ours whose answers are awaited; the oldest are forgotten, and will be sent again."""
-
-MAX_CONTROL_FRAMES = 240
-CONTROL_WINDOW_SECONDS = 60.0
-"""Frames that are not about envelopes under way. A heartbeat needs three in that time."""
-
-_ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
 
 class State(Enum):
@@ -111,9 +95,8 @@ class LinkSession:
         self._outgoing: list[str | bytes] = []
         self._outgoing_bytes = 0
         self._events: list[Event] = []
-        self._unanswered: set[bytes] = set()
-        self._in_flight: dict[bytes, None] = {}
-        self._control_since, self._control_frames = now, 0
+        self._ledger = Ledger()
+        self._allowance = Allowance(now)
         self._heartbeat = Heartbeat(now)
         self._started_at = now
         if side is Side.LISTENER:
@@ -155,7 +138,7 @@ class LinkSession:
     @property
     def wants_frames(self) -> bool:
         """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
-        return len(self._unanswered) <= MAX_UNANSWERED and not self._is_congested
+        return self._ledger.owed <= MAX_UNANSWERED and not self._is_congested
 
     # --- what the peer does -----------------------------------------------------------------------
 
@@ -190,15 +173,13 @@ class LinkSession:
             raise LinkError("The link is closed.")
         if self._is_congested:
             raise LinkError("The link is full: the peer reads more slowly than we send.")
-        self._in_flight[envelope[_ID]] = None
-        if len(self._in_flight) > MAX_IN_FLIGHT:
-            del self._in_flight[next(iter(self._in_flight))]
+        self._ledger.submitted(envelope)
         self._outgoing.append(envelope)
         self._outgoing_bytes += len(envelope)
 
     def answer(self, answer: Answer) -> None:
         """Say what became of an envelope that came in. Ignored when the link is closed."""
-        self._unanswered.difference_update(_envelopes_of(answer))
+        self._ledger.answered(answer)
         if self._state is State.OPEN:
             self._send(answer)
 
@@ -249,14 +230,12 @@ class LinkSession:
             case _ if self._state is State.OPENING:
                 self._shake_hands(frame, now)
             case EnvelopeFrame(envelope, envelope_id):
-                # The same envelope again, before its answer: that answer will do for both.
-                if envelope_id not in self._unanswered:
-                    self._unanswered.add(envelope_id)
+                if self._ledger.receive_envelope(envelope_id):
                     self._events.append(EnvelopeReceived(envelope))
             case Delivered() | Stored() | Held() | Refused():
                 self._receive_answer(frame, now)
             case Ping() | Pong() | BundleFrame() | UnknownFrame():
-                self._spend_control_frame(now)
+                self._allowance.spend_untrusted(now)
                 self._receive_control(frame, now)
             case _:
                 raise RemoteProtocolError("a second handshake")
@@ -276,13 +255,10 @@ class LinkSession:
                 self._close(reason, code)
 
     def _receive_answer(self, answer: Answer, now: float) -> None:
-        known = [name for name in _envelopes_of(answer) if name in self._in_flight]
-        for name in known:
-            del self._in_flight[name]
-        if known:
+        if self._ledger.receive_answer(answer):
             self._events.append(Answered(answer))
         else:
-            self._spend_control_frame(now)  # answered before, or forgotten: harmless, unless many
+            self._allowance.spend_untrusted(now)  # answered before, or forgotten: harmless, unless many
 
     def _receive_control(self, frame: Ping | Pong | BundleFrame | UnknownFrame, now: float) -> None:
         match frame:
@@ -303,20 +279,12 @@ class LinkSession:
             self._their_bundle = bundle
             self._events.append(BundleChanged(bundle))
 
-    def _spend_control_frame(self, now: float) -> None:
-        if now - self._control_since >= CONTROL_WINDOW_SECONDS:
-            self._control_since, self._control_frames = now, 0
-        self._control_frames += 1
-        if self._control_frames > MAX_CONTROL_FRAMES:
-            raise RemoteProtocolError(f"more than {MAX_CONTROL_FRAMES} control frames in a minute")
-
     # --- the end ----------------------------------------------------------------------------------
 
     def _close(self, reason: str, code: ByeCode | None) -> None:
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
-        self._unanswered.clear()
         if code is not None:
             self._send(Bye(code))
         self._events.append(Closed(reason))
@@ -329,7 +297,3 @@ class LinkSession:
     @property
     def _is_congested(self) -> bool:
         return len(self._outgoing) >= MAX_QUEUED_FRAMES or self._outgoing_bytes >= MAX_QUEUED_BYTES
-
-
-def _envelopes_of(answer: Answer) -> tuple[bytes, ...]:
-    return answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
