@@ -91,7 +91,7 @@ def _reach(agent: AgentView) -> str:
     if not agent.online:
         return f"offline, last seen {agent.last_seen}" if agent.last_seen else "offline"
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.1f} ms"
-    return f"online by {agent.route or 'an unknown route'}{rtt}"
+    return f"online, route {agent.route or 'unknown'}{rtt}"
 
 
 def _skill(skill: SkillView) -> str:
@@ -109,15 +109,15 @@ def _detail_lines(detail: AgentDetail) -> Iterator[str]:
     yield f"Fingerprint words: {agent.words}"
     if detail.addresses:
         yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
+    if detail.node:
+        yield from _node_lines(detail.node)
+        return
     card = detail.card.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     yield fence(
         json.dumps(card, ensure_ascii=False, indent=1),
         f"the card of {label(agent.name, agent.did)}, in its own words",
         "The structured content of this result has all of it.",
     )
-    if detail.node:
-        yield from _node_lines(detail.node)
-        return
     yield "Next: send_task to this agent, with skill where it has several."
 
 

@@ -56,6 +56,8 @@ def headline(view: TaskView) -> str:
     facts.append(f"{'to' if view.direction == 'sent' else 'from'} {who}")
     if view.route:
         facts.append(f"route {view.route}")
+    if view.context_id and view.direction == "sent":
+        facts.append(f"context_id {preview(view.context_id, 256)}")
     if view.attempts >= _OFFERED_AGAIN:
         facts.append(f"attempt {view.attempts}")
     return f"{view.task_id}: {', '.join(facts)}."

@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 from mcp.server import MCPServer
+from mcp.server.context import ServerRequestContext
 from mcp.server.runner import serve_dual_era_loop
 from mcp.shared._stream_protocols import ReadStream, WriteStream  # type-only here, but needed at run time for the alias
 from mcp.shared.message import SessionMessage
+from mcp.types import EmptyResult, RequestParams
 
 LifespanT = TypeVar("LifespanT")
+ParamsT = TypeVar("ParamsT", bound=RequestParams)
 
 Incoming: TypeAlias = ReadStream[SessionMessage | Exception]
 Outgoing: TypeAlias = WriteStream[SessionMessage]
@@ -33,3 +36,15 @@ async def stream_server(server: MCPServer[LifespanT]) -> AsyncIterator[ServeStre
             )
 
         yield serve
+
+
+def add_method(
+    server: MCPServer[LifespanT], method: str, params: type[ParamsT], handle: Callable[[ParamsT], None]
+) -> None:
+    """Answer a method that `MCPServer` does not serve with an empty result; its capability is announced."""
+
+    async def handler(_: ServerRequestContext[LifespanT, object], given: ParamsT) -> EmptyResult:
+        handle(given)
+        return EmptyResult()
+
+    server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001  see the module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -9,11 +10,20 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    LoggingLevel,
+    SetLevelRequestParams,
+)
 from typing_extensions import override
 
 from mcp_a2a import __version__
 from mcp_a2a.server.explain import explain
+from mcp_a2a.server.sdk import add_method
 from mcp_a2a.server.toolset import TOOLS
 
 if TYPE_CHECKING:
@@ -46,6 +56,18 @@ class Surface(MCPServer["NodeApi"]):
         except ToolError as failure:
             raise ToolError(explain(name, failure)) from None
 
+    @override
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, object] | None = None,
+        context: Context[NodeApi, object] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        # The SDK takes an unknown name for a crash of the server, and logs it as one.
+        if name not in {prompt.name for prompt in await self.list_prompts()}:
+            raise MCPError(INVALID_PARAMS, "There is no such prompt; prompts/list has those of this server.")
+        return await super().get_prompt(name, arguments, context)
+
 
 def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
     """A server that fronts `node`, with every tool. It neither starts nor stops the node."""
@@ -54,7 +76,7 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
     async def lend_node(_: MCPServer[NodeApi]) -> AsyncIterator[NodeApi]:
         yield node
 
-    return Surface(
+    server = Surface(
         "mcp-a2a",
         version=__version__,
         instructions=instructions,
@@ -62,3 +84,22 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
         log_level="WARNING",
         tools=[tool.build() for tool in TOOLS],
     )
+    add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
+    return server
+
+
+def _set_level(params: SetLevelRequestParams) -> None:
+    """How much this server logs. Its log is its standard error, which the client keeps."""
+    logging.getLogger("mcp_a2a").setLevel(_LEVELS[params.level])
+
+
+_LEVELS: dict[LoggingLevel, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "emergency": logging.CRITICAL,
+}
