@@ -2,7 +2,7 @@
 
 A boundary is a tag that carries a fresh 128-bit nonce. Text written before the fence was made cannot contain it, so
 whatever it imitates (an earlier boundary, a closing tag, a role marker, a tool result) stays inside.
-Record: docs/decisions/0040-peer-text-is-fenced.md.
+Record: docs/decisions/0011-peer-text-is-fenced.md.
 """
 
 from __future__ import annotations
