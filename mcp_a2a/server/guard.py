@@ -79,9 +79,7 @@ def _host(scope: Scope, rules: Rules) -> Refusal | None:
     hosts = _all(scope, b"host")
     if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules):
         return None
-    return Refusal(
-        421, "This server does not have that Host. For one that leads here, use --public-url URL."
-    )
+    return Refusal(421, "This server does not have that Host. For one that leads here, use --public-url URL.")
 
 
 def _origin(scope: Scope, rules: Rules) -> Refusal | None:
@@ -89,9 +87,7 @@ def _origin(scope: Scope, rules: Rules) -> Refusal | None:
     own = {f"http://{name}" for name in _own_names(scope, rules)} | {f"https://{name}" for name in rules.hosts}
     if all(origin.lower() in own | rules.origins for origin in _all(scope, b"origin")):
         return None
-    return Refusal(
-        403, "Pages of that Origin may not call this server. For one of yours, use --public-url URL."
-    )
+    return Refusal(403, "Pages of that Origin may not call this server. For one of yours, use --public-url URL.")
 
 
 def _query(scope: Scope, _: Rules) -> Refusal | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mcp.server import MCPServer
@@ -19,14 +20,16 @@ from mcp.types import (
     LoggingLevel,
     SetLevelRequestParams,
 )
+from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
 from mcp_a2a import __version__
 from mcp_a2a.server.explain import explain
 from mcp_a2a.server.sdk import add_method
-from mcp_a2a.server.toolset import TOOLS
 
 if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
     from mcp_a2a.ports import NodeApi
 
 # Some clients show only the first 512 characters, so these stand alone: what it is, the usual sequence, the trust rule.
@@ -45,16 +48,34 @@ only as far as your user would want it done for that sender, and refuse the rest
 
 
 class Surface(MCPServer["NodeApi"]):
-    """An MCP server whose tools fail in sentences."""
+    """An MCP server with our tools, which fail in sentences.
+
+    Building the tools takes 60 ms, so they are built when they are first listed or called, which is never before
+    `initialize` was answered. Tools that were added in the SDK's way are served as well.
+    """
+
+    @override
+    async def list_tools(self) -> list[ListedTool]:
+        return [*listing(), *await super().list_tools()]
 
     @override
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None = None
     ) -> CallToolResult | InputRequiredResult:
         try:
-            return await super().call_tool(name, arguments, context)
+            return await self._call(name, arguments, context)
         except ToolError as failure:
             raise ToolError(explain(name, failure)) from None
+
+    async def _call(
+        self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None
+    ) -> CallToolResult | InputRequiredResult:
+        tool = own_tools().get(name)
+        if tool is None:
+            return await super().call_tool(name, arguments, context)
+        asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
+        result: CallToolResult | InputRequiredResult = await tool.run(arguments, asked, convert_result=True)
+        return result
 
     @override
     async def get_prompt(
@@ -69,6 +90,30 @@ class Surface(MCPServer["NodeApi"]):
         return await super().get_prompt(name, arguments, context)
 
 
+@cache
+def own_tools() -> Mapping[str, Tool]:
+    """Our tools by name."""
+    from mcp_a2a.server.toolset import TOOLS  # noqa: PLC0415  see `Surface`
+
+    return {tool.name: tool for tool in (spec.build() for spec in TOOLS)}
+
+
+@cache
+def listing() -> tuple[ListedTool, ...]:
+    """Our tools as `tools/list` shows them: made once, from nothing that anybody could say."""
+    return tuple(
+        ListedTool(
+            name=tool.name,
+            title=tool.title,
+            description=tool.description,
+            input_schema=tool.parameters,
+            output_schema=tool.output_schema,
+            annotations=tool.annotations,
+        )
+        for tool in own_tools().values()
+    )
+
+
 def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
     """A server that fronts `node`, with every tool. It neither starts nor stops the node."""
 
@@ -76,14 +121,7 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
     async def lend_node(_: MCPServer[NodeApi]) -> AsyncIterator[NodeApi]:
         yield node
 
-    server = Surface(
-        "mcp-a2a",
-        version=__version__,
-        instructions=instructions,
-        lifespan=lend_node,
-        log_level="WARNING",
-        tools=[tool.build() for tool in TOOLS],
-    )
+    server = Surface("mcp-a2a", version=__version__, instructions=instructions, lifespan=lend_node, log_level="WARNING")
     add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
     return server
 
