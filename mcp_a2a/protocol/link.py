@@ -178,7 +178,7 @@ class LinkSession:
         self._outgoing_bytes += len(envelope)
 
     def answer(self, answer: Answer) -> None:
-        """Say what became of an envelope that came in. Ignored when the link is closed."""
+        """Say what became of an envelope that came in. Ignored on a closed link."""
         self._ledger.answered(answer)
         if self._state is State.OPEN:
             self._send(answer)
@@ -190,7 +190,7 @@ class LinkSession:
             self._send(BundleFrame(bundle))
 
     def say_goodbye(self, reason: str, code: ByeCode = ByeCode.LEAVING) -> None:
-        """Close the link. The peer hears the code; the reason is for ourselves."""
+        """Close the link; the peer hears the code."""
         self._close(reason, code)
 
     # --- time -------------------------------------------------------------------------------------
@@ -230,8 +230,7 @@ class LinkSession:
             case _ if self._state is State.OPENING:
                 self._shake_hands(frame, now)
             case EnvelopeFrame(envelope, envelope_id):
-                if self._ledger.receive_envelope(envelope_id):
-                    self._events.append(EnvelopeReceived(envelope))
+                self._receive_envelope(envelope, envelope_id, now)
             case Delivered() | Stored() | Held() | Refused():
                 self._receive_answer(frame, now)
             case Ping() | Pong() | BundleFrame() | UnknownFrame():
@@ -254,11 +253,17 @@ class LinkSession:
             case Failed(code, reason):
                 self._close(reason, code)
 
+    def _receive_envelope(self, envelope: bytes, envelope_id: bytes, now: float) -> None:
+        if self._ledger.receive_envelope(envelope_id):
+            self._events.append(EnvelopeReceived(envelope))
+        else:
+            self._allowance.spend_untrusted(now)  # the same again: harmless, unless many
+
     def _receive_answer(self, answer: Answer, now: float) -> None:
         if self._ledger.receive_answer(answer):
             self._events.append(Answered(answer))
         else:
-            self._allowance.spend_untrusted(now)  # answered before, or forgotten: harmless, unless many
+            self._allowance.spend_untrusted(now)  # answered before, or forgotten: likewise
 
     def _receive_control(self, frame: Ping | Pong | BundleFrame | UnknownFrame, now: float) -> None:
         match frame:
