@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -62,6 +62,8 @@ class Context:
     randomness: Callable[[int], bytes]
     tasks: TaskGroup
     """Owns everything that runs in the background; ends with the node."""
+    numbers: Iterator[int]
+    """Rising, from a start that rises with every restart."""
     task_changes: Changes
     """Notified with a task's id after each committed change of it."""
 
@@ -69,6 +71,10 @@ class Context:
     def me(self) -> PeerId:
         """Our own key."""
         return self.identity.peer_id
+
+    def next_number(self) -> int:
+        """A number that rises with each call, also over restarts. Safe in any thread."""
+        return next(self.numbers)
 
     def fresh_id(self) -> str:
         """A new message id."""

@@ -30,21 +30,20 @@ from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.envelope import Header, open_untrusted, sign_receipt
 from mcp_a2a.protocol.link import Delivered, Held, Refused
-from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, Payload, TaskBody, UpdateBody
-from mcp_a2a.protocol.replay import check_freshness, keep_until
+from mcp_a2a.protocol.replay import check_freshness
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal, task_id_of
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.journal import (
     HeldRow,
     OutboxRow,
-    accept_once,
     drop_held,
     drop_outbox_of_task,
     hold,
     put_outbox,
 )
-from mcp_a2a.store.records import TaskRecord, count_open, find_task, insert_task, save_task
+from mcp_a2a.store.records import TaskRecord, count_open, find_task, has_task, insert_task, save_task
 from mcp_a2a.views import TaskErrorView
 
 logger = logging.getLogger(__name__)
@@ -169,13 +168,13 @@ class Intake:
     def accept(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
     ) -> TaskRecord | None:
-        """Store a task with its dedupe key, leased at once where somebody waits; None when it was accepted before."""
+        """Store a task, leased at once where somebody waits; None when it was accepted before."""
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
         peer = str(payload.from_)
-        theirs, everybodys = count_open(connection, peer)
-        if not accept_once(connection, peer, payload.id, keep_until(payload.expires)):
+        if has_task(connection, payload.task):
             return None
+        theirs, everybodys = count_open(connection, peer)
         if theirs >= MAX_OPEN_PER_PEER or everybodys >= MAX_OPEN:
             raise _Refusal("busy", BUSY_RETRY_SECONDS)
         message = payload.body.message
@@ -212,13 +211,8 @@ class Intake:
         payload: Payload,
         change: Callable[[sqlite3.Connection, float], _Applied | None],
     ) -> None:
-        """Run a change once, in the transaction that records its message, and what follows after the commit."""
+        """Apply a message about a task, and what follows after the commit. A change refuses what it applied before."""
         now = self._context.clock()
-
-        def operation(connection: sqlite3.Connection) -> _Applied | None:
-            if not accept_once(connection, str(payload.from_), payload.id, keep_until(payload.expires)):
-                return None
-            return change(connection, now)
 
         def done(outcome: _Applied | Exception | None) -> None:
             if isinstance(outcome, _Applied):
@@ -226,7 +220,7 @@ class Intake:
                 self._context.task_changes.notify(payload.task, outcome.record)
             self._conclude(link, envelope_id, outcome)
 
-        self._context.database.enqueue(operation, done)
+        self._context.database.enqueue(lambda connection: change(connection, now), done)
 
     def _conclude(self, link: Link, envelope_id: bytes, outcome: object) -> None:
         """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
@@ -241,14 +235,14 @@ class Intake:
                 self._receipts.setdefault(link, []).append(envelope_id)
 
     def _add_message(
-        self, connection: sqlite3.Connection, payload: Payload, message: object, now: float
+        self, connection: sqlite3.Connection, payload: Payload, message: Message, now: float
     ) -> _Applied | None:
         record = find_task(connection, payload.task)
         if record is None or record.sent or record.peer != str(payload.from_) or record.done:
             return None
-        if not isinstance(payload.body, MessageBody):
-            raise TypeError(message)
-        record.messages = (*record.messages, payload.body.message)
+        if any(known.message_id == message.message_id for known in record.messages):
+            return None
+        record.messages = (*record.messages, message)
         record.seq_in, record.updated = max(record.seq_in, payload.seq), now
         if record.state in INTERRUPTED:
             # A new turn: it is offered again, and the count of attempts starts over.
@@ -284,7 +278,7 @@ class Intake:
             return None
         if record.done or payload.seq <= record.seq_in or not isinstance(payload.body, UpdateBody):
             return None  # late, or out of order: a task never moves backwards (R12)
-        body = payload.body
+        body, delivered = payload.body, record.delivery == Delivery.DELIVERED
         record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
         record.state, record.status, record.delivery = body.status.state, body.status, Delivery.DELIVERED
         if body.artifacts:
@@ -296,5 +290,5 @@ class Intake:
             record.error = TaskErrorView(code="task_failed", message=said[:4096])
         save_task(connection, record)
         # Its word about the task is as good as its receipt for it.
-        dropped = drop_outbox_of_task(connection, record.id, "task")
+        dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
         return _Applied(record, lambda: self._outbox.drop(dropped))

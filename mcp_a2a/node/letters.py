@@ -91,7 +91,9 @@ def _letter(
         expires=expires,
         body=body,
     )
-    return OutboxRow(message_id, record.peer, record.id, record.seq_out, kind, _packed(payload), now, expires)
+    return OutboxRow(
+        context.next_number(), message_id, record.peer, record.id, record.seq_out, kind, _packed(payload), now, expires
+    )
 
 
 def _packed(payload: Payload) -> bytes:

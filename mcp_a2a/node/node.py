@@ -6,6 +6,7 @@ The services: `directory` (who is there), `dialer` (links), `outbox` and `sendin
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -35,7 +36,7 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.replay import HighWaterClock
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.journal import all_peers, forget_expired, get_meta, pending_outbox, set_meta
+from mcp_a2a.store.journal import all_peers, get_meta, pending_outbox, set_meta
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Node:
                 self.lookups[lookup.name] = "on"
 
     async def _keep_house(self) -> None:
-        """Rotate keys, forget what can no longer be replayed, remember how late it is."""
+        """Rotate keys, and remember how late it is."""
         while True:
             now = self.context.clock()
             if self.ring.handle_timeout(now, self.context.randomness):
@@ -178,7 +179,6 @@ class Node:
 
 
 def _remember_time(connection: sqlite3.Connection, now: float) -> None:
-    forget_expired(connection, now)
     set_meta(connection, "clock", str(now))
 
 
@@ -197,7 +197,9 @@ def _monotonic_clock(parts: NodeParts) -> Callable[[], float]:
 async def run_node(parts: NodeParts) -> AsyncIterator[Node]:
     """Run a peer until the context ends; then it says goodbye, and what is journalled waits for the next start."""
     async with anyio.create_task_group() as tasks:
-        context = Context(parts.identity, parts.database, _monotonic_clock(parts), parts.randomness, tasks, Changes())
+        clock = _monotonic_clock(parts)
+        numbers = itertools.count(int(clock() * 1_000_000_000))
+        context = Context(parts.identity, parts.database, clock, parts.randomness, tasks, numbers, Changes())
         ring = _load_ring(parts)
         # A key that was not stored must never be published: what is sealed to it could not be opened after a crash.
         if ring.handle_timeout(context.clock(), parts.randomness):

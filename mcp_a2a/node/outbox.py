@@ -41,6 +41,15 @@ MAX_REJECTIONS = 5
 """How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An envelope, and the key it was sealed to."""
+
+    envelope_id: bytes
+    envelope: bytes
+    bundle: KeyBundle
+
+
 @dataclass(eq=False)
 class _Entry:
     """One message of a lane. `envelope_id` while it is under way, `not_before` while it waits."""
@@ -50,8 +59,8 @@ class _Entry:
     sent_at: float = 0.0
     not_before: float = 0.0
     rejections: int = 0
-    sealed: tuple[bytes, bytes, KeyBundle] | None = None
-    """Sealed ahead: envelope id, envelope, and the key it was sealed to."""
+    sealed: Sealed | None = None
+    """Sealed ahead."""
 
 
 @dataclass(eq=False)
@@ -87,19 +96,16 @@ class Outbox:
         for row in rows:
             self.push(row)
 
-    def prepare(self, row: OutboxRow) -> _Entry:
-        """Seal a message while its journal entry is on its way to the disk; it is not sent before `push`."""
-        entry = _Entry(row)
+    def seal_ahead(self, row: OutboxRow) -> Sealed | None:
+        """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
         peer = self._directory.get(PeerId.parse_untrusted(row.peer))
-        if peer.link is not None:
-            self._seal(entry, peer)
-        return entry
+        return self._seal(row, peer) if peer.link is not None else None
 
-    def push(self, row: OutboxRow, prepared: _Entry | None = None) -> None:
+    def push(self, row: OutboxRow, sealed: Sealed | None = None) -> None:
         """Deliver a message that is in the journal."""
         lane = self._lane(PeerId.parse_untrusted(row.peer))
         if row.id not in lane.entries:
-            lane.entries[row.id] = prepared or _Entry(row)
+            lane.entries[row.id] = _Entry(row, sealed=sealed)
             self._flush(lane)
         self._ensure_courier(lane)
 
@@ -229,27 +235,26 @@ class Outbox:
             self._send(lane, entry, link, now)
 
     def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> None:
-        if entry.sealed is None or entry.sealed[2] is not lane.peer.bundle:
-            self._seal(entry, lane.peer)
-        if entry.sealed is None:
+        sealed, entry.sealed = entry.sealed, None
+        if sealed is None or sealed.bundle is not lane.peer.bundle:
+            sealed = self._seal(entry.row, lane.peer)
+        if sealed is None:
             return
-        envelope_id, envelope, _ = entry.sealed
-        entry.sealed = None
-        entry.envelope_id, entry.sent_at = envelope_id, now
-        self._under_way[envelope_id] = (lane, entry)
+        entry.envelope_id, entry.sent_at = sealed.envelope_id, now
+        self._under_way[sealed.envelope_id] = (lane, entry)
         lane.under_way += 1
         try:
-            link.submit(envelope)
+            link.submit(sealed.envelope)
         except LinkError:
             self._forget_flight(lane, entry)
 
-    def _seal(self, entry: _Entry, peer: Peer) -> None:
+    def _seal(self, row: OutboxRow, peer: Peer) -> Sealed | None:
+        """None while no usable key of the peer is known."""
         bundle = peer.bundle
         if bundle is None or not bundle.usable(self._context.clock()):
-            return
+            return None
         envelope_id = self._context.randomness(16)
-        envelope = seal(self._context.identity, entry.row.payload, bundle, envelope_id, entry.row.expires)
-        entry.sealed = (envelope_id, envelope, bundle)
+        return Sealed(envelope_id, seal(self._context.identity, row.payload, bundle, envelope_id, row.expires), bundle)
 
     def _forget_flight(self, lane: _Lane, entry: _Entry) -> None:
         if entry.envelope_id is not None:

@@ -97,10 +97,12 @@ class Sending:
             put_outbox(connection, row)
             return None
 
-        existing = await self._context.database.write(journal)
+        landing = self._context.database.begin(journal)
+        sealed = self._outbox.seal_ahead(row)
+        existing = await landing.landed()
         if existing is not None:
             return existing
-        self._outbox.push(row)
+        self._outbox.push(row, sealed)
         return record
 
     # --- sending to a skill ----------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Settlement:
         """The recipient signed for it. Losing this note to a crash only means that it is sent once more."""
 
         def settle(connection: sqlite3.Connection) -> None:
-            drop_outbox(connection, row.id)
+            drop_outbox(connection, row)
             if row.type == "task":
                 connection.execute(
                     "UPDATE tasks SET delivery='DELIVERED' WHERE id=? AND delivery IN ('QUEUED', 'STORED', 'HELD')",
@@ -69,9 +69,9 @@ class Settlement:
             record.delivery, record.state = delivery, state
             record.status, record.error = TaskStatus(state=state), error_view(error)
 
-        self._change(row.task, end, drop=row.id)
+        self._change(row.task, end, drop=row)
 
-    def _change(self, task_id: str, change: Callable[[TaskRecord], None], drop: str | None = None) -> None:
+    def _change(self, task_id: str, change: Callable[[TaskRecord], None], drop: OutboxRow | None = None) -> None:
         now = self._context.clock()
 
         def settle(connection: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -36,6 +36,10 @@ T = TypeVar("T")
 LAZY_SECONDS = 0.05
 """How long an operation that nobody waits for may wait for company. Losing it to a crash must be harmless."""
 
+IDLE_SECONDS = 0.5
+MAX_LOG_PAGES = 8_000
+"""A quiet moment of `IDLE_SECONDS` is used for a checkpoint. A log of 32 MB gets one without waiting for that."""
+
 MAX_BATCH = 256
 """Operations in one transaction: beyond that a longer transaction saves nothing more."""
 
@@ -47,6 +51,27 @@ class _Pending:
     run: Callable[[sqlite3.Connection], object]
     done: Callable[[object], None]
     lazy: bool = False
+
+
+class Landing(Generic[T]):
+    """An operation on its way to the disk."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._outcome: list[T | Exception] = []
+
+    def land(self, outcome: T | Exception) -> None:
+        """The commit is done."""
+        self._outcome.append(outcome)
+        self._event.set()
+
+    async def landed(self) -> T:
+        """Wait for the disk. The operation's exception is raised here."""
+        await self._event.wait()
+        outcome = self._outcome[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 class Database:
@@ -62,6 +87,7 @@ class Database:
         self._landed: deque[tuple[Sequence[_Pending], Sequence[object]]] = deque()
         self._news = anyio.Event()
         self._after_commit: list[Callable[[], None]] = []
+        self._uncheckpointed = True
         self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
         self._thread.start()
 
@@ -71,19 +97,13 @@ class Database:
 
     async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation and return when it is on the disk. Its exception is raised here."""
-        landed = anyio.Event()
-        outcome: list[T | Exception] = []
+        return await self.begin(operation).landed()
 
-        def done(result: T | Exception) -> None:
-            outcome.append(result)
-            landed.set()
-
-        self.enqueue(operation, done)
-        await landed.wait()
-        result = outcome[0]
-        if isinstance(result, Exception):
-            raise result
-        return result
+    def begin(self, operation: Callable[[sqlite3.Connection], T]) -> Landing[T]:
+        """Start an operation, to do something else while it is on its way to the disk."""
+        landing = Landing[T]()
+        self.enqueue(operation, landing.land)
+        return landing
 
     def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
         """Queue an operation; `done` is called on the event loop with its value or exception, after the commit."""
@@ -129,14 +149,28 @@ class Database:
         hurried = False
         while len(batch) < MAX_BATCH:
             try:
-                pending = self._queue.get(block=not hurried, timeout=LAZY_SECONDS if batch else None)
+                pending = self._queue.get(block=not hurried, timeout=LAZY_SECONDS if batch else self._idle_seconds())
             except queue.Empty:
+                if not batch:
+                    self._checkpoint()
                 break
             if pending is None:
                 return batch, False
             batch.append(pending)
             hurried = hurried or not pending.lazy
         return batch, True
+
+    def _idle_seconds(self) -> float | None:
+        """How long to wait for work before there is time for a checkpoint; for ever when there is nothing to write."""
+        return IDLE_SECONDS if self._uncheckpointed else None
+
+    def _checkpoint(self) -> None:
+        """Move the log into the database while nobody waits, rather than inside somebody's commit."""
+        self._uncheckpointed = False
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error:
+            logger.exception("a checkpoint failed; the log goes on growing until the next one")
 
     def _bring_news(self) -> None:
         self._news.set()
@@ -152,6 +186,7 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(pending) for pending in batch]
             self._writer.execute("COMMIT")
+            self._uncheckpointed = True
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -275,6 +310,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         "synchronous=FULL",
         "fullfsync=ON",
         "checkpoint_fullfsync=ON",
+        f"wal_autocheckpoint={MAX_LOG_PAGES}",
         "secure_delete=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -1,4 +1,4 @@
-"""The other tables: what must still be sent, what was accepted, who is known, what is held."""
+"""The other tables: what must still be sent, who is known, what is held."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 class OutboxRow:
     """One message that must reach `peer`. `payload` is signed and sealed anew each time it is sent."""
 
+    n: int
+    """Order of journalling; rises over restarts."""
     id: str
     peer: str
     task: str
@@ -24,14 +26,14 @@ class OutboxRow:
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
     """Journal a message, in the transaction of what caused it."""
     connection.execute(
-        "INSERT INTO outbox(id, peer, task, seq, type, payload, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (row.id, row.peer, row.task, row.seq, row.type, row.payload, row.created, row.expires),
+        "INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires) VALUES (?,?,?,?,?,?,?,?,?)",
+        (row.n, row.id, row.peer, row.task, row.seq, row.type, row.payload, row.created, row.expires),
     )
 
 
-def drop_outbox(connection: sqlite3.Connection, message_id: str) -> bool:
-    """The message needs no more sending. True if it was still there."""
-    return connection.execute("DELETE FROM outbox WHERE id=?", (message_id,)).rowcount > 0
+def drop_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
+    """The message needs no more sending."""
+    connection.execute("DELETE FROM outbox WHERE n=?", (row.n,))
 
 
 def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, kind: str) -> list[str]:
@@ -43,7 +45,7 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, kind: str)
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
     rows = connection.execute(
-        "SELECT id, peer, task, seq, type, payload, created, expires FROM outbox ORDER BY rowid"
+        "SELECT n, id, peer, task, seq, type, payload, created, expires FROM outbox ORDER BY n"
     ).fetchall()
     return [OutboxRow(*row) for row in rows]
 
@@ -51,17 +53,6 @@ def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
 def count_outbox(connection: sqlite3.Connection) -> int:
     """How many messages must still be sent."""
     return int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
-
-
-def accept_once(connection: sqlite3.Connection, sender: str, message_id: str, until: float) -> bool:
-    """Record that this message was accepted; False if it was before (requirement S8: a primary key, not a cache)."""
-    inserted = connection.execute("INSERT OR IGNORE INTO replay VALUES (?, ?, ?)", (sender, message_id, until))
-    return inserted.rowcount > 0
-
-
-def forget_expired(connection: sqlite3.Connection, now: float) -> None:
-    """Drop what could no longer be replayed."""
-    connection.execute("DELETE FROM replay WHERE until < ?", (now,))
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:

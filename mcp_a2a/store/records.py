@@ -70,6 +70,12 @@ _INSERT = f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * le
 _UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _COLUMNS[1:])} WHERE id=?"  # noqa: S608
 
 
+_OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
+"""Spelled as in the partial index: SQLite uses it only when it can prove the match."""
+
+_WAITING = f"direction = 'received' AND {_OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+
+
 def _row(record: TaskRecord) -> tuple[object, ...]:
     return (
         record.id, record.direction, record.peer, record.peer_name, record.skill, record.context_id, record.hop,
@@ -115,6 +121,11 @@ def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None
     """The task with exactly this id."""
     row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
     return _record(row) if row else None
+
+
+def has_task(connection: sqlite3.Connection, task_id: str) -> bool:
+    """Whether there is a task with exactly this id."""
+    return connection.execute("SELECT 1 FROM tasks WHERE id=?", (task_id,)).fetchone() is not None
 
 
 def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
@@ -163,8 +174,7 @@ def list_tasks(
 def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:
     """Received tasks that nobody works on, oldest first."""
     rows = connection.execute(
-        f"{_SELECT} WHERE direction='received' AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
-        " AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created, id LIMIT ?",
+        f"{_SELECT} WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created LIMIT ?",
         (now, limit),
     ).fetchall()
     return [_record(row) for row in rows]
@@ -173,32 +183,24 @@ def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> lis
 def next_lease_end(connection: sqlite3.Connection) -> float | None:
     """When the first lease runs out."""
     row = connection.execute(
-        "SELECT MIN(lease_until) FROM tasks WHERE direction='received'"
-        " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+        f"SELECT MIN(lease_until) FROM tasks WHERE {_WAITING}"  # noqa: S608
     ).fetchone()
     return None if row[0] is None else float(row[0])
 
 
 def worker_leases(connection: sqlite3.Connection) -> list[TaskRecord]:
     """Tasks leased to workers, whose leases end with their process."""
-    rows = connection.execute(
-        f"{_SELECT} WHERE direction='received' AND worker=1 AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
-    ).fetchall()
+    rows = connection.execute(f"{_SELECT} WHERE worker=1 AND {_WAITING}").fetchall()
     return [_record(row) for row in rows]
 
 
 def count_waiting(connection: sqlite3.Connection, now: float) -> int:
     """How many received tasks wait for somebody to work on them."""
     row = connection.execute(
-        "SELECT COUNT(*) FROM tasks WHERE direction='received'"
-        " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING') AND (lease_until IS NULL OR lease_until <= ?)",
+        f"SELECT COUNT(*) FROM tasks WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?)",  # noqa: S608
         (now,),
     ).fetchone()
     return int(row[0])
-
-
-_OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
-"""Spelled as in the partial index: SQLite uses it only when it can prove the match."""
 
 
 def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:

@@ -30,8 +30,12 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
 
     -- Every task, sent or received. The documents are A2A JSON; what decides is a column.
+    -- A row is also what makes a replayed message harmless: its id is derived from sender and first message, updates
+    -- count up `seq_in`, further messages carry ids, a cancellation says the same twice. So a task is kept for longer
+    -- than any message about it may live (7 days), and there is no second table to pay for on every commit.
     CREATE TABLE tasks(
-      id          TEXT PRIMARY KEY,
+      n           INTEGER PRIMARY KEY,
+      id          TEXT NOT NULL UNIQUE,
       direction   TEXT NOT NULL,              -- sent | received
       peer        TEXT NOT NULL,              -- did of the other side: the only one whose word counts
       peer_name   TEXT NOT NULL,
@@ -56,14 +60,13 @@ MIGRATIONS: tuple[str, ...] = (
       updated     REAL NOT NULL
     );
     CREATE INDEX tasks_by_update ON tasks(updated DESC, id);
-    CREATE INDEX tasks_waiting ON tasks(created) WHERE direction = 'received'
-      AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING');
-    CREATE INDEX tasks_open ON tasks(peer) WHERE direction = 'received'
+    CREATE INDEX tasks_open ON tasks(created, state, lease_until, peer) WHERE direction = 'received'
       AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED');
 
     -- Journal of what must still reach a peer: removed by the recipient's signed receipt, nothing else.
     CREATE TABLE outbox(
-      id      TEXT PRIMARY KEY,               -- id of the payload; stays when the seal is remade
+      n       INTEGER PRIMARY KEY,            -- order of journalling
+      id      TEXT NOT NULL,                  -- id of the payload; stays when the seal is remade
       peer    TEXT NOT NULL,
       task    TEXT NOT NULL,
       seq     INTEGER NOT NULL,
@@ -72,16 +75,6 @@ MIGRATIONS: tuple[str, ...] = (
       created REAL NOT NULL,
       expires REAL NOT NULL
     );
-    CREATE INDEX outbox_by_task ON outbox(task);
-
-    -- Every message accepted, until its sender could no longer replay it.
-    CREATE TABLE replay(
-      sender TEXT NOT NULL,
-      id     TEXT NOT NULL,
-      until  REAL NOT NULL,
-      PRIMARY KEY(sender, id)
-    ) WITHOUT ROWID;
-    CREATE INDEX replay_by_end ON replay(until);
 
     -- Messages of strangers, until a person decides. Never shown to a model.
     CREATE TABLE held(
