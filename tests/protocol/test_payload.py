@@ -246,9 +246,9 @@ def test_content_that_no_peer_would_accept_is_not_sent() -> None:
 
     with pytest.raises(UnsendableError, match="deeper than 32"):
         task().model_copy(update={"body": body}).to_bytes()
-    with pytest.raises(UnsendableError, match="262,144 bytes"):
-        task("x" * 262_145).to_bytes()
-    assert Payload.parse_untrusted(task("x" * 262_144).to_bytes()).id == "p-1"
+    with pytest.raises(UnsendableError, match="1,000,000 bytes"):
+        task("x" * 1_000_001).to_bytes()
+    assert Payload.parse_untrusted(task("x" * 1_000_000).to_bytes()).id == "p-1"
 
 
 @given(st.binary(max_size=400))
