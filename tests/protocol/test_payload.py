@@ -228,7 +228,7 @@ def test_the_largest_payload_is_read_and_one_byte_more_is_not() -> None:
         (b'"text":"', b'"text":"\xff'),
         (b'"seq":0', b'"seq":0,"deep":' + b"[" * 33 + b"]" * 33),
         (b'"seq":0', b'"seq":0,"wide":[' + b"1," * 10_000 + b"1]"),
-        (b'"seq":0', b'"seq":0,"long":"' + b"x" * 300_000 + b'"'),
+        (b'"seq":0', b'"seq":0,"long":"' + b"x" * 1_000_001 + b'"'),
     ],
     ids=lambda source: source[:24].decode(errors="replace"),
 )
