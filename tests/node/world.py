@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-from mcp_a2a_transports.memory import MemoryNetwork
 
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.ports import Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
-from mcp_a2a.ports import Sighting
 from mcp_a2a.store.database import open_database
+from mcp_a2a_transports.memory import MemoryNetwork
 
 
 class Clock:
@@ -76,7 +76,15 @@ class World:
         self.own |= {self.did(name) for name in names}
 
     @asynccontextmanager
-    async def person(self, name: str, *skills: str, accept: str = "trusted") -> AsyncIterator[Person]:
+    async def person(
+        self,
+        name: str,
+        *skills: str,
+        accept: str = "trusted",
+        card: AgentCard | None = None,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+    ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         async with open_database(folder / "node.db", "test") as database:
@@ -85,21 +93,26 @@ class World:
                 identity_name=name,
                 database=database,
                 home=folder,
-                transports=(self.network.transport(name),),
+                transports=(transport or self.network.transport(name),),
                 lookups=(),
-                card=AgentCard(
-                    name=name,
-                    description=f"{name} is a test agent",
-                    skills=tuple(AgentSkill(id=skill, name=skill, description=f"Does {skill}") for skill in skills),
-                ),
+                card=card or card_of(name, *skills),
                 accept=accept,
-                wall_clock=self.clock,
+                wall_clock=clock or self.clock,
                 randomness=os.urandom,
                 own_dids=lambda: frozenset(self.own),
                 lease_seconds=self.lease_seconds,
             )
             async with run_node(parts) as node:
                 yield Person(node, LocalApi(node))
+
+
+def card_of(name: str, *skills: str) -> AgentCard:
+    """What an agent of that name says about itself."""
+    return AgentCard(
+        name=name,
+        description=f"{name} is a test agent",
+        skills=tuple(AgentSkill(id=skill, name=skill, description=f"Does {skill}") for skill in skills),
+    )
 
 
 async def acquainted(one: Person, other: Person) -> None:
