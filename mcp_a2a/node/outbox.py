@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from mcp_a2a.errors import LinkError, NoRouteError
 from mcp_a2a.node.context import Context, wait_until
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Envelopes of one lane that may be unanswered at a time."""
+
+SLICE = 4
+"""Envelopes sealed in one go."""
 
 ANSWER_SECONDS = 30.0
 """Without an answer for so long the same message is sent again; the recipient knows it by its id."""
@@ -72,7 +76,8 @@ class _Lane:
     under_way: int = 0
     """How many of them wait for an answer."""
     wake: anyio.Event = field(default_factory=anyio.Event)
-    courier: bool = False
+    resting: bool = True
+    """Whether the courier has nothing to do: then a new message need not wait for its turn."""
     failures: int = 0
     tried: tuple[str, ...] = ()
 
@@ -98,16 +103,20 @@ class Outbox:
 
     def seal_ahead(self, row: OutboxRow) -> Sealed | None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
-        peer = self._directory.get(PeerId.parse_untrusted(row.peer))
-        return self._seal(row, peer) if peer.link is not None else None
+        lane = self._lane(PeerId.parse_untrusted(row.peer))
+        # In a crowd the disk is not what one waits for; then it is better to seal when it is a message's turn.
+        return self._seal(row, lane.peer) if lane.resting and lane.peer.link is not None else None
 
     def push(self, row: OutboxRow, sealed: Sealed | None = None) -> None:
         """Deliver a message that is in the journal."""
         lane = self._lane(PeerId.parse_untrusted(row.peer))
-        if row.id not in lane.entries:
-            lane.entries[row.id] = _Entry(row, sealed=sealed)
-            self._flush(lane)
-        self._ensure_courier(lane)
+        if row.id in lane.entries:
+            return
+        lane.entries[row.id] = _Entry(row, sealed=sealed)
+        if lane.resting:
+            lane.resting = False
+            self._flush(lane, 1)
+        lane.wake.set()
 
     def drop(self, message_ids: Iterable[str]) -> None:
         """These messages need no more sending; the journal knows it already."""
@@ -134,7 +143,6 @@ class Outbox:
         lane = self._lanes.get(link.peer)
         if lane is not None:
             lane.failures, lane.tried = 0, ()
-            self._flush(lane)
             lane.wake.set()
 
     def link_closed(self, link: Link) -> None:
@@ -145,7 +153,6 @@ class Outbox:
         for entry in lane.entries.values():
             self._forget_flight(lane, entry)
         lane.wake.set()
-        self._flush(lane)
 
     def sighted(self, peer: Peer) -> None:
         """A peer was seen somewhere: try now, not after the pause."""
@@ -170,8 +177,8 @@ class Outbox:
             case Stored():
                 return  # a direct peer never says so
         lane = self._lanes.get(link.peer)
-        if lane is not None:
-            self._flush(lane)
+        if lane is not None and lane.under_way < len(lane.entries):
+            lane.wake.set()
 
     def _delivered(self, peer_id: PeerId, envelope_id: bytes) -> None:
         lane, entry = self._under_way.get(envelope_id, (None, None))
@@ -215,24 +222,28 @@ class Outbox:
         lane = self._lanes.get(peer_id)
         if lane is None:
             lane = self._lanes[peer_id] = _Lane(self._directory.get(peer_id))
+            self._context.tasks.start_soon(self._carry, lane)
         return lane
 
-    def _flush(self, lane: _Lane) -> None:
-        """Send what is due, as far as the window reaches."""
-        link = lane.peer.link
+    def _flush(self, lane: _Lane, at_most: int) -> bool:
+        """Send what is due, as far as the window reaches; whether there is more."""
+        link, now = lane.peer.link, self._context.clock()
         if link is None:
-            return
-        now = self._context.clock()
+            return False
         blocked: set[str] = set()
-        for entry in lane.entries.values():
+        for entry in list(lane.entries.values()):
             if lane.under_way >= WINDOW:
-                return
+                return False
             if entry.envelope_id is not None:
                 continue
             if entry.not_before > now or entry.row.task in blocked:
                 blocked.add(entry.row.task)  # what follows in the same task waits, so that order holds
                 continue
+            if at_most == 0:
+                return True
             self._send(lane, entry, link, now)
+            at_most -= 1
+        return False
 
     def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> None:
         sealed, entry.sealed = entry.sealed, None
@@ -269,25 +280,23 @@ class Outbox:
 
     # --- the courier -----------------------------------------------------------------------------
 
-    def _ensure_courier(self, lane: _Lane) -> None:
-        if not lane.courier and lane.entries:
-            lane.courier = True
-            self._context.tasks.start_soon(self._carry, lane)
-
     async def _carry(self, lane: _Lane) -> None:
-        """Keep at it until the lane is empty: connect, send what is due, send again what was not answered."""
-        try:
-            while lane.entries:
-                lane.wake = anyio.Event()
-                self._expire(lane)
-                if lane.peer.link is None and not await self._connected(lane):
-                    await wait_until(lane.wake, backoff(lane.failures))
-                    continue
+        """Keep at it: connect, send what is due, send again what was not answered; rest while there is nothing."""
+        while True:
+            lane.wake = anyio.Event()
+            self._expire(lane)
+            if not lane.entries:
+                lane.resting = True
+                await lane.wake.wait()
+            elif lane.peer.link is None and not await self._connected(lane):
+                await wait_until(lane.wake, backoff(lane.failures))
+            else:
                 self._take_back_unanswered(lane)
-                self._flush(lane)
+                while self._flush(lane, SLICE):
+                    # Between slices the wire gets its turn, so that the other side works while we go on sealing.
+                    await anyio.lowlevel.checkpoint()
+                lane.resting = True
                 await wait_until(lane.wake, self._next_due(lane))
-        finally:
-            lane.courier = False
 
     async def _connected(self, lane: _Lane) -> bool:
         try:

@@ -37,7 +37,7 @@ LAZY_SECONDS = 0.05
 """How long an operation that nobody waits for may wait for company. Losing it to a crash must be harmless."""
 
 IDLE_SECONDS = 0.5
-MAX_LOG_PAGES = 8_000
+MAX_LOG_PAGES = 1_000
 """A quiet moment of `IDLE_SECONDS` is used for a checkpoint. A log of 32 MB gets one without waiting for that."""
 
 MAX_BATCH = 256

@@ -7,11 +7,13 @@ and nothing else.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from contextlib import suppress
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from typing_extensions import override
 
 from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
@@ -31,6 +33,9 @@ from mcp_a2a.protocol.link_events import (
 )
 
 logger = logging.getLogger(__name__)
+
+SLICE = 4
+"""Frames handled in one go."""
 
 STALL_SECONDS = 30.0
 """How long a peer may leave one frame unread (limit L12)."""
@@ -195,7 +200,11 @@ class DrivenLink(Link):
     # --- the three tasks --------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        turns = itertools.cycle(range(SLICE))
         while not self._session.is_closed:
+            if next(turns) == 0:
+                # What is there already is received without waiting; the other tasks must get their turn as well.
+                await anyio.lowlevel.checkpoint()
             if not self._session.wants_frames:
                 await self._resume.wait()
                 self._resume = anyio.Event()
