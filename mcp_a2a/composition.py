@@ -12,10 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from mcp_a2a_transports.direct import DirectTransport
-from mcp_a2a_transports.local import LocalLookup
-from mcp_a2a_transports.mdns import MdnsLookup
-
 import mcp_a2a
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
@@ -26,7 +22,11 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.database import open_database
-from mcp_a2a.store.keyfile import load_identity, open_folder, own_dids
+from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.keyfile import load_identity, own_dids
+from mcp_a2a_transports.direct import DirectTransport
+from mcp_a2a_transports.local import LocalLookup
+from mcp_a2a_transports.mdns import MdnsLookup
 
 DATABASE = "node.db"
 
@@ -39,7 +39,6 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
         ConfigurationError: it cannot run here, and why.
     """
     open_folder(settings.home)
-    open_folder(settings.home / "identities")
     folder = open_folder(settings.folder)
     identity = load_identity(folder, os.urandom(32))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock

@@ -14,7 +14,8 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.control import connect_control, socket_path
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.store.keyfile import DID_FILE, load_identity, open_folder
+from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.keyfile import DID_FILE, load_identity
 from mcp_a2a.views import AgentDetail, GetAgentRequest, StatusView
 
 LOCK_FILE = "lock"

@@ -75,7 +75,7 @@ async def _serve_port(settings: Settings, listening: Listening) -> None:
     from mcp_a2a.server.http import serve_http  # noqa: PLC0415  see `_serve_pipe`
     from mcp_a2a.server.surface import build_server  # noqa: PLC0415  see `_serve_pipe`
     from mcp_a2a.server.token import load_token  # noqa: PLC0415  see `_serve_pipe`
-    from mcp_a2a.store.keyfile import open_folder  # noqa: PLC0415  see `_serve_pipe`
+    from mcp_a2a.store.folder import open_folder  # noqa: PLC0415  see `_serve_pipe`
 
     listen = Listen.parse(listening.address)
     # A public URL ends at loopback, but begins anywhere.

@@ -21,8 +21,9 @@ import anyio
 from filelock import FileLock, Timeout
 
 from mcp_a2a import views
-from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors import HomeUnusableError, McpA2AError
 from mcp_a2a.node.control import OwnerLostError, connect_control, socket_path
+from mcp_a2a.store.folder import open_folder
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -108,12 +109,14 @@ class SharedNode:
 
     async def _own(self) -> bool:
         """Run the node here, until cancelled; False when another process does."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        open_folder(self._folder)
         lock = FileLock(self._folder / "lock", thread_local=False, mode=0o600)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError as error:
+            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
         try:
             async with self._open_owner() as api:
                 self.owner = True

@@ -27,7 +27,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _S.CANCELED: frozenset(),
     _S.REJECTED: frozenset(),
 }
-"""A2A 4.1.3: a terminal state is final. WORKING may follow itself (progress), SUBMITTED an open state (a reply came)."""
+"""A2A 4.1.3: a terminal state is final. WORKING may follow itself (progress), SUBMITTED an open one (a reply)."""
 
 INTERRUPTED = frozenset({_S.INPUT_REQUIRED, _S.AUTH_REQUIRED})
 """States in which the agent waits for its caller."""

@@ -16,27 +16,6 @@ DID_FILE = "did"
 _SEED_SIZE = 32
 
 
-def open_folder(folder: Path) -> Path:
-    """Create a private folder, or check that it is one.
-
-    Raises:
-        HomeUnusableError: it cannot be made, is not a folder, or belongs to somebody else.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-        if hasattr(os, "getuid"):
-            if found.st_uid != os.getuid():
-                raise HomeUnusableError(str(folder), "it belongs to another user")
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                folder.chmod(0o700)
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise HomeUnusableError(str(folder), "it is not writable")
-    except OSError as error:
-        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
-    return folder
-
-
 def load_identity(folder: Path, new_seed: bytes) -> Identity:
     """The identity of this folder; `new_seed` becomes its key where there is none yet.
 
