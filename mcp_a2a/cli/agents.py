@@ -72,7 +72,7 @@ def run_command(
     code other than 0 fails the task with the end of its standard error.
     """
     if not command:
-        raise UsageError("Which program? Put it behind two dashes: mcp-a2a agent exec --name rev -- rev")
+        raise UsageError("Which program? It comes behind the two dashes: mcp-a2a agent exec --name rev -- rev")
     session = session_of(context)
     environment = cleaned_environment(os.environ, env or ())
     find_command(command, environment)

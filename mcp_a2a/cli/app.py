@@ -12,7 +12,7 @@ from mcp_a2a.cli import agents, finding, machine, mailbox, serving, tasking
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
-from mcp_a2a.cli.options import Options
+from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.serving import Listening
 from mcp_a2a.cli.session import Session, session_of, set_up_logging
@@ -91,11 +91,18 @@ app.add_typer(finding.peers, name="peers", epilog=epilog("peers"))
 app.add_typer(agents.agents, name="agent")
 
 
+def _check_dashes(words: Sequence[str]) -> None:
+    # Without the dashes an option of the program would be taken for one of ours.
+    if list(words[:2]) == ["agent", "exec"] and "--" not in words and not {"-h", "--help"} & set(words):
+        raise UsageError("Put the program behind two dashes: mcp-a2a agent exec --name rev --skill reverse -- rev")
+
+
 def run_cli(options: Options, words: Sequence[str]) -> int:
     """Run a command; the exit code it ends with. Whatever happens, a person reads a sentence, never a traceback."""
     set_up_logging(options.verbosity)
     session = Session(options, Output(options))
     try:
+        _check_dashes(words)
         code = typer.main.get_command(app).main(
             args=list(words), prog_name="mcp-a2a", obj=session, standalone_mode=False
         )

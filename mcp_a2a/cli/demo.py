@@ -212,7 +212,7 @@ async def _start_agents(stack: AsyncExitStack, home: Path, *, mdns: bool) -> dic
 
 @asynccontextmanager
 async def _agent(home: Path, file: Path, *, mdns: bool) -> AsyncIterator[anyio.abc.Process]:
-    words = _command(home, "--json", "agent", "run", str(file), mdns=mdns)
+    words = _command(home, "--json", "--quiet", "agent", "run", str(file), mdns=mdns)
     process = await anyio.open_process(
         [sys.executable, *words], env=_environment(), stdin=subprocess.DEVNULL, stderr=None, start_new_session=True
     )

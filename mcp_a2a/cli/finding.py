@@ -8,6 +8,7 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.wording import for_people
 from mcp_a2a.views import (
     AddPeerRequest,
     DiscoverRequest,
@@ -43,7 +44,8 @@ def _show_found(session: Session, view: DiscoverView) -> None:
     if view.total > len(view.agents):
         session.output.note(f"{view.total - len(view.agents)} more: raise --limit, or add a word to look for.")
     if view.reason:
-        session.output.note(view.reason if view.agents else f"No agents found. {view.reason}")
+        reason = for_people(view.reason)
+        session.output.note(reason if view.agents else f"No agents found. {reason}")
 
 
 def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, or self.")]) -> None:

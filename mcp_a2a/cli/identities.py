@@ -40,8 +40,8 @@ async def own_identity(settings: Settings) -> Identity:
     Raises:
         ConfigurationError: its folder or key cannot be used.
     """
-    for folder in (settings.home, settings.home / "identities", settings.folder):
-        open_folder(folder)
+    open_folder(settings.home)
+    open_folder(settings.folder)
     peer = load_identity(settings.folder, os.urandom(32)).peer_id
     return await _look(settings.folder, peer, settings.name)
 

@@ -14,6 +14,7 @@ import mcp_a2a
 from mcp_a2a.cli import render
 from mcp_a2a.cli.output import structured
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.wording import for_people
 from mcp_a2a.loop import run
 from mcp_a2a.views import DiscoverRequest, DiscoverView, GetAgentRequest, StatusView
 
@@ -114,7 +115,7 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
         session.output.line("")
         session.output.rich(render.agents_table(found.agents))
     elif found.reason:
-        session.output.note(f"\nNo agents found. {found.reason}")
+        session.output.note(f"\nNo agents found. {for_people(found.reason)}")
 
 
 def version(context: typer.Context) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from pydantic import BaseModel, JsonValue
 
 from mcp_a2a.cli.options import Options
+from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.views import DiscoverView
 
@@ -83,7 +84,7 @@ class Output:
             }
             self.line(json.dumps({"error": fields}, ensure_ascii=False))
             return
-        _write(self._stderr, f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
+        _write(self._stderr, for_people("\n".join(filter(None, (error.message, error.hint)))) + "\n")
 
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console  # noqa: PLC0415  a tenth of a second that `--json` need not spend

@@ -81,9 +81,8 @@ async def _serve_port(settings: Settings, listening: Listening) -> None:
     # A public URL ends at loopback, but begins anywhere.
     token = None
     if not listen.local or listening.public_urls:
-        for folder in (settings.home, settings.home / "identities", settings.folder):
-            open_folder(folder)
-        token = load_token(settings.folder)
+        open_folder(settings.home)
+        token = load_token(open_folder(settings.folder))
     hosts = [urlsplit(url).netloc for url in listening.public_urls]
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
 

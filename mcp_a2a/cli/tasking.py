@@ -12,6 +12,7 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit, exit_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.wording import for_people
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
     CancelRequest,
@@ -146,7 +147,10 @@ def _tell(session: Session, task: TaskView) -> None:
     if task.question is not None:
         note(f'{task.agent.name} asks: {task.question}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
-        note(f"{render.state(task)}: {task.error.message}" + (f"\n{task.error.hint}" if task.error.hint else ""))
+        note(
+            f"{render.state(task)}: {task.error.message}"
+            + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
+        )
     elif not task.done:
         _tell_open(session, task)
 
