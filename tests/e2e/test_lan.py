@@ -27,8 +27,17 @@ def test_three_hosts_find_each_other_and_work_in_every_direction(tmp_path: Path)
         running = {
             host: stack.enter_context(
                 agent(
-                    tmp_path / host, "exec", "--name", host, "--skill", f"reverse-{host}=Reverses text",
-                    "--accept", "anyone", "--", "rev", on=on[host],
+                    tmp_path / host,
+                    "exec",
+                    "--name",
+                    host,
+                    "--skill",
+                    f"reverse-{host}=Reverses text",
+                    "--accept",
+                    "anyone",
+                    "--",
+                    "rev",
+                    on=on[host],
                 )  # fmt: skip
             )
             for host in HOSTS
