@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+
+import anyio
 
 from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.directory import Peer
@@ -18,6 +21,9 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, put_outbox, save_peer
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
 from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
+
+_Decision = tuple[int, list[OutboxRow], list[TaskRecord]]
+"""Messages dropped, messages to send, tasks ended."""
 
 
 class Acquaintance:
@@ -74,15 +80,13 @@ class Acquaintance:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError
         """
         peer = self._meant(request.agent)
-        peer.row.trust = request.level
-        row, now = replace(peer.row), self._node.context.clock()
-        waiting = self._node.context.database.read(lambda connection: held(connection, row.did))
+        row, now = replace(peer.row, trust=request.level), self._node.context.clock()
 
-        def decide(connection: sqlite3.Connection) -> tuple[int, list[OutboxRow], list[TaskRecord]]:
+        def decide(connection: sqlite3.Connection) -> _Decision:
             save_peer(connection, row)
             match request.level:
                 case "trusted":
-                    return 0, self._release(connection, waiting, peer.name, now), []
+                    return *self._release(connection, row.did, peer.name, now), []
                 case "blocked":
                     ended = open_tasks_with(connection, row.did)
                     connection.execute("DELETE FROM outbox WHERE peer=?", (row.did,))
@@ -92,9 +96,19 @@ class Acquaintance:
                 case _:
                     return 0, [], []
 
-        dropped, letters, ended = await self._node.context.database.write(decide)
-        self._apply(peer, letters, ended)
+        with anyio.CancelScope(shield=True):  # a person's decision is not made by half
+            dropped, letters, ended = await self._decided(peer, request.level, decide)
+            self._apply(peer, letters, ended)
         return SetTrustView(agent=self._view(peer), released=len(letters), dropped=dropped + len(ended))
+
+    async def _decided(self, peer: Peer, level: str, decide: Callable[[sqlite3.Connection], _Decision]) -> _Decision:
+        """Decide here and on the disk. At once here, so that what comes in meanwhile is treated accordingly."""
+        before, peer.row.trust = peer.row.trust, level
+        try:
+            return await self._node.context.database.write(decide)
+        except Exception:
+            peer.row.trust = before
+            raise
 
     def _meant(self, asked: str) -> Peer:
         """A person may decide about a key that was never seen, but about a name only if it is one agent's."""
@@ -107,11 +121,14 @@ class Acquaintance:
                 raise PeerNotFoundError(asked) from None
 
     def _release(
-        self, connection: sqlite3.Connection, waiting: list[HeldRow], name: str, now: float
-    ) -> list[OutboxRow]:
+        self, connection: sqlite3.Connection, sender: str, name: str, now: float
+    ) -> tuple[int, list[OutboxRow]]:
+        """Accept what waits, but for what its sender gave up since: how much that was, and news of the rest."""
         letters = []
-        for row in waiting:
-            record = self._node.intake.accept(connection, Payload.parse_untrusted(row.payload), name, None, now)
+        payloads = [Payload.parse_untrusted(row.payload) for row in held(connection, sender)]
+        current = [payload for payload in payloads if now < payload.expires]
+        for payload in current:
+            record = self._node.intake.accept(connection, payload, name, None, now)
             if record is None:
                 continue
             record.seq_out += 1
@@ -119,9 +136,8 @@ class Acquaintance:
             letter = update_letter(self._node.context, record, now)  # tells the sender that it was let in
             put_outbox(connection, letter)
             letters.append(letter)
-        for row in waiting:
-            drop_held(connection, row.sender, row.task)
-        return letters
+        drop_held(connection, sender)
+        return len(payloads) - len(current), letters
 
     def _apply(self, peer: Peer, letters: list[OutboxRow], ended: list[TaskRecord]) -> None:
         for letter in letters:

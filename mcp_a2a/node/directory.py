@@ -84,15 +84,18 @@ class Directory:
     def load(self, rows: Iterable[PeerRow], now: float) -> None:
         """Start from what was remembered."""
         for row in rows:
-            try:
-                peer = Peer(PeerId.parse_untrusted(row.did), row)
-                if row.advert is not None:
-                    peer.advert = Advert.parse_untrusted(row.advert)
-                    if peer.advert.bundle.usable(now):
-                        peer.bundle = peer.advert.bundle
-            except RemoteProtocolError:
-                continue  # written by a version with other rules; the peer will introduce itself again
+            peer = Peer(PeerId.parse_untrusted(row.did), row)
             self._peers[peer.peer_id] = peer
+            if row.advert is None:
+                continue
+            try:
+                peer.advert = Advert.parse_untrusted(row.advert)
+            except RemoteProtocolError:
+                # Written by a version with other rules: it will introduce itself again. What a person decided stays.
+                row.advert = None
+                continue
+            if peer.advert.bundle.usable(now):
+                peer.bundle = peer.advert.bundle
 
     def get(self, peer_id: PeerId) -> Peer:
         """The entry of this key, made when it is new."""

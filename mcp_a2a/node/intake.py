@@ -163,7 +163,16 @@ class Intake:
             self._conclude(link, envelope_id, outcome)
 
         now = self._context.clock()
-        self._context.database.enqueue(lambda c: self.accept(c, payload, sender.name, order, now), done)
+        self._context.database.enqueue(lambda c: self._admit(c, payload, sender.name, order, now), done)
+
+    def _admit(
+        self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
+    ) -> TaskRecord | None:
+        theirs, everybodys = count_open(connection, str(payload.from_))
+        full = theirs >= MAX_OPEN_PER_PEER or everybodys >= MAX_OPEN
+        if full and not has_task(connection, payload.task):
+            raise _Refusal("busy", BUSY_RETRY_SECONDS)
+        return self.accept(connection, payload, name, order, now)
 
     def accept(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
@@ -174,9 +183,6 @@ class Intake:
         peer = str(payload.from_)
         if has_task(connection, payload.task):
             return None
-        theirs, everybodys = count_open(connection, peer)
-        if theirs >= MAX_OPEN_PER_PEER or everybodys >= MAX_OPEN:
-            raise _Refusal("busy", BUSY_RETRY_SECONDS)
         message = payload.body.message
         record = TaskRecord(
             id=payload.task, direction="received", peer=peer, peer_name=name, skill=payload.body.skill,
@@ -194,13 +200,18 @@ class Intake:
         now = self._context.clock()
         row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), now)
 
-        def done(outcome: bool | Exception) -> None:  # noqa: FBT001  an outcome, not an option
-            if isinstance(outcome, Exception):
-                self._conclude(link, envelope_id, outcome)
-            else:
-                link.answer(Held(envelope_id) if outcome else Refused(envelope_id, "not_trusted"))
+        def operation(connection: sqlite3.Connection) -> bool | None:
+            if has_task(connection, row.task):
+                return None  # accepted while its sender was trusted
+            return hold(connection, row, MAX_HELD_SENDERS, MAX_HELD_EACH)
 
-        self._context.database.enqueue(lambda c: hold(c, row, MAX_HELD_SENDERS, MAX_HELD_EACH), done)
+        def done(outcome: bool | Exception | None) -> None:  # noqa: FBT001  an outcome, not an option
+            if isinstance(outcome, bool):
+                link.answer(Held(envelope_id) if outcome else Refused(envelope_id, "not_trusted"))
+            else:
+                self._conclude(link, envelope_id, outcome)
+
+        self._context.database.enqueue(operation, done)
 
     # --- messages about a task -------------------------------------------------------------------
 

@@ -34,6 +34,10 @@ WINDOW = 64
 SLICE = 4
 """Envelopes sealed in one go."""
 
+AWAITED = frozenset({"task", "message"})
+"""What follows these in the same task waits for their answer: they may be held or put off, and it would overtake them.
+Updates need not wait; each stands for all before it."""
+
 ANSWER_SECONDS = 30.0
 """Without an answer for so long the same message is sent again; the recipient knows it by its id."""
 
@@ -235,6 +239,8 @@ class Outbox:
             if lane.under_way >= WINDOW:
                 return False
             if entry.envelope_id is not None:
+                if entry.row.type in AWAITED:
+                    blocked.add(entry.row.task)
                 continue
             if entry.not_before > now or entry.row.task in blocked:
                 blocked.add(entry.row.task)  # what follows in the same task waits, so that order holds
