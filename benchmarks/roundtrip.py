@@ -92,14 +92,14 @@ def program(name: str, home: Path | None = None) -> Iterator[str]:
 
 async def websocket_echo(size: int) -> dict[str, float]:
     with program("ws_echo.py") as port:
-        async with aiohttp.ClientSession() as session:
-            async with session.ws_connect(f"http://127.0.0.1:{port}/", compress=0) as socket:
+        url = f"http://127.0.0.1:{port}/"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, compress=0) as socket:
 
-                async def turn() -> None:
-                    await socket.send_bytes(b"x" * size)
-                    await socket.receive_bytes()
+            async def turn() -> None:
+                await socket.send_bytes(b"x" * size)
+                await socket.receive_bytes()
 
-                return await timed_async(turn)
+            return await timed_async(turn)
 
 
 def commit(folder: Path) -> dict[str, float]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from mcp_a2a.version import __version__
+
 if TYPE_CHECKING:
     from mcp_a2a.agent.definition import Agent
     from mcp_a2a.agent.registry import skill
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
         TaskStatus,
     )
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Agent",
     "AgentCard",
@@ -53,6 +53,7 @@ __all__ = [
     "TaskContext",
     "TaskState",
     "TaskStatus",
+    "__version__",
     "open_node",
     "skill",
 ]

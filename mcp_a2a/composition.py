@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-import mcp_a2a
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.control import ControlServer, socket_path
@@ -24,6 +23,7 @@ from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.database import open_database
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity, own_dids
+from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.mdns import MdnsLookup
@@ -74,7 +74,7 @@ def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
     return AgentCard(
         name=settings.name or memorable_name(peer_id),
         description="An AI assistant. It answers when its user lets it look into its inbox.",
-        version=mcp_a2a.__version__,
+        version=__version__,
     )
 
 

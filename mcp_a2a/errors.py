@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 
 class McpA2AError(Exception):
     """Base of every error raised on purpose; `str()` is the message followed by the hint."""
@@ -33,6 +35,7 @@ class McpA2AError(Exception):
         self.message = message
         self.hint = hint
 
+    @override
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 

@@ -24,12 +24,12 @@ from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
 from pydantic import JsonValue
 
-import mcp_a2a
 from mcp_a2a.agent.hosting import until_signalled
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.loop import run
+from mcp_a2a.version import __version__
 
 AGENTS = {"word-counter": "word_counter.py", "haiku": "haiku.py"}
 READY_SECONDS = 15.0
@@ -108,7 +108,7 @@ async def _cancel_at(stopping: anyio.Event, scope: anyio.CancelScope) -> None:
 async def _demonstrate(output: Output, *, mdns: bool) -> None:
     narrator = Narrator(output)
     if not output.options.json:
-        output.line(f"mcp-a2a {mcp_a2a.__version__} demo: two agents, an MCP server, and an MCP client\n")
+        output.line(f"mcp-a2a {__version__} demo: two agents, an MCP server, and an MCP client\n")
     with tempfile.TemporaryDirectory(prefix="mcp-a2a-demo-") as folder:
         home = Path(folder)
         async with AsyncExitStack() as stack:
@@ -252,7 +252,7 @@ def find_example(file: str) -> Path:
     Raises:
         DemoError: this installation has none.
     """
-    package = Path(mcp_a2a.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "examples", package.parent / "examples"):
         if (folder / file).is_file():
             return folder / file

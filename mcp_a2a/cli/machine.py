@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import JsonValue
 
-import mcp_a2a
 from mcp_a2a.cli import render
 from mcp_a2a.cli.output import structured
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.loop import run
+from mcp_a2a.version import __version__
 from mcp_a2a.views import DiscoverRequest, DiscoverView, GetAgentRequest, StatusView
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
 def version(context: typer.Context) -> None:
     """Print the version; with -v also those of what it runs on."""
     session = session_of(context)
-    fields: dict[str, JsonValue] = {"version": mcp_a2a.__version__}
+    fields: dict[str, JsonValue] = {"version": __version__}
     if session.options.verbosity > 0:
         fields |= {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
         fields |= {"packages": {name: _version_of(name) for name in PACKAGES}}
 
     def tell() -> None:
-        session.output.line(f"mcp-a2a {mcp_a2a.__version__}")
+        session.output.line(f"mcp-a2a {__version__}")
         if session.options.verbosity > 0:
             session.output.line(f"Python {fields['python']} on {fields['platform']} ({fields['executable']})")
             session.output.line("  ".join(f"{name} {_version_of(name)}" for name in PACKAGES))

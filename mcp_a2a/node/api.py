@@ -6,7 +6,6 @@ import os
 
 import anyio
 
-import mcp_a2a
 from mcp_a2a.errors import ConfigurationError, SkillNotFoundError
 from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.directory import Peer
@@ -18,6 +17,7 @@ from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.records import TaskRecord, count_waiting, list_tasks
+from mcp_a2a.version import __version__
 from mcp_a2a.views import (
     AddPeerRequest,
     AgentDetail,
@@ -98,7 +98,7 @@ class LocalApi:
         node, now = self._node, self._node.context.clock()
         read = node.context.database.read
         return StatusView(
-            version=mcp_a2a.__version__,
+            version=__version__,
             identity=node.parts.identity_name,
             name=node.introduction.card.name,
             did=str(node.context.me),

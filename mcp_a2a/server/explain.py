@@ -49,7 +49,8 @@ def _sentence(error: McpA2AError) -> str:
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
     if attribute is None or (attribute and not getattr(error, attribute, True)):
         return clean(str(error))
-    return f"{fence(error.message, 'what went wrong, with names that other agents chose')}\nNext: {error.hint}"
+    quoted = fence(error.message, "what went wrong, with words that other agents chose")
+    return f"{quoted}\nNext: {error.hint}" if error.hint else quoted
 
 
 def _arguments(tool: str, error: ValidationError) -> str:

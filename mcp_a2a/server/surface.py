@@ -23,9 +23,9 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
-from mcp_a2a import __version__
 from mcp_a2a.server.explain import explain
 from mcp_a2a.server.sdk import add_method
+from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool

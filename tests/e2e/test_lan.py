@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.command import agent, answer, until
 from tests.e2e.lan import lan, why_not
 
@@ -38,7 +39,7 @@ def test_three_hosts_find_each_other_and_work_in_every_direction(tmp_path: Path)
                     "--",
                     "rev",
                     on=on[host],
-                )  # fmt: skip
+                )
             )
             for host in HOSTS
         }

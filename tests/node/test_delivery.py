@@ -6,7 +6,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.node.world import World, acquainted
 
 from mcp_a2a.errors import LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
 from mcp_a2a.protocol.model import Delivery, TaskState
@@ -23,6 +22,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     SetTrustRequest,
 )
+from tests.node.world import World, acquainted
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ async def test_a_message_about_a_task_that_never_came_leaves_nothing(world: Worl
         )
         rows = {
             table: bob.node.context.database.read(
-                lambda connection, table=table: connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608
+                lambda connection, table=table: connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
             )
             for table in set(tables) - {"meta", "peers"}
         }

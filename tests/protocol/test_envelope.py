@@ -104,7 +104,7 @@ def test_no_word_of_the_message_can_be_read_on_the_wire() -> None:
 
 
 def test_sizes_on_the_wire_come_from_twelve_buckets_whatever_the_payload() -> None:
-    dice = random.Random(2000)  # noqa: S311 - sizes, not secrets
+    dice = random.Random(2000)
     bundle = RING.current
     payloads = [bytes(int(2 ** dice.uniform(0, 17))) for _ in range(2000)]
     payloads += [bytes(bucket - 68 + step) for bucket in BUCKETS[:-1] for step in (0, 1)]
@@ -172,9 +172,7 @@ def test_no_changed_bit_of_the_header_is_accepted(suite: int) -> None:
 @pytest.mark.parametrize("suite", [1, 2])
 def test_no_changed_bit_among_a_thousand_of_the_body_is_accepted(suite: int) -> None:
     envelope = sealed(ring=RINGS[suite])
-    bits = random.Random(1000).sample(  # noqa: S311 - places, not secrets
-        range(HEADER_SIZE * 8, len(envelope) * 8), 1000
-    )
+    bits = random.Random(1000).sample(range(HEADER_SIZE * 8, len(envelope) * 8), 1000)
 
     accepted = [bit for bit in bits if opens(flip(envelope, bit), RINGS[suite])]
 
