@@ -33,7 +33,7 @@ class FunctionSkill:
     """Calls a function with what a task brings, and makes what it returns the result."""
 
     def __init__(self, function: Function, notes: SkillNotes) -> None:
-        own_name = getattr(function, "__name__", "")
+        own_name = getattr(function, "__name__", "").partition("<")[0]  # a lambda's name is none
         self.id = notes.id or re.sub(r"[^a-z0-9]+", "-", own_name.lower()).strip("-")
         if not self.id:
             raise ConfigurationError("A skill without a name has no id.", 'Give it one: @agent.skill(id="…").')

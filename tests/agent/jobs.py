@@ -1,0 +1,57 @@
+"""A task in a handler's hands, without a node around it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import anyio
+from pydantic import JsonValue
+
+from mcp_a2a.node.job import Job, TaskContext
+from mcp_a2a.ports import NodeApi
+from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.views import AgentRef, AnswerRequest, InboxItem, TaskView
+
+
+class Recorder:
+    """The one operation of a node that a handler reaches: what it tells the sender."""
+
+    def __init__(self) -> None:
+        self.answers: list[AnswerRequest] = []
+
+    async def answer_task(self, request: AnswerRequest) -> TaskView | None:
+        self.answers.append(request)
+        await anyio.lowlevel.checkpoint()
+        return None
+
+    @property
+    def told(self) -> list[str | None]:
+        return [answer.text for answer in self.answers]
+
+
+NOTHING = object()
+
+
+def task_of(
+    text: str = "", data: object = NOTHING, skill: str | None = None, recorder: Recorder | None = None
+) -> TaskContext:
+    """A task with this text and this data."""
+    parts = [Part(text=text)] if text or data is NOTHING else []
+    if data is not NOTHING:
+        parts.append(Part(data=cast("JsonValue", data)))
+    message = Message(message_id="m1", role=Role.USER, parts=tuple(parts))
+    item = InboxItem(
+        task_id="task-1",
+        agent=AgentRef(name="alice", did="did:key:zAlice"),
+        trust="own",
+        skill=skill,
+        context_id="ctx-1",
+        text=text,
+        messages=(message,),
+        attempt=1,
+        hop=1,
+        lease_until="2026-01-01T00:15:00Z",
+        received="2026-01-01T00:00:00Z",
+    )
+    node = cast("NodeApi", recorder or Recorder())
+    return TaskContext(Job(item, "1-test", node, lambda _: None, lambda _: None, started=0.0))

@@ -1,0 +1,172 @@
+"""Agents: how they are defined, what their card says, which skill a task goes to, and how files are loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import mcp_a2a
+from mcp_a2a import Agent, skill
+from mcp_a2a.agent.hosting import agent_settings
+from mcp_a2a.agent.loading import load_agent
+from mcp_a2a.agent.service import slug
+from mcp_a2a.config import IDENTITY_PATTERN, Settings
+from mcp_a2a.errors import ConfigurationError
+from tests.agent.jobs import task_of
+
+
+def reverser() -> Agent:
+    agent = Agent("rev")
+
+    @agent.skill
+    def reverse(text: str) -> str:
+        """Reverses text."""
+        return text[::-1]
+
+    @agent.skill(id="shout", tags=["loud"])
+    async def make_loud(text: str, times: int = 1) -> str:
+        return text.upper() * times
+
+    return agent
+
+
+def test_a_decorated_function_is_still_the_function() -> None:
+    agent = Agent("a")
+
+    @agent.skill
+    def double(text: str) -> str:
+        return text * 2
+
+    assert double("ab") == "abab"
+
+
+def test_the_card_tells_name_skills_and_modes() -> None:
+    card = reverser().service().card
+    assert (card.name, [one.id for one in card.skills]) == ("rev", ["reverse", "shout"])
+    assert card.description == "Reverses text.; Shout"
+    assert card.default_input_modes == ("text/plain", "application/json")
+
+
+async def test_a_task_goes_to_the_skill_it_names() -> None:
+    handler = reverser().service().handler
+    assert (await handler(task_of("abc", skill="reverse"))).text == "cba"
+    assert (await handler(task_of("abc", skill="shout"))).text == "ABC"
+
+
+async def test_a_task_that_names_no_skill_goes_to_the_only_one() -> None:
+    agent = Agent("one")
+
+    @agent.skill
+    def echo(text: str) -> str:
+        return text
+
+    assert (await agent.service().handler(task_of("abc"))).text == "abc"
+
+
+@pytest.mark.parametrize(("asked", "says"), [(None, "names none of them"), ("revrse", "has no skill 'revrse'")])
+async def test_a_task_for_no_skill_is_rejected_with_the_list(asked: str | None, says: str) -> None:
+    outcome = await reverser().service().handler(task_of("abc", skill=asked))
+    assert outcome.status == "rejected"
+    assert outcome.text is not None
+    assert says in outcome.text
+    assert "reverse, shout" in outcome.text
+
+
+def test_two_skills_of_one_id_are_refused() -> None:
+    agent = reverser()
+    with pytest.raises(ConfigurationError, match="two skills with the id 'shout'"):
+        agent.skill(id="shout")(lambda text: text)
+
+
+def test_an_agent_without_skills_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="has no skills"):
+        Agent("empty").service()
+
+
+@pytest.mark.parametrize("name", ["Word Counter", "日本", "x" * 100, "../../etc", "-a-"])
+def test_every_name_makes_an_identity(name: str) -> None:
+    assert re.match(IDENTITY_PATTERN, slug(name))
+    assert slug("Word Counter") == "word-counter"
+    assert slug("日本") != slug("中国")
+
+
+def test_an_agent_has_its_own_identity_unless_one_was_chosen(tmp_path: Path) -> None:
+    settings = agent_settings(Settings(home=tmp_path), "Word Counter")
+    assert (settings.identity, settings.name) == ("word-counter", "Word Counter")
+    chosen = agent_settings(Settings(home=tmp_path, identity="mine", name="Me"), "Word Counter")
+    assert (chosen.identity, chosen.name) == ("mine", "Me")
+
+
+def test_the_package_offers_its_names_and_no_others() -> None:
+    for name in mcp_a2a.__all__:
+        assert getattr(mcp_a2a, name) is not None
+    assert "Agent" in dir(mcp_a2a)
+    with pytest.raises(AttributeError, match="Nonsense"):
+        mcp_a2a.Nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+# --- files
+
+
+def load(folder: Path, text: str, name: str = "") -> Agent:
+    file = folder / "words.py"
+    file.write_text(text)
+    return load_agent(f"{file}{name}")
+
+
+def test_a_file_with_loose_skills_is_an_agent_of_its_name(tmp_path: Path) -> None:
+    agent = load(
+        tmp_path,
+        'from mcp_a2a import skill\n@skill(tags=["text"])\ndef count_words(text: str) -> int:\n'
+        '    "Count the words in a text."\n    return len(text.split())\n',
+    )
+    assert agent.name == "words"
+    assert [one.id for one in agent.skills] == ["count-words"]
+
+
+def test_a_file_that_runs_its_agent_is_loaded_up_to_there(tmp_path: Path) -> None:
+    text = (
+        "from mcp_a2a import Agent\nother = Agent('other')\nagent = Agent('mine')\n"
+        "@agent.skill\ndef f(text: str) -> str: return text\nagent.run()\nraise SystemExit('never')\n"
+    )
+    assert load(tmp_path, text).name == "mine"
+    assert load(tmp_path, text, ":other").name == "other"
+
+
+def test_loading_twice_does_not_mix_files(tmp_path: Path) -> None:
+    text = "from mcp_a2a import skill\n@skill\ndef f(text: str) -> str: return text\n"
+    assert len(load(tmp_path, text).skills) == 1
+    assert len(load(tmp_path, text).skills) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("x = 1", "", "defines no agent"),
+        ("from mcp_a2a import Agent\na = Agent('a')\nb = Agent('b')", "", "several agents: a, b"),
+        ("from mcp_a2a import Agent\na = Agent('a')", ":b", "no agent called 'b'. It defines: a"),
+        ("import nonsense_that_is_not_there", "", "(line 1): ModuleNotFoundError"),
+        ("def f(:\n  pass", "", "(line 1): SyntaxError"),
+        ("from mcp_a2a import skill\n@skill\ndef f(*a: str) -> str: ...", "", "has no name that a task could give"),
+    ],
+)
+def test_a_file_that_is_no_agent_is_refused_with_the_reason(tmp_path: Path, text: str, name: str, says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text, name)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["missing.py", "missing.py:agent", "README.md", "."])
+def test_what_is_no_python_file_is_refused(target: str) -> None:
+    with pytest.raises(ConfigurationError, match="no Python file"):
+        load_agent(target)
+
+
+def test_a_loose_skill_outside_of_loading_is_an_ordinary_function() -> None:
+    @skill
+    def nothing_special(text: str) -> str:
+        return text
+
+    assert nothing_special("a") == "a"

@@ -1,0 +1,214 @@
+"""A function as a skill: how it is called, and what its result becomes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import anyio
+import pytest
+from pydantic import BaseModel
+
+from mcp_a2a.agent.function import FunctionSkill, SkillNotes
+from mcp_a2a.agent.result import outcome_of
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.protocol.model import Artifact, Part
+from tests.agent.jobs import Recorder, task_of
+
+
+class Found(BaseModel):
+    """A result."""
+
+    words: list[str]
+
+
+@dataclass
+class Pair:
+    """Another."""
+
+    left: int
+    right: int
+
+
+def skill_of(function: object, **notes: object) -> FunctionSkill:
+    return FunctionSkill(function, SkillNotes(**notes))  # type: ignore[arg-type]
+
+
+async def run(function: object, text: str = "", **more: object) -> Outcome:
+    return await skill_of(function)(task_of(text, **more))  # type: ignore[arg-type]
+
+
+def test_a_skill_is_described_by_its_function() -> None:
+    def count_words(text: str) -> int:
+        """Count the words.
+
+        All of them.
+        """
+        return len(text.split())
+
+    card = skill_of(count_words, tags=("text",)).card
+    assert (card.id, card.name, card.tags) == ("count-words", "Count words", ("text",))
+    assert card.description == "Count the words.\n\nAll of them."
+
+
+def test_notes_outweigh_the_function() -> None:
+    def f(text: str) -> str:
+        return text
+
+    card = skill_of(f, id="Echo_1", name="Echo", description="Says it again", examples=("hi",)).card
+    assert (card.id, card.name, card.description, card.examples) == ("Echo_1", "Echo", "Says it again", ("hi",))
+
+
+def test_a_function_without_a_usable_name_needs_an_id() -> None:
+    with pytest.raises(ConfigurationError, match="no id"):
+        skill_of(lambda text: text)
+    assert skill_of(lambda text: text, id="it").id == "it"
+
+
+async def test_an_asynchronous_function_runs_on_the_loop_an_ordinary_one_in_a_thread() -> None:
+    async def here(text: str) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    def there(text: str) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    assert (await run(here)).text == "true"
+    assert (await run(there)).text == "false"
+
+
+async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited() -> None:
+    async def inner(text: str) -> str:
+        return text.upper()
+
+    def outer(text: str) -> object:
+        return inner(text)
+
+    assert (await run(outer, "a")).text == "A"
+
+
+async def test_wrong_arguments_fail_the_task_without_calling_the_function() -> None:
+    def add(a: int, b: int) -> int:
+        raise AssertionError
+
+    outcome = await run(add, "three and four")
+    assert outcome.status == "failed"
+    assert outcome.text is not None
+    assert outcome.text.startswith("add takes {a: integer, b: integer}")
+
+
+async def test_what_a_function_raises_is_left_to_the_worker() -> None:
+    def fail(text: str) -> str:
+        raise LookupError(text)
+
+    with pytest.raises(LookupError, match="nothing"):
+        await run(fail, "nothing")
+
+
+async def test_text_yielded_on_the_way_is_progress_and_the_last_yield_the_result() -> None:
+    async def steps(text: str) -> AsyncIterator[object]:
+        yield "looking"
+        await anyio.sleep(0.3)
+        yield "found one"
+        yield {"found": text}
+
+    recorder = Recorder()
+    outcome = await skill_of(steps)(task_of("x", recorder=recorder))
+    assert outcome.parts[0].data == {"found": "x"}
+    assert recorder.told == ["looking", "found one"]
+
+
+async def test_a_return_outweighs_the_last_yield_of_an_ordinary_generator() -> None:
+    def steps(text: str) -> Iterator[str]:
+        yield "reading"
+        return f"read {text}"  # type: ignore[return-value]
+
+    recorder = Recorder()
+    assert (await skill_of(steps)(task_of("x", recorder=recorder))).text == "read x"
+    assert recorder.told == ["reading"]
+
+
+async def test_a_generator_that_yields_nothing_has_an_empty_result() -> None:
+    async def none(text: str) -> AsyncIterator[str]:
+        for word in text.split():
+            yield word
+
+    assert await run(none) == Outcome("completed", "")
+
+
+async def test_an_ordinary_function_reports_and_asks_from_its_thread() -> None:
+    def work(text: str, task: TaskContext) -> str:
+        task.progress_sync("half")
+        return task.task_id
+
+    recorder = Recorder()
+    assert (await skill_of(work)(task_of("x", recorder=recorder))).text == "task-1"
+    assert recorder.told == ["half"]
+
+
+async def test_a_cancelled_skill_in_a_thread_is_left_to_itself() -> None:
+    gate = threading.Event()
+
+    def stuck(text: str) -> str:
+        gate.wait(5)
+        return text
+
+    with anyio.fail_after(2), anyio.move_on_after(0.05) as scope:
+        await run(stuck, "x")
+    assert scope.cancelled_caught
+    gate.set()
+
+
+async def test_a_cancelled_asynchronous_generator_is_closed() -> None:
+    closed = False
+
+    async def steps(text: str) -> AsyncIterator[str]:
+        nonlocal closed
+        try:
+            yield "begun"
+            await anyio.sleep_forever()
+        finally:
+            closed = True
+
+    with anyio.move_on_after(0.05):
+        await run(steps, "x")
+    assert closed
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "data"),
+    [
+        (3, "3", 3),
+        (2.5, "2.5", 2.5),
+        (True, "true", True),
+        ([1, "a"], '[\n  1,\n  "a"\n]', [1, "a"]),
+        ({"ü": None}, '{\n  "ü": null\n}', {"ü": None}),
+        (Found(words=["a"]), '{\n  "words": [\n    "a"\n  ]\n}', {"words": ["a"]}),
+        (Pair(1, 2), '{\n  "left": 1,\n  "right": 2\n}', {"left": 1, "right": 2}),
+        ([], "[]", []),
+    ],
+)
+def test_values_become_data_with_a_readable_text(value: object, text: str, data: object) -> None:
+    outcome = outcome_of(value)
+    assert (outcome.status, outcome.text, outcome.parts[0].data) == ("completed", text, data)
+
+
+def test_text_is_text_and_nothing_is_an_empty_text() -> None:
+    assert outcome_of("hello") == Outcome("completed", "hello")
+    assert outcome_of(None) == Outcome("completed", "")
+
+
+def test_parts_artifacts_bytes_and_outcomes_travel_as_they_are() -> None:
+    part = Part(text="a")
+    assert outcome_of(part).parts == (part,)
+    assert outcome_of([part, part]).parts == (part, part)
+    assert outcome_of(Artifact(artifact_id="1", parts=(part,))).parts == (part,)
+    assert outcome_of(b"\x00\xff").parts[0].raw == "AP8="
+    assert outcome_of(Outcome("rejected", "no")) == Outcome("rejected", "no")
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), lambda: None])
+def test_what_cannot_travel_is_an_error_for_the_skills_author(value: object) -> None:
+    with pytest.raises(TypeError, match="cannot travel"):
+        outcome_of(value)
