@@ -50,7 +50,7 @@ def test_one_text_parameter_may_be_given_by_name_as_data() -> None:
 
 
 def test_a_parameter_without_a_hint_is_text() -> None:
-    def skill(text) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001  the point of it
+    def skill(text) -> None: ...  # type: ignore[no-untyped-def]
 
     assert of(skill).bind("hello", []) == {"text": "hello"}
 
