@@ -19,7 +19,7 @@ RETRY_BASE_SECONDS = 1.0
 RETRY_CAP_SECONDS = 30.0
 """Full jitter between 0 and the doubled base, at most the cap (security requirements R9)."""
 
-COURTESY_SECONDS = 0.2
+COURTESY_SECONDS = 0.05
 """Two peers see each other at the same moment; the one with the larger key lets the other dial first."""
 
 GIVE_UP_AFTER = 6
