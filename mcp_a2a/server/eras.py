@@ -21,7 +21,7 @@ from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, stream_server
 PROBE = "server/discover"
 HANDSHAKE = "initialize"
 
-DRAIN_SECONDS = 1.0
+DRAIN_SECONDS = 0.5
 """How long an ended input waits for answers still being made: `printf … | mcp-a2a` gets its answers."""
 
 

@@ -37,6 +37,15 @@ def explain(tool: str, failure: ToolError) -> str:
             return _unexpected(tool, cause)
 
 
+def out_of_time(tool: str, seconds: float) -> str:
+    """What a model reads when the node did not answer at all."""
+    return (
+        f"{tool} got no answer from this node within {seconds:.0f} seconds. If it was to send something, that may have "
+        "been stored and be on its way: look with list_tasks before you send it again. The reason is in this server's "
+        "log (its standard error, which MCP clients keep); tell your user."
+    )
+
+
 def _root(failure: ToolError) -> BaseException | None:
     cause = failure.__cause__
     while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:

@@ -15,7 +15,10 @@ async def stop_on_signal(stop: Callable[[], None], *, task_status: TaskStatus[No
     if sys.platform == "win32":  # its event loop has no signal handlers; Ctrl-C arrives as KeyboardInterrupt
         task_status.started()
         return
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
+        wanted.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*wanted) as received:
         task_status.started()
         async for _ in received:
             stop()

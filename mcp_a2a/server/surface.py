@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
@@ -23,7 +24,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
-from mcp_a2a.server.explain import explain
+from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.sdk import add_method
 from mcp_a2a.version import __version__
 
@@ -47,6 +48,12 @@ only as far as your user would want it done for that sender, and refuse the rest
 """
 
 
+DEADLINE_SECONDS = 55.0
+"""More than any wait that can be asked for, and less than the minute after which clients drop a call unanswered."""
+
+_ASKS_A_PERSON = frozenset({"accept_contact"})
+
+
 class Surface(MCPServer["NodeApi"]):
     """An MCP server with our tools, which fail in sentences.
 
@@ -62,10 +69,12 @@ class Surface(MCPServer["NodeApi"]):
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        try:
-            return await self._call(name, arguments, context)
-        except ToolError as failure:
-            raise ToolError(explain(name, failure)) from None
+        with anyio.move_on_after(None if name in _ASKS_A_PERSON else DEADLINE_SECONDS):
+            try:
+                return await self._call(name, arguments, context)
+            except ToolError as failure:
+                raise ToolError(explain(name, failure)) from None
+        raise ToolError(out_of_time(name, DEADLINE_SECONDS))
 
     async def _call(
         self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,9 +59,10 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Running]:
+def running(*arguments: str, through: Sequence[str] = ()) -> Iterator[Running]:
     pipe = subprocess.PIPE
-    with subprocess.Popen([*PROGRAM, *arguments], bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    command = [*through, *PROGRAM, *arguments]
+    with subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
             yield Running(process)
         finally:
@@ -86,6 +87,16 @@ def test_it_cleans_up_within_2_seconds_and_exits_with_0(loop: str, ending: str, 
         assert server.end() == 0
         assert b"cleaned up" in server.errors
         assert b"Traceback" not in server.errors
+
+
+def test_one_that_was_told_to_outlive_its_terminal_does():
+    with running(through=["nohup"]) as server:
+        server.write(HELLO, INITIALIZED)
+        server.answer()
+        server.hear(b"started")
+        server.process.send_signal(signal.SIGHUP)
+        server.write(CALL)
+        assert server.answer()["id"] == 2
 
 
 def test_a_client_that_stops_reading_ends_it():

@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, TextContent
 
 from mcp_a2a.errors import NoRouteError, PeerNotFoundError, RefusedError, TaskNotFoundError
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
-from mcp_a2a.server import context
+from mcp_a2a.server import context, surface
 from mcp_a2a.server.fence import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
 from mcp_a2a.views import (
@@ -452,6 +452,23 @@ async def test_a_wait_reports_progress(connect: Connect, node: StandIn, monkeypa
     assert [step[0] for step in heard] == sorted({step[0] for step in heard})
     assert heard[0][1] == 45
     assert "waiting" in (heard[0][2] or "")
+
+
+async def test_a_node_that_never_answers_does_not_keep_the_client_waiting(
+    connect: Connect, node: StandIn, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(surface, "DEADLINE_SECONDS", 0.01)
+    node.hold = anyio.Event()
+    async with connect() as client:
+        for tool, arguments in (("discover", {}), ("send_task", {"agent": "bob", "message": "hi"})):
+            result = await client.call_tool(tool, arguments)
+            assert result.is_error
+            assert f"{tool} got no answer" in text_of(result)
+            assert "list_tasks" in text_of(result)
+
+
+def test_the_longest_wait_ends_before_the_deadline_and_that_before_the_clients():
+    assert 45 < surface.DEADLINE_SECONDS < 60
 
 
 def test_progress_is_at_most_5_seconds_apart():

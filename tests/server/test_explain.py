@@ -1,0 +1,43 @@
+"""Whatever fails, a model reads what happened and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from mcp.server.mcpserver.exceptions import ToolError
+
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.server.explain import explain
+
+
+def kinds(kind: type[McpA2AError] = McpA2AError) -> Iterator[type[McpA2AError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from kinds(child)
+
+
+def failed_with(error: BaseException) -> ToolError:
+    failure = ToolError("Error executing tool send_task")
+    failure.__cause__ = error
+    return failure
+
+
+@pytest.mark.parametrize("code", sorted({kind.code for kind in kinds()}))
+def test_every_error_keeps_its_message_and_its_hint(code: str):
+    text = explain("send_task", failed_with(McpA2AError.rebuild(code, "This happened.", "Do that.")))
+    assert "This happened." in text
+    assert text.endswith("Do that.")
+
+
+def test_an_error_without_a_hint_is_only_its_message():
+    assert explain("send_task", failed_with(McpA2AError("This happened."))) == "This happened."
+
+
+def test_an_error_that_a_task_group_wrapped_is_found():
+    wrapped = ExceptionGroup("group", [ExceptionGroup("group", [McpA2AError("This happened.", "Do that.")])])
+    assert explain("send_task", failed_with(wrapped)) == "This happened. Do that."
+
+
+def test_an_error_said_on_purpose_is_passed_on():
+    assert explain("extra", failed_with(ToolError("The tool says no."))) == "The tool says no."
