@@ -193,9 +193,11 @@ class DrivenLink(Link):
         finally:
             self._session.receive_eof()
             self._dispatch()
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self._channel.aclose()
-            self.ended.set()
+            try:
+                with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await self._channel.aclose()
+            finally:
+                self.ended.set()
 
     # --- the three tasks --------------------------------------------------------------------------
 

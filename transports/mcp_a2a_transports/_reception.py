@@ -128,7 +128,8 @@ class Reception(web.Server):
         await websocket.prepare(request)
         channel = WebSocketChannel(websocket, connection)
         address = _address_of(connection)
-        link = self._links.start(Side.LISTENER, channel, str(address), route_of(address, provenance="incoming"))
+        route = "local" if channel.stays_here else route_of(address, provenance="incoming")
+        link = self._links.start(Side.LISTENER, channel, str(address), route)
         await self._accompany(request.protocol, link)
         return websocket
 

@@ -36,6 +36,13 @@ class WebSocketChannel(Channel):
         self._socket = socket
         self._connection = connection
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether both ends are this machine: what connects to an address of its own comes from that address."""
+        ends = [self._connection.get_extra_info(name) for name in ("sockname", "peername")]
+        hosts = [end[0] if isinstance(end, tuple) and end else None for end in ends]
+        return hosts[0] is not None and hosts[0] == hosts[1]
+
     @override
     async def receive(self) -> str | bytes:
         message = await self._socket.receive()

@@ -57,7 +57,7 @@ class DirectTransport(Transport):
         links, client = self._open
         with answered_in_time():
             channel = await _connect(client, address)
-            link = links.start(Side.DIALLER, channel, str(address), route, peer)
+            link = links.start(Side.DIALLER, channel, str(address), "local" if channel.stays_here else route, peer)
             await link.opened()
             return link
 

@@ -1,8 +1,8 @@
 """An in-process network for tests and simulations, with faults that can be turned up.
 
 Frames travel in order on a link, as on TCP, so a lost frame breaks its link. What may happen in any
-order, twice or late happens between links. All chances come from one seed, all times from the clock
-of the event loop, so a run under a virtual clock is repeatable.
+order, twice or late happens between links. All chances come from one seed and all times from the
+clock of the event loop, so a run is as repeatable as its loop, and a virtual clock makes it fast.
 """
 
 from __future__ import annotations
