@@ -22,13 +22,18 @@ RETRY_CAP_SECONDS = 30.0
 COURTESY_SECONDS = 0.05
 """Two peers see each other at the same moment; the one with the larger key lets the other dial first."""
 
-GIVE_UP_AFTER = 6
-"""A sighted peer that refuses so often is taken for gone until a lookup sees it anew."""
+EAGER_ATTEMPTS = 6
+"""A sighted peer that refuses so often is no longer worth waiting for; it is tried on while a lookup sees it."""
+
+STEADY_SECONDS = 5.0
+"""A link that ends sooner was as good as none: whoever blocks us closes it at once."""
+
+MAX_DOUBLINGS = 16
 
 
 def backoff(failures: int) -> float:
     """How long to wait after so many failures in a row: full jitter, so that a crowd spreads out."""
-    ceiling = min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2**failures)
+    ceiling = min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2 ** min(failures, MAX_DOUBLINGS))
     return random.uniform(0, ceiling)  # noqa: S311  spreads load; nothing secret depends on it
 
 
@@ -50,11 +55,13 @@ class Dialer:
         self._transports = transports
         self._flights: dict[PeerId, _Flight] = {}
         self._courting: set[PeerId] = set()
+        self._hopeful: set[PeerId] = set()
+        """Of these, those who may well answer in a moment."""
 
     @property
     def busy(self) -> bool:
-        """Whether somebody is being dialled right now."""
-        return bool(self._flights) or bool(self._courting)
+        """Whether somebody who was just seen is being dialled."""
+        return bool(self._hopeful)
 
     async def connect(self, peer: Peer) -> Link:
         """An open link to the peer, the existing one if there is one.
@@ -90,26 +97,47 @@ class Dialer:
         """Get acquainted with a sighted peer, in the background, again and again while it stays sighted."""
         if peer.peer_id not in self._courting and not peer.links:
             self._courting.add(peer.peer_id)
+            self._hopeful.add(peer.peer_id)
             self._context.tasks.start_soon(self._court, peer)
 
     async def _court(self, peer: Peer) -> None:
         try:
             if self._context.me > peer.peer_id:
                 await anyio.sleep(COURTESY_SECONDS)
-            for failures in range(GIVE_UP_AFTER):
-                seen = dict(peer.sightings)
-                if peer.links or not seen or peer.row.trust == "blocked":
-                    return
-                try:
-                    await self.connect(peer)
-                except NoRouteError:
-                    if not await self._sighted_anew(peer, seen, backoff(failures)):
-                        continue
-            if not peer.links:
-                peer.sightings.clear()
+            await self._try_on(peer)
         finally:
             self._courting.discard(peer.peer_id)
+            self._hopeful.discard(peer.peer_id)
             self._directory.changes.notify()
+
+    async def _try_on(self, peer: Peer) -> None:
+        failures = 0
+        while not peer.links and peer.sightings and peer.row.trust != "blocked":
+            seen = dict(peer.sightings)
+            if await self._acquainted(peer):
+                return
+            failures += 1
+            if failures == EAGER_ATTEMPTS:
+                self._lose_hope(peer)
+            if await self._sighted_anew(peer, seen, backoff(failures)):
+                failures = 0
+
+    async def _acquainted(self, peer: Peer) -> bool:
+        """Open a link; whether it lasts."""
+        try:
+            await self.connect(peer)
+        except NoRouteError:
+            return False
+        self._lose_hope(peer)
+        with anyio.move_on_after(STEADY_SECONDS):
+            while peer.links:
+                await self._directory.changes.event().wait()
+        return bool(peer.links)
+
+    def _lose_hope(self, peer: Peer) -> None:
+        """Nobody needs to wait for this one any more, whether it answered or not."""
+        self._hopeful.discard(peer.peer_id)
+        self._directory.changes.notify()
 
     async def _sighted_anew(self, peer: Peer, before: dict[str, Sighting], seconds: float) -> bool:
         """Wait, but not longer than until the peer is seen somewhere else (it restarted)."""

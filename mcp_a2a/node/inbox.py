@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError
 from mcp_a2a.node.context import Context, wait_until
@@ -109,7 +110,7 @@ class Inbox:
             order.ready.set()
             self._leases_changed.set()
         if order.abandoned:
-            self._give_back(order)
+            self._give_back(order.leased, order.holder)
 
     def offer(self) -> None:
         """Tasks became available outside of `reserve`: let the orders look again."""
@@ -155,16 +156,16 @@ class Inbox:
             order.ready.set()
             order.abandoned = True
             if not order.reserved:
-                self._give_back(order)
+                self._give_back(order.leased, order.holder)
             raise
         finally:
             self._orders.remove(order)
         return order.leased
 
-    def _give_back(self, order: Order) -> None:
+    def _give_back(self, leased: list[TaskRecord], holder: str) -> None:
         """Nobody reads what was leased to a call that was cancelled: it was never an attempt."""
-        for record in order.leased:
-            self._context.database.enqueue(_unlease(record.id, order.holder), lambda _: self.offer())
+        for record in leased:
+            self._context.database.enqueue(_unlease(record.id, holder), lambda _: self.offer())
 
     def _waiting(self) -> int:
         now = self._context.clock()
@@ -186,9 +187,15 @@ class Inbox:
                 leased.append(record)
             return leased, letters
 
-        leased, letters = await self._context.database.write(lease)
+        with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it
+            leased, letters = await self._context.database.write(lease)
         self._posted(letters)
         self._leases_changed.set()
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except anyio.get_cancelled_exc_class():
+            self._give_back(leased, request.holder)
+            raise
         return leased
 
     def _give_up(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow:

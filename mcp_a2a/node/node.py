@@ -110,7 +110,7 @@ class Node:
         logger.info("link to %s closed: %s", link.peer, reason)
         peer = self.directory.link_closed(link, self.context.clock(), goodbye=goodbye)
         self.directory.remember(self.context.database, peer)
-        self.outbox.link_closed(link)
+        self.outbox.link_closed(link, reason)
         if not goodbye and peer.sightings:
             self.dialer.court(peer)
 

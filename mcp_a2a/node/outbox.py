@@ -44,6 +44,9 @@ ANSWER_SECONDS = 30.0
 HELD_RETRY_SECONDS = 30.0
 """A held message is offered again so often: the owner's yes may not have reached us."""
 
+WAITING_SECONDS = 1.0
+"""What cannot go now, for the order or a full link or a key that is not valid yet, is looked at so often at least."""
+
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
 """How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
@@ -60,7 +63,10 @@ class Sealed:
 
 @dataclass(eq=False)
 class _Entry:
-    """One message of a lane. `envelope_id` while it is under way, `not_before` while it waits."""
+    """One message of a lane. `envelope_id` while it is under way, `not_before` while it waits.
+
+    Both times are of the event loop's clock: somebody may set the other one back.
+    """
 
     row: OutboxRow
     envelope_id: bytes | None = None
@@ -83,6 +89,7 @@ class _Lane:
     resting: bool = True
     """Whether the courier has nothing to do: then a new message need not wait for its turn."""
     failures: int = 0
+    """Attempts and links in a row that brought no answer."""
     tried: tuple[str, ...] = ()
 
 
@@ -138,7 +145,7 @@ class Outbox:
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""
         lane = self._lanes.get(peer_id)
-        return lane.tried if lane else ()
+        return lane.tried if lane and lane.peer.link is None else ()
 
     # --- what links report -----------------------------------------------------------------------
 
@@ -146,14 +153,17 @@ class Outbox:
         """Everything that waits for this peer goes out."""
         lane = self._lanes.get(link.peer)
         if lane is not None:
-            lane.failures, lane.tried = 0, ()
+            lane.peer = self._directory.get(link.peer)  # it may have been forgotten and met anew
             lane.wake.set()
 
-    def link_closed(self, link: Link) -> None:
+    def link_closed(self, link: Link, reason: str) -> None:
         """What was under way may be lost with the link: it goes out again on the next one."""
         lane = self._lanes.get(link.peer)
         if lane is None:
             return
+        if lane.entries:
+            lane.failures += 1  # a peer that opens links only to close them must not keep us busy
+            lane.tried = (f"{link.route} {link.address}: {reason}",)
         for entry in lane.entries.values():
             self._forget_flight(lane, entry)
         lane.wake.set()
@@ -181,8 +191,10 @@ class Outbox:
             case Stored():
                 return  # a direct peer never says so
         lane = self._lanes.get(link.peer)
-        if lane is not None and lane.under_way < len(lane.entries):
-            lane.wake.set()
+        if lane is not None:
+            lane.failures, lane.tried = 0, ()
+            if lane.under_way < len(lane.entries):
+                lane.wake.set()
 
     def _delivered(self, peer_id: PeerId, envelope_id: bytes) -> None:
         lane, entry = self._under_way.get(envelope_id, (None, None))
@@ -195,7 +207,7 @@ class Outbox:
         lane, entry = self._under_way.get(envelope_id, (None, None))
         if lane is not None and entry is not None:
             self._forget_flight(lane, entry)
-            entry.not_before = self._context.clock() + HELD_RETRY_SECONDS
+            entry.not_before = anyio.current_time() + HELD_RETRY_SECONDS
             self._settlement.held(entry.row)
 
     def _refused(self, link: Link, answer: Refused) -> None:
@@ -204,7 +216,7 @@ class Outbox:
             return
         self._forget_flight(lane, entry)
         entry.sealed = None
-        now = self._context.clock()
+        now = anyio.current_time()
         match answer.code:
             case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
                 lane.peer.learn_bundle(answer.bundle)
@@ -231,7 +243,7 @@ class Outbox:
 
     def _flush(self, lane: _Lane, at_most: int) -> bool:
         """Send what is due, as far as the window reaches; whether there is more."""
-        link, now = lane.peer.link, self._context.clock()
+        link, now = lane.peer.link, anyio.current_time()
         if link is None:
             return False
         blocked: set[str] = set()
@@ -247,16 +259,18 @@ class Outbox:
                 continue
             if at_most == 0:
                 return True
-            self._send(lane, entry, link, now)
+            if not self._send(lane, entry, link, now):
+                return False
             at_most -= 1
         return False
 
-    def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> None:
+    def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> bool:
+        """Put an entry on its way; False when nothing can go there now."""
         sealed, entry.sealed = entry.sealed, None
         if sealed is None or sealed.bundle is not lane.peer.bundle:
             sealed = self._seal(entry.row, lane.peer)
         if sealed is None:
-            return
+            return False
         entry.envelope_id, entry.sent_at = sealed.envelope_id, now
         self._under_way[sealed.envelope_id] = (lane, entry)
         lane.under_way += 1
@@ -264,6 +278,9 @@ class Outbox:
             link.submit(sealed.envelope)
         except LinkError:
             self._forget_flight(lane, entry)
+            entry.sealed = sealed
+            return False
+        return True
 
     def _seal(self, row: OutboxRow, peer: Peer) -> Sealed | None:
         """None while no usable key of the peer is known."""
@@ -292,10 +309,10 @@ class Outbox:
             lane.wake = anyio.Event()
             self._expire(lane)
             if not lane.entries:
-                lane.resting = True
+                lane.resting, lane.failures = True, 0
                 await lane.wake.wait()
-            elif lane.peer.link is None and not await self._connected(lane):
-                await wait_until(lane.wake, backoff(lane.failures))
+            elif lane.peer.link is None:
+                await self._connect(lane)
             else:
                 self._take_back_unanswered(lane)
                 while self._flush(lane, SLICE):
@@ -304,28 +321,29 @@ class Outbox:
                 lane.resting = True
                 await wait_until(lane.wake, self._next_due(lane))
 
-    async def _connected(self, lane: _Lane) -> bool:
+    async def _connect(self, lane: _Lane) -> None:
+        """Try to open a link; after the second failure in a row not before a pause."""
+        if lane.failures > 1:
+            await wait_until(lane.wake, backoff(lane.failures - 1))
         try:
             await self._dialer.connect(lane.peer)
         except NoRouteError as error:
             lane.failures += 1
             lane.tried = error.attempts
-            return False
-        return True
 
     def _take_back_unanswered(self, lane: _Lane) -> None:
-        now = self._context.clock()
+        now = anyio.current_time()
         for entry in lane.entries.values():
             if entry.envelope_id is not None and now - entry.sent_at >= ANSWER_SECONDS:
                 self._forget_flight(lane, entry)
 
     def _next_due(self, lane: _Lane) -> float:
-        now = self._context.clock()
+        now = anyio.current_time()
         due = [
             entry.sent_at + ANSWER_SECONDS if entry.envelope_id is not None else entry.not_before
             for entry in lane.entries.values()
         ]
-        return max(0.05, min(due, default=now + ANSWER_SECONDS) - now)
+        return min((at - now if at > now else WAITING_SECONDS for at in due), default=ANSWER_SECONDS)
 
     def _expire(self, lane: _Lane) -> None:
         now = self._context.clock()

@@ -254,7 +254,7 @@ class Worker:
 
 
 def _backoff(failures: int) -> float:
-    return random.uniform(0, min(10.0, 0.1 * 2**failures))  # noqa: S311  spreads load; nothing secret depends on it
+    return random.uniform(0, min(10.0, 0.1 * 2 ** min(failures, 10)))  # noqa: S311  spreads load; nothing secret depends on it
 
 
 def _message(error: BaseException) -> str:

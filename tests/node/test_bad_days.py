@@ -1,0 +1,297 @@
+"""Cut links, restarts and calls that nobody waits for any more: no task is lost, and none is done twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.node import dialer
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    GetTaskRequest,
+    InboxItem,
+    ListTasksRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
+from mcp_a2a_transports.memory import Faults, MemoryNetwork
+from tests.node.world import Person, World, acquainted
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path, network=MemoryNetwork(seed=7))
+    world.make_own("alice", "bob")
+    return world
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
+    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_BASE_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_CAP_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.outbox.ANSWER_SECONDS", 0.2)
+
+
+def task(text: str, **more: object) -> SendTaskRequest:
+    return SendTaskRequest.model_validate({"agent": "bob", "message": text, "wait_seconds": 0, **more})
+
+
+class Diligent:
+    """Answers whatever comes into an inbox, and remembers what it was offered."""
+
+    def __init__(self) -> None:
+        self.offers: Counter[str] = Counter()
+        self.done = 0
+        self.progress = anyio.Event()
+
+    async def work(self, person: Person) -> None:
+        while True:
+            request = CheckInboxRequest(wait_seconds=60, limit=20, holder="diligent", worker=True)
+            for item in (await person.api.check_inbox(request)).items:
+                await self.answer(person, item)
+
+    async def answer(self, person: Person, item: InboxItem) -> None:
+        self.offers[item.text] += 1
+        await person.api.answer_task(
+            AnswerRequest(
+                task_id=item.task_id,
+                status="completed",
+                text=f"did {item.text}",
+                attempt=item.attempt,
+                holder="diligent",
+            )
+        )
+        self.done += 1
+        self.progress.set()
+        self.progress = anyio.Event()
+
+    async def until(self, done: int) -> None:
+        while self.done < done:
+            await self.progress.wait()
+
+    @asynccontextmanager
+    async def at(self, person: Person) -> AsyncIterator[None]:
+        await person.node.inbox.release(lambda holder: holder != "diligent")  # what it held before a restart
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.work, person)
+            yield
+            tasks.cancel_scope.cancel()
+
+
+async def results(person: Person, ids: dict[str, str]) -> dict[str, str | None]:
+    """What became of each text that was sent."""
+    return {
+        text: (await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))).text
+        for text, task_id in ids.items()
+    }
+
+
+async def all_tasks(person: Person) -> list[str]:
+    found: list[str] = []
+    page = await person.api.list_tasks(ListTasksRequest(limit=100))
+    while True:
+        found += [view.task_id for view in page.tasks]
+        if page.next_cursor is None:
+            return found
+        page = await person.api.list_tasks(ListTasksRequest(limit=100, cursor=page.next_cursor))
+
+
+async def parted(one: Person, other: Person) -> None:
+    """Both have noticed that there is no link."""
+    for person, seen in ((one, other), (other, one)):
+        peer = person.node.directory.get(PeerId.parse_untrusted(seen.did))
+        while peer.links:
+            await person.node.directory.changes.event().wait()
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("silently", [False, True])
+async def test_two_hundred_tasks_survive_a_network_that_loses_delays_doubles_and_breaks(
+    world: World,
+    silently: bool,  # noqa: FBT001  pytest passes it
+) -> None:
+    tasks, worker = 200, Diligent()
+    async with world.person("alice") as alice, world.person("bob") as bob, worker.at(bob):
+        await acquainted(alice, bob)
+        world.network.faults = Faults(loss=0.01, delay_seconds=0.001, jitter_seconds=0.003, duplication=0.3)
+
+        async def storm() -> None:
+            for done in range(10, tasks, 15):
+                await worker.until(done)
+                world.network.cut("alice", "bob", silently=silently)
+                if not silently:
+                    await parted(alice, bob)
+                world.network.heal()
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(storm)
+                ids = {str(n): (await alice.api.send_task(task(str(n)))).task_id for n in range(tasks)}
+                assert await results(alice, ids) == {text: f"did {text}" for text in ids}
+        assert worker.offers == Counter(ids.keys())
+        assert sorted(await all_tasks(bob)) == sorted(await all_tasks(alice)) == sorted(ids.values())
+
+
+async def test_a_peer_that_was_out_of_reach_for_long_is_found_again_when_the_network_heals(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        world.network.cut("alice", "bob")
+        await parted(alice, bob)
+        while alice.node.dialer.busy or bob.node.dialer.busy:  # both try for a while, and give up
+            await alice.node.directory.changes.event().wait()
+        sent = await alice.api.send_task(task("still there?"))
+        world.network.heal()
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.directory.MAX_PEERS", 3)
+    world.own.clear()
+    async with world.person("alice") as alice:
+        async with world.person("bob", accept="anyone") as bob:
+            await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("hello"))
+        for name in ("carol", "dave", "erin", "frank"):
+            async with world.person(name) as passer_by:
+                await acquainted(alice, passer_by)
+        async with world.person("bob", accept="anyone") as bob:
+            alice.sees(bob)
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: dict[str, list[int]] = {"dialer": [], "outbox": []}
+    for who, failures in pauses.items():
+        monkeypatch.setattr(f"mcp_a2a.node.{who}.backoff", lambda count, to=failures: to.append(count) or 0.0)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
+        await parted(alice, bob)
+        sent = await alice.api.send_task(task("please"))
+        with anyio.fail_after(5):
+            while max(map(len, pauses.values())) < 6:
+                await alice.node.directory.changes.event().wait()
+        assert all(failures == list(range(failures[0], failures[0] + len(failures))) for failures in pauses.values())
+        await parted(alice, bob)
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        assert view.delivery == Delivery.QUEUED
+        assert "closed the link" in view.tried[0]
+
+
+def test_a_pause_stays_short_however_often_something_failed() -> None:
+    assert all(dialer.backoff(failures) <= dialer.RETRY_CAP_SECONDS for failures in (1, 100, 10_000, 10**9))
+
+
+# --- restarts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("victim", ["alice", "bob"])
+async def test_tasks_survive_restarts_of_either_side_in_the_middle_of_them(world: World, victim: str) -> None:
+    tasks, worker, ids = 60, Diligent(), dict[str, str]()
+    with anyio.fail_after(30):
+        for start in range(0, tasks, 12):
+            async with AsyncExitStack() as stack:
+                people = {
+                    name: await stack.enter_async_context(world.person(name))
+                    for name in (["bob", "alice"] if victim == "alice" else ["alice", "bob"])
+                }
+                alice, bob = people["alice"], people["bob"]
+                await acquainted(alice, bob)
+                await stack.enter_async_context(worker.at(bob))
+                for number in range(start, start + 12):
+                    ids[str(number)] = (await alice.api.send_task(task(str(number)))).task_id
+                await worker.until(start + 6)
+        async with world.person("alice") as alice, world.person("bob") as bob, worker.at(bob):
+            await acquainted(alice, bob)
+            assert await results(alice, ids) == {text: f"did {text}" for text in ids}
+            assert sorted(await all_tasks(bob)) == sorted(ids.values())
+    assert set(worker.offers) == set(ids)
+
+
+# --- check_inbox ----------------------------------------------------------------------------------
+
+
+async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        taken: dict[str, list[str]] = {"one": [], "two": []}
+
+        async def collect(holder: str, scope: anyio.CancelScope) -> None:
+            while sum(map(len, taken.values())) < 40:
+                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=2, holder=holder))
+                taken[holder] += [item.text for item in inbox.items]
+            scope.cancel()
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                for holder in taken:
+                    tasks.start_soon(collect, holder, tasks.cancel_scope)
+                for number in range(40):
+                    tasks.start_soon(alice.api.send_task, task(str(number)))
+        assert Counter(taken["one"] + taken["two"]) == Counter(map(str, range(40)))
+        assert min(map(len, taken.values())) >= 10
+
+
+Moment = Callable[[Person, Person], AsyncIterator[None]]
+
+
+@pytest.mark.parametrize("already_there", [True, False])
+async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_same_attempt(
+    world: World,
+    already_there: bool,  # noqa: FBT001  pytest passes it
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        if already_there:
+            sent = await alice.api.send_task(task("hello"))
+            while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
+                await alice.node.context.task_changes.event(sent.task_id).wait()
+        async with anyio.create_task_group() as tasks:
+
+            async def call(scope: anyio.CancelScope) -> None:
+                with scope:
+                    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+
+            scope = anyio.CancelScope()
+            tasks.start_soon(call, scope)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            if already_there:
+                scope.cancel()  # the lease is on its way to the disk
+            else:
+                sent = await alice.api.send_task(task("hello"))
+                while not bob.node.inbox._orders[0].reserved:
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert [(item.task_id, item.attempt) for item in inbox.items] == [(sent.task_id, 1)]
+
+
+async def test_an_answer_counts_once_however_often_it_is_given(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("hello"))
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        answer = AnswerRequest(task_id=item.task_id, status="completed", text="olleh", attempt=1)
+        first = await bob.api.answer_task(answer)
+        assert await bob.api.answer_task(answer) == first
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
