@@ -97,12 +97,17 @@ def read_text(text: str) -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
-async def follow(session: Session, node: NodeApi, task: TaskView, seconds: float) -> TaskView:
-    """Wait for a task's answer, showing its progress; it goes on when this is interrupted."""
+async def follow(
+    session: Session, node: NodeApi, task: TaskView, seconds: float, *, stop_at: Delivery | None = Delivery.HELD
+) -> TaskView:
+    """Wait for a task's answer, showing its progress; it goes on when this is interrupted.
+
+    Who has just sent it hears at once that a person over there must decide first; who looks later may wait for that.
+    """
     session.task_id = task.task_id
     deadline, step = anyio.current_time() + seconds, 0
     told: str | None = None
-    while not _settled(task) and (remaining := deadline - anyio.current_time()) > 0:
+    while not (_settled(task) or task.delivery == stop_at) and (remaining := deadline - anyio.current_time()) > 0:
         pause = min(remaining, SLICES[min(step, len(SLICES) - 1)])
         task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
         step += 1
@@ -125,7 +130,7 @@ async def hand_over(node: NodeApi, task: TaskView) -> TaskView:
 
 def _settled(task: TaskView) -> bool:
     asks = task.state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
-    return task.done or asks or task.delivery == Delivery.HELD
+    return task.done or asks
 
 
 def report(session: Session, task: TaskView, *, detached: bool = False) -> None:
@@ -182,7 +187,7 @@ def show_task(
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
         if task.direction == "received" or _settled(task):
             return task
-        return await follow(session, node, task, wait)
+        return await follow(session, node, task, wait, stop_at=None)
 
     report(session, session.ask(operate))
 

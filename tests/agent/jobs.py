@@ -1,7 +1,9 @@
-"""A task in a handler's hands, without a node around it."""
+"""A task in a handler's hands, without a node around it; and whether a process is gone."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -55,3 +57,16 @@ def task_of(
     )
     node = cast("NodeApi", recorder or Recorder())
     return TaskContext(Job(item, "1-test", node, lambda _: None, lambda _: None, started=0.0))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie that its new parent has not collected yet counts."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)  # another process gives no event
+    return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import anyio
@@ -15,7 +14,7 @@ from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.node.job import Outcome
 from mcp_a2a.node.process import session_members
-from tests.agent.jobs import task_of
+from tests.agent.jobs import gone, task_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX sessions")
 
@@ -31,19 +30,6 @@ async def run(
 
 def python(code: str) -> tuple[str, str, str]:
     return (sys.executable, "-c", code)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie that its new parent has not collected yet counts."""
-    for _ in range(200):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.01)  # another process gives no event
-    return False
 
 
 async def test_text_goes_in_and_output_comes_out_without_its_last_newline() -> None:
@@ -151,7 +137,7 @@ async def test_a_withdrawn_task_ends_its_program(tmp_path: Path) -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work)
-        while not pid.exists():
+        while not pid.exists():  # noqa: ASYNC110  another process gives no event
             await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
     assert gone(int(pid.read_text()))

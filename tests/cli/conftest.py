@@ -1,0 +1,57 @@
+"""A data folder in which two agents run, shared by the tests of this package that only ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import agent
+
+HELPER = """
+import time
+
+from mcp_a2a import Agent, TaskContext
+
+agent = Agent("helper", description="Helps with tests")
+
+
+@agent.skill
+async def choose(text: str, task: TaskContext) -> str:
+    return f"you chose {await task.ask('red or blue?')}"
+
+
+@agent.skill
+def count_words(text: str) -> int:
+    "Count the words in a text."
+    return len(text.split())
+
+
+@agent.skill
+def fail(text: str) -> str:
+    raise ValueError(f"cannot {text}")
+
+
+@agent.skill
+def sleep(seconds: float):
+    yield "dozing off"
+    time.sleep(seconds)
+    yield "awake"
+
+
+agent.run()
+"""
+
+
+@pytest.fixture(scope="package")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("commands")
+    file = folder / "helper.py"
+    file.write_text(HELPER)
+    home = folder / "home"
+    with (
+        agent(home, "run", str(file), "--no-mdns"),
+        agent(home, "exec", "--name", "rev", "--no-mdns", "--skill", "reverse=Reverses text", "--", "rev"),
+    ):
+        yield home

@@ -1,0 +1,75 @@
+"""One table says what a command ends with."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_a2a import errors
+from mcp_a2a.cli.exits import BY_DELIVERY, BY_STATE, Exit, exit_of, exit_of_error
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import AgentRef, TaskView
+
+
+def task(state: TaskState, delivery: Delivery = Delivery.DELIVERED, **more: object) -> TaskView:
+    fields = {
+        "task_id": "task-1",
+        "direction": "sent",
+        "state": state,
+        "done": state in (TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED),
+        "delivery": delivery,
+        "agent": AgentRef(name="bob", did="did:key:zBob"),
+        "created": "",
+        "updated": "",
+        "next": "",
+    }
+    return TaskView.model_validate({**fields, **more})
+
+
+@pytest.mark.parametrize(
+    ("view", "code"),
+    [
+        (task(TaskState.COMPLETED), 0),
+        (task(TaskState.FAILED), 7),
+        (task(TaskState.REJECTED), 7),
+        (task(TaskState.CANCELED), 7),
+        (task(TaskState.INPUT_REQUIRED), 8),
+        (task(TaskState.WORKING), 6),
+        (task(TaskState.SUBMITTED), 6),
+        (task(TaskState.SUBMITTED, Delivery.HELD), 6),
+        (task(TaskState.SUBMITTED, Delivery.QUEUED), 6),
+        (task(TaskState.SUBMITTED, Delivery.QUEUED, tried=("10.0.0.2:1 refused",)), 4),
+        (task(TaskState.REJECTED, Delivery.REFUSED), 5),
+        (task(TaskState.FAILED, Delivery.EXPIRED), 4),
+        (task(TaskState.INPUT_REQUIRED, direction="received"), 0),
+    ],
+)
+def test_a_tasks_end_is_its_exit_code(view: TaskView, code: int) -> None:
+    assert exit_of(view) == code
+
+
+def test_every_state_has_an_exit_code() -> None:
+    assert set(BY_STATE) == set(TaskState)
+    assert set(BY_DELIVERY) <= set(Delivery)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.PeerNotFoundError("bob"), Exit.NOT_FOUND),
+        (errors.SkillNotFoundError("fly"), Exit.NOT_FOUND),
+        (errors.TaskNotFoundError("task-1"), Exit.NOT_FOUND),
+        (errors.NoRouteError("bob", []), Exit.UNREACHABLE),
+        (errors.RefusedError("bob", "no"), Exit.REFUSED),
+        (errors.ConfigurationError("bad"), Exit.USAGE),
+        (errors.HomeUnusableError("/x", "it is full of eels"), Exit.UNEXPECTED),
+        (KeyboardInterrupt(), Exit.INTERRUPTED),
+        (ZeroDivisionError(), Exit.UNEXPECTED),
+    ],
+)
+def test_an_error_is_its_exit_code(error: BaseException, code: int) -> None:
+    assert exit_of_error(error) == code
+
+
+def test_every_error_of_ours_has_an_exit_code_of_the_table() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.McpA2AError)]
+    assert {kind.exit_code for kind in kinds} <= set(Exit)

@@ -1,0 +1,146 @@
+"""Answers on stdout, the rest on stderr, and with --json one object and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.failure import report_failure
+from mcp_a2a.cli.options import Options, UsageError
+from mcp_a2a.cli.output import Output, structured
+from mcp_a2a.cli.wording import for_people
+from mcp_a2a.errors import PeerNotFoundError
+from mcp_a2a.views import AgentView, DiscoverView, SkillView
+
+
+class Streams:
+    def __init__(self, options: Options) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.output = Output(options, self.out, self.err)
+
+
+PLAIN, JSON, QUIET = Options(), Options(json=True), Options(verbosity=-1)
+
+
+def agent(name: str = "bob", **more: object) -> AgentView:
+    return AgentView.model_validate({"name": name, "did": f"did:key:z{name}", "words": "a-b-c", **more})
+
+
+def test_json_is_one_object_and_nothing_else() -> None:
+    streams = Streams(JSON)
+    streams.output.show(DiscoverView(agents=(agent(),), total=1), lambda: pytest.fail("no words with --json"))
+    streams.output.progress("waiting")
+    fields = json.loads(streams.out.getvalue())
+    assert fields["agents"][0]["name"] == "bob"
+    assert streams.err.getvalue() == ""
+
+
+def test_a_list_of_agents_always_says_whether_there_is_a_reason() -> None:
+    assert structured(DiscoverView(agents=(), total=0, reason="nobody")) == {
+        "agents": [],
+        "total": 0,
+        "reason": "nobody",
+    }
+    assert structured(DiscoverView(agents=(), total=0))["reason"] is None
+    assert "rtt_ms" not in structured(agent())
+
+
+def test_notes_go_to_stderr_and_not_at_all_when_quiet() -> None:
+    loud, quiet = Streams(PLAIN), Streams(QUIET)
+    for streams in (loud, quiet):
+        streams.output.note("by the way")
+        streams.output.line("the answer")
+    assert (loud.out.getvalue(), loud.err.getvalue()) == ("the answer\n", "by the way\n")
+    assert (quiet.out.getvalue(), quiet.err.getvalue()) == ("the answer\n", "")
+
+
+def test_errors_are_sentences_with_what_to_do_and_the_command_for_it() -> None:
+    streams = Streams(PLAIN)
+    assert report_failure(streams.output, PeerNotFoundError("bbo", ["bob"], 1)) == 3
+    assert streams.out.getvalue() == ""
+    assert "Closest names: bob." in streams.err.getvalue()
+    assert "Run mcp-a2a discover" in streams.err.getvalue()
+
+
+def test_errors_in_json_are_one_object_on_stdout() -> None:
+    streams = Streams(JSON)
+    assert report_failure(streams.output, PeerNotFoundError("bbo", ["bob"], 1)) == 3
+    error = json.loads(streams.out.getvalue())["error"]
+    assert error["code"] == "agent_not_found"
+    assert set(error) == {"code", "message", "hint", "retryable"}
+    assert streams.err.getvalue() == ""
+
+
+def test_a_usage_error_ends_with_2() -> None:
+    streams = Streams(JSON)
+    assert report_failure(streams.output, UsageError("Which one?")) == 2
+    assert json.loads(streams.out.getvalue())["error"]["code"] == "usage"
+
+
+def test_an_error_of_ours_is_a_sentence_and_its_story_a_file(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    streams = Streams(PLAIN)
+    with pytest.raises(ZeroDivisionError) as caught:
+        raise ZeroDivisionError("by zero")
+    assert report_failure(streams.output, caught.value) == 1
+    said = streams.err.getvalue()
+    assert "ZeroDivisionError: by zero" in said
+    assert "Traceback" not in said
+    (story,) = tmp_path.iterdir()
+    assert str(story) in said
+    assert "Traceback" in story.read_text()
+    assert story.stat().st_mode & 0o077 == 0
+
+
+def test_a_narrow_terminal_shows_question_marks_rather_than_nothing() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Output(PLAIN, stream, io.StringIO()).line("héllo → wörld")
+    assert raw.getvalue() == b"h?llo ? w?rld\n"
+
+
+def test_a_pipe_gets_a_line_per_agent_without_colours() -> None:
+    streams = Streams(PLAIN)
+    skills = [SkillView(id=f"skill-{n}", name="x", description="y") for n in range(5)]
+    streams.output.rich(
+        render.agents_table(
+            [agent("bob", online=True, route="lan", rtt_ms=2.4, skills=skills, trust="own"), agent("eve")]
+        )
+    )
+    lines = streams.out.getvalue().splitlines()
+    assert [line.split() for line in lines] == [
+        ["AGENT", "SKILLS", "ROUTE", "SEEN", "TRUST"],
+        ["bob", "skill-0,", "skill-1,", "skill-2,", "+2", "LAN", "2", "ms", "now", "yours"],
+        ["eve", "-", "offline", "never", "not", "yet"],
+    ]
+    assert "\x1b" not in streams.out.getvalue()
+
+
+def test_two_agents_of_one_name_are_told_apart_by_words_and_key() -> None:
+    streams = Streams(PLAIN)
+    twins = [agent("bob"), AgentView(name="bob", did="did:key:zOther", words="x-y-z")]
+    streams.output.rich(render.agents_table(twins))
+    assert "a-b-c" in streams.out.getvalue()
+    assert "did:key:zOther" in streams.out.getvalue()
+
+
+def test_markup_in_a_name_is_only_a_name() -> None:
+    streams = Streams(PLAIN)
+    streams.output.rich(render.agents_table([agent("[red]bob[/red]")]))
+    assert "[red]bob[/red]" in streams.out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("Call discover to list the agents.", "Run mcp-a2a discover to list the agents."),
+        ("answer it with reply_to_task.", "answer it with mcp-a2a answer."),
+        ("The agent has it. Call get_task_status with", "The agent has it. Run mcp-a2a task with"),
+        ("You discover that nothing changed.", "You discover that nothing changed."),
+    ],
+)
+def test_next_steps_for_an_assistant_are_worded_as_commands(said: str, read: str) -> None:
+    assert for_people(said) == read
