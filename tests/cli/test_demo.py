@@ -1,0 +1,106 @@
+"""`mcp-a2a demo`: the whole way of a task, with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.jobs import gone
+from tests.e2e.command import MCP_A2A, environment, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[Path]:
+    """Where the demonstration may put things; empty again at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="demo-"))  # a socket's path must be short
+    yield folder
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one started, and theirs."""
+    direct = [int(word) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for word in tasks.read_text().split()]
+    return [one for child in direct for one in (child, *children_of(child))]
+
+
+def test_the_demonstration_shows_each_step_with_its_time(tmp_path: Path, temporary: Path) -> None:
+    finished = run(tmp_path, "demo", "--no-mdns", TMPDIR=str(temporary))
+    assert (finished.returncode, finished.stderr) == (0, "")
+    for said in (
+        "discover",
+        "word-counter: count-words (route local",
+        "haiku: write-haiku (route local",
+        "send_task word-counter",
+        "send_task_by_skill write-haiku",
+        "get_task_status",
+        "nothing left running",
+    ):
+        assert said in finished.stdout
+    assert list(tmp_path.iterdir()) == [], "it uses a data folder of its own"
+
+
+def test_the_demonstration_in_json_is_one_object_and_takes_less_than_15_seconds(
+    tmp_path: Path, temporary: Path
+) -> None:
+    finished = run(tmp_path, "demo", "--no-mdns", "--json", TMPDIR=str(temporary))
+    told = json.loads(finished.stdout)
+    assert told["ok"] is True
+    assert told["seconds"] < 15
+    results = {step["step"]: step["result"] for step in told["steps"]}
+    assert results['send_task word-counter "hello wide world"'] == "3"
+    assert "autumn rain" in results['send_task_by_skill write-haiku "autumn rain"']
+
+
+def test_two_demonstrations_do_not_disturb_each_other(tmp_path: Path, temporary: Path) -> None:
+    # With LAN discovery, if this machine allows it: each then sees the other's agents, which have the same names.
+    both = [
+        subprocess.Popen(
+            [MCP_A2A, "demo", "--json"],
+            env=environment(tmp_path, TMPDIR=str(temporary)),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert json.loads(out)["ok"] is True
+
+
+def test_variables_of_an_identity_do_not_lead_the_demonstration_to_it(tmp_path: Path, temporary: Path) -> None:
+    finished = run(tmp_path, "demo", "--no-mdns", TMPDIR=str(temporary), MCP_A2A_IDENTITY="mine", MCP_A2A_NAME="Me")
+    assert finished.returncode == 0
+    assert not (tmp_path / "identities").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demonstration_leaves_nothing_behind(
+    tmp_path: Path, temporary: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [MCP_A2A, "demo", "--no-mdns"],
+        env=environment(tmp_path, TMPDIR=str(temporary)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "two agents start" not in (line := process.stdout.readline()):
+        assert line
+    started = children_of(process.pid)
+    assert len(started) >= 2
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert all(gone(pid) for pid in started)
