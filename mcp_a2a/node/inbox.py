@@ -6,6 +6,7 @@ standing order. A lease that runs out is offered again, with a higher attempt, u
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError
+from mcp_a2a.errors import LeaseLostError, McpA2AError, NotAwaitingReplyError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import update_letter
 from mcp_a2a.node.outbox import Outbox
@@ -26,18 +27,23 @@ from mcp_a2a.store.records import (
     count_waiting,
     find_task,
     get_task,
+    leased_tasks,
     next_lease_end,
     save_task,
     waiting_tasks,
-    worker_leases,
 )
 from mcp_a2a.views import AnswerRequest, CheckInboxRequest, TaskErrorView
+
+logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """A task that was leased so often without an answer is given up, with the reason."""
 
 GATHER_SECONDS = 60.0
 """The lease clock looks at the database at least so often."""
+
+RETRY_SECONDS = 5.0
+"""Pause after the database did not take the end of a lease."""
 
 STATUS = {
     "working": TaskState.WORKING,
@@ -280,8 +286,13 @@ class Inbox:
             end = self._context.database.read(next_lease_end)
             now = self._context.clock()
             await wait_until(self._leases_changed, min(GATHER_SECONDS, max(0.0, (end or now + GATHER_SECONDS) - now)))
-            if end is not None and end <= self._context.clock():
+            if end is None or self._context.clock() < end:
+                continue
+            try:
                 await self._end_leases(lambda record, at: not record.leased(at))
+            except McpA2AError as error:
+                logger.warning("leases have ended, but that could not be stored: %s", error)
+                await anyio.sleep(RETRY_SECONDS)
 
     async def release(self, alive: Callable[[str], bool]) -> None:
         """Workers whose process is gone hold nothing any more; their tasks are offered again at once."""
@@ -292,15 +303,14 @@ class Inbox:
 
         def end(connection: sqlite3.Connection) -> list[OutboxRow]:
             letters = []
-            for record in (*worker_leases(connection), *waiting_tasks(connection, now, 1_000)):
-                current = find_task(connection, record.id)
-                if current is None or current.lease_until is None or not ended(current, now):
+            for record in leased_tasks(connection):
+                if not ended(record, now):
                     continue
-                current.end_lease()
-                if current.attempts >= MAX_ATTEMPTS:
-                    letters.append(self._give_up(connection, current, now))
+                record.end_lease()
+                if record.attempts >= MAX_ATTEMPTS:
+                    letters.append(self._give_up(connection, record, now))
                 else:
-                    save_task(connection, current)
+                    save_task(connection, record)
             return letters
 
         self._posted(await self._context.database.write(end))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 
+from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
@@ -160,11 +161,13 @@ class Node:
 
     async def _keep_house(self) -> None:
         """Rotate keys, and remember how late it is."""
+        saved = True
         while True:
             now = self.context.clock()
             if self.ring.handle_timeout(now, self.context.randomness):
-                await self._save_ring()
-                self._greet_everybody()
+                saved = False
+            if not saved:
+                saved = await self._save_ring()
             self.context.database.enqueue_lazily(partial(_remember_time, now=now))
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
@@ -173,9 +176,17 @@ class Node:
             for link in peer.links:
                 self.introduction.greet(link)
 
-    async def _save_ring(self) -> None:
+    async def _save_ring(self) -> bool:
+        """Store our keys, and tell everybody the newest; False when the disk does not take them now."""
         kept = self.ring.dump()
-        await self.context.database.write(lambda connection: set_meta(connection, "ring", kept))
+        try:
+            await self.context.database.write(lambda connection: set_meta(connection, "ring", kept))
+        except McpA2AError as error:
+            # What is sealed to a key that a crash takes is sealed again by its sender: nothing is lost by going on.
+            logger.warning("our new keys could not be stored: %s", error)
+            return False
+        self._greet_everybody()
+        return True
 
 
 def _remember_time(connection: sqlite3.Connection, now: float) -> None:

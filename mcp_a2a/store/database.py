@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import shutil
 import sqlite3
 import threading
 from collections import deque
@@ -190,7 +191,7 @@ class Database:
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            logger.exception("a transaction of %d operations failed", len(batch))
+            logger.error("a transaction of %d operations failed: %s", len(batch), error)  # noqa: TRY400  raised to them
             return [self._translated(error)] * len(batch)
         return outcomes
 
@@ -214,9 +215,22 @@ class Database:
         self._writer.execute("RELEASE operation")
 
     def _translated(self, error: sqlite3.Error) -> Exception:
-        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return StorageFullError(str(self.path))
-        return error
+        return error if isinstance(error, _OUR_FAULT) else _unusable(self.path, error)
+
+
+_OUR_FAULT = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.NotSupportedError)
+
+NO_SPACE_BYTES = 256 * 1024
+"""With less than this free, an input or output error means that the disk is full."""
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> HomeUnusableError | StorageFullError:
+    """What SQLite says about the disk, in our words."""
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of an extended code
+    no_space = kind == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < NO_SPACE_BYTES
+    if kind == sqlite3.SQLITE_FULL or no_space:
+        return StorageFullError(str(path))
+    return HomeUnusableError(str(path.parent), str(error))
 
 
 class _AsyncioLoop(Protocol):
@@ -282,19 +296,15 @@ async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
 
 def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:
     try:
-        connection = _connect(path)
         try:
-            return _prepare(connection, path)
+            return _prepare(path)
+        except sqlite3.OperationalError:
+            raise  # the disk does not let us; the file may be in order
         except sqlite3.DatabaseError as error:
-            connection.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise
             _set_aside(path, stamp, error)
-            return _prepare(_connect(path), path)
+            return _prepare(path)
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise StorageFullError(str(path)) from error
-        raise HomeUnusableError(str(path.parent), str(error)) from error
+        raise _unusable(path, error) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -302,7 +312,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+def _prepare(path: Path) -> sqlite3.Connection:
+    """A connection to a database that is whole and of our version."""
+    connection = _connect(path)
+    try:
+        _check(connection, path)
+        migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
     path.chmod(0o600)
     # WAL is safe before SQLite 3.51.3 only because a single connection writes and checkpoints (sqlite.org, 3.53.0).
     for pragma in (
@@ -317,8 +339,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
-    migrate(connection, path)
-    return connection
 
 
 def _set_aside(path: Path, stamp: str, error: sqlite3.DatabaseError) -> None:

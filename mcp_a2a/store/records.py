@@ -188,9 +188,9 @@ def next_lease_end(connection: sqlite3.Connection) -> float | None:
     return None if row[0] is None else float(row[0])
 
 
-def worker_leases(connection: sqlite3.Connection) -> list[TaskRecord]:
-    """Tasks leased to workers, whose leases end with their process."""
-    rows = connection.execute(f"{_SELECT} WHERE worker=1 AND {_WAITING}").fetchall()
+def leased_tasks(connection: sqlite3.Connection) -> list[TaskRecord]:
+    """Received tasks that somebody was to work on, also if the time for it is over."""
+    rows = connection.execute(f"{_SELECT} WHERE lease_until IS NOT NULL AND {_WAITING}").fetchall()
     return [_record(row) for row in rows]
 
 

@@ -1,0 +1,206 @@
+"""A disk that is full: said so, nothing acknowledged that is not stored, and it goes on when there is space (R15)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.errors import HomeUnusableError, StorageFullError
+from mcp_a2a.protocol.link import Refused
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.store.database import open_database
+from mcp_a2a.store.journal import get_meta
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    PeersRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
+from tests.node.outsider import outsider, task_letter
+from tests.node.world import Person, World, acquainted
+
+LARGE = "x" * 100_000
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    return world
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.intake.BUSY_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.outbox.WAITING_SECONDS", 0.05)
+
+
+def task(text: str, **more: object) -> SendTaskRequest:
+    return SendTaskRequest.model_validate({"agent": "bob", "message": text, "wait_seconds": 0, **more})
+
+
+async def fill(person: Person) -> None:
+    """Let its database grow no further."""
+    await person.node.context.database.write(lambda c: c.execute("PRAGMA max_page_count=1").fetchone())
+
+
+async def make_room(person: Person) -> None:
+    await person.node.context.database.write(lambda c: c.execute("PRAGMA max_page_count=1000000").fetchone())
+
+
+async def test_the_sender_is_told_and_nothing_is_sent_or_kept(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await fill(alice)
+        with pytest.raises(StorageFullError, match="full"):
+            await alice.api.send_task(task(LARGE))
+        assert (await alice.api.list_tasks(ListTasksRequest())).tasks == ()
+        assert len(alice.node.outbox) == 0
+        await make_room(alice)
+        sent = await alice.api.send_task(task("small again"))
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        assert [(item.task_id, item.text) for item in items] == [(sent.task_id, "small again")]
+
+
+async def test_the_receiver_acknowledges_nothing_that_it_did_not_store(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await fill(bob)
+        async with outsider(world.network, "carrier") as carrier:
+            payload = task_letter(alice.node.context.me, bob.node.context.me, LARGE)
+            answer = await carrier.send(await carrier.dial(bob), payload, signer=world.identity("alice"))
+        assert isinstance(answer, Refused)
+        assert answer.code == "busy"
+        sent = await alice.api.send_task(task(LARGE))
+        assert sent.delivery == Delivery.QUEUED
+        assert (await bob.api.list_tasks(ListTasksRequest())).tasks == ()
+
+        await make_room(bob)
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        assert [item.task_id for item in items] == [sent.task_id]
+        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="at last"))
+        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))).text == "at last"
+
+
+async def test_an_answer_that_could_not_be_stored_can_be_given_again(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("hello"))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await fill(bob)
+        answer = AnswerRequest(task_id=sent.task_id, status="completed", text=LARGE)
+        with pytest.raises(StorageFullError):
+            await bob.api.answer_task(answer)
+        await make_room(bob)
+        await bob.api.answer_task(answer)
+        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))).text == LARGE
+
+
+async def test_a_decision_that_could_not_be_stored_is_not_made(world: World) -> None:
+    world.own.clear()
+    async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
+        link = await stranger.dial(bob)
+        await stranger.send(link, task_letter(stranger.peer_id, bob.node.context.me, LARGE))
+        await fill(bob)
+        with pytest.raises(StorageFullError):
+            await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))
+        peers = (await bob.api.peers(PeersRequest())).peers
+        assert [peer.trust for peer in peers if peer.did == stranger.did] == ["stranger"]
+        assert (await bob.api.check_inbox(CheckInboxRequest())).held == 1
+        await make_room(bob)
+        assert (await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))).released == 1
+
+
+async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_keys_rotate(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.inbox.GATHER_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.inbox.RETRY_SECONDS", 0.02)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("hello"))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        bob.node.context.database._writer.execute("PRAGMA query_only=ON")
+        key = bob.node.ring.current
+        world.clock.advance(86_400 + 900)
+        with pytest.raises(HomeUnusableError):
+            await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="working"))
+        with anyio.fail_after(5):
+            while caplog.text.count("keys") < 2 or caplog.text.count("leases") < 2:
+                await anyio.lowlevel.checkpoint()
+        assert bob.node.ring.current is not key
+        bob.node.context.database._writer.execute("PRAGMA query_only=OFF")
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        assert [(item.task_id, item.attempt) for item in items] == [(sent.task_id, 2)]
+        newest = bob.node.ring.current
+        with anyio.fail_after(5):
+            while newest.kid.hex() not in (stored_ring(bob) or ""):
+                await anyio.lowlevel.checkpoint()
+
+
+def stored_ring(person: Person) -> str | None:
+    return person.node.context.database.read(lambda connection: get_meta(connection, "ring"))
+
+
+def fill_up(file: Path) -> None:
+    """Take all the space that there is."""
+    with file.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.name != "posix" or os.getuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"this machine does not allow mounting: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+async def test_a_real_disk_that_fills_up_and_is_freed_needs_no_restart(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    async with open_database(small_disk / "node.db", "test") as database:
+        await database.write(lambda c: c.execute("INSERT INTO meta VALUES('before', 'x')"))
+        fill_up(ballast)
+        stored = []
+        with pytest.raises(StorageFullError):
+            for number in range(200):
+                key = f"large-{number}"
+                await database.write(lambda c, key=key: c.execute("INSERT INTO meta VALUES(?, ?)", (key, LARGE)))
+                stored.append(key)
+        kept = database.read(lambda c: [row[0] for row in c.execute("SELECT key FROM meta WHERE key LIKE 'large%'")])
+        assert sorted(kept) == sorted(stored)
+        ballast.unlink()
+        await database.write(lambda c: c.execute("INSERT INTO meta VALUES('after', 'x')"))
+    with closing(sqlite3.connect(small_disk / "node.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        keys = {row[0] for row in connection.execute("SELECT key FROM meta")}
+        assert {"before", "after", *stored} <= keys
+
+
+async def test_a_disk_that_is_full_from_the_start_is_an_error_that_says_so(small_disk: Path) -> None:
+    fill_up(small_disk / "ballast")
+    with pytest.raises(StorageFullError):
+        async with open_database(small_disk / "node.db", "test"):
+            pass
