@@ -167,6 +167,8 @@ class _Watch:
         # The name is made of the key, so nobody else has it, and asking around first would take
         # a second.
         said = await zeroconf.async_register_service(self._record(), cooperating_responders=True)
+        if not zeroconf.zeroconf.engine.senders:
+            raise OSError("this machine does not allow multicast (no interface takes part)")
         tasks.start_soon(_finish, said)
         self._browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, [self._changed])
         tasks.start_soon(self._ask)
