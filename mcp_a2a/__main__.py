@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _is_server(words: Sequence[str]) -> bool:
     """Nothing asked for, and somebody's program at the other end; or a server asked for."""
+    if "_MCP_A2A_COMPLETE" in os.environ:
+        return False  # a shell asks what could come next
     if not words:
         return not sys.stdin.isatty()
     first = words[0].partition("=")[0]

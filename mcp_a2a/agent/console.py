@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -84,5 +85,6 @@ def task_line(event: TaskEvent) -> str:
 
 
 def _write(stream: TextIO, line: str) -> None:
-    stream.write(line + "\n")
-    stream.flush()
+    with suppress(OSError):  # an agent goes on when nobody reads what it says any more
+        stream.write(line + "\n")
+        stream.flush()

@@ -18,7 +18,7 @@ from mcp_a2a.agent.service import Service, slug
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.errors import ConfigurationError, McpA2AError
-from mcp_a2a.loop import run
+from mcp_a2a.loop import run, unwrapped
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import AgentDetail, GetAgentRequest
 
@@ -55,6 +55,14 @@ async def host_service(service: Service, settings: Settings, to: Console, stoppi
     Raises:
         ConfigurationError: the node cannot run here, or the identity is in use for something else.
     """
+    try:
+        await _host(service, settings, to, stopping)
+    except BaseExceptionGroup as group:
+        # Who embeds an agent catches our errors, not the task groups that they passed through.
+        raise unwrapped(group) from group
+
+
+async def _host(service: Service, settings: Settings, to: Console, stopping: anyio.Event) -> None:
     async with open_node(settings, service.card) as node:
         me = await node.get_agent(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)
@@ -83,11 +91,11 @@ def _check_same(me: AgentDetail, service: Service, settings: Settings) -> None:
 
 @asynccontextmanager
 async def until_signalled() -> AsyncIterator[anyio.Event]:
-    """An event that SIGINT or SIGTERM sets."""
+    """An event that SIGINT, SIGTERM or the closing of the terminal sets."""
     stopping = anyio.Event()
 
     async def listen() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for _ in signals:
                 stopping.set()
 
@@ -114,3 +122,5 @@ def run_from_script(agent: Agent) -> None:
     except McpA2AError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # before it was ready, and listened for signals

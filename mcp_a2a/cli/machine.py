@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -114,8 +115,9 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
     if found.agents:
         session.output.line("")
         session.output.rich(render.agents_table(found.agents))
+        session.output.note(f'\nNext: mcp-a2a send {shlex.quote(found.agents[0].name)} "TEXT"   or: mcp-a2a --help')
     elif found.reason:
-        session.output.note(f"\nNo agents found. {for_people(found.reason)}")
+        session.output.note(f"\nNo agents found. {for_people(found.reason)}\n\nNext: mcp-a2a demo   or: mcp-a2a --help")
 
 
 def version(context: typer.Context) -> None:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +266,29 @@ def test_ctrl_c_leaves_the_task_running_and_tells_how_to_get_back(home: Path) ->
     assert call(home, "task", task_id, "--wait", "10").stdout == "awake\n"
 
 
+def test_a_port_that_a_tunnel_leads_to_needs_the_token_that_is_printed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    server = subprocess.Popen(
+        [MCP_A2A, "--no-mdns", "--listen", ":0", "--public-url", "https://example.net"],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    url = server.stdout.readline().removeprefix("MCP server at ").strip()
+    header = server.stdout.readline()
+    assert url.startswith("http://127.0.0.1:")
+    assert "Authorization: Bearer " in header
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, data=b"{}"))  # noqa: S310  our own server
+    assert refused.value.code == 401
+    refused.value.close()
+    server.terminate()
+    assert server.wait(5) == 0
+    server.stdout.close()
+
+
 # --- agents
 
 
@@ -281,7 +306,7 @@ def test_an_agent_is_ready_in_one_line_and_tells_each_task_on_stderr(tmp_path: P
     assert ready.startswith("rev is online   did:key:z6Mk")
     assert "skills: reverse" in ready
     task_id = answer(home, "send", "rev", "abc")["task_id"]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)  # the terminal was closed
     started = time.monotonic()
     out, err = process.communicate(timeout=10)
     assert time.monotonic() - started < 2
