@@ -36,6 +36,7 @@ class Output:
         self.options = options
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
+        self._progressing = False
 
     @property
     def interactive(self) -> bool:
@@ -70,7 +71,8 @@ class Output:
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces, where a person watches. An empty one removes it."""
-        if self.interactive:
+        if self.interactive and (text or self._progressing):
+            self._progressing = bool(text)
             _write(self._stderr, f"\r\x1b[K{text}")
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
