@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 """A task that was leased so often without an answer is given up, with the reason."""
 
+MAX_WITHDRAWN = 100
+"""Cancellations kept for a holder that never asks; the tasks themselves say so, too."""
+
 GATHER_SECONDS = 60.0
 """The lease clock looks at the database at least so often."""
 
@@ -128,7 +131,9 @@ class Inbox:
         """A leased task was canceled: tell its holder."""
         if record.holder is None:
             return
-        self._withdrawn.setdefault(record.holder, []).append(record.id)
+        withdrawn = self._withdrawn.setdefault(record.holder, [])
+        withdrawn.append(record.id)
+        del withdrawn[:-MAX_WITHDRAWN]
         for order in self._orders:
             if order.holder == record.holder:
                 order.ready.set()

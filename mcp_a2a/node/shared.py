@@ -225,9 +225,14 @@ def _once(request: _Sending) -> _Sending:
 @contextlib.asynccontextmanager
 async def share(node: SharedNode) -> AsyncIterator[SharedNode]:
     """Keep a shared node going while the context lasts."""
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(node.run)
         try:
             yield node
+        except Exception as error:  # noqa: BLE001  raised below as it was, without a group around it
+            failure = error
         finally:
             tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
