@@ -22,7 +22,7 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.database import open_database
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.keyfile import load_identity, own_dids
+from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport
 from mcp_a2a_transports.local import LocalLookup
@@ -54,7 +54,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             accept=settings.accept,
             wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
             randomness=os.urandom,
-            own_dids=partial(own_dids, settings.home),
+            own_dids=OwnDids(settings.home),
             lease_seconds=settings.lease_seconds,
         )
         async with run_node(parts) as node:

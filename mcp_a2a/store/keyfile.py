@@ -34,15 +34,36 @@ def load_identity(folder: Path, new_seed: bytes) -> Identity:
     return identity
 
 
-def own_dids(home: Path) -> frozenset[str]:
-    """The public keys of all identities of this data folder."""
-    found = set()
-    for path in (home / "identities").glob(f"*/{DID_FILE}"):
+class OwnDids:
+    """The public keys of all identities of a data folder.
+
+    Asked for every message of a stranger, so the folder is read again only when an identity was added or removed.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "identities"
+        self._dids: frozenset[str] = frozenset()
+        self._read_at: int | None = None
+
+    def __call__(self) -> frozenset[str]:
+        """The keys as they are now."""
         try:
-            found.add(path.read_text(encoding="ascii").strip())
-        except (OSError, UnicodeDecodeError):
-            continue  # being created this moment, or not readable to us: not one of ours yet
-    return frozenset(found)
+            changed_at = self._folder.stat().st_mtime_ns
+        except OSError:
+            return frozenset()
+        if changed_at != self._read_at:
+            found = [_published(folder / DID_FILE) for folder in self._folder.iterdir() if folder.is_dir()]
+            self._dids = frozenset(filter(None, found))
+            # An identity that is being made this moment has a folder before it has a key: look again next time.
+            self._read_at = changed_at if all(found) else None
+        return self._dids
+
+
+def _published(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _write_once(path: Path, seed: bytes) -> None:
@@ -95,7 +116,7 @@ def _read(path: Path) -> bytes:
 
 
 def _publish(path: Path, did: str) -> None:
-    if path.exists() and path.read_text(encoding="ascii").strip() == did:
+    if _published(path) == did:
         return
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     aside.write_text(did + "\n", encoding="ascii")
