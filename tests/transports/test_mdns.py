@@ -20,8 +20,9 @@ from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Announcement, Sighting
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports import mdns
+from mcp_a2a_transports._lan import MAX_ADDRESSES, Place
 from mcp_a2a_transports._sightings import MAX_SIGHTINGS, fingerprint
-from mcp_a2a_transports.mdns import SERVICE_TYPE, MdnsLookup, Place, instance_of, parse_txt_untrusted
+from mcp_a2a_transports.mdns import SERVICE_TYPE, MdnsLookup, instance_of, parse_txt_untrusted
 from tests.protocol.people import flip
 from tests.transports.people import Spotter, identity, until
 
@@ -231,7 +232,7 @@ def test_loopback_counts_only_where_there_is_nothing_else_or_it_is_named() -> No
 
 
 def test_a_record_of_many_addresses_is_cut() -> None:
-    assert len(HOME.reachable([f"192.168.1.{number}" for number in range(1, 200)])) == mdns.MAX_ADDRESSES
+    assert len(HOME.reachable([f"192.168.1.{number}" for number in range(1, 200)])) == MAX_ADDRESSES
 
 
 def test_an_honest_record_names_key_and_port() -> None:

@@ -11,26 +11,33 @@ expire, and the peer is lost when nobody answers.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Self, TypeAlias
 
 import anyio
 import anyio.abc
-import ifaddr
 from typing_extensions import override
+from zeroconf import (  # type: ignore[attr-defined]  # the first three are offered, only not listed
+    DNSOutgoing,
+    DNSPointer,
+    DNSQuestion,
+    InterfaceChoice,
+    IPVersion,
+    RecordUpdate,
+    RecordUpdateListener,
+    Zeroconf,
+)
 from zeroconf import Error as ZeroconfError
-from zeroconf import InterfaceChoice, IPVersion, ServiceStateChange, Zeroconf
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
-from mcp_a2a.protocol.did import DID_LENGTH, PeerId
+from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a_transports._lan import VERSION, Place, parse_txt_untrusted
 from mcp_a2a_transports._sightings import FINGERPRINT_LENGTH, MAX_SIGHTINGS, Sightings, fingerprint
 from mcp_a2a_transports._tasks import background_tasks
 
@@ -39,7 +46,6 @@ logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # it would quote what 
 
 NAME = "mdns"
 SERVICE_TYPE = "_mcp-a2a._tcp.local."
-VERSION = b"1"
 RECORD_SECONDS = 120
 """Life of our records."""
 
@@ -50,60 +56,16 @@ ANSWER_SECONDS = 3.0
 MAX_QUESTIONS = 8
 """Names asked about at the same time. A record that came alone is a reason to ask, and a flood."""
 
-MIN_PORT = 1024
-MAX_PORT = 65_535
-MAX_ADDRESSES = 8
+FIRST_QUERY_SECONDS = (0.02, 0.12)
+LONGEST_PAUSE_SECONDS = 3_600.0
+"""Everybody is asked for at the start, then after 1, 2, 4 ... seconds (RFC 6762, 5.2)."""
+
+_TYPE_PTR, _CLASS_IN = 12, 1
+_QUERY, _ANSWER = 0, 0x8400
+
 LEAVE_SECONDS = 1.0
 
 _INSTANCE = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}\.{re.escape(SERVICE_TYPE)}")
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def parse_txt_untrusted(properties: Mapping[bytes, bytes | None]) -> tuple[PeerId, int]:
-    """The key and port that a TXT record names."""
-    if properties.get(b"v") != VERSION:
-        raise RemoteProtocolError("This record is of another version.")
-    did, port = properties.get(b"did") or b"", properties.get(b"port") or b""
-    if len(did) != DID_LENGTH or not did.isascii():
-        raise RemoteProtocolError("This record names no key.")
-    if not port.isdigit() or len(port) > len(str(MAX_PORT)):
-        raise RemoteProtocolError("This record names no port.")
-    if not MIN_PORT <= int(port) <= MAX_PORT:
-        raise RemoteProtocolError("This record names a port that no agent of a user listens on.")
-    return PeerId.parse_untrusted(did.decode()), int(port)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where this machine is: its own addresses, and the networks they are on."""
-
-    addresses: tuple[str, ...]
-    networks: tuple[Network, ...]
-
-    @classmethod
-    def here(cls, interfaces: Sequence[str] | None) -> Self:
-        """Everything but loopback; loopback too, where there is nothing else or it is named."""
-        every = [
-            ipaddress.ip_interface(f"{ip.ip if ip.is_IPv4 else ip.ip[0]}/{ip.network_prefix}")
-            for adapter in ifaddr.get_adapters()
-            for ip in adapter.ips
-        ]
-        if interfaces is None:
-            chosen = [one for one in every if not one.ip.is_loopback] or every
-        else:
-            chosen = [one for one in every if str(one.ip) in interfaces]
-        # Our listener speaks IPv4; that others may be reached by IPv6 does not depend on it.
-        ours = tuple(str(one.ip) for one in chosen if one.version == 4)
-        return cls(ours, tuple(one.network for one in chosen))
-
-    def reachable(self, addresses: Iterable[str]) -> tuple[str, ...]:
-        """Those that are private and on a network of ours (S40); other machines' first."""
-        near = [address for address in addresses if self._is_near(ipaddress.ip_address(address))]
-        return tuple(sorted(near, key=self.addresses.__contains__)[:MAX_ADDRESSES])
-
-    def _is_near(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        return (ip.is_private or ip.is_link_local) and any(ip in net for net in self.networks)
 
 
 class MdnsLookup(AddressLookup):
@@ -140,8 +102,12 @@ class MdnsLookup(AddressLookup):
                 await watch.stop()
 
 
-class _Watch:
-    """One run of the lookup: our record, and what is known of others."""
+class _Watch(RecordUpdateListener):
+    """One run of the lookup: our record, and what is known of others.
+
+    The library's own browser keeps a little of every name that it ever heard, which is how a flood
+    would fill our memory; so the records are listened to here.
+    """
 
     def __init__(
         self,
@@ -150,6 +116,7 @@ class _Watch:
         sightings: Sightings,
         interfaces: Sequence[str] | None,
     ) -> None:
+        super().__init__()
         self._zeroconf = zeroconf
         self._announcement = announcement
         self._sightings = sightings
@@ -157,27 +124,37 @@ class _Watch:
         self._place = Place.here(interfaces)
         self._our_name = instance_of(announcement.peer)
         self._peers: dict[str, PeerId] = {}
+        self._heard: set[str] = set()
         self._unclear: set[str] = set()
         self._something_unclear = anyio.Event()
-        self._browser: AsyncServiceBrowser | None = None
 
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Announce and browse."""
+        """Announce and listen.
+
+        Raises:
+            OSError: no interface of this machine takes part in multicast.
+        """
         zeroconf = self._zeroconf
+        zeroconf.zeroconf.async_add_listener(self, None)
         # The name is made of the key, so nobody else has it, and asking around first would take
         # a second.
         said = await zeroconf.async_register_service(self._record(), cooperating_responders=True)
         if not zeroconf.zeroconf.engine.senders:
             raise OSError("this machine does not allow multicast (no interface takes part)")
+        for task in (self._call_everybody, self._ask, self._check):
+            tasks.start_soon(task)
         tasks.start_soon(_finish, said)
-        self._browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, [self._changed])
-        tasks.start_soon(self._ask)
-        tasks.start_soon(self._check)
 
     async def stop(self) -> None:
         """Say goodbye to everybody, which removes us from their lists at once."""
-        if self._browser is not None:
-            await self._browser.async_cancel()
+        zeroconf = self._zeroconf.zeroconf
+        zeroconf.async_remove_listener(self)
+        await self._zeroconf.async_unregister_all_services()
+        # An answer that was already on its way may have brought us back to life, and the library
+        # ignores a goodbye that it has just heard word for word; so the last one is shorter.
+        farewell = DNSOutgoing(_ANSWER)
+        farewell.add_answer_at_time(self._record().dns_pointer(override_ttl=0), 0)
+        zeroconf.async_send(farewell)
         await self._zeroconf.async_close()
 
     def _record(self) -> AsyncServiceInfo:
@@ -195,19 +172,32 @@ class _Watch:
 
     # --- what others say --------------------------------------------------------------------------
 
-    def _changed(
-        self,
-        zeroconf: Zeroconf,
-        service_type: str,
-        name: str,
-        state_change: ServiceStateChange,
-    ) -> None:
+    @override
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        for update in records:
+            record = update.new
+            if isinstance(record, DNSPointer) and record.name == SERVICE_TYPE:
+                self._hear(record.alias, is_gone=record.is_expired(now))
+            else:
+                # A service's own record, or its address, whose name is made of the same key.
+                name = record.name.removesuffix(SERVICE_TYPE).removesuffix("local.") + SERVICE_TYPE
+                if name in self._peers:
+                    self._heard.add(name)
+
+    @override
+    def async_update_records_complete(self) -> None:
+        # Only now does the library's cache hold all that came with the packet.
+        heard, self._heard = self._heard, set()
+        for name in heard:
+            self._consider(name)
+
+    def _hear(self, name: str, *, is_gone: bool) -> None:
         if name == self._our_name or not _INSTANCE.fullmatch(name):
             return
-        if state_change is ServiceStateChange.Removed:
+        if is_gone:
             self._lose(name)
         elif name in self._peers or len(self._peers) < MAX_SIGHTINGS:
-            self._consider(name)
+            self._heard.add(name)
 
     def _consider(self, name: str) -> None:
         """Take what the records at hand say, or ask for those that are missing or expired."""
@@ -237,6 +227,22 @@ class _Watch:
             self._sightings.lose(peer)
 
     # --- tasks ------------------------------------------------------------------------------------
+
+    async def _call_everybody(self) -> None:
+        """Ask who is there, less and less often: who comes later says so."""
+        await anyio.sleep(random.uniform(*FIRST_QUERY_SECONDS))  # noqa: S311  only spreads load
+        pause = 1.0
+        while True:
+            self._query()
+            await anyio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _query(self) -> None:
+        # Answers go to everybody: one to us alone might reach another program on our port.
+        query = DNSOutgoing(_QUERY)
+        query.add_question(DNSQuestion(SERVICE_TYPE, _TYPE_PTR, _CLASS_IN))
+        with suppress(OSError, ZeroconfError):
+            self._zeroconf.zeroconf.async_send(query)
 
     async def _ask(self) -> None:
         """Ask for records that we lack, a few names at a time."""
@@ -274,6 +280,7 @@ class _Watch:
             self._place = place
             await self._zeroconf.async_update_interfaces()
             await _finish(await self._zeroconf.async_update_service(self._record()))
+            self._query()
 
 
 def instance_of(peer: PeerId) -> str:
