@@ -71,12 +71,7 @@ class LocalApi:
                 update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
             )
         )
-        addresses = tuple(f"{link.address} ({link.route})" for link in peer.links) or tuple(
-            f"{address} ({sighting.provenance})"
-            for sighting in peer.sightings.values()
-            for address in sighting.addresses
-        )
-        return AgentDetail(agent=self._agent(peer), card=card, addresses=addresses)
+        return AgentDetail(agent=self._agent(peer), card=card, addresses=_addresses(peer))
 
     def _agent(self, peer: Peer) -> AgentView:
         return agent_view(peer, self._node.trust.of(peer))
@@ -222,6 +217,15 @@ class LocalApi:
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""
         return self._view(await self._node.inbox.answer(request))
+
+
+def _addresses(peer: Peer) -> tuple[str, ...]:
+    """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
+    seen = [(address, sighting.provenance) for sighting in peer.sightings.values() for address in sighting.addresses]
+    typed = [(address, "static") for address in peer.row.addresses]
+    if seen or typed:
+        return tuple(f"{address} ({provenance})" for address, provenance in (*seen, *typed))
+    return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
 
 
 def _cursor(text: str | None) -> tuple[float, str] | None:
