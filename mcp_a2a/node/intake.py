@@ -168,11 +168,12 @@ class Intake:
     def _admit(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
     ) -> TaskRecord | None:
-        theirs, everybodys = count_open(connection, str(payload.from_))
-        full = theirs >= MAX_OPEN_PER_PEER or everybodys >= MAX_OPEN
-        if full and not has_task(connection, payload.task):
-            raise _Refusal("busy", BUSY_RETRY_SECONDS)
-        return self.accept(connection, payload, name, order, now)
+        record = self.accept(connection, payload, name, order, now)
+        if record is not None:
+            theirs, everybodys = count_open(connection, record.peer)
+            if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
+                raise _Refusal("busy", BUSY_RETRY_SECONDS)
+        return record
 
     def accept(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
@@ -181,8 +182,6 @@ class Intake:
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
         peer = str(payload.from_)
-        if has_task(connection, payload.task):
-            return None
         message = payload.body.message
         record = TaskRecord(
             id=payload.task, direction="received", peer=peer, peer_name=name, skill=payload.body.skill,
@@ -193,8 +192,7 @@ class Intake:
         )  # fmt: skip
         if order is not None:
             self._inbox.lease(record, order, now)
-        insert_task(connection, record)
-        return record
+        return record if insert_task(connection, record) else None
 
     def _hold(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
         now = self._context.clock()

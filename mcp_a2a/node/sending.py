@@ -17,7 +17,7 @@ from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
-from mcp_a2a.store.journal import OutboxRow, count_outbox, drop_outbox_of_task, put_outbox
+from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 from mcp_a2a.views import SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
 
@@ -86,14 +86,13 @@ class Sending:
 
     async def _journal(self, record: TaskRecord) -> TaskRecord:
         row = task_letter(self._context, record, record.created)
+        full = len(self._outbox) >= MAX_OUTBOX
 
         def journal(connection: sqlite3.Connection) -> TaskRecord | None:
-            existing = find_task(connection, record.id)
-            if existing is not None:
-                return existing
-            if count_outbox(connection) >= MAX_OUTBOX:
+            if not insert_task(connection, record):
+                return find_task(connection, record.id)
+            if full:
                 raise QueueFullError("outbox", MAX_OUTBOX)
-            insert_task(connection, record)
             put_outbox(connection, row)
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from pydantic import TypeAdapter
@@ -66,7 +67,9 @@ class TaskRecord:
 
 _COLUMNS = tuple(field.name for field in fields(TaskRecord))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
-_INSERT = f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_INSERT = (
+    f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
+)
 _UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _COLUMNS[1:])} WHERE id=?"  # noqa: S608
 
 
@@ -107,9 +110,9 @@ def _text(value: object) -> str | bytes:
     return value if isinstance(value, str | bytes) else ""
 
 
-def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
-    """Store a new task."""
-    connection.execute(_INSERT, _row(record))
+def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> bool:
+    """Store a new task; False, and nothing changed, when there is one of this id."""
+    return connection.execute(_INSERT, _row(record)).rowcount > 0
 
 
 def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
@@ -121,6 +124,12 @@ def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None
     """The task with exactly this id."""
     row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
     return _record(row) if row else None
+
+
+def all_tasks(connection: sqlite3.Connection) -> Iterator[TaskRecord]:
+    """Every task, in no order."""
+    for row in connection.execute(_SELECT):
+        yield _record(row)
 
 
 def has_task(connection: sqlite3.Connection, task_id: str) -> bool:
