@@ -55,7 +55,6 @@ __all__ = ["Answer", "Delivered", "Held", "LinkSession", "Refused", "Stored"]
 HANDSHAKE_SECONDS = 5.0
 MAX_UNANSWERED = 128
 """Envelopes received and not yet answered, beyond which nothing more is read."""
-
 MAX_QUEUED_FRAMES = 256
 MAX_QUEUED_BYTES = 1024 * 1024
 """What the wire has not yet taken, beyond which nothing more is submitted or read.
@@ -73,10 +72,9 @@ class State(Enum):
 
 
 class LinkSession:
-    """One side of a link. `nonce` is 32 fresh random bytes.
+    """One side of a link. `nonce` is 32 fresh random bytes; `expected` is whom a dialler wants, if it knows.
 
-    After every call take `frames_to_send` and `events_received`, and call `handle_timeout` at
-    `next_timeout`. A dialler that knows whom it wants names it in `expected`.
+    After every call take `frames_to_send` and `events_received`; call `handle_timeout` at `next_timeout`.
     """
 
     def __init__(
@@ -108,6 +106,11 @@ class LinkSession:
         return self._heartbeat.rtt_seconds
 
     @property
+    def has_frames(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._outgoing)
+
+    @property
     def is_open(self) -> bool:
         """Whether the handshake is complete and the link not closed since."""
         return self._state is State.OPEN
@@ -129,11 +132,6 @@ class LinkSession:
         """What happened, in order, once."""
         events, self._events = self._events, []
         return events
-
-    @property
-    def has_frames(self) -> bool:
-        """Whether there is something to send."""
-        return bool(self._outgoing)
 
     @property
     def wants_frames(self) -> bool:
@@ -192,8 +190,6 @@ class LinkSession:
     def say_goodbye(self, reason: str, code: ByeCode = ByeCode.LEAVING) -> None:
         """Close the link; the peer hears the code."""
         self._close(reason, code)
-
-    # --- time -------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do; infinity when never."""

@@ -21,7 +21,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Waiting
 from mcp_a2a.protocol.link import MAX_QUEUED_BYTES
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports._drive import Channel
+from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._links import Links, keep_links
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.protocol.people import NOW, Dice

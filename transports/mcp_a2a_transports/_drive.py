@@ -31,6 +31,7 @@ from mcp_a2a.protocol.link_events import (
     Opened,
     PeerLeft,
 )
+from mcp_a2a_transports._channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -43,31 +44,6 @@ STALL_SECONDS = 30.0
 FLUSH_SECONDS = 0.5
 CLOSE_SECONDS = 0.4
 """Together under the second in which every link is closed when its transport is."""
-
-
-class Channel(Protocol):
-    """Carries frames in order, or breaks."""
-
-    async def receive(self) -> str | bytes:
-        """The next frame.
-
-        Raises:
-            EndOfStream: the other side is gone.
-            RemoteProtocolError: it broke the rules of the channel.
-        """
-        ...
-
-    async def send(self, frame: str | bytes) -> None:
-        """Hand a frame to the wire; waits while the wire is full.
-
-        Raises:
-            BrokenResourceError: the other side is gone.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close, politely if there is time; nothing is left open when this is cancelled."""
-        ...
 
 
 class House(Protocol):

@@ -16,7 +16,8 @@ from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.link import LinkSession
-from mcp_a2a_transports._drive import Channel, DrivenLink, House
+from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports._drive import DrivenLink, House
 from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)

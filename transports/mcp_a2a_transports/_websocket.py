@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.control import MAX_FRAME
-from mcp_a2a_transports._drive import Channel
+from mcp_a2a_transports._channel import Channel
 
 MAX_MESSAGE = MAX_FRAME + 1
 """aiohttp refuses a message of exactly the size that it is given."""

@@ -22,7 +22,8 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
-from mcp_a2a_transports._drive import Channel, DrivenLink
+from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports._drive import DrivenLink
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 
 DOMAIN = ".memory"

@@ -1,0 +1,30 @@
+"""What a link needs of a wire."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Channel(Protocol):
+    """Carries frames in order, or breaks."""
+
+    async def receive(self) -> str | bytes:
+        """The next frame.
+
+        Raises:
+            EndOfStream: the other side is gone.
+            RemoteProtocolError: it broke the rules of the channel.
+        """
+        ...
+
+    async def send(self, frame: str | bytes) -> None:
+        """Hand a frame to the wire; waits while the wire is full.
+
+        Raises:
+            BrokenResourceError: the other side is gone.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close, politely if there is time; nothing is left open when this is cancelled."""
+        ...
