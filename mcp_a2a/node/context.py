@@ -45,10 +45,16 @@ class Changes:
         return change
 
     def notify(self, key: str = "", record: TaskRecord | None = None) -> None:
-        """Wake everybody who took the event of this key."""
-        change = self._events.pop(key, None)
-        if change is not None:
-            change.happen(record)
+        """Wake everybody who took the event of this key, or of `delivery_of` it."""
+        for name in (key, delivery_of(key)):
+            change = self._events.pop(name, None)
+            if change is not None:
+                change.happen(record)
+
+
+def delivery_of(task_id: str) -> str:
+    """The key of how far a task's envelope got. Who waits for the work need not wake for that."""
+    return f"{task_id}/delivery"
 
 
 @dataclass(frozen=True)

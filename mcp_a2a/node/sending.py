@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, SelfSendError, SkillNotFoundError
-from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.context import Context, delivery_of, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
@@ -179,7 +179,7 @@ class Sending:
         """Wait until the recipient has said anything at all about the task."""
         with anyio.move_on_after(max(0.0, seconds)):
             while True:
-                changed = self._context.task_changes.event(task_id)
+                changed = self._context.task_changes.event(delivery_of(task_id))
                 record = self.find(task_id)
                 if record is not None and record.delivery != Delivery.QUEUED:
                     return record

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
-from mcp_a2a.node.context import Context
+from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.store.journal import OutboxRow, drop_outbox
@@ -46,7 +46,8 @@ class Settlement:
                     (row.task,),
                 )
 
-        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(row.task))
+        key = delivery_of(row.task)
+        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
 
     def held(self, row: OutboxRow) -> None:
         """The recipient's owner must decide first."""
