@@ -28,7 +28,7 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError
 from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.views import CheckInboxRequest, View
 
@@ -84,9 +84,16 @@ class ControlServer:
 
     @asynccontextmanager
     async def serve(self, path: Path) -> AsyncIterator[None]:
-        """Listen until the context ends. The caller holds the identity's lock, so an old socket file is stale."""
-        path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
-        listener = await anyio.create_unix_listener(path, mode=0o600)
+        """Listen until the context ends. The caller holds the identity's lock, so an old socket file is stale.
+
+        Raises:
+            HomeUnusableError: there can be no socket.
+        """
+        try:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
+            listener = await anyio.create_unix_listener(path, mode=0o600)
+        except OSError as error:
+            raise HomeUnusableError(str(path.parent), error.strerror or str(error)) from error
         async with anyio.create_task_group() as tasks:
             try:
                 async with listener:
@@ -107,12 +114,21 @@ class ControlServer:
                     conversation = _Conversation(self._api, stream, tasks, workers)
                     await conversation.run()
                     tasks.cancel_scope.cancel()
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass
+            except* (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass  # it went away while it was answered
+            except* Exception as errors:  # noqa: BLE001  whatever one process says, the node goes on for the others
+                logger.warning("a process at the control socket was not understood: %r", errors.exceptions[0])
             finally:
-                if workers:
-                    with anyio.CancelScope(shield=True):
-                        await self._release_workers(workers)
+                await self._release(workers)
+
+    async def _release(self, workers: set[str]) -> None:
+        if not workers:
+            return
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._release_workers(workers)
+        except McpA2AError as error:
+            logger.warning("the leases of a process that went away last until they run out: %s", error)
 
 
 class _Conversation:
@@ -149,7 +165,7 @@ class _Conversation:
                 answer = {"id": number, "error": _error(McpA2AError(f"{op} failed inside the node.", "See its log."))}
             async with self._writing:
                 await self._stream.send(json.dumps(answer).encode() + b"\n")
-        del self._scopes[number]
+        self._scopes.pop(number, None)
 
     async def _perform(self, op: str, fields: JsonValue) -> View:
         if op not in OPERATIONS:

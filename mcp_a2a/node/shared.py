@@ -100,11 +100,11 @@ class SharedNode:
             try:
                 if not await self._own() and not await self._attach():
                     await anyio.sleep(RETRY_SECONDS)
-            except McpA2AError as error:
-                self._set(None, failure=error)
-                await anyio.sleep(RESTART_SECONDS)
-            except Exception:
-                logger.exception("the node stopped unexpectedly; it is started again")
+            except Exception as error:
+                known = _only_reason(error)
+                if known is None:
+                    logger.exception("the node stopped unexpectedly; it is started again")
+                self._set(None, failure=known)
                 await anyio.sleep(RESTART_SECONDS)
 
     async def _own(self) -> bool:
@@ -210,6 +210,13 @@ class SharedNode:
     async def answer_task(self, request: views.AnswerRequest) -> views.TaskView:
         """See `NodeApi`."""
         return await self._ask("answer_task", request, views.TaskView)
+
+
+def _only_reason(error: Exception) -> McpA2AError | None:
+    """What a person is to be told, also when it comes out of task groups; None for what nobody foresaw."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, McpA2AError) else None
 
 
 _Sending = TypeVar("_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)

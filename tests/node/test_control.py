@@ -1,0 +1,69 @@
+"""One process that misbehaves at the control socket, or a node that cannot start, harms nobody else."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.app import open_node
+from mcp_a2a.config import Settings
+from mcp_a2a.errors import PortInUseError
+from mcp_a2a.node.control import socket_path
+from mcp_a2a.views import ListTasksRequest
+
+NONSENSE = {
+    "no JSON": b"garbage\n",
+    "no object": b"[]\n",
+    "an empty object": b"{}\n",
+    "no UTF-8": b"\xff\xfe\n",
+    "a number that is a list": b'{"id": [], "op": "peers", "request": {}}\n',
+    "a cancellation of a list": b'{"cancel": []}\n',
+    "brackets without end": b"[" * 100_000 + b"\n",
+}
+
+
+def alone(home: Path) -> Settings:
+    return Settings(home=home, mdns=False, link_host="127.0.0.1")
+
+
+def vanish(path: Path) -> None:
+    """Ask much, read nothing, and go away."""
+    question = json.dumps({"id": 1, "op": "list_tasks", "request": {}}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(path))
+        stranger.sendall(question * 100)
+
+
+@pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
+async def test_nonsense_ends_its_own_conversation_and_no_other(tmp_path: Path, said: bytes) -> None:
+    settings = alone(tmp_path / "home")
+    async with open_node(settings) as owner, open_node(settings) as other:
+        async with await anyio.connect_unix(socket_path(settings.folder)) as stranger:
+            await stranger.send(said)
+            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                while True:
+                    await stranger.receive()
+        assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+        assert owner.owner
+
+
+async def test_processes_that_vanish_while_they_are_answered_leave_the_node_to_the_others(tmp_path: Path) -> None:
+    settings = alone(tmp_path / "home")
+    async with open_node(settings) as owner, open_node(settings) as other:
+        for _ in range(20):
+            await anyio.to_thread.run_sync(vanish, socket_path(settings.folder))
+            assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+        assert owner.owner
+
+
+async def test_a_node_whose_port_is_taken_says_so_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = alone(tmp_path / "home").model_copy(update={"link_port": port})
+        with anyio.fail_after(5), pytest.raises(PortInUseError, match=f"127.0.0.1:{port} is already in use"):
+            async with open_node(settings):
+                pass
