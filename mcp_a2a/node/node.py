@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import anyio
 
-from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
@@ -43,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 900.0
 HOUSEKEEPING_SECONDS = 60.0
+MAX_AHEAD_SECONDS = 366 * 86_400
+"""A clock that was ahead for so long was wrong; believed, it would make every message look expired until then."""
+
 MAX_SIGHTED = 256
 """Peers that we get acquainted with unasked (limit L16)."""
 
@@ -195,13 +199,31 @@ def _remember_time(connection: sqlite3.Connection, now: float) -> None:
 
 def _load_ring(parts: NodeParts) -> KeyRing:
     kept = parts.database.read(lambda connection: get_meta(connection, "ring"))
-    return KeyRing.load(parts.identity, kept) if kept else KeyRing(parts.identity)
+    try:
+        return KeyRing.load(parts.identity, kept) if kept else KeyRing(parts.identity)
+    except (ProtocolError, ValueError) as error:
+        logger.error("THE ENCRYPTION KEYS ARE DAMAGED, so new ones are made; peers are told, and seal anew. %s", error)  # noqa: TRY400  one line is enough
+        return KeyRing(parts.identity)
 
 
 def _monotonic_clock(parts: NodeParts) -> Callable[[], float]:
-    mark = parts.database.read(lambda connection: get_meta(connection, "clock"))
-    clock = HighWaterClock(float(mark or 0))
+    clock = HighWaterClock(_latest_time(parts))
     return lambda: clock.now(parts.wall_clock())
+
+
+def _latest_time(parts: NodeParts) -> float:
+    """The latest time that this identity has seen."""
+    kept = parts.database.read(lambda connection: get_meta(connection, "clock"))
+    if kept is None:
+        return 0.0
+    try:
+        mark = float(kept)
+    except ValueError:
+        mark = math.inf
+    if mark < parts.wall_clock() + MAX_AHEAD_SECONDS:
+        return mark
+    logger.error("THE CLOCK that this identity has seen says %r, which cannot be; it starts from the one of now.", kept)
+    return 0.0
 
 
 @asynccontextmanager

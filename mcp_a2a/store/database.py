@@ -28,6 +28,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
+from mcp_a2a.store.audit import audit
 from mcp_a2a.store.schema import migrate
 
 logger = logging.getLogger(__name__)
@@ -280,7 +281,7 @@ async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
         SchemaTooNewError: it belongs to a newer version.
         StorageFullError: no space to create it.
     """
-    writer = _open_writer(path, stamp)
+    writer = await anyio.to_thread.run_sync(_open_writer, path, stamp)
     reader = _connect(path)
     reader.execute("PRAGMA query_only=ON")
     database = Database(path, writer, reader)
@@ -300,7 +301,7 @@ def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:
             return _prepare(path)
         except sqlite3.OperationalError:
             raise  # the disk does not let us; the file may be in order
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
             _set_aside(path, stamp, error)
             return _prepare(path)
     except sqlite3.OperationalError as error:
@@ -318,6 +319,7 @@ def _prepare(path: Path) -> sqlite3.Connection:
     try:
         _check(connection, path)
         migrate(connection, path)
+        audit(connection)
     except BaseException:
         connection.close()
         raise
@@ -336,12 +338,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         "secure_delete=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    # The thorough one, which compares indexes too: an index that lies would hide a task, and let it in twice.
+    verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
 
 
-def _set_aside(path: Path, stamp: str, error: sqlite3.DatabaseError) -> None:
+def _set_aside(path: Path, stamp: str, error: Exception) -> None:
     kept = path.with_name(f"{path.name}.corrupt-{stamp}")
     path.rename(kept)
     for suffix in ("-wal", "-shm"):

@@ -1,0 +1,165 @@
+"""A damaged database: the node starts all the same, says so loudly, keeps the old file, and is who it was (R16)."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.store.journal import set_meta
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    ListTasksRequest,
+    PeersRequest,
+    SendTaskRequest,
+)
+from tests.node.world import World, acquainted
+
+WORDS = (
+    *(b"TASK_STATE_COMPLETED", b"TASK_STATE_SUBMITTED", b"DELIVERED", b"QUEUED", b"did:key:z6Mk", b"stranger"),
+    *(b'"messageId"', b'"parts"', b'"keys"', b'"secret"', b'"bundle"', b"clock", b'"type":"task"'),
+)
+
+Damage = Callable[[random.Random, bytes], bytes]
+
+
+def flipped(chance: random.Random, data: bytes) -> bytes:
+    """A few bits, anywhere."""
+    damaged = bytearray(data)
+    for _ in range(chance.randrange(1, 20)):
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
+def scribbled(chance: random.Random, data: bytes) -> bytes:
+    """A run of bytes in the middle, replaced."""
+    start = chance.randrange(len(data))
+    length = chance.randrange(1, 5000)
+    return (data[:start] + chance.randbytes(length) + data[start + length :])[: len(data)]
+
+
+def truncated(chance: random.Random, data: bytes) -> bytes:
+    """The end is missing."""
+    return data[: chance.randrange(len(data))]
+
+
+def zeroed(chance: random.Random, data: bytes) -> bytes:
+    """A page of nothing."""
+    page = chance.randrange(len(data) // 4096) * 4096
+    return data[:page] + bytes(4096) + data[page + 4096 :]
+
+
+def fields_changed(chance: random.Random, data: bytes) -> bytes:
+    """What SQLite takes for content, and cannot tell is wrong."""
+    word = chance.choice([word for word in WORDS if word in data])
+    return data.replace(word, b"#" * len(word))
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.dialer.COURTESY_SECONDS", 0)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a node with some history: tasks both ways, one under way, a contact request."""
+    world = World(tmp_path_factory.mktemp("healthy"))
+    anyio.run(a_life, world)
+    return world.folder / "bob" / "node.db"
+
+
+async def a_life(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("bob") as bob:
+        async with world.person("alice", "sing") as alice, world.person("stranger") as stranger:
+            await acquainted(alice, bob)
+            await acquainted(stranger, bob)
+            await stranger.api.send_task(SendTaskRequest(agent="bob", message="let me in", wait_seconds=5))
+            for number in range(12):
+                await alice.api.send_task(
+                    SendTaskRequest(agent="bob", message=f"task {number} " + "word " * 500, wait_seconds=0)
+                )
+                if number % 3:
+                    inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=1))
+                    await bob.api.answer_task(
+                        AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done " * 300)
+                    )
+        await bob.api.send_task(SendTaskRequest(agent="alice", message="when you are back", wait_seconds=0))
+
+
+@pytest.mark.parametrize("seed", [*range(50), 80, 325, 365])
+async def test_a_node_starts_on_any_damage_and_works(
+    tmp_path: Path, healthy: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(seed)
+    damage: Damage = (flipped, scribbled, truncated, zeroed, fields_changed)[seed % 5]
+    world = World(tmp_path)
+    put(tmp_path / "bob" / "node.db", damage(chance, healthy.read_bytes()))  # noqa: ASYNC240  nobody else waits
+    await starts_and_works(world)
+    kept = list((tmp_path / "bob").glob("node.db.corrupt-*"))
+    assert bool(kept) == ("IS DAMAGED" in caplog.text)
+
+
+@pytest.mark.parametrize("damage", [flipped, scribbled, truncated, zeroed])
+async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, damage: Damage) -> None:
+    world = World(tmp_path)
+    async with world.person("alice") as alice:
+        await alice.api.list_tasks(ListTasksRequest())
+        folder = tmp_path / "alice"
+        live = folder / "node.db-wal"
+        copy = tmp_path / "bob"
+        shutil.copytree(folder, copy)
+        (copy / "node.db-shm").unlink()
+        (copy / "node.db-wal").write_bytes(damage(random.Random(1), live.read_bytes()))
+    await starts_and_works(world)
+
+
+def put(path: Path, data: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(data)
+
+
+async def test_what_was_set_aside_is_the_old_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path / "bob" / "node.db", b"not a database at all " * 1000)
+    await starts_and_works(World(tmp_path))
+    kept = tmp_path / "bob" / "node.db.corrupt-test"
+    assert kept.read_bytes() == b"not a database at all " * 1000
+    assert f"was kept as {kept}" in caplog.text
+
+
+async def test_a_clock_that_cannot_be_does_not_make_every_message_look_expired(tmp_path: Path) -> None:
+    for kept in ("9e9", "nan", "inf", "garbage"):
+        world = World(tmp_path)
+        async with world.person("bob") as bob:
+            await bob.node.context.database.write(lambda c, kept=kept: set_meta(c, "clock", kept))
+            world.clock.advance(-3600)  # so that the end of this run does not put it right
+            bob.node.context.database.enqueue_lazily(lambda c, kept=kept: set_meta(c, "clock", kept))
+        world.clock.advance(3600)
+        await starts_and_works(world)
+
+
+async def starts_and_works(world: World) -> None:
+    world.make_own("bob", "carol")
+    async with world.person("bob") as bob, world.person("carol") as carol:
+        assert bob.did == world.did("bob")
+        cursor = None
+        while True:
+            page = await bob.api.list_tasks(ListTasksRequest(limit=5, cursor=cursor))
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        await bob.api.peers(PeersRequest())
+        await bob.api.discover(DiscoverRequest())
+        await bob.api.check_inbox(CheckInboxRequest(limit=100))
+        await acquainted(carol, bob)
+        sent = await carol.api.send_task(SendTaskRequest(agent=bob.did, message="still there?", wait_seconds=0))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=100))
+        assert sent.task_id in [item.task_id for item in inbox.items]
+    async with world.person("bob") as bob:
+        assert sent.task_id in [view.task_id for view in (await bob.api.list_tasks(ListTasksRequest(limit=1))).tasks]
