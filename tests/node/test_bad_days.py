@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from mcp_a2a.node import dialer
+from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
@@ -263,7 +264,7 @@ async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_sa
         if already_there:
             sent = await alice.api.send_task(task("hello"))
             while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
-                await alice.node.context.task_changes.event(sent.task_id).wait()
+                await alice.node.context.task_changes.event(delivery_of(sent.task_id)).wait()
         async with anyio.create_task_group() as tasks:
 
             async def call(scope: anyio.CancelScope) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.node.context import delivery_of
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.crypto import SEED_SIZE, KemSecret, best_suite
 from mcp_a2a.protocol.envelope import Header, seal, sign_receipt
@@ -323,7 +324,7 @@ async def test_a_receipt_that_the_recipient_did_not_sign_does_not_count(world: W
         await bob.until(lambda: not bob.links)
         await bob.dial(alice)
         while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
-            await alice.node.context.task_changes.event(sent.task_id).wait()
+            await alice.node.context.task_changes.event(delivery_of(sent.task_id)).wait()
         assert stored(alice)["outbox"] == 0
         assert len({payload.id for payload in bob.received_of("task")}) == 1
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from mcp_a2a.node import worker as worker_module
+from mcp_a2a.node.context import delivery_of
 from mcp_a2a.node.job import Outcome, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
@@ -51,7 +52,7 @@ class Scene:
         """Wait until the task's record at this person is so."""
         with anyio.fail_after(10):
             while True:
-                changed = person.node.context.task_changes.event(task.task_id)
+                changed = person.node.context.task_changes.event(delivery_of(task.task_id))
                 record = person.node.context.database.read(lambda connection: find_task(connection, task.task_id))
                 if record is not None and condition(record):
                     return
