@@ -39,6 +39,7 @@ from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.replay import HighWaterClock
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, get_meta, pending_outbox, set_meta
+from mcp_a2a.store.records import forget_finished
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ LEASE_SECONDS = 900.0
 HOUSEKEEPING_SECONDS = 60.0
 MAX_AHEAD_SECONDS = 366 * 86_400
 """A clock that was ahead for so long was wrong; believed, it would make every message look expired until then."""
+
+KEEP_SECONDS = 30 * 86_400.0
+"""Finished tasks are kept so long: for people, and well beyond the 7 days in which a message of theirs could be
+replayed, because it is their rows that make a replay harmless."""
 
 MAX_SIGHTED = 256
 """Peers that we get acquainted with unasked (limit L16)."""
@@ -164,7 +169,7 @@ class Node:
                 self.lookups[lookup.name] = "on"
 
     async def _keep_house(self) -> None:
-        """Rotate keys, and remember how late it is."""
+        """Rotate keys, remember how late it is, forget what is long over."""
         saved = True
         while True:
             now = self.context.clock()
@@ -172,7 +177,7 @@ class Node:
                 saved = False
             if not saved:
                 saved = await self._save_ring()
-            self.context.database.enqueue_lazily(partial(_remember_time, now=now))
+            self.context.database.enqueue_lazily(partial(_keep_books, now=now))
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
     def _greet_everybody(self) -> None:
@@ -193,8 +198,9 @@ class Node:
         return True
 
 
-def _remember_time(connection: sqlite3.Connection, now: float) -> None:
+def _keep_books(connection: sqlite3.Connection, now: float) -> None:
     set_meta(connection, "clock", str(now))
+    forget_finished(connection, now - KEEP_SECONDS)
 
 
 def _load_ring(parts: NodeParts) -> KeyRing:

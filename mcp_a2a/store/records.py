@@ -221,6 +221,11 @@ def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def forget_finished(connection: sqlite3.Connection, before: float) -> int:
+    """Drop tasks that ended before that time; returns how many."""
+    return connection.execute(f"DELETE FROM tasks WHERE updated < ? AND NOT ({_OPEN})", (before,)).rowcount  # noqa: S608
+
+
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:
     """Tasks with this peer that are not finished, both ways."""
     rows = connection.execute(f"{_SELECT} WHERE peer=? AND {_OPEN}", (peer,)).fetchall()

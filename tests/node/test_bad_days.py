@@ -17,6 +17,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
     AnswerRequest,
+    CancelRequest,
     CheckInboxRequest,
     GetTaskRequest,
     InboxItem,
@@ -296,3 +297,21 @@ async def test_an_answer_counts_once_however_often_it_is_given(world: World) -> 
         assert await bob.api.answer_task(answer) == first
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
         assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+
+
+async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        over = await alice.api.send_task(task("over"))
+        still_open = await alice.api.send_task(task("open"))
+        await alice.api.cancel_task(CancelRequest(task_id=over.task_id))
+        await alice.api.get_task(GetTaskRequest(task_id=over.task_id, wait_seconds=5))
+    world.clock.advance(31 * 86_400)
+    async with world.person("alice") as alice:
+        await alice.node.context.database.write(lambda _: None)
+        with anyio.fail_after(5):
+            while over.task_id in (
+                listed := [one.task_id for one in (await alice.api.list_tasks(ListTasksRequest())).tasks]
+            ):
+                await alice.node.context.database.write(lambda _: None)
+    assert listed == [still_open.task_id]
