@@ -64,30 +64,31 @@ class Settlement:
         self._end(row, Delivery.EXPIRED, TaskState.FAILED, ExpiredError(name, MAX_LIFETIME_SECONDS / 86_400))
 
     def _end(self, row: OutboxRow, delivery: Delivery, state: TaskState, error: McpA2AError) -> None:
-        def end(record: TaskRecord) -> None:
+        def end(record: TaskRecord) -> bool:
             if row.type not in ("task", "message") or record.done:
-                return
+                return False
             record.delivery, record.state = delivery, state
             record.status, record.error = TaskStatus(state=state), error_view(error)
+            return True
 
         self._change(row.task, end, drop=row)
 
-    def _change(self, task_id: str, change: Callable[[TaskRecord], None], drop: OutboxRow | None = None) -> None:
+    def _change(self, task_id: str, change: Callable[[TaskRecord], bool], drop: OutboxRow | None = None) -> None:
         now = self._context.clock()
 
         def settle(connection: sqlite3.Connection) -> None:
             if drop is not None:
                 drop_outbox(connection, drop)
             record = find_task(connection, task_id)
-            if record is None:
-                return
-            change(record)
-            record.updated = now
-            save_task(connection, record)
+            if record is not None and change(record):
+                record.updated = now
+                save_task(connection, record)
 
         self._context.database.enqueue(settle, lambda _: self._context.task_changes.notify(task_id))
 
 
-def _deliver(record: TaskRecord, delivery: Delivery) -> None:
-    if record.delivery in (Delivery.QUEUED, Delivery.STORED, Delivery.HELD):
-        record.delivery = delivery
+def _deliver(record: TaskRecord, delivery: Delivery) -> bool:
+    if record.delivery not in (Delivery.QUEUED, Delivery.STORED):
+        return False
+    record.delivery = delivery
+    return True
