@@ -20,9 +20,9 @@ from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
-from mcp_a2a.store.database import open_database
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
+from mcp_a2a.store.opening import open_database
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport
 from mcp_a2a_transports.local import LocalLookup

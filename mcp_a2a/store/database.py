@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import logging
 import queue
-import shutil
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,9 +25,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
-from mcp_a2a.store.audit import audit
-from mcp_a2a.store.schema import migrate
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.store.disk import unusable
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +36,7 @@ LAZY_SECONDS = 0.05
 """How long an operation that nobody waits for may wait for company. Losing it to a crash must be harmless."""
 
 IDLE_SECONDS = 0.5
-MAX_LOG_PAGES = 1_000
-"""A quiet moment of `IDLE_SECONDS` is used for a checkpoint. A log of 32 MB gets one without waiting for that."""
+"""A moment as quiet as that is used for a checkpoint."""
 
 MAX_BATCH = 256
 """Operations in one transaction: beyond that a longer transaction saves nothing more."""
@@ -77,7 +73,7 @@ class Landing(Generic[T]):
 
 
 class Database:
-    """An open database. Make it with `open_database`."""
+    """An open database. Make it with `opening.open_database`."""
 
     def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self.path = path
@@ -216,22 +212,10 @@ class Database:
         self._writer.execute("RELEASE operation")
 
     def _translated(self, error: sqlite3.Error) -> Exception:
-        return error if isinstance(error, _OUR_FAULT) else _unusable(self.path, error)
+        return error if isinstance(error, _OUR_FAULT) else unusable(self.path, error)
 
 
 _OUR_FAULT = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.NotSupportedError)
-
-NO_SPACE_BYTES = 256 * 1024
-"""With less than this free, an input or output error means that the disk is full."""
-
-
-def _unusable(path: Path, error: sqlite3.Error) -> HomeUnusableError | StorageFullError:
-    """What SQLite says about the disk, in our words."""
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of an extended code
-    no_space = kind == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < NO_SPACE_BYTES
-    if kind == sqlite3.SQLITE_FULL or no_space:
-        return StorageFullError(str(path))
-    return HomeUnusableError(str(path.parent), str(error))
 
 
 class _AsyncioLoop(Protocol):
@@ -268,93 +252,3 @@ def _log_failure(outcome: object) -> None:
         logger.warning("not stored: %s", outcome)
     elif isinstance(outcome, Exception):
         logger.error("an operation nobody waited for failed", exc_info=outcome)
-
-
-@asynccontextmanager
-async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
-    """Open (or create) the database for this process alone; what is queued at the end is committed.
-
-    A damaged file is moved aside as `*.corrupt-<stamp>` and a new one started, with a loud message.
-
-    Raises:
-        HomeUnusableError: it cannot be opened or written here.
-        SchemaTooNewError: it belongs to a newer version.
-        StorageFullError: no space to create it.
-    """
-    writer = await anyio.to_thread.run_sync(_open_writer, path, stamp)
-    reader = _connect(path)
-    reader.execute("PRAGMA query_only=ON")
-    database = Database(path, writer, reader)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(database.run)
-        try:
-            yield database
-        finally:
-            tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await database.close()
-
-
-def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:
-    try:
-        try:
-            return _prepare(path)
-        except sqlite3.OperationalError:
-            raise  # the disk does not let us; the file may be in order
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
-            _set_aside(path, stamp, error)
-            return _prepare(path)
-    except sqlite3.OperationalError as error:
-        raise _unusable(path, error) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # One thread at a time uses each connection, but not always the same one.
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-
-
-def _prepare(path: Path) -> sqlite3.Connection:
-    """A connection to a database that is whole and of our version."""
-    connection = _connect(path)
-    try:
-        _check(connection, path)
-        migrate(connection, path)
-        audit(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    path.chmod(0o600)
-    # WAL is safe before SQLite 3.51.3 only because a single connection writes and checkpoints (sqlite.org, 3.53.0).
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "fullfsync=ON",
-        "checkpoint_fullfsync=ON",
-        f"wal_autocheckpoint={MAX_LOG_PAGES}",
-        "secure_delete=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    # The thorough one, which compares indexes too: an index that lies would hide a task, and let it in twice.
-    verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
-
-
-def _set_aside(path: Path, stamp: str, error: Exception) -> None:
-    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
-    path.rename(kept)
-    for suffix in ("-wal", "-shm"):
-        journal = path.with_name(path.name + suffix)
-        if journal.exists():
-            journal.rename(kept.with_name(kept.name + suffix))
-    logger.error(
-        "THE DATABASE %s IS DAMAGED (%s). It was kept as %s and an empty one was started: tasks and contacts in it are "
-        "not visible until it is repaired. The identity is not affected.",
-        path,
-        error,
-        kept,
-    )

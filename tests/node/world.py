@@ -18,7 +18,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
-from mcp_a2a.store.database import open_database
+from mcp_a2a.store.opening import open_database
 from mcp_a2a_transports.memory import MemoryNetwork
 
 

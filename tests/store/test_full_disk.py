@@ -17,8 +17,8 @@ import pytest
 from mcp_a2a.errors import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.link import Refused
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.store.database import open_database
 from mcp_a2a.store.journal import get_meta
+from mcp_a2a.store.opening import open_database
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,

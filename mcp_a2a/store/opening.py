@@ -1,0 +1,112 @@
+"""Opening the database: checked, migrated, read once, and set aside where it is damaged."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from mcp_a2a.store.audit import audit
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.disk import unusable
+from mcp_a2a.store.schema import migrate
+
+logger = logging.getLogger(__name__)
+
+MAX_LOG_PAGES = 1_000
+"""A log of 4 MB gets a checkpoint without waiting for a quiet moment: overwriting it is faster than making it grow."""
+
+
+@asynccontextmanager
+async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
+    """Open (or create) the database for this process alone; what is queued at the end is committed.
+
+    A damaged file is moved aside as `*.corrupt-<stamp>` and a new one started, with a loud message.
+
+    Raises:
+        HomeUnusableError: it cannot be opened or written here.
+        SchemaTooNewError: it belongs to a newer version.
+        StorageFullError: no space to create it.
+    """
+    writer = await anyio.to_thread.run_sync(_open_writer, path, stamp)
+    reader = _connect(path)
+    reader.execute("PRAGMA query_only=ON")
+    database = Database(path, writer, reader)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(database.run)
+        try:
+            yield database
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await database.close()
+
+
+def _open_writer(path: Path, stamp: str) -> sqlite3.Connection:
+    try:
+        try:
+            return _prepare(path)
+        except sqlite3.OperationalError:
+            raise  # the disk does not let us; the file may be in order
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
+            _set_aside(path, stamp, error)
+            return _prepare(path)
+    except sqlite3.OperationalError as error:
+        raise unusable(path, error) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # One thread at a time uses each connection, but not always the same one.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def _prepare(path: Path) -> sqlite3.Connection:
+    """A connection to a database that is whole and of our version."""
+    connection = _connect(path)
+    try:
+        _check(connection, path)
+        migrate(connection, path)
+        audit(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    path.chmod(0o600)
+    # WAL is safe before SQLite 3.51.3 only because a single connection writes and checkpoints (sqlite.org, 3.53.0).
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "fullfsync=ON",
+        "checkpoint_fullfsync=ON",
+        f"wal_autocheckpoint={MAX_LOG_PAGES}",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    # The thorough one, which compares indexes too: an index that lies would hide a task, and let it in twice.
+    verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _set_aside(path: Path, stamp: str, error: Exception) -> None:
+    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+    path.rename(kept)
+    for suffix in ("-wal", "-shm"):
+        journal = path.with_name(path.name + suffix)
+        if journal.exists():
+            journal.rename(kept.with_name(kept.name + suffix))
+    logger.error(
+        "THE DATABASE %s IS DAMAGED (%s). It was kept as %s and an empty one was started: tasks and contacts in it are "
+        "not visible until it is repaired. The identity is not affected.",
+        path,
+        error,
+        kept,
+    )
