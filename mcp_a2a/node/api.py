@@ -100,7 +100,7 @@ class LocalApi:
             words=fingerprint_words(node.context.me),
             home=str(node.parts.home),
             pid=os.getpid(),
-            uptime_seconds=round(now - node.started_at, 1),
+            uptime_seconds=round(anyio.current_time() - node.started, 1),
             listening=tuple(str(address) for address in node.listening),
             lookups=dict(node.lookups),
             agents_online=len(node.directory.present()),

@@ -64,7 +64,9 @@ class Context:
     identity: Identity
     database: Database
     clock: Callable[[], float]
-    """Wall clock that never goes back below what this identity has seen (requirement S9), seconds since the epoch."""
+    """Wall clock, seconds since the epoch. What we make is dated by it; it may be set back."""
+    latest: Callable[[], float]
+    """The latest that the clock ever was, also before a restart: what others made is judged by it (requirement S9)."""
     randomness: Callable[[int], bytes]
     tasks: TaskGroup
     """Owns everything that runs in the background; ends with the node."""

@@ -21,7 +21,7 @@ class Introduction:
         self._ring = ring
         self.card = card
         # Milliseconds since the epoch rise over restarts, and also when the database was lost.
-        self._seq = int(context.clock() * 1000)
+        self._seq = int(context.latest() * 1000)
         self._advert: Advert | None = None
 
     def advert(self) -> Advert:

@@ -36,9 +36,9 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
-from mcp_a2a.protocol.replay import HighWaterClock
+from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, HighWaterClock
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.journal import all_peers, get_meta, pending_outbox, set_meta
+from mcp_a2a.store.journal import all_peers, forget_held, get_meta, pending_outbox, set_meta
 from mcp_a2a.store.records import forget_finished
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Node:
         self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
-        self.started_at = context.clock()
+        self.started = anyio.current_time()
         self.listening: tuple[TransportAddr, ...] = ()
         self.lookups: dict[str, str] = {}
 
@@ -172,12 +172,11 @@ class Node:
         """Rotate keys, remember how late it is, forget what is long over."""
         saved = True
         while True:
-            now = self.context.clock()
-            if self.ring.handle_timeout(now, self.context.randomness):
+            if self.ring.handle_timeout(self.context.clock(), self.context.randomness):
                 saved = False
             if not saved:
                 saved = await self._save_ring()
-            self.context.database.enqueue_lazily(partial(_keep_books, now=now))
+            self.context.database.enqueue_lazily(partial(_keep_books, now=self.context.latest()))
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
     def _greet_everybody(self) -> None:
@@ -201,6 +200,7 @@ class Node:
 def _keep_books(connection: sqlite3.Connection, now: float) -> None:
     set_meta(connection, "clock", str(now))
     forget_finished(connection, now - KEEP_SECONDS)
+    forget_held(connection, now - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
 
 
 def _load_ring(parts: NodeParts) -> KeyRing:
@@ -212,8 +212,15 @@ def _load_ring(parts: NodeParts) -> KeyRing:
         return KeyRing(parts.identity)
 
 
-def _monotonic_clock(parts: NodeParts) -> Callable[[], float]:
+def _high_water_clock(parts: NodeParts) -> Callable[[], float]:
     clock = HighWaterClock(_latest_time(parts))
+    behind = clock.mark - parts.wall_clock()
+    if behind > MAX_CLOCK_SKEW_SECONDS:
+        logger.warning(
+            "this machine's clock is %.0f minutes behind what this identity has seen; if it is right now, it was wrong "
+            "then, and until it has caught up a message that ends before that is refused",
+            behind / 60,
+        )
     return lambda: clock.now(parts.wall_clock())
 
 
@@ -236,9 +243,11 @@ def _latest_time(parts: NodeParts) -> float:
 async def run_node(parts: NodeParts) -> AsyncIterator[Node]:
     """Run a peer until the context ends; then it says goodbye, and what is journalled waits for the next start."""
     async with anyio.create_task_group() as tasks:
-        clock = _monotonic_clock(parts)
-        numbers = itertools.count(int(clock() * 1_000_000_000))
-        context = Context(parts.identity, parts.database, clock, parts.randomness, tasks, numbers, Changes())
+        latest = _high_water_clock(parts)
+        numbers = itertools.count(int(latest() * 1_000_000_000))
+        context = Context(
+            parts.identity, parts.database, parts.wall_clock, latest, parts.randomness, tasks, numbers, Changes()
+        )
         ring = _load_ring(parts)
         # A key that was not stored must never be published: what is sealed to it could not be opened after a crash.
         if ring.handle_timeout(context.clock(), parts.randomness):

@@ -44,6 +44,8 @@ ANSWER_SECONDS = 30.0
 HELD_RETRY_SECONDS = 30.0
 """A held message is offered again so often: the owner's yes may not have reached us."""
 
+KEY_NOT_VALID = "its encryption key is not valid at this time: check the clocks of both machines"
+
 WAITING_SECONDS = 1.0
 """What cannot go now, for the order or a full link or a key that is not valid yet, is looked at so often at least."""
 
@@ -91,6 +93,8 @@ class _Lane:
     failures: int = 0
     """Attempts and links in a row that brought no answer."""
     tried: tuple[str, ...] = ()
+    obstacle: str | None = None
+    """Why nothing can go although there is a link."""
 
 
 class Outbox:
@@ -145,7 +149,11 @@ class Outbox:
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""
         lane = self._lanes.get(peer_id)
-        return lane.tried if lane and lane.peer.link is None else ()
+        if lane is None:
+            return ()
+        if lane.peer.link is None:
+            return lane.tried
+        return (lane.obstacle,) if lane.obstacle else ()
 
     # --- what links report -----------------------------------------------------------------------
 
@@ -270,7 +278,9 @@ class Outbox:
         if sealed is None or sealed.bundle is not lane.peer.bundle:
             sealed = self._seal(entry.row, lane.peer)
         if sealed is None:
+            lane.obstacle = KEY_NOT_VALID
             return False
+        lane.obstacle = None
         entry.envelope_id, entry.sent_at = sealed.envelope_id, now
         self._under_way[sealed.envelope_id] = (lane, entry)
         lane.under_way += 1

@@ -63,7 +63,7 @@ class Search:
     def _youth(self) -> float:
         """How much longer the node may not have heard of everybody."""
         settle = SETTLE_LAN_SECONDS if self._node.lookups.get("mdns") == "on" else SETTLE_LOCAL_SECONDS
-        return max(0.0, self._node.started_at + settle - self._node.context.clock())
+        return max(0.0, self._node.started + settle - anyio.current_time())
 
     # --- by skill --------------------------------------------------------------------------------
 

@@ -149,6 +149,11 @@ def count_held(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT COUNT(*) FROM held").fetchone()[0])
 
 
+def forget_held(connection: sqlite3.Connection, before: float) -> None:
+    """Drop what has waited for so long that its sender has given it up."""
+    connection.execute("DELETE FROM held WHERE received < ?", (before,))
+
+
 def drop_held(connection: sqlite3.Connection, sender: str, task: str | None = None) -> int:
     """Drop a stranger's held messages (of one task); returns how many."""
     return connection.execute(

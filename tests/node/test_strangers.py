@@ -121,6 +121,17 @@ async def test_a_held_task_is_offered_no_more_once_its_sender_gave_it_up(world: 
         assert (inbox.items, inbox.held) == ((), 0)
 
 
+async def test_a_contact_request_is_forgotten_when_its_sender_has_given_up(world: World) -> None:
+    async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
+        await ask(stranger, bob, "please")
+        assert len((await bob.api.peers(PeersRequest())).contacts) == 1
+    world.clock.advance(8 * 86_400)
+    async with world.person("bob"):
+        pass
+    async with world.person("bob") as bob:
+        assert (await bob.api.peers(PeersRequest())).contacts == ()
+
+
 async def test_a_task_that_arrives_while_its_sender_is_being_trusted_is_not_left_behind(world: World) -> None:
     async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
         await ask(stranger, bob, "before")
