@@ -14,6 +14,7 @@ DID_FILE = "did"
 """The public half beside it, so that identities of one data folder know each other without reading keys."""
 
 _SEED_SIZE = 32
+_RESTORE = "Restore it from a backup, or choose a new --identity."
 
 
 def load_identity(folder: Path, new_seed: bytes) -> Identity:
@@ -43,14 +44,16 @@ class OwnDids:
     def __init__(self, home: Path) -> None:
         self._folder = home / "identities"
         self._dids: frozenset[str] = frozenset()
-        self._read_at: int | None = None
+        self._read_at: tuple[int, int] | None = None
 
     def __call__(self) -> frozenset[str]:
         """The keys as they are now."""
         try:
-            changed_at = self._folder.stat().st_mtime_ns
+            found_now = self._folder.stat()
         except OSError:
             return frozenset()
+        # Two identities that are made within one tick of the file system's clock differ in the number of folders.
+        changed_at = (found_now.st_mtime_ns, found_now.st_nlink)
         if changed_at != self._read_at:
             found = [_published(folder / DID_FILE) for folder in self._folder.iterdir() if folder.is_dir()]
             self._dids = frozenset(filter(None, found))
@@ -97,6 +100,8 @@ def _read(path: Path) -> bytes:
     if path.is_symlink():
         raise KeyFileError(str(path), "it is a symbolic link", "Put the key file itself there.")
     found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise KeyFileError(str(path), "it is not a file", _RESTORE)
     if hasattr(os, "getuid"):
         if found.st_uid != os.getuid():
             raise KeyFileError(str(path), "it belongs to another user", "Use a data folder of your own (--home).")
@@ -107,11 +112,12 @@ def _read(path: Path) -> bytes:
                 f"Run: chmod 600 {path}. If somebody may have read it, start over with a new --identity.",
             )
     try:
-        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except (ValueError, UnicodeDecodeError):
+        with path.open("rb") as file:
+            seed = bytes.fromhex(file.read(_SEED_SIZE * 4).decode("ascii").strip())
+    except ValueError:
         seed = b""
     if len(seed) != _SEED_SIZE:
-        raise KeyFileError(str(path), "it does not hold a key", "Restore it from a backup, or choose a new --identity.")
+        raise KeyFileError(str(path), "it does not hold a key", _RESTORE)
     return seed
 
 
