@@ -237,7 +237,7 @@ class Inbox:
                 record.error = TaskErrorView(code=f"task_{request.status}", message=request.text or "no reason given")
             return record, self._conclude(connection, record, state, request.text, request.parts, now)
 
-        record, row = await self._context.database.write(answer)
+        record, row = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made[1]))
         if row is not None:
             self._posted([row])
             self._leases_changed.set()

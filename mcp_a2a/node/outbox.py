@@ -87,6 +87,8 @@ class _Lane:
     entries: dict[str, _Entry] = field(default_factory=dict)
     under_way: int = 0
     """How many of them wait for an answer."""
+    ahead: tuple[int, Sealed] | None = None
+    """The message that is being journalled, sealed; with its number."""
     wake: anyio.Event = field(default_factory=anyio.Event)
     resting: bool = True
     """Whether the courier has nothing to do: then a new message need not wait for its turn."""
@@ -116,18 +118,23 @@ class Outbox:
         for row in rows:
             self.push(row)
 
-    def seal_ahead(self, row: OutboxRow) -> Sealed | None:
+    def seal_ahead(self, row: OutboxRow | None) -> None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
-        lane = self._lane(PeerId.parse_untrusted(row.peer))
-        # In a crowd the disk is not what one waits for; then it is better to seal when it is a message's turn.
-        return self._seal(row, lane.peer) if lane.resting and lane.peer.link is not None else None
+        lane = self._lanes.get(PeerId.parse_untrusted(row.peer)) if row else None
+        if row is None or lane is None or not lane.resting or lane.peer.link is None:
+            return  # in a crowd it is better to seal when it is a message's turn
+        sealed = self._seal(row, lane.peer)
+        if sealed is not None:
+            lane.ahead = (row.n, sealed)
 
-    def push(self, row: OutboxRow, sealed: Sealed | None = None) -> None:
+    def push(self, row: OutboxRow) -> None:
         """Deliver a message that is in the journal."""
         lane = self._lane(PeerId.parse_untrusted(row.peer))
         if row.id in lane.entries:
             return
-        lane.entries[row.id] = _Entry(row, sealed=sealed)
+        number, sealed = lane.ahead or (None, None)
+        lane.entries[row.id] = _Entry(row, sealed=sealed if number == row.n else None)
+        lane.ahead = None
         if lane.resting:
             lane.resting = False
             self._flush(lane, 1)

@@ -96,12 +96,10 @@ class Sending:
             put_outbox(connection, row)
             return None
 
-        landing = self._context.database.begin(journal)
-        sealed = self._outbox.seal_ahead(row)
-        existing = await landing.landed()
+        existing = await self._context.database.write(journal, lambda _: self._outbox.seal_ahead(row))
         if existing is not None:
             return existing
-        self._outbox.push(row, sealed)
+        self._outbox.push(row)
         return record
 
     # --- sending to a skill ----------------------------------------------------------------------

@@ -38,6 +38,9 @@ LAZY_SECONDS = 0.05
 IDLE_SECONDS = 0.5
 """A moment as quiet as that is used for a checkpoint."""
 
+FEW = 4
+"""Operations in a batch that somebody waits for alone; with more, the event loop has better things to do."""
+
 MAX_BATCH = 256
 """Operations in one transaction: beyond that a longer transaction saves nothing more."""
 
@@ -49,6 +52,7 @@ class _Pending:
     run: Callable[[sqlite3.Connection], object]
     done: Callable[[object], None]
     lazy: bool = False
+    meanwhile: Callable[[object], None] | None = None
 
 
 class Landing(Generic[T]):
@@ -93,15 +97,17 @@ class Database:
         """Run a query against the newest committed state, on this thread."""
         return query(self._reader)
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Run an operation and return when it is on the disk. Its exception is raised here."""
-        return await self.begin(operation).landed()
+    async def write(
+        self, operation: Callable[[sqlite3.Connection], T], meanwhile: Callable[[T], None] | None = None
+    ) -> T:
+        """Run an operation and return when it is on the disk. Its exception is raised here.
 
-    def begin(self, operation: Callable[[sqlite3.Connection], T]) -> Landing[T]:
-        """Start an operation, to do something else while it is on its way to the disk."""
+        `meanwhile` is called with the operation's value while the disk works, outside of any task, and in a crowd not
+        at all: what it does may only save time.
+        """
         landing = Landing[T]()
-        self.enqueue(operation, landing.land)
-        return landing
+        self._queue.put(_Pending(operation, landing.land, meanwhile=meanwhile))  # type: ignore[arg-type]  # as below
+        return await landing.landed()
 
     def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
         """Queue an operation; `done` is called on the event loop with its value or exception, after the commit."""
@@ -183,6 +189,7 @@ class Database:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(pending) for pending in batch]
+            self._use_the_time(batch, outcomes)
             self._writer.execute("COMMIT")
             self._uncheckpointed = True
         except sqlite3.Error as error:
@@ -206,6 +213,14 @@ class Database:
             return error
         self._writer.execute("RELEASE operation")
         return outcome
+
+    def _use_the_time(self, batch: Sequence[_Pending], outcomes: Sequence[object]) -> None:
+        """The commit that follows needs the disk, not the interpreter: let the event loop work beside it."""
+        if len(batch) > FEW:
+            return
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if pending.meanwhile is not None and not isinstance(outcome, Exception):
+                self._call_soon(partial(_call_safely, partial(pending.meanwhile, outcome)))
 
     def _undo(self) -> None:
         self._writer.execute("ROLLBACK TO operation")
