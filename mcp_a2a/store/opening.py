@@ -14,7 +14,7 @@ import anyio.to_thread
 from mcp_a2a.store.audit import audit
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import unusable
-from mcp_a2a.store.schema import migrate
+from mcp_a2a.store.schema import migrate, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def _prepare(path: Path) -> sqlite3.Connection:
     """A connection to a database that is whole and of our version."""
     connection = _connect(path)
     try:
+        version_of(connection, path)
         _check(connection, path)
         migrate(connection, path)
         audit(connection)

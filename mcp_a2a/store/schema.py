@@ -90,16 +90,30 @@ MIGRATIONS: tuple[str, ...] = (
 
 VERSION = len(MIGRATIONS)
 
+MAX_VERSION = 10_000
+"""No version to come has a number like this; a damaged one may."""
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the database to `VERSION`.
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Which version a database has; 0 for an empty one. To be asked before anything is done to it.
 
     Raises:
-        SchemaTooNewError: it was written by a newer version; nothing was changed.
+        SchemaTooNewError: that of a newer mcp-a2a; nothing was changed.
+        sqlite3.DatabaseError: one that cannot be.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > VERSION:
+    if VERSION < found <= MAX_VERSION:
         raise SchemaTooNewError(str(path), found, VERSION)
+    if not 0 <= found <= VERSION:
+        raise sqlite3.DatabaseError(f"it claims to have schema {found}")
+    return found
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database to `VERSION`."""
+    found = version_of(connection, path)
+    if found == 0 and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+        raise sqlite3.DatabaseError("it has tables, but no schema version")
     if 0 < found < VERSION:
         _back_up(connection, path.with_name(f"{path.name}.schema-{found}"))
     for number in range(found, VERSION):
@@ -108,6 +122,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:
+    target.touch(mode=0o600)
     with sqlite3.connect(target) as copy:
         connection.backup(copy)
     copy.close()
