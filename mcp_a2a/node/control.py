@@ -28,7 +28,7 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError
+from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError, TooLargeError
 from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.views import CheckInboxRequest, View
 
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_LINE = 16 * 1024 * 1024
+MAX_LINE = 256 * 1024 * 1024
+"""A hundred tasks of a megabyte, each as text and as message. Both sides are the same person's."""
+
+WRITE_SECONDS = 2.0
+"""How long a process that is stopping waits for an owner that does not read."""
 MAX_SOCKET_PATH = 100
 """Unix socket paths end at 104 to 108 bytes, depending on the system."""
 
@@ -55,12 +59,18 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
         return direct
     # Too deep for a socket: a private folder under the temporary one, named after the real place.
-    private = Path(tempfile.gettempdir()) / f"mcp-a2a-{os.getuid()}"
+    private = _short_place() / f"mcp-a2a-{os.getuid()}"
     private.mkdir(mode=0o700, exist_ok=True)
     if private.is_symlink() or private.stat().st_uid != os.getuid():
         raise ConfigurationError(f"{private} belongs to somebody else.", "Remove it, or use a shorter --home path.")
     private.chmod(0o700)
     return private / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
+
+
+def _short_place() -> Path:
+    # The same for every process: TMPDIR is not, where one was started by an app and another in a terminal.
+    everybodys = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
+    return everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _same_user(stream: SocketStream) -> bool:
@@ -157,15 +167,24 @@ class _Conversation:
             self._scopes[number] = scope
             try:
                 view = await self._perform(op, fields)
-                answer = {"id": number, "view": view.model_dump(mode="json", by_alias=True)}
+                answer: dict[str, JsonValue] = {"id": number, "view": _fields(view)}
             except McpA2AError as error:
                 answer = {"id": number, "error": _error(error)}
             except Exception:
                 logger.exception("the operation %s failed", op)
                 answer = {"id": number, "error": _error(McpA2AError(f"{op} failed inside the node.", "See its log."))}
-            async with self._writing:
-                await self._stream.send(json.dumps(answer).encode() + b"\n")
         self._scopes.pop(number, None)
+        if not scope.cancelled_caught:
+            await self._say(number, op, answer)
+
+    async def _say(self, number: int, op: str, answer: dict[str, JsonValue]) -> None:
+        line = _line(answer)
+        if len(line) > MAX_LINE:
+            message = f"The answer to {op} is {len(line):,} bytes; at most {MAX_LINE:,} pass between processes."
+            hint = "Ask for less at a time: with a smaller limit or text_limit."
+            line = _line({"id": number, "error": _error(McpA2AError(message, hint))})
+        async with self._writing:
+            await self._stream.send(line)
 
     async def _perform(self, op: str, fields: JsonValue) -> View:
         if op not in OPERATIONS:
@@ -179,6 +198,15 @@ class _Conversation:
         if isinstance(request, CheckInboxRequest) and request.worker:
             self._workers.add(request.holder)
         return cast("View", await getattr(self._api, op)(request))
+
+
+def _fields(view: View) -> dict[str, JsonValue]:
+    """What was set, and nothing more: in a part, which content is there is what counts, and null data is one."""
+    return cast("dict[str, JsonValue]", view.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+def _line(message: dict[str, JsonValue]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def _error(error: McpA2AError) -> dict[str, JsonValue]:
@@ -235,12 +263,13 @@ class ControlClient:
 
         Raises:
             OwnerLostError: it went away; whether it acted is unknown.
+            TooLargeError: nobody asks so much.
             McpA2AError: what the owner raised.
         """
         number, question = next(self._numbers), _Question()
         self._questions[number] = question
         try:
-            await self._send({"id": number, "op": op, "request": request.model_dump(mode="json", by_alias=True)})
+            await self._send({"id": number, "op": op, "request": _fields(request)})
             await question.answered.wait()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True), anyio.move_on_after(1), contextlib.suppress(OwnerLostError):
@@ -253,11 +282,19 @@ class ControlClient:
     async def _send(self, message: dict[str, JsonValue]) -> None:
         if self.lost.is_set():
             raise OwnerLostError("The node went away.")
-        try:
-            async with self._writing:
-                await self._stream.send(json.dumps(message).encode() + b"\n")
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise OwnerLostError("The node went away.") from error
+        line = _line(message)
+        if len(line) > MAX_LINE:
+            raise TooLargeError(len(line), MAX_LINE)
+        async with self._writing:
+            try:
+                # Whoever is cancelled now still ends the line: half of one would spoil all that follow.
+                with anyio.move_on_after(WRITE_SECONDS, shield=True) as writing:
+                    await self._stream.send(line)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                raise OwnerLostError("The node went away.") from error
+            if writing.cancelled_caught:
+                await anyio.aclose_forcefully(self._stream)
+                raise OwnerLostError("The node does not listen.")
 
     def _read(self, op: str, answer: dict[str, JsonValue] | None) -> View:
         if answer is None:

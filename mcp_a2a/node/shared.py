@@ -74,6 +74,7 @@ class SharedNode:
         self._call: Call | None = None
         self._calls: set[anyio.CancelScope] = set()
         self._failure: McpA2AError | None = None
+        self._came_up = False
         self.owner = False
         """Whether this process runs the node."""
 
@@ -101,14 +102,25 @@ class SharedNode:
                 if not await self._own() and not await self._attach():
                     await anyio.sleep(RETRY_SECONDS)
             except Exception as error:
-                known = _only_reason(error)
+                reason = _only_reason(error)
+                known = reason if isinstance(reason, McpA2AError) else None
                 if known is None:
                     logger.exception("the node stopped unexpectedly; it is started again")
-                self._set(None, failure=known)
+                self._set(None, failure=known or self._unforeseen(reason))
                 await anyio.sleep(RESTART_SECONDS)
+
+    def _unforeseen(self, reason: Exception) -> McpA2AError | None:
+        """What to tell callers of a crash: nothing when the node ran before it, for they need only wait a moment."""
+        if self._came_up:
+            return None
+        return McpA2AError(
+            f"The node could not be started: {type(reason).__name__}: {reason}.",
+            "It is tried again every second; its log tells more. Please report this.",
+        )
 
     async def _own(self) -> bool:
         """Run the node here, until cancelled; False when another process does."""
+        self._came_up = False
         open_folder(self._folder)
         lock = FileLock(self._folder / "lock", thread_local=False, mode=0o600)
         try:
@@ -119,16 +131,22 @@ class SharedNode:
             raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
         try:
             async with self._open_owner() as api:
-                self.owner = True
-                self._set(_Direct(api, self._calls).call)
-                await anyio.sleep_forever()
+                try:
+                    self.owner = self._came_up = True
+                    self._set(_Direct(api, self._calls).call)
+                    await anyio.sleep_forever()
+                finally:
+                    self._abdicate()
         finally:
-            self.owner = False
-            self._set(None)
-            for scope in list(self._calls):
-                scope.cancel()
             lock.release()
         return True
+
+    def _abdicate(self) -> None:
+        """The node is about to end: who asks it now asks the next."""
+        self.owner = False
+        self._set(None)
+        for scope in list(self._calls):
+            scope.cancel()
 
     async def _attach(self) -> bool:
         """Ask the owner until it goes away; False when it cannot be reached (yet)."""
@@ -212,11 +230,11 @@ class SharedNode:
         return await self._ask("answer_task", request, views.TaskView)
 
 
-def _only_reason(error: Exception) -> McpA2AError | None:
-    """What a person is to be told, also when it comes out of task groups; None for what nobody foresaw."""
+def _only_reason(error: Exception) -> Exception:
+    """What happened, without the groups that it comes in out of task groups."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return error if isinstance(error, McpA2AError) else None
+    return error
 
 
 _Sending = TypeVar("_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)

@@ -1,0 +1,342 @@
+"""One identity, many processes: one owns the node, all answer, and whoever stays goes on (section 7 of the design)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio.abc import TaskStatus
+
+from mcp_a2a.app import open_node
+from mcp_a2a.config import Settings
+from mcp_a2a.errors import LeaseLostError, McpA2AError, PeerNotFoundError, TaskNotFoundError, TooLargeError
+from mcp_a2a.node.control import MAX_LINE, MAX_SOCKET_PATH, socket_path
+from mcp_a2a.node.shared import SharedNode, share
+from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    InboxItem,
+    ListTasksRequest,
+    SendTaskRequest,
+    TaskView,
+)
+
+PROGRAM = Path(__file__).with_name("owner_program.py")
+MEGABYTE = "x" * 1_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def settings(home: Path, identity: str = "default") -> Settings:
+    return Settings(home=home, identity=identity, mdns=False, link_host="127.0.0.1", name=identity)
+
+
+@asynccontextmanager
+async def two_processes(home: Path, identity: str = "default") -> AsyncIterator[tuple[SharedNode, SharedNode]]:
+    """The owner of an identity's node, and another that asks it."""
+    async with open_node(settings(home, identity)) as owner, open_node(settings(home, identity)) as guest:
+        assert (owner.owner, guest.owner) == (True, False)
+        yield owner, guest
+
+
+def task(text: str, **more: object) -> SendTaskRequest:
+    return SendTaskRequest.model_validate({"agent": "worker", "message": text, "wait_seconds": 0, **more})
+
+
+async def next_item(node: SharedNode, **more: object) -> InboxItem:
+    request = CheckInboxRequest.model_validate({"wait_seconds": 10, "limit": 1, **more})
+    return (await node.check_inbox(request)).items[0]
+
+
+async def answer(node: SharedNode, item: InboxItem, text: str, **more: object) -> TaskView:
+    request = {"task_id": item.task_id, "status": "completed", "text": text, **more}
+    return await node.answer_task(AnswerRequest.model_validate(request))
+
+
+# --- both answer ----------------------------------------------------------------------------------
+
+
+async def test_one_owns_the_node_and_both_answer_for_it(home: Path) -> None:
+    async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
+        assert (
+            await owner.get_agent(GetAgentRequest(agent="self"))
+            == (await guest.get_agent(GetAgentRequest(agent="self")))
+            or (await guest.get_agent(GetAgentRequest(agent="self"))).agent.did
+        )
+        sent = await guest.send_task(task("hello"))
+        await answer(worker, await next_item(worker), "olleh")
+        seen = [await node.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5)) for node in (owner, guest)]
+        assert [view.text for view in seen] == ["olleh", "olleh"]
+
+
+async def test_a_process_that_asks_later_than_it_started_starts_the_node_then(home: Path) -> None:
+    async with open_node(settings(home), eager=False) as node:
+        assert not (home / "identities" / "default" / "node.db").exists()
+        assert (await node.list_tasks(ListTasksRequest())).tasks == ()
+        assert node.owner
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind"),
+    [
+        (lambda node: node.get_task(GetTaskRequest(task_id="task-none")), TaskNotFoundError),
+        (lambda node: node.send_task(SendTaskRequest(agent="nobody", message="hi")), PeerNotFoundError),
+        (lambda node: node.send_task(task("\n" * 1_000_000)), TooLargeError),
+    ],
+)
+async def test_an_error_keeps_class_message_and_hint_on_its_way_to_another_process(home: Path, ask, kind) -> None:
+    async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")):
+        errors = []
+        for node in (owner, guest):
+            with pytest.raises(kind) as raised:
+                await ask(node)
+            errors.append(raised.value)
+        here, there = errors
+        # A size has the digits of the time in it.
+        here.message, there.message = (re.sub(r"[\d,]+", "N", error.message) for error in (here, there))
+        assert (type(there), str(there), there.hint) == (type(here), str(here), here.hint)
+        assert (there.code, there.exit_code, there.retryable) == (here.code, here.exit_code, here.retryable)
+        assert there.hint
+
+
+async def test_a_call_that_is_cancelled_is_withdrawn_at_the_owner(home: Path) -> None:
+    async with two_processes(home, "worker") as (_, guest), open_node(settings(home)) as sender:
+        await sender.get_agent(GetAgentRequest(agent="worker"))
+        with anyio.move_on_after(0.05):
+            await guest.check_inbox(CheckInboxRequest(wait_seconds=60))
+        sent = await sender.send_task(task("hello"))
+        item = await next_item(guest)
+        assert (item.task_id, item.attempt) == (sent.task_id, 1)
+
+
+# --- the socket -----------------------------------------------------------------------------------
+
+
+async def test_the_socket_and_its_folder_are_private(home: Path) -> None:
+    async with open_node(settings(home)) as node:
+        path = socket_path(settings(home).folder)
+        assert node.owner
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert not path.exists()
+
+
+async def test_a_home_too_deep_for_a_socket_works(tmp_path: Path) -> None:
+    home = tmp_path / ("a-long-name-" * 15) / ("another-" * 20)
+    async with two_processes(home) as (_, guest):
+        path = socket_path(settings(home).folder)
+        assert len(os.fsencode(path)) <= MAX_SOCKET_PATH
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+
+
+def test_processes_with_different_temporary_folders_meet_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("a-long-name-" * 15)
+    here = socket_path(deep)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert socket_path(deep) == here
+
+
+async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:
+    async with two_processes(home) as (_, sender), two_processes(home, "worker") as (_, worker):
+        for number in range(10):
+            await sender.send_task(task(f"{number}{MEGABYTE[1:]}"))
+        items: list[InboxItem] = []
+        with anyio.fail_after(20):
+            while len(items) < 10:
+                inbox = await worker.check_inbox(CheckInboxRequest(wait_seconds=10, limit=100))
+                items += inbox.items
+        assert {item.text for item in items} == {f"{number}{MEGABYTE[1:]}" for number in range(10)}
+        done = await answer(worker, items[0], MEGABYTE)
+        view = await sender.get_task(GetTaskRequest(task_id=done.task_id, wait_seconds=10))
+        assert view.text == MEGABYTE
+
+
+async def test_what_is_too_large_for_the_socket_is_an_error_and_not_an_endless_attempt(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.control.MAX_LINE", 100_000)
+    assert MAX_LINE > 200_000_000
+    async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
+        with anyio.fail_after(5), pytest.raises(TooLargeError):
+            await guest.send_task(task("x" * 150_000))
+        sent = await owner.send_task(task("short"))
+        await answer(worker, await next_item(worker), "y" * 150_000)
+        await owner.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        with anyio.fail_after(5), pytest.raises(McpA2AError, match="smaller limit or text_limit"):
+            await guest.get_task(GetTaskRequest(task_id=sent.task_id))
+        assert (await guest.get_task(GetTaskRequest(task_id=sent.task_id, text_limit=100))).text == "y" * 100
+
+
+async def test_a_large_question_that_is_cancelled_half_sent_spoils_no_other(home: Path) -> None:
+    async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")):
+        lost = guest._changed
+        for moments in range(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(guest.send_task, task(MEGABYTE))
+                for _ in range(moments):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            await guest.list_tasks(ListTasksRequest(limit=1))
+        assert guest._changed is lost, "the connection to the owner was never lost"
+        assert owner.owner
+
+
+# --- workers --------------------------------------------------------------------------------------
+
+
+async def test_what_a_worker_held_is_offered_again_as_soon_as_its_process_is_gone(home: Path) -> None:
+    async with open_node(settings(home, "worker")) as owner, open_node(settings(home)) as sender:
+        async with open_node(settings(home, "worker")) as guest:
+            sent = await sender.send_task(task("hello"))
+            item = await next_item(guest, holder="999-worker", worker=True)
+            assert item.attempt == 1
+        again = await next_item(owner)
+        assert (again.task_id, again.attempt) == (sent.task_id, 2)
+        with pytest.raises(LeaseLostError):
+            await answer(owner, item, "too late", attempt=1, holder="999-worker")
+
+
+async def test_what_a_client_that_is_no_worker_held_stays_its_own_until_the_lease_ends(home: Path) -> None:
+    async with open_node(settings(home, "worker")) as owner, open_node(settings(home)) as sender:
+        async with open_node(settings(home, "worker")) as guest:
+            await sender.send_task(task("hello"))
+            item = await next_item(guest)
+        assert (await owner.check_inbox(CheckInboxRequest())).items == ()
+        assert (await answer(owner, item, "from another window")).state == TaskState.COMPLETED
+
+
+# --- take-over ------------------------------------------------------------------------------------
+
+
+async def test_when_the_owner_leaves_a_waiting_call_of_another_goes_on_at_the_next(home: Path) -> None:
+    leave = anyio.Event()
+
+    async def own(*, task_status: TaskStatus[None]) -> None:
+        async with open_node(settings(home)):
+            task_status.started()
+            await leave.wait()
+
+    async with open_node(settings(home, "worker")) as worker, anyio.create_task_group() as owning:
+        await owning.start(own)
+        async with open_node(settings(home)) as guest:
+            sent = await guest.send_task(task("hello"))
+            item = await next_item(worker)
+            views: list[TaskView] = []
+
+            async def wait() -> None:
+                views.append(await guest.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20)))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.lowlevel.checkpoint()
+                leave.set()
+                await answer(worker, item, "olleh")
+            assert guest.owner
+            assert views[0].text == "olleh"
+
+
+@contextmanager
+def owner_process(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the default identity of this home."""
+    process = subprocess.Popen([sys.executable, str(PROGRAM), str(home)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "owner\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+async def test_when_the_owner_is_killed_another_answers_within_three_seconds_and_no_task_is_lost_or_doubled(
+    home: Path,
+) -> None:
+    async with open_node(settings(home, "worker")) as worker:
+        with owner_process(home) as owner:
+            async with open_node(settings(home)) as guest:
+                assert not guest.owner
+                ids = {(await guest.send_task(task(f"before {n}"))).task_id for n in range(10)}
+                killed_at = anyio.current_time()
+                async with anyio.create_task_group() as tasks:
+                    for number in range(10):
+                        tasks.start_soon(send_and_keep, guest, f"during {number}", ids)
+                    await anyio.lowlevel.checkpoint()
+                    owner.send_signal(signal.SIGKILL)
+                    await guest.list_tasks(ListTasksRequest())
+                    assert anyio.current_time() - killed_at < 3
+                ids |= {(await guest.send_task(task(f"after {n}"))).task_id for n in range(10)}
+                assert guest.owner
+                texts: list[str] = []
+                with anyio.fail_after(15):
+                    while len(texts) < 30:
+                        item = await next_item(worker)
+                        texts.append(item.text)
+                        await answer(worker, item, f"did {item.text}")
+                expected = {f"{when} {number}" for when in ("before", "during", "after") for number in range(10)}
+                assert sorted(texts) == sorted(expected)
+                assert len(ids) == 30
+                views = [await guest.get_task(GetTaskRequest(task_id=task_id, wait_seconds=10)) for task_id in ids]
+                assert {view.text for view in views} == {f"did {text}" for text in expected}
+                assert (await worker.check_inbox(CheckInboxRequest())).items == ()
+                assert len((await guest.list_tasks(ListTasksRequest(limit=100))).tasks) == 30
+
+
+async def send_and_keep(node: SharedNode, text: str, ids: set[str]) -> None:
+    ids.add((await node.send_task(task(text))).task_id)
+
+
+async def test_one_of_many_that_start_at_once_owns_the_node(home: Path) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(open_node(settings(home), eager=False)) for _ in range(8)]
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                tasks.start_soon(node.ready)
+        assert sum(node.owner for node in nodes) == 1
+        dids = {(await node.get_agent(GetAgentRequest(agent="self"))).agent.did for node in nodes}
+        assert len(dids) == 1
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+async def test_a_node_that_cannot_start_for_a_reason_nobody_foresaw_is_an_error_and_not_an_endless_wait(
+    home: Path,
+) -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[SharedNode]:
+        raise ZeroDivisionError("a bug of ours")
+        yield
+
+    async with share(SharedNode(settings(home).folder, broken)) as node:
+        with anyio.fail_after(3), pytest.raises(McpA2AError, match="ZeroDivisionError") as raised:
+            await node.list_tasks(ListTasksRequest())
+        assert raised.value.hint
+
+
+async def test_a_home_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with anyio.fail_after(3), pytest.raises(McpA2AError) as raised:
+        async with open_node(settings(tmp_path / "file" / "below")):
+            pass
+    assert "--home" in raised.value.hint
