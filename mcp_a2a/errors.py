@@ -3,7 +3,8 @@
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
-      DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  LinkError
+      DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
+                                LinkError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
