@@ -59,7 +59,7 @@ PLAIN = {
     errors.UnknownKeyError: "as RemoteProtocolError",
 }
 """Those without a sentence and a next step of their own, and why. The protocol's never reach a person: a remote side
-hears one uniform answer, our log the reason, and whoever waits for a task learns of its fate in `Settlement`'s words."""
+hears one uniform answer, our log the reason, and whoever waits for a task learns its fate in `Settlement`'s words."""
 
 ELSEWHERE = {
     "mcp_a2a.node.control.OwnerLostError": "never leaves node.shared, which asks the next owner",
