@@ -13,7 +13,16 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import PortInUseError
 from mcp_a2a.node.control import socket_path
-from mcp_a2a.views import ListTasksRequest
+from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    SendTaskRequest,
+)
 
 NONSENSE = {
     "no JSON": b"garbage\n",
@@ -67,3 +76,20 @@ async def test_a_node_whose_port_is_taken_says_so_at_once(tmp_path: Path) -> Non
         with anyio.fail_after(5), pytest.raises(PortInUseError, match=f"127.0.0.1:{port} is already in use"):
             async with open_node(settings):
                 pass
+
+
+async def test_what_is_in_an_inbox_and_an_answer_reads_the_same_through_the_socket(tmp_path: Path) -> None:
+    settings = alone(tmp_path / "home")
+    sender = settings.model_copy(update={"identity": "sender"})
+    said = (Part(data=None), Part(data={"n": None}), Part(text="", filename="empty.txt"))
+    async with open_node(sender) as asking, open_node(settings) as owner, open_node(settings) as other:
+        assert owner.owner
+        with anyio.fail_after(10):
+            me = (await other.get_agent(GetAgentRequest(agent="self"))).agent.did
+            await asking.discover(DiscoverRequest(settle_seconds=5))
+            task = await asking.send_task(SendTaskRequest(agent=me, message="look", parts=said, wait_seconds=0))
+            inbox = await other.check_inbox(CheckInboxRequest(wait_seconds=5))
+            assert [message.parts[1:] for message in inbox.items[0].messages] == [said]
+            await other.answer_task(AnswerRequest(task_id=task.task_id, status="completed", parts=said))
+            ended = await asking.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=5))
+        assert ended.state == TaskState.COMPLETED
