@@ -173,8 +173,8 @@ class Database:
         self._uncheckpointed = False
         try:
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.Error:
-            logger.exception("a checkpoint failed; the log goes on growing until the next one")
+        except sqlite3.Error as error:
+            logger.warning("a checkpoint failed, so the log goes on growing until the next one: %s", error)
 
     def _bring_news(self) -> None:
         self._news.set()
