@@ -22,6 +22,9 @@ from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, put_outbo
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
 from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
 
+DESCRIBE_SECONDS = 3.0
+"""How long an agent that was just reached may take to say who it is."""
+
 _Decision = tuple[int, list[OutboxRow], list[TaskRecord]]
 """Messages dropped, messages to send, tasks ended."""
 
@@ -69,8 +72,9 @@ class Acquaintance:
             peer.row.addresses = (*peer.row.addresses, address)
         row = replace(peer.row)
         await self._node.context.database.write(lambda connection: save_peer(connection, row))
-        while peer.advert is None and peer.links:
-            await self._node.directory.changes.event().wait()
+        with anyio.move_on_after(DESCRIBE_SECONDS):
+            while peer.advert is None and peer.links:
+                await self._node.directory.changes.event().wait()
         return self._view(peer)
 
     async def decide(self, request: SetTrustRequest) -> SetTrustView:

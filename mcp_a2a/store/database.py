@@ -25,7 +25,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors import HomeUnusableError, McpA2AError
 from mcp_a2a.store.disk import unusable
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class _Pending:
     run: Callable[[sqlite3.Connection], object]
     done: Callable[[object], None]
     lazy: bool = False
+    awaited: bool = False
     meanwhile: Callable[[object], None] | None = None
 
 
@@ -68,8 +69,9 @@ class Landing(Generic[T]):
         self._event.set()
 
     async def landed(self) -> T:
-        """Wait for the disk. The operation's exception is raised here."""
-        await self._event.wait()
+        """Wait for the disk, come what may. The operation's exception is raised here."""
+        with anyio.CancelScope(shield=True):
+            await self._event.wait()
         outcome = self._outcome[0]
         if isinstance(outcome, Exception):
             raise outcome
@@ -90,6 +92,7 @@ class Database:
         self._news = anyio.Event()
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
         self._thread.start()
 
@@ -102,11 +105,15 @@ class Database:
     ) -> T:
         """Run an operation and return when it is on the disk. Its exception is raised here.
 
+        A caller that is cancelled meanwhile hears of it at its next wait: what must follow a commit follows it.
+
         `meanwhile` is called with the operation's value while the disk works, outside of any task, and in a crowd not
         at all: what it does may only save time.
         """
+        if self._closing:
+            raise HomeUnusableError(str(self.path.parent), "the node is stopping")
         landing = Landing[T]()
-        self._queue.put(_Pending(operation, landing.land, meanwhile=meanwhile))  # type: ignore[arg-type]  # as below
+        self._queue.put(_Pending(operation, landing.land, awaited=True, meanwhile=meanwhile))  # type: ignore[arg-type]  # as below
         return await landing.landed()
 
     def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
@@ -132,9 +139,14 @@ class Database:
                 self._tell(*self._landed.popleft())
 
     async def close(self) -> None:
-        """Commit what is queued and end the writer. Nobody hears of these commits any more."""
+        """Commit what is queued and end the writer. Only who waits for one of these commits still hears of it."""
+        self._closing = True
         self._queue.put(None)
         await anyio.to_thread.run_sync(self._thread.join)
+        for batch, outcomes in self._landed:
+            for pending, outcome in zip(batch, outcomes, strict=True):
+                if pending.awaited:
+                    pending.done(outcome)
         self._reader.close()
         self._writer.close()
 

@@ -37,12 +37,18 @@ async def open_database(path: Path, stamp: str) -> AsyncIterator[Database]:
     reader = _connect(path)
     reader.execute("PRAGMA query_only=ON")
     database = Database(path, writer, reader)
+    telling = anyio.CancelScope(shield=True)
+
+    async def tell() -> None:
+        with telling:  # also while everything around is cancelled: some still wait for a commit then
+            await database.run()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(database.run)
+        tasks.start_soon(tell)
         try:
             yield database
         finally:
-            tasks.cancel_scope.cancel()
+            telling.cancel()
             with anyio.CancelScope(shield=True):
                 await database.close()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -15,6 +17,7 @@ from mcp_a2a.node import dialer
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.store.database import _Pending
 from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
@@ -313,3 +316,49 @@ async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: Wor
             while len(listed := (await alice.api.list_tasks(ListTasksRequest())).tasks) > 1:
                 await alice.node.context.database.write(lambda _: None)
     assert [one.task_id for one in listed] == [still_open.task_id]
+
+
+@contextmanager
+def a_slow_disk(person: Person) -> Iterator[threading.Event]:
+    """Commits of this person take their time, so that a test can come in between. Set when one has begun."""
+    database, began = person.node.context.database, threading.Event()
+    commit = database._commit
+
+    def slowly(batch: Sequence[_Pending]) -> list[object]:
+        began.set()
+        time.sleep(0.02)
+        return commit(batch)
+
+    database._commit = slowly
+    yield began
+    database._commit = commit
+
+
+async def give_up_in_the_middle(person: Person, call: Callable[[], Awaitable[object]]) -> None:
+    """Begin a call, and cancel it while what it writes is on its way to the disk."""
+    with a_slow_disk(person) as began:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            while not began.is_set():
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_task_whose_call_was_given_up_is_sent_and_called_again_the_same(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await give_up_in_the_middle(alice, lambda: alice.api.send_task(task("hello", idempotency_key="k")))
+        again = await alice.api.send_task(task("hello", idempotency_key="k"))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert [item.task_id for item in inbox.items] == [again.task_id]
+
+
+async def test_an_answer_whose_call_was_given_up_reaches_the_sender(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("hello"))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        answer = AnswerRequest(task_id=sent.task_id, status="completed", text="olleh")
+        await give_up_in_the_middle(bob, lambda: bob.api.answer_task(answer))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        assert view.text == "olleh"

@@ -6,12 +6,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.protocol.link import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
+    AddPeerRequest,
     AnswerRequest,
     CheckInboxRequest,
     DiscoverRequest,
@@ -192,6 +194,19 @@ async def test_a_block_holds_when_what_is_remembered_of_the_peer_is_damaged(worl
     async with world.person("alice") as alice:
         known = {agent.did: agent.trust for agent in (await alice.api.peers(PeersRequest())).peers}
         assert known[bob.did] == "blocked"
+
+
+# --- adding ---------------------------------------------------------------------------------------
+
+
+async def test_an_agent_that_never_describes_itself_can_be_added_and_is_not_waited_for_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.acquaintance.DESCRIBE_SECONDS", 0.05)
+    async with world.person("alice") as alice, outsider(world.network, "silent") as silent:
+        with anyio.fail_after(3):
+            added = await alice.api.add_peer(AddPeerRequest(address="silent.memory:7301"))
+        assert (added.did, added.online, added.skills) == (silent.did, True, ())
 
 
 # --- names ----------------------------------------------------------------------------------------

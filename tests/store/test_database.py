@@ -1,0 +1,123 @@
+"""The one writer: a batch is one transaction, one bad operation harms no other, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.store.database import Database
+from mcp_a2a.store.journal import get_meta, set_meta
+from mcp_a2a.store.opening import open_database
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(tmp_path / "node.db", "test") as database:
+        yield database
+
+
+async def test_what_was_written_is_read_at_once(database: Database) -> None:
+    await database.write(lambda connection: set_meta(connection, "word", "here"))
+    assert database.read(lambda connection: get_meta(connection, "word")) == "here"
+
+
+async def test_an_operation_that_fails_takes_back_its_own_and_nothing_else(database: Database) -> None:
+    outcomes: dict[str, object] = {}
+
+    def half(connection: sqlite3.Connection) -> None:
+        set_meta(connection, "half", "done")
+        raise ValueError("in the middle")
+
+    async def write(name: str) -> None:
+        operation = half if name == "half" else lambda connection: set_meta(connection, name, "done")
+        try:
+            outcomes[name] = await database.write(operation)
+        except ValueError as error:
+            outcomes[name] = str(error)
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("before", "half", "after"):
+            tasks.start_soon(write, name)
+    kept = [database.read(lambda c, name=name: get_meta(c, name)) for name in ("before", "half", "after")]
+    assert kept == ["done", None, "done"]
+    assert outcomes == {"before": None, "half": "in the middle", "after": None}
+
+
+async def test_what_follows_a_commit_is_called_for_everybody_also_when_one_fails(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    database.enqueue(lambda _: 1, fail)
+    database.enqueue(lambda _: 2, told.append)
+    await database.write(lambda _: 3)
+    assert told == [2]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_operations_run_in_the_order_they_were_queued(database: Database) -> None:
+    order: list[int] = []
+    for number in range(1_000):
+        database.enqueue(lambda _, number=number: order.append(number), lambda _: None)
+    await database.write(lambda _: None)
+    assert order == list(range(1_000))
+
+
+async def test_a_write_that_is_given_up_is_finished_all_the_same(database: Database) -> None:
+    after: list[str] = []
+
+    async def write() -> None:
+        await database.write(lambda connection: (time.sleep(0.02), set_meta(connection, "word", "kept")))
+        after.append("what must follow the commit")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert database.read(lambda connection: get_meta(connection, "word")) == "kept"
+    assert after == ["what must follow the commit"]
+
+
+async def test_everything_around_may_be_cancelled_in_the_middle_of_a_write(tmp_path: Path) -> None:
+    with anyio.fail_after(5), anyio.CancelScope() as everything:
+        async with open_database(tmp_path / "node.db", "test") as database, anyio.create_task_group() as tasks:
+            tasks.start_soon(database.write, lambda c: (time.sleep(0.02), set_meta(c, "word", "kept")))
+            await anyio.lowlevel.checkpoint()
+            everything.cancel()
+    assert everything.cancelled_caught
+    async with open_database(tmp_path / "node.db", "test") as database:
+        assert database.read(lambda connection: get_meta(connection, "word")) == "kept"
+
+
+async def test_whoever_waits_when_the_database_is_closed_is_told(tmp_path: Path) -> None:
+    outcomes: list[object] = []
+
+    async def write(database: Database, word: str) -> None:
+        try:
+            await database.write(lambda connection: set_meta(connection, word, "kept"))
+        except HomeUnusableError as error:
+            outcomes.append(error)
+        else:
+            outcomes.append(word)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            async with open_database(tmp_path / "node.db", "test") as database:
+                for number in range(20):
+                    tasks.start_soon(write, database, str(number))
+                await anyio.lowlevel.checkpoint()
+            tasks.start_soon(write, database, "too late")
+    assert [word for word in outcomes if isinstance(word, str)] == [str(number) for number in range(20)]
+    assert isinstance(outcomes[-1], HomeUnusableError)
+    async with open_database(tmp_path / "node.db", "test") as database:
+        assert database.read(lambda connection: get_meta(connection, "19")) == "kept"
