@@ -2,6 +2,7 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
+      NetworkError              NetworkNotFoundError  TicketError  RelayError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
@@ -196,6 +197,53 @@ class KeyChangedError(DiscoveryError):
             f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
             "to reach the old one: use its did:key.",
         )
+
+
+# --- networks and relays: who may find whom, past one machine ------------------------------------
+
+
+class NetworkError(McpA2AError):
+    """A network cannot be joined, changed or left as asked."""
+
+    code = "network"
+    exit_code = 5
+
+
+class NetworkNotFoundError(NetworkError):
+    """We are a member of no network of that name."""
+
+    code = "network_not_found"
+    exit_code = 3
+
+    def __init__(self, asked: str, known: Sequence[str] = ()) -> None:
+        joined = f"You are in: {', '.join(known)}." if known else "You are in none."
+        super().__init__(
+            f"There is no network {asked!r} here. {joined}",
+            "mcp-a2a join TICKET enters one, mcp-a2a invite --network NAME makes one.",
+        )
+        self.asked = asked
+
+
+class TicketError(NetworkError):
+    """A ticket that admits nobody: damaged, expired or used. The message says which."""
+
+    code = "ticket"
+
+    def __init__(self, reason: str, hint: str = "Ask whoever sent it for a new one (mcp-a2a invite).") -> None:
+        super().__init__(f"This ticket cannot be used: {reason}.", hint)
+        self.reason = reason
+
+
+class RelayError(NetworkError):
+    """A relay cannot be reached, is not the one it was said to be, or does not do what it was asked."""
+
+    code = "relay"
+    exit_code = 4
+    retryable = True
+
+    def __init__(self, url: str, reason: str, hint: str = "mcp-a2a netcheck shows what can be reached.") -> None:
+        super().__init__(f"The relay {url} cannot be used: {reason}.", hint)
+        self.url, self.reason = url, reason
 
 
 # --- delivery: the envelope ----------------------------------------------------------------------

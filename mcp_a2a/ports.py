@@ -3,9 +3,11 @@
 | port | implemented by |
 |---|---|
 | `NodeApi` | `node.Node` (the owner of an identity), its twin over the control socket |
-| `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct` (later `.relay`) |
+| `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct`, `.relay.client` |
 | `LinkHandler` | `node` |
-| `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` (later the relay's directory) |
+| `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` |
+
+What concerns relays beyond that is in `relay_ports`.
 
 The flow: a node opens its transports (they listen), then its lookups with an `Announcement` of where it listens. A
 lookup reports `Sighting`s; the node dials, and gets a `Link` whose handshake is complete. From then on envelopes
@@ -15,7 +17,7 @@ and answers come in through the `LinkHandler`, synchronously and in order, and g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,10 +39,24 @@ from mcp_a2a.views import (
     GetAgentRequest,
     GetTaskRequest,
     InboxView,
+    InviteRequest,
+    InviteView,
+    JoinRequest,
+    JoinView,
+    LeaveRequest,
     ListTasksRequest,
+    NetcheckRequest,
+    NetcheckView,
+    NetworksRequest,
+    NetworksView,
+    NetworkView,
     PeersRequest,
     PeersView,
+    PingRequest,
+    PingView,
     ReplyRequest,
+    RotateRequest,
+    RotateView,
     SendTaskBySkillRequest,
     SendTaskRequest,
     SetTrustRequest,
@@ -119,6 +135,54 @@ class NodeApi(Protocol):
         """
         ...
 
+    async def invite(self, request: InviteRequest) -> InviteView:
+        """A ticket to a network, which is made when there is none of that name.
+
+        Raises:
+            RelayError, NetworkError
+        """
+        ...
+
+    async def join(self, request: JoinRequest) -> JoinView:
+        """Become a member by a ticket.
+
+        Raises:
+            TicketError, RelayError, NetworkError
+        """
+        ...
+
+    async def networks(self, request: NetworksRequest) -> NetworksView:
+        """The networks we are members of, and how it stands with their relays."""
+        ...
+
+    async def leave(self, request: LeaveRequest) -> NetworkView:
+        """Stop being a member: withdraw our entry, forget the secret and whom we only knew by it.
+
+        Raises:
+            NetworkNotFoundError
+        """
+        ...
+
+    async def rotate(self, request: RotateRequest) -> RotateView:
+        """A new secret for a network that we made, handed sealed to the members that stay.
+
+        Raises:
+            NetworkNotFoundError, NetworkError, PeerNotFoundError
+        """
+        ...
+
+    async def ping(self, request: PingRequest) -> PingView:
+        """One sealed message there and its signed receipt back.
+
+        Raises:
+            PeerNotFoundError, AmbiguousNameError
+        """
+        ...
+
+    async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
+        """What of the network works from here, tried out now."""
+        ...
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -160,8 +224,27 @@ class Link(Protocol):
         """Newest heartbeat round trip; None before the first."""
         ...
 
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay is in between. Then `address` is its URL and the peer need not be there.
+
+        An envelope may then be answered with `Stored`, and by its recipient days later, on another link through the
+        same relay.
+        """
+        ...
+
     def submit(self, envelope: bytes) -> None:
         """Queue an envelope; its answer comes to `LinkHandler.answer_received`.
+
+        Raises:
+            LinkError: the link is closed.
+        """
+        ...
+
+    def check(self, envelope_ids: Sequence[bytes]) -> None:
+        """Ask the relay about envelopes that it stored; each is answered as if it were submitted now.
+
+        One that it no longer has is answered with `Refused`, code "unknown". Without a relay nothing happens.
 
         Raises:
             LinkError: the link is closed.

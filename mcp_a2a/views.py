@@ -22,8 +22,9 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Trust = Literal["self", "own", "trusted", "stranger", "blocked"]
-"""Who the agent is to us: this node, another identity of this data folder, paired, unknown, blocked."""
+Trust = Literal["self", "own", "trusted", "member", "stranger", "blocked"]
+"""Who the agent is to us: this node, another identity of this data folder, paired, in a network with us, unknown,
+blocked."""
 
 # --- agents --------------------------------------------------------------------------------------
 
@@ -63,6 +64,10 @@ class AgentView(View):
     online: bool = False
     last_seen: str | None = None
     trust: Trust = "stranger"
+    networks: tuple[str, ...] = ()
+    """Names of the networks that we share with it."""
+    waiting: int = 0
+    """Messages of ours that it has not taken yet."""
 
 
 class DiscoverView(View):
@@ -103,6 +108,7 @@ class StatusView(View):
     listening: tuple[str, ...]
     lookups: dict[str, str]
     """Each source of agents, and "on" or why it is not."""
+    networks: tuple[NetworkView, ...] = ()
     agents_online: int
     outbox: int
     inbox: int
@@ -152,6 +158,139 @@ class AddPeerRequest(View):
     """An address to try: HOST:PORT of a node's listener."""
 
     address: str
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+class RelayView(View):
+    """A relay of a network."""
+
+    url: str
+    connected: bool
+    detail: str
+    """"on", or why not."""
+    rtt_ms: float | None = None
+
+
+class NetworkView(View):
+    """A network that we are a member of."""
+
+    name: str
+    id: str
+    """The key by which a relay knows it (`relay admit`)."""
+    owner: str
+    """did of who made it; only that agent can rotate it."""
+    mine: bool
+    relays: tuple[RelayView, ...] = ()
+    members: int = 0
+    """Other members that we know of."""
+    online: int = 0
+    joined: str
+
+
+class InviteRequest(View):
+    """A ticket for `network`. `relays` are added to those that the network has."""
+
+    network: str = Field(min_length=1, max_length=64)
+    relays: tuple[str, ...] = ()
+    uses: int | None = Field(default=None, ge=1, le=1000)
+    """How many agents may join with it; without, any number until the network is rotated."""
+    expires_seconds: float | None = Field(default=None, gt=0, le=30 * 86_400)
+
+
+class InviteView(View):
+    """The ticket: whoever has it can join."""
+
+    ticket: str
+    network: NetworkView
+    uses: int | None = None
+    expires: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class JoinRequest(View):
+    """A ticket, and how long to wait for the first view of the members."""
+
+    ticket: str
+    wait_seconds: float = Field(default=10, ge=0, le=120)
+
+
+class JoinView(View):
+    """The network, and how many of its agents can be seen already."""
+
+    network: NetworkView
+    agents_visible: int
+    already_member: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class NetworksRequest(View):
+    """No arguments."""
+
+
+class NetworksView(View):
+    """Every network that we are a member of."""
+
+    networks: tuple[NetworkView, ...]
+
+
+class LeaveRequest(View):
+    """A network to leave."""
+
+    network: str
+
+
+class RotateRequest(View):
+    """A network of ours that gets a new secret, without these members (names or dids)."""
+
+    network: str
+    without: tuple[str, ...] = ()
+
+
+class RotateView(View):
+    """The network as it is now, and to how many members the new secret is on its way."""
+
+    network: NetworkView
+    told: int
+    left_out: tuple[AgentRef, ...] = ()
+
+
+class PingRequest(View):
+    """An agent to be pinged once."""
+
+    agent: str
+    timeout_seconds: float = Field(default=5, gt=0, le=60)
+
+
+class PingView(View):
+    """What came back: `ms` is missing when nothing did, and `detail` says why."""
+
+    agent: AgentRef
+    route: str | None = None
+    address: str | None = None
+    ms: float | None = None
+    detail: str | None = None
+    tried: tuple[str, ...] = ()
+
+
+class NetcheckRequest(View):
+    """No arguments."""
+
+
+class CheckView(View):
+    """One thing that was tried out."""
+
+    name: str
+    ok: bool
+    detail: str
+    ms: float | None = None
+
+
+class NetcheckView(View):
+    """Everything that was tried out, nearest first."""
+
+    checks: tuple[CheckView, ...]
 
 
 # --- tasks ---------------------------------------------------------------------------------------

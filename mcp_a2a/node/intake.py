@@ -28,7 +28,8 @@ from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.envelope import Header, open_untrusted, sign_receipt
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, open_untrusted, sign_receipt, sign_verdict
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, Payload, TaskBody, UpdateBody
@@ -87,7 +88,7 @@ class Intake:
         self._ring = ring
         self._inbox = inbox
         self._outbox = outbox
-        self._receipts: dict[Link, list[bytes]] = {}
+        self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         context.database.after_commit(self.sign_receipts)
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
@@ -104,17 +105,27 @@ class Intake:
             link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
         except StaleError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            link.answer(Refused(envelope_id, "stale"))
+            self._refuse(link, envelope_id, _Refusal("stale"))
         except RemoteProtocolError as error:
             logger.warning("refused an envelope from %s: %s", link.peer, error)
-            link.answer(Refused(envelope_id, "rejected"))
+            self._refuse(link, envelope_id, _Refusal("rejected"))
         except _Refusal as refusal:
-            link.answer(Refused(envelope_id, refusal.code, retry_after=refusal.retry_after))
+            self._refuse(link, envelope_id, refusal)
+
+    def _refuse(self, link: Link, envelope_id: bytes, refusal: _Refusal) -> None:
+        signature = sign_verdict(self._context.identity, envelope_id, refusal.code)
+        link.answer(Refused(envelope_id, refusal.code, refusal.retry_after, signature=signature))
+
+    def _hold_back(self, link: Link, envelope_id: bytes) -> None:
+        link.answer(Held(envelope_id, sign_verdict(self._context.identity, envelope_id, HELD_VERDICT)))
 
     def sign_receipts(self) -> None:
-        """One signature for all that a link brought and this commit stored."""
+        """One signature for all that a link brought of one sender and this commit stored.
+
+        Per sender, because a relay hands each receipt to the sender of what it signs for, and to nobody else.
+        """
         receipts, self._receipts = self._receipts, {}
-        for link, envelope_ids in receipts.items():
+        for (link, _), envelope_ids in receipts.items():
             for start in range(0, len(envelope_ids), RECEIPT_SIZE):
                 ids = tuple(envelope_ids[start : start + RECEIPT_SIZE])
                 link.answer(Delivered(ids, sign_receipt(self._context.identity, ids)))
@@ -126,7 +137,7 @@ class Intake:
         match payload.body:
             case AdvertBody(advert=text):
                 self._introduce(payload, Advert.parse_untrusted(text))
-                self._receipts.setdefault(link, []).append(envelope_id)
+                self._receipts.setdefault((link, payload.from_), []).append(envelope_id)
                 self.sign_receipts()
             case TaskBody():
                 self._receive_task(link, envelope_id, payload, sender)
@@ -162,7 +173,7 @@ class Intake:
                 self._inbox.filled(order, fresh)
             elif fresh is not None:
                 self._inbox.offer()
-            self._conclude(link, envelope_id, outcome)
+            self._conclude(link, envelope_id, payload.from_, outcome)
 
         now = self._context.clock()
         self._context.database.enqueue(lambda c: self._admit(c, payload, sender.name, order, now), done)
@@ -207,9 +218,12 @@ class Intake:
 
         def done(outcome: bool | Exception | None) -> None:  # noqa: FBT001  an outcome, not an option
             if isinstance(outcome, bool):
-                link.answer(Held(envelope_id) if outcome else Refused(envelope_id, "not_trusted"))
+                if outcome:
+                    self._hold_back(link, envelope_id)
+                else:
+                    self._refuse(link, envelope_id, _Refusal("not_trusted"))
             else:
-                self._conclude(link, envelope_id, outcome)
+                self._conclude(link, envelope_id, payload.from_, outcome)
 
         self._context.database.enqueue(operation, done)
 
@@ -229,21 +243,21 @@ class Intake:
             if isinstance(outcome, _Applied):
                 outcome.then()
                 self._context.task_changes.notify(payload.task, outcome.record)
-            self._conclude(link, envelope_id, outcome)
+            self._conclude(link, envelope_id, payload.from_, outcome)
 
         self._context.database.enqueue(lambda connection: change(connection, now), done)
 
-    def _conclude(self, link: Link, envelope_id: bytes, outcome: object) -> None:
+    def _conclude(self, link: Link, envelope_id: bytes, sender: PeerId, outcome: object) -> None:
         """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
         match outcome:
-            case _Refusal(code, retry_after):
-                link.answer(Refused(envelope_id, code, retry_after=retry_after))
+            case _Refusal():
+                self._refuse(link, envelope_id, outcome)
             case Exception():
                 # Nothing was stored, so nothing is acknowledged: the sender keeps it and tries again.
                 logger.error("a message from %s could not be stored: %s", link.peer, outcome)
-                link.answer(Refused(envelope_id, "busy", retry_after=BUSY_RETRY_SECONDS))
+                self._refuse(link, envelope_id, _Refusal("busy", BUSY_RETRY_SECONDS))
             case _:
-                self._receipts.setdefault(link, []).append(envelope_id)
+                self._receipts.setdefault((link, sender), []).append(envelope_id)
 
     def _add_message(
         self, connection: sqlite3.Connection, payload: Payload, message: Message, now: float

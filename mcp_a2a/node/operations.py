@@ -22,6 +22,13 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "cancel_task": (views.CancelRequest, views.TaskView),
         "list_tasks": (views.ListTasksRequest, views.TaskPage),
         "check_inbox": (views.CheckInboxRequest, views.InboxView),
+        "invite": (views.InviteRequest, views.InviteView),
+        "join": (views.JoinRequest, views.JoinView),
+        "networks": (views.NetworksRequest, views.NetworksView),
+        "leave": (views.LeaveRequest, views.NetworkView),
+        "rotate": (views.RotateRequest, views.RotateView),
+        "ping": (views.PingRequest, views.PingView),
+        "netcheck": (views.NetcheckRequest, views.NetcheckView),
         "answer_task": (views.AnswerRequest, views.TaskView),
     }
 )

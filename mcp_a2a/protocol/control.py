@@ -12,12 +12,30 @@ from typing import TypeAlias
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
+from mcp_a2a.protocol.listing import MAX_LISTING, Listing
 
 LINK_VERSION = 1
 NONCE_SIZE = 32
 MAX_TEXT_FRAME = 64 * 1024
-MAX_FRAME = max(MAX_ENVELOPE, MAX_TEXT_FRAME)
+MAX_FRAME = max(MAX_ENVELOPE, MAX_LISTING, MAX_TEXT_FRAME)
 """What a channel must be able to carry, and need not carry more than."""
+
+MAX_MEMBERSHIPS = 32
+"""Networks that one link may be a member of."""
+
+MAX_PRESENCE = 256
+"""Peers in one presence frame."""
+
+INVITATION_ID_SIZE = 16
+MAX_INVITATION = 4096
+"""Bytes of a sealed invitation."""
+
+
+class Role(StrEnum):
+    """What answers at the listening end of a link."""
+
+    NODE = "node"
+    RELAY = "relay"
 
 
 class ByeCode(StrEnum):
@@ -34,6 +52,9 @@ class ByeCode(StrEnum):
     WRONG_KEY = "wrong_key"
     PROOF = "proof"
     PROTOCOL = "protocol"
+    ROLE = "role"
+    NOT_ADMITTED = "not_admitted"
+    REVOKED = "revoked"
     OTHER = "other"
 
 
@@ -49,6 +70,9 @@ BYE_SENTENCES = {
     ByeCode.WRONG_KEY: "it expected another key than ours",
     ByeCode.PROOF: "it did not accept the proof of our key",
     ByeCode.PROTOCOL: "it says that we broke the protocol",
+    ByeCode.ROLE: "it wanted a relay where we are none, or an agent where we are a relay",
+    ByeCode.NOT_ADMITTED: "it is a closed relay, and neither our key nor a network of ours was admitted",
+    ByeCode.REVOKED: "its operator has revoked our key",
     ByeCode.OTHER: "it closed the link",
 }
 """What a peer's code means, in our words."""
@@ -61,19 +85,31 @@ class Challenge:
     version: int
     nonce: bytes
     peer: PeerId
-    role: str
+    role: Role
     max_envelope: int
 
 
 @dataclass(frozen=True, slots=True)
+class MembershipProof:
+    """That the dialler knows a network's secret: a signature by the network's key (`network.Network.prove`)."""
+
+    network: PeerId
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
-    """The dialler's proof, its own nonce, and its key bundle as text: read only once the proof holds."""
+    """The dialler's proof, its own nonce, and its key bundle as text: read only once the proof holds.
+
+    Memberships are shown to a relay only.
+    """
 
     version: int
     peer: PeerId
     nonce: bytes
     signature: bytes
     bundle: str
+    memberships: tuple[MembershipProof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +145,24 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The recipient keeps the envelope until its owner agrees."""
+    """The recipient keeps the envelope until its owner agrees; believed only with its `signature` (`envelope`)."""
 
     envelope: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The envelope was not taken; `bundle` is the key to seal to instead."""
+    """The envelope was not taken; `bundle` is the key to seal to instead.
+
+    A refusal is for good only with the recipient's `signature` (`envelope`): a relay could invent any other.
+    """
 
     envelope: bytes
     code: str
     retry_after: float | None = None
     bundle: KeyBundle | None = None
+    signature: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +193,121 @@ class Bye:
     code: ByeCode
 
 
+# --- with a relay ---------------------------------------------------------------------------------
+#
+# Requests carry a number of the dialler's choice, and get exactly one `Found`, `Claimed`, `Done` or `Failed` with it.
+
+
+@dataclass(frozen=True, slots=True)
+class ListingFrame:
+    """To a relay: publish this (its `revision` is the number of the request). From a relay: somebody's news."""
+
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Send me every listing of this network after `since`, and whatever comes; `Done` follows the last one known.
+
+    `epoch` is the relay's, as its last `Done` told it; with another one the relay starts from the beginning.
+    """
+
+    number: int
+    network: PeerId
+    epoch: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who of a network is connected to the relay now, and who no longer is."""
+
+    network: PeerId
+    online: tuple[PeerId, ...]
+    offline: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Has this peer a mailbox here, and what is its key bundle?"""
+
+    number: int
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """It has: the newest bundle that it brought, and whether it is connected now."""
+
+    number: int
+    bundle: KeyBundle
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What became of these envelopes, which were stored here? Each is answered as if it had just been submitted."""
+
+    envelopes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Keep this sealed invitation to a network of ours, for so many different keys, until it expires."""
+
+    number: int
+    network: PeerId
+    invitation: bytes
+    """Its id, 16 bytes."""
+    sealed: bytes
+    uses: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Give me the invitation with this id. The same key may ask again."""
+
+    number: int
+    invitation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The sealed invitation."""
+
+    number: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The request was carried out. After `Watch`: the revision up to which the network is known now."""
+
+    number: int
+    epoch: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request was not carried out."""
+
+    number: int
+    code: str
+    retry_after: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownFrame:
     """A control object of a kind that a later version added."""
 
 
 Answer: TypeAlias = Delivered | Stored | Held | Refused
-Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye
-Frame: TypeAlias = Control | EnvelopeFrame | UnknownFrame
+Request: TypeAlias = Watch | Find | Check | Offer | Claim
+Reply: TypeAlias = Found | Claimed | Done | Failed
+News: TypeAlias = Presence | ListingFrame
+"""What a relay says unasked, after a `Watch`."""
+RelayText: TypeAlias = Request | Reply | Presence
+Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
+Frame: TypeAlias = Control | EnvelopeFrame | ListingFrame | UnknownFrame

@@ -15,14 +15,16 @@ offers no other way. Whatever a library raises about bytes we were sent becomes
 from __future__ import annotations
 
 import hashlib
+import hmac
 from functools import lru_cache
 from typing import TypeAlias
 
 import nacl.bindings
 import nacl.exceptions
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, SealBrokenError
 
@@ -175,6 +177,50 @@ def _public_key(suite: int, raw: bytes) -> PublicKey:
         return classic
     lattice = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:MLKEM768_PUBLIC_SIZE])
     return hpke.MLKEM768X25519PublicKey(lattice, classic)
+
+
+# --- symmetric ------------------------------------------------------------------------------------
+
+AEAD_KEY_SIZE = 32
+AEAD_NONCE_SIZE = 24
+AEAD_OVERHEAD = AEAD_NONCE_SIZE + 16
+"""What `lock` adds: the nonce in front and the tag behind."""
+
+
+def derive(secret: bytes, label: bytes, size: int = 32) -> bytes:
+    """HKDF-SHA256 (RFC 5869) without salt: keys for different labels tell nothing about each other."""
+    return HKDF(hashes.SHA256(), size, None, label).derive(secret)
+
+
+def mac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA256. Compare with `macs_match` only."""
+    return hmac.digest(key, message, "sha256")
+
+
+def macs_match(one: bytes, other: bytes) -> bool:
+    """Whether two codes are equal, in constant time."""
+    return hmac.compare_digest(one, other)
+
+
+def lock(key: bytes, nonce: bytes, plaintext: bytes, data: bytes) -> bytes:
+    """XChaCha20-Poly1305 for everybody who holds `key`; `data` is bound, not carried. `nonce` is 24 random bytes."""
+    return nonce + nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, data, nonce, key)
+
+
+def unlock(key: bytes, locked: bytes, data: bytes) -> bytes:
+    """The plaintext.
+
+    Raises:
+        SealBrokenError: not locked with this key and `data`, or changed on the way.
+    """
+    nonce, body = locked[:AEAD_NONCE_SIZE], locked[AEAD_NONCE_SIZE:]
+    try:
+        return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(body, data, nonce, key)
+    except (nacl.exceptions.CryptoError, TypeError) as error:
+        raise SealBrokenError("It does not open with the key of the network.") from error
+
+
+# --- digests --------------------------------------------------------------------------------------
 
 
 def sha256(data: bytes) -> bytes:

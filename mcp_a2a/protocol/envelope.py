@@ -42,6 +42,8 @@ __all__ = [
     "receipt_is_valid",
     "seal",
     "sign_receipt",
+    "sign_verdict",
+    "verdict_is_valid",
 ]
 
 HEADER_SIZE = 64
@@ -65,6 +67,10 @@ _INNER = struct.Struct(f">I{crypto.SIGNATURE_SIZE}s")
 _ENVELOPE_LABEL = b"mcp-a2a/v1/env\0"
 _MESSAGE_LABEL = b"mcp-a2a/v1/msg\0"
 _RECEIPT_LABEL = b"mcp-a2a/v1/receipt\0"
+_VERDICT_LABEL = b"mcp-a2a/v1/verdict\0"
+
+HELD_VERDICT = "held"
+"""The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,16 @@ def sign_receipt(identity: Identity, envelope_ids: Sequence[bytes]) -> bytes:
 def receipt_is_valid(peer: PeerId, envelope_ids: Sequence[bytes], signature: bytes) -> bool:
     """Whether `peer` says so. Never raises."""
     return _is_receipt(envelope_ids) and verify(peer, _RECEIPT_LABEL, b"".join(envelope_ids), signature)
+
+
+def sign_verdict(identity: Identity, envelope_id: bytes, verdict: str) -> bytes:
+    """Our signature that this is what we decided about an envelope that we did not take."""
+    return identity.sign(_VERDICT_LABEL, envelope_id + verdict.encode())
+
+
+def verdict_is_valid(peer: PeerId, envelope_id: bytes, verdict: str, signature: bytes | None) -> bool:
+    """Whether `peer` decided so. Never raises."""
+    return signature is not None and verify(peer, _VERDICT_LABEL, envelope_id + verdict.encode(), signature)
 
 
 def _is_receipt(envelope_ids: Sequence[bytes]) -> bool:

@@ -1,17 +1,19 @@
 """Proving keys to each other at the start of a link.
 
     listener                                     dialler
-    challenge (nonce, its PeerId, limits)   ->
-                                            <-   hello (PeerId, nonce, proof, key bundle)
-    welcome (proof, key bundle)             ->
+    challenge (nonce, its PeerId, role, limits)  ->
+                                                 <-   hello (PeerId, nonce, proof, key bundle, memberships)
+    welcome (proof, key bundle)                  ->
 
 Each proof is a signature over a label, the other side's fresh nonce and both keys. The label keeps
 a proof from meaning anything else, the nonce from being used twice, and the listener's key inside
-it from being shown to another listener (security requirement S25).
+it from being shown to another listener (security requirement S25). A relay is also shown which
+networks the dialler is a member of; another node never is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
@@ -25,6 +27,8 @@ from mcp_a2a.protocol.control import (
     Challenge,
     Frame,
     Hello,
+    MembershipProof,
+    Role,
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
@@ -55,6 +59,8 @@ class Established:
 
     peer: PeerId
     bundle: KeyBundle
+    memberships: tuple[MembershipProof, ...] = ()
+    """As the dialler of a relay claims them; not yet checked (`network.proof_is_valid`)."""
     reply: Welcome | None = None
 
 
@@ -69,11 +75,30 @@ class Failed:
 Step: TypeAlias = Waiting | Established | Failed
 
 
-class Handshake:
-    """One side of a handshake. `nonce` is 32 fresh random bytes.
+Memberships: TypeAlias = Callable[[PeerId, bytes], tuple[MembershipProof, ...]]
+"""Makes our proofs of membership for a relay and its nonce."""
 
-    A dialler that expects somebody names it in `expected`; without, whoever answers is accepted.
-    """
+_ROLE_ERRORS = {
+    Role.NODE: "an agent answers there, not a relay",
+    Role.RELAY: "a relay answers there, not an agent: it is named by invite --relay, or comes with a ticket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a dialler wants to find: without a `peer`, whoever answers. A listener is only of a `role`."""
+
+    peer: PeerId | None = None
+    role: Role = Role.NODE
+    memberships: Memberships | None = None
+    """Shown to a relay."""
+
+
+ANYBODY = Target()
+
+
+class Handshake:
+    """One side of a handshake. `nonce` is 32 fresh random bytes."""
 
     def __init__(
         self,
@@ -81,7 +106,7 @@ class Handshake:
         identity: Identity,
         bundle: KeyBundle,
         nonce: bytes,
-        expected: PeerId | None = None,
+        target: Target = ANYBODY,
     ) -> None:
         if len(nonce) != NONCE_SIZE:
             raise LocalProtocolError(f"A handshake needs a nonce of {NONCE_SIZE} bytes.")
@@ -89,19 +114,19 @@ class Handshake:
         self._identity = identity
         self._bundle = bundle
         self._nonce = nonce
-        self._expected = expected
+        self._target = target
         self._listener: PeerId | None = None
 
     @property
     def challenge(self) -> Challenge:
         """What a listener says first."""
-        return Challenge(LINK_VERSION, self._nonce, self._me, "node", MAX_ENVELOPE)
+        return Challenge(LINK_VERSION, self._nonce, self._me, self._target.role, MAX_ENVELOPE)
 
     def receive_untrusted(self, frame: Frame) -> Step:
         """What the other side's next frame leads to."""
         match frame:
             case Challenge() if self._side is Side.DIALLER and self._listener is None:
-                return self._check(frame) or self._hello(frame)
+                return self._check(frame) or self._check_role(frame) or self._hello(frame)
             case Welcome() if self._listener is not None:
                 return self._established_by_welcome(frame, self._listener)
             case Hello() if self._side is Side.LISTENER:
@@ -121,15 +146,22 @@ class Handshake:
             )
         if frame.peer == self._me:
             return Failed(ByeCode.SELF, "it has our own key")
-        if self._expected is not None and frame.peer != self._expected:
+        if self._target.peer not in (None, frame.peer):
             return Failed(ByeCode.WRONG_KEY, f"another agent answers there: {frame.peer}")
+        return None
+
+    def _check_role(self, challenge: Challenge) -> Failed | None:
+        if challenge.role is not self._target.role:
+            return Failed(ByeCode.ROLE, _ROLE_ERRORS[challenge.role])
         return None
 
     def _hello(self, challenge: Challenge) -> Waiting:
         self._listener = challenge.peer
         proven = challenge.nonce + challenge.peer.key + self._me.key
         proof = self._identity.sign(_HELLO_LABEL, proven)
-        return Waiting(Hello(LINK_VERSION, self._me, self._nonce, proof, self._bundle.to_text()))
+        prove = self._target.memberships
+        shown = prove(challenge.peer, challenge.nonce) if prove is not None else ()
+        return Waiting(Hello(LINK_VERSION, self._me, self._nonce, proof, self._bundle.to_text(), shown))
 
     def _established_by_hello(self, hello: Hello) -> Step:
         proven = self._nonce + self._me.key + hello.peer.key
@@ -137,16 +169,16 @@ class Handshake:
             return Failed(ByeCode.PROOF, "its proof of its key is wrong")
         answered = hello.nonce + self._me.key + hello.peer.key
         proof = self._identity.sign(_WELCOME_LABEL, answered)
-        return _established(hello.peer, hello.bundle, Welcome(proof, self._bundle.to_text()))
+        return _established(hello.peer, hello.bundle, hello.memberships, Welcome(proof, self._bundle.to_text()))
 
     def _established_by_welcome(self, welcome: Welcome, listener: PeerId) -> Step:
         proven = self._nonce + listener.key + self._me.key
         if not verify(listener, _WELCOME_LABEL, proven, welcome.signature):
             return Failed(ByeCode.PROOF, "its proof of its key is wrong")
-        return _established(listener, welcome.bundle, None)
+        return _established(listener, welcome.bundle, (), None)
 
 
-def _established(peer: PeerId, text: str, reply: Welcome | None) -> Step:
+def _established(peer: PeerId, text: str, memberships: tuple[MembershipProof, ...], reply: Welcome | None) -> Step:
     # Reading a bundle costs two operations with keys, so it comes after the proof.
     try:
         bundle = KeyBundle.parse_untrusted(text)
@@ -154,4 +186,4 @@ def _established(peer: PeerId, text: str, reply: Welcome | None) -> Step:
         return Failed(ByeCode.PROTOCOL, f"its key bundle is not acceptable: {error}")
     if bundle.peer != peer:
         return Failed(ByeCode.PROTOCOL, "its key bundle is another peer's")
-    return Established(peer, bundle, reply)
+    return Established(peer, bundle, memberships, reply)

@@ -2,9 +2,10 @@
 
 After the handshake (`handshake`) both sides may submit envelopes at any time, and owe one answer to
 each that they receive. Pings keep silence from looking like death, a newer key bundle may be
-announced, and whoever ends the link says bye.
+announced, and whoever ends the link says bye. To a relay that we dialled we can also make requests
+(`request`); the relay's own side is another machine, because it keeps others' mail.
 
-The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `announce` and `say_goodbye`;
+The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `request`, `announce` and `say_goodbye`;
 `handle_timeout` with `next_timeout`; `frames_to_send`; `events_received`. Times are seconds of any
 clock that only rises. Envelopes are carried unopened; receipts are neither made nor checked here.
 What is said is `control`, what happened is `link_events`.
@@ -23,20 +24,28 @@ from mcp_a2a.protocol.control import (
     BundleFrame,
     Bye,
     ByeCode,
+    Claimed,
     Control,
     Delivered,
+    Done,
     EnvelopeFrame,
+    Failed,
+    Found,
     Frame,
     Held,
+    ListingFrame,
     Ping,
     Pong,
+    Presence,
     Refused,
+    Request,
+    Role,
     Stored,
     UnknownFrame,
 )
-from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Waiting
+from mcp_a2a.protocol.handshake import ANYBODY, Established, Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.handshake import Failed as HandshakeFailed
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, Allowance, Heartbeat
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import Ledger
@@ -48,6 +57,7 @@ from mcp_a2a.protocol.link_events import (
     Event,
     Opened,
     PeerLeft,
+    RelayHeard,
 )
 
 __all__ = ["Answer", "Delivered", "Held", "LinkSession", "Refused", "Stored"]
@@ -72,7 +82,7 @@ class State(Enum):
 
 
 class LinkSession:
-    """One side of a link. `nonce` is 32 fresh random bytes; `expected` is whom a dialler wants, if it knows.
+    """One side of a link. `nonce` is 32 fresh random bytes; `target` is what a dialler wants to find.
 
     After every call take `frames_to_send` and `events_received`; call `handle_timeout` at `next_timeout`.
     """
@@ -84,10 +94,11 @@ class LinkSession:
         bundle: KeyBundle,
         nonce: bytes,
         now: float,
-        expected: PeerId | None = None,
+        target: Target = ANYBODY,
     ) -> None:
         self._state = State.OPENING
-        self._handshake = Handshake(side, identity, bundle, nonce, expected)
+        self._handshake = Handshake(side, identity, bundle, nonce, target)
+        self._to_relay = target.role is Role.RELAY
         self._our_bundle = bundle
         self._their_bundle: KeyBundle | None = None
         self._outgoing: list[str | bytes] = []
@@ -171,9 +182,26 @@ class LinkSession:
             raise LinkError("The link is closed.")
         if self._is_congested:
             raise LinkError("The link is full: the peer reads more slowly than we send.")
-        self._ledger.submitted(envelope)
+        if not self._to_relay:
+            self._ledger.submitted(envelope)
         self._outgoing.append(envelope)
         self._outgoing_bytes += len(envelope)
+
+    def request(self, frame: Request | ListingFrame) -> None:
+        """Ask a relay, or publish there.
+
+        Raises:
+            LinkError: the link is not open, or the relay does not read.
+        """
+        if self._state is not State.OPEN:
+            raise LinkError("The link is closed.")
+        if self._is_congested:
+            raise LinkError("The link is full: the relay reads more slowly than we send.")
+        if isinstance(frame, ListingFrame):
+            self._outgoing.append(frame.listing.to_bytes())
+            self._outgoing_bytes += len(frame.listing.sealed)
+        else:
+            self._send(frame)
 
     def answer(self, answer: Answer) -> None:
         """Say what became of an envelope that came in. Ignored on a closed link."""
@@ -229,24 +257,26 @@ class LinkSession:
                 self._receive_envelope(envelope, envelope_id, now)
             case Delivered() | Stored() | Held() | Refused():
                 self._receive_answer(frame, now)
+            case Found() | Claimed() | Done() | Failed() | Presence() | ListingFrame() if self._to_relay:
+                self._events.append(RelayHeard(frame))
             case Ping() | Pong() | BundleFrame() | UnknownFrame():
                 self._allowance.spend_untrusted(now)
                 self._receive_control(frame, now)
             case _:
-                raise RemoteProtocolError("a second handshake")
+                raise RemoteProtocolError("a frame that has no place here")
 
     def _shake_hands(self, frame: Frame, now: float) -> None:
         match self._handshake.receive_untrusted(frame):
             case Waiting(reply):
                 self._send(reply)
-            case Established(peer, bundle, welcome):
+            case Established(peer, bundle, _, welcome):
                 self._state = State.OPEN
                 self._their_bundle = bundle
                 if welcome is not None:
                     self._send(welcome)
                 self._events.append(Opened(peer, bundle))
                 self._send(Ping(self._heartbeat.ping(now)))
-            case Failed(code, reason):
+            case HandshakeFailed(code, reason):
                 self._close(reason, code)
 
     def _receive_envelope(self, envelope: bytes, envelope_id: bytes, now: float) -> None:
@@ -256,7 +286,8 @@ class LinkSession:
             self._allowance.spend_untrusted(now)  # the same again: harmless, unless many
 
     def _receive_answer(self, answer: Answer, now: float) -> None:
-        if self._ledger.receive_answer(answer):
+        if self._to_relay or self._ledger.receive_answer(answer):
+            # A relay answers once more when the recipient has spoken, and for envelopes of links long closed.
             self._events.append(Answered(answer))
         else:
             self._allowance.spend_untrusted(now)  # answered before, or forgotten: likewise

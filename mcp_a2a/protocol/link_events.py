@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import Answer
+from mcp_a2a.protocol.control import Answer, News, Reply
 from mcp_a2a.protocol.did import PeerId
 
 
@@ -40,6 +40,13 @@ class BundleChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayHeard:
+    """The relay that we dialled answers a request, or has news."""
+
+    frame: Reply | News
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLeft:
     """The peer stops running, so it is offline and not merely cut off. `Closed` follows."""
 
@@ -53,4 +60,4 @@ class Closed:
     reason: str
 
 
-Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | PeerLeft | Closed
+Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | RelayHeard | PeerLeft | Closed

@@ -24,6 +24,7 @@ from mcp_a2a.protocol.control import (
     Ping,
     Pong,
     Refused,
+    Role,
     Stored,
     UnknownFrame,
     Welcome,
@@ -38,12 +39,12 @@ HEADER = Header(BOB.peer_id, bytes(8), ENVELOPE_ID, int(EXPIRES // 3600 * 3600))
 ENVELOPE = HEADER.ljust(min(WIRE_SIZES), b"\0")
 
 EVERY_KIND: tuple[Control, ...] = (
-    Challenge(1, NONCE, ALICE.peer_id, "node", MAX_ENVELOPE),
+    Challenge(1, NONCE, ALICE.peer_id, Role.NODE, MAX_ENVELOPE),
     Hello(1, BOB.peer_id, NONCE, SIGNATURE, BUNDLE.to_text()),
     Welcome(SIGNATURE, BUNDLE.to_text()),
     Delivered((ENVELOPE_ID, bytes(16)), SIGNATURE),
     Stored(ENVELOPE_ID),
-    Held(ENVELOPE_ID),
+    Held(ENVELOPE_ID, bytes(64)),
     Refused(ENVELOPE_ID, "busy", retry_after=5.0),
     Refused(ENVELOPE_ID, "unknown_key", bundle=BUNDLE),
     BundleFrame(BUNDLE),
@@ -57,7 +58,7 @@ signatures = st.binary(min_size=64, max_size=64)
 answers = st.one_of(
     st.builds(Delivered, st.lists(ids, min_size=1, max_size=256).map(tuple), signatures),
     st.builds(Stored, ids),
-    st.builds(Held, ids),
+    st.builds(Held, ids, signatures),
     st.builds(Refused, ids, st.from_regex(r"[a-z][a-z_]{0,30}", fullmatch=True), st.none() | st.floats(0, 604_800)),
 )
 json_values = st.recursive(

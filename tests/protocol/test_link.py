@@ -26,13 +26,14 @@ from mcp_a2a.protocol.control import (
     Ping,
     Pong,
     Refused,
+    Role,
     Stored,
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import MAX_IN_FLIGHT
@@ -64,7 +65,7 @@ def name_of(number: int) -> bytes:
 
 
 def session(side: Side, identity: Identity, *, nonce: bytes, expected: PeerId | None = None) -> LinkSession:
-    return LinkSession(side, identity, RINGS[identity.peer_id].current, nonce, 0.0, expected)
+    return LinkSession(side, identity, RINGS[identity.peer_id].current, nonce, 0.0, Target(expected))
 
 
 @dataclass
@@ -121,7 +122,7 @@ def test_both_sides_learn_who_the_other_is_and_which_key_to_seal_to() -> None:
 
 def test_the_listener_speaks_first_and_names_its_key_its_role_and_its_limits() -> None:
     challenge = only(Pair().listener)
-    assert challenge == Challenge(1, b"l" * 32, ALICE.peer_id, "node", MAX_ENVELOPE)
+    assert challenge == Challenge(1, b"l" * 32, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)
 
 
 def test_a_dialler_that_expects_somebody_is_content_with_them() -> None:
@@ -144,7 +145,7 @@ def test_a_proof_that_was_made_for_another_listener_is_refused() -> None:
     bob = session(Side.DIALLER, BOB, nonce=b"b" * 32)
     challenge = only(alice)
     assert isinstance(challenge, Challenge)
-    bob.receive_frame_untrusted(encode(Challenge(1, challenge.nonce, mallory, "node", MAX_ENVELOPE)), 0.0)
+    bob.receive_frame_untrusted(encode(Challenge(1, challenge.nonce, mallory, Role.NODE, MAX_ENVELOPE)), 0.0)
     alice.receive_frame_untrusted(encode(only(bob)), 0.0)
     assert last_words(alice) == ("its proof of its key is wrong", ByeCode.PROOF)
 
@@ -201,7 +202,7 @@ def test_a_damaged_key_bundle_is_refused() -> None:
 def test_another_version_is_refused_with_a_reason_on_both_sides() -> None:
     pair = Pair()
     pair.listener.frames_to_send()
-    pair.dialler.receive_frame_untrusted(encode(Challenge(2, b"l" * 32, ALICE.peer_id, "node", 1)), 0.0)
+    pair.dialler.receive_frame_untrusted(encode(Challenge(2, b"l" * 32, ALICE.peer_id, Role.NODE, 1)), 0.0)
     assert last_words(pair.dialler) == ("it speaks version 2 of the protocol, we speak 1", ByeCode.VERSION)
     pair.listener.receive_frame_untrusted(encode(Bye(ByeCode.VERSION)), 0.0)
     assert last_words(pair.listener) == ("it speaks another version of the protocol", None)
@@ -213,7 +214,9 @@ def test_we_do_not_link_with_ourselves() -> None:
     assert last_words(pair.dialler)[0] == "it has our own key"
 
 
-@pytest.mark.parametrize("early", [envelope(1), encode(Ping(1)), encode(Held(name_of(1))), '{"t":"weather"}'])
+@pytest.mark.parametrize(
+    "early", [envelope(1), encode(Ping(1)), encode(Held(name_of(1), bytes(64))), '{"t":"weather"}']
+)
 def test_nothing_but_the_handshake_comes_before_it(early: str | bytes) -> None:
     pair = Pair()
     pair.listener.receive_frame_untrusted(early, 0.0)
@@ -265,7 +268,7 @@ def test_both_sides_submit_on_one_link() -> None:
     [
         Delivered((name_of(1),), SIGNATURE),
         Stored(name_of(1)),
-        Held(name_of(1)),
+        Held(name_of(1), bytes(64)),
         Refused(name_of(1), "busy", retry_after=5.0),
         Refused(name_of(1), "unknown_key", bundle=RINGS[BOB.peer_id].current),
     ],
@@ -282,7 +285,7 @@ def test_an_answer_comes_back_to_whoever_submitted(answer: Answer) -> None:
 
 def test_an_answer_to_nothing_is_not_passed_on() -> None:
     pair = Pair.opened()
-    pair.listener.answer(Held(name_of(9)))
+    pair.listener.answer(Held(name_of(9), bytes(64)))
     pair.settle()
     assert pair.events() == []
 
@@ -291,7 +294,7 @@ def test_the_same_envelope_again_is_passed_on_once_until_it_is_answered() -> Non
     pair = Pair.opened()
     for _ in range(3):
         pair.listener.receive_frame_untrusted(envelope(1), 0.0)
-    pair.listener.answer(Held(name_of(1)))
+    pair.listener.answer(Held(name_of(1), bytes(64)))
     pair.listener.receive_frame_untrusted(envelope(1), 0.0)
     assert pair.listener.events_received() == [EnvelopeReceived(envelope(1))] * 2
 
@@ -324,9 +327,9 @@ def test_answers_that_never_come_take_no_memory() -> None:
     for number in range(MAX_IN_FLIGHT + 1):
         pair.dialler.submit(envelope(number))
         pair.dialler.frames_to_send()
-    pair.dialler.receive_frame_untrusted(encode(Held(name_of(0))), 0.0)
-    pair.dialler.receive_frame_untrusted(encode(Held(name_of(1))), 0.0)
-    assert pair.dialler.events_received() == [Answered(Held(name_of(1)))]
+    pair.dialler.receive_frame_untrusted(encode(Held(name_of(0), bytes(64))), 0.0)
+    pair.dialler.receive_frame_untrusted(encode(Held(name_of(1), bytes(64))), 0.0)
+    assert pair.dialler.events_received() == [Answered(Held(name_of(1), bytes(64)))]
 
 
 # --- key bundles ----------------------------------------------------------------------------------
@@ -420,7 +423,9 @@ def test_nothing_is_due_before_its_time_and_nothing_after_the_end() -> None:
     assert dialler.next_timeout() == math.inf
 
 
-@pytest.mark.parametrize("frame", [encode(Ping(1)), encode(Pong(1)), '{"t":"weather"}', encode(Held(name_of(1)))])
+@pytest.mark.parametrize(
+    "frame", [encode(Ping(1)), encode(Pong(1)), '{"t":"weather"}', encode(Held(name_of(1), bytes(64)))]
+)
 def test_a_flood_of_frames_that_carry_nothing_breaks_the_protocol(frame: str) -> None:
     listener = Pair.opened().listener
     for second in range(MAX_CONTROL_FRAMES * 2):  # so many in a row are fine when they come slowly
@@ -465,7 +470,7 @@ def test_after_the_end_nothing_comes_in_and_nothing_goes_out() -> None:
     pair.dialler.frames_to_send()
     pair.dialler.events_received()
     pair.dialler.receive_frame_untrusted("garbage", 1.0)
-    pair.dialler.answer(Held(name_of(1)))
+    pair.dialler.answer(Held(name_of(1), bytes(64)))
     pair.dialler.announce(rotated(BOB).current)
     pair.dialler.handle_timeout(1_000.0)
     pair.dialler.say_goodbye("again")
@@ -489,7 +494,7 @@ def test_frames_and_events_are_taken_once() -> None:
 # --- whatever they send ---------------------------------------------------------------------------
 
 HONEST_FRAMES: tuple[str | bytes, ...] = (
-    encode(Challenge(1, b"l" * 32, ALICE.peer_id, "node", MAX_ENVELOPE)),
+    encode(Challenge(1, b"l" * 32, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)),
     encode(Hello(1, BOB.peer_id, b"d" * 32, SIGNATURE, RINGS[BOB.peer_id].current.to_text())),
     encode(Welcome(SIGNATURE, RINGS[ALICE.peer_id].current.to_text())),
     encode(Delivered((name_of(1), name_of(2)), SIGNATURE)),

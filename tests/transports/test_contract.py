@@ -246,7 +246,7 @@ async def test_the_largest_envelope_fits(maker: Maker) -> None:
 async def test_every_answer_reaches_the_submitter_with_all_it_says(maker: Maker) -> None:
     async with linked(maker, Witness("ben", signs=False)) as two:
         answers = [
-            Held(id_of(envelope(0, "ben"))),
+            Held(id_of(envelope(0, "ben")), bytes(64)),
             Refused(id_of(envelope(1, "ben")), "busy", 2.5, ring("ben").current),
         ]
         for number, answer in enumerate(answers):
@@ -314,7 +314,7 @@ async def test_a_closed_link_refuses_to_submit_and_ignores_answers(maker: Maker)
         two.link.close("no longer needed")
         with pytest.raises(LinkError):
             two.link.submit(envelope(1, "ben"))
-        two.link.answer(Held(bytes(16)))
+        two.link.answer(Held(bytes(16), bytes(64)))
 
 
 async def test_what_was_submitted_before_the_close_is_still_sent(maker: Maker) -> None:

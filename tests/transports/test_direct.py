@@ -13,7 +13,7 @@ import anyio.abc
 import pytest
 
 from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
-from mcp_a2a.protocol.control import Bye, ByeCode, Challenge
+from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Role
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Waiting
@@ -217,7 +217,7 @@ async def test_a_proof_made_for_another_listener_is_refused(ben: Ben) -> None:
         challenge = decode_untrusted(await ws.receive_str())
         assert isinstance(challenge, Challenge)
         handshake = Handshake(Side.DIALLER, identity("ann"), ring("ann").current, bytes(32))
-        step = handshake.receive_untrusted(Challenge(1, challenge.nonce, identity("mallory").peer_id, "node", 1))
+        step = handshake.receive_untrusted(Challenge(1, challenge.nonce, identity("mallory").peer_id, Role.NODE, 1))
         assert isinstance(step, Waiting)
         await ws.send_str(encode(step.reply))
         assert await last_word(ws) is ByeCode.PROOF

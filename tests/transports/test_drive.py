@@ -98,7 +98,7 @@ async def test_who_never_reads_is_closed_after_thirty_seconds() -> None:
         await fill(link, lambda number: envelope(number, "ann"))
         started = anyio.current_time()
         while not of_ben.closed:
-            await wire.send(encode(Held(bytes(16))))  # alive, but it does not read
+            await wire.send(encode(Held(bytes(16), bytes(64))))  # alive, but it does not read
             await anyio.sleep(1)
         ((_, reason, goodbye),) = of_ben.closed
         assert reason == "the peer has read nothing for 30 s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from typing_extensions import override
 from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import Answer, ByeCode
+from mcp_a2a.protocol.control import Answer, ByeCode, ListingFrame, News, Reply, Request
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_events import (
@@ -30,6 +31,7 @@ from mcp_a2a.protocol.link_events import (
     Event,
     Opened,
     PeerLeft,
+    RelayHeard,
 )
 from mcp_a2a_transports._channel import Channel
 
@@ -83,6 +85,8 @@ class DrivenLink(Link):
         self._settled = anyio.Event()
         self._ending = anyio.Event()
         self._flushed = anyio.Event()
+        self.relay_heard: Callable[[Reply | News], None] | None = None
+        """Of a link to a relay: who hears its replies and news, in the order of the wire."""
         self.ended = anyio.Event()
         """Set when nothing of the link is left."""
 
@@ -113,9 +117,27 @@ class DrivenLink(Link):
     def rtt_seconds(self) -> float | None:
         return self._session.rtt_seconds
 
+    @property
+    @override
+    def is_relayed(self) -> bool:
+        return False
+
+    @override
+    def check(self, envelope_ids: Sequence[bytes]) -> None:
+        return
+
     @override
     def submit(self, envelope: bytes) -> None:
         self._session.submit(envelope)
+        self._wake.set()
+
+    def request(self, frame: Request | ListingFrame) -> None:
+        """Queue a request to the relay at the other end.
+
+        Raises:
+            LinkError: the link is closed.
+        """
+        self._session.request(frame)
         self._wake.set()
 
     @override
@@ -263,6 +285,9 @@ class DrivenLink(Link):
                 self._open(event)
             case BundleChanged(bundle):
                 self._bundle = bundle
+            case RelayHeard(frame):
+                if self.relay_heard is not None:
+                    self.relay_heard(frame)
             case PeerLeft():
                 self._goodbye = True
             case Closed(reason):

@@ -14,7 +14,7 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.handshake import ANYBODY, Side, Target
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._drive import DrivenLink, House
@@ -55,7 +55,7 @@ class Links(House):
         channel: Channel,
         address: str,
         route: str,
-        expected: PeerId | None = None,
+        target: Target = ANYBODY,
     ) -> DrivenLink:
         """Run a link over a channel that has just been connected."""
         session = LinkSession(
@@ -64,7 +64,7 @@ class Links(House):
             self._credentials.bundle(),
             self._credentials.randomness(NONCE_SIZE),
             anyio.current_time(),
-            expected,
+            target,
         )
         link = DrivenLink(self, channel, session, address, route)
         self._links[link] = side

@@ -13,7 +13,7 @@ from typing_extensions import override
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
@@ -57,7 +57,9 @@ class DirectTransport(Transport):
         links, client = self._open
         with answered_in_time():
             channel = await _connect(client, address)
-            link = links.start(Side.DIALLER, channel, str(address), "local" if channel.stays_here else route, peer)
+            link = links.start(
+                Side.DIALLER, channel, str(address), "local" if channel.stays_here else route, Target(peer)
+            )
             await link.opened()
             return link
 

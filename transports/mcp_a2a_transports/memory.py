@@ -20,7 +20,7 @@ from typing_extensions import override
 from mcp_a2a.errors import LinkError, PortInUseError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._drive import DrivenLink
@@ -240,4 +240,4 @@ class MemoryTransport(Transport):
     async def _connect(self, links: Links, peer: PeerId | None, address: TransportAddr, route: str) -> DrivenLink:
         ours, theirs, listener = await self._network.connect(self._name, address)
         listener.start(Side.LISTENER, theirs, self._name + DOMAIN, route)
-        return links.start(Side.DIALLER, ours, str(address), route, peer)
+        return links.start(Side.DIALLER, ours, str(address), route, Target(peer))
