@@ -24,9 +24,10 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.version import __version__
-from mcp_a2a_transports.direct import DirectTransport
+from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.mdns import MdnsLookup
+from mcp_a2a_transports.relay.client import RelayTransport
 
 DATABASE = "node.db"
 
@@ -43,18 +44,22 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     identity = load_identity(folder, os.urandom(32))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
     async with open_database(folder / DATABASE, stamp) as database:
+        relays = RelayTransport()
         parts = NodeParts(
             identity=identity,
             identity_name=settings.identity,
             database=database,
             home=settings.home,
-            transports=(DirectTransport(settings.link_host, settings.link_port),),
+            transports=(DirectTransport(settings.link_host, settings.link_port), relays),
             lookups=_lookups(settings),
             card=card or _assistant_card(settings, identity.peer_id),
             accept=settings.accept,
             wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
             randomness=os.urandom,
             own_dids=OwnDids(settings.home),
+            relays=relays,
+            own_addresses=own_addresses,
+            near=is_near,
             lease_seconds=settings.lease_seconds,
         )
         async with run_node(parts) as node:

@@ -2,7 +2,7 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
-      NetworkError              NetworkNotFoundError  TicketError  RelayError
+      NetworkError              NetworkNotFoundError  TicketError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
@@ -244,6 +244,14 @@ class RelayError(NetworkError):
     def __init__(self, url: str, reason: str, hint: str = "mcp-a2a netcheck shows what can be reached.") -> None:
         super().__init__(f"The relay {url} cannot be used: {reason}.", hint)
         self.url, self.reason = url, reason
+
+
+class NotAdmittedError(RelayError):
+    """A closed relay that has admitted neither our key nor a network of ours, or has revoked it."""
+
+    code = "not_admitted"
+    exit_code = 5
+    retryable = False
 
 
 # --- delivery: the envelope ----------------------------------------------------------------------

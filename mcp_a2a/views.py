@@ -254,6 +254,7 @@ class RotateView(View):
     network: NetworkView
     told: int
     left_out: tuple[AgentRef, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class PingRequest(View):

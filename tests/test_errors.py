@@ -27,6 +27,10 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.SkillNotFoundError: ("revers", ("reverse",)),
     errors.AmbiguousNameError: ("bob", ((DID, "one-two"), (OTHER, "three-four"))),
     errors.KeyChangedError: ("bob", DID, OTHER),
+    errors.NetworkNotFoundError: ("shop", ("home",)),
+    errors.TicketError: ("it expired on 2026-11-20 10:00 UTC",),
+    errors.RelayError: ("ws://203.0.113.10:6060/", "nobody listens there (connection refused)"),
+    errors.NotAdmittedError: ("ws://203.0.113.10:6060/", "its operator has revoked our key"),
     errors.NoRouteError: ("bob", ("lan 10.0.0.2:7301: refused", "direct 10.0.0.3:7301: timed out")),
     errors.RefusedError: ("bob", "it does not take messages from you"),
     errors.ExpiredError: ("bob", 7.0),
@@ -45,6 +49,7 @@ PLAIN = {
     McpA2AError: "the root; raised directly only for what another process reported",
     errors.ConfigurationError: "built with message and hint where it is raised",
     errors.DiscoveryError: "a family",
+    errors.NetworkError: "built with message and hint where it is raised",
     errors.DeliveryError: "a family",
     errors.TaskError: "a family",
     errors.LinkError: "a fragment that NoRouteError lists among its attempts",
@@ -67,7 +72,7 @@ ELSEWHERE = {
 }
 """Errors of a single module, and why they are not in the tables."""
 
-WITH_A_HINT = {"McpA2AError", "ConfigurationError", "DiscoveryError", "DeliveryError", "TaskError"}
+WITH_A_HINT = {"McpA2AError", "ConfigurationError", "DiscoveryError", "DeliveryError", "TaskError", "NetworkError"}
 """Whoever builds one of these by hand says the next step too."""
 
 CODES = {
@@ -83,6 +88,11 @@ CODES = {
     "SkillNotFoundError": "skill_not_found",
     "AmbiguousNameError": "ambiguous_name",
     "KeyChangedError": "key_changed",
+    "NetworkError": "network",
+    "NetworkNotFoundError": "network_not_found",
+    "TicketError": "ticket",
+    "RelayError": "relay",
+    "NotAdmittedError": "not_admitted",
     "DeliveryError": "delivery",
     "NoRouteError": "unreachable",
     "RefusedError": "refused",

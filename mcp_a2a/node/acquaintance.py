@@ -11,14 +11,13 @@ import anyio
 
 from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.letters import update_letter
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import agent_view, iso
+from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, put_outbox, save_peer
+from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
 from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
 
@@ -37,11 +36,11 @@ class Acquaintance:
 
     def everybody(self) -> PeersView:
         """Everybody known by key, and the strangers who wait."""
-        peers = sorted(self._node.directory, key=lambda peer: (not peer.links, peer.name, peer.row.did))
+        peers = sorted(self._node.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
         return PeersView(peers=tuple(self._view(peer) for peer in peers), contacts=self._contacts())
 
     def _view(self, peer: Peer) -> AgentView:
-        return agent_view(peer, self._node.trust.of(peer))
+        return self._node.view(peer)
 
     def _contacts(self) -> tuple[ContactView, ...]:
         by_sender: dict[str, list[HeldRow]] = defaultdict(list)
@@ -90,7 +89,7 @@ class Acquaintance:
             save_peer(connection, row)
             match request.level:
                 case "trusted":
-                    return *self._release(connection, row.did, peer.name, now), []
+                    return *self._node.intake.release(connection, row.did, peer.name, now), []
                 case "blocked":
                     ended = open_tasks_with(connection, row.did)
                     connection.execute("DELETE FROM outbox WHERE peer=?", (row.did,))
@@ -123,25 +122,6 @@ class Acquaintance:
                 return self._node.directory.get(PeerId.parse_untrusted(asked.strip()))
             except RemoteProtocolError:
                 raise PeerNotFoundError(asked) from None
-
-    def _release(
-        self, connection: sqlite3.Connection, sender: str, name: str, now: float
-    ) -> tuple[int, list[OutboxRow]]:
-        """Accept what waits, but for what its sender gave up since: how much that was, and news of the rest."""
-        letters = []
-        payloads = [Payload.parse_untrusted(row.payload) for row in held(connection, sender)]
-        current = [payload for payload in payloads if now < payload.expires]
-        for payload in current:
-            record = self._node.intake.accept(connection, payload, name, None, now)
-            if record is None:
-                continue
-            record.seq_out += 1
-            save_task(connection, record)
-            letter = update_letter(self._node.context, record, now)  # tells the sender that it was let in
-            put_outbox(connection, letter)
-            letters.append(letter)
-        drop_held(connection, sender)
-        return len(payloads) - len(current), letters
 
     def _apply(self, peer: Peer, letters: list[OutboxRow], ended: list[TaskRecord]) -> None:
         for letter in letters:

@@ -9,8 +9,11 @@ import anyio
 from mcp_a2a.errors import ConfigurationError, SkillNotFoundError
 from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.entrance import Entrance
+from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import agent_view, inbox_item, task_view
+from mcp_a2a.node.present import inbox_item, task_view
+from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
@@ -31,10 +34,24 @@ from mcp_a2a.views import (
     GetTaskRequest,
     InboxItem,
     InboxView,
+    InviteRequest,
+    InviteView,
+    JoinRequest,
+    JoinView,
+    LeaveRequest,
     ListTasksRequest,
+    NetcheckRequest,
+    NetcheckView,
+    NetworksRequest,
+    NetworksView,
+    NetworkView,
     PeersRequest,
     PeersView,
+    PingRequest,
+    PingView,
     ReplyRequest,
+    RotateRequest,
+    RotateView,
     SendTaskBySkillRequest,
     SendTaskRequest,
     SetTrustRequest,
@@ -52,6 +69,9 @@ class LocalApi:
         self._node = node
         self._search = Search(node)
         self._acquaintance = Acquaintance(node)
+        self._membership = Membership(node)
+        self._entrance = Entrance(node, self._membership)
+        self._reach = Reach(node)
 
     # --- agents ----------------------------------------------------------------------------------
 
@@ -74,7 +94,7 @@ class LocalApi:
         return AgentDetail(agent=self._agent(peer), card=card, addresses=_addresses(peer))
 
     def _agent(self, peer: Peer) -> AgentView:
-        return agent_view(peer, self._node.trust.of(peer))
+        return self._node.view(peer)
 
     def _self(self) -> AgentDetail:
         node, status = self._node, self._status()
@@ -103,6 +123,7 @@ class LocalApi:
             uptime_seconds=round(anyio.current_time() - node.started, 1),
             listening=tuple(str(address) for address in node.listening),
             lookups=dict(node.lookups),
+            networks=self._membership.all().networks,
             agents_online=len(node.directory.present()),
             outbox=read(count_outbox),
             inbox=read(lambda connection: count_waiting(connection, now)),
@@ -189,15 +210,50 @@ class LocalApi:
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
         peer_id = PeerId.parse_untrusted(record.peer)
         peer = self._node.directory.known(peer_id)
-        waiting = record.sent and record.delivery == Delivery.QUEUED
         return task_view(
             record,
             name=peer.name if peer else record.peer_name,
             route=peer.link.route if peer and peer.link else None,
-            tried=self._node.outbox.tried(peer_id) if waiting else (),
+            tried=self._tried(record, peer) if record.sent else (),
             text_offset=text_offset,
             text_limit=text_limit,
         )
+
+    def _tried(self, record: TaskRecord, peer: Peer | None) -> tuple[str, ...]:
+        """What stands in the way of a task that is not delivered; or why it goes through a relay."""
+        if record.delivery == Delivery.QUEUED:
+            return self._node.outbox.tried(PeerId.parse_untrusted(record.peer))
+        return peer.tried if peer and peer.link and peer.link.is_relayed else ()
+
+    # --- networks --------------------------------------------------------------------------------
+
+    async def invite(self, request: InviteRequest) -> InviteView:
+        """A ticket."""
+        return await self._entrance.invite(request)
+
+    async def join(self, request: JoinRequest) -> JoinView:
+        """Use a ticket."""
+        return await self._entrance.join(request)
+
+    async def networks(self, request: NetworksRequest) -> NetworksView:
+        """Our networks."""
+        return self._membership.all()
+
+    async def leave(self, request: LeaveRequest) -> NetworkView:
+        """Leave a network."""
+        return await self._membership.leave(request)
+
+    async def rotate(self, request: RotateRequest) -> RotateView:
+        """Give a network a new secret."""
+        return await self._membership.rotate(request)
+
+    async def ping(self, request: PingRequest) -> PingView:
+        """A sealed message there and a receipt back."""
+        return await self._reach.ping(await self._search.find(request.agent), request.timeout_seconds)
+
+    async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
+        """What works from here."""
+        return await self._reach.check()
 
     # --- inbox -----------------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""Opens links: every known way to a peer, staggered, first one wins, and one flight per peer at a time."""
+"""Opens links: every known way to a peer, staggered, first one wins, and one flight per peer at a time.
+
+A link through a relay that comes first is used, and the direct attempts beside it go on: the better one is used from
+when it is there. What is reached through a relay only is dialled directly again from time to time.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,9 @@ EAGER_ATTEMPTS = 6
 STEADY_SECONDS = 5.0
 """A link that ends sooner was as good as none: whoever blocks us closes it at once."""
 
+UPGRADE_SECONDS = 300.0
+"""How often a peer that is reached through a relay is tried directly, while something is sent to it."""
+
 MAX_DOUBLINGS = 16
 
 
@@ -42,6 +49,9 @@ class _Flight:
     """An attempt to reach a peer that several callers may wait for."""
 
     landed: anyio.Event = field(default_factory=anyio.Event)
+    """There is a link, or there will be none."""
+    over: anyio.Event = field(default_factory=anyio.Event)
+    """Every attempt has ended."""
     link: Link | None = None
     failures: list[str] = field(default_factory=list)
 
@@ -69,16 +79,27 @@ class Dialer:
         Raises:
             NoRouteError: every attempt with its reason.
         """
-        if peer.link is not None:
-            return peer.link
+        link = peer.link
+        if link is not None and not self._may_be_better(peer, link):
+            return link
         flight = self._flights.get(peer.peer_id)
         if flight is None:
             flight = self._flights[peer.peer_id] = _Flight()
             self._context.tasks.start_soon(self._fly, peer, flight)
+        if link is not None:
+            return link  # good enough for now; the better one is used from when it is there
         await flight.landed.wait()
         if flight.link is None:
             raise NoRouteError(peer.name, flight.failures)
         return flight.link
+
+    def _may_be_better(self, peer: Peer, link: Link) -> bool:
+        """Whether it is worth looking for a better way than this link."""
+        if not link.is_relayed:
+            return False
+        if peer.attends and link.address not in peer.attends:
+            return True  # its mailbox is there, but it is connected elsewhere
+        return anyio.current_time() >= peer.upgrade_at
 
     async def dial_address(self, address: str) -> Link:
         """Reach whoever answers at HOST:PORT.
@@ -95,7 +116,7 @@ class Dialer:
 
     def court(self, peer: Peer) -> None:
         """Get acquainted with a sighted peer, in the background, again and again while it stays sighted."""
-        if peer.peer_id not in self._courting and not peer.links:
+        if peer.peer_id not in self._courting and not peer.has_direct_link:
             self._courting.add(peer.peer_id)
             self._hopeful.add(peer.peer_id)
             self._context.tasks.start_soon(self._court, peer)
@@ -112,7 +133,7 @@ class Dialer:
 
     async def _try_on(self, peer: Peer) -> None:
         failures = 0
-        while not peer.links and peer.sightings and peer.row.trust != "blocked":
+        while not peer.has_direct_link and peer.is_near and peer.row.trust != "blocked":
             seen = dict(peer.sightings)
             if await self._acquainted(peer):
                 return
@@ -123,16 +144,22 @@ class Dialer:
                 failures = 0
 
     async def _acquainted(self, peer: Peer) -> bool:
-        """Open a link; whether it lasts."""
+        """Open a direct link; whether it lasts."""
+        peer.upgrade_at = 0.0
         try:
             await self.connect(peer)
         except NoRouteError:
             return False
+        flight = self._flights.get(peer.peer_id)
+        if flight is not None:
+            await flight.over.wait()
+        if not peer.has_direct_link:
+            return False
         self._lose_hope(peer)
         with anyio.move_on_after(STEADY_SECONDS):
-            while peer.links:
+            while peer.has_direct_link:
                 await self._directory.changes.event().wait()
-        return bool(peer.links)
+        return peer.has_direct_link
 
     def _lose_hope(self, peer: Peer) -> None:
         """Nobody needs to wait for this one any more, whether it answered or not."""
@@ -142,22 +169,31 @@ class Dialer:
     async def _sighted_anew(self, peer: Peer, before: dict[str, Sighting], seconds: float) -> bool:
         """Wait, but not longer than until the peer is seen somewhere else (it restarted)."""
         with anyio.move_on_after(seconds):
-            while peer.sightings == before and not peer.links:
+            while peer.sightings == before and not peer.has_direct_link:
                 await self._directory.changes.event().wait()
             return True
         return False
 
     async def _fly(self, peer: Peer, flight: _Flight) -> None:
         try:
-            attempts = plan_paths(self._sightings(peer))
+            attempts = [attempt for attempt in plan_paths(self._sightings(peer)) if not self._is_there(peer, attempt)]
             async with anyio.create_task_group() as race:
                 for attempt in attempts:
                     race.start_soon(self._attempt, peer, attempt, flight, race.cancel_scope)
         finally:
             del self._flights[peer.peer_id]
-            # The peer may have dialled us in the meantime, which is as good.
-            flight.link = flight.link or peer.link
-            flight.landed.set()
+            peer.upgrade_at = anyio.current_time() + UPGRADE_SECONDS
+            peer.tried = tuple(flight.failures)
+            self._land(peer, flight)
+            flight.over.set()
+
+    def _is_there(self, peer: Peer, attempt: Attempt) -> bool:
+        return any(link.is_relayed and link.address == str(attempt.address) for link in peer.links)
+
+    def _land(self, peer: Peer, flight: _Flight) -> None:
+        # The peer may have dialled us in the meantime, which is as good.
+        flight.link = flight.link or peer.link
+        flight.landed.set()
 
     async def _attempt(self, peer: Peer, attempt: Attempt, flight: _Flight, race: anyio.CancelScope) -> None:
         if attempt.start_after_seconds and await wait_until(flight.landed, attempt.start_after_seconds):
@@ -166,10 +202,13 @@ class Dialer:
             if not transport.reaches(attempt.address):
                 continue
             try:
-                flight.link = await transport.dial(peer.peer_id, attempt.address, attempt.route)
+                link = await transport.dial(peer.peer_id, attempt.address, attempt.route)
             except LinkError as error:
                 flight.failures.append(f"{attempt.route} {attempt.address}: {error.message}")
-            else:
+                return
+            flight.link = flight.link or link
+            self._land(peer, flight)
+            if not link.is_relayed:
                 race.cancel()
             return
         flight.failures.append(f"{attempt.route} {attempt.address}: no transport for it")
@@ -177,4 +216,10 @@ class Dialer:
     def _sightings(self, peer: Peer) -> tuple[Sighting, ...]:
         typed = tuple(parse_address(text) for text in peer.row.addresses)
         static = (Sighting(peer.peer_id, typed, "static"),) if typed else ()
-        return (*peer.sightings.values(), *static)
+        # Of several relays, those first that it is connected to.
+        seen = sorted(peer.sightings.values(), key=lambda sighting: not _attends(peer, sighting))
+        return (*seen, *static)
+
+
+def _attends(peer: Peer, sighting: Sighting) -> bool:
+    return any(str(address) in peer.attends for address in sighting.addresses)

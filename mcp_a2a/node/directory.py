@@ -39,6 +39,12 @@ class Peer:
     """Newest key bundle, from a link or an advert."""
     sightings: dict[str, Sighting] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    attends: set[str] = field(default_factory=set)
+    """Relays that say it is connected to them."""
+    tried: tuple[str, ...] = ()
+    """What failed when it was last dialled."""
+    upgrade_at: float = 0.0
+    """When a better way than through a relay is looked for again, by the event loop's clock."""
 
     @property
     def name(self) -> str:
@@ -47,8 +53,26 @@ class Peer:
 
     @property
     def link(self) -> Link | None:
-        """An open link to it."""
-        return self.links[-1] if self.links else None
+        """The best open link to it: a direct one, else one through a relay that it is connected to, else any."""
+        return max(self.links, key=self._worth, default=None)
+
+    def _worth(self, link: Link) -> tuple[bool, bool, int]:
+        return not link.is_relayed, link.address in self.attends, self.links.index(link)
+
+    @property
+    def has_direct_link(self) -> bool:
+        """Whether it is reached without a relay."""
+        return any(not link.is_relayed for link in self.links)
+
+    @property
+    def online(self) -> bool:
+        """Whether it is there now, by an open link or by the word of a relay."""
+        return self.has_direct_link or bool(self.attends)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether somebody else than a relay has seen it."""
+        return any(not name.startswith("relay ") for name in self.sightings)
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:
@@ -128,6 +152,14 @@ class Directory:
         self.changes.notify()
         return peer
 
+    def attended(self, peer: Peer, url: str, *, present: bool, now: float) -> None:
+        """A relay says that a peer is connected to it, or no longer is."""
+        if present == (url in peer.attends):
+            return
+        (peer.attends.add if present else peer.attends.discard)(url)
+        peer.row.last_seen = now
+        self.changes.notify()
+
     def lost(self, peer_id: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer."""
         peer = self._peers.get(peer_id)
@@ -139,7 +171,8 @@ class Directory:
         peer = self.get(link.peer)
         peer.links.append(link)
         peer.learn_bundle(link.bundle)
-        peer.row.last_seen = now
+        if not link.is_relayed:
+            peer.row.last_seen = now
         self.changes.notify()
         return peer
 
@@ -148,9 +181,11 @@ class Directory:
         peer = self.get(link.peer)
         if link in peer.links:
             peer.links.remove(link)
-            peer.row.last_seen = now
+            if not link.is_relayed:
+                peer.row.last_seen = now
         if goodbye:
-            peer.sightings.clear()
+            # Where a relay lists it, its mailbox still is.
+            peer.sightings = {name: seen for name, seen in peer.sightings.items() if name.startswith("relay ")}
         self.changes.notify()
         return peer
 
@@ -220,5 +255,5 @@ class Directory:
         return PeerNotFoundError(asked, difflib.get_close_matches(asked, names, n=3, cutoff=0.5), len(names))
 
     def present(self) -> list[Peer]:
-        """Agents that a link is open to, and that described themselves."""
-        return [peer for peer in self if peer.links and peer.advert is not None]
+        """Agents that are there now, and that described themselves."""
+        return [peer for peer in self if peer.online and peer.advert is not None]

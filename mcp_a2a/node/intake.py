@@ -6,6 +6,7 @@
 | message, cancel | the sender of the task |
 | update | the agent the task was sent to (requirement S10) |
 | advert | anybody: it is how one gets known |
+| network | the owner of the network: it is its new secret |
 
 A message that is not for this table is acknowledged and dropped: sending it again would change nothing.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mcp_a2a.errors import RemoteProtocolError, StaleError, UnknownKeyError
@@ -31,16 +32,18 @@ from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, open_untrusted, sign_receipt, sign_verdict
 from mcp_a2a.protocol.link import Delivered, Held, Refused
-from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
-from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, Payload, TaskBody, UpdateBody
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, NetworkBody, Payload, TaskBody, UpdateBody
 from mcp_a2a.protocol.replay import check_freshness
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal, task_id_of
+from mcp_a2a.protocol.strict_json import base64url_untrusted
+from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.journal import (
     HeldRow,
     OutboxRow,
     drop_held,
     drop_outbox_of_task,
+    held,
     hold,
     put_outbox,
 )
@@ -54,6 +57,15 @@ MAX_HELD_EACH = 10
 MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
 """Limits S17, L15: unfinished tasks of one peer and of all."""
+
+WITHDRAWN = "(withdrawn by its sender before it arrived)"
+
+ENDINGS = {
+    TaskState.FAILED: ("task_failed", "It failed, and no reason was given."),
+    TaskState.REJECTED: ("task_rejected", "It was rejected, and no reason was given."),
+    TaskState.CANCELED: ("canceled", "It was withdrawn."),
+}
+"""How a task ended that did not succeed, where the agent has not said more."""
 
 BUSY_RETRY_SECONDS = 10.0
 RECEIPT_SIZE = 256
@@ -89,6 +101,10 @@ class Intake:
         self._inbox = inbox
         self._outbox = outbox
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
+        self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
+        """Called with the vouchers of whoever introduces itself, and how long they are good for."""
+        self.on_network: Callable[[PeerId, NetworkBody, Callable[[object], None]], None] = lambda *_: None
+        """Called with the new secret of a network, and what to call with the outcome when it is stored."""
         context.database.after_commit(self.sign_receipts)
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
@@ -135,8 +151,8 @@ class Intake:
         if sender.row.trust == "blocked":
             raise _Refusal("blocked")
         match payload.body:
-            case AdvertBody(advert=text):
-                self._introduce(payload, Advert.parse_untrusted(text))
+            case AdvertBody() as body:
+                self._introduce(payload, body)
                 self._receipts.setdefault((link, payload.from_), []).append(envelope_id)
                 self.sign_receipts()
             case TaskBody():
@@ -145,15 +161,48 @@ class Intake:
                 self._apply(link, envelope_id, payload, lambda c, now: self._add_message(c, payload, message, now))
             case UpdateBody():
                 self._apply(link, envelope_id, payload, lambda c, now: self._update(c, payload, now))
+            case NetworkBody() as body:
+                self._renew(link, envelope_id, payload, body)
             case _:
-                self._apply(link, envelope_id, payload, lambda c, now: self._cancel(c, payload, now))
+                admitted = self._trust.admits(sender)
+                self._apply(link, envelope_id, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
 
-    def _introduce(self, payload: Payload, advert: Advert) -> None:
+    def _introduce(self, payload: Payload, body: AdvertBody) -> None:
+        advert = Advert.parse_untrusted(body.advert)
         if advert.peer != payload.from_:
             raise RemoteProtocolError("the advert is of another peer than its sender")
         peer = self._directory.advert_received(advert)
         if peer is not None:
             self._directory.remember(self._context.database, peer)
+        self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], advert.expires)
+
+    def _renew(self, link: Link, envelope_id: bytes, payload: Payload, body: NetworkBody) -> None:
+        """A new secret for a network: who takes it says when it is on the disk."""
+
+        def done(outcome: object) -> None:
+            self._conclude(link, envelope_id, payload.from_, outcome)
+            self.sign_receipts()
+
+        self.on_network(payload.from_, body, done)
+
+    def release(
+        self, connection: sqlite3.Connection, sender: str, name: str, now: float
+    ) -> tuple[int, list[OutboxRow]]:
+        """Accept what was held of a sender, but for what it gave up since: how much that was, and news of the rest."""
+        letters = []
+        payloads = [Payload.parse_untrusted(row.payload) for row in held(connection, sender)]
+        current = [payload for payload in payloads if now < payload.expires]
+        for payload in current:
+            record = self.accept(connection, payload, name, None, now)
+            if record is None:
+                continue
+            record.seq_out += 1
+            save_task(connection, record)
+            letter = update_letter(self._context, record, now)  # tells the sender that it was let in
+            put_outbox(connection, letter)
+            letters.append(letter)
+        drop_held(connection, sender)
+        return len(payloads) - len(current), letters
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -194,18 +243,20 @@ class Intake:
         """Store a task, leased at once where somebody waits; None when it was accepted before."""
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
-        peer = str(payload.from_)
-        message = payload.body.message
-        record = TaskRecord(
-            id=payload.task, direction="received", peer=peer, peer_name=name, skill=payload.body.skill,
+        record = self._record(payload, payload.body, name, now)
+        if order is not None:
+            self._inbox.lease(record, order, now)
+        return record if insert_task(connection, record) else None
+
+    def _record(self, payload: Payload, body: TaskBody, name: str, now: float) -> TaskRecord:
+        message = body.message
+        return TaskRecord(
+            id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
             context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, state=TaskState.SUBMITTED,
             delivery=Delivery.DELIVERED, seq_out=0, seq_in=payload.seq, attempts=0, holder=None, worker=False,
             lease_until=None, messages=(message,), status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)),
             artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now,
         )  # fmt: skip
-        if order is not None:
-            self._inbox.lease(record, order, now)
-        return record if insert_task(connection, record) else None
 
     def _hold(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
         now = self._context.clock()
@@ -276,10 +327,14 @@ class Intake:
         save_task(connection, record)
         return _Applied(record, self._inbox.offer)
 
-    def _cancel(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
+    def _cancel(
+        self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool
+    ) -> _Applied | None:
         sender = str(payload.from_)
         drop_held(connection, sender, payload.task)
         record = find_task(connection, payload.task)
+        if record is None and admitted:
+            self._cancel_ahead(connection, payload, now)
         if record is None or record.sent or record.peer != sender or record.done:
             return None
         leased = replace(record)
@@ -291,6 +346,14 @@ class Intake:
         save_task(connection, record)
         put_outbox(connection, row)
         return _Applied(record, lambda: self._canceled(leased, row))
+
+    def _cancel_ahead(self, connection: sqlite3.Connection, payload: Payload, now: float) -> None:
+        """The task itself is still on its way, by a slower path: it is over before it comes."""
+        peer = self._directory.get(payload.from_)
+        opening = TaskBody(message=Message(message_id=payload.id, role=Role.USER, parts=(Part(text=WITHDRAWN),)))
+        record = self._record(payload, opening, peer.name, now)
+        record.state, record.status = TaskState.CANCELED, TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+        insert_task(connection, record)
 
     def _canceled(self, leased: TaskRecord, row: OutboxRow) -> None:
         self._inbox.withdraw(leased)
@@ -310,9 +373,10 @@ class Intake:
             record.artifacts = body.artifacts
         if body.error is not None:
             record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
-        if is_terminal(record.state) and record.state != TaskState.COMPLETED and record.error is None:
-            said = clean(record.status.message.text) if record.status.message else "no reason given"
-            record.error = TaskErrorView(code="task_failed", message=said[:4096])
+        if record.state in ENDINGS and record.error is None:
+            code, otherwise = ENDINGS[record.state]
+            said = clean(record.status.message.text) if record.status.message else otherwise
+            record.error = TaskErrorView(code=code, message=said[:4096])
         save_task(connection, record)
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")

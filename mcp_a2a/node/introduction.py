@@ -1,16 +1,31 @@
-"""How a node presents itself: its advert, sealed for each peer that a link is opened with."""
+"""How a node presents itself: its advert, sealed for each peer that a link is opened with, and for its networks.
+
+A greeting tells who we are and, by vouchers that mean something to members only, which networks we are in. An entry
+in a network's directory also tells where we listen: only members read it.
+"""
 
 from __future__ import annotations
 
-from mcp_a2a.errors import LinkError
+from collections.abc import Callable, Sequence
+
+from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.network import VOUCHER_SIZE
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.store.journal import get_meta, set_meta
+
+VOUCHERS_MULTIPLE = 4
+"""Vouchers are filled up to a multiple of this, so that a stranger cannot count our networks."""
+
+ENTRY = "entry"
+"""Under this name the newest entry is remembered."""
 
 
 class Introduction:
@@ -23,22 +38,71 @@ class Introduction:
         # Milliseconds since the epoch rise over restarts, and also when the database was lost.
         self._seq = int(context.latest() * 1000)
         self._advert: Advert | None = None
+        self._entry = self._remembered()
+        self.addresses: tuple[str, ...] = self._entry.addresses if self._entry else ()
+        """Where we listen, as members of our networks are told."""
+        self.vouch: Callable[[PeerId], Sequence[bytes]] = lambda _: ()
+        """Our vouchers for a peer."""
 
     def advert(self) -> Advert:
         """Our current advert."""
         bundle = self._ring.current
         if self._advert is None or self._advert.bundle is not bundle:
-            self._seq += 1
-            expires = int(self._context.clock() + MAX_LIFETIME_SECONDS)
-            self._advert = Advert.sign(self._context.identity, self.card, bundle, (), seq=self._seq, expires=expires)
+            self._advert = self._sign(())
         return self._advert
+
+    def entry(self) -> Advert:
+        """Our entry in the directories of our networks.
+
+        The one that was made last, also by an earlier process, while it still says what is so: a command that runs
+        for a second need not bother every member.
+        """
+        entry = self._entry
+        stale = entry is None or entry.expires < self._context.clock() + MAX_LIFETIME_SECONDS / 2
+        if (
+            entry is None
+            or stale
+            or (entry.card, entry.addresses, entry.bundle.kid) != (self.card, self.addresses, self._ring.current.kid)
+        ):
+            entry = self._entry = self._sign(self.addresses)
+            kept = entry.to_text()
+            self._context.database.enqueue_lazily(lambda connection: set_meta(connection, ENTRY, kept))
+        return entry
+
+    def renew(self) -> None:
+        """The next entry gets a new number, whether or not anything has changed."""
+        self._entry = None
+
+    def _remembered(self) -> Advert | None:
+        kept = self._context.database.read(lambda connection: get_meta(connection, ENTRY))
+        try:
+            entry = Advert.parse_untrusted(kept) if kept else None
+        except RemoteProtocolError:
+            return None  # written by a version with other rules
+        return entry if entry is not None and entry.peer == self._context.me else None
+
+    def _sign(self, addresses: tuple[str, ...]) -> Advert:
+        self._seq += 1
+        expires = int(self._context.clock() + MAX_LIFETIME_SECONDS)
+        return Advert.sign(
+            self._context.identity, self.card, self._ring.current, addresses, seq=self._seq, expires=expires
+        )
 
     def greet(self, link: Link) -> None:
         """Send our advert over a fresh link. Not journalled: the next link brings it again."""
-        now = self._context.clock()
-        payload = advert_payload(self._context, link.peer, self.advert().to_text(), now)
         envelope_id = self._context.randomness(16)
         try:
-            link.submit(seal(self._context.identity, payload, link.bundle, envelope_id, now + ADVERT_SECONDS))
+            link.submit(self.greeting(link, envelope_id))
         except LinkError:
             return  # closed again already; whoever comes next is greeted too
+
+    def greeting(self, link: Link, envelope_id: bytes) -> bytes:
+        """Our advert, sealed for the peer of a link."""
+        now = self._context.clock()
+        vouchers = self._padded(self.vouch(link.peer))
+        payload = advert_payload(self._context, link.peer, self.advert().to_text(), vouchers, now)
+        return seal(self._context.identity, payload, link.bundle, envelope_id, now + ADVERT_SECONDS)
+
+    def _padded(self, vouchers: Sequence[bytes]) -> list[bytes]:
+        missing = -len(vouchers) % VOUCHERS_MULTIPLE if vouchers else VOUCHERS_MULTIPLE
+        return [*vouchers, *(self._context.randomness(VOUCHER_SIZE) for _ in range(missing))]

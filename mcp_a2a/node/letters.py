@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
@@ -13,12 +14,14 @@ from mcp_a2a.protocol.payload import (
     AdvertBody,
     CancelBody,
     MessageBody,
+    NetworkBody,
     Payload,
     TaskBody,
     TaskFailure,
     UpdateBody,
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import TaskRecord
 
@@ -52,7 +55,7 @@ def update_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow
     return _letter(context, "update", record, body, now)
 
 
-def advert_payload(context: Context, to: PeerId, advert: str, now: float) -> bytes:
+def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence[bytes], now: float) -> bytes:
     """Our advert for one peer, which alone can read it."""
     return Payload(
         type="advert",
@@ -61,8 +64,17 @@ def advert_payload(context: Context, to: PeerId, advert: str, now: float) -> byt
         to=to,
         created=now,
         expires=now + ADVERT_SECONDS,
-        body=AdvertBody(advert=advert),
+        body=AdvertBody(advert=advert, vouchers=tuple(map(to_base64url, vouchers))),
     ).to_bytes()
+
+
+def network_letter(context: Context, to: PeerId, body: NetworkBody, now: float) -> OutboxRow:
+    """The new secret of a network, for one member that stays."""
+    expires = now + MAX_LIFETIME_SECONDS
+    payload = Payload(
+        type="network", id=context.fresh_id(), from_=context.me, to=to, created=now, expires=expires, body=body
+    )
+    return OutboxRow(context.next_number(), payload.id, str(to), "", 0, "network", _packed(payload), now, expires)
 
 
 def _letter(

@@ -1,7 +1,8 @@
 """One running peer: composes the services, and is the `NodeApi` of its identity.
 
 The services: `directory` (who is there), `dialer` (links), `outbox` and `sending` (what we asked), `intake` and
-`inbox` (what we are asked), `trust`, `settlement`. This module only connects them; it decides nothing itself.
+`inbox` (what we are asked), `networks` (who belongs together), `trust`, `settlement`. This module only connects them;
+it decides nothing itself.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Link, Sighting, Transport
+from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
@@ -37,14 +41,20 @@ from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, HighWaterClock
+from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.journal import all_peers, forget_held, get_meta, pending_outbox, set_meta
+from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
+from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.records import forget_finished
+from mcp_a2a.views import AgentView
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 900.0
 HOUSEKEEPING_SECONDS = 60.0
+ADDRESS_SECONDS = 3.0
+"""A node that lives longer than that tells its networks where it listens: a command is over before."""
+
 MAX_AHEAD_SECONDS = 366 * 86_400
 """A clock that was ahead for so long was wrong; believed, it would make every message look expired until then."""
 
@@ -71,6 +81,12 @@ class NodeParts:
     wall_clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     own_dids: Callable[[], frozenset[str]]
+    relays: Relays
+    """One of the transports."""
+    own_addresses: Callable[[int], Sequence[DirectAddr]]
+    """Where others on our networks may dial a port of ours."""
+    near: Callable[[DirectAddr], bool]
+    """Whether an address that a member names is worth dialling from here."""
     lease_seconds: float = LEASE_SECONDS
 
 
@@ -89,6 +105,14 @@ class Node:
         self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
+        self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.near)
+        self.networks.on_member = self._let_in
+        self.networks.on_relay = self.outbox.route_opened
+        self.trust.is_member = self.networks.is_member
+        self.introduction.vouch = self.networks.vouchers
+        self.intake.on_vouchers = self.networks.vouched
+        self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
+        """Called with every answer, beside the outbox."""
         self.started = anyio.current_time()
         self.listening: tuple[TransportAddr, ...] = ()
         self.lookups: dict[str, str] = {}
@@ -101,7 +125,8 @@ class Node:
         if peer.row.trust == "blocked":
             link.close("not accepted")
             return
-        self.introduction.greet(link)
+        if not (link.is_relayed and self.networks.is_member(link.peer)):
+            self.introduction.greet(link)  # a member behind a relay has read our entry
         self.outbox.link_opened(link)
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
@@ -114,6 +139,7 @@ class Node:
         if peer is not None:
             peer.learn_bundle(link.bundle)
         self.outbox.answer_received(link, answer)
+        self.on_answer(link, answer)
 
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
         """A peer is gone, or only the wire to it."""
@@ -121,7 +147,7 @@ class Node:
         peer = self.directory.link_closed(link, self.context.clock(), goodbye=goodbye)
         self.directory.remember(self.context.database, peer)
         self.outbox.link_closed(link, reason)
-        if not goodbye and peer.sightings:
+        if not goodbye and peer.is_near:
             self.dialer.court(peer)
 
     # --- LookupHandler ---------------------------------------------------------------------------
@@ -139,6 +165,34 @@ class Node:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
 
+    def view(self, peer: Peer) -> AgentView:
+        """An agent as it is shown."""
+        shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
+        return agent_view(peer, self.trust.of(peer), shared, waiting)
+
+    # --- networks --------------------------------------------------------------------------------
+
+    def own_addresses(self) -> Sequence[DirectAddr]:
+        """Where others on our networks may dial us."""
+        port = next((address.port for address in self.listening if isinstance(address, DirectAddr)), 0)
+        return self.parts.own_addresses(port) if port else ()
+
+    def _let_in(self, peer_id: PeerId) -> None:
+        """Somebody turned out to be a member: what was held of it need not wait for a person any more."""
+        peer, database = self.directory.get(peer_id), self.context.database
+        self.outbox.sighted(peer)
+        if not self.trust.admits(peer) or not database.read(lambda c: held(c, peer.row.did)):
+            return
+        now = self.context.clock()
+
+        def released(outcome: tuple[int, list[OutboxRow]] | Exception) -> None:
+            if not isinstance(outcome, Exception):
+                for letter in outcome[1]:
+                    self.outbox.push(letter)
+                self.inbox.offer()
+
+        database.enqueue(lambda c: self.intake.release(c, peer.row.did, peer.name, now), released)
+
     # --- running ---------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -148,6 +202,7 @@ class Node:
             credentials = Credentials(
                 self.context.identity, lambda: self.ring.current, self.context.clock, self.context.randomness
             )
+            self.networks.load()
             for transport in self.parts.transports:
                 self.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self._look_around(stack)
@@ -170,19 +225,33 @@ class Node:
 
     async def _keep_house(self) -> None:
         """Rotate keys, remember how late it is, forget what is long over."""
-        saved = True
+        saved = first = True
         while True:
             if self.ring.handle_timeout(self.context.clock(), self.context.randomness):
                 saved = False
             if not saved:
                 saved = await self._save_ring()
             self.context.database.enqueue_lazily(partial(_keep_books, now=self.context.latest()))
+            self.networks.forget_lapsed()
+            if first:
+                await anyio.sleep(ADDRESS_SECONDS)
+            self._tell_addresses()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
+            first = False
 
-    def _greet_everybody(self) -> None:
+    def _tell_addresses(self) -> None:
+        """Members learn where we listen, anew when this machine has moved."""
+        addresses = tuple(map(str, self.own_addresses()))[:MAX_ADDRESSES]
+        if addresses != self.introduction.addresses:
+            self.introduction.addresses = addresses
+            self.networks.publish_everywhere()
+
+    def greet_everybody(self) -> None:
+        """Tell everybody that a direct link is open to who we are now."""
         for peer in self.directory:
             for link in peer.links:
-                self.introduction.greet(link)
+                if not link.is_relayed:
+                    self.introduction.greet(link)
 
     async def _save_ring(self) -> bool:
         """Store our keys, and tell everybody the newest; False when the disk does not take them now."""
@@ -193,13 +262,15 @@ class Node:
             # What is sealed to a key that a crash takes is sealed again by its sender: nothing is lost by going on.
             logger.warning("our new keys could not be stored: %s", error)
             return False
-        self._greet_everybody()
+        self.greet_everybody()
+        self.networks.publish_everywhere()
         return True
 
 
 def _keep_books(connection: sqlite3.Connection, now: float) -> None:
     set_meta(connection, "clock", str(now))
     forget_finished(connection, now - KEEP_SECONDS)
+    forget_members(connection, now)
     forget_held(connection, now - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
 
 

@@ -1,15 +1,15 @@
 """Carries what was journalled to its recipients, until each has signed for it.
 
-Per peer there is a lane. While a link is open its messages go out at once, in order, a window at a time; without one
-a courier keeps trying to open it. A message leaves the journal only by the recipient's signed receipt, a refusal for
-good, or expiry: a lost link, a restart or a lost answer only means that the same id is sent again.
+Per peer there is a lane (`lane`). While a link is open its messages go out at once, in order, a window at a time;
+without one a courier keeps trying to open it. A message leaves the journal only by the recipient's signed receipt, a
+signed refusal for good, or expiry: a lost link, a restart or a lost answer only means that the same id is sent again,
+and a relay that has stored it, or refuses to, changes nothing about that.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
@@ -18,85 +18,31 @@ from mcp_a2a.errors import LinkError, NoRouteError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer, backoff
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.node.lane import ANSWER_SECONDS, WINDOW, Entry, Lane, Sealed
+from mcp_a2a.node.settlement import RELAY_REFUSALS, Settlement
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import receipt_is_valid, seal
+from mcp_a2a.protocol.envelope import HELD_VERDICT, receipt_is_valid, seal, verdict_is_valid
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.store.journal import OutboxRow
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 64
-"""Envelopes of one lane that may be unanswered at a time."""
-
 SLICE = 4
 """Envelopes sealed in one go."""
 
-AWAITED = frozenset({"task", "message"})
-"""What follows these in the same task waits for their answer: they may be held or put off, and it would overtake them.
-Updates need not wait; each stands for all before it."""
-
-ANSWER_SECONDS = 30.0
-"""Without an answer for so long the same message is sent again; the recipient knows it by its id."""
-
 HELD_RETRY_SECONDS = 30.0
+HELD_RETRY_RELAYED_SECONDS = 600.0
 """A held message is offered again so often: the owner's yes may not have reached us."""
 
-KEY_NOT_VALID = "its encryption key is not valid at this time: check the clocks of both machines"
+IDLE_SECONDS = 60.0
+"""A lane with nothing in it is kept so long for the next message."""
 
-WAITING_SECONDS = 1.0
-"""What cannot go now, for the order or a full link or a key that is not valid yet, is looked at so often at least."""
+KEY_NOT_VALID = "its encryption key is not valid at this time: it was not online for a week, or a clock is wrong"
 
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
 """How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """An envelope, and the key it was sealed to."""
-
-    envelope_id: bytes
-    envelope: bytes
-    bundle: KeyBundle
-
-
-@dataclass(eq=False)
-class _Entry:
-    """One message of a lane. `envelope_id` while it is under way, `not_before` while it waits.
-
-    Both times are of the event loop's clock: somebody may set the other one back.
-    """
-
-    row: OutboxRow
-    envelope_id: bytes | None = None
-    sent_at: float = 0.0
-    not_before: float = 0.0
-    rejections: int = 0
-    sealed: Sealed | None = None
-    """Sealed ahead."""
-
-
-@dataclass(eq=False)
-class _Lane:
-    """What one peer must still get, oldest first."""
-
-    peer: Peer
-    entries: dict[str, _Entry] = field(default_factory=dict)
-    under_way: int = 0
-    """How many of them wait for an answer."""
-    ahead: tuple[int, Sealed] | None = None
-    """The message that is being journalled, sealed; with its number."""
-    wake: anyio.Event = field(default_factory=anyio.Event)
-    resting: bool = True
-    """Whether the courier has nothing to do: then a new message need not wait for its turn."""
-    failures: int = 0
-    """Attempts and links in a row that brought no answer."""
-    tried: tuple[str, ...] = ()
-    obstacle: str | None = None
-    """Why nothing can go although there is a link."""
 
 
 class Outbox:
@@ -107,8 +53,9 @@ class Outbox:
         self._directory = directory
         self._dialer = dialer
         self._settlement = settlement
-        self._lanes: dict[PeerId, _Lane] = {}
-        self._under_way: dict[bytes, tuple[_Lane, _Entry]] = {}
+        self._lanes: dict[PeerId, Lane] = {}
+        self._sent: dict[bytes, tuple[Lane, Entry]] = {}
+        """By envelope id: what is under way or stored."""
 
     def __len__(self) -> int:
         return sum(len(lane.entries) for lane in self._lanes.values())
@@ -133,8 +80,11 @@ class Outbox:
         if row.id in lane.entries:
             return
         number, sealed = lane.ahead or (None, None)
-        lane.entries[row.id] = _Entry(row, sealed=sealed if number == row.n else None)
+        entry = lane.entries[row.id] = Entry(row, sealed=sealed if number == row.n else None)
         lane.ahead = None
+        if row.relay is not None and row.envelope is not None:
+            entry.relay, entry.envelope_id, entry.sent_at = row.relay, row.envelope, anyio.current_time()
+            self._sent[row.envelope] = (lane, entry)
         if lane.resting:
             lane.resting = False
             self._flush(lane, 1)
@@ -153,6 +103,11 @@ class Outbox:
             self.drop(list(lane.entries))
             lane.wake.set()
 
+    def waiting(self, peer_id: PeerId) -> int:
+        """How many messages this peer has not taken yet."""
+        lane = self._lanes.get(peer_id)
+        return len(lane.entries) if lane is not None else 0
+
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""
         lane = self._lanes.get(peer_id)
@@ -162,14 +117,40 @@ class Outbox:
             return lane.tried
         return (lane.obstacle,) if lane.obstacle else ()
 
+    def refusal(self, task_id: str) -> str | None:
+        """Why a relay does not take a message of this task now."""
+        entries = (entry for lane in self._lanes.values() for entry in lane.entries.values())
+        return next((entry.refusal for entry in entries if entry.row.task == task_id and entry.refusal), None)
+
+    def settled(self, message_id: str) -> bool:
+        """Whether a message is off our hands: delivered, or stored at a relay."""
+        entries = (lane.entries.get(message_id) for lane in self._lanes.values())
+        return not any(entry is not None and entry.relay is None for entry in entries)
+
     # --- what links report -----------------------------------------------------------------------
 
     def link_opened(self, link: Link) -> None:
         """Everything that waits for this peer goes out."""
         lane = self._lanes.get(link.peer)
-        if lane is not None:
-            lane.peer = self._directory.get(link.peer)  # it may have been forgotten and met anew
-            lane.wake.set()
+        if lane is None:
+            return
+        lane.peer = self._directory.get(link.peer)  # it may have been forgotten and met anew
+        if link.is_relayed:
+            self._ask_about(lane, link)
+        else:
+            for entry in lane.entries.values():
+                if entry.relay is not None:
+                    self._forget_flight(lane, entry)  # it is here itself: the copy at the relay is not waited for
+        lane.wake.set()
+
+    def _ask_about(self, lane: Lane, link: Link) -> None:
+        stored = lane.stored_at(link.address)
+        if not stored:
+            return
+        try:
+            link.check(stored)
+        except LinkError as error:
+            logger.debug("could not ask %s about what it stores: %s", link.address, error)
 
     def link_closed(self, link: Link, reason: str) -> None:
         """What was under way may be lost with the link: it goes out again on the next one."""
@@ -180,7 +161,8 @@ class Outbox:
             lane.failures += 1  # a peer that opens links only to close them must not keep us busy
             lane.tried = (f"{link.route} {link.address}: {reason}",)
         for entry in lane.entries.values():
-            self._forget_flight(lane, entry)
+            if entry.link is link:
+                self._forget_flight(lane, entry)
         lane.wake.set()
 
     def sighted(self, peer: Peer) -> None:
@@ -190,88 +172,130 @@ class Outbox:
             lane.failures = 0
             lane.wake.set()
 
+    # --- answers ---------------------------------------------------------------------------------
+
+    def route_opened(self, url: str) -> None:
+        """A relay can be reached again: try now what may go through it."""
+        for lane in self._lanes.values():
+            if lane.entries and any(
+                str(where) == url for seen in lane.peer.sightings.values() for where in seen.addresses
+            ):
+                self.sighted(lane.peer)
+
     def answer_received(self, link: Link, answer: Answer) -> None:
-        """A peer's word about an envelope of ours. Only its own signature ends our duty (requirement S29)."""
+        """Somebody's word about envelopes of ours.
+
+        Only the recipient's own signature ends our duty (requirement S29): of a relay we believe that it does not
+        take something now, and nothing else.
+        """
         match answer:
             case Delivered(envelopes, signature):
-                if not receipt_is_valid(link.peer, envelopes, signature):
-                    logger.warning("%s sent a receipt that it did not sign", link.peer)
-                    return
-                for envelope_id in envelopes:
-                    self._delivered(link.peer, envelope_id)
-            case Held(envelope):
-                self._held(envelope)
+                self._delivered(link, envelopes, signature)
+            case Held(envelope, signature):
+                self._held(link, envelope, signature)
             case Refused():
                 self._refused(link, answer)
-            case Stored():
-                return  # a direct peer never says so
-        lane = self._lanes.get(link.peer)
-        if lane is not None:
-            lane.failures, lane.tried = 0, ()
-            if lane.under_way < len(lane.entries):
-                lane.wake.set()
+            case Stored(envelope):
+                self._stored(link, envelope)
 
-    def _delivered(self, peer_id: PeerId, envelope_id: bytes) -> None:
-        lane, entry = self._under_way.get(envelope_id, (None, None))
-        if lane is None or entry is None or lane.peer.peer_id != peer_id:
+    def _answered(self, lane: Lane) -> None:
+        lane.failures, lane.tried = 0, ()
+        if lane.under_way < len(lane.entries):
+            lane.wake.set()
+
+    def _delivered(self, link: Link, envelopes: tuple[bytes, ...], signature: bytes) -> None:
+        lanes = [self._sent[envelope][0] for envelope in envelopes if envelope in self._sent]
+        if not lanes:
             return
-        self._remove(lane, entry.row.id)
-        self._settlement.delivered(entry.row)
+        if not receipt_is_valid(lanes[0].peer.peer_id, envelopes, signature):
+            logger.warning("%s sent a receipt that the recipient did not sign", link.address)
+            return
+        for envelope_id in envelopes:
+            lane, entry = self._sent.get(envelope_id, (None, None))
+            if lane is lanes[0] and entry is not None:
+                self._remove(lane, entry.row.id)
+                self._settlement.delivered(entry.row)
+        self._answered(lanes[0])
 
-    def _held(self, envelope_id: bytes) -> None:
-        lane, entry = self._under_way.get(envelope_id, (None, None))
-        if lane is not None and entry is not None:
-            self._forget_flight(lane, entry)
-            entry.not_before = anyio.current_time() + HELD_RETRY_SECONDS
-            self._settlement.held(entry.row)
+    def _stored(self, link: Link, envelope_id: bytes) -> None:
+        lane, entry = self._sent.get(envelope_id, (None, None))
+        if lane is None or entry is None or not link.is_relayed:
+            return
+        entry.sent_at = anyio.current_time()
+        if entry.relay is None:
+            lane.under_way -= 1
+            entry.link, entry.relay, entry.refusal = None, link.address, None
+            self._settlement.stored(entry.row, link.address, envelope_id)
+        self._answered(lane)
+
+    def _held(self, link: Link, envelope_id: bytes, signature: bytes) -> None:
+        lane, entry = self._sent.get(envelope_id, (None, None))
+        if lane is None or entry is None:
+            return
+        if not verdict_is_valid(lane.peer.peer_id, envelope_id, HELD_VERDICT, signature):
+            logger.warning("%s says that a message is held, but the recipient has not signed that", link.address)
+            return
+        self._forget_flight(lane, entry)
+        entry.sealed = None
+        pause = HELD_RETRY_RELAYED_SECONDS if link.is_relayed else HELD_RETRY_SECONDS
+        entry.not_before = anyio.current_time() + pause
+        self._settlement.held(entry.row)
+        self._answered(lane)
 
     def _refused(self, link: Link, answer: Refused) -> None:
-        lane, entry = self._under_way.get(answer.envelope, (None, None))
+        lane, entry = self._sent.get(answer.envelope, (None, None))
         if lane is None or entry is None:
             return
         self._forget_flight(lane, entry)
         entry.sealed = None
         now = anyio.current_time()
+        verdict = verdict_is_valid(lane.peer.peer_id, answer.envelope, answer.code, answer.signature)
         match answer.code:
             case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
                 lane.peer.learn_bundle(answer.bundle)
                 entry.rejections += 1
                 entry.not_before = now if entry.rejections <= MAX_NACKS else now + ANSWER_SECONDS
+            case "unknown" if link.is_relayed:
+                entry.not_before = now  # the relay no longer has what it stored
+            case _ if not verdict:
+                self._put_off(lane, entry, link, answer)
             case "busy":
                 entry.not_before = now + (answer.retry_after or ANSWER_SECONDS)
-            case "rejected" | "unknown_key" if entry.rejections < MAX_REJECTIONS:
+            case "rejected" if entry.rejections < MAX_REJECTIONS:
                 entry.rejections += 1
                 entry.not_before = now + backoff(entry.rejections)
             case code:
                 self._remove(lane, entry.row.id)
                 self._settlement.refused(entry.row, lane.peer.name, code)
+        self._answered(lane)
         lane.wake.set()
+
+    def _put_off(self, lane: Lane, entry: Entry, link: Link, answer: Refused) -> None:
+        """The recipient has not decided this, so it is not for good: try again later, and say why it takes so long."""
+        entry.rejections += 1
+        pause = answer.retry_after if answer.retry_after is not None else max(1.0, backoff(entry.rejections))
+        entry.not_before = anyio.current_time() + pause
+        reason = RELAY_REFUSALS.get(answer.code, f"it answers {answer.code!r}")
+        entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
+        self._settlement.put_off(entry.row)
 
     # --- lanes -----------------------------------------------------------------------------------
 
-    def _lane(self, peer_id: PeerId) -> _Lane:
+    def _lane(self, peer_id: PeerId) -> Lane:
         lane = self._lanes.get(peer_id)
         if lane is None:
-            lane = self._lanes[peer_id] = _Lane(self._directory.get(peer_id))
+            lane = self._lanes[peer_id] = Lane(self._directory.get(peer_id))
             self._context.tasks.start_soon(self._carry, lane)
         return lane
 
-    def _flush(self, lane: _Lane, at_most: int) -> bool:
+    def _flush(self, lane: Lane, at_most: int) -> bool:
         """Send what is due, as far as the window reaches; whether there is more."""
         link, now = lane.peer.link, anyio.current_time()
         if link is None:
             return False
-        blocked: set[str] = set()
-        for entry in list(lane.entries.values()):
+        for entry in lane.due(link, now):
             if lane.under_way >= WINDOW:
                 return False
-            if entry.envelope_id is not None:
-                if entry.row.type in AWAITED:
-                    blocked.add(entry.row.task)
-                continue
-            if entry.not_before > now or entry.row.task in blocked:
-                blocked.add(entry.row.task)  # what follows in the same task waits, so that order holds
-                continue
             if at_most == 0:
                 return True
             if not self._send(lane, entry, link, now):
@@ -279,17 +303,18 @@ class Outbox:
             at_most -= 1
         return False
 
-    def _send(self, lane: _Lane, entry: _Entry, link: Link, now: float) -> bool:
+    def _send(self, lane: Lane, entry: Entry, link: Link, now: float) -> bool:
         """Put an entry on its way; False when nothing can go there now."""
-        sealed, entry.sealed = entry.sealed, None
+        sealed = entry.sealed
         if sealed is None or sealed.bundle is not lane.peer.bundle:
             sealed = self._seal(entry.row, lane.peer)
         if sealed is None:
             lane.obstacle = KEY_NOT_VALID
             return False
         lane.obstacle = None
-        entry.envelope_id, entry.sent_at = sealed.envelope_id, now
-        self._under_way[sealed.envelope_id] = (lane, entry)
+        entry.sealed = sealed if link.is_relayed else None
+        entry.envelope_id, entry.sent_at, entry.link = sealed.envelope_id, now, link
+        self._sent[sealed.envelope_id] = (lane, entry)
         lane.under_way += 1
         try:
             link.submit(sealed.envelope)
@@ -307,38 +332,42 @@ class Outbox:
         envelope_id = self._context.randomness(16)
         return Sealed(envelope_id, seal(self._context.identity, row.payload, bundle, envelope_id, row.expires), bundle)
 
-    def _forget_flight(self, lane: _Lane, entry: _Entry) -> None:
+    def _forget_flight(self, lane: Lane, entry: Entry) -> None:
+        """It is neither under way nor stored any more, as far as we go by that."""
         if entry.envelope_id is not None:
-            self._under_way.pop(entry.envelope_id, None)
-            lane.under_way -= 1
-            entry.envelope_id = None
+            self._sent.pop(entry.envelope_id, None)
+            lane.under_way -= entry.relay is None
+            entry.envelope_id = entry.link = entry.relay = None
 
-    def _remove(self, lane: _Lane, message_id: str) -> None:
+    def _remove(self, lane: Lane, message_id: str) -> None:
         entry = lane.entries.pop(message_id, None)
         if entry is not None:
             self._forget_flight(lane, entry)
 
     # --- the courier -----------------------------------------------------------------------------
 
-    async def _carry(self, lane: _Lane) -> None:
+    async def _carry(self, lane: Lane) -> None:
         """Keep at it: connect, send what is due, send again what was not answered; rest while there is nothing."""
         while True:
             lane.wake = anyio.Event()
             self._expire(lane)
             if not lane.entries:
                 lane.resting, lane.failures = True, 0
-                await lane.wake.wait()
+                if not await wait_until(lane.wake, IDLE_SECONDS) and not lane.entries:
+                    del self._lanes[lane.peer.peer_id]
+                    return
             elif lane.peer.link is None:
                 await self._connect(lane)
             else:
-                self._take_back_unanswered(lane)
+                for entry in lane.unanswered(anyio.current_time()):
+                    self._forget_flight(lane, entry)
                 while self._flush(lane, SLICE):
                     # Between slices the wire gets its turn, so that the other side works while we go on sealing.
                     await anyio.lowlevel.checkpoint()
                 lane.resting = True
-                await wait_until(lane.wake, self._next_due(lane))
+                await wait_until(lane.wake, lane.next_due(anyio.current_time()))
 
-    async def _connect(self, lane: _Lane) -> None:
+    async def _connect(self, lane: Lane) -> None:
         """Try to open a link; after the second failure in a row not before a pause."""
         if lane.failures > 1:
             await wait_until(lane.wake, backoff(lane.failures - 1))
@@ -348,21 +377,7 @@ class Outbox:
             lane.failures += 1
             lane.tried = error.attempts
 
-    def _take_back_unanswered(self, lane: _Lane) -> None:
-        now = anyio.current_time()
-        for entry in lane.entries.values():
-            if entry.envelope_id is not None and now - entry.sent_at >= ANSWER_SECONDS:
-                self._forget_flight(lane, entry)
-
-    def _next_due(self, lane: _Lane) -> float:
-        now = anyio.current_time()
-        due = [
-            entry.sent_at + ANSWER_SECONDS if entry.envelope_id is not None else entry.not_before
-            for entry in lane.entries.values()
-        ]
-        return min((at - now if at > now else WAITING_SECONDS for at in due), default=ANSWER_SECONDS)
-
-    def _expire(self, lane: _Lane) -> None:
+    def _expire(self, lane: Lane) -> None:
         now = self._context.clock()
         for entry in [entry for entry in lane.entries.values() if entry.row.expires <= now]:
             self._remove(lane, entry.row.id)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.protocol.model import Artifact, Delivery, Part, TaskState, text_of
 from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.relay_ports import RelayState
+from mcp_a2a.store.networks import NetworkRow
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.views import AgentRef, AgentView, ArtifactView, InboxItem, SkillView, TaskView, Trust
+from mcp_a2a.views import (
+    AgentRef,
+    AgentView,
+    ArtifactView,
+    InboxItem,
+    NetworkView,
+    RelayView,
+    SkillView,
+    TaskView,
+    Trust,
+)
 
 MAX_SKILLS_LISTED = 64
 
@@ -18,7 +31,29 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def agent_view(peer: Peer, trust: Trust) -> AgentView:
+def network_view(row: NetworkRow, me: str, states: Sequence[RelayState], members: int, online: int) -> NetworkView:
+    """A network of ours; `states` are those of all our relays."""
+    by_url = {state.url: state for state in states}
+    return NetworkView(
+        name=row.name,
+        id=row.id,
+        owner=row.owner,
+        mine=row.owner == me,
+        relays=tuple(_relay_view(url, by_url.get(url)) for url in row.relays),
+        members=members,
+        online=online,
+        joined=iso(row.joined),
+    )
+
+
+def _relay_view(url: str, state: RelayState | None) -> RelayView:
+    if state is None:
+        return RelayView(url=url, connected=False, detail="not started yet")
+    rtt = round(state.rtt_seconds * 1000, 2) if state.rtt_seconds is not None else None
+    return RelayView(url=url, connected=state.connected, detail=state.detail, rtt_ms=rtt)
+
+
+def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting: int = 0) -> AgentView:
     """An agent for a list."""
     link, card = peer.link, peer.advert.card if peer.advert else None
     rtt = link.rtt_seconds if link else None
@@ -38,12 +73,21 @@ def agent_view(peer: Peer, trust: Trust) -> AgentView:
             )
             for skill in peer.skills[:MAX_SKILLS_LISTED]
         ),
-        route=link.route if link else None,
+        route=_route(peer),
         rtt_ms=round(rtt * 1000, 2) if rtt is not None else None,
-        online=link is not None,
+        online=peer.online,
         last_seen=iso(peer.row.last_seen) if peer.row.last_seen else None,
         trust=trust,
+        networks=networks,
+        waiting=waiting,
     )
+
+
+def _route(peer: Peer) -> str | None:
+    """How it is reached, or would be."""
+    if peer.has_direct_link and peer.link is not None:
+        return peer.link.route
+    return "relay" if peer.online else None
 
 
 def task_view(
@@ -161,7 +205,10 @@ _NEXT_BY_DELIVERY = {
         "and call get_task_status with wait_seconds later."
     ),
     Delivery.QUEUED: _NOT_YET,
-    Delivery.STORED: _NOT_YET,
+    Delivery.STORED: (
+        "It waits, sealed, at a relay, and is delivered when the agent comes back, also if this machine is off by "
+        "then. Call get_task_status later."
+    ),
 }
 _NEXT_DELIVERED = "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
 

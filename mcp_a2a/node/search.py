@@ -11,16 +11,17 @@ from mcp_a2a.errors import PeerNotFoundError, SelfSendError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.sending import Candidate
 from mcp_a2a.store.records import peers_with_open_tasks
 from mcp_a2a.views import DiscoverRequest, DiscoverView
 
 SETTLE_LOCAL_SECONDS = 0.3
 SETTLE_LAN_SECONDS = 1.6
+SETTLE_RELAY_SECONDS = 4.0
 """How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
 
-_RANK = {"own": 0, "trusted": 0, "stranger": 1}
+_WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
+_RANK = {"own": 0, "trusted": 0, "member": 1, "stranger": 2}
 
 
 class Search:
@@ -43,6 +44,8 @@ class Search:
         try:
             return self._node.directory.resolve(asked)
         except PeerNotFoundError:
+            if await self._node.networks.find(asked.strip()):
+                return self._node.directory.resolve(asked.strip())
             if asked.strip().casefold() == self._node.introduction.card.name.casefold():
                 raise SelfSendError(asked) from None
             raise
@@ -50,19 +53,19 @@ class Search:
     def _is_present(self, asked: str) -> bool:
         wanted = asked.strip().casefold()
         return any(
-            peer.links and wanted in (peer.name.casefold(), peer.row.did.casefold()) for peer in self._node.directory
+            peer.online and wanted in (peer.name.casefold(), peer.row.did.casefold()) for peer in self._node.directory
         )
 
     async def _patience(self, satisfied: Callable[[], object]) -> None:
         """Wait while the node is too young to know, and nothing satisfies yet."""
-        deadline = anyio.current_time() + self._youth()
-        while not satisfied() and anyio.current_time() < deadline:
-            changed = self._node.directory.changes.event()
-            await wait_until(changed, deadline - anyio.current_time())
+        while not satisfied() and (remaining := self._youth()) > 0:
+            await wait_until(self._node.directory.changes.event(), remaining)
 
     def _youth(self) -> float:
         """How much longer the node may not have heard of everybody."""
         settle = SETTLE_LAN_SECONDS if self._node.lookups.get("mdns") == "on" else SETTLE_LOCAL_SECONDS
+        if not self._node.networks.settled:
+            settle = SETTLE_RELAY_SECONDS
         return max(0.0, self._node.started + settle - anyio.current_time())
 
     # --- by skill --------------------------------------------------------------------------------
@@ -71,7 +74,7 @@ class Search:
         """Agents with this skill, best first: those I trust, then those that answer fastest."""
         await self._patience(lambda: self._with_skill(skill, present=True))
         found = self._with_skill(skill, present=True) or self._with_skill(skill, present=False)
-        found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 2), _rtt(peer), peer.name))
+        found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 3), _rtt(peer), peer.name))
         return [Candidate(peer, self._why(peer, len(found))) for peer in found]
 
     def _with_skill(self, skill: str, *, present: bool) -> list[Peer]:
@@ -79,15 +82,15 @@ class Search:
         return [
             peer
             for peer in self._node.directory
-            if bool(peer.links) == present
+            if peer.online == present
             and peer.row.trust != "blocked"
             and any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
         ]
 
     def _why(self, peer: Peer, count: int) -> str:
-        if not peer.links:
+        if not peer.online:
             return "known to have this skill, but not reachable now"
-        trust = {"own": "one of your own agents", "trusted": "you trust it"}.get(self._node.trust.of(peer), "reachable")
+        trust = _WHO.get(self._node.trust.of(peer), "reachable")
         link = peer.link
         speed = f", answers in {_rtt(peer) * 1000:.1f} ms" if link and link.rtt_seconds is not None else ""
         return f"{'the only agent' if count == 1 else f'best of {count}'} with this skill; {trust}{speed}"
@@ -106,7 +109,7 @@ class Search:
             while self._node.dialer.busy and not self._matching(request):
                 await self._node.directory.changes.event().wait()
         found = self._matching(request)
-        shown = [agent_view(peer, self._node.trust.of(peer)) for peer in found[: request.limit]]
+        shown = [self._node.view(peer) for peer in found[: request.limit]]
         return DiscoverView(agents=tuple(shown), total=len(found), reason=None if found else self._reason(request))
 
     def _matching(self, request: DiscoverRequest) -> list[Peer]:
@@ -115,11 +118,15 @@ class Search:
             peer
             for peer in self._node.directory
             if peer.row.trust != "blocked"
-            and ((peer.links and peer.advert) or peer.row.trust == "trusted" or peer.row.did in expected)
+            and (
+                (peer.online and peer.advert)
+                or self._node.trust.of(peer) in ("trusted", "member")
+                or peer.row.did in expected
+            )
             and _has_skill(peer, request.skill)
             and _score(peer, request.query)
         ]
-        listed.sort(key=lambda peer: (not peer.links, -_score(peer, request.query), _rtt(peer), peer.name))
+        listed.sort(key=lambda peer: (not peer.online, -_score(peer, request.query), _rtt(peer), peer.name))
         return listed
 
     def _reason(self, request: DiscoverRequest) -> str:

@@ -52,8 +52,18 @@ class Sending:
         """
         record = self._new_record(peer, request, self._message_id(request.idempotency_key, peer.row.did))
         if not request.queue and self.find(record.id) is None:
-            await self._dialer.connect(peer)
+            await self._reach(peer)
         return await self._journal(record)
+
+    async def _reach(self, peer: Peer) -> None:
+        """Make sure that the peer is there itself, not only its mailbox.
+
+        Raises:
+            NoRouteError
+        """
+        link = await self._dialer.connect(peer)
+        if link.is_relayed and not peer.online:
+            raise NoRouteError(peer.name, [*peer.tried, f"relay {link.address}: it is not connected there"])
 
     def find(self, task_id: str) -> TaskRecord | None:
         """A task by its whole id."""
@@ -265,12 +275,18 @@ class Sending:
         `record` is how the caller knows it, and must not have waited for anything since.
         """
         deadline = anyio.current_time() + seconds
-        while not (record.done or record.state in INTERRUPTED or (even_held and record.delivery == Delivery.HELD)):
+        while not (record.done or record.state in INTERRUPTED or (even_held and self._is_stuck(record))):
             changed = self._context.task_changes.event(record.id)
             if not await wait_until(changed, deadline - anyio.current_time()):
                 return self.latest(record.id)
             record = changed.record or self.latest(record.id)
         return record
+
+    def _is_stuck(self, record: TaskRecord) -> bool:
+        """Whether whoever has just sent it should hear at once why nothing happens."""
+        if record.delivery == Delivery.QUEUED:
+            return self._outbox.refusal(record.id) is not None
+        return record.delivery == Delivery.HELD
 
     def latest(self, task_id: str) -> TaskRecord:
         """A task by its id or a unique part of it.

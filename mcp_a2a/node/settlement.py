@@ -9,7 +9,7 @@ from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.store.journal import OutboxRow, drop_outbox
+from mcp_a2a.store.journal import OutboxRow, drop_outbox, mark_stored
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.views import TaskErrorView
 
@@ -22,6 +22,21 @@ REFUSALS = {
     "rejected": "its node could not read the message, also when it was sealed anew",
 }
 """What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
+
+
+RELAY_REFUSALS = {
+    "no_mailbox": "it has no mailbox for that agent, which was never there or not for 90 days",
+    "mailbox_full": "the agent's mailbox is full",
+    "quota": "the agent's mailbox holds as many messages from you as it may",
+    "rate_limited": "you send more messages a minute than it takes",
+    "too_large": "the message is larger than it takes",
+    "expired": "the message had expired when it got there",
+    "storage_full": "its disk is full",
+    "not_admitted": "it is a closed relay, and you are not admitted",
+    "revoked": "its operator has revoked your key",
+    "busy": "it has too much to do",
+}
+"""What a relay's codes mean. It may change its mind, so none of them ends a task."""
 
 
 def error_view(error: McpA2AError) -> TaskErrorView:
@@ -48,6 +63,21 @@ class Settlement:
 
         key = delivery_of(row.task)
         self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
+
+    def stored(self, row: OutboxRow, relay: str, envelope_id: bytes) -> None:
+        """A relay keeps a copy. The note spares a restarted node from leaving a second one there."""
+
+        def settle(connection: sqlite3.Connection) -> None:
+            mark_stored(connection, row.n, relay, envelope_id)
+            if row.type == "task":
+                connection.execute("UPDATE tasks SET delivery='STORED' WHERE id=? AND delivery='QUEUED'", (row.task,))
+
+        key = delivery_of(row.task)
+        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
+
+    def put_off(self, row: OutboxRow) -> None:
+        """A relay does not take it now: whoever waits for the task wants to know."""
+        self._context.task_changes.notify(row.task)
 
     def held(self, row: OutboxRow) -> None:
         """The recipient's owner must decide first."""

@@ -229,6 +229,34 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("answer_task", request, views.TaskView)
 
+    async def invite(self, request: views.InviteRequest) -> views.InviteView:
+        """See `NodeApi`."""
+        return await self._ask("invite", request, views.InviteView)
+
+    async def join(self, request: views.JoinRequest) -> views.JoinView:
+        """See `NodeApi`."""
+        return await self._ask("join", request, views.JoinView)
+
+    async def networks(self, request: views.NetworksRequest) -> views.NetworksView:
+        """See `NodeApi`."""
+        return await self._ask("networks", request, views.NetworksView)
+
+    async def leave(self, request: views.LeaveRequest) -> views.NetworkView:
+        """See `NodeApi`."""
+        return await self._ask("leave", request, views.NetworkView)
+
+    async def rotate(self, request: views.RotateRequest) -> views.RotateView:
+        """See `NodeApi`."""
+        return await self._ask("rotate", request, views.RotateView)
+
+    async def ping(self, request: views.PingRequest) -> views.PingView:
+        """See `NodeApi`."""
+        return await self._ask("ping", request, views.PingView)
+
+    async def netcheck(self, request: views.NetcheckRequest) -> views.NetcheckView:
+        """See `NodeApi`."""
+        return await self._ask("netcheck", request, views.NetcheckView)
+
 
 def _only_reason(error: Exception) -> Exception:
     """What happened, without the groups that it comes in out of task groups."""

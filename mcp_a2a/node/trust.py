@@ -1,10 +1,11 @@
-"""Who may send work here: my own agents, those a person trusted, and nobody who was blocked."""
+"""Who may send work here: my own agents, those a person trusted, members of my networks; nobody who was blocked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.views import Trust
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class TrustBook:
 
     def __init__(self, me: str, own: Callable[[], frozenset[str]], accept: str) -> None:
         self._me = me
+        self.is_member: Callable[[PeerId], bool] = lambda _: False
+        """Who is in a network with us."""
         self._read_own = own
         self._own: frozenset[str] = frozenset()
         self.accept = accept
@@ -31,12 +34,14 @@ class TrustBook:
             case "blocked":
                 return "blocked"
             case _:
-                return "own" if self._is_own(peer.row.did) else "stranger"
+                if self._is_own(peer.row.did):
+                    return "own"
+                return "member" if self.is_member(peer.peer_id) else "stranger"
 
     def admits(self, peer: Peer) -> bool:
         """Whether tasks of this peer are taken without asking."""
         trust = self.of(peer)
-        return trust in ("own", "trusted") or (trust == "stranger" and self.accept == "anyone")
+        return trust in ("own", "trusted", "member") or (trust == "stranger" and self.accept == "anyone")
 
     def _is_own(self, did: str) -> bool:
         if did not in self._own and did != self._me:

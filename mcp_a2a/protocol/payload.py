@@ -34,6 +34,7 @@ MAX_TIME = 4_294_965_600
 """The last full hour that an envelope's header can express."""
 
 MAX_ADVERT_CHARS = 64 * 1024
+MAX_VOUCHERS = 64
 
 
 def _peer(value: object) -> PeerId:
@@ -45,6 +46,7 @@ def _peer(value: object) -> PeerId:
 
 
 Peer = Annotated[PeerId, PlainValidator(_peer), PlainSerializer(str, return_type=str)]
+Voucher = Annotated[str, Field(min_length=44, max_length=44)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Time = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
 
@@ -92,10 +94,21 @@ class AdvertBody(_Body):
     """The sender's signed advert (`advert`), which only the recipient can read."""
 
     advert: str = Field(min_length=1, max_length=MAX_ADVERT_CHARS)
+    vouchers: tuple[Voucher, ...] = Field(default=(), max_length=MAX_VOUCHERS)
+    """One for each network of the sender, among others that mean nothing (`network.Network.vouch`)."""
 
 
-PayloadType = Literal["task", "message", "cancel", "update", "advert"]
-Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody
+class NetworkBody(_Body):
+    """The owner of a network gives those that stay its new secret."""
+
+    previous: Peer
+    """Id of the network as it was."""
+    secret: str = Field(min_length=44, max_length=44)
+    relays: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=8)
+
+
+PayloadType = Literal["task", "message", "cancel", "update", "advert", "network"]
+Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody | NetworkBody
 
 BODIES: dict[str, type[Body]] = {
     "task": TaskBody,
@@ -103,7 +116,11 @@ BODIES: dict[str, type[Body]] = {
     "cancel": CancelBody,
     "update": UpdateBody,
     "advert": AdvertBody,
+    "network": NetworkBody,
 }
+
+TASKLESS = ("advert", "network")
+"""What is about no task."""
 
 
 class Payload(BaseModel):
@@ -120,7 +137,7 @@ class Payload(BaseModel):
     from_: Peer = Field(alias="from")
     to: Peer
     task: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
-    """Empty only for an advert, which is about no task."""
+    """Empty only for what is about no task."""
     re: Id | None = None
     seq: int = Field(default=0, ge=0, lt=2**53)
     """Order among the sender's messages about this task."""
@@ -133,7 +150,7 @@ class Payload(BaseModel):
     def _is_one_thing(self) -> Self:
         if type(self.body) is not BODIES[self.type]:
             raise ValueError(f"{self.type} does not come with a {type(self.body).__name__}")
-        if not self.task and self.type != "advert":
+        if not self.task and self.type not in TASKLESS:
             raise ValueError("it names no task")
         return self
 

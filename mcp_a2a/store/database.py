@@ -93,6 +93,8 @@ class Database:
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
         self._closing = False
+        self._trouble = ""
+        """Why the last transaction failed, if it did."""
         self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
         self._thread.start()
 
@@ -203,11 +205,13 @@ class Database:
             outcomes = [self._attempt(pending) for pending in batch]
             self._use_the_time(batch, outcomes)
             self._writer.execute("COMMIT")
-            self._uncheckpointed = True
+            self._uncheckpointed, self._trouble = True, ""
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            logger.error("a transaction of %d operations failed: %s", len(batch), error)  # noqa: TRY400  raised to them
+            if str(error) != self._trouble:  # a full disk is said once, not with everything that does not fit on it
+                self._trouble = str(error)
+                logger.error("a transaction of %d operations failed: %s", len(batch), error)  # noqa: TRY400  raised to them
             return [self._translated(error)] * len(batch)
         return outcomes
 

@@ -21,6 +21,10 @@ class OutboxRow:
     payload: bytes
     created: float
     expires: float
+    relay: str | None = None
+    """The relay that keeps a sealed copy of it."""
+    envelope: bytes | None = None
+    """The copy's id there."""
 
 
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -29,6 +33,11 @@ def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
         "INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires) VALUES (?,?,?,?,?,?,?,?,?)",
         (row.n, row.id, row.peer, row.task, row.seq, row.type, row.payload, row.created, row.expires),
     )
+
+
+def mark_stored(connection: sqlite3.Connection, n: int, relay: str, envelope_id: bytes) -> None:
+    """A relay keeps a sealed copy of this message."""
+    connection.execute("UPDATE outbox SET relay=?, envelope=? WHERE n=?", (relay, envelope_id, n))
 
 
 def drop_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -45,7 +54,7 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, kind: str)
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
     rows = connection.execute(
-        "SELECT n, id, peer, task, seq, type, payload, created, expires FROM outbox ORDER BY n"
+        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, envelope FROM outbox ORDER BY n"
     ).fetchall()
     return [OutboxRow(*row) for row in rows]
 

@@ -7,6 +7,7 @@ beside it. A database from the future is refused, never touched.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from mcp_a2a.errors import SchemaTooNewError
@@ -86,6 +87,40 @@ MIGRATIONS: tuple[str, ...] = (
       PRIMARY KEY(sender, id)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Where a sealed copy of a message waits for its recipient, and by which id. The message stays in this journal
+    -- until the recipient has signed for it.
+    ALTER TABLE outbox ADD COLUMN relay TEXT;
+    ALTER TABLE outbox ADD COLUMN envelope BLOB;
+
+    -- Networks that we are a member of. `owner` is who may give it a new secret.
+    CREATE TABLE networks(
+      id     TEXT PRIMARY KEY,
+      name   TEXT NOT NULL UNIQUE,
+      secret BLOB NOT NULL,
+      owner  TEXT NOT NULL,
+      relays TEXT NOT NULL,                   -- JSON list of URLs
+      joined REAL NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Who has shown to be a member of a network of ours, and until when that is believed.
+    CREATE TABLE members(
+      network TEXT NOT NULL,
+      did     TEXT NOT NULL,
+      relay   TEXT,                           -- which relay listed it; none where it told us itself
+      expires REAL NOT NULL,
+      PRIMARY KEY(network, did)
+    ) WITHOUT ROWID;
+
+    -- Up to where we know the directory of a network at a relay.
+    CREATE TABLE syncs(
+      network  TEXT NOT NULL,
+      relay    TEXT NOT NULL,
+      epoch    INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      PRIMARY KEY(network, relay)
+    ) WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)
@@ -94,7 +129,7 @@ MAX_VERSION = 10_000
 """No version to come has a number like this; a damaged one may."""
 
 
-def version_of(connection: sqlite3.Connection, path: Path) -> int:
+def version_of(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> int:
     """Which version a database has; 0 for an empty one. To be asked before anything is done to it.
 
     Raises:
@@ -102,23 +137,23 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
         sqlite3.DatabaseError: one that cannot be.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if VERSION < found <= MAX_VERSION:
-        raise SchemaTooNewError(str(path), found, VERSION)
-    if not 0 <= found <= VERSION:
+    if len(migrations) < found <= MAX_VERSION:
+        raise SchemaTooNewError(str(path), found, len(migrations))
+    if not 0 <= found <= len(migrations):
         raise sqlite3.DatabaseError(f"it claims to have schema {found}")
     return found
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the database to `VERSION`."""
-    found = version_of(connection, path)
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    """Bring the database to the last of `migrations`."""
+    found = version_of(connection, path, migrations)
     if found == 0 and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
         raise sqlite3.DatabaseError("it has tables, but no schema version")
-    if 0 < found < VERSION:
+    if 0 < found < len(migrations):
         _back_up(connection, path.with_name(f"{path.name}.schema-{found}"))
-    for number in range(found, VERSION):
+    for number in range(found, len(migrations)):
         # One transaction each: a process killed in the middle leaves the old schema, whole.
-        connection.executescript(f"BEGIN IMMEDIATE;{MIGRATIONS[number]};PRAGMA user_version={number + 1};COMMIT")
+        connection.executescript(f"BEGIN IMMEDIATE;{migrations[number]};PRAGMA user_version={number + 1};COMMIT")
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

@@ -20,6 +20,7 @@ from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.store.opening import open_database
 from mcp_a2a_transports.memory import MemoryNetwork
+from mcp_a2a_transports.relay.client import RelayTransport
 
 
 class Clock:
@@ -88,18 +89,22 @@ class World:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         async with open_database(folder / "node.db", "test") as database:
+            relays = RelayTransport()
             parts = NodeParts(
                 identity=self.identity(name),
                 identity_name=name,
                 database=database,
                 home=folder,
-                transports=(transport or self.network.transport(name),),
+                transports=(transport or self.network.transport(name), relays),
                 lookups=(),
                 card=card or card_of(name, *skills),
                 accept=accept,
                 wall_clock=clock or self.clock,
                 randomness=os.urandom,
                 own_dids=lambda: frozenset(self.own),
+                relays=relays,
+                own_addresses=lambda port: (),
+                near=lambda address: True,
                 lease_seconds=self.lease_seconds,
             )
             async with run_node(parts) as node:

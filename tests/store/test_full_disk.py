@@ -44,7 +44,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcp_a2a.node.intake.BUSY_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("mcp_a2a.node.outbox.WAITING_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.lane.WAITING_SECONDS", 0.05)
 
 
 def task(text: str, **more: object) -> SendTaskRequest:

@@ -153,6 +153,11 @@ class DrivenLink(Link):
         self._wake.set()
         self._ending.set()
 
+    @property
+    def reason(self) -> str:
+        """Why it ended; empty while it has not."""
+        return self._reason
+
     # --- for the transport ------------------------------------------------------------------------
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ipaddress
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 
 import aiohttp
 from typing_extensions import override
@@ -15,10 +14,10 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
-from mcp_a2a_transports._drive import CLOSE_SECONDS
+from mcp_a2a_transports._dialling import connect, open_client
+from mcp_a2a_transports._lan import Place
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
-from mcp_a2a_transports._reception import AGENT, PATH, bind, open_reception
-from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
+from mcp_a2a_transports._reception import PATH, bind, open_reception
 
 
 class DirectTransport(Transport):
@@ -35,7 +34,7 @@ class DirectTransport(Transport):
         with bind(self._host, self._port) as listener:
             port: int = listener.getsockname()[1]
             async with (
-                _client() as client,
+                open_client() as client,
                 open_reception() as (reception, runner),
                 keep_links(credentials, handler) as links,
                 reception.admit_to(links, runner, listener),
@@ -56,7 +55,7 @@ class DirectTransport(Transport):
             raise LinkError("we are not on the network ourselves")
         links, client = self._open
         with answered_in_time():
-            channel = await _connect(client, address)
+            channel = await connect(client, f"ws://{address}{PATH}", "an mcp-a2a node")
             link = links.start(
                 Side.DIALLER, channel, str(address), "local" if channel.stays_here else route, Target(peer)
             )
@@ -64,63 +63,24 @@ class DirectTransport(Transport):
             return link
 
 
-# --- dialling -------------------------------------------------------------------------------------
-
-_connection: ContextVar[list[Connection]] = ContextVar("_connection")
-"""Where the connection of the dial that this task makes is put: aiohttp hands out only the socket."""
+# --- what is worth dialling -----------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        headers={"User-Agent": AGENT},
-        middlewares=(_only_an_upgrade,),
-    ) as client:
-        yield client
+def own_addresses(port: int) -> tuple[DirectAddr, ...]:
+    """Where others on the networks of this machine may dial a listener of ours. Loopback is not for others."""
+    here = Place.here(None).addresses
+    return tuple(DirectAddr(host, port) for host in here if not ipaddress.ip_address(host).is_loopback)
 
 
-async def _only_an_upgrade(
-    request: aiohttp.ClientRequest,
-    handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
-) -> aiohttp.ClientResponse:
-    """Refuse every other answer before aiohttp acts on it: a redirect would be followed anywhere."""
-    response = await handler(request)
-    connection = response.connection
-    if response.status != 101 or connection is None or connection.transport is None:
-        response.close()
-        raise LinkError("something else than an mcp-a2a node answers there")
-    _connection.get().append(connection.transport)
-    return response
+def is_near(address: DirectAddr) -> bool:
+    """Whether an address that somebody named is worth dialling: public, or private on a network of ours.
 
-
-async def _connect(client: aiohttp.ClientSession, address: DirectAddr) -> WebSocketChannel:
-    made: list[Connection] = []
-    _connection.set(made)
+    A private address of another network may belong to somebody else here. A name may resolve to anything.
+    """
     try:
-        websocket = await client.ws_connect(
-            f"ws://{address}{PATH}",
-            autoping=False,
-            compress=0,
-            max_msg_size=MAX_MESSAGE,
-            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-        )
-    except aiohttp.ClientConnectorError as error:
-        raise LinkError(_why_not_connected(error.os_error)) from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise LinkError("something else than an mcp-a2a node answers there") from error
-    return WebSocketChannel(websocket, made[0])
-
-
-def _why_not_connected(error: OSError) -> str:
-    match error:
-        case ConnectionRefusedError():
-            return "nobody listens there (connection refused)"
-        case socket.gaierror():
-            return "no machine of that name is known"
-        case TimeoutError():
-            return "no answer from that machine"
-        case _:
-            return f"that machine cannot be reached ({error.strerror or type(error).__name__})"
+        ip = ipaddress.ip_address(address.host.partition("%")[0])
+    except ValueError:
+        return False
+    if ip.is_loopback or ip.is_unspecified or ip.is_multicast:
+        return False
+    return ip.is_global or bool(Place.here(None).reachable([str(ip)]))

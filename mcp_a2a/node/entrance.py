@@ -1,0 +1,285 @@
+"""How one gets into a network: tickets, made and used.
+
+An open ticket carries the network's secret. A limited one (so many uses, until then) carries a token instead, and
+the secret waits, sealed with it, at a relay that counts: so its limits hold also for somebody with other software.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+
+from mcp_a2a.errors import (
+    ConfigurationError,
+    NetworkError,
+    NetworkNotFoundError,
+    NoRouteError,
+    NotAdmittedError,
+    RelayError,
+    TicketError,
+)
+from mcp_a2a.node.context import Context
+from mcp_a2a.node.membership import Membership
+from mcp_a2a.node.networks import Joined, Networks
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.network import (
+    SECRET_SIZE,
+    TOKEN_SIZE,
+    Network,
+    invitation_id,
+    open_invitation_untrusted,
+    seal_invitation,
+)
+from mcp_a2a.protocol.relay_url import parse_relay_url
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.ticket import Ticket
+from mcp_a2a.store.networks import NetworkRow
+from mcp_a2a.views import InviteRequest, InviteView, JoinRequest, JoinView
+
+INVITATION_SECONDS = 86_400.0
+"""How long a ticket with a number of uses is good for, where nobody says."""
+
+MANY_USES = 1000
+"""Uses of a ticket that only has an end."""
+
+
+class Entrance:
+    """Invites others into our networks, and gets us into theirs."""
+
+    def __init__(self, node: Node, membership: Membership) -> None:
+        self._node = node
+        self._membership = membership
+
+    @property
+    def _context(self) -> Context:
+        return self._node.context
+
+    @property
+    def _networks(self) -> Networks:
+        return self._node.networks
+
+    # --- inviting --------------------------------------------------------------------------------
+
+    async def invite(self, request: InviteRequest) -> InviteView:
+        """A ticket; the network is made when there is none of that name.
+
+        Raises:
+            RelayError, NetworkError, ConfigurationError
+        """
+        joined = await self._prepare(request)
+        for url in joined.row.relays:
+            await self._publish(joined, url, must=url in self._canonical(request))
+        if request.uses is None and request.expires_seconds is None:
+            ticket = self._ticket(joined, secret=joined.network.secret)
+        else:
+            ticket = await self._limited(joined, request)
+        return InviteView(
+            ticket=ticket.to_text(),
+            network=self._membership.view(joined),
+            uses=request.uses,
+            expires=iso(ticket.expires) if ticket.expires is not None else None,
+            warnings=self._warnings(ticket),
+        )
+
+    def _canonical(self, request: InviteRequest) -> tuple[str, ...]:
+        return tuple(str(parse_relay_url(text)) for text in request.relays)
+
+    async def _prepare(self, request: InviteRequest) -> Joined:
+        """The network, with the relays that were named."""
+        name = preview(request.network, 64).strip()
+        if not name:
+            raise ConfigurationError("A network needs a name.", "For example: mcp-a2a invite --network shop")
+        try:
+            row = self._networks.named(name).row
+        except NetworkNotFoundError:
+            secret = self._context.randomness(SECRET_SIZE)
+            row = NetworkRow(str(Network(secret).id), name, secret, str(self._context.me), (), self._context.clock())
+        fresh = [url for url in self._canonical(request) if url not in row.relays]
+        for url in fresh:
+            try:
+                await self._networks.relays.try_out(url)
+            except NotAdmittedError:
+                continue  # it is there; what it must admit is the id of the network, which is made now
+        return await self._membership.save(replace(row, relays=(*row.relays, *fresh)))
+
+    async def _publish(self, joined: Joined, url: str, *, must: bool) -> None:
+        try:
+            await self._networks.publish(joined, url)
+        except NotAdmittedError as error:
+            raise RelayError(
+                url,
+                error.reason,
+                f"Ask its operator to run: mcp-a2a relay admit {joined.row.id}   Then run this again.",
+            ) from error
+        except RelayError:
+            if must:
+                raise
+
+    def _ticket(
+        self, joined: Joined, *, secret: bytes | None = None, token: bytes | None = None, expires: int | None = None
+    ) -> Ticket:
+        # A listener's port may be another one tomorrow; a relay stays where it is.
+        addresses = () if joined.row.relays else tuple(map(str, self._node.own_addresses()))
+        return Ticket(
+            network=joined.row.name,
+            owner=PeerId.parse_untrusted(joined.row.owner),
+            inviter=self._context.me,
+            relays=joined.row.relays[:8],
+            addresses=addresses[:8],
+            secret=secret,
+            token=token,
+            expires=expires,
+        )
+
+    async def _limited(self, joined: Joined, request: InviteRequest) -> Ticket:
+        if not joined.row.relays:
+            raise NetworkError(
+                f"A ticket with an end or a number of uses needs a relay that counts, and {joined.row.name} has none.",
+                "Name one with --relay, or make a ticket without --uses and --expires.",
+            )
+        token = self._context.randomness(TOKEN_SIZE)
+        expires = int(self._context.clock() + (request.expires_seconds or INVITATION_SECONDS))
+        sealed = seal_invitation(joined.network, token, self._context.randomness(AEAD_NONCE_SIZE))
+        # One relay only: two would count apart.
+        await self._networks.relays.offer(
+            joined.row.relays[0],
+            joined.network.id,
+            invitation_id(token),
+            sealed,
+            request.uses or MANY_USES,
+            expires,
+        )
+        return self._ticket(joined, token=token, expires=expires)
+
+    def _warnings(self, ticket: Ticket) -> tuple[str, ...]:
+        relays = [parse_relay_url(url) for url in ticket.relays]
+        warnings = [warning for relay in relays if (warning := relay.warning) is not None]
+        warnings += [
+            f"{relay.host} is an address of {'this machine' if relay.is_loopback else 'a private network'}: "
+            f"only {'agents on it' if relay.is_loopback else 'machines there'} can use this ticket."
+            for relay in relays
+            if relay.is_private
+        ]
+        if not relays:
+            warnings.append(
+                "This ticket names no relay: it works for agents on this network, while a node of yours runs."
+            )
+        return tuple(warnings)
+
+    # --- joining ---------------------------------------------------------------------------------
+
+    async def join(self, request: JoinRequest) -> JoinView:
+        """Become a member.
+
+        Raises:
+            TicketError, RelayError, NetworkError
+        """
+        ticket = Ticket.parse_untrusted(request.ticket)
+        ticket.check_expiry(self._context.clock())
+        network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
+        known = self._networks.by_id(network.id)
+        self._node.introduction.renew()
+        joined = await self._membership.save(self._row(ticket, network, known))
+        try:
+            await self._settle(joined, ticket, request.wait_seconds)
+        except (RelayError, NoRouteError):
+            if known is None:
+                await self._membership.forget(joined)
+            raise
+        renamed = joined.row.name != ticket.network and known is None
+        return JoinView(
+            network=(view := self._membership.view(joined)),
+            agents_visible=view.members,
+            already_member=known is not None,
+            warnings=(f"You are in another network {ticket.network!r} already, so this one is {view.name!r} here.",)
+            if renamed
+            else (),
+        )
+
+    async def _claim(self, ticket: Ticket) -> Network:
+        """Fetch the secret that a limited ticket stands for."""
+        token = ticket.token or b""
+        failure: Exception | None = None
+        for url in ticket.relays:
+            try:
+                sealed = await self._networks.relays.claim(url, invitation_id(token))
+            except RelayError as error:
+                failure = _with_place(error)
+            else:
+                return open_invitation_untrusted(token, sealed)
+        raise failure or TicketError("it names no relay that could hand out its secret")
+
+    def _row(self, ticket: Ticket, network: Network, known: Joined | None) -> NetworkRow:
+        relays = tuple(str(parse_relay_url(url)) for url in ticket.relays)
+        if known is not None:
+            return replace(known.row, relays=tuple(dict.fromkeys((*known.row.relays, *relays))))
+        return NetworkRow(
+            str(network.id),
+            self._free_name(ticket.network),
+            network.secret,
+            str(ticket.owner),
+            relays,
+            self._context.clock(),
+        )
+
+    def _free_name(self, name: str) -> str:
+        taken = {joined.row.name.casefold() for joined in self._networks}
+        return next(
+            candidate
+            for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000)))
+            if candidate.casefold() not in taken
+        )
+
+    async def _settle(self, joined: Joined, ticket: Ticket, seconds: float) -> None:
+        """Wait for the first view of the members.
+
+        Raises:
+            RelayError: of the relays, none could be reached.
+            NoRouteError: without relays, the inviter could not be.
+        """
+        if not joined.row.relays:
+            await self._meet(joined, ticket, seconds)
+            return
+        with anyio.move_on_after(seconds):
+            while not self._networks.settled:
+                await self._networks.changes.event().wait()
+        reached = [url for url in joined.row.relays if self._networks.is_synced(joined, url)]
+        for url in reached:
+            await self._networks.publish(joined, url)
+        if not reached:
+            url = joined.row.relays[0]
+            reason = self._networks.failures.get(url, f"it did not answer within {seconds:.0f} s")
+            raise _with_place(RelayError(url, reason))
+
+    async def _meet(self, joined: Joined, ticket: Ticket, seconds: float) -> None:
+        """Without a relay: dial the inviter, who is then known as a member by its voucher."""
+        failure: NoRouteError | None = None
+        with anyio.move_on_after(seconds):
+            for address in ticket.addresses:
+                try:
+                    await self._node.dialer.dial_address(address)
+                    break
+                except NoRouteError as error:
+                    failure = error
+            self._node.greet_everybody()
+            while ticket.inviter not in joined.members and (failure is None or not joined.members):
+                await self._networks.changes.event().wait()
+        if failure is not None and not joined.members:
+            raise failure
+
+
+def _with_place(error: RelayError) -> RelayError:
+    """The same error, with the reason that is most likely where an address means another machine here than there."""
+    relay = parse_relay_url(error.url)
+    if not relay.is_private:
+        return error
+    place = "the machine that made the ticket" if relay.is_loopback else "the private network of who made the ticket"
+    return RelayError(
+        error.url,
+        f"{error.reason}; {relay.host} is an address of {place}",
+        "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from here.",
+    )

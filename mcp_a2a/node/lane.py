@@ -1,0 +1,130 @@
+"""What one peer must still get, and where each message of it stands.
+
+waiting --send--> under way --answer--> gone, or waiting again
+|
++--stored--> a copy is at a relay --the recipient's answer--> gone, or waiting again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.store.journal import OutboxRow
+
+WINDOW = 64
+"""Envelopes of one lane that may be unanswered at a time."""
+
+AWAITED = frozenset({"task", "message"})
+"""What follows these in the same task waits for their answer: they may be held or put off, and it would overtake them.
+Updates need not wait; each stands for all before it. A cancellation may follow into the mailbox of the same relay."""
+
+ANSWER_SECONDS = 30.0
+"""Without an answer for so long the same message is sent again; the recipient knows it by its id."""
+
+REROUTE_SECONDS = 60.0
+"""A copy at a relay that is gone for so long does not keep the message from going another way."""
+
+WAITING_SECONDS = 1.0
+"""What cannot go now, for the order or a full link or a key that is not valid yet, is looked at so often at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An envelope, and the key it was sealed to."""
+
+    envelope_id: bytes
+    envelope: bytes
+    bundle: KeyBundle
+
+
+@dataclass(eq=False)
+class Entry:
+    """One message of a lane. All times are of the event loop's clock: somebody may set the other one back."""
+
+    row: OutboxRow
+    envelope_id: bytes | None = None
+    """While it is under way, or stored."""
+    link: Link | None = None
+    """What it is under way on."""
+    relay: str | None = None
+    """Where a copy is stored."""
+    sent_at: float = 0.0
+    not_before: float = 0.0
+    rejections: int = 0
+    refusal: str | None = None
+    """Why a relay does not take it now."""
+    sealed: Sealed | None = None
+    """Sealed ahead, or for a link that has ended: a relay knows it by its id."""
+
+
+@dataclass(eq=False)
+class Lane:
+    """What one peer must still get, oldest first."""
+
+    peer: Peer
+    entries: dict[str, Entry] = field(default_factory=dict)
+    under_way: int = 0
+    """How many of them wait for an answer."""
+    ahead: tuple[int, Sealed] | None = None
+    """The message that is being journalled, sealed; with its number."""
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    resting: bool = True
+    """Whether the courier has nothing to do: then a new message need not wait for its turn."""
+    failures: int = 0
+    """Attempts and links in a row that brought no answer."""
+    tried: tuple[str, ...] = ()
+    obstacle: str | None = None
+    """Why nothing can go although there is a link."""
+
+    def due(self, link: Link, now: float) -> Iterator[Entry]:
+        """What may go out on this link now, in order. What is due later holds back what follows in its task."""
+        held_back: dict[str, str | None] = {}
+        for entry in list(self.entries.values()):
+            task = entry.row.task
+            if entry.envelope_id is not None:
+                if entry.row.type in AWAITED:
+                    held_back[task] = entry.relay
+            elif entry.not_before > now or not self._may_follow(entry, held_back, link):
+                held_back[task] = None
+            else:
+                yield entry
+
+    def _may_follow(self, entry: Entry, held_back: dict[str, str | None], link: Link) -> bool:
+        if entry.row.task not in held_back or not entry.row.task:
+            return True
+        mailbox = held_back[entry.row.task]
+        return entry.row.type == "cancel" and mailbox is not None and mailbox == link.address
+
+    def stored_at(self, url: str) -> list[bytes]:
+        """Ids of the copies at a relay."""
+        return [entry.envelope_id for entry in self.entries.values() if entry.relay == url and entry.envelope_id]
+
+    def unanswered(self, now: float) -> list[Entry]:
+        """What was sent and should have been answered, and copies that do not get on although there is another way."""
+        addresses = {link.address for link in self.peer.links}
+        return [
+            entry
+            for entry in self.entries.values()
+            if entry.envelope_id is not None
+            and (
+                now - entry.sent_at >= ANSWER_SECONDS
+                if entry.relay is None
+                else addresses and entry.relay not in addresses and now - entry.sent_at >= REROUTE_SECONDS
+            )
+        ]
+
+    def next_due(self, now: float) -> float:
+        """Seconds until something is to be done."""
+        due = [self._due_at(entry) for entry in self.entries.values()]
+        return min((at - now if at > now else WAITING_SECONDS for at in due), default=ANSWER_SECONDS)
+
+    def _due_at(self, entry: Entry) -> float:
+        if entry.envelope_id is None:
+            return entry.not_before
+        return entry.sent_at + (ANSWER_SECONDS if entry.relay is None else REROUTE_SECONDS)

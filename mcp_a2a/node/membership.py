@@ -1,0 +1,224 @@
+"""Making, entering, leaving and renewing networks: what a person does about them.
+
+A network lives in its members' databases; a relay only knows the key that its membership is proven with. Its owner,
+who made it, is the only one whose new secret the others take.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import anyio
+
+from mcp_a2a.errors import NetworkError, NotAdmittedError, RelayError, RemoteProtocolError
+from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.letters import network_letter
+from mcp_a2a.node.networks import Joined, Networks
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import network_view
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.payload import NetworkBody
+from mcp_a2a.protocol.relay_url import parse_relay_url
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url
+from mcp_a2a.store.journal import OutboxRow, put_outbox
+from mcp_a2a.store.networks import NetworkRow, drop_network, save_network
+from mcp_a2a.views import AgentRef, LeaveRequest, NetworksView, NetworkView, RotateRequest, RotateView
+
+logger = logging.getLogger(__name__)
+
+HAND_OVER_SECONDS = 5.0
+"""How long a renewal waits for its news to get off our hands."""
+
+LEAVE_SECONDS = 3.0
+"""How long leaving waits for each relay to hear of it."""
+
+
+class Membership:
+    """Changes which networks we are in. `entrance` is how one gets into them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        node.intake.on_network = self.renewed
+
+    @property
+    def _context(self) -> Context:
+        return self._node.context
+
+    @property
+    def _networks(self) -> Networks:
+        return self._node.networks
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def all(self) -> NetworksView:
+        """Every network of ours."""
+        joined = sorted(self._networks, key=lambda one: one.row.name)
+        return NetworksView(networks=tuple(self.view(one) for one in joined))
+
+    def view(self, joined: Joined) -> NetworkView:
+        """One network."""
+        believed = [peer_id for peer_id, expires in joined.members.items() if expires > self._context.clock()]
+        known = [self._node.directory.known(peer_id) for peer_id in believed]
+        online = sum(peer is not None and peer.online for peer in known)
+        return network_view(joined.row, str(self._context.me), self._networks.relays.states(), len(believed), online)
+
+    # --- changing --------------------------------------------------------------------------------
+
+    async def save(self, row: NetworkRow) -> Joined:
+        """Be a member from now on, or with other relays than before."""
+        await self._context.database.write(lambda connection: save_network(connection, row))
+        joined = self._networks.add(row)
+        for url in row.relays:
+            self._networks.keep(url)
+        return joined
+
+    async def forget(self, joined: Joined) -> None:
+        """Be no member any more, and tell nobody."""
+        await self._context.database.write(lambda connection: drop_network(connection, joined.row.id))
+        self._networks.remove(joined)
+
+    async def leave(self, request: LeaveRequest) -> NetworkView:
+        """Withdraw our entry where that is possible, and forget the network.
+
+        Raises:
+            NetworkNotFoundError
+        """
+        joined = self._networks.named(request.network)
+        view = self.view(joined)
+        await self._withdraw(joined)
+        await self.forget(joined)
+        self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
+        return view
+
+    async def _withdraw(self, joined: Joined) -> None:
+        now = self._context.clock()
+        listing = Listing.withdrawal(
+            joined.network.id, self._context.me, int(now * 1000), int(now + MAX_LIFETIME_SECONDS)
+        )
+        for url in joined.row.relays:
+            with anyio.move_on_after(LEAVE_SECONDS):
+                try:
+                    await self._networks.relays.publish(url, listing)
+                except RelayError as error:
+                    logger.warning("our entry in %s stays until it expires: %s", joined.row.name, error)
+
+    # --- renewing --------------------------------------------------------------------------------
+
+    async def rotate(self, request: RotateRequest) -> RotateView:
+        """Give a network of ours a new secret, and hand it to the members that stay.
+
+        Raises:
+            NetworkNotFoundError, NetworkError, PeerNotFoundError, AmbiguousNameError
+        """
+        old = self._networks.named(request.network)
+        if old.row.owner != str(self._context.me):
+            raise NetworkError(
+                f"Only who made {old.row.name} can give it a new secret: {old.row.owner}.",
+                "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
+            )
+        left_out = [self._node.directory.resolve(name) for name in request.without]
+        strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]
+        if strangers:
+            raise NetworkError(f"{', '.join(strangers)} is not in {old.row.name}.", "mcp-a2a discover shows who is.")
+        without = {peer.peer_id for peer in left_out}
+        stay = [peer_id for peer_id in old.members if peer_id not in without]
+        new, letters = await self._replace(old, stay)
+        await self._withdraw(old)
+        warnings = await self._announce(new)
+        await self._off_our_hands(letters)
+        return RotateView(
+            network=self.view(new),
+            told=len(letters),
+            left_out=tuple(AgentRef(name=peer.name, did=peer.row.did) for peer in left_out),
+            warnings=warnings,
+        )
+
+    async def _replace(self, old: Joined, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
+        now = self._context.clock()
+        network = Network(self._context.randomness(32))
+        row = replace(old.row, id=str(network.id), secret=network.secret)
+        body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=row.relays)
+        letters = [network_letter(self._context, peer_id, body, now) for peer_id in stay]
+        with anyio.CancelScope(shield=True):
+            await self._context.database.write(lambda connection: _swap(connection, old.row.id, row, letters))
+            new = self._switch(old, row)
+        for peer_id in stay:
+            self._networks.expect(new, peer_id, now + MAX_LIFETIME_SECONDS)
+        for letter in letters:
+            self._node.outbox.push(letter)
+        return new, letters
+
+    def _switch(self, old: Joined, row: NetworkRow) -> Joined:
+        self._networks.remove(old)
+        new = self._networks.add(row)
+        for url in row.relays:
+            self._networks.keep(url)
+        return new
+
+    async def _announce(self, joined: Joined) -> tuple[str, ...]:
+        warnings = []
+        for url in joined.row.relays:
+            try:
+                await self._networks.publish(joined, url)
+            except NotAdmittedError:
+                warnings.append(
+                    f"{url} is a closed relay: its operator must run `mcp-a2a relay admit {joined.row.id}`, or the "
+                    "members cannot connect."
+                )
+            except RelayError as error:
+                warnings.append(str(error))
+        return tuple(warnings)
+
+    async def _off_our_hands(self, letters: Sequence[OutboxRow]) -> None:
+        """A command that ends here would otherwise keep the news to itself until the next one runs."""
+        with anyio.move_on_after(HAND_OVER_SECONDS):
+            while True:
+                changed = self._context.task_changes.event(delivery_of(""))
+                if all(self._node.outbox.settled(letter.id) for letter in letters):
+                    return
+                await changed.wait()
+
+    def renewed(self, sender: PeerId, body: NetworkBody, done: Callable[[object], None]) -> None:
+        """The owner of a network has given it a new secret."""
+        old = self._networks.by_id(body.previous)
+        if old is None or old.row.owner != str(sender):
+            if old is not None:
+                logger.warning("%s is not the owner of %s, so its new secret is ignored", sender, old.row.name)
+            done(None)
+            return
+        try:
+            row = _renewed_row(old, body)
+        except RemoteProtocolError as error:
+            logger.warning("the new secret of %s is not usable: %s", old.row.name, error)
+            done(None)
+            return
+
+        def stored(outcome: object) -> None:
+            if not isinstance(outcome, Exception) and self._networks.by_id(old.network.id) is old:
+                new = self._switch(old, row)
+                self._networks.expect(new, sender, self._context.clock() + MAX_LIFETIME_SECONDS)
+                self._context.tasks.start_soon(self._withdraw, old)
+            done(outcome)
+
+        self._context.database.enqueue(lambda connection: _swap(connection, old.row.id, row, ()), stored)
+
+
+def _renewed_row(old: Joined, body: NetworkBody) -> NetworkRow:
+    secret = base64url_untrusted(body.secret)
+    if len(secret) != 32:
+        raise RemoteProtocolError("A network's secret has 32 bytes.")
+    relays = tuple(str(parse_relay_url(url)) for url in body.relays)
+    return replace(old.row, id=str(Network(secret).id), secret=secret, relays=relays)
+
+
+def _swap(connection: sqlite3.Connection, old: str, row: NetworkRow, letters: Sequence[OutboxRow]) -> None:
+    drop_network(connection, old)
+    save_network(connection, row)
+    for letter in letters:
+        put_outbox(connection, letter)

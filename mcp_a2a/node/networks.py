@@ -1,0 +1,344 @@
+"""The networks we are in: who else is, as their relays and they themselves tell it, and telling them about us.
+
+A member is known by what only a member can make: an advert sealed with the network's directory key, or a voucher in
+a greeting. What a relay says beside that (who is connected) only decides how things are shown and which way is tried
+first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from mcp_a2a.errors import ConfigurationError, NetworkNotFoundError, RelayError, RemoteProtocolError
+from mcp_a2a.node.context import Changes, Context
+from mcp_a2a.node.directory import Directory
+from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.ports import Sighting
+from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, parse_address
+from mcp_a2a.relay_ports import Relays, Watched
+from mcp_a2a.store.networks import (
+    MemberRow,
+    NetworkRow,
+    all_members,
+    all_networks,
+    all_syncs,
+    drop_member,
+    save_member,
+    save_sync,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_VOUCHED = 60
+"""Networks that a greeting speaks for."""
+
+
+@dataclass(eq=False)
+class Joined:
+    """A network of ours, and until when each of its other members is believed to be one."""
+
+    row: NetworkRow
+    network: Network
+    members: dict[PeerId, float] = field(default_factory=dict)
+
+
+class Networks:
+    """What we know of our networks. Implements `relay_ports.RelayHandler`; `membership` changes which there are."""
+
+    def __init__(
+        self,
+        context: Context,
+        directory: Directory,
+        introduction: Introduction,
+        relays: Relays,
+        near: Callable[[DirectAddr], bool],
+    ) -> None:
+        self._context = context
+        self._directory = directory
+        self._introduction = introduction
+        self.relays = relays
+        self._near = near
+        self._joined: dict[PeerId, Joined] = {}
+        self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
+        self._synced: set[tuple[PeerId, str]] = set()
+        self.failures: dict[str, str] = {}
+        """Relays that there is no session with, and why."""
+        self.changes = Changes()
+        """Notified (with no key) when a relay has told something."""
+        self.on_member: Callable[[PeerId], None] = lambda _: None
+        """Called with everybody who turns out to be a member."""
+        self.on_relay: Callable[[str], None] = lambda _: None
+        """Called when a session with a relay is up."""
+        relays.hear(self)
+
+    def __iter__(self) -> Iterator[Joined]:
+        return iter(self._joined.values())
+
+    def load(self) -> None:
+        """Go on with what is remembered; the relays are kept from now on."""
+        read = self._context.database.read
+        self._syncs = read(all_syncs)
+        for row in read(all_networks):
+            self.add(row)
+        for member in read(all_members):
+            joined = self._joined.get(PeerId.parse_untrusted(member.network))
+            if joined is not None:
+                self._remembered(joined, member)
+        for url in {url for joined in self for url in joined.row.relays}:
+            self.keep(url)
+
+    def _remembered(self, joined: Joined, member: MemberRow) -> None:
+        peer_id = PeerId.parse_untrusted(member.did)
+        joined.members[peer_id] = member.expires
+        peer = self._directory.get(peer_id)
+        if member.relay is not None and member.relay in joined.row.relays:
+            self._directory.sighted(self._sighting(peer_id, member.relay, peer.advert))
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def named(self, name: str) -> Joined:
+        """The network of this name.
+
+        Raises:
+            NetworkNotFoundError
+        """
+        wanted = name.strip().casefold()
+        for joined in self:
+            if wanted in (joined.row.name.casefold(), joined.row.id.casefold()):
+                return joined
+        raise NetworkNotFoundError(name, [joined.row.name for joined in self])
+
+    def by_id(self, network: PeerId) -> Joined | None:
+        """The network of this id, if it is ours."""
+        return self._joined.get(network)
+
+    def shared_with(self, peer_id: PeerId) -> tuple[str, ...]:
+        """Names of our networks that this peer is a member of."""
+        now = self._context.clock()
+        return tuple(joined.row.name for joined in self if joined.members.get(peer_id, 0) > now)
+
+    def is_member(self, peer_id: PeerId) -> bool:
+        """Whether this peer is in a network of ours."""
+        return bool(self.shared_with(peer_id))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every relay has told what it knows, or cannot be reached."""
+        return all(self.is_synced(joined, url) or url in self.failures for joined in self for url in joined.row.relays)
+
+    def is_synced(self, joined: Joined, url: str) -> bool:
+        """Whether the relay has told all it knows of the network since we started."""
+        return (joined.network.id, url) in self._synced
+
+    async def find(self, did: str) -> bool:
+        """Whether a relay of ours has a mailbox for this key; then it can be sent to from now on."""
+        try:
+            peer_id = PeerId.parse_untrusted(did)
+        except RemoteProtocolError:
+            return False
+        for state in self.relays.states():
+            try:
+                bundle = await self.relays.find(state.url, peer_id) if state.connected else None
+            except RelayError as error:
+                logger.info("could not ask for %s: %s", did, error)
+                continue
+            if bundle is not None:
+                self._directory.get(peer_id).learn_bundle(bundle)
+                self._directory.sighted(self._sighting(peer_id, state.url, None))
+                return True
+        return False
+
+    # --- changing, by `membership` ---------------------------------------------------------------
+
+    def add(self, row: NetworkRow) -> Joined:
+        """We are a member, or something about the network has changed."""
+        network = Network(row.secret)
+        known = self._joined.get(network.id)
+        joined = Joined(row, network, known.members if known else {})
+        self._joined[network.id] = joined
+        return joined
+
+    def remove(self, joined: Joined) -> None:
+        """We are no longer a member."""
+        del self._joined[joined.network.id]
+        for url in joined.row.relays:
+            for peer_id in joined.members:
+                self._unlist(peer_id, url)
+            self.keep(url)
+
+    def keep(self, url: str) -> None:
+        """Hold a session with a relay as long as one of our networks is there."""
+        self.failures.pop(url, None)
+        if any(url in joined.row.relays for joined in self):
+            self.relays.keep(url, partial(self._watched, url))
+        else:
+            self.relays.drop(url)
+
+    def _watched(self, url: str) -> Sequence[Watched]:
+        return [
+            Watched(joined.network, *self._syncs.get((joined.row.id, url), (0, 0)))
+            for joined in self
+            if url in joined.row.relays
+        ]
+
+    # --- telling others about us -----------------------------------------------------------------
+
+    async def publish(self, joined: Joined, url: str) -> None:
+        """Put our entry into the network's directory at this relay.
+
+        Raises:
+            RelayError
+        """
+        advert = self._introduction.entry()
+        nonce = self._context.randomness(AEAD_NONCE_SIZE)
+        listing = Listing.seal(joined.network.id, joined.network.directory_key, advert, nonce)
+        await self.relays.publish(url, listing)
+
+    def publish_everywhere(self) -> None:
+        """Our entry has changed: bring it to every relay that can be reached now; the others get it when they open."""
+        for url in {url for joined in self for url in joined.row.relays}:
+            self._context.tasks.start_soon(self._publish_at, url)
+
+    async def _publish_at(self, url: str) -> None:
+        if not any(state.url == url and state.connected for state in self.relays.states()):
+            return
+        for joined in [joined for joined in self if url in joined.row.relays]:
+            try:
+                await self.publish(joined, url)
+            except RelayError as error:
+                logger.warning("our entry in the network %s is not up to date: %s", joined.row.name, error)
+
+    # --- RelayHandler ----------------------------------------------------------------------------
+
+    def relay_opened(self, url: str) -> None:
+        """A session is up."""
+        self.failures.pop(url, None)
+        self._context.tasks.start_soon(self._publish_at, url)
+        self.on_relay(url)
+        self._notify()
+
+    def relay_closed(self, url: str, reason: str) -> None:
+        """A session has ended, or did not come about."""
+        logger.info("no session with the relay %s: %s", url, reason)
+        self.failures[url] = reason
+        for peer in self._directory:
+            self._directory.attended(peer, url, present=False, now=self._context.clock())
+        self._synced = {(network, where) for network, where in self._synced if where != url}
+        self._notify()
+
+    def listed(self, url: str, listing: Listing) -> None:
+        """A member's entry."""
+        joined = self._joined.get(listing.network)
+        if joined is None or listing.peer == self._context.me:
+            return
+        if listing.is_withdrawal:
+            self._withdrawn(joined, listing.peer, url)
+            return
+        try:
+            advert = listing.open_untrusted(joined.network.directory_key)
+        except RemoteProtocolError as error:
+            logger.warning("the relay %s lists something that no member has made: %s", url, error)
+            return
+        if advert.fresh(self._context.clock()):
+            self._listed(joined, advert, url, online=listing.online)
+
+    def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
+        peer = self._directory.advert_received(advert)
+        if peer is not None:
+            self._directory.remember(self._context.database, peer)
+        self._directory.sighted(self._sighting(advert.peer, url, advert))
+        self._directory.attended(self._directory.get(advert.peer), url, present=online, now=self._context.clock())
+        self._believe(joined, advert.peer, advert.expires, url)
+        self._notify()
+
+    def _withdrawn(self, joined: Joined, peer_id: PeerId, url: str) -> None:
+        joined.members.pop(peer_id, None)
+        self._context.database.enqueue_lazily(lambda connection: drop_member(connection, joined.row.id, str(peer_id)))
+        self._unlist(peer_id, url)
+        self._notify()
+
+    def _unlist(self, peer_id: PeerId, url: str) -> None:
+        """A relay no longer lists a peer for this network; perhaps it still does for another."""
+        if any(peer_id in joined.members and url in joined.row.relays for joined in self):
+            return
+        self._directory.lost(peer_id, _provenance(url))
+        peer = self._directory.known(peer_id)
+        if peer is not None:
+            self._directory.attended(peer, url, present=False, now=self._context.clock())
+
+    def synced(self, url: str, network: PeerId, epoch: int, revision: int) -> None:
+        """Everything up to a revision was told."""
+        self._synced.add((network, url))
+        self._syncs[str(network), url] = (epoch, revision)
+        self._context.database.enqueue_lazily(
+            lambda connection: save_sync(connection, str(network), url, epoch, revision)
+        )
+        self._notify()
+
+    def presence(self, url: str, network: PeerId, online: Sequence[PeerId], offline: Sequence[PeerId]) -> None:
+        """Who is connected to the relay. Only of those who are known: a relay cannot fill our memory."""
+        for peers, present in ((online, True), (offline, False)):
+            for peer_id in peers:
+                peer = self._directory.known(peer_id)
+                if peer is not None:
+                    self._directory.attended(peer, url, present=present, now=self._context.clock())
+        self._notify()
+
+    # --- members ---------------------------------------------------------------------------------
+
+    def vouchers(self, to: PeerId) -> Sequence[bytes]:
+        """What shows this peer, and nobody else, which of its networks we are in."""
+        return [joined.network.vouch(self._context.me, to) for joined in self][:MAX_VOUCHED]
+
+    def vouched(self, peer_id: PeerId, vouchers: Sequence[bytes], expires: float) -> None:
+        """A peer has shown vouchers: it is a member of the networks that one of them fits."""
+        for joined in self:
+            if any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers):
+                self._believe(joined, peer_id, expires, None)
+
+    def expect(self, joined: Joined, peer_id: PeerId, expires: float) -> None:
+        """A peer was given the network's secret, and will show itself."""
+        self._believe(joined, peer_id, expires, None)
+
+    def forget_lapsed(self) -> None:
+        """Members who have not shown themselves for too long are no longer believed."""
+        now = self._context.clock()
+        for joined in self:
+            for peer_id in [peer_id for peer_id, expires in joined.members.items() if expires <= now]:
+                del joined.members[peer_id]
+
+    def _believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
+        joined.members[peer_id] = max(expires, joined.members.get(peer_id, 0.0))
+        row = MemberRow(joined.row.id, str(peer_id), relay, expires)
+        self._context.database.enqueue_lazily(lambda connection: save_member(connection, row))
+        self.on_member(peer_id)
+        self._notify()
+
+    def _notify(self) -> None:
+        self.changes.notify()
+        self._directory.changes.notify()
+
+    def _sighting(self, peer_id: PeerId, url: str, advert: Advert | None) -> Sighting:
+        """Through the relay, and where it says itself that it listens, as far as that can be reached from here."""
+        direct = [address for text in (advert.addresses if advert else ()) if (address := _direct(text)) is not None]
+        near = [address for address in direct if self._near(address)]
+        return Sighting(peer_id, (*near, RelayAddr(url)), _provenance(url))
+
+
+def _provenance(url: str) -> str:
+    return f"relay {url}"
+
+
+def _direct(text: str) -> DirectAddr | None:
+    try:
+        return parse_address(text)
+    except ConfigurationError:
+        return None

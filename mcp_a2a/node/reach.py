@@ -1,0 +1,123 @@
+"""Trying out, now: whether an agent answers and by which way, and what of the network works from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from mcp_a2a.errors import LinkError, NoRouteError, RelayError
+from mcp_a2a.node.context import wait_until
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.envelope import receipt_is_valid
+from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.views import AgentRef, CheckView, NetcheckView, PingView
+
+
+@dataclass(eq=False)
+class _Ping:
+    """A greeting under way, and what came back."""
+
+    peer: Peer
+    heard: anyio.Event = field(default_factory=anyio.Event)
+    answered: bool = False
+    detail: str | None = None
+
+
+class Reach:
+    """Answers `ping` and `netcheck`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._pings: dict[bytes, _Ping] = {}
+        node.on_answer = self.answer_received
+
+    # --- one agent -------------------------------------------------------------------------------
+
+    async def ping(self, peer: Peer, seconds: float) -> PingView:
+        """Send a sealed greeting and wait for its signed receipt: the whole way there and back, keys and all."""
+        agent = AgentRef(name=peer.name, did=peer.row.did)
+        try:
+            with anyio.fail_after(seconds):
+                link = await self._node.dialer.connect(peer)
+        except (NoRouteError, TimeoutError) as error:
+            tried = error.attempts if isinstance(error, NoRouteError) else peer.tried
+            return PingView(agent=agent, detail="it could not be reached", tried=tried)
+        ping, milliseconds = _Ping(peer), None
+        started = anyio.current_time()
+        envelope_id = self._node.context.randomness(16)
+        self._pings[envelope_id] = ping
+        try:
+            link.submit(self._node.introduction.greeting(link, envelope_id))
+            await wait_until(ping.heard, seconds)
+            milliseconds = round((anyio.current_time() - started) * 1000, 2)
+        except LinkError as error:
+            ping.detail = error.message
+        finally:
+            del self._pings[envelope_id]
+        tried = peer.tried if link.is_relayed else ()
+        if ping.answered:
+            return PingView(agent=agent, route=link.route, address=link.address, ms=milliseconds, tried=tried)
+        detail = ping.detail or f"no answer within {seconds:.0f} s"
+        return PingView(agent=agent, route=link.route, address=link.address, detail=detail, tried=tried)
+
+    def answer_received(self, link: Link, answer: Answer) -> None:
+        """Perhaps the answer to a ping."""
+        ids = answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
+        for ping in [self._pings[envelope_id] for envelope_id in ids if envelope_id in self._pings]:
+            match answer:
+                case Delivered(envelopes, signature):
+                    ping.answered = receipt_is_valid(ping.peer.peer_id, envelopes, signature)
+                    ping.detail = "a receipt came that it has not signed"
+                case Stored():
+                    ping.detail = "the relay has its mailbox, but it is not connected"
+                    if ping.peer.online:
+                        continue  # slow, perhaps: its receipt may still come
+                case Held():
+                    ping.detail = "its owner has not accepted you"
+                case Refused(code=code):
+                    ping.detail = REFUSALS.get(code) or RELAY_REFUSALS.get(code) or f"it answered {code!r}"
+            ping.heard.set()
+
+    # --- everything ------------------------------------------------------------------------------
+
+    async def check(self) -> NetcheckView:
+        """What works from here, nearest first."""
+        node = self._node
+        listening = ", ".join(map(str, node.listening)) or "nowhere"
+        found = [
+            CheckView(name="listening", ok=bool(node.listening), detail=listening),
+            self._addresses(),
+            *(CheckView(name=name, ok=state == "on", detail=state) for name, state in node.lookups.items()),
+        ]
+        urls = sorted({url for joined in node.networks for url in joined.row.relays})
+        checked: dict[str, CheckView] = {}
+        async with anyio.create_task_group() as tasks:
+            for url in urls:
+                tasks.start_soon(self._try_out, url, checked)
+        found += [checked[url] for url in urls]
+        if not urls:
+            found.append(CheckView(name="relay", ok=False, detail="none: only this machine and the LAN are reached"))
+        return NetcheckView(checks=tuple(found))
+
+    def _addresses(self) -> CheckView:
+        addresses = ", ".join(map(str, self._node.own_addresses()))
+        return CheckView(
+            name="addresses",
+            ok=bool(addresses),
+            detail=addresses or "this machine has no address that others could dial",
+        )
+
+    async def _try_out(self, url: str, checked: dict[str, CheckView]) -> None:
+        try:
+            seconds = await self._node.networks.relays.try_out(url)
+        except RelayError as error:
+            checked[url] = CheckView(name=f"relay {url}", ok=False, detail=error.reason)
+        else:
+            names = [joined.row.name for joined in self._node.networks if url in joined.row.relays]
+            checked[url] = CheckView(
+                name=f"relay {url}", ok=True, detail=f"networks: {', '.join(names)}", ms=round(seconds * 1000, 2)
+            )

@@ -1,0 +1,122 @@
+"""Where a relay is, and which key must answer there.
+
+    ws://host:6060/#did:key:z6Mk…        wss://relay.example/team/#did:key:z6Mk…
+
+The fragment pins the relay's key: whoever answers must prove it in the handshake. Without one the URL is taken only
+for a relay on this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.protocol.did import PeerId
+
+PORTS = {"ws": 80, "wss": 443}
+MAX_URL = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RelayUrl:
+    """A relay's address; `str()` is its one canonical spelling."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    relay: PeerId | None
+
+    @override
+    def __str__(self) -> str:
+        pin = f"#{self.relay}" if self.relay is not None else ""
+        return f"{self._origin}{self.path}/{pin}"
+
+    @property
+    def endpoint(self) -> str:
+        """What to connect to."""
+        return f"{self._origin}{self.path}/link"
+
+    @property
+    def place(self) -> str:
+        """The URL without its key, for people."""
+        return f"{self._origin}{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine, whichever machine that is."""
+        ip = _ip(self.host)
+        return self.host == "localhost" or self.host.endswith(".localhost") or (ip is not None and ip.is_loopback)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only machines of one network can reach it."""
+        ip = _ip(self.host)
+        named = self.host.endswith(".local") or "." not in self.host
+        return self.is_loopback or (named if ip is None else ip.is_private or ip.is_link_local)
+
+    @property
+    def warning(self) -> str | None:
+        """What it means for privacy, if anything."""
+        if self.scheme == "wss" or self.is_loopback:
+            return None
+        return (
+            f"{self.place} is not encrypted on the way: whoever watches it sees which keys talk, when, and rough sizes "
+            "(never what). Use wss:// for more."
+        )
+
+    @property
+    def _origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+
+def parse_relay_url(text: str) -> RelayUrl:
+    """The relay that a person, a ticket or a setting names.
+
+    Raises:
+        ConfigurationError: it cannot be one; says which part is wrong.
+    """
+    text = text.strip()
+    if len(text) > MAX_URL or not text.isprintable():
+        raise _unusable(text, "it is too long, or holds characters that no URL has")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise _unusable(text, "it is not a URL") from None
+    if parts.scheme not in PORTS:
+        raise _unusable(text, "it does not begin with ws:// or wss://")
+    if not parts.hostname or parts.username is not None or parts.query:
+        raise _unusable(text, "it names no host, or has a user or a query, which a relay's URL has not")
+    relay = _pin(text, parts.fragment)
+    url = RelayUrl(parts.scheme, parts.hostname, port or PORTS[parts.scheme], parts.path.rstrip("/"), relay)
+    if relay is None and not url.is_loopback:
+        raise _unusable(text, "it does not end with the relay's key")
+    return url
+
+
+def _pin(text: str, fragment: str) -> PeerId | None:
+    try:
+        return PeerId.parse_untrusted(fragment) if fragment else None
+    except RemoteProtocolError:
+        raise _unusable(text, "what follows the # is not the key of a relay") from None
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _unusable(text: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{text[:128]!r} is not the URL of a relay: {reason}.",
+        "Copy the line that `mcp-a2a relay serve` prints: ws://HOST:6060/#did:key:…",
+    )

@@ -1,0 +1,133 @@
+"""What ends a task over there, or holds it back, is believed only with the signature of whom it was sent to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.node import outbox
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, sign_verdict
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
+from tests.node.outsider import Outsider, cancel_letter, outsider, sealed, task_letter
+from tests.node.world import Person, World
+
+Verdict = Callable[[Outsider, bytes], Answer]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def refused(code: str, signer: str | None) -> Verdict:
+    """A refusal with this one's signature."""
+
+    def verdict(bob: Outsider, envelope_id: bytes) -> Answer:
+        key = bob.identity if signer == "bob" else Identity(b"m" * 32)
+        signature = sign_verdict(key, envelope_id, code) if signer else None
+        return Refused(envelope_id, code, retry_after=0.0, signature=signature)
+
+    return verdict
+
+
+async def fate(world: World, first: Verdict) -> tuple[TaskView, int]:
+    """What becomes of a task that is answered so the first time and signed for the second; and how often it came."""
+    seen = 0
+
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+
+        def react(link: Link, envelope: bytes) -> Answer:
+            nonlocal seen
+            if bob.read(envelope).type != "task":
+                return bob.sign_for(link, envelope)
+            seen += 1
+            envelope_id = Header.parse_untrusted(envelope).envelope_id
+            return first(bob, envelope_id) if seen == 1 else bob.sign_for(link, envelope)
+
+        bob.reaction = react
+        await bob.dial(alice)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        return await delivered_or_over(alice, sent.task_id), seen
+
+
+async def delivered_or_over(person: Person, task_id: str) -> TaskView:
+    with anyio.fail_after(5):
+        while True:
+            changed = person.node.context.task_changes.event(f"{task_id}/delivery")
+            view = await person.api.get_task(GetTaskRequest(task_id=task_id))
+            if view.done or view.delivery == Delivery.DELIVERED:
+                return view
+            await changed.wait()
+
+
+@pytest.mark.parametrize("code", ["blocked", "not_trusted", "stale", "hop_limit", "rejected", "something_new"])
+@pytest.mark.parametrize("signer", [None, "mallory"])
+async def test_a_refusal_that_the_recipient_has_not_signed_ends_nothing(
+    world: World, code: str, signer: str | None
+) -> None:
+    view, seen = await fate(world, refused(code, signer))
+    assert (view.delivery, view.state, seen) == (Delivery.DELIVERED, TaskState.SUBMITTED, 2)
+
+
+async def test_a_refusal_that_the_recipient_has_signed_ends_the_task(world: World) -> None:
+    view, seen = await fate(world, refused("blocked", "bob"))
+    assert (view.delivery, view.state, seen) == (Delivery.REFUSED, TaskState.REJECTED, 1)
+
+
+async def test_a_signature_for_one_code_does_not_serve_for_another(world: World) -> None:
+    def verdict(bob: Outsider, envelope_id: bytes) -> Answer:
+        signature = sign_verdict(bob.identity, envelope_id, "busy")
+        return Refused(envelope_id, "blocked", retry_after=0.0, signature=signature)
+
+    view, seen = await fate(world, verdict)
+    assert (view.state, seen) == (TaskState.SUBMITTED, 2)
+
+
+async def test_held_is_believed_with_the_signature_of_the_recipient_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "HELD_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
+
+    def forged(bob: Outsider, envelope_id: bytes) -> Answer:
+        del bob
+        return Held(envelope_id, sign_verdict(world.identity("mallory"), envelope_id, HELD_VERDICT))
+
+    view, seen = await fate(world, forged)
+    assert (view.delivery, seen) == (Delivery.DELIVERED, 2)
+
+
+async def test_a_direct_peer_that_says_it_is_a_relay_is_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
+
+    def stored(bob: Outsider, envelope_id: bytes) -> Answer:
+        del bob
+        return Stored(envelope_id)
+
+    view, seen = await fate(world, stored)
+    assert (view.delivery, seen) == (Delivery.DELIVERED, 2)
+
+
+async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: World) -> None:
+    alice = world.identity("alice")
+    world.make_own("alice")
+    async with world.person("bob") as bob, outsider(world.network, "alice") as sender:
+        now = time.time()
+        task = task_letter(alice.peer_id, bob.node.context.me, now=now)
+        cancel = cancel_letter(alice.peer_id, bob.node.context.me, task.task, now=now)
+        link = await sender.dial(bob)
+        for letter in (cancel, task):
+            assert isinstance(await sender.submit(link, sealed(alice, letter, link.bundle)), Delivered)
+        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        listed = (await bob.api.list_tasks(ListTasksRequest())).tasks
+        assert [view.state for view in listed] == [TaskState.CANCELED]

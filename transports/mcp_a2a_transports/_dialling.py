@@ -1,0 +1,92 @@
+"""Opening a WebSocket to somebody else's listener, and nothing but that: no redirect, no proxy, no cookie."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+import aiohttp
+
+from mcp_a2a.errors import LinkError
+from mcp_a2a_transports._drive import CLOSE_SECONDS
+from mcp_a2a_transports._reception import AGENT
+from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
+
+_connection: ContextVar[list[Connection]] = ContextVar("_connection")
+"""Where the connection of the dial that this task makes is put: aiohttp hands out only the socket."""
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[aiohttp.ClientSession]:
+    """What dials are made with, as long as the context lasts."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"User-Agent": AGENT},
+        middlewares=(_only_an_upgrade,),
+    ) as client:
+        yield client
+
+
+async def connect(
+    client: aiohttp.ClientSession, url: str, what: str, tls: ssl.SSLContext | None = None
+) -> WebSocketChannel:
+    """A channel to whoever listens there; `what` is what is looked for, "an mcp-a2a node" for example.
+
+    Raises:
+        LinkError: nobody does, or somebody else.
+    """
+    made: list[Connection] = []
+    _connection.set(made)
+    try:
+        websocket = await client.ws_connect(
+            url,
+            autoping=False,
+            compress=0,
+            max_msg_size=MAX_MESSAGE,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+            ssl=tls if tls is not None else True,
+        )
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise LinkError("its TLS certificate is not valid for that name") from error
+    except aiohttp.ClientSSLError as error:
+        raise LinkError("it does not speak TLS, or not one that is safe") from error
+    except aiohttp.ClientConnectorError as error:
+        raise LinkError(_why_not_connected(error.os_error)) from error
+    except (aiohttp.ClientError, OSError, ValueError, _OtherAnswerError) as error:
+        raise LinkError(f"something else than {what} answers there") from error
+    return WebSocketChannel(websocket, made[0])
+
+
+class _OtherAnswerError(Exception):
+    """An HTTP answer that is no WebSocket."""
+
+
+async def _only_an_upgrade(
+    request: aiohttp.ClientRequest,
+    handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+) -> aiohttp.ClientResponse:
+    """Refuse every other answer before aiohttp acts on it: a redirect would be followed anywhere."""
+    response = await handler(request)
+    connection = response.connection
+    if response.status != 101 or connection is None or connection.transport is None:
+        response.close()
+        raise _OtherAnswerError
+    _connection.get().append(connection.transport)
+    return response
+
+
+def _why_not_connected(error: OSError) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "nobody listens there (connection refused)"
+        case socket.gaierror():
+            return "no machine of that name is known"
+        case TimeoutError():
+            return "no answer from that machine"
+        case _:
+            return f"that machine cannot be reached ({error.strerror or type(error).__name__})"
