@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from mcp_a2a.errors import SchemaTooNewError
 from mcp_a2a.store import schema
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.opening import open_database
+from mcp_a2a.store.opening import NODE, Schema, open_database
 
 STEP = "CREATE TABLE more(word TEXT); INSERT INTO more SELECT value FROM meta WHERE key='word'"
 
@@ -37,10 +38,9 @@ def set_version(path: Path, version: int) -> None:
         connection.execute(f"PRAGMA user_version={version}")
 
 
-def tomorrow(monkeypatch: pytest.MonkeyPatch, *steps: str) -> None:
+def tomorrow(*steps: str) -> Schema:
     """The next release adds these migrations."""
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + len(steps))
+    return replace(NODE, migrations=(*NODE.migrations, *steps))
 
 
 async def test_opening_again_changes_nothing(path: Path) -> None:
@@ -51,13 +51,10 @@ async def test_opening_again_changes_nothing(path: Path) -> None:
     assert [place.name for place in path.parent.iterdir() if "-" not in place.name] == ["node.db"]
 
 
-async def test_an_older_database_is_copied_first_and_then_brought_up_to_date_once(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_older_database_is_copied_first_and_then_brought_up_to_date_once(path: Path) -> None:
     before = schema.VERSION
-    tomorrow(monkeypatch, STEP)
     for _ in range(2):
-        async with open_database(path, "test") as database:
+        async with open_database(path, "test", tomorrow(STEP)) as database:
             assert database.read(lambda connection: connection.execute("SELECT * FROM more").fetchall()) == [("kept",)]
     assert version_of(path) == before + 1
     copy = path.with_name(f"node.db.schema-{before}")
@@ -65,18 +62,13 @@ async def test_an_older_database_is_copied_first_and_then_brought_up_to_date_onc
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-async def test_a_migration_that_fails_half_way_leaves_the_old_database_whole(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_migration_that_fails_half_way_leaves_the_old_database_whole(path: Path) -> None:
     before = schema.VERSION
-    with monkeypatch.context() as half:
-        tomorrow(half, STEP, "CREATE TABLE last(x); SELECT no_such_function()")
-        with pytest.raises(Exception, match="no_such_function"):
-            async with open_database(path, "test"):
-                pass
+    with pytest.raises(Exception, match="no_such_function"):
+        async with open_database(path, "test", tomorrow(STEP, "CREATE TABLE last(x); SELECT no_such_function()")):
+            pass
     assert version_of(path) == before + 1, "the first step is done, the second not at all"
-    tomorrow(monkeypatch, STEP, "CREATE TABLE last(x)")
-    async with open_database(path, "test") as database:
+    async with open_database(path, "test", tomorrow(STEP, "CREATE TABLE last(x)")) as database:
         assert database.read(lambda connection: get_meta(connection, "word")) == "kept"
     assert version_of(path) == before + 2
 

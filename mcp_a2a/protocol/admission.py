@@ -1,0 +1,53 @@
+"""Whom a relay serves: everybody but the revoked, or only the admitted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mcp_a2a.protocol.control import ByeCode
+from mcp_a2a.protocol.did import PeerId
+
+
+class Admission:
+    """The operator's list. An entry is the key of an agent or the id of a network; both are keys."""
+
+    def __init__(self, *, closed: bool) -> None:
+        self.closed = closed
+        self._admitted: set[PeerId] = set()
+        self._revoked: set[PeerId] = set()
+
+    @property
+    def admitted(self) -> int:
+        """How many are."""
+        return len(self._admitted)
+
+    @property
+    def revoked(self) -> int:
+        """How many are."""
+        return len(self._revoked)
+
+    def admit(self, member: PeerId) -> None:
+        """Serve this key, or the members of this network."""
+        self._revoked.discard(member)
+        self._admitted.add(member)
+
+    def revoke(self, member: PeerId) -> None:
+        """Serve it no longer, be the relay open or closed."""
+        self._admitted.discard(member)
+        self._revoked.add(member)
+
+    def is_revoked(self, member: PeerId) -> bool:
+        """Whether the operator has shut this key out."""
+        return member in self._revoked
+
+    def objection(self, peer: PeerId, networks: Collection[PeerId]) -> ByeCode | None:
+        """Why a key that is proven to be in these networks is not served; None when it is."""
+        if peer in self._revoked:
+            return ByeCode.REVOKED
+        if self.closed and (peer in self._admitted or not self._admitted.isdisjoint(networks)):
+            return None
+        # A key comes with all of its networks: one of them revoked is no reason, unless it has no other.
+        left = [network for network in networks if network not in self._revoked]
+        if len(left) < len(networks) and (self.closed or not left):
+            return ByeCode.REVOKED
+        return ByeCode.NOT_ADMITTED if self.closed else None

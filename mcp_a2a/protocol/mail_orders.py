@@ -1,0 +1,65 @@
+"""What a relay's law of mail asks of the disk. To be carried out in the order in which it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mcp_a2a.protocol.mailbox import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write this message. Answered by `put_done` or `put_failed`."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete this message. Answered by `dropped` when that is committed."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep an answer for a depositor that is away."""
+
+    depositor: bytes
+    envelopes: tuple[bytes, ...]
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read messages of this mailbox after a number, in order. Answered by `loaded`, at once."""
+
+    token: int
+    recipient: bytes
+    after: int
+    frames: int
+    max_bytes: int
+
+
+Order: TypeAlias = Put | Drop | Keep | Load
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a mailbox held from one depositor when the relay started."""
+
+    recipient: bytes
+    depositor: bytes
+    count: int
+    size: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened since the start."""
+
+    deposited: int = 0
+    answered: int = 0
+    stored: int = 0
+    refused: int = 0

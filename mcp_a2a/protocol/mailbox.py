@@ -1,0 +1,272 @@
+"""What waits for one key at a relay, and in which order it gets it.
+
+    beyond    on disk, or on its way there: not in memory
+    waiting   in memory, not offered
+    offered   sent to the newest connection, not answered
+    paused    the recipient was too busy; offered again at a time
+
+Together they are what was accepted and not finally answered, in the order of arrival: `number` rises. A message that
+never was on disk is in memory until it is. Who may put something in is decided here too; what is said to whom about it
+is `post_office`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Protocol
+
+from mcp_a2a.protocol.relay_limits import WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+
+MAX_WAITING = 2 * WINDOW_FRAMES
+"""Messages of one mailbox that are kept in memory; what comes then goes to the disk only."""
+
+
+class Wire(Protocol):
+    """A connection on which `key` has been proven."""
+
+    @property
+    def key(self) -> bytes:
+        """Whose."""
+        ...
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue a frame."""
+        ...
+
+
+class Place(Enum):
+    """Where a message is safe."""
+
+    MEMORY = auto()
+    """Nowhere."""
+    WRITING = auto()
+    DISK = auto()
+
+
+class Message:
+    """An envelope for `recipient` that `depositor` brought."""
+
+    __slots__ = (
+        "depositor",
+        "envelope",
+        "envelope_id",
+        "expires",
+        "is_queued",
+        "is_settled",
+        "number",
+        "place",
+        "recipient",
+        "size",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        recipient: bytes,
+        envelope_id: bytes,
+        depositor: bytes,
+        *,
+        envelope: bytes,
+        expires: float,
+        place: Place = Place.MEMORY,
+    ) -> None:
+        self.number = number
+        self.recipient = recipient
+        self.envelope_id = envelope_id
+        self.depositor = depositor
+        self.envelope = envelope
+        self.size = len(envelope)
+        self.expires = expires
+        """On the wall clock."""
+        self.place = place
+        self.is_queued = False
+        """Whether it is waiting, offered or paused."""
+        self.is_settled = False
+        """Whether it was finally answered, expired or refused."""
+
+
+class Mailbox:
+    """Everything that one key has not answered yet."""
+
+    __slots__ = (
+        "_in_memory",
+        "_offered_bytes",
+        "bytes",
+        "count",
+        "cursor",
+        "loading",
+        "messages",
+        "offered",
+        "paused",
+        "shares",
+        "waiting",
+        "wire",
+    )
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        self.wire = wire
+        """The newest connection of its key."""
+        self.count = 0
+        self.bytes = 0
+        self.shares: dict[bytes, int] = {}
+        """How many are from whom."""
+        self.messages: dict[bytes, Message] = {}
+        """By envelope id: those in memory, and those on their way to the disk."""
+        self.waiting: deque[Message] = deque()
+        self.offered: dict[bytes, Message] = {}
+        self.paused: list[tuple[float, int, Message]] = []
+        self.cursor = 0
+        """Number of the last one that is or was in memory: what has a higher one is beyond."""
+        self.loading: int | None = None
+        """Which order to load from the disk is under way."""
+        self._offered_bytes = 0
+        self._in_memory = 0
+
+    # --- what may come in -------------------------------------------------------------------------
+
+    def objection(self, depositor: bytes, size: int, limits: RelayLimits) -> str | None:
+        """Why one more is not taken: the code of a refusal."""
+        if self.shares.get(depositor, 0) >= limits.max_per_depositor:
+            return "quota"
+        if self.count >= limits.max_queue or self.bytes + size > limits.max_mailbox_bytes:
+            return "mailbox_full"
+        return None
+
+    def count_in(self, depositor: bytes, messages: int, size: int) -> None:
+        """So many messages came in."""
+        self.count += messages
+        self.bytes += size
+        self.shares[depositor] = self.shares.get(depositor, 0) + messages
+
+    def count_out(self, depositor: bytes, messages: int, size: int) -> None:
+        """So many are no longer here."""
+        self.count -= messages
+        self.bytes -= size
+        left = self.shares.get(depositor, 0) - messages
+        if left > 0:
+            self.shares[depositor] = left
+        else:
+            self.shares.pop(depositor, None)
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    @property
+    def beyond(self) -> int:
+        """How many are not in memory."""
+        return self.count - self._in_memory
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether a message that comes in now may stay in memory: somebody is there, and nothing is before it."""
+        return self.wire is not None and self.count == self._in_memory < MAX_WAITING
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether messages should be loaded from the disk."""
+        return (
+            self.wire is not None
+            and self.count > self._in_memory
+            and not self.waiting
+            and self.loading is None
+            and len(self.offered) + len(self.paused) <= WINDOW_FRAMES // 2
+        )
+
+    def queue(self, message: Message) -> None:
+        """Put a message behind those that wait."""
+        message.is_queued = True
+        self._in_memory += 1
+        self.messages[message.envelope_id] = message
+        self.cursor = max(self.cursor, message.number)
+        self.waiting.append(message)
+
+    def settle(self, message: Message) -> None:
+        """Take a message out for good."""
+        message.is_settled = True
+        self.messages.pop(message.envelope_id, None)
+        self.count_out(message.depositor, 1, message.size)
+        if message.is_queued:
+            self._unqueue(message)
+
+    def unload(self) -> list[Message]:
+        """Nobody is there: keep only what is not on disk, and return everything that was in memory."""
+        had = list(self.messages.values())
+        self.wire = self.loading = None
+        self.waiting.clear()
+        self.offered.clear()
+        self.paused.clear()
+        self._offered_bytes = self._in_memory = self.cursor = 0
+        self.messages = {message.envelope_id: message for message in had if message.place is not Place.DISK}
+        for message in had:
+            message.is_queued = False
+        return had
+
+    def load(self, rows: Iterable[Message], up_to: float) -> list[Message]:
+        """Take in what the disk has after the cursor, up to a number; returns what is new in memory.
+
+        What is still being written may have its place between the rows.
+        """
+        found = {row.number: row for row in rows}
+        for message in self.messages.values():
+            if not message.is_queued and message.number <= up_to:
+                found[message.number] = message
+        for number in sorted(found):
+            self.queue(found[number])
+        return list(found.values())
+
+    # --- the window -------------------------------------------------------------------------------
+
+    def offer(self) -> None:
+        """Send what the window allows to the newest connection."""
+        wire = self.wire
+        while wire is not None and self.waiting and self._has_room(self.waiting[0]):
+            message = self.waiting.popleft()
+            self.offered[message.envelope_id] = message
+            self._offered_bytes += message.size
+            wire.send(message.envelope)
+
+    def offer_anew(self, wire: Wire) -> None:
+        """Another connection receives from now on: also what was offered to an earlier one."""
+        self.wire = wire
+        self._withdraw()
+        self.offer()
+
+    def pause(self, message: Message, until: float) -> None:
+        """The recipient is too busy for this one."""
+        if self.offered.pop(message.envelope_id, None) is not None:
+            self._offered_bytes -= message.size
+            heapq.heappush(self.paused, (until, message.number, message))
+
+    def resume(self, now: float) -> None:
+        """Offer again what has been paused for long enough."""
+        due = []
+        while self.paused and self.paused[0][0] <= now:
+            due.append(heapq.heappop(self.paused)[2])
+        self.waiting.extendleft(sorted(due, key=lambda message: message.number, reverse=True))
+        self.offer()
+
+    def _has_room(self, message: Message) -> bool:
+        # Those that are paused count: a recipient that is always busy must not draw its whole mailbox into memory.
+        frames = len(self.offered)
+        if not frames and len(self.paused) < WINDOW_FRAMES:
+            return True
+        return frames + len(self.paused) < WINDOW_FRAMES and self._offered_bytes + message.size <= WINDOW_BYTES
+
+    def _withdraw(self) -> None:
+        again = sorted([*self.offered.values(), *self.waiting], key=lambda message: message.number)
+        self.waiting = deque(again)
+        self.offered.clear()
+        self._offered_bytes = 0
+
+    def _unqueue(self, message: Message) -> None:
+        message.is_queued = False
+        self._in_memory -= 1
+        if self.offered.pop(message.envelope_id, None) is not None:
+            self._offered_bytes -= message.size
+        elif message in self.waiting:
+            self.waiting.remove(message)
+        else:
+            self.paused = [entry for entry in self.paused if entry[2] is not message]
+            heapq.heapify(self.paused)

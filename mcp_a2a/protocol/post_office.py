@@ -1,0 +1,372 @@
+"""A relay's law of mail: who is told what, when, and what goes to the disk.
+
+An envelope for a key that is connected goes out at once, and to the disk only when it is not answered within 20 ms
+(or its recipient's last connection ends): most messages never touch it. For a key that is away it goes to the disk at
+once. The depositor hears `Stored` when the commit is done and never before, and the recipient's answer whenever that
+comes. A message is dropped on the recipient's final answer or when it expires, nothing else.
+
+No clock, no disk, no sockets: `now` is an argument, frames go to `Wire`s, and what the disk has to do comes out of
+`orders()`; its outcomes come back by `put_done`, `put_failed`, `loaded` and `expired`. Orders must be carried out in
+the order in which they were given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from mcp_a2a.protocol.control import Refused, Stored
+from mcp_a2a.protocol.envelope import Header
+from mcp_a2a.protocol.frames import encode
+from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Order, Put, Tally
+from mcp_a2a.protocol.mailbox import Mailbox, Message, Place, Wire
+from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+from mcp_a2a.protocol.roster import Roster
+
+AGAIN_SECONDS = 1.0
+"""When something that is short for a moment may be there again."""
+FULL_SECONDS = 60.0
+"""When a mailbox or a disk that is full may be worth another try."""
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
+"""How long a recipient that is too busy is left in peace."""
+
+
+class PostOffice:
+    """Every mailbox of a relay. `first` is the number of the next message."""
+
+    def __init__(self, limits: RelayLimits, roster: Roster, backlog: Iterable[Backlog], first: int) -> None:
+        self.limits = limits
+        self.tally = Tally()
+        self.disk_bytes = 0
+        """What messages take on disk, estimated; `other_bytes` are those of everything else."""
+        self.other_bytes = 0
+        self._roster = roster
+        self._number = first
+        self._loads = 0
+        self._mailboxes: dict[bytes, Mailbox] = {}
+        self._unwritten: dict[bytes, Message] = {}  # by envelope id: in memory or being written
+        self._memory_bytes = 0
+        self._orders: list[Order] = []
+        self._elided: deque[tuple[float, Message]] = deque()
+        self._paused: dict[bytes, Mailbox] = {}
+        self._hungry: set[bytes] = set()
+        self._dropping: set[int] = set()
+        for part in backlog:
+            roster.register(part.recipient)
+            self._mailbox(part.recipient).count_in(part.depositor, part.count, part.size)
+            self.disk_bytes += part.size + part.count * ROW_BYTES
+
+    # --- what the shell takes ---------------------------------------------------------------------
+
+    def orders(self) -> list[Order]:
+        """What the disk has to do, in order, once."""
+        orders, self._orders = self._orders, []
+        return orders
+
+    def next_timeout(self) -> float:
+        """When `handle_timeout` has something to do."""
+        while self._elided and not self._is_unsafe(self._elided[0][1]):
+            self._elided.popleft()
+        elided = self._elided[0][0] if self._elided else math.inf
+        return min([elided, *(mailbox.paused[0][0] for mailbox in self._paused.values() if mailbox.paused)])
+
+    def handle_timeout(self, now: float) -> None:
+        """Write what was not answered in time; offer again what a busy recipient has put off."""
+        while self._elided and self._elided[0][0] <= now:
+            self._put(self._elided.popleft()[1])
+        for key, mailbox in list(self._paused.items()):
+            mailbox.resume(now)
+            if not mailbox.paused:
+                del self._paused[key]
+            self._pump(key, mailbox)
+
+    def feed(self) -> None:
+        """To be called now and then: load what there was no memory for."""
+        hungry, self._hungry = self._hungry, set()
+        for key in hungry:
+            mailbox = self._mailboxes.get(key)
+            if mailbox is not None:
+                self._pump(key, mailbox)
+
+    @property
+    def mailboxes(self) -> int:
+        """How many have something in them."""
+        return sum(mailbox.count > 0 for mailbox in self._mailboxes.values())
+
+    @property
+    def messages(self) -> tuple[int, int]:
+        """How many there are, and their bytes."""
+        boxes = self._mailboxes.values()
+        return sum(box.count for box in boxes), sum(box.bytes for box in boxes)
+
+    @property
+    def unwritten(self) -> int:
+        """How many are neither answered nor on disk."""
+        return len(self._unwritten)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def opened(self, wire: Wire) -> None:
+        """A proven connection: from now on it receives, also what an older one has not answered."""
+        self._roster.add(wire)
+        mailbox = self._mailboxes.get(wire.key)
+        if mailbox is not None:
+            mailbox.offer_anew(wire)
+            self._pump(wire.key, mailbox)
+
+    def closed(self, wire: Wire) -> None:
+        """It ended. The next newest receives, if there is one."""
+        self._roster.remove(wire)
+        next_newest = self._roster.newest(wire.key)
+        mailbox = self._mailboxes.get(wire.key)
+        if mailbox is None or mailbox.wire is not wire:
+            return
+        if next_newest is None:
+            self._shelve(wire.key, mailbox)
+        else:
+            mailbox.offer_anew(next_newest)
+
+    def unregister(self, key: bytes) -> None:
+        """Forget a key and its mail."""
+        self._roster.unregister(key)
+        mailbox = self._mailboxes.pop(key, None)
+        if mailbox is None:
+            return
+        self._paused.pop(key, None)
+        for message in list(mailbox.messages.values()):
+            self._settle(mailbox, message)
+        self.disk_bytes -= mailbox.bytes + mailbox.count * ROW_BYTES  # what is beyond is deleted by the caller
+
+    # --- depositing -------------------------------------------------------------------------------
+
+    def deposit(self, wire: Wire, header: Header, envelope: bytes, now: float, wall: float) -> None:
+        """An envelope came in over a proven connection, within its rates. It is answered now or later, once."""
+        recipient, envelope_id = header.to.key, header.envelope_id
+        known = self._known(recipient, envelope_id)
+        if known is not None and known.depositor == wire.key:
+            if known.place is Place.DISK:
+                wire.send(encode(Stored(envelope_id)))
+            return  # otherwise the first one's answer is on its way
+        code = self._objection(recipient, wire.key, header, len(envelope), wall)
+        if code is not None or known is not None:
+            self.refuse(wire, envelope_id, code or "quota")
+            return
+        self._accept(wire.key, header, envelope, now, wall)
+
+    def refuse(self, wire: Wire, envelope_id: bytes, code: str, retry_after: float | None = None) -> None:
+        """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
+        self.tally.refused += 1
+        if retry_after is None:
+            retry_after = AGAIN_SECONDS if code == "rate_limited" else FULL_SECONDS
+        wire.send(encode(Refused(envelope_id, code, retry_after)))
+
+    def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:
+        """Whether an answer to this deposit is still to come."""
+        message = self._unwritten.get(envelope_id)
+        return message is not None and message.depositor == depositor and not message.is_settled
+
+    def _known(self, recipient: bytes, envelope_id: bytes) -> Message | None:
+        mailbox = self._mailboxes.get(recipient)
+        return mailbox.messages.get(envelope_id) if mailbox is not None else None
+
+    def _objection(self, recipient: bytes, depositor: bytes, header: Header, size: int, wall: float) -> str | None:
+        if not self._roster.has_mailbox(recipient):
+            return "no_mailbox"
+        if header.expires <= wall:
+            return "expired"
+        mailbox = self._mailboxes.get(recipient)
+        code = mailbox.objection(depositor, size, self.limits) if mailbox is not None else None
+        if code is not None:
+            return code
+        if self.disk_bytes + self.other_bytes + size + ROW_BYTES > self.limits.max_disk_bytes:
+            return "storage_full"
+        if self._memory_bytes + size > self.limits.max_memory_bytes:
+            return "rate_limited"
+        return None
+
+    def _accept(self, depositor: bytes, header: Header, envelope: bytes, now: float, wall: float) -> None:
+        recipient = header.to.key
+        expires = min(header.expires, wall + self.limits.ttl_seconds)
+        message = Message(self._number, recipient, header.envelope_id, depositor, envelope=envelope, expires=expires)
+        self._number += 1
+        self.tally.deposited += 1
+        self._memory_bytes += message.size
+        self.disk_bytes += message.size + ROW_BYTES
+        self._unwritten[message.envelope_id] = message
+        mailbox = self._mailbox(recipient)
+        in_memory = mailbox.takes_more
+        mailbox.count_in(depositor, 1, message.size)
+        if in_memory:
+            mailbox.queue(message)
+            mailbox.offer()
+            self._elided.append((now + ELISION_SECONDS, message))
+        else:
+            mailbox.messages[message.envelope_id] = message
+            self._put(message)
+
+    # --- answering --------------------------------------------------------------------------------
+
+    def answered(self, wire: Wire, envelopes: Sequence[bytes], frame: str) -> bool:
+        """The recipient's final word, passed on as it came. False: about nothing that waits here."""
+        mailbox = self._mailboxes.get(wire.key)
+        if mailbox is None:
+            return False
+        told: dict[bytes, list[bytes]] = {}
+        for envelope_id in envelopes:
+            message = mailbox.messages.get(envelope_id)
+            if message is not None:
+                self._settle(mailbox, message)
+                self.tally.answered += 1
+                told.setdefault(message.depositor, []).append(envelope_id)
+        for depositor, theirs in told.items():
+            if not self._roster.tell(depositor, frame):
+                self._orders.append(Keep(depositor, tuple(theirs), frame))
+        self._pump(wire.key, mailbox)
+        return bool(told)
+
+    def put_off(self, wire: Wire, envelope_id: bytes, retry_after: float | None, now: float) -> bool:
+        """The recipient is too busy for this one now: it stays, and is offered again."""
+        mailbox = self._mailboxes.get(wire.key)
+        message = mailbox.messages.get(envelope_id) if mailbox is not None else None
+        if mailbox is None or message is None or not message.is_queued:
+            return False
+        pause = FULL_SECONDS if retry_after is None else retry_after
+        mailbox.pause(message, now + min(max(pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS))
+        self._paused[wire.key] = mailbox
+        self._pump(wire.key, mailbox)
+        return True
+
+    # --- what the disk says -----------------------------------------------------------------------
+
+    def put_done(self, message: Message, *, existed: bool = False) -> None:
+        """The commit is done. `existed`: the same was on disk already, so this one is not there twice."""
+        self._written(message)
+        message.place = Place.DISK
+        self.tally.stored += 1
+        if message.is_settled:
+            return
+        self._roster.tell(message.depositor, encode(Stored(message.envelope_id)))
+        mailbox = self._mailboxes[message.recipient]
+        if existed:
+            self._settle(mailbox, message)
+        elif not message.is_queued:
+            del mailbox.messages[message.envelope_id]
+            self._memory_bytes -= message.size
+        self._pump(message.recipient, mailbox)
+
+    def put_failed(self, message: Message, code: str) -> None:
+        """It is not on disk, so it is refused; should the recipient have it, it will know it when it comes again."""
+        self._written(message)
+        message.place = Place.MEMORY
+        if message.is_settled:
+            return
+        mailbox = self._mailboxes[message.recipient]
+        self._settle(mailbox, message)
+        self.tally.refused += 1
+        self._roster.tell(message.depositor, encode(Refused(message.envelope_id, code, FULL_SECONDS)))
+        self._pump(message.recipient, mailbox)
+
+    def dropped(self, numbers: Iterable[int]) -> None:
+        """These are gone from the disk."""
+        self._dropping.difference_update(numbers)
+
+    def loaded(self, order: Load, rows: Sequence[Message], *, is_all: bool) -> None:
+        """What the disk had. Rows that are being deleted are not there any more."""
+        mailbox = self._mailboxes.get(order.recipient)
+        if mailbox is None or mailbox.loading != order.token:
+            return  # the connection it was for has ended
+        mailbox.loading = None
+        if order.after == mailbox.cursor:
+            last = rows[-1].number if rows else order.after
+            new = mailbox.load((row for row in rows if row.number not in self._dropping), math.inf if is_all else last)
+            mailbox.cursor = max(mailbox.cursor, last)
+            self._memory_bytes += sum(message.size for message in new if message.place is Place.DISK)
+        mailbox.offer()
+        if rows or order.after != mailbox.cursor:
+            self._pump(order.recipient, mailbox)
+
+    def expired(self, number: int, recipient: bytes, envelope_id: bytes, depositor: bytes, size: int) -> None:
+        """A message on disk is past its time."""
+        if number in self._dropping:
+            return
+        mailbox = self._mailboxes.get(recipient)
+        if mailbox is None:
+            return
+        message = mailbox.messages.get(envelope_id)
+        if message is not None:
+            self._settle(mailbox, message)
+        else:
+            mailbox.count_out(depositor, 1, size)
+            self._drop(number, size)
+        self._pump(recipient, mailbox)
+
+    def leave(self) -> None:
+        """The relay stops: write everything that is not written."""
+        for message in list(self._unwritten.values()):
+            self._put(message)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _mailbox(self, key: bytes) -> Mailbox:
+        mailbox = self._mailboxes.get(key)
+        if mailbox is None:
+            mailbox = self._mailboxes[key] = Mailbox(self._roster.newest(key))
+        return mailbox
+
+    def _written(self, message: Message) -> None:
+        if self._unwritten.get(message.envelope_id) is message:  # and not the same again, brought meanwhile
+            del self._unwritten[message.envelope_id]
+
+    def _is_unsafe(self, message: Message) -> bool:
+        return message.place is Place.MEMORY and not message.is_settled
+
+    def _put(self, message: Message) -> None:
+        if self._is_unsafe(message):
+            message.place = Place.WRITING
+            self._orders.append(Put(message))
+
+    def _drop(self, number: int, size: int) -> None:
+        self.disk_bytes -= size + ROW_BYTES
+        self._dropping.add(number)
+        self._orders.append(Drop(number))
+
+    def _settle(self, mailbox: Mailbox, message: Message) -> None:
+        mailbox.settle(message)
+        self._memory_bytes -= message.size
+        if message.place is Place.MEMORY:
+            self._written(message)
+            self.disk_bytes -= message.size + ROW_BYTES
+        else:
+            # The order to write it was given before, so this one finds it.
+            self._drop(message.number, message.size)
+
+    def _shelve(self, key: bytes, mailbox: Mailbox) -> None:
+        """Nobody is there to receive."""
+        self._paused.pop(key, None)
+        for message in mailbox.unload():
+            if message.place is Place.DISK:
+                self._memory_bytes -= message.size
+            self._put(message)
+        self._forget_empty(key, mailbox)
+
+    def _pump(self, key: bytes, mailbox: Mailbox) -> None:
+        """Offer what can be offered, and fetch more from the disk when there is room."""
+        mailbox.offer()
+        if mailbox.wants_more:
+            self._load(key, mailbox)
+        self._forget_empty(key, mailbox)
+
+    def _load(self, key: bytes, mailbox: Mailbox) -> None:
+        short = self._memory_bytes > self.limits.max_memory_bytes
+        if short:
+            self._hungry.add(key)
+            if mailbox.offered:
+                return
+        self._loads += 1
+        mailbox.loading = self._loads
+        self._orders.append(Load(self._loads, key, mailbox.cursor, 1 if short else WINDOW_FRAMES, WINDOW_BYTES))
+
+    def _forget_empty(self, key: bytes, mailbox: Mailbox) -> None:
+        if not mailbox.count and mailbox.wire is None:
+            self._mailboxes.pop(key, None)

@@ -1,0 +1,73 @@
+"""How often somebody may do something: token buckets, one per key, without a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So much per second in the long run, and `burst` at once."""
+
+    per_second: float
+    burst: float
+
+
+class Bucket:
+    """What one key may still do. Full when new."""
+
+    __slots__ = ("_at", "_level", "_rate")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate = rate
+        self._level = rate.burst
+        self._at = now
+
+    def wait_for(self, cost: float, now: float) -> float:
+        """Seconds until `cost` is there; 0.0 when it is there now. Nothing is taken.
+
+        What costs more than a full bucket holds is there as soon as the bucket is full.
+        """
+        self._level = min(self._rate.burst, self._level + (now - self._at) * self._rate.per_second)
+        self._at = now
+        return max(0.0, (min(cost, self._rate.burst) - self._level) / self._rate.per_second)
+
+    def take(self, cost: float, now: float) -> float:
+        """Take `cost` where it is there and return 0.0; otherwise take nothing and return the seconds to wait."""
+        wait = self.wait_for(cost, now)
+        if not wait:
+            self._level -= cost
+        return wait
+
+    def is_full(self, now: float) -> bool:
+        """Whether it can be forgotten, because a new one would be the same."""
+        return not self.wait_for(self._rate.burst, now)
+
+
+class Buckets(Generic[Key]):
+    """One bucket per key that did something lately. No more than `limit`: the oldest is forgotten first."""
+
+    def __init__(self, rate: Rate, limit: int = 100_000) -> None:
+        self._rate = rate
+        self._limit = limit
+        self._buckets: dict[Key, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def of(self, key: Key, now: float) -> Bucket:
+        """The bucket of this key."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= self._limit:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = self._buckets[key] = Bucket(self._rate, now)
+        return bucket
+
+    def forget_full(self, now: float) -> None:
+        """Drop those that are as good as new."""
+        for key in [key for key, bucket in self._buckets.items() if bucket.is_full(now)]:
+            del self._buckets[key]

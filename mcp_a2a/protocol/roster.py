@@ -1,0 +1,74 @@
+"""Which keys have a mailbox at a relay, and over which connections they are there now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mcp_a2a.protocol.mailbox import Wire
+
+
+class Roster:
+    """Keys that were proven once, and their open connections, oldest first."""
+
+    def __init__(self, keys: Iterable[bytes], max_keys: int) -> None:
+        self._keys = set(keys)
+        self._max_keys = max_keys
+        self._wires: dict[bytes, list[Wire]] = {}
+
+    @property
+    def registered(self) -> int:
+        """How many keys have a mailbox."""
+        return len(self._keys)
+
+    @property
+    def online(self) -> int:
+        """How many of them are connected."""
+        return len(self._wires)
+
+    def register(self, key: bytes) -> bool:
+        """Give a proven key a mailbox; False when there are too many."""
+        if key not in self._keys and len(self._keys) >= self._max_keys:
+            return False
+        self._keys.add(key)
+        return True
+
+    def unregister(self, key: bytes) -> None:
+        """Forget a key; its connections stay until they are closed."""
+        self._keys.discard(key)
+
+    def has_mailbox(self, key: bytes) -> bool:
+        """Whether mail for this key is taken."""
+        return key in self._keys
+
+    def is_online(self, key: bytes) -> bool:
+        """Whether it is connected."""
+        return key in self._wires
+
+    def wires_of(self, key: bytes) -> Sequence[Wire]:
+        """Its connections, oldest first."""
+        return self._wires.get(key, ())
+
+    def newest(self, key: bytes) -> Wire | None:
+        """The connection that receives."""
+        wires = self._wires.get(key)
+        return wires[-1] if wires else None
+
+    def add(self, wire: Wire) -> None:
+        """A connection is open."""
+        self._wires.setdefault(wire.key, []).append(wire)
+
+    def remove(self, wire: Wire) -> None:
+        """It ended."""
+        wires = self._wires.get(wire.key, [])
+        if wire in wires:
+            wires.remove(wire)
+        if not wires:
+            self._wires.pop(wire.key, None)
+
+    def tell(self, key: bytes, frame: str) -> bool:
+        """Send a frame to the newest connection; False when there is none."""
+        wire = self.newest(key)
+        if wire is None:
+            return False
+        wire.send(frame)
+        return True
