@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """An identity's name is a folder name, so it is kept to letters every file system agrees on."""
+
+MAX_PORT = 65_535
 
 
 def default_home() -> Path:
@@ -56,6 +59,96 @@ class Settings(BaseSettings):
         return self.home / "identities" / self.identity
 
 
+class RelaySettings(BaseSettings):
+    """What a relay is told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MCP_A2A_RELAY_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    home: Path = Field(
+        default_factory=default_home, validation_alias=AliasChoices("MCP_A2A_RELAY_HOME", "MCP_A2A_HOME")
+    )
+    """Data folder; the relay's own is `relay` in it."""
+    listen: str = "127.0.0.1:6060"
+    """HOST:PORT. Without a host only this machine; port 0 picks a free one."""
+    public_url: str | None = None
+    """How others reach it, where that is not the address it listens on: behind a proxy or a port forwarding."""
+    closed: bool = False
+    """Serve only admitted keys and networks."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    """Believe the last X-Forwarded-For of a proxy on this machine or in a private network."""
+
+    max_queue: int = Field(default=1000, ge=1, le=100_000)
+    """Messages that wait for one recipient."""
+    max_per_depositor: int = Field(default=200, ge=1, le=100_000)
+    """Of them, from one key."""
+    max_mailbox_mib: int = Field(default=50, ge=2, le=10_240)
+    ttl_days: float = Field(default=7, gt=0, le=7)
+    """How long a message waits at most; no agent takes one that is older than 7 days."""
+    rate: float = Field(default=60, gt=0)
+    """Deposits per minute and key."""
+    burst: int = Field(default=120, ge=1)
+    """Deposits at once."""
+    rate_mib: float = Field(default=10, gt=0)
+    """MiB per minute and key."""
+    max_keys: int = Field(default=100_000, ge=1)
+    max_disk_mib: int = Field(default=10_240, ge=1)
+    max_memory_mib: int = Field(default=256, ge=8)
+    """Of envelopes on their way."""
+    max_connections: int = Field(default=10_000, ge=1)
+    max_connections_per_host: int = Field(default=50, ge=1)
+    max_connections_per_key: int = Field(default=5, ge=1)
+    max_half_open: int = Field(default=256, ge=1)
+    metrics_allow: tuple[str, ...] = ()
+    """Networks (CIDR) that may read /metrics and /status, beside this machine."""
+
+    @field_validator("home")
+    @classmethod
+    def _expand(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("metrics_allow")
+    @classmethod
+    def _are_networks(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for network in allowed:
+            ipaddress.ip_network(network)
+        return allowed
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str) -> str:
+        split_address(listen)
+        return listen
+
+    @property
+    def folder(self) -> Path:
+        """The relay's own."""
+        return self.home / "relay"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to listen."""
+        return split_address(self.listen)
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, [HOST]:PORT or :PORT (this machine only).
+
+    Raises:
+        ValueError: not one of these.
+    """
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+        raise ValueError("it must be HOST:PORT, such as 0.0.0.0:6060")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare and bare == host:
+        raise ValueError("an IPv6 address stands in brackets: [::]:6060")
+    return bare or "127.0.0.1", int(port)
+
+
 def load_settings(flags: Mapping[str, object]) -> Settings:
     """The settings that these flags and the environment make.
 
@@ -65,10 +158,26 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     try:
         return Settings.model_validate(flags)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else "settings"
-        flag, variable = f"--{field.replace('_', '-')}", f"MCP_A2A_{field.upper()}"
-        raise ConfigurationError(
-            f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg']}.",
-            "Use lowercase letters, digits, - and _." if field == "identity" else "Change it, or leave it out.",
-        ) from error
+        raise _unusable(error, "MCP_A2A_") from error
+
+
+def load_relay_settings(flags: Mapping[str, object]) -> RelaySettings:
+    """The settings of a relay that these flags and the environment make.
+
+    Raises:
+        ConfigurationError: one of them cannot be; it names flag and variable.
+    """
+    try:
+        return RelaySettings.model_validate(flags)
+    except ValidationError as error:
+        raise _unusable(error, "MCP_A2A_RELAY_") from error
+
+
+def _unusable(error: ValidationError, prefix: str) -> ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else "settings"
+    flag, variable = f"--{field.replace('_', '-')}", f"{prefix}{field.upper()}"
+    return ConfigurationError(
+        f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg']}.",
+        "Use lowercase letters, digits, - and _." if field == "identity" else "Change it, or leave it out.",
+    )

@@ -481,3 +481,57 @@ class AnswerRequest(View):
     holder: str = "client"
     attempt: int | None = None
     """The attempt being answered, where the holder knows it: an answer to an older attempt is refused."""
+
+
+# --- relay: what its operator is told -------------------------------------------------------------
+
+
+class RelayStatusView(View):
+    """A relay as it is now, or as it was left. No names: it knows none."""
+
+    running: bool
+    url: str | None = None
+    relay: str
+    """Its did, which its URL pins."""
+    closed: bool
+    version: str
+    folder: str
+    uptime_seconds: float | None = None
+    connections: int = 0
+    agents_online: int = 0
+    keys: int = 0
+    """Keys that have a mailbox."""
+    mailboxes: int = 0
+    """Those with something in it."""
+    messages: int = 0
+    message_bytes: int = 0
+    listings: int = 0
+    networks: int = 0
+    invitations: int = 0
+    admitted: int = 0
+    revoked: int = 0
+    delivered: int = 0
+    """Messages that their recipient has answered; like the next two, since the start."""
+    stored: int = 0
+    refused: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class RelayMemberView(View):
+    """A key on the list of a relay: an agent's, or the id of a network."""
+
+    member: str
+    state: Literal["admitted", "revoked"]
+    kind: Literal["agent", "network", "unknown"]
+    online: int = 0
+    """Its connections now."""
+    note: str = ""
+    since: str
+
+
+class RelayMembersView(View):
+    """The list of a relay. An open relay serves everybody who is not revoked."""
+
+    closed: bool
+    running: bool
+    members: tuple[RelayMemberView, ...]
