@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from mcp_a2a.cli import agents, finding, machine, mailbox, serving, tasking
+from mcp_a2a.cli import agents, finding, machine, mailbox, networks, reach, relays, serving, tasking
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
@@ -79,6 +79,13 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explic
     ("answer", mailbox.answer),
     ("trust", finding.trust),
     ("block", finding.block),
+    ("invite", networks.invite),
+    ("join", networks.join),
+    ("networks", networks.networks),
+    ("leave", networks.leave),
+    ("rotate", networks.rotate),
+    ("ping", reach.ping),
+    ("netcheck", reach.netcheck),
     ("id", machine.show_id),
     ("list", machine.list_identities),
     ("status", machine.status),
@@ -89,6 +96,7 @@ for _name, _command in COMMANDS:
     app.command(_name, help=help_of(_command), epilog=epilog(_name))(_command)
 app.add_typer(finding.peers, name="peers", epilog=epilog("peers"))
 app.add_typer(agents.agents, name="agent")
+app.add_typer(relays.relay, name="relay")
 
 
 def _check_dashes(words: Sequence[str]) -> None:

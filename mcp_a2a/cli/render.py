@@ -9,13 +9,33 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import AgentDetail, AgentView, ContactView, InboxItem, SkillView, StatusView, TaskView
+from mcp_a2a.views import (
+    AgentDetail,
+    AgentView,
+    ContactView,
+    InboxItem,
+    NetcheckView,
+    NetworkView,
+    PingView,
+    RelayMemberView,
+    RelayStatusView,
+    SkillView,
+    StatusView,
+    TaskView,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay"}
-TRUSTS = {"self": "this node", "own": "yours", "trusted": "trusted", "stranger": "not yet", "blocked": "blocked"}
+TRUSTS = {
+    "self": "this node",
+    "own": "yours",
+    "trusted": "trusted",
+    "member": "member",
+    "stranger": "not yet",
+    "blocked": "blocked",
+}
 STATES = {
     TaskState.SUBMITTED: "waiting",
     TaskState.WORKING: "working",
@@ -31,7 +51,7 @@ STAGES = {
     Delivery.STORED: "stored at a relay",
     Delivery.HELD: "waits for its owner to accept you",
 }
-ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents and those you trust"}
+ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
 SKILLS_SHOWN = 3
 
 
@@ -53,8 +73,13 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
     for agent in agents:
         twin = names[agent.name] > 1
         name = preview(agent.name, 40) + (f"\n  {agent.words}\n  {agent.did}" if twin else "")
-        drawn.add_row(name, skills(agent.skills), route(agent), seen(agent), TRUSTS[agent.trust])
+        drawn.add_row(name, skills(agent.skills), route(agent), seen(agent), trust(agent))
     return drawn
+
+
+def trust(agent: AgentView) -> str:
+    """Who it is to us, and by which networks."""
+    return ", ".join(agent.networks) if agent.trust == "member" and agent.networks else TRUSTS[agent.trust]
 
 
 def skills(all_skills: Sequence[SkillView]) -> str:
@@ -67,7 +92,8 @@ def skills(all_skills: Sequence[SkillView]) -> str:
 def route(agent: AgentView) -> str:
     """How it is reached, and how fast."""
     if agent.route is None:
-        return "offline"
+        many = "message" if agent.waiting == 1 else "messages"
+        return f"offline, {agent.waiting} {many} waiting for it" if agent.waiting else "offline"
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f} ms" if agent.rtt_ms >= 1 else " <1 ms"
     return ROUTES.get(agent.route, agent.route) + rtt
 
@@ -93,7 +119,7 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     lines = [
         f"{agent.name}   {agent.did}",
         f"  words    {agent.words}",
-        f"  trust    {TRUSTS[agent.trust]}",
+        f"  trust    {TRUSTS[agent.trust]}" + (f"   {', '.join(agent.networks)}" if agent.networks else ""),
         f"  route    {route(agent)}" + (f"   {', '.join(detail.addresses)}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
     ]
@@ -152,6 +178,8 @@ def status_lines(status: StatusView) -> list[str]:
         f"  listening  {', '.join(status.listening) or 'nowhere'}",
     ]
     lines += [f"  {name:<10} {what}" for name, what in status.lookups.items()]
+    for network in status.networks:
+        lines += [f"  {line}" for line in network_lines(network)]
     lines.append(
         f"  {status.agents_online} agents online   {status.outbox} messages to deliver   "
         f"{status.inbox} tasks to answer   {status.held} strangers' messages wait for you"
@@ -176,3 +204,63 @@ def inbox_lines(item: InboxItem) -> list[str]:
     who = f"{preview(item.agent.name, 40)} ({TRUSTS[item.trust]})"
     head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
     return [head, *(f"  {line}" for line in item.text.splitlines())]
+
+
+def network_lines(network: NetworkView) -> list[str]:
+    """A network, and a line for each of its relays."""
+    many = "agent" if network.members == 1 else "agents"
+    whose = "yours" if network.mine else "joined"
+    head = f"{preview(network.name, 64)}   {network.members} other {many}, {network.online} online   {whose}"
+    lines = [head, f"  id     {network.id}"]
+    for relay in network.relays:
+        speed = f" {relay.rtt_ms:.0f} ms" if relay.rtt_ms is not None else ""
+        lines.append(f"  relay  {_without_key(relay.url)}   {relay.detail}{speed}")
+    return lines if network.relays else [*lines, "  relay  none: this machine and the LAN only"]
+
+
+def ping_lines(reply: PingView) -> list[str]:
+    """One answer, or why there is none."""
+    lines = [f"  tried {attempt}" for attempt in reply.tried]
+    name, way = preview(reply.agent.name, 40), _without_key(reply.address or "")
+    if reply.ms is not None:
+        return [*lines, f"reply from {name} by {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
+    through = f" ({ROUTES.get(reply.route, reply.route)} {way})" if reply.route else ""
+    return [*lines, f"no reply from {name}{through}: {reply.detail}"]
+
+
+def check_lines(view: NetcheckView) -> list[str]:
+    """A line for everything that was tried out."""
+    return [
+        f"{'ok  ' if check.ok else 'no  '}{_without_key(check.name)}   {check.detail}"
+        + (f"   {check.ms:.0f} ms" if check.ms is not None else "")
+        for check in view.checks
+    ]
+
+
+def _without_key(url: str) -> str:
+    return url.partition("#")[0]
+
+
+def relay_lines(status: RelayStatusView) -> list[str]:
+    """How a relay is."""
+    running = f"up {status.uptime_seconds / 60:.0f} min" if status.uptime_seconds is not None else "not running"
+    lines = [
+        f"{status.url or status.relay}   {status.version}   {running}",
+        f"  {'closed' if status.closed else 'open'}   {status.admitted} admitted, {status.revoked} revoked",
+        f"  {status.connections} connections, {status.agents_online} agents online, {status.keys} known",
+        f"  {status.messages} messages ({status.message_bytes / 1024:.0f} KiB) wait in {status.mailboxes} mailboxes",
+        f"  {status.listings} entries in {status.networks} networks, {status.invitations} invitations",
+    ]
+    if status.running:
+        lines.append(f"  since start: {status.delivered} delivered, {status.stored} stored, {status.refused} refused")
+    return lines + [f"  Note: {warning}" for warning in status.warnings]
+
+
+def relay_members_table(members: Iterable[RelayMemberView]) -> Table:
+    """A line per key on the list of a relay."""
+    drawn = table("KEY", "STATE", "KIND", "ONLINE", "SINCE", "NOTE")
+    for member in members:
+        drawn.add_row(
+            member.member, member.state, member.kind, str(member.online), age(member.since), preview(member.note, 60)
+        )
+    return drawn

@@ -15,7 +15,8 @@ from mcp_a2a.cli.options import split
 
 WANTED = {
     "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "answer", "peers", "trust",
-    "block", "id", "list", "agent", "status", "version",
+    "block", "id", "list", "agent", "status", "version", "invite", "join", "networks", "leave", "rotate", "ping",
+    "netcheck", "relay",
 }  # fmt: skip
 
 
@@ -34,6 +35,7 @@ def test_every_command_that_was_promised_is_there() -> None:
 def test_every_command_has_help_with_examples() -> None:
     runner = CliRunner()
     names = [[name] for name, _ in COMMANDS] + [["peers"], ["agent", "run"], ["agent", "exec"]]
+    names += [["relay", name] for name in ("serve", "status", "members", "admit", "revoke")]
     for words in names:
         shown = runner.invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
         assert shown.exit_code == 0

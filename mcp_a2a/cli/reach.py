@@ -1,0 +1,70 @@
+"""Commands that try out what can be reached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import anyio
+import typer
+from pydantic import JsonValue
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.finding import Agent
+from mcp_a2a.cli.output import structured
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.ports import NodeApi
+from mcp_a2a.views import NetcheckRequest, PingRequest, PingView
+
+
+def ping(
+    context: typer.Context,
+    agent: Agent,
+    count: Annotated[int, typer.Option("--count", "-c", min=1, max=1000, help="How many.")] = 4,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for each answer.")] = 5.0,
+) -> None:
+    """Send sealed messages to an agent's node and time its signed receipts: the whole way, keys and all."""
+    session = session_of(context)
+    session.waiting_for = agent
+    replies: list[PingView] = []
+
+    async def operate(node: NodeApi) -> None:
+        for number in range(count):
+            if number:
+                await anyio.sleep(1)
+            reply = await node.ping(PingRequest(agent=agent, timeout_seconds=timeout))
+            replies.append(reply)
+            if not session.output.options.json:
+                session.output.progress("")
+                session.output.line("\n".join(render.ping_lines(reply)))
+
+    try:
+        session.ask(operate)
+    finally:
+        if replies:
+            _summarize(session, agent, replies)
+    raise typer.Exit(Exit.DONE if any(reply.ms is not None for reply in replies) else Exit.UNREACHABLE)
+
+
+def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> None:
+    times = sorted(reply.ms for reply in replies if reply.ms is not None)
+    if session.output.options.json:
+        listed: list[JsonValue] = [structured(reply) for reply in replies]
+        session.output.line(
+            json.dumps({"agent": agent, "sent": len(replies), "received": len(times), "replies": listed})
+        )
+        return
+    spread = f"   min {times[0]:.1f}   median {times[len(times) // 2]:.1f}   max {times[-1]:.1f} ms" if times else ""
+    session.output.note(f"{len(replies)} sent, {len(times)} answered{spread}")
+
+
+def netcheck(context: typer.Context) -> None:
+    """Try out what of the network works from here: listening, the LAN, each relay."""
+    session = session_of(context)
+    session.waiting_for = "the relays"
+
+    view = session.ask(lambda node: node.netcheck(NetcheckRequest()))
+    session.output.show(view, lambda: session.output.line("\n".join(render.check_lines(view))))
+    raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)

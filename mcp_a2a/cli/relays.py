@@ -1,0 +1,149 @@
+"""Commands of whoever runs a relay."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import anyio
+import typer
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.config import RelaySettings, load_relay_settings
+from mcp_a2a.loop import run
+
+if TYPE_CHECKING:
+    from mcp_a2a.relaying import ServingRelay
+
+T = TypeVar("T")
+
+relay = typer.Typer(
+    help="Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of them."
+)
+
+Member = Annotated[
+    str, typer.Argument(metavar="DID", help="The did:key of an agent (mcp-a2a id), or of a network (mcp-a2a networks).")
+]
+
+
+def serve(
+    context: typer.Context,
+    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Where. [default: 127.0.0.1:6060]")] = None,
+    closed: Annotated[bool | None, typer.Option("--closed/--open", help="Only whom `relay admit` names.")] = None,
+    public_url: Annotated[str | None, typer.Option(metavar="URL", help="How others reach it, behind a proxy.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for wss.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
+    behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Messages kept for one recipient. [default: 1000]")] = None,
+    max_per_depositor: Annotated[int | None, typer.Option(help="Of these, of one sender. [default: 200]")] = None,
+    max_mailbox_mib: Annotated[int | None, typer.Option(help="MiB kept for one recipient. [default: 50]")] = None,
+    ttl_days: Annotated[float | None, typer.Option(help="Days a message is kept. [default: 7]")] = None,
+    rate: Annotated[int | None, typer.Option(help="Messages a minute of one sender. [default: 60]")] = None,
+    burst: Annotated[int | None, typer.Option(help="So many at once. [default: 120]")] = None,
+    rate_mib: Annotated[int | None, typer.Option(help="MiB a minute of one sender. [default: 10]")] = None,
+    max_keys: Annotated[int | None, typer.Option(help="Agents known. [default: 100000]")] = None,
+    max_disk_mib: Annotated[int | None, typer.Option(help="MiB on disk in all. [default: 10240]")] = None,
+    max_connections: Annotated[int | None, typer.Option(help="Connections in all. [default: 10000]")] = None,
+    max_connections_per_host: Annotated[int | None, typer.Option(help="Of one address. [default: 50]")] = None,
+    max_connections_per_key: Annotated[int | None, typer.Option(help="Of one agent. [default: 5]")] = None,
+) -> None:
+    """Serve as a relay until Ctrl-C. Prints its URL with the key it is pinned to: what invite --relay takes.
+
+    Each option has a variable, MCP_A2A_RELAY_LISTEN for --listen and so on; the option wins.
+    """
+    given = {name: value for name, value in locals().items() if name != "context" and value is not None}
+    session = session_of(context)
+    settings = _settings(session, given)
+
+    async def operate() -> None:
+        from mcp_a2a.relaying import serve_relay  # noqa: PLC0415  half a second that the other commands need not spend
+
+        async with serve_relay(settings) as serving:
+            _say_where(session, serving, closed=settings.closed)
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    return
+
+    run(operate)
+
+
+def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:
+    return load_relay_settings({"home": session.settings().home, **given})
+
+
+def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None:
+    fields = {"url": serving.url, "relay": str(serving.relay), "port": serving.port, "warnings": list(serving.warnings)}
+    session.output.show_fields(fields, lambda: session.output.line(serving.url))
+    for warning in serving.warnings:
+        session.output.note(f"Note: {warning}")
+    if closed:
+        session.output.note("This relay is closed: admit agents or networks with mcp-a2a relay admit DID")
+    session.output.note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
+
+
+def status(context: typer.Context) -> None:
+    """Show how the relay of this data folder is: connections, what it keeps, what it did."""
+    session = session_of(context)
+    from mcp_a2a.relay_admin import relay_status  # noqa: PLC0415  see `serve`
+
+    view = _ask(session, relay_status)
+    session.output.show(view, lambda: session.output.line("\n".join(render.relay_lines(view))))
+
+
+def members(context: typer.Context) -> None:
+    """List whom a closed relay admits, and who was shut out."""
+    session = session_of(context)
+    from mcp_a2a.relay_admin import relay_members  # noqa: PLC0415  see `serve`
+
+    view = _ask(session, relay_members)
+
+    def tell() -> None:
+        if view.members:
+            session.output.rich(render.relay_members_table(view.members))
+        elif view.closed:
+            session.output.note("Nobody is admitted yet: mcp-a2a relay admit DID")
+        else:
+            session.output.note("This relay is open: it takes everybody, within its limits.")
+
+    session.output.show(view, tell)
+
+
+def admit(
+    context: typer.Context,
+    member: Member,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Who that is, for you to remember.")] = "",
+) -> None:
+    """Admit an agent, or every member of a network, to a closed relay; also one that was revoked."""
+    session = session_of(context)
+    from mcp_a2a.relay_admin import relay_admit  # noqa: PLC0415  see `serve`
+
+    view = _ask(session, lambda home: relay_admit(home, member, note))
+    session.output.show(view, lambda: session.output.line(f"Admitted {view.member}."))
+
+
+def revoke(context: typer.Context, member: Member) -> None:
+    """Shut an agent or a network out of the relay, within a second."""
+    session = session_of(context)
+    from mcp_a2a.relay_admin import relay_revoke  # noqa: PLC0415  see `serve`
+
+    view = _ask(session, lambda home: relay_revoke(home, member))
+    session.output.show(view, lambda: session.output.line(f"Revoked {view.member}."))
+
+
+def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
+    home = session.settings().home
+
+    async def operate() -> T:
+        return await question(home)
+
+    return run(operate)
+
+
+for _name, _command in (
+    ("serve", serve), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),
+):  # fmt: skip
+    relay.command(_name, help=help_of(_command), epilog=epilog(f"relay {_name}"))(_command)
