@@ -216,7 +216,7 @@ def unlock(key: bytes, locked: bytes, data: bytes) -> bytes:
     nonce, body = locked[:AEAD_NONCE_SIZE], locked[AEAD_NONCE_SIZE:]
     try:
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(body, data, nonce, key)
-    except (nacl.exceptions.CryptoError, TypeError) as error:
+    except (nacl.exceptions.CryptoError, TypeError, ValueError) as error:  # the latter two of what is too short
         raise SealBrokenError("It does not open with the key of the network.") from error
 
 

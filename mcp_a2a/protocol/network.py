@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.errors import LocalProtocolError, SealBrokenError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.control import INVITATION_ID_SIZE, MembershipProof
 from mcp_a2a.protocol.did import PeerId
@@ -100,4 +100,7 @@ def open_invitation_untrusted(token: bytes, sealed: bytes) -> Network:
         SealBrokenError: not made for this ticket, or changed.
     """
     key = crypto.derive(token, _INVITATION_LABEL)
-    return Network(crypto.unlock(key, sealed, invitation_id(token)))
+    secret = crypto.unlock(key, sealed, invitation_id(token))
+    if len(secret) != SECRET_SIZE:
+        raise SealBrokenError("The invitation holds something else than a network's secret.")
+    return Network(secret)
