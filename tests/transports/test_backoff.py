@@ -41,7 +41,7 @@ def test_after_a_blink_they_are_back_soon_and_still_not_all_in_one_second(outage
     chance = random.Random(7)
     back = sorted(attempts_of(chance, 0.0, outage)[-1] for _ in range(CLIENTS))
     assert busiest_second(back) < CLIENTS * 0.6
-    assert back[int(CLIENTS * 0.99)] <= 2 * outage + 12
+    assert back[int(CLIENTS * 0.99)] <= outage + CAP_SECONDS
 
 
 def test_the_first_attempt_after_a_loss_is_anywhere_within_three_seconds() -> None:
