@@ -128,8 +128,8 @@ class Membership:
             raise NetworkError(f"{', '.join(strangers)} is not in {old.row.name}.", "mcp-a2a discover shows who is.")
         without = {peer.peer_id for peer in left_out}
         stay = [peer_id for peer_id in old.members if peer_id not in without]
+        await self._withdraw(old)  # while we can still prove to be in it
         new, letters = await self._replace(old, stay)
-        await self._withdraw(old)
         warnings = await self._announce(new)
         await self._off_our_hands(letters)
         return RotateView(
@@ -200,13 +200,18 @@ class Membership:
             return
 
         def stored(outcome: object) -> None:
-            if not isinstance(outcome, Exception) and self._networks.by_id(old.network.id) is old:
-                new = self._switch(old, row)
-                self._networks.expect(new, sender, self._context.clock() + MAX_LIFETIME_SECONDS)
-                self._context.tasks.start_soon(self._withdraw, old)
+            if not isinstance(outcome, Exception):
+                self._context.tasks.start_soon(self._move, old, row, sender)
             done(outcome)
 
         self._context.database.enqueue(lambda connection: _swap(connection, old.row.id, row, ()), stored)
+
+    async def _move(self, old: Joined, row: NetworkRow, owner: PeerId) -> None:
+        """Go from the network as it was to the one that took its place."""
+        await self._withdraw(old)
+        if self._networks.by_id(old.network.id) is not None:
+            new = self._switch(old, row)
+            self._networks.expect(new, owner, self._context.clock() + MAX_LIFETIME_SECONDS)
 
 
 def _renewed_row(old: Joined, body: NetworkBody) -> NetworkRow:

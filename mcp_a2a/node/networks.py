@@ -170,6 +170,7 @@ class Networks:
         """We are no longer a member."""
         del self._joined[joined.network.id]
         for url in joined.row.relays:
+            self._syncs.pop((joined.row.id, url), None)
             for peer_id in joined.members:
                 self._unlist(peer_id, url)
             self.keep(url)
@@ -177,6 +178,7 @@ class Networks:
     def keep(self, url: str) -> None:
         """Hold a session with a relay as long as one of our networks is there."""
         self.failures.pop(url, None)
+        self._synced = {(network, where) for network, where in self._synced if where != url}
         if any(url in joined.row.relays for joined in self):
             self.relays.keep(url, partial(self._watched, url))
         else:
@@ -305,8 +307,10 @@ class Networks:
                 self._believe(joined, peer_id, expires, None)
 
     def expect(self, joined: Joined, peer_id: PeerId, expires: float) -> None:
-        """A peer was given the network's secret, and will show itself."""
-        self._believe(joined, peer_id, expires, None)
+        """A peer was given the network's secret, and will show itself; until then its mailbox is where it was."""
+        self._believe(joined, peer_id, expires, next(iter(joined.row.relays), None))
+        for url in joined.row.relays:
+            self._directory.sighted(self._sighting(peer_id, url, self._directory.get(peer_id).advert))
 
     def forget_lapsed(self) -> None:
         """Members who have not shown themselves for too long are no longer believed."""

@@ -134,8 +134,9 @@ class RelayTransport(Transport, Relays):
         kept = self._kept.get(url)
         if kept is not None:
             kept.watched, kept.again = watched, True
-            if kept.session is not None:
-                kept.session.close("our networks have changed")
+            ended, kept.session = kept.session, None  # nobody shall ask the one that ends
+            if ended is not None:
+                ended.close("our networks have changed")
             kept.change()
             return
         kept = self._kept[url] = _Kept(parse_relay_url(url), watched, Backoff(self._chance))

@@ -1,0 +1,356 @@
+"""A relay that lies. Whatever it does, it can delay and withhold, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from typing_extensions import override
+
+from mcp_a2a.errors import NoRouteError, RelayError
+from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.control import ByeCode, Control, Delivered, Found, Held, Presence, Refused, Role, Stored
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import Header, seal, sign_receipt, sign_verdict
+from mcp_a2a.protocol.handshake import Failed, Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetTaskRequest,
+    InviteRequest,
+    JoinRequest,
+    ListTasksRequest,
+    SendTaskRequest,
+    TaskView,
+)
+from mcp_a2a_transports.direct import DirectTransport
+from tests.node.outsider import task_letter
+from tests.node.world import Person, World
+from tests.relay.scripted import Caller, ScriptedRelay
+
+MALLORY = Identity(b"mallory".ljust(32, b"!"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@asynccontextmanager
+async def pair(world: World, relay: ScriptedRelay) -> AsyncIterator[tuple[Person, Person]]:
+    """Alice and Bob in a network at this relay."""
+    async with relay.serve(), world.person("alice") as alice, world.person("bob") as bob:
+        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        await bob.api.join(JoinRequest(ticket=ticket))
+        with anyio.fail_after(5):
+            while not any(peer.name == "bob" for peer in alice.node.directory):
+                await alice.node.directory.changes.event().wait()
+        yield alice, bob
+
+
+async def send(alice: Person, text: str = "hello") -> TaskView:
+    return await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+
+
+async def state_after(person: Person, task_id: str, seconds: float = 0.5) -> TaskView:
+    return await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=seconds))
+
+
+# --- lies about delivery --------------------------------------------------------------------------
+
+
+class Boaster(ScriptedRelay):
+    """Says at once what it likes about a deposit, and delivers nothing."""
+
+    def about(self, envelope_id: bytes) -> Answer:
+        raise NotImplementedError
+
+    @override
+    async def deposit(self, caller: Caller, envelope: bytes, envelope_id: bytes) -> None:
+        await caller.say(self.about(envelope_id))
+
+
+class SaysDelivered(Boaster):
+    @override
+    def about(self, envelope_id: bytes) -> Answer:
+        return Delivered((envelope_id,), sign_receipt(self.identity, (envelope_id,)))
+
+
+class SaysHeld(Boaster):
+    @override
+    def about(self, envelope_id: bytes) -> Answer:
+        return Held(envelope_id, sign_verdict(self.identity, envelope_id, "held"))
+
+
+class SaysBlocked(Boaster):
+    @override
+    def about(self, envelope_id: bytes) -> Answer:
+        return Refused(envelope_id, "blocked", 60.0, signature=sign_verdict(self.identity, envelope_id, "blocked"))
+
+
+class SaysStored(Boaster):
+    @override
+    def about(self, envelope_id: bytes) -> Answer:
+        return Stored(envelope_id)
+
+
+@pytest.mark.parametrize(
+    ("relay", "seen"),
+    [
+        (SaysDelivered(), Delivery.QUEUED),
+        (SaysHeld(), Delivery.QUEUED),
+        (SaysBlocked(), Delivery.QUEUED),
+        (SaysStored(), Delivery.STORED),
+    ],
+    ids=["delivered", "held", "blocked", "stored"],
+)
+async def test_a_lie_about_delivery_is_at_most_stored_and_the_task_stays_ours(
+    world: World, relay: ScriptedRelay, seen: Delivery
+) -> None:
+    async with pair(world, relay) as (alice, _):
+        sent = await send(alice)
+        view = await state_after(alice, sent.task_id)
+        assert (view.delivery, view.state, view.done) == (seen, TaskState.SUBMITTED, False)
+        assert len(alice.node.outbox) == 1, "it is still in the journal"
+
+
+async def test_a_receipt_for_another_envelope_counts_for_none(world: World) -> None:
+    class Shuffler(ScriptedRelay):
+        """Passes the receipt of one envelope off as that of another."""
+
+        @override
+        async def forward(self, depositor: PeerId, answer: Answer) -> None:
+            if isinstance(answer, Delivered):
+                answer = replace(answer, envelopes=tuple(self.depositors))
+            await super().forward(depositor, answer)
+
+    async with pair(world, Shuffler()) as (alice, bob):
+        first, second = await send(alice, "one"), await send(alice, "two")
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        deliveries = {(await state_after(alice, task.task_id, 0.2)).delivery for task in (first, second)}
+        assert Delivery.REFUSED not in deliveries
+        assert len(alice.node.outbox) >= 1
+
+
+# --- forging, changing, redirecting ----------------------------------------------------------------
+
+
+async def test_a_relay_cannot_make_a_task_of_a_member(world: World) -> None:
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        letter = task_letter(alice.node.context.me, bob.node.context.me)
+        forged = seal(
+            relay.identity, letter.to_bytes(), relay.bundles[bob.node.context.me], os.urandom(16), letter.expires
+        )
+        caller = relay.newest(bob.node.context.me)
+        assert caller is not None
+        relay.depositors[Header.parse_untrusted(forged).envelope_id] = alice.node.context.me
+        await caller.say(forged)
+        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
+
+
+async def test_an_envelope_that_was_changed_on_the_way_is_no_task(world: World) -> None:
+    class Changer(ScriptedRelay):
+        @override
+        async def deliver(self, recipient: Caller, envelope: bytes) -> None:
+            changed = bytearray(envelope)
+            changed[-20] ^= 1
+            await recipient.say(bytes(changed))
+
+    async with pair(world, Changer()) as (alice, bob):
+        sent = await send(alice)
+        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.5))).items == ()
+        view = await state_after(alice, sent.task_id)
+        assert not view.done, "Bob says that he cannot read it; Alice seals it anew, and tries on"
+
+
+async def test_a_letter_that_is_brought_to_somebody_else_is_no_task_there(world: World) -> None:
+    class Redirector(ScriptedRelay):
+        """Brings everything to Carol."""
+
+        to: PeerId | None = None
+
+        @override
+        async def deliver(self, recipient: Caller, envelope: bytes) -> None:
+            caller = self.newest(self.to) if self.to else recipient
+            assert caller is not None
+            await caller.say(envelope)
+
+    relay = Redirector()
+    async with pair(world, relay) as (alice, bob), world.person("carol") as carol:
+        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        await carol.api.join(JoinRequest(ticket=ticket))
+        relay.to = carol.node.context.me
+        await send(alice)
+        for person in (bob, carol):
+            assert (await person.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
+
+
+# --- replaying and re-ordering --------------------------------------------------------------------
+
+
+async def test_everything_played_again_and_again_is_one_task_and_one_result(world: World) -> None:
+    class Repeater(ScriptedRelay):
+        @override
+        async def deliver(self, recipient: Caller, envelope: bytes) -> None:
+            for _ in range(5):
+                await recipient.say(envelope)
+
+        @override
+        async def answered(self, caller: Caller, answer: Answer) -> None:
+            await super().answered(caller, answer)
+            await self.forward(self.depositors[_first(answer)], answer)
+
+    relay = Repeater()
+    async with pair(world, relay) as (alice, bob):
+        sent = await send(alice)
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert len(inbox.items) == 1
+        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+        view = await state_after(alice, sent.task_id, 5)
+        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        envelopes = [frame for frame in relay.seen if isinstance(frame, bytes) and frame.startswith(b"A2E")]
+        for envelope in envelopes * 20:
+            caller = relay.newest(Header.parse_untrusted(envelope).to)
+            assert caller is not None
+            await caller.say(envelope)
+        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
+        assert [task.state for task in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [TaskState.COMPLETED]
+
+
+def _first(answer: Answer) -> bytes:
+    return answer.envelopes[0] if isinstance(answer, Delivered) else answer.envelope
+
+
+async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: World) -> None:
+    class Reverser(ScriptedRelay):
+        """Keeps what goes to Alice, and brings it backwards."""
+
+        to: PeerId | None = None
+
+        @override
+        async def deliver(self, recipient: Caller, envelope: bytes) -> None:
+            if recipient.peer != self.to:
+                await super().deliver(recipient, envelope)
+
+    relay = Reverser()
+    async with pair(world, relay) as (alice, bob):
+        relay.to = alice.node.context.me
+        sent = await send(alice)
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        for number in range(3):
+            progress = AnswerRequest(task_id=sent.task_id, status="working", text=f"step {number}")
+            await bob.api.answer_task(progress)
+        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+        with anyio.fail_after(5):
+            while len(relay.mail[relay.to]) < 4:
+                await anyio.lowlevel.checkpoint()
+        caller = relay.newest(relay.to)
+        assert caller is not None
+        for envelope in reversed(list(relay.mail[relay.to].values())):
+            await caller.say(envelope)
+        view = await state_after(alice, sent.task_id, 5)
+        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        view = await state_after(alice, sent.task_id, 0)
+        assert (view.state, view.text, view.progress) == (TaskState.COMPLETED, "olleh", None)
+
+
+# --- lies about others ----------------------------------------------------------------------------
+
+
+async def test_a_relay_cannot_put_a_key_of_its_own_under_anothers_name(world: World) -> None:
+    ring = KeyRing(MALLORY)
+    ring.handle_timeout(time.time(), os.urandom)
+
+    class Liar(ScriptedRelay):
+        @override
+        def found(self, number: int, peer: PeerId) -> Control:
+            return Found(number, ring.current, online=True)
+
+    relay = Liar()
+    async with pair(world, relay) as (alice, bob):
+        sent = await send(alice)
+        view = await state_after(alice, sent.task_id)
+        assert view.delivery == Delivery.QUEUED
+        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        envelopes = [frame for frame in relay.seen if isinstance(frame, bytes) and frame.startswith(b"A2E")]
+        assert envelopes == [], "nothing was sealed to that key"
+
+
+async def test_an_entry_that_no_member_made_names_nobody(world: World) -> None:
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, _):
+        network = alice.node.networks.named("shop").network.id
+        caller = relay.newest(alice.node.context.me)
+        assert caller is not None
+        entry = next(iter(relay.listings.values()))
+        forged = Listing(network, MALLORY.peer_id, entry.seq, entry.expires, entry.sealed, 99, online=True)
+        await caller.say(forged.to_bytes())
+        await caller.say(Presence(network, (MALLORY.peer_id,), ()))
+        await send(alice)  # whatever the relay said before that has been heard
+        assert alice.node.directory.known(MALLORY.peer_id) is None
+        assert not alice.node.networks.is_member(MALLORY.peer_id)
+
+
+async def test_an_old_entry_does_not_take_the_place_of_a_new_one(world: World) -> None:
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        network = alice.node.networks.named("shop").network.id
+        old = relay.listings[network, bob.node.context.me]
+        bob.node.introduction.card = bob.node.introduction.card.model_copy(update={"description": "new"})
+        await bob.node.networks.publish(bob.node.networks.named("shop"), relay.url)
+        caller = relay.newest(alice.node.context.me)
+        assert caller is not None
+        await caller.say(replace(old, revision=1000).to_bytes())
+        with anyio.fail_after(5):
+            while (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description != "new":
+                await alice.node.directory.changes.event().wait()
+        await send(alice)
+        assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description == "new"
+
+
+# --- logins ---------------------------------------------------------------------------------------
+
+
+async def test_a_login_that_was_made_for_another_relay_is_refused(world: World) -> None:
+    """Mallory's relay hands on the nonce of the real one, and shows it the answer as its own."""
+    real, mallory = ScriptedRelay(), Identity(b"M" * 32)
+    async with world.person("alice") as alice:
+        relay = Target(role=Role.RELAY)
+        listener = Handshake(Side.LISTENER, real.identity, real.ring.current, os.urandom(32), relay)
+        me = alice.node.context.identity
+        dialler = Handshake(Side.DIALLER, me, alice.node.ring.current, os.urandom(32), relay)
+        hello = dialler.receive_untrusted(replace(listener.challenge, peer=mallory.peer_id))
+        assert isinstance(hello, Waiting)
+        verdict = listener.receive_untrusted(hello.reply)
+        assert isinstance(verdict, Failed)
+        assert verdict.code == ByeCode.PROOF
+
+
+async def test_a_relay_with_another_key_is_not_talked_to(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), world.person("alice") as alice:
+        elsewhere = relay.url.replace(str(relay.identity.peer_id), str(MALLORY.peer_id))
+        with pytest.raises(RelayError, match="another agent answers there"):
+            await alice.api.invite(InviteRequest(network="shop", relays=(elsewhere,)))
+
+
+async def test_an_agent_is_not_taken_for_a_relay_nor_a_relay_for_an_agent(world: World) -> None:
+    relay, direct = ScriptedRelay(), DirectTransport("127.0.0.1")
+    async with relay.serve(), world.person("alice") as alice, world.person("bob", transport=direct) as bob:
+        port = str(bob.addresses[0]).rpartition(":")[2]
+        with pytest.raises(RelayError, match="an agent answers there, not a relay"):
+            await alice.api.invite(InviteRequest(network="shop", relays=(f"ws://127.0.0.1:{port}/#{bob.did}",)))
+        with pytest.raises(NoRouteError, match="a relay answers there, not an agent"):
+            await bob.node.dialer.dial_address(f"127.0.0.1:{relay.port}")

@@ -1,0 +1,285 @@
+"""Nodes that only a relay connects: joining, finding, tasks both ways, offline, tickets, rotation, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.errors import NetworkError, RelayError, TicketError
+from mcp_a2a.node.context import delivery_of
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetTaskRequest,
+    InviteRequest,
+    JoinRequest,
+    LeaveRequest,
+    NetworksRequest,
+    PingRequest,
+    RotateRequest,
+    SendTaskRequest,
+    TaskView,
+)
+from tests.node.world import Person, World
+from tests.relay.scripted import ScriptedRelay
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[ScriptedRelay]:
+    async with ScriptedRelay().serve() as relay:
+        yield relay
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def ticket_of(person: Person, relay: ScriptedRelay, **more: object) -> str:
+    request = InviteRequest.model_validate({"network": "shop", "relays": (relay.url,), **more})
+    return (await person.api.invite(request)).ticket
+
+
+async def joined(person: Person, ticket: str) -> int:
+    return (await person.api.join(JoinRequest(ticket=ticket))).agents_visible
+
+
+async def until(person: Person, name: str, *, online: bool = True) -> None:
+    """Wait until somebody is seen coming or going."""
+    with anyio.fail_after(5):
+        while True:
+            changed = person.node.directory.changes.event()
+            if any(peer.name == name and peer.online == online and peer.sightings for peer in person.node.directory):
+                return
+            await changed.wait()
+
+
+async def answered(sender: Person, worker: Person, name: str, text: str = "olleh") -> TaskView:
+    sent = await sender.api.send_task(SendTaskRequest(agent=name, message="hello", wait_seconds=0))
+    await worker.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+    await worker.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
+    return await sender.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+
+
+async def test_two_agents_that_only_a_relay_connects_find_and_task_each_other(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
+        ticket = await ticket_of(alice, relay)
+        assert await joined(bob, ticket) == 1
+        await until(alice, "bob")
+        await until(bob, "alice")
+        found = await alice.api.discover(DiscoverRequest(skill="reverse"))
+        assert [(agent.name, agent.route, agent.trust, agent.networks) for agent in found.agents] == [
+            ("bob", "relay", "member", ("shop",))
+        ]
+        for sender, worker, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+            view = await answered(sender, worker, name)
+            assert (view.state, view.text, view.route) == (TaskState.COMPLETED, "olleh", "relay")
+
+
+async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+    async with world.person("bob", "reverse") as bob:
+        await joined(bob, ticket)
+
+    async with world.person("alice") as alice:
+        sent = [
+            await alice.api.send_task(SendTaskRequest(agent="bob", message=f"task {number}", wait_seconds=0))
+            for number in range(5)
+        ]
+        for task in sent:
+            assert (await settled(alice, task.task_id)).delivery == Delivery.STORED
+
+    async with world.person("bob", "reverse") as bob:
+        texts = []
+        while len(texts) < 5:
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=1))
+            for item in inbox.items:
+                texts.append(item.text)
+                answer = AnswerRequest(task_id=item.task_id, status="completed", text=item.text.upper())
+                await bob.api.answer_task(answer)
+        assert texts == [f"task {number}" for number in range(5)]
+        with anyio.fail_after(5):
+            while True:
+                changed = bob.node.context.task_changes.event(delivery_of(sent[-1].task_id))
+                if all(bob.node.outbox.settled(message_id) for message_id in await outbox_ids(bob)):
+                    break
+                await changed.wait()
+
+    async with world.person("alice") as alice:
+        for number, task in enumerate(sent):
+            view = await alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=5))
+            assert (view.state, view.text, view.delivery) == (
+                TaskState.COMPLETED,
+                f"TASK {number}",
+                Delivery.DELIVERED,
+            )
+
+
+async def settled(person: Person, task_id: str) -> TaskView:
+    with anyio.fail_after(5):
+        while True:
+            changed = person.node.context.task_changes.event(f"{task_id}/delivery")
+            view = await person.api.get_task(GetTaskRequest(task_id=task_id))
+            if view.delivery != Delivery.QUEUED:
+                return view
+            await changed.wait()
+
+
+async def outbox_ids(person: Person) -> list[str]:
+    rows = person.node.context.database.read(lambda c: c.execute("SELECT id FROM outbox").fetchall())
+    return [row[0] for row in rows]
+
+
+async def test_a_stored_task_is_not_left_there_twice_by_a_node_that_restarts(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+    async with world.person("bob") as bob:
+        await joined(bob, ticket)
+        did = bob.node.context.me
+    for _ in range(3):
+        async with world.person("alice") as alice:
+            request = SendTaskRequest(agent="bob", message="once", wait_seconds=0, idempotency_key="k")
+            sent = await alice.api.send_task(request)
+            assert (await settled(alice, sent.task_id)).delivery == Delivery.STORED
+            assert len(relay.mail[did]) == 1
+
+
+async def test_what_a_relay_has_lost_is_sent_again(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+    async with world.person("bob") as bob:
+        await joined(bob, ticket)
+    async with world.person("alice") as alice:
+        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        await settled(alice, sent.task_id)
+    relay.mail.clear()
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert [item.text for item in inbox.items] == ["hello"]
+        assert alice.did
+
+
+async def test_a_ping_goes_the_whole_way_and_says_which(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+        async with world.person("bob") as bob:
+            await joined(bob, ticket)
+            await until(alice, "bob")
+            reply = await alice.api.ping(PingRequest(agent="bob"))
+            assert (reply.route, reply.address, reply.detail) == ("relay", relay.url, None)
+            assert reply.ms is not None
+        await until(alice, "bob", online=False)
+        reply = await alice.api.ping(PingRequest(agent="bob"))
+        assert (reply.ms, reply.detail) == (None, "the relay has its mailbox, but it is not connected")
+
+
+# --- tickets --------------------------------------------------------------------------------------
+
+
+async def test_a_ticket_for_one_admits_one_and_that_one_again(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
+        ticket = await ticket_of(alice, relay, uses=1)
+        assert await joined(bob, ticket) == 1
+        assert (await bob.api.join(JoinRequest(ticket=ticket))).already_member
+        with pytest.raises(TicketError, match="used as often as it may be"):
+            await joined(carol, ticket)
+        assert (await carol.api.networks(NetworksRequest())).networks == ()
+
+
+async def test_an_expired_ticket_admits_nobody(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        ticket = await ticket_of(alice, relay, expires_seconds=60)
+        world.clock.advance(61)
+        with pytest.raises(TicketError, match="expired on"):
+            await joined(bob, ticket)
+
+
+async def test_a_limited_ticket_does_not_hold_the_secret_and_needs_a_relay(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        with pytest.raises(NetworkError, match="needs a relay that counts"):
+            await alice.api.invite(InviteRequest(network="home", uses=1))
+        assert await ticket_of(alice, relay, uses=1)
+
+
+async def test_a_relay_that_is_not_there_is_said_and_nothing_is_joined(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+    async with world.person("bob") as bob:
+        other = ScriptedRelay()  # another key at the same place
+        relay.identity, relay.ring = other.identity, other.ring
+        with pytest.raises(RelayError, match=r"another agent answers there.*127\.0\.0\.1 is an address of the machine"):
+            await joined(bob, ticket)
+        assert (await bob.api.networks(NetworksRequest())).networks == ()
+
+
+async def test_a_relay_that_cannot_be_reached_makes_no_network(world: World) -> None:
+    async with world.person("alice") as alice:
+        gone = f"ws://127.0.0.1:9/#{alice.did}"
+        with pytest.raises(RelayError, match="nobody listens there"):
+            await alice.api.invite(InviteRequest(network="shop", relays=(gone,)))
+        assert (await alice.api.networks(NetworksRequest())).networks == ()
+
+
+# --- leaving and renewing -------------------------------------------------------------------------
+
+
+async def test_who_leaves_is_no_longer_seen_and_sees_nobody(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(alice, "bob")
+        await bob.api.leave(LeaveRequest(network="shop"))
+        with anyio.fail_after(5):
+            while alice.node.networks.named("shop").members:
+                await alice.node.networks.changes.event().wait()
+        assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
+        assert (await bob.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
+
+
+async def test_who_left_can_come_back(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        ticket = await ticket_of(alice, relay)
+        await joined(bob, ticket)
+        await bob.api.leave(LeaveRequest(network="shop"))
+        assert await joined(bob, ticket) == 1
+        await until(alice, "bob")
+        assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+
+
+async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
+        ticket = await ticket_of(alice, relay)
+        await joined(bob, ticket)
+        await joined(carol, ticket)
+        await until(alice, "bob")
+        await until(alice, "carol")
+        before = alice.node.networks.named("shop").network.id
+        view = await alice.api.rotate(RotateRequest(network="shop", without=("carol",)))
+        assert (view.told, [agent.name for agent in view.left_out]) == (1, ["carol"])
+        with anyio.fail_after(5):
+            while bob.node.networks.by_id(before) is not None:
+                await bob.node.networks.changes.event().wait()
+        assert bob.node.networks.named("shop").network.id == alice.node.networks.named("shop").network.id != before
+        await until(alice, "bob")
+        await until(bob, "alice")
+        assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+        assert carol.node.networks.named("shop").network.id == before
+        assert not alice.node.networks.is_member(carol.node.context.me)
+
+
+async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        with pytest.raises(NetworkError, match="Only who made shop"):
+            await bob.api.rotate(RotateRequest(network="shop"))
