@@ -53,9 +53,9 @@ class OwnerLostError(McpA2AError):
     retryable = True
 
 
-def socket_path(folder: Path) -> Path:
+def socket_path(folder: Path, name: str = "control.sock") -> Path:
     """Where the control socket of this identity's folder is."""
-    direct = folder / "control.sock"
+    direct = folder / name
     if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
         return direct
     # Too deep for a socket: a private folder under the temporary one, named after the real place.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
@@ -165,6 +165,29 @@ class PostOffice:
         """Whether an answer to this deposit is still to come."""
         message = self._unwritten.get(envelope_id)
         return message is not None and message.depositor == depositor and not message.is_settled
+
+    def tell_what_became_of(
+        self, wire: Wire, envelopes: Sequence[bytes], stored: Collection[bytes], answers: Mapping[bytes, str]
+    ) -> None:
+        """The answers that these deposits would get now. `stored` and `answers` are what the disk knows of them."""
+        said: set[str] = set()
+        for envelope_id in envelopes:
+            if self.is_pending(wire.key, envelope_id):
+                continue  # the answer is on its way
+            if envelope_id in answers:
+                frame = answers[envelope_id]
+            elif envelope_id in stored:
+                frame = encode(Stored(envelope_id))
+            else:
+                frame = encode(Refused(envelope_id, "unknown"))
+            if frame not in said:  # one receipt may be about many of them
+                said.add(frame)
+                wire.send(frame)
+
+    def holds_mail(self, key: bytes) -> bool:
+        """Whether anything waits for this key."""
+        mailbox = self._mailboxes.get(key)
+        return mailbox is not None and mailbox.count > 0
 
     def _known(self, recipient: bytes, envelope_id: bytes) -> Message | None:
         mailbox = self._mailboxes.get(recipient)

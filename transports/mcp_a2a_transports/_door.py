@@ -21,7 +21,8 @@ Guest = TypeVar("Guest")
 class Door(Generic[Guest]):
     """The waiting room. Decides who has to go; sending them away is the caller's job."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting: int = MAX_WAITING, max_per_host: int = MAX_WAITING_PER_HOST) -> None:
+        self._max_waiting, self._max_per_host = max_waiting, max_per_host
         self._waiting: dict[Guest, tuple[str, float]] = {}  # in the order they came
 
     def __len__(self) -> int:
@@ -29,12 +30,12 @@ class Door(Generic[Guest]):
 
     def arrived(self, guest: Guest, address: str, now: float) -> Guest | None:
         """A connection came in; the one that has to make room for it, if any."""
-        host = _host_of(address)
+        host = host_of(address)
         of_host = [other for other, (where, _) in self._waiting.items() if where == host]
         leaves: Guest | None = None
-        if len(of_host) >= MAX_WAITING_PER_HOST:
+        if len(of_host) >= self._max_per_host:
             leaves = of_host[0]
-        elif len(self._waiting) >= MAX_WAITING:
+        elif len(self._waiting) >= self._max_waiting:
             leaves = next(iter(self._waiting))
         if leaves is not None:
             del self._waiting[leaves]
@@ -57,7 +58,7 @@ class Door(Generic[Guest]):
         return min((since + WAIT_SECONDS for _, since in self._waiting.values()), default=math.inf)
 
 
-def _host_of(address: str) -> str:
+def host_of(address: str) -> str:
     """One party's addresses: one in IPv4, a whole /64 in IPv6."""
     try:
         ip = ipaddress.ip_address(address)

@@ -87,7 +87,7 @@ class Reception(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
         now = time.monotonic()
-        leaves = self._door.arrived(handler, _address_of(transport).host, now)
+        leaves = self._door.arrived(handler, address_of(transport).host, now)
         self._somebody_waits.set()
         if leaves is not None:
             self._turn_out(leaves, ByeCode.BUSY)
@@ -122,12 +122,13 @@ class Reception(web.Server):
         websocket = web.WebSocketResponse(
             timeout=CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=MAX_MESSAGE
         )
-        if self._links is None or connection is None or not _asks_for_link(request, websocket):
-            return _refusal()
+        is_link = request.path == PATH and asks_for_link(request, websocket)
+        if self._links is None or connection is None or not is_link:
+            return refusal()
         websocket.headers["Server"] = AGENT
         await websocket.prepare(request)
         channel = WebSocketChannel(websocket, connection)
-        address = _address_of(connection)
+        address = address_of(connection)
         route = "local" if channel.stays_here else route_of(address, provenance="incoming")
         link = self._links.start(Side.LISTENER, channel, str(address), route)
         await self._accompany(request.protocol, link)
@@ -157,19 +158,22 @@ async def open_reception() -> AsyncIterator[tuple[Reception, web.ServerRunner]]:
             await runner.cleanup()
 
 
-def _asks_for_link(request: web.BaseRequest, websocket: web.WebSocketResponse) -> bool:
+def asks_for_link(request: web.BaseRequest, websocket: web.WebSocketResponse) -> bool:
+    """Whether a request may become a link."""
     # A page in a browser sends Origin and has no business here, whatever machine it is on.
     is_page = "Origin" in request.headers
-    return request.path == PATH and not is_page and websocket.can_prepare(request).ok
+    return not is_page and websocket.can_prepare(request).ok
 
 
-def _refusal() -> web.Response:
+def refusal() -> web.Response:
+    """The answer to every other."""
     response = web.Response(status=404, headers={"Server": AGENT})
     response.force_close()
     return response
 
 
-def _address_of(connection: Connection) -> DirectAddr:
+def address_of(connection: Connection) -> DirectAddr:
+    """Where a connection comes from."""
     match connection.get_extra_info("peername"):
         case (str(host), int(port), *_):
             return DirectAddr(host, port)

@@ -1,0 +1,106 @@
+"""Who of a network is connected to a relay, and who wants to hear of it.
+
+Coming and going is gathered for a tenth of a second: after an outage a whole network comes back at once, and each
+member would otherwise be told of each. Who comes back within that time was never away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mcp_a2a.protocol.control import MAX_PRESENCE, Presence
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.frames import encode
+from mcp_a2a.protocol.mailbox import Wire
+
+GATHER_SECONDS = 0.1
+
+
+class _Hall:
+    """One network."""
+
+    __slots__ = ("changed", "present", "watchers")
+
+    def __init__(self) -> None:
+        self.present: dict[PeerId, int] = {}  # with how many connections
+        self.changed: dict[PeerId, bool] = {}
+        self.watchers: dict[Wire, None] = {}
+
+
+class Attendance:
+    """Of every network whose members are connected. Only proven members may be passed in."""
+
+    def __init__(self) -> None:
+        self._halls: dict[PeerId, _Hall] = {}
+        self._due_at = math.inf
+
+    def __len__(self) -> int:
+        return len(self._halls)
+
+    def came(self, peer: PeerId, networks: Sequence[PeerId], now: float) -> None:
+        """A member has one connection more."""
+        for network in networks:
+            hall = self._halls.setdefault(network, _Hall())
+            count = hall.present[peer] = hall.present.get(peer, 0) + 1
+            if count == 1:
+                self._changed(hall, peer, now, is_here=True)
+
+    def went(self, wire: Wire, peer: PeerId, networks: Sequence[PeerId], now: float) -> None:
+        """A member has one connection less."""
+        for network in networks:
+            hall = self._halls[network]
+            hall.watchers.pop(wire, None)
+            hall.present[peer] -= 1
+            if not hall.present[peer]:
+                del hall.present[peer]
+                self._changed(hall, peer, now, is_here=False)
+            if not hall.present:
+                del self._halls[network]
+
+    def is_here(self, network: PeerId, peer: PeerId) -> bool:
+        """Whether a member is connected."""
+        hall = self._halls.get(network)
+        return hall is not None and peer in hall.present
+
+    def watch(self, wire: Wire, network: PeerId) -> None:
+        """Tell this connection of a member from now on."""
+        self._halls[network].watchers[wire] = None
+
+    def watchers(self, network: PeerId) -> Sequence[Wire]:
+        """Who is told."""
+        hall = self._halls.get(network)
+        return list(hall.watchers) if hall is not None else ()
+
+    def present(self, network: PeerId) -> Iterator[Presence]:
+        """Everybody who is here now."""
+        return _frames(network, sorted(self._halls[network].present), is_here=True)
+
+    def next_timeout(self) -> float:
+        """When there is something to tell."""
+        return self._due_at
+
+    def handle_timeout(self, now: float) -> None:
+        """Tell what has changed."""
+        if now < self._due_at:
+            return
+        self._due_at = math.inf
+        for network, hall in self._halls.items():
+            changed, hall.changed = hall.changed, {}
+            for is_here in (True, False):
+                peers = [peer for peer, state in changed.items() if state is is_here]
+                for frame in _frames(network, peers, is_here=is_here):
+                    text = encode(frame)
+                    for wire in hall.watchers:
+                        wire.send(text)
+
+    def _changed(self, hall: _Hall, peer: PeerId, now: float, *, is_here: bool) -> None:
+        if hall.changed.pop(peer, None) is None:
+            hall.changed[peer] = is_here
+        self._due_at = min(self._due_at, now + GATHER_SECONDS)
+
+
+def _frames(network: PeerId, peers: Sequence[PeerId], *, is_here: bool) -> Iterator[Presence]:
+    for at in range(0, len(peers), MAX_PRESENCE):
+        some = tuple(peers[at : at + MAX_PRESENCE])
+        yield Presence(network, some, ()) if is_here else Presence(network, (), some)

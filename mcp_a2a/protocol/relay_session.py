@@ -1,0 +1,347 @@
+"""A relay's side of one link: who is there, whether it is alive, and what it wants.
+
+    opening    the handshake (`handshake`)
+    claiming   proven, but not admitted: may fetch an invitation within 5 s, nothing else
+    open       everything
+    closed
+
+The counterpart of `link.LinkSession`, and leaner: a relay has thousands of these. What is wanted goes to the `Desk`,
+which answers with `send`. Mail and its answers are the busy part; they are told apart without reading any JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import (
+    Answer,
+    BundleFrame,
+    Bye,
+    ByeCode,
+    Check,
+    Claim,
+    Delivered,
+    Find,
+    Frame,
+    Held,
+    MembershipProof,
+    Offer,
+    Ping,
+    Pong,
+    Refused,
+    Request,
+    UnknownFrame,
+    Watch,
+)
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import MAX_RECEIPT_IDS
+from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
+from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
+from mcp_a2a.protocol.listing import Listing, is_listing
+
+CLAIM_SECONDS = 5.0
+
+MAX_EXCESS_FRAMES = 1000
+"""Frames beyond its rates that are answered in a minute: an outbox that does not know of rates yet may hold as many."""
+PENALTY_SECONDS = 1.0
+
+# The one spelling that `frames.encode` has for a receipt. Any other is read as JSON.
+_DELIVERED = re.compile(r'\{"t":"delivered","ids":\[("[0-9a-f]{32}"(?:,"[0-9a-f]{32}")*+)\],"sig":"[0-9a-f]{128}"\}')
+_DELIVERED_START = '{"t":"delivered","ids":["'
+_ID_STEP = 35
+_MAX_IDS_TEXT = _ID_STEP * MAX_RECEIPT_IDS
+
+
+class Phase(Enum):
+    """Where a session is in its life."""
+
+    OPENING = auto()
+    CLAIMING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Desk(Protocol):
+    """What a relay does for those who are there."""
+
+    def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
+        """A key was proven, and these memberships are claimed. None: it is served from now on."""
+        ...
+
+    def left(self, session: RelaySession, now: float) -> None:
+        """A session that was admitted has ended."""
+        ...
+
+    def has_output(self, session: RelaySession) -> None:
+        """There is something to send."""
+        ...
+
+    def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
+        """An envelope came in: it is read there, so that garbage is refused in one place."""
+        ...
+
+    def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
+        """Final words about mail, to be passed on; False where it is about none."""
+        ...
+
+    def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
+        """Not now."""
+        ...
+
+    def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
+        """A newer key to seal to."""
+        ...
+
+    def requested(self, session: RelaySession, request: Request, now: float) -> None:
+        """A question."""
+        ...
+
+    def published(self, session: RelaySession, listing: Listing, now: float) -> None:
+        """An entry for a directory."""
+        ...
+
+
+class RelaySession:
+    """One connection. Take `frames_to_send` when the desk hears of output; call `handle_timeout` every second or so."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allowance",
+        "_allowance_at",
+        "_desk",
+        "_excess",
+        "_excess_at",
+        "_handshake",
+        "_outgoing",
+        "_pings",
+        "bundle_seq",
+        "heard_at",
+        "is_congested",
+        "key",
+        "networks",
+        "objection",
+        "opened_at",
+        "peer",
+        "phase",
+        "pinged_at",
+        "read_at",
+    )
+
+    def __init__(self, desk: Desk, handshake: Handshake, now: float) -> None:
+        self._desk = desk
+        self._handshake: Handshake | None = handshake
+        self._outgoing: list[str | bytes] = []
+        self._allowance, self._allowance_at = MAX_CONTROL_FRAMES, now
+        self._excess, self._excess_at = 0, now
+        self._pings = 0
+        self.heard_at = self.pinged_at = self.opened_at = now
+        self.phase = Phase.OPENING
+        self.peer: PeerId | None = None
+        """Proven; none before."""
+        self.key = b""
+        self.networks: tuple[PeerId, ...] = ()
+        """Those whose secret it has proven to know."""
+        self.bundle_seq = 0
+        self.objection = ByeCode.NOT_ADMITTED
+        """Why it may only claim."""
+        self.read_at = 0.0
+        """Before that time nothing more is read from it."""
+        self.is_congested = False
+        """Whether what was sent is not being read; kept by the driver."""
+        self.send(encode(handshake.challenge))
+
+    # --- output -----------------------------------------------------------------------------------
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue a frame. After the end nothing more is said."""
+        if self.phase is Phase.CLOSED:
+            return
+        self._outgoing.append(frame)
+        if len(self._outgoing) == 1:
+            self._desk.has_output(self)
+
+    def frames_to_send(self) -> list[str | bytes]:
+        """Frames for the wire, in order, once."""
+        frames, self._outgoing = self._outgoing, []
+        return frames
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._outgoing)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is said."""
+        return self.phase is Phase.CLOSED
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def close(self, code: ByeCode, now: float) -> None:
+        """Say goodbye."""
+        self.send(encode(Bye(code)))
+        self.receive_eof(now)
+
+    def receive_eof(self, now: float) -> None:
+        """The wire is gone."""
+        phase, self.phase = self.phase, Phase.CLOSED
+        if phase is Phase.OPEN:
+            self._desk.left(self, now)
+
+    def spend_excess(self, now: float) -> None:
+        """It was refused for its rate once more. Whoever goes on and on is read more slowly."""
+        if now - self._excess_at >= CONTROL_WINDOW_SECONDS:
+            self._excess, self._excess_at = 0, now
+        self._excess += 1
+        if self._excess > MAX_EXCESS_FRAMES:
+            self.read_at = now + PENALTY_SECONDS
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask whoever was silent for long, and give up whoever is dead."""
+        match self.phase:
+            case Phase.OPEN:
+                if now - self.heard_at >= DEAD_SECONDS:
+                    self.close(ByeCode.TIMEOUT, now)
+                elif now - max(self.heard_at, self.pinged_at) >= PING_SECONDS:
+                    self.pinged_at = now
+                    self._pings += 1
+                    self.send(encode(Ping(self._pings)))
+            case Phase.CLAIMING if now - self.opened_at >= CLAIM_SECONDS:
+                self.close(self.objection, now)
+            case _:
+                return
+
+    # --- input ------------------------------------------------------------------------------------
+
+    def receive_frame_untrusted(self, frame: str | bytes, now: float) -> None:
+        """A frame came in.
+
+        Raises:
+            RemoteProtocolError: it broke the protocol; the session is closed, with a bye to send.
+        """
+        self.heard_at = now
+        try:
+            if self.phase is Phase.OPEN:
+                self._receive(frame, now)
+            elif self.phase is Phase.OPENING:
+                self._shake_hands(decode_untrusted(frame), now)
+            elif self.phase is Phase.CLAIMING:
+                self._receive_of_outsider(decode_untrusted(frame), now)
+        except RemoteProtocolError:
+            self.close(ByeCode.PROTOCOL, now)
+            raise
+
+    def _receive(self, frame: str | bytes, now: float) -> None:
+        if isinstance(frame, bytes):
+            if is_listing(frame):
+                self._desk.published(self, Listing.parse_untrusted(frame), now)
+            else:
+                self._desk.deposit(self, frame, now)
+        elif frame.startswith(_DELIVERED_START) and (exact := _DELIVERED.fullmatch(frame)) is not None:
+            self._receive_receipt(frame, exact[1], now)
+        else:
+            self._receive_control(decode_untrusted(frame), now)
+
+    def _receive_receipt(self, frame: str, ids: str, now: float) -> None:
+        if len(ids) > _MAX_IDS_TEXT:
+            raise RemoteProtocolError("a receipt for too many envelopes")
+        envelopes = [bytes.fromhex(ids[at + 1 : at + _ID_STEP - 2]) for at in range(0, len(ids), _ID_STEP)]
+        if not self._desk.answered(self, envelopes, frame):
+            self._spend_untrusted(now)
+
+    def _receive_control(self, frame: Frame, now: float) -> None:
+        match frame:
+            case Delivered() | Held() | Refused():
+                self._receive_answer(frame, now)
+            case Watch() | Find() | Check() | Offer() | Claim():
+                self._desk.requested(self, frame, now)
+            case Bye():
+                self.receive_eof(now)
+            case Ping() | Pong() | BundleFrame() | UnknownFrame():
+                self._spend_untrusted(now)
+                self._receive_small_talk(frame)
+            case _:
+                raise RemoteProtocolError("a frame that has no place here")
+
+    def _receive_answer(self, answer: Answer, now: float) -> None:
+        match answer:
+            case Refused(envelope, "busy", retry_after):
+                known = self._desk.put_off(self, envelope, retry_after, now)
+            case Delivered(envelopes):
+                known = self._desk.answered(self, envelopes, encode(answer))
+            case _:
+                known = self._desk.answered(self, (answer.envelope,), encode(answer))
+        if not known:
+            self._spend_untrusted(now)
+
+    def _receive_small_talk(self, frame: Ping | Pong | BundleFrame | UnknownFrame) -> None:
+        match frame:
+            case Ping(number):
+                self.send(encode(Pong(number)))
+            case BundleFrame(bundle):
+                if bundle.peer != self.peer:
+                    raise RemoteProtocolError("a key bundle of another peer")
+                if bundle.seq > self.bundle_seq:
+                    self.bundle_seq = bundle.seq
+                    self._desk.bundle_changed(self, bundle)
+            case _:
+                return
+
+    def _receive_of_outsider(self, frame: Frame, now: float) -> None:
+        """What a key may say that is not admitted."""
+        match frame:
+            case Claim():
+                self._spend_untrusted(now)
+                self._desk.requested(self, frame, now)
+            case Bye():
+                self.receive_eof(now)
+            case Ping() | Pong() | BundleFrame() | UnknownFrame():
+                self._spend_untrusted(now)
+                self._receive_small_talk(frame)
+            case _:
+                self.close(self.objection, now)
+
+    def _shake_hands(self, frame: Frame, now: float) -> None:
+        if isinstance(frame, Bye) or self._handshake is None:
+            self.receive_eof(now)
+            return
+        match self._handshake.receive_untrusted(frame):
+            case Established() as established:
+                self._establish(established, now)
+            case Failed(code, _):
+                self.close(code, now)
+            case Waiting():
+                raise RemoteProtocolError("a frame that has no place here")
+
+    def _establish(self, established: Established, now: float) -> None:
+        self._handshake = None  # thousands of sessions need none
+        self.peer, self.key = established.peer, established.peer.key
+        self.bundle_seq = established.bundle.seq
+        if established.reply is not None:
+            self.send(encode(established.reply))
+        self.opened_at = now
+        self.phase = Phase.OPEN
+        objection = self._desk.admit(self, established.memberships, now)
+        if objection is None:
+            self._desk.bundle_changed(self, established.bundle)
+        elif objection is ByeCode.NOT_ADMITTED:
+            self.phase = Phase.CLAIMING
+        else:
+            self.phase = Phase.OPENING  # it never was open, so it does not leave
+            self.close(objection, now)
+
+    def _spend_untrusted(self, now: float) -> None:
+        """One more frame that was for nothing."""
+        if now - self._allowance_at >= CONTROL_WINDOW_SECONDS:
+            self._allowance, self._allowance_at = MAX_CONTROL_FRAMES, now
+        self._allowance -= 1
+        if self._allowance < 0:
+            raise RemoteProtocolError(f"more than {MAX_CONTROL_FRAMES} control frames in a minute")

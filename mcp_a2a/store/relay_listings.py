@@ -1,0 +1,160 @@
+"""A relay's directories, invitations and list of members, in SQL. What is decided here is decided in a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, ROW_BYTES
+from mcp_a2a.relay_ports import Invitation, RelayMember, RelayTotals
+
+KEEP_INVITATION_SECONDS = 7 * 86_400
+"""How long it is known that an invitation has expired."""
+
+
+# --- meta ----------------------------------------------------------------------------------------
+
+
+def set_epoch(connection: sqlite3.Connection, epoch: int) -> None:
+    """Give a new database its number; an old one keeps its own."""
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (epoch,))
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('revision', 0)")
+
+
+def get(connection: sqlite3.Connection, key: str) -> int:
+    """A number of this database."""
+    return int(connection.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()[0])
+
+
+# --- listings ------------------------------------------------------------------------------------
+
+
+def publish(connection: sqlite3.Connection, listing: Listing) -> int | str:
+    """Put a member's entry in the place of its last one.
+
+    Returns: its revision, 0 where it is there already, or "stale" or "full".
+    """
+    found = connection.execute(
+        "SELECT seq FROM listings WHERE network=? AND peer=?", (listing.network.key, listing.peer.key)
+    ).fetchone()
+    if found is not None and listing.seq <= found[0]:
+        return 0 if listing.seq == found[0] else "stale"
+    if found is None and _members_of(connection, listing.network) >= MAX_LISTINGS:
+        return "full"
+    revision = int(
+        connection.execute("UPDATE meta SET value=value+1 WHERE key='revision' RETURNING value").fetchone()[0]
+    )
+    connection.execute("DELETE FROM listings WHERE network=? AND peer=?", (listing.network.key, listing.peer.key))
+    connection.execute(
+        "INSERT INTO listings(revision, network, peer, seq, expires, sealed) VALUES (?, ?, ?, ?, ?, ?)",
+        (revision, listing.network.key, listing.peer.key, listing.seq, listing.expires, listing.sealed),
+    )
+    return revision
+
+
+def _members_of(connection: sqlite3.Connection, network: PeerId) -> int:
+    return int(connection.execute("SELECT COUNT(*) FROM listings WHERE network=?", (network.key,)).fetchone()[0])
+
+
+def listings(connection: sqlite3.Connection, network: PeerId, since: int, max_bytes: int) -> list[Listing]:
+    """What changed after a revision, oldest change first; one at least, where there is one."""
+    rows = connection.execute(
+        "SELECT peer, seq, expires, sealed, revision FROM listings WHERE network=? AND revision>? ORDER BY revision",
+        (network.key, since),
+    )
+    found: list[Listing] = []
+    total = 0
+    for peer, seq, expires, sealed, revision in rows:
+        total += len(sealed)
+        if found and total > max_bytes:
+            break
+        found.append(Listing(network, PeerId(peer), seq, expires, sealed, revision))
+    return found
+
+
+# --- invitations ---------------------------------------------------------------------------------
+
+
+def offer(connection: sqlite3.Connection, invitation: Invitation, now: float) -> str | None:
+    """Keep an invitation; the same once more changes nothing.
+
+    Returns: None, or "full", or "used" where its id is another's.
+    """
+    found = connection.execute(
+        "SELECT network, uses, expires, sealed FROM invitations WHERE id=?", (invitation.id,)
+    ).fetchone()
+    if found is not None:
+        same = (invitation.network.key, invitation.uses, invitation.expires, invitation.sealed)
+        return None if found == same else "used"
+    live = connection.execute(
+        "SELECT COUNT(*) FROM invitations WHERE network=? AND expires>?", (invitation.network.key, now)
+    ).fetchone()[0]
+    if live >= MAX_INVITATIONS:
+        return "full"
+    connection.execute(
+        "INSERT INTO invitations(id, network, uses, expires, sealed) VALUES (?, ?, ?, ?, ?)",
+        (invitation.id, invitation.network.key, invitation.uses, invitation.expires, invitation.sealed),
+    )
+    return None
+
+
+def claim(connection: sqlite3.Connection, invitation: bytes, key: bytes, now: float) -> bytes | str:
+    """What was sealed, for one more key or for one that had it before; or "unknown", "expired" or "used"."""
+    found = connection.execute("SELECT uses, expires, sealed FROM invitations WHERE id=?", (invitation,)).fetchone()
+    if found is None:
+        return "unknown"
+    uses, expires, sealed = int(found[0]), float(found[1]), bytes(found[2])
+    if expires <= now:
+        return "expired"
+    if connection.execute("SELECT 1 FROM claims WHERE id=? AND key=?", (invitation, key)).fetchone():
+        return sealed
+    if connection.execute("SELECT COUNT(*) FROM claims WHERE id=?", (invitation,)).fetchone()[0] >= uses:
+        return "used"
+    connection.execute("INSERT INTO claims VALUES (?, ?)", (invitation, key))
+    return sealed
+
+
+def erase_network(connection: sqlite3.Connection, network: PeerId) -> None:
+    """Forget everything of a network."""
+    connection.execute("DELETE FROM listings WHERE network=?", (network.key,))
+    connection.execute("DELETE FROM claims WHERE id IN (SELECT id FROM invitations WHERE network=?)", (network.key,))
+    connection.execute("DELETE FROM invitations WHERE network=?", (network.key,))
+
+
+# --- housekeeping --------------------------------------------------------------------------------
+
+
+def forget_expired(connection: sqlite3.Connection, now: float) -> None:
+    """Entries and invitations whose time is over."""
+    connection.execute("DELETE FROM listings WHERE expires<=?", (now,))
+    over = now - KEEP_INVITATION_SECONDS
+    connection.execute("DELETE FROM claims WHERE id IN (SELECT id FROM invitations WHERE expires<=?)", (over,))
+    connection.execute("DELETE FROM invitations WHERE expires<=?", (over,))
+
+
+def totals(connection: sqlite3.Connection) -> RelayTotals:
+    """How much there is beside messages."""
+    listings, networks, size = connection.execute(
+        "SELECT COUNT(*), COUNT(DISTINCT network), COALESCE(SUM(length(sealed)), 0) FROM listings"
+    ).fetchone()
+    invitations, sealed = connection.execute(
+        "SELECT COUNT(*), COALESCE(SUM(length(sealed)), 0) FROM invitations"
+    ).fetchone()
+    answers, framed = connection.execute("SELECT COUNT(*), COALESCE(SUM(length(frame)), 0) FROM answers").fetchone()
+    rows = listings + invitations + answers
+    return RelayTotals(listings, networks, invitations, size + sealed + framed + rows * ROW_BYTES)
+
+
+def members(connection: sqlite3.Connection) -> list[RelayMember]:
+    """The operator's list."""
+    rows = connection.execute("SELECT key, admitted, note, since FROM members ORDER BY since, key")
+    return [RelayMember(PeerId(key), bool(admitted), note, since) for key, admitted, note, since in rows]
+
+
+def set_member(connection: sqlite3.Connection, member: RelayMember) -> None:
+    """Change an entry of the operator's list."""
+    connection.execute(
+        "INSERT OR REPLACE INTO members(key, admitted, note, since) VALUES (?, ?, ?, ?)",
+        (member.member.key, member.admitted, member.note, member.since),
+    )

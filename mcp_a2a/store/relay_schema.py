@@ -1,0 +1,131 @@
+"""A relay's tables. Everything that an agent said is sealed in them; what is readable is keys, ids, sizes and times."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mcp_a2a.store.opening import Schema
+
+MIB = 1024 * 1024
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    -- `epoch`: a random number of this database, so that a client sees when it talks to another one.
+    -- `revision`: the newest change of any directory.
+    CREATE TABLE meta(
+      key   TEXT PRIMARY KEY,
+      value INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Everybody who proved a key, which makes a mailbox.
+    CREATE TABLE keys(
+      key    BLOB PRIMARY KEY,
+      seq    INTEGER NOT NULL,                -- of the bundle
+      seen   REAL NOT NULL,
+      bundle TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX keys_by_seen ON keys(seen);
+
+    -- What waits for a recipient. `number` is the order in which it came.
+    CREATE TABLE messages(
+      number      INTEGER PRIMARY KEY,
+      recipient   BLOB NOT NULL,
+      envelope_id BLOB NOT NULL,
+      depositor   BLOB NOT NULL,
+      expires     REAL NOT NULL,
+      size        INTEGER NOT NULL,
+      envelope    BLOB NOT NULL               -- last: the others are read without it
+    );
+    CREATE UNIQUE INDEX messages_by_id ON messages(envelope_id, recipient);
+    CREATE INDEX messages_by_recipient ON messages(recipient, number);
+    CREATE INDEX messages_by_expiry ON messages(expires);
+
+    -- Answers that came while their depositor was away, as they came: a receipt is only good with all of its ids.
+    CREATE TABLE answers(
+      number    INTEGER PRIMARY KEY,
+      depositor BLOB NOT NULL,
+      sent      INTEGER NOT NULL DEFAULT 0,
+      expires   REAL NOT NULL,
+      frame     TEXT NOT NULL
+    );
+    CREATE INDEX answers_by_depositor ON answers(depositor, number);
+    CREATE INDEX answers_by_expiry ON answers(expires);
+    CREATE TABLE answered(
+      depositor   BLOB NOT NULL,
+      envelope_id BLOB NOT NULL,
+      number      INTEGER NOT NULL REFERENCES answers(number),
+      PRIMARY KEY(depositor, envelope_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX answered_by_number ON answered(number);
+
+    -- The directories: the newest entry of each member of each network.
+    CREATE TABLE listings(
+      revision INTEGER PRIMARY KEY,
+      network  BLOB NOT NULL,
+      peer     BLOB NOT NULL,
+      seq      INTEGER NOT NULL,
+      expires  INTEGER NOT NULL,
+      sealed   BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX listings_by_member ON listings(network, peer);
+    CREATE INDEX listings_by_network ON listings(network, revision);
+    CREATE INDEX listings_by_expiry ON listings(expires);
+
+    CREATE TABLE invitations(
+      id      BLOB PRIMARY KEY,
+      network BLOB NOT NULL,
+      uses    INTEGER NOT NULL,
+      expires INTEGER NOT NULL,
+      sealed  BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX invitations_by_network ON invitations(network);
+    CREATE TABLE claims(
+      id  BLOB NOT NULL,
+      key BLOB NOT NULL,
+      PRIMARY KEY(id, key)
+    ) WITHOUT ROWID;
+
+    -- The operator's list.
+    CREATE TABLE members(
+      key      BLOB PRIMARY KEY,
+      admitted INTEGER NOT NULL,
+      note     TEXT NOT NULL,
+      since    REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+_KEY_COLUMNS = (
+    ("keys", "key"),
+    ("messages", "recipient"),
+    ("messages", "depositor"),
+    ("listings", "network"),
+    ("listings", "peer"),
+    ("members", "key"),
+)
+
+
+def audit(connection: sqlite3.Connection) -> None:
+    """Read what decides, not what is sealed.
+
+    Raises:
+        sqlite3.DatabaseError: something that cannot be.
+    """
+    for table, column in _KEY_COLUMNS:
+        wrong = f"SELECT COUNT(*) FROM {table} WHERE typeof({column})<>'blob' OR length({column})<>32"  # noqa: S608  names of ours
+        if connection.execute(wrong).fetchone()[0]:
+            raise sqlite3.DatabaseError(f"a key in {table} is none")
+    wrong = "SELECT COUNT(*) FROM messages WHERE size<>length(envelope) OR length(envelope_id)<>16 OR number<1"
+    if connection.execute(wrong).fetchone()[0]:
+        raise sqlite3.DatabaseError("a message is not laid out as it was stored")
+    connection.execute("SELECT key, value FROM meta").fetchall()
+
+
+RELAY = Schema(
+    MIGRATIONS,
+    audit,
+    "what waited in the mailboxes is not delivered from here until it is repaired (senders keep their own copy and try "
+    "again), and directories fill up again as members come back. The relay's identity is not affected.",
+    erases=False,
+    max_checked_bytes=256 * MIB,
+)

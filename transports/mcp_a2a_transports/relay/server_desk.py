@@ -1,0 +1,310 @@
+"""What a relay does for those who are there: joins its laws (`post_office`, `admission`, `attendance`) to its disk.
+
+Knows no sockets: it hears of sessions, speaks to them, and has the disk do what the law of mail orders. Whoever drives
+it calls `settle` after every round of events, and `handle_timeout` at `next_timeout`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from typing_extensions import override
+
+from mcp_a2a.errors import StorageFullError
+from mcp_a2a.protocol.admission import Admission
+from mcp_a2a.protocol.attendance import Attendance
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import ByeCode, Check, Claim, Find, MembershipProof, Offer, Request, Watch
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
+from mcp_a2a.protocol.network import proof_is_valid
+from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.rates import Buckets
+from mcp_a2a.protocol.relay_limits import FORGET_KEY_SECONDS, RelayLimits
+from mcp_a2a.protocol.relay_session import Desk, Phase, RelaySession
+from mcp_a2a.protocol.roster import Roster
+from mcp_a2a.relay_ports import KnownKey, MailboxStore
+from mcp_a2a_transports.relay.server_directory import DirectoryDesk
+
+logger = logging.getLogger(__name__)
+
+RECENT_BUNDLES = 1024
+"""Bundles in memory, among them those that are not on disk yet."""
+
+MAX_EXPIRED = 1000
+"""Messages that are swept away in one go."""
+
+_ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
+
+
+class RelayDesk(Desk):
+    """Serves sessions until the relay ends."""
+
+    def __init__(
+        self,
+        relay: PeerId,
+        store: MailboxStore,
+        admission: Admission,
+        limits: RelayLimits,
+        wall_clock: Callable[[], float],
+        wake: Callable[[RelaySession], None],
+    ) -> None:
+        self.limits = limits
+        self.admission = admission
+        self.roster = Roster(store.keys(), limits.max_keys)
+        self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1)
+        self.attendance = Attendance()
+        self.directory = DirectoryDesk(store, self.attendance, limits, wall_clock)
+        self._relay = relay
+        self._store = store
+        self._wall_clock = wall_clock
+        self._wake = wake
+        self._wall = wall_clock()
+        self._nonces: dict[RelaySession, bytes] = {}
+        self._deposits: Buckets[bytes] = Buckets(limits.deposits)
+        self._bytes = self.directory.bytes
+        self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
+        self._undropped: list[Drop] = []
+        self.sessions: dict[RelaySession, None] = {}
+        """Those that are served."""
+
+    # --- who is there -----------------------------------------------------------------------------
+
+    def expect(self, session: RelaySession, nonce: bytes) -> None:
+        """A session began; its memberships will be proofs about this nonce."""
+        self._nonces[session] = nonce
+
+    def forget(self, session: RelaySession) -> None:
+        """It ended without having proven a key."""
+        self._nonces.pop(session, None)
+
+    @override
+    def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
+        nonce, peer = self._nonces.pop(session), session.peer
+        if peer is None:
+            return ByeCode.PROOF
+        valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay, peer, nonce)]
+        session.networks = tuple(dict.fromkeys(valid))
+        objection = self.admission.objection(peer, session.networks)
+        if objection is not None:
+            session.objection = objection
+            return objection
+        session.networks = tuple(network for network in session.networks if not self.admission.is_revoked(network))
+        if not self.roster.register(peer.key):
+            return ByeCode.BUSY
+        self._make_room(peer.key, now)
+        self.sessions[session] = None
+        self.attendance.came(peer, session.networks, now)
+        self._send_kept_answers(session)
+        self.office.opened(session)
+        return None
+
+    @override
+    def left(self, session: RelaySession, now: float) -> None:
+        self.sessions.pop(session, None)
+        if session.peer is not None:
+            self.attendance.went(session, session.peer, session.networks, now)
+            self._store.seen([session.key], self._wall)
+        self.directory.forget(session)
+        self.office.closed(session)
+
+    @override
+    def has_output(self, session: RelaySession) -> None:
+        self._wake(session)
+
+    def end_revoked(self, member: PeerId, now: float) -> int:
+        """End the sessions that are no longer served after `member` was revoked; returns how many."""
+        ended = 0
+        for session in list(self.sessions):
+            if session.peer is None:
+                continue
+            objection = self.admission.objection(session.peer, session.networks)
+            if objection is not None:
+                session.close(ByeCode.REVOKED, now)
+                ended += 1
+            elif member in session.networks:
+                self.directory.unwatch(session, member)
+        self.office.unregister(member.key)
+        self._store.erase(member.key)
+        self._store.erase_network(member)
+        return ended
+
+    def _make_room(self, key: bytes, now: float) -> None:
+        wires = self.roster.wires_of(key)
+        if len(wires) >= self.limits.max_connections_per_key and isinstance(wires[0], RelaySession):
+            wires[0].close(ByeCode.REPLACED, now)
+
+    def _send_kept_answers(self, session: RelaySession) -> None:
+        kept = self._store.answers_for(session.key)
+        for answer in kept:
+            session.send(answer.frame)
+        if kept:
+            self._store.mark_sent([answer.number for answer in kept])
+
+    # --- mail -------------------------------------------------------------------------------------
+
+    @override
+    def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
+        if len(envelope) > MAX_ENVELOPE:
+            self.office.refuse(session, envelope[_ID], "too_large")
+            return
+        header = Header.parse_untrusted(envelope)
+        by_count, by_bytes = self._deposits.of(session.key, now), self._bytes.of(session.key, now)
+        wait = max(by_count.wait_for(1, now), by_bytes.wait_for(len(envelope), now))
+        if wait:
+            self.office.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
+            session.spend_excess(now)
+            return
+        by_count.take(1, now)
+        by_bytes.take(len(envelope), now)
+        if self.admission.is_revoked(header.to):
+            self.office.refuse(session, header.envelope_id, "revoked")
+            return
+        self.office.deposit(session, header, envelope, now, self._wall)
+
+    @override
+    def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
+        return self.office.answered(session, envelopes, frame)
+
+    @override
+    def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
+        return self.office.put_off(session, envelope, retry_after, now)
+
+    # --- questions --------------------------------------------------------------------------------
+
+    @override
+    def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
+        self._bundles[session.key] = bundle
+        self._bundles.move_to_end(session.key)
+        if len(self._bundles) > RECENT_BUNDLES:
+            self._bundles.popitem(last=False)
+        self._store.remember(KnownKey(session.key, bundle.to_text(), bundle.seq), self._wall)
+
+    @override
+    def requested(self, session: RelaySession, request: Request, now: float) -> None:
+        match request:
+            case Check(envelopes):
+                self._check(session, envelopes, now)
+            case Find():
+                if self.directory.may_ask(session, request.number, now):
+                    self.directory.find(session, request, self._bundle_of(request.peer), self.roster)
+            case Watch():
+                if self.directory.may_ask(session, request.number, now):
+                    self.directory.watch(session, request)
+            case Offer():
+                if self.directory.may_ask(session, request.number, now):
+                    self.directory.offer(session, request, now)
+            case Claim():
+                if self.directory.may_ask(session, request.number, now):
+                    self.directory.claim(session, request)
+
+    @override
+    def published(self, session: RelaySession, listing: Listing, now: float) -> None:
+        if self.directory.may_ask(session, listing.revision, now):
+            self.directory.publish(session, listing, now)
+
+    def _check(self, session: RelaySession, envelopes: Sequence[bytes], now: float) -> None:
+        if self.directory.wait_for(session, 1 + len(envelopes) / 16, now):
+            for envelope in envelopes:
+                self.office.refuse(session, envelope, "rate_limited")
+            return
+        stored = self._store.stored_among(session.key, envelopes)
+        answers = self._store.answers_about(session.key, envelopes)
+        self.office.tell_what_became_of(session, envelopes, stored, answers)
+
+    def _bundle_of(self, peer: PeerId) -> KeyBundle | None:
+        recent = self._bundles.get(peer.key)
+        if recent is not None:
+            return recent if self.roster.has_mailbox(peer.key) else None
+        known = self._store.bundle_of(peer.key) if self.roster.has_mailbox(peer.key) else None
+        return KeyBundle.parse_untrusted(known.bundle) if known is not None else None
+
+    # --- the disk ---------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Carry out what the law of mail ordered since the last time."""
+        orders = self.office.orders()
+        if not orders:
+            return
+        changes: list[Put | Drop | Keep] = []
+        while orders:
+            for order in orders:
+                if isinstance(order, Load):
+                    self._load(order)
+                else:
+                    changes.append(order)
+            orders = self.office.orders()
+        if changes:
+            self._store.carry_out(changes, partial(self._carried_out, changes))
+
+    def _load(self, order: Load) -> None:
+        rows, is_all = self._store.load(order, self._wall)
+        self.office.loaded(order, rows, is_all=is_all)
+
+    def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: frozenset[int] | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._failed(changes, outcome)
+            return
+        for change in changes:
+            if isinstance(change, Put):
+                self.office.put_done(change.message, existed=change.message.number in outcome)
+        self.office.dropped(change.number for change in changes if isinstance(change, Drop))
+
+    def _failed(self, changes: Sequence[Put | Drop | Keep], error: Exception) -> None:
+        if not isinstance(error, StorageFullError):
+            logger.error("the disk does not take mail: %s", error)
+        for change in changes:
+            if isinstance(change, Put):
+                self.office.put_failed(change.message, "storage_full")
+            elif isinstance(change, Drop):
+                self._undropped.append(change)  # or it would come back with the next start
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float:
+        """When `handle_timeout` has something to do."""
+        return min(self.office.next_timeout(), self.attendance.next_timeout())
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self.office.handle_timeout(now)
+        self.attendance.handle_timeout(now)
+
+    def tick(self, now: float) -> None:
+        """Once a second: whoever is silent, whatever waited for memory or for the disk."""
+        self._wall = self._wall_clock()
+        for session in list(self.sessions):
+            session.handle_timeout(now)
+        self.office.feed()
+        if self._undropped:
+            again, self._undropped = self._undropped, []
+            self._store.carry_out(again, partial(self._carried_out, again))
+
+    def sweep(self, now: float) -> None:
+        """Every few seconds: what has expired, and what is as good as forgotten."""
+        expired = self._store.expired(self._wall, MAX_EXPIRED)
+        for row in expired:
+            self.office.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
+        self._store.forget_expired(self._wall)
+        self.office.other_bytes = self._store.totals().size
+        self._deposits.forget_full(now)
+        self.directory.forget_full(now)
+
+    def forget_unused(self) -> None:
+        """Once an hour: keys that nobody has used for months."""
+        online = [session.key for session in self.sessions if session.phase is Phase.OPEN]
+        self._store.seen(online, self._wall)
+        self._store.forget_unseen(self._wall - FORGET_KEY_SECONDS, self._forgotten)
+
+    def _forgotten(self, outcome: Sequence[bytes] | Exception) -> None:
+        if isinstance(outcome, Exception):
+            logger.warning("unused keys were not forgotten: %s", outcome)
+            return
+        for key in outcome:
+            if not self.roster.is_online(key) and not self.office.holds_mail(key):
+                self.office.unregister(key)

@@ -1,0 +1,224 @@
+"""A relay's directories and invitations: what members publish, who is told, and how much may be asked.
+
+A directory is sent in pieces, the next when the last has been read, so that a slow reader costs no memory; whoever
+reads too slowly for what comes in live goes on from the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mcp_a2a.errors import StorageFullError
+from mcp_a2a.protocol.attendance import Attendance
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Claim, Claimed, Done, Failed, Find, Found, Offer, Watch
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.frames import encode
+from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.rates import Buckets
+from mcp_a2a.protocol.relay_limits import MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, RelayLimits
+from mcp_a2a.protocol.relay_session import RelaySession
+from mcp_a2a.protocol.roster import Roster
+from mcp_a2a.relay_ports import Invitation, MailboxStore
+
+logger = logging.getLogger(__name__)
+
+PIECE_BYTES = 256 * 1024
+FULL_RETRY_SECONDS = 60.0
+MAX_USES = 100_000
+
+
+@dataclass(slots=True)
+class _Watch:
+    """How far a session knows a network."""
+
+    number: int
+    revision: int
+    is_synced: bool = False
+
+
+class DirectoryDesk:
+    """Serves members of networks."""
+
+    def __init__(
+        self, store: MailboxStore, attendance: Attendance, limits: RelayLimits, wall_clock: Callable[[], float]
+    ) -> None:
+        self.bytes: Buckets[bytes] = Buckets(limits.deposit_bytes)
+        """Shared with mail."""
+        self._requests: Buckets[bytes] = Buckets(limits.requests)
+        self._store = store
+        self._attendance = attendance
+        self._limits = limits
+        self._wall_clock = wall_clock
+        self._epoch = store.epoch()
+        self._watches: dict[RelaySession, dict[PeerId, _Watch]] = {}
+        self._syncing: dict[tuple[RelaySession, PeerId], None] = {}
+
+    # --- how much may be asked --------------------------------------------------------------------
+
+    def wait_for(self, session: RelaySession, cost: float, now: float) -> float:
+        """Take what a request costs, or say how long to wait."""
+        wait = self._requests.of(session.key, now).take(cost, now)
+        if wait:
+            session.spend_excess(now)
+        return wait
+
+    def may_ask(self, session: RelaySession, number: int, now: float) -> bool:
+        """Whether one request more is served now; otherwise it is answered here."""
+        wait = self.wait_for(session, 1, now)
+        if wait:
+            session.send(encode(Failed(number, "rate_limited", round(wait + 0.05, 1))))
+        return not wait
+
+    def forget_full(self, now: float) -> None:
+        """Forget whoever has not asked for long."""
+        self._requests.forget_full(now)
+        self.bytes.forget_full(now)
+
+    # --- keys -------------------------------------------------------------------------------------
+
+    def find(self, session: RelaySession, request: Find, bundle: KeyBundle | None, roster: Roster) -> None:
+        """Whether a key has a mailbox."""
+        if bundle is None:
+            session.send(encode(Failed(request.number, "unknown")))
+        else:
+            session.send(encode(Found(request.number, bundle, roster.is_online(request.peer.key))))
+
+    # --- publishing -------------------------------------------------------------------------------
+
+    def publish(self, session: RelaySession, listing: Listing, now: float) -> None:
+        """Keep a member's own entry, and tell the others when it is on disk."""
+        number, code = listing.revision, self._objection(session, listing)
+        wait = self.bytes.of(session.key, now).take(len(listing.sealed), now) if code is None else 0.0
+        if code is not None or wait:
+            session.send(encode(Failed(number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
+            return
+        self._store.publish(listing, partial(self._published, session, listing))
+
+    def _objection(self, session: RelaySession, listing: Listing) -> str | None:
+        wall = self._wall_clock()
+        if listing.network not in session.networks or listing.peer != session.peer:
+            return "not_member"
+        if not wall < listing.expires <= wall + MAX_LISTING_SECONDS:
+            return "expired"
+        return None
+
+    def _published(self, session: RelaySession, listing: Listing, outcome: int | str | Exception) -> None:
+        number = listing.revision
+        if isinstance(outcome, Exception):
+            session.send(encode(_failure(number, outcome)))
+        elif isinstance(outcome, str):
+            session.send(encode(Failed(number, outcome)))
+        else:
+            session.send(encode(Done(number, self._epoch, outcome or self._store.revision())))
+            if outcome:
+                self._push(replace(listing, revision=outcome))
+
+    def _push(self, listing: Listing) -> None:
+        here = self._attendance.is_here(listing.network, listing.peer)
+        frame = replace(listing, online=here).to_bytes()
+        for wire in self._attendance.watchers(listing.network):
+            watch = self._watches.get(wire, {}).get(listing.network) if isinstance(wire, RelaySession) else None
+            if watch is None or not watch.is_synced or not isinstance(wire, RelaySession):
+                continue  # it comes to this change by itself
+            if wire.is_congested:
+                watch.is_synced = False
+                self._syncing[wire, listing.network] = None
+            else:
+                watch.revision = listing.revision
+                wire.send(frame)
+
+    # --- watching ---------------------------------------------------------------------------------
+
+    def watch(self, session: RelaySession, request: Watch) -> None:
+        """Tell a member everything that it does not know, and then whatever comes."""
+        if request.network not in session.networks:
+            session.send(encode(Failed(request.number, "not_member")))
+            return
+        since = request.since if request.epoch == self._epoch else 0
+        self._watches.setdefault(session, {})[request.network] = _Watch(request.number, since)
+        self._syncing[session, request.network] = None
+
+    def unwatch(self, session: RelaySession, network: PeerId) -> None:
+        """It is no member any more."""
+        session.networks = tuple(other for other in session.networks if other != network)
+        self._watches.get(session, {}).pop(network, None)
+        self._syncing.pop((session, network), None)
+
+    def forget(self, session: RelaySession) -> None:
+        """It has ended."""
+        for network in self._watches.pop(session, {}):
+            self._syncing.pop((session, network), None)
+
+    def sync(self) -> bool:
+        """Send everybody who is behind the next piece; whether somebody who reads is still behind."""
+        for session, network in list(self._syncing):
+            if not session.is_congested and not session.has_output:
+                self._send_piece(session, network, self._watches[session][network])
+        return any(not session.is_congested for session, _ in self._syncing)
+
+    def _send_piece(self, session: RelaySession, network: PeerId, watch: _Watch) -> None:
+        listings = self._store.listings(network, watch.revision, PIECE_BYTES)
+        wall = self._wall_clock()
+        for listing in listings:
+            watch.revision = listing.revision
+            if listing.expires > wall:
+                here = self._attendance.is_here(network, listing.peer)
+                session.send(replace(listing, online=here).to_bytes())
+        if not listings:
+            self._synced(session, network, watch)
+
+    def _synced(self, session: RelaySession, network: PeerId, watch: _Watch) -> None:
+        del self._syncing[session, network]
+        watch.is_synced = True
+        for presence in self._attendance.present(network):
+            session.send(encode(presence))
+        self._attendance.watch(session, network)
+        session.send(encode(Done(watch.number, self._epoch, max(watch.revision, self._store.revision()))))
+
+    # --- invitations ------------------------------------------------------------------------------
+
+    def offer(self, session: RelaySession, offer: Offer, now: float) -> None:
+        """Keep an invitation."""
+        wall = self._wall_clock()
+        code = None
+        if offer.network not in session.networks:
+            code = "not_member"
+        elif not wall < offer.expires <= wall + MAX_INVITATION_SECONDS:
+            code = "expired"
+        elif not 1 <= offer.uses <= MAX_USES:
+            code = "used"
+        wait = self.bytes.of(session.key, now).take(len(offer.sealed), now) if code is None else 0.0
+        if code is not None or wait:
+            session.send(encode(Failed(offer.number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
+            return
+        invitation = Invitation(offer.network, offer.invitation, offer.sealed, offer.uses, offer.expires)
+        self._store.offer(invitation, wall, partial(self._offered, session, offer.number))
+
+    def _offered(self, session: RelaySession, number: int, outcome: str | Exception | None) -> None:
+        if isinstance(outcome, Exception):
+            session.send(encode(_failure(number, outcome)))
+        else:
+            session.send(encode(Done(number) if outcome is None else Failed(number, outcome)))
+
+    def claim(self, session: RelaySession, claim: Claim) -> None:
+        """Hand out an invitation; told when it is on disk that this key has had it."""
+        done = partial(self._claimed, session, claim.number)
+        self._store.claim(claim.invitation, session.key, self._wall_clock(), done)
+
+    def _claimed(self, session: RelaySession, number: int, outcome: bytes | str | Exception) -> None:
+        if isinstance(outcome, Exception):
+            session.send(encode(_failure(number, outcome)))
+        elif isinstance(outcome, str):
+            session.send(encode(Failed(number, outcome)))
+        else:
+            session.send(encode(Claimed(number, outcome)))
+
+
+def _failure(number: int, error: Exception) -> Failed:
+    if not isinstance(error, StorageFullError):
+        logger.error("the disk does not take a directory's entry: %s", error)
+    return Failed(number, "full", FULL_RETRY_SECONDS)

@@ -1,0 +1,113 @@
+"""One WebSocket of a relay, written without a task.
+
+aiohttp reads; what goes out is framed here (RFC 6455, section 5: a server's frames have no mask) and handed to the
+transport once per round of the event loop, however many frames there are.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+from mcp_a2a.protocol.relay_session import RelaySession
+
+HIGH_BYTES = 256 * 1024
+"""What may be unsent before nothing more is read from a connection, nor said unasked."""
+LOW_BYTES = 64 * 1024
+MAX_BYTES = 8 * 1024 * 1024
+"""Beyond that it is cut: more than a window of mail, a piece of a directory and many answers."""
+
+STALL_SECONDS = 30.0
+
+_TEXT, _BINARY = 0x81, 0x82
+_CLOSE = b"\x88\x02\x03\xe8"
+"""A close frame with "normal closure"."""
+_MEDIUM = struct.Struct(">BBH")
+_LARGE = struct.Struct(">BBQ")
+
+
+class Transport(Protocol):
+    """The part of an asyncio transport that is needed here."""
+
+    def write(self, data: bytes) -> None:
+        """Send, at once or later."""
+        ...
+
+    def get_write_buffer_size(self) -> int:
+        """What is not yet sent."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Whether it is closed or being closed."""
+        ...
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+class ServerWire:
+    """A session and the transport that its frames go to."""
+
+    __slots__ = ("_said_close", "_unsent", "_unsent_since", "close_at", "host", "session", "transport")
+
+    def __init__(self, session: RelaySession, transport: Transport, host: str) -> None:
+        self.session = session
+        self.transport = transport
+        self.host = host
+        self.close_at: float | None = None
+        """When a closed one is cut, should the other side not close."""
+        self._said_close = False
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    def flush(self, now: float) -> None:
+        """Hand over what the session has to say."""
+        frames = self.session.frames_to_send()
+        if self.transport.is_closing():
+            return
+        parts: list[bytes] = []
+        for frame in frames:
+            if isinstance(frame, str):
+                body = frame.encode()
+                parts += (_head(_TEXT, len(body)), body)
+            else:
+                parts += (_head(_BINARY, len(frame)), frame)
+        if self.session.is_closed and not self._said_close:
+            self._said_close = True
+            parts.append(_CLOSE)
+        if parts:
+            self.transport.write(b"".join(parts))
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent > MAX_BYTES:
+            self.transport.abort()
+        elif unsent > HIGH_BYTES and not self.session.is_congested:
+            self.session.is_congested = True
+            self._unsent, self._unsent_since = unsent, now
+
+    def relieve(self, now: float) -> bool:
+        """Whether a congested connection is no longer. One that nobody reads is cut."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent <= LOW_BYTES or self.transport.is_closing():
+            self.session.is_congested = False
+            return True
+        if unsent < self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since >= STALL_SECONDS:
+            self.transport.abort()
+        return False
+
+
+def _head(kind: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((kind, length))
+    if length < 65_536:
+        return _MEDIUM.pack(kind, 126, length)
+    return _LARGE.pack(kind, 127, length)
