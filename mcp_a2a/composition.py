@@ -22,6 +22,7 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
+from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
@@ -58,6 +59,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             randomness=os.urandom,
             own_dids=OwnDids(settings.home),
             relays=relays,
+            networks=NetworkFolder(settings.home if settings.networks else None),
             own_addresses=own_addresses,
             near=is_near,
             lease_seconds=settings.lease_seconds,

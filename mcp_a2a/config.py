@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Display name; a label, never an identity. Without it a memorable name is derived from the key."""
     mdns: bool = True
     """Announce on the LAN and look for others there."""
+    networks: bool = True
+    """Be in the networks that were joined on this machine, with every identity of the data folder."""
     accept: Literal["trusted", "anyone"] = "trusted"
     """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
     link_host: str = "0.0.0.0"  # noqa: S104  a peer-to-peer node is there to be reached; the handshake decides who speaks

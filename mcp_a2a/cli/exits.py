@@ -5,11 +5,11 @@
 | 0 | done |
 | 1 | unexpected error |
 | 2 | usage |
-| 3 | no such agent, skill or task |
-| 4 | agent unreachable |
-| 5 | refused: not trusted, blocked, or policy |
+| 3 | no such agent, skill, task or network |
+| 4 | agent or relay unreachable |
+| 5 | refused: not trusted, blocked, not admitted, a ticket that does not count, or an answer of yours |
 | 6 | still running when the wait ended (the task id was printed) |
-| 7 | the remote task failed or was rejected |
+| 7 | the remote task failed or was rejected, or ended before it could be canceled |
 | 8 | the remote agent needs input |
 | 130 | interrupted |
 """

@@ -22,6 +22,8 @@ DETAILS_FILE = "mcp-a2a-error.txt"
 def report_failure(output: Output, error: Exception) -> int:
     """Say why there is no answer; the exit code of that."""
     match error:
+        case OSError() if output.give_up(error):
+            return _lost(output, error)
         case McpA2AError():
             output.error(error)
             return exit_of_error(error)
@@ -31,6 +33,13 @@ def report_failure(output: Output, error: Exception) -> int:
         case _:
             output.error(_unexpected(output, error), code="internal")
             return Exit.UNEXPECTED
+
+
+def _lost(output: Output, error: OSError) -> int:
+    if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
+        said = McpA2AError(f"The answer could not be written to standard output: {error.strerror or error}.")
+        output.error(said)
+    return Exit.UNEXPECTED
 
 
 def _usage(error: TyperException | UsageError) -> McpA2AError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import select
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from functools import partial
+from typing import Annotated, TextIO
 
 import typer
 
@@ -13,6 +14,8 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.errors import NetworkNotFoundError, TicketError
+from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
     InviteRequest,
     InviteView,
@@ -26,7 +29,16 @@ from mcp_a2a.views import (
 )
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd])", re.ASCII)
+
+MAX_EXPIRES_SECONDS = 30 * 86_400
+"""A relay keeps no invitation for longer."""
+
+MAX_TICKET_INPUT = 65_536
+"""More than any ticket, with all that a mail client puts around its lines."""
+
+PASTE_SECONDS = 0.2
+"""How long the next line of something pasted may take."""
 
 Name = Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")]
 
@@ -38,9 +50,12 @@ def duration(text: str) -> float:
         UsageError: it is none.
     """
     match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
+    seconds = float(match[1]) * UNITS[match[2]] if match is not None else 0.0
+    if seconds <= 0:
         raise UsageError(f"{text!r} is no time: write 30m, 12h or 7d.")
-    return float(match[1]) * UNITS[match[2]]
+    if seconds > MAX_EXPIRES_SECONDS:
+        raise UsageError("A ticket expires after 30d at most. Without --expires and --uses it does not.")
+    return seconds
 
 
 def invite(
@@ -69,24 +84,42 @@ def invite(
     view = session.ask(lambda node: node.invite(request))
     session.output.show(view, lambda: _show_ticket(session, view))
     if qr:
-        _draw(view.ticket)
+        session.output.drawing(partial(_draw, view.ticket))
 
 
 def _show_ticket(session: Session, view: InviteView) -> None:
     session.output.line(view.ticket)
-    limits = [f"{view.uses} {'agent' if view.uses == 1 else 'agents'}"] if view.uses is not None else []
-    limits += [f"until {view.expires}"] if view.expires is not None else []
-    whom = ", ".join(limits) or "everybody who has it, until mcp-a2a rotate"
-    session.output.note(f"\nThis ticket admits to {view.network.name}: {whom}. Over there, run: mcp-a2a join")
+    note, name = session.output.note, view.network.name
+    note(f"\nThis ticket admits {_whom(view)} to {name}. Over there, run: mcp-a2a join")
+    if view.uses is None:
+        note("Give it only to those who may task your agents. mcp-a2a rotate makes it worthless.")
     for warning in view.warnings:
-        session.output.note(f"Note: {warning}")
+        note(f"Note: {warning}")
 
 
-def _draw(ticket: str) -> None:
+def _whom(view: InviteView) -> str:
+    if view.uses is None:
+        whom = "everybody who has it"
+    else:
+        whom = f"{view.uses} {'agent' if view.uses == 1 else 'agents'}"
+    return f"{whom}, until {view.expires[:16].replace('T', ' ')} UTC," if view.expires is not None else whom
+
+
+def _draw(ticket: str, stream: TextIO) -> None:
     import segno  # noqa: PLC0415  for one option of one command
 
-    # Capitals make a smaller picture, and are read the same.
-    segno.make(ticket.upper(), error="l").terminal(out=sys.stderr, compact=True)
+    try:
+        # Capitals make a smaller picture, and are read the same.
+        picture = segno.make(ticket.upper(), error="l", micro=False)
+    except segno.DataOverflowError:
+        stream.write("This ticket is too long for a picture.\n")
+        return
+    try:
+        "▀▄█".encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        picture.terminal(out=stream)  # with colours of the background, and twice as large
+    else:
+        picture.terminal(out=stream, compact=True)
 
 
 def join(
@@ -101,19 +134,32 @@ def join(
     Without an argument the ticket is asked for, so that it stays out of the list of processes and the history.
     """
     session = session_of(context)
-    text = ticket if ticket not in (None, "-") else _ask_for_ticket(session)
+    text = ticket if ticket is not None and ticket != "-" else _read_ticket(session)
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.join(JoinRequest(ticket=text or "", wait_seconds=wait)))
+    view = session.ask(lambda node: node.join(JoinRequest(ticket=text, wait_seconds=wait)))
     session.output.show(view, lambda: _show_joined(session, view))
 
 
-def _ask_for_ticket(session: Session) -> str:
+def _read_ticket(session: Session) -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.read()
-    session.output.progress("Ticket: ")
-    line = sys.stdin.readline()
-    session.output.progress("")
-    return line
+        return sys.stdin.read(MAX_TICKET_INPUT)
+    session.output.ask("Ticket: ")
+    text = sys.stdin.readline()
+    # A mail client may have broken it into lines: what was pasted is there already.
+    while not _is_whole(text) and select.select([sys.stdin], [], [], PASTE_SECONDS)[0]:
+        line = sys.stdin.readline()
+        if not line or len(text) > MAX_TICKET_INPUT:
+            break
+        text += line
+    return text
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        Ticket.parse_untrusted(text)
+    except TicketError:
+        return False
+    return True
 
 
 def _show_joined(session: Session, view: JoinView) -> None:
@@ -138,12 +184,26 @@ def _show_networks(session: Session, view: NetworksView) -> None:
     session.output.line("\n".join(line for network in view.networks for line in render.network_lines(network)))
 
 
-def leave(context: typer.Context, network: Name) -> None:
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     """Leave a network: its members no longer see you, and you no longer see them."""
     session = session_of(context)
+    if _is_asked(session, yes=yes) and _is_mine(session, network):
+        _confirm(session, f"You made {network}: when you leave, nobody can rotate it any more. Leave?")
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.leave(LeaveRequest(network=network)))
     session.output.show(view, lambda: session.output.line(f"Left {view.name}."))
+
+
+def _is_mine(session: Session, name: str) -> bool:
+    view = session.ask(lambda node: node.networks(NetworksRequest()))
+    wanted = name.strip().casefold()
+    for network in view.networks:
+        if wanted in (network.name.casefold(), network.id.casefold()):
+            return network.mine
+    raise NetworkNotFoundError(name, [network.name for network in view.networks])
 
 
 def rotate(
@@ -152,25 +212,31 @@ def rotate(
     without: Annotated[
         list[str] | None, typer.Option(metavar="AGENT", help="Who shall be in it no longer. May be repeated.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Give a network of yours a new secret, handed sealed to the members that stay.
 
     Tickets that were given out before admit nobody any more.
     """
     session = session_of(context)
-    _confirm(session, network, without or (), yes=yes)
+    out = tuple(without or ())
+    if _is_asked(session, yes=yes):
+        leaving = f", and leave out {', '.join(out)}" if out else ""
+        _confirm(session, f"Give {network} a new secret{leaving}? Older tickets stop working.")
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.rotate(RotateRequest(network=network, without=tuple(without or ()))))
+    view = session.ask(lambda node: node.rotate(RotateRequest(network=network, without=out)))
     session.output.show(view, lambda: _show_rotated(session, view))
 
 
-def _confirm(session: Session, network: str, without: Sequence[str], *, yes: bool) -> None:
-    if yes or not sys.stdin.isatty() or session.options.json:
-        return
-    out = f", and leave out {', '.join(without)}" if without else ""
-    if not typer.confirm(f"Give {network} a new secret{out}? Older tickets stop working.", err=True):
-        raise typer.Exit(Exit.DONE)
+def _is_asked(session: Session, *, yes: bool) -> bool:
+    """Whether a person is there to be asked first."""
+    return not yes and sys.stdin.isatty() and not session.options.json
+
+
+def _confirm(session: Session, question: str) -> None:
+    if not typer.confirm(question, err=True):
+        session.output.note("Nothing was changed.")
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _show_rotated(session: Session, view: RotateView) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from pydantic import BaseModel, JsonValue
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
 WIDE = 200
 """Columns of a table that nobody's terminal limits: a line per row, for `grep`."""
 
+LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+"""How standard output fails when it is full or nobody reads it."""
+
 
 def structured(view: BaseModel) -> dict[str, JsonValue]:
     """A view as the MCP tool returns it: unset fields left out, but a list of agents always says why it is empty."""
@@ -34,9 +43,11 @@ class Output:
 
     def __init__(self, options: Options, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.options = options
-        self._stdout = stdout or sys.stdout
-        self._stderr = stderr or sys.stderr
+        # A stream that was closed before we started is None.
+        self._stdout: TextIO = stdout or sys.stdout or io.StringIO()
+        self._stderr: TextIO = stderr or sys.stderr or io.StringIO()
         self._progressing = False
+        self._lost = False
 
     @property
     def interactive(self) -> bool:
@@ -56,37 +67,89 @@ class Output:
 
     def line(self, text: str) -> None:
         """A line of the answer."""
-        _write(self._stdout, text + "\n")
+        with self._answering():
+            _write(self._stdout, text + "\n")
 
     def rich(self, *renderables: RenderableType) -> None:
         """A part of the answer that has form."""
         console = self._console(self._stdout)
-        for renderable in renderables:
-            console.print(renderable)
+        with self._answering():
+            for renderable in renderables:
+                console.print(renderable)
 
     def note(self, text: str) -> None:
         """Something to know beside the answer."""
         if self.options.verbosity >= 0:
-            _write(self._stderr, text + "\n")
+            self._say(text)
+
+    def drawing(self, draw: Callable[[TextIO], None]) -> None:
+        """Something to look at beside the answer, asked for, so also shown where nobody watches."""
+        with suppress(OSError):
+            draw(self._stderr)
+            self._stderr.flush()
+
+    def mark(self, *, ok: bool) -> str:
+        """Whether something is as it should be, in a letter; in a word where the letter cannot be written."""
+        letter, word = ("✓", "ok") if ok else ("✗", "no")
+        try:
+            letter.encode(self._stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return word
+        return letter
+
+    def ask(self, question: str) -> None:
+        """Ask a person something, whatever else is asked for: a program that waits in silence looks broken."""
+        self.progress("")
+        with suppress(OSError):
+            _write(self._stderr, question)
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces, where a person watches. An empty one removes it."""
         if self.interactive and (text or self._progressing):
             self._progressing = bool(text)
-            _write(self._stderr, f"\r\x1b[K{text}")
+            with suppress(OSError):
+                _write(self._stderr, f"\r\x1b[K{text}")
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
-        if self.options.json:
+        if self.options.json and not self._lost:
             fields = {
                 "code": code or error.code,
                 "message": error.message,
                 "hint": error.hint,
                 "retryable": error.retryable,
             }
-            self.line(json.dumps({"error": fields}, ensure_ascii=False))
-            return
-        _write(self._stderr, for_people("\n".join(filter(None, (error.message, error.hint)))) + "\n")
+            try:
+                self.line(json.dumps({"error": fields}, ensure_ascii=False))
+            except OSError as lost:
+                self.give_up(lost)
+            else:
+                return
+        self._say(for_people("\n".join(filter(None, (error.message, error.hint)))))
+
+    def give_up(self, error: BaseException) -> bool:
+        """Whether this was the answer failing to get out. Then nothing more is tried, not even when we exit."""
+        if not self._lost and not _is_loss(error):
+            return False
+        self._lost = True
+        with suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stdout.fileno())
+            os.close(null)
+        return True
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._lost = True
+            raise
+
+    def _say(self, text: str) -> None:
+        # What goes wrong with words beside the answer does not spoil the answer.
+        with suppress(OSError):
+            _write(self._stderr, (_fitted(text, self._stderr) if self._stderr.isatty() else text) + "\n")
 
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console  # noqa: PLC0415  a tenth of a second that `--json` need not spend
@@ -99,6 +162,30 @@ class Output:
             emoji=False,
             width=None if stream.isatty() else WIDE,
         )
+
+
+def _is_loss(error: BaseException) -> bool:
+    """An error of a stream: one of a file names it."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in LOST
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    """Sentences broken between words; a command to copy stays in one piece, for the terminal to break."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = shutil.get_terminal_size().columns
+    return "\n".join(_fitted_line(line, columns) for line in text.split("\n"))
+
+
+def _fitted_line(line: str, columns: int) -> str:
+    if len(line) <= columns or "  mcp-a2a " in line:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    broken = textwrap.wrap(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return "\n".join(broken)
 
 
 def _write(stream: TextIO, text: str) -> None:

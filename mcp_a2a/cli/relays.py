@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import anyio
 import typer
+from pydantic import JsonValue
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.examples import epilog, help_of
@@ -76,7 +77,10 @@ def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:
 
 
 def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None:
-    fields = {"url": serving.url, "relay": str(serving.relay), "port": serving.port, "warnings": list(serving.warnings)}
+    warnings: list[JsonValue] = list(serving.warnings)
+    fields: dict[str, JsonValue] = {
+        "url": serving.url, "relay": str(serving.relay), "port": serving.port, "warnings": warnings,
+    }  # fmt: skip
     session.output.show_fields(fields, lambda: session.output.line(serving.url))
     for warning in serving.warnings:
         session.output.note(f"Note: {warning}")

@@ -13,6 +13,7 @@ from mcp_a2a.cli.exits import Exit, exit_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.errors import TransitionError
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
     CancelRequest,
@@ -238,13 +239,11 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
         return task if task.done else await follow(session, node, task, HANDOVER_SECONDS)
 
     task = session.ask(operate)
-
-    def tell() -> None:
-        said = "canceled" if task.state == TaskState.CANCELED else render.state(task)
-        rest = "" if task.done else "   it is canceled as soon as its agent is reached"
-        session.output.line(f"{task.task_id}  {said}{rest}")
-
-    session.output.show(task, tell)
+    if task.done and task.state != TaskState.CANCELED:
+        raise TransitionError(task.state.name.lower(), TaskState.CANCELED.name.lower())  # it ended before
+    rest = "" if task.done else "   it is canceled as soon as its agent is reached"
+    said = "canceled" if task.done else render.state(task)
+    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {said}{rest}"))
 
 
 async def reply(session: Session, node: NodeApi, task_id: str, text: str, seconds: float) -> TaskView:

@@ -61,6 +61,9 @@ from mcp_a2a.views import (
     TaskView,
 )
 
+RELAY_SECONDS = 3.0
+"""How long a list of networks waits for relays that have not answered yet."""
+
 
 class LocalApi:
     """The owner's `NodeApi`."""
@@ -236,7 +239,8 @@ class LocalApi:
         return await self._entrance.join(request)
 
     async def networks(self, request: NetworksRequest) -> NetworksView:
-        """Our networks."""
+        """Our networks, once their relays have answered or not."""
+        await self._node.networks.wait_settled(RELAY_SECONDS)
         return self._membership.all()
 
     async def leave(self, request: LeaveRequest) -> NetworkView:

@@ -37,7 +37,7 @@ from mcp_a2a.protocol.network import (
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.store.networks import NetworkRow
+from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.views import InviteRequest, InviteView, JoinRequest, JoinView
 
 INVITATION_SECONDS = 86_400.0
@@ -97,14 +97,16 @@ class Entrance:
             row = self._networks.named(name).row
         except NetworkNotFoundError:
             secret = self._context.randomness(SECRET_SIZE)
-            row = NetworkRow(str(Network(secret).id), name, secret, str(self._context.me), (), self._context.clock())
+            row = NetworkRow(
+                str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock()
+            )
         fresh = [url for url in self._canonical(request) if url not in row.relays]
         for url in fresh:
             try:
                 await self._networks.relays.try_out(url)
             except NotAdmittedError:
                 continue  # it is there; what it must admit is the id of the network, which is made now
-        return await self._membership.save(replace(row, relays=(*row.relays, *fresh)))
+        return self._membership.save(replace(row, relays=(*row.relays, *fresh)))
 
     async def _publish(self, joined: Joined, url: str, *, must: bool) -> None:
         try:
@@ -183,12 +185,12 @@ class Entrance:
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
         known = self._networks.by_id(network.id)
         self._node.introduction.renew()
-        joined = await self._membership.save(self._row(ticket, network, known))
+        joined = self._membership.save(self._row(ticket, network, known))
         try:
             await self._settle(joined, ticket, request.wait_seconds)
         except (RelayError, NoRouteError):
             if known is None:
-                await self._membership.forget(joined)
+                self._membership.forget(joined)
             raise
         renamed = joined.row.name != ticket.network and known is None
         return JoinView(
@@ -220,7 +222,7 @@ class Entrance:
         return NetworkRow(
             str(network.id),
             self._free_name(ticket.network),
-            network.secret,
+            network.secret.hex(),
             str(ticket.owner),
             relays,
             self._context.clock(),
@@ -244,9 +246,7 @@ class Entrance:
         if not joined.row.relays:
             await self._meet(joined, ticket, seconds)
             return
-        with anyio.move_on_after(seconds):
-            while not self._networks.settled:
-                await self._networks.changes.event().wait()
+        await self._networks.wait_settled(seconds)
         reached = [url for url in joined.row.relays if self._networks.is_synced(joined, url)]
         for url in reached:
             await self._networks.publish(joined, url)

@@ -10,10 +10,11 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import NetworkError, NotAdmittedError, RelayError, RemoteProtocolError
+from mcp_a2a.errors import HomeUnusableError, NetworkError, NotAdmittedError, RelayError, RemoteProtocolError
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
@@ -21,13 +22,13 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import network_view
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.network import SECRET_SIZE, Network
 from mcp_a2a.protocol.payload import NetworkBody
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
-from mcp_a2a.store.networks import NetworkRow, drop_network, save_network
+from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.views import AgentRef, LeaveRequest, NetworksView, NetworkView, RotateRequest, RotateView
 
 logger = logging.getLogger(__name__)
@@ -70,18 +71,20 @@ class Membership:
 
     # --- changing --------------------------------------------------------------------------------
 
-    async def save(self, row: NetworkRow) -> Joined:
-        """Be a member from now on, or with other relays than before."""
-        await self._context.database.write(lambda connection: save_network(connection, row))
-        joined = self._networks.add(row)
-        for url in row.relays:
-            self._networks.keep(url)
-        return joined
+    def save(self, row: NetworkRow) -> Joined:
+        """Be a member from now on, or with other relays than before.
 
-    async def forget(self, joined: Joined) -> None:
+        Raises:
+            HomeUnusableError: the data folder cannot be written.
+        """
+        self._networks.folder.save(row)
+        self._networks.reload()
+        return self._networks.named(row.id)
+
+    def forget(self, joined: Joined) -> None:
         """Be no member any more, and tell nobody."""
-        await self._context.database.write(lambda connection: drop_network(connection, joined.row.id))
-        self._networks.remove(joined)
+        self._networks.folder.drop(joined.row.id)
+        self._networks.reload()
 
     async def leave(self, request: LeaveRequest) -> NetworkView:
         """Withdraw our entry where that is possible, and forget the network.
@@ -92,7 +95,7 @@ class Membership:
         joined = self._networks.named(request.network)
         view = self.view(joined)
         await self._withdraw(joined)
-        await self.forget(joined)
+        self.forget(joined)
         self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
         return view
 
@@ -141,25 +144,21 @@ class Membership:
 
     async def _replace(self, old: Joined, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
         now = self._context.clock()
-        network = Network(self._context.randomness(32))
-        row = replace(old.row, id=str(network.id), secret=network.secret)
+        network = Network(self._context.randomness(SECRET_SIZE))
+        row = replace(old.row, id=str(network.id), secret=network.secret.hex())
         body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=row.relays)
         letters = [network_letter(self._context, peer_id, body, now) for peer_id in stay]
         with anyio.CancelScope(shield=True):
-            await self._context.database.write(lambda connection: _swap(connection, old.row.id, row, letters))
-            new = self._switch(old, row)
+            # In this order a crash leaves us in both networks, and never outside of the one that the others go to.
+            self._networks.folder.save(row)
+            await self._context.database.write(partial(_put_letters, letters=letters))
+            self.forget(old)
+        new = self._networks.named(row.id)
         for peer_id in stay:
             self._networks.expect(new, peer_id, now + MAX_LIFETIME_SECONDS)
         for letter in letters:
             self._node.outbox.push(letter)
         return new, letters
-
-    def _switch(self, old: Joined, row: NetworkRow) -> Joined:
-        self._networks.remove(old)
-        new = self._networks.add(row)
-        for url in row.relays:
-            self._networks.keep(url)
-        return new
 
     async def _announce(self, joined: Joined) -> tuple[str, ...]:
         warnings = []
@@ -199,31 +198,29 @@ class Membership:
             done(None)
             return
 
-        def stored(outcome: object) -> None:
-            if not isinstance(outcome, Exception):
-                self._context.tasks.start_soon(self._move, old, row, sender)
-            done(outcome)
-
-        self._context.database.enqueue(lambda connection: _swap(connection, old.row.id, row, ()), stored)
+        try:
+            self._networks.folder.save(row)
+        except HomeUnusableError as error:
+            done(error)  # the owner sends it again
+            return
+        self._context.tasks.start_soon(self._move, old, row, sender)
+        done(None)
 
     async def _move(self, old: Joined, row: NetworkRow, owner: PeerId) -> None:
         """Go from the network as it was to the one that took its place."""
         await self._withdraw(old)
-        if self._networks.by_id(old.network.id) is not None:
-            new = self._switch(old, row)
-            self._networks.expect(new, owner, self._context.clock() + MAX_LIFETIME_SECONDS)
+        self.forget(old)
+        self._networks.expect(self._networks.named(row.id), owner, self._context.clock() + MAX_LIFETIME_SECONDS)
 
 
 def _renewed_row(old: Joined, body: NetworkBody) -> NetworkRow:
     secret = base64url_untrusted(body.secret)
-    if len(secret) != 32:
+    if len(secret) != SECRET_SIZE:
         raise RemoteProtocolError("A network's secret has 32 bytes.")
     relays = tuple(str(parse_relay_url(url)) for url in body.relays)
-    return replace(old.row, id=str(Network(secret).id), secret=secret, relays=relays)
+    return replace(old.row, id=str(Network(secret).id), secret=secret.hex(), relays=relays)
 
 
-def _swap(connection: sqlite3.Connection, old: str, row: NetworkRow, letters: Sequence[OutboxRow]) -> None:
-    drop_network(connection, old)
-    save_network(connection, row)
+def _put_letters(connection: sqlite3.Connection, letters: Sequence[OutboxRow]) -> None:
     for letter in letters:
         put_outbox(connection, letter)

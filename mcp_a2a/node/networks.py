@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from mcp_a2a.errors import ConfigurationError, NetworkNotFoundError, RelayError, RemoteProtocolError
+import anyio
+
+from mcp_a2a.errors import ConfigurationError, LocalProtocolError, NetworkNotFoundError, RelayError, RemoteProtocolError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.introduction import Introduction
@@ -24,18 +26,21 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, parse_address
 from mcp_a2a.relay_ports import Relays, Watched
+from mcp_a2a.store.network_folder import NetworkFolder, NetworkRow
 from mcp_a2a.store.networks import (
     MemberRow,
-    NetworkRow,
     all_members,
-    all_networks,
     all_syncs,
     drop_member,
+    drop_network,
     save_member,
     save_sync,
 )
 
 logger = logging.getLogger(__name__)
+
+FOLDER_SECONDS = 1.0
+"""How soon what another process of this data folder has joined is noticed."""
 
 MAX_VOUCHED = 60
 """Networks that a greeting speaks for."""
@@ -51,7 +56,7 @@ class Joined:
 
 
 class Networks:
-    """What we know of our networks. Implements `relay_ports.RelayHandler`; `membership` changes which there are."""
+    """What we know of our networks. Implements `relay_ports.RelayHandler`; the folder says which there are."""
 
     def __init__(
         self,
@@ -59,12 +64,15 @@ class Networks:
         directory: Directory,
         introduction: Introduction,
         relays: Relays,
+        folder: NetworkFolder,
         near: Callable[[DirectAddr], bool],
     ) -> None:
         self._context = context
         self._directory = directory
         self._introduction = introduction
         self.relays = relays
+        self.folder = folder
+        self._stamp = 0
         self._near = near
         self._joined: dict[PeerId, Joined] = {}
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
@@ -86,14 +94,35 @@ class Networks:
         """Go on with what is remembered; the relays are kept from now on."""
         read = self._context.database.read
         self._syncs = read(all_syncs)
-        for row in read(all_networks):
-            self.add(row)
+        self.reload()
         for member in read(all_members):
             joined = self._joined.get(PeerId.parse_untrusted(member.network))
             if joined is not None:
                 self._remembered(joined, member)
-        for url in {url for joined in self for url in joined.row.relays}:
-            self.keep(url)
+
+    async def watch_folder(self) -> None:
+        """Notice what another identity of this data folder has joined or left, until cancelled."""
+        while True:
+            await anyio.sleep(FOLDER_SECONDS)
+            if self.folder.stamp() != self._stamp:
+                self.reload()
+
+    def reload(self) -> None:
+        """Be in the networks that the folder names, and in no other."""
+        self._stamp = self.folder.stamp()
+        rows = {row.id: row for row in self.folder.rows()}
+        gone = [joined for joined in self if joined.row.id not in rows]
+        known = {joined.row.id: joined.row for joined in self}
+        changed = [row for row in rows.values() if known.get(row.id) != row]
+        for joined in gone:
+            self._remove(joined)
+        for row in changed:
+            self._add(row)
+        touched = [*(joined.row for joined in gone), *changed, *(known[row.id] for row in changed if row.id in known)]
+        for url in {url for row in touched for url in row.relays}:
+            self._keep(url)
+        if touched:
+            self._notify()
 
     def _remembered(self, joined: Joined, member: MemberRow) -> None:
         peer_id = PeerId.parse_untrusted(member.did)
@@ -134,6 +163,12 @@ class Networks:
         """Whether every relay has told what it knows, or cannot be reached."""
         return all(self.is_synced(joined, url) or url in self.failures for joined in self for url in joined.row.relays)
 
+    async def wait_settled(self, seconds: float) -> None:
+        """Wait until that is so, but not longer."""
+        with anyio.move_on_after(seconds):
+            while not self.settled:
+                await self.changes.event().wait()
+
     def is_synced(self, joined: Joined, url: str) -> bool:
         """Whether the relay has told all it knows of the network since we started."""
         return (joined.network.id, url) in self._synced
@@ -156,26 +191,26 @@ class Networks:
                 return True
         return False
 
-    # --- changing, by `membership` ---------------------------------------------------------------
+    # --- which there are -------------------------------------------------------------------------
 
-    def add(self, row: NetworkRow) -> Joined:
-        """We are a member, or something about the network has changed."""
-        network = Network(row.secret)
+    def _add(self, row: NetworkRow) -> None:
+        try:
+            network = Network(bytes.fromhex(row.secret))
+        except (ValueError, LocalProtocolError):
+            logger.error("the network %s is damaged, so it is left out", row.name)  # noqa: TRY400  it would quote the secret
+            return
         known = self._joined.get(network.id)
-        joined = Joined(row, network, known.members if known else {})
-        self._joined[network.id] = joined
-        return joined
+        self._joined[network.id] = Joined(row, network, known.members if known else {})
 
-    def remove(self, joined: Joined) -> None:
-        """We are no longer a member."""
+    def _remove(self, joined: Joined) -> None:
         del self._joined[joined.network.id]
+        self._context.database.enqueue_lazily(lambda connection: drop_network(connection, joined.row.id))
         for url in joined.row.relays:
             self._syncs.pop((joined.row.id, url), None)
             for peer_id in joined.members:
                 self._unlist(peer_id, url)
-            self.keep(url)
 
-    def keep(self, url: str) -> None:
+    def _keep(self, url: str) -> None:
         """Hold a session with a relay as long as one of our networks is there."""
         self.failures.pop(url, None)
         self._synced = {(network, where) for network, where in self._synced if where != url}

@@ -44,6 +44,7 @@ from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
+from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.records import forget_finished
 from mcp_a2a.views import AgentView
@@ -83,6 +84,7 @@ class NodeParts:
     own_dids: Callable[[], frozenset[str]]
     relays: Relays
     """One of the transports."""
+    networks: NetworkFolder
     own_addresses: Callable[[int], Sequence[DirectAddr]]
     """Where others on our networks may dial a port of ours."""
     near: Callable[[DirectAddr], bool]
@@ -105,7 +107,7 @@ class Node:
         self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
-        self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.near)
+        self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
         self.networks.on_member = self._let_in
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
@@ -209,6 +211,7 @@ class Node:
             self.outbox.load(self.context.database.read(pending_outbox))
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
+            self.context.tasks.start_soon(self.networks.watch_folder)
             yield
 
     async def _look_around(self, stack: AsyncExitStack) -> None:

@@ -9,7 +9,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.protocol.model import Artifact, Delivery, Part, TaskState, text_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
-from mcp_a2a.store.networks import NetworkRow
+from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import (
     AgentRef,

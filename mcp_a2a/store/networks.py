@@ -1,22 +1,9 @@
-"""The networks that we are a member of, who else is, and how far we have read their directories."""
+"""Who else is in our networks (`network_folder`), and how far we have read their directories."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRow:
-    """One network of ours."""
-
-    id: str
-    name: str
-    secret: bytes = field(repr=False)
-    owner: str
-    relays: tuple[str, ...]
-    joined: float
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +16,10 @@ class MemberRow:
     expires: float
 
 
-def all_networks(connection: sqlite3.Connection) -> list[NetworkRow]:
-    """Every network of ours, by name."""
-    rows = connection.execute("SELECT id, name, secret, owner, relays, joined FROM networks ORDER BY name").fetchall()
-    return [NetworkRow(id_, name, secret, owner, tuple(json.loads(relays)), joined)
-            for id_, name, secret, owner, relays, joined in rows]  # fmt: skip
-
-
-def save_network(connection: sqlite3.Connection, row: NetworkRow) -> None:
-    """Become a member, or remember what has changed."""
-    connection.execute(
-        "INSERT OR REPLACE INTO networks(id, name, secret, owner, relays, joined) VALUES (?, ?, ?, ?, ?, ?)",
-        (row.id, row.name, row.secret, row.owner, json.dumps(row.relays), row.joined),
-    )
-
-
 def drop_network(connection: sqlite3.Connection, network: str) -> None:
-    """Forget a network, its secret and who is in it."""
-    for table, column in (("networks", "id"), ("members", "network"), ("syncs", "network")):
-        connection.execute(f"DELETE FROM {table} WHERE {column}=?", (network,))  # noqa: S608  names of ours
+    """Forget who is in a network."""
+    connection.execute("DELETE FROM members WHERE network=?", (network,))
+    connection.execute("DELETE FROM syncs WHERE network=?", (network,))
 
 
 def all_members(connection: sqlite3.Connection) -> list[MemberRow]:

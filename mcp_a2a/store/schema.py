@@ -93,16 +93,6 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE outbox ADD COLUMN relay TEXT;
     ALTER TABLE outbox ADD COLUMN envelope BLOB;
 
-    -- Networks that we are a member of. `owner` is who may give it a new secret.
-    CREATE TABLE networks(
-      id     TEXT PRIMARY KEY,
-      name   TEXT NOT NULL UNIQUE,
-      secret BLOB NOT NULL,
-      owner  TEXT NOT NULL,
-      relays TEXT NOT NULL,                   -- JSON list of URLs
-      joined REAL NOT NULL
-    ) WITHOUT ROWID;
-
     -- Who has shown to be a member of a network of ours, and until when that is believed.
     CREATE TABLE members(
       network TEXT NOT NULL,

@@ -18,6 +18,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
+from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport
@@ -103,6 +104,7 @@ class World:
                 randomness=os.urandom,
                 own_dids=lambda: frozenset(self.own),
                 relays=relays,
+                networks=NetworkFolder(folder),
                 own_addresses=lambda port: (),
                 near=lambda address: True,
                 lease_seconds=self.lease_seconds,

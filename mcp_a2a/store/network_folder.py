@@ -1,0 +1,103 @@
+"""The networks of a person: a file each, shared by all identities of a data folder.
+
+Whoever joins on a machine joins with all the agents that run there. Each file is written aside and moved into place,
+so a process that is killed leaves an old one or a new one; every node of the folder looks at it from time to time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.store.folder import open_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """One network of ours. `secret` is written in hexadecimal."""
+
+    id: str
+    name: str
+    secret: str = field(repr=False)
+    owner: str
+    relays: tuple[str, ...]
+    joined: float
+
+
+_ROW = TypeAdapter(NetworkRow)
+
+
+class NetworkFolder:
+    """The folder `networks` of a data folder; None as `home` is a person without any."""
+
+    def __init__(self, home: Path | None) -> None:
+        self._folder = home / "networks" if home is not None else None
+
+    @property
+    def usable(self) -> bool:
+        """Whether networks can be joined here."""
+        return self._folder is not None
+
+    def stamp(self) -> int:
+        """Changes whenever a file was added, replaced or removed."""
+        try:
+            return self._folder.stat().st_mtime_ns if self._folder is not None else 0
+        except OSError:
+            return 0
+
+    def rows(self) -> list[NetworkRow]:
+        """Every network, by name. A file that cannot be read is left where it is."""
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        found = [_read(path) for path in sorted(self._folder.glob("*.json"))]
+        return sorted((row for row in found if row is not None), key=lambda row: row.name)
+
+    def save(self, row: NetworkRow) -> None:
+        """Be a member from now on.
+
+        Raises:
+            HomeUnusableError: the folder cannot be written.
+        """
+        if self._folder is None:
+            raise HomeUnusableError("(none)", "this agent was started to stay out of networks")
+        open_folder(self._folder)
+        path = self._path(row.id)
+        aside = path.with_name(f"{path.name}.{os.getpid()}")
+        try:
+            aside.unlink(missing_ok=True)
+            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(row), file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:
+            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+
+    def drop(self, network: str) -> None:
+        """Be no member any more."""
+        if self._folder is not None:
+            self._path(network).unlink(missing_ok=True)
+
+    def _path(self, network: str) -> Path:
+        name = hashlib.sha256(network.encode()).hexdigest()[:32]
+        return (self._folder or Path()) / f"{name}.json"
+
+
+def _read(path: Path) -> NetworkRow | None:
+    try:
+        return _ROW.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None  # removed this moment
+    except (OSError, ValidationError) as error:
+        logger.error("THE NETWORK in %s cannot be read, so it is left out: %s", path, type(error).__name__)  # noqa: TRY400  its text would be quoted
+        return None
