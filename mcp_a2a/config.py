@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
 
@@ -104,13 +104,18 @@ class RelaySettings(BaseSettings):
     max_connections_per_host: int = Field(default=50, ge=1)
     max_connections_per_key: int = Field(default=5, ge=1)
     max_half_open: int = Field(default=256, ge=1)
-    metrics_allow: tuple[str, ...] = ()
-    """Networks (CIDR) that may read /metrics and /status, beside this machine."""
+    metrics_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Networks (CIDR) that may read /metrics and /status, beside this machine. A variable has commas between them."""
 
     @field_validator("home")
     @classmethod
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("metrics_allow", mode="before")
+    @classmethod
+    def _split(cls, allowed: object) -> object:
+        return tuple(filter(None, map(str.strip, allowed.split(",")))) if isinstance(allowed, str) else allowed
 
     @field_validator("metrics_allow")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ from mcp_a2a.views import (
     SetTrustRequest,
     SetTrustView,
 )
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or its did:key.")]
 
@@ -64,7 +67,12 @@ def list_peers(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
-    view = session.ask(lambda node: node.peers(PeersRequest()))
+
+    async def operate(node: NodeApi) -> PeersView:
+        await node.discover(DiscoverRequest(settle_seconds=1.0))  # so that who is there is not shown as away
+        return await node.peers(PeersRequest())
+
+    view = session.ask(operate)
     session.output.show(view, lambda: _show_peers(session, view))
 
 

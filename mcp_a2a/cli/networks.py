@@ -98,10 +98,7 @@ def _show_ticket(session: Session, view: InviteView) -> None:
 
 
 def _whom(view: InviteView) -> str:
-    if view.uses is None:
-        whom = "everybody who has it"
-    else:
-        whom = f"{view.uses} {'agent' if view.uses == 1 else 'agents'}"
+    whom = "everybody who has it" if view.uses is None else render.many(view.uses, "agent")
     return f"{whom}, until {view.expires[:16].replace('T', ' ')} UTC," if view.expires is not None else whom
 
 
@@ -163,9 +160,8 @@ def _is_whole(text: str) -> bool:
 
 
 def _show_joined(session: Session, view: JoinView) -> None:
-    many = "agent" if view.agents_visible == 1 else "agents"
     verb = "Already in" if view.already_member else "Joined"
-    session.output.line(f"{verb} {view.network.name}. {view.agents_visible} {many} visible.")
+    session.output.line(f"{verb} {view.network.name}. {render.many(view.agents_visible, 'agent')} visible.")
     for warning in view.warnings:
         session.output.note(f"Note: {warning}")
 
@@ -240,8 +236,7 @@ def _confirm(session: Session, question: str) -> None:
 
 
 def _show_rotated(session: Session, view: RotateView) -> None:
-    many = "member" if view.told == 1 else "members"
-    session.output.line(f"{view.network.name} has a new secret, on its way to {view.told} {many}.")
+    session.output.line(f"{view.network.name} has a new secret, on its way to {render.many(view.told, 'member')}.")
     for agent in view.left_out:
         session.output.line(f"{agent.name} is no longer in it.")
     for warning in view.warnings:

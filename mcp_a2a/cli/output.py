@@ -88,7 +88,7 @@ class Output:
             draw(self._stderr)
             self._stderr.flush()
 
-    def mark(self, *, ok: bool) -> str:
+    def mark(self, ok: bool) -> str:
         """Whether something is as it should be, in a letter; in a word where the letter cannot be written."""
         letter, word = ("✓", "ok") if ok else ("✗", "no")
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from statistics import median
 from typing import Annotated
 
 import anyio
@@ -36,35 +36,38 @@ def ping(
                 await anyio.sleep(1)
             reply = await node.ping(PingRequest(agent=agent, timeout_seconds=timeout))
             replies.append(reply)
-            if not session.output.options.json:
+            session.waiting_for = "the next"
+            if not session.options.json:
                 session.output.progress("")
                 session.output.line("\n".join(render.ping_lines(reply)))
 
     try:
         session.ask(operate)
-    finally:
-        if replies:
-            _summarize(session, agent, replies)
+    except KeyboardInterrupt:
+        _summarize(session, agent, replies)
+        raise
+    _summarize(session, agent, replies)
     raise typer.Exit(Exit.DONE if any(reply.ms is not None for reply in replies) else Exit.UNREACHABLE)
 
 
 def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> None:
-    times = sorted(reply.ms for reply in replies if reply.ms is not None)
-    if session.output.options.json:
-        listed: list[JsonValue] = [structured(reply) for reply in replies]
-        session.output.line(
-            json.dumps({"agent": agent, "sent": len(replies), "received": len(times), "replies": listed})
-        )
-        return
-    spread = f"   min {times[0]:.1f}   median {times[len(times) // 2]:.1f}   max {times[-1]:.1f} ms" if times else ""
-    session.output.note(f"{len(replies)} sent, {len(times)} answered{spread}")
+    session.output.progress("")
+    times = [reply.ms for reply in replies if reply.ms is not None]
+    listed: list[JsonValue] = [structured(reply) for reply in replies]
+    fields: dict[str, JsonValue] = {"agent": agent, "sent": len(replies), "received": len(times), "replies": listed}
+
+    def tell() -> None:
+        spread = f"   min {min(times):.1f}   median {median(times):.1f}   max {max(times):.1f} ms" if times else ""
+        session.output.line(f"{len(replies)} sent, {len(times)} answered{spread}")
+
+    session.output.show_fields(fields, tell)
 
 
 def netcheck(context: typer.Context) -> None:
     """Try out what of the network works from here: listening, the LAN, each relay."""
     session = session_of(context)
     session.waiting_for = "the relays"
-
     view = session.ask(lambda node: node.netcheck(NetcheckRequest()))
-    session.output.show(view, lambda: session.output.line("\n".join(render.check_lines(view))))
+    session.output.show(view, lambda: session.output.line("\n".join(render.check_lines(view, session.output.mark))))
+    raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)
     raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)

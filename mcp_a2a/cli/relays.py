@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+VARIABLES = "\n".join(f"  MCP_A2A_RELAY_{field.upper()}" for field in RelaySettings.model_fields if field != "home")
+"""One for each option of `relay serve`."""
+
 relay = typer.Typer(
     help="Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of them."
 )
@@ -31,30 +34,55 @@ Member = Annotated[
 ]
 
 
+def _told(field: str, about: str) -> str:
+    """The help of an option that has a default."""
+    return f"{about} ({RelaySettings.model_fields[field].default})."
+
+
 def serve(
     context: typer.Context,
-    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Where. [default: 127.0.0.1:6060]")] = None,
+    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help=_told("listen", "Where"))] = None,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="How others reach it, behind a proxy: wss://HOST.")
+    ] = None,
     closed: Annotated[bool | None, typer.Option("--closed/--open", help="Only whom `relay admit` names.")] = None,
-    public_url: Annotated[str | None, typer.Option(metavar="URL", help="How others reach it, behind a proxy.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for wss.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")] = None,
-    max_queue: Annotated[int | None, typer.Option(help="Messages kept for one recipient. [default: 1000]")] = None,
-    max_per_depositor: Annotated[int | None, typer.Option(help="Of these, of one sender. [default: 200]")] = None,
-    max_mailbox_mib: Annotated[int | None, typer.Option(help="MiB kept for one recipient. [default: 50]")] = None,
-    ttl_days: Annotated[float | None, typer.Option(help="Days a message is kept. [default: 7]")] = None,
-    rate: Annotated[int | None, typer.Option(help="Messages a minute of one sender. [default: 60]")] = None,
-    burst: Annotated[int | None, typer.Option(help="So many at once. [default: 120]")] = None,
-    rate_mib: Annotated[int | None, typer.Option(help="MiB a minute of one sender. [default: 10]")] = None,
-    max_keys: Annotated[int | None, typer.Option(help="Agents known. [default: 100000]")] = None,
-    max_disk_mib: Annotated[int | None, typer.Option(help="MiB on disk in all. [default: 10240]")] = None,
-    max_connections: Annotated[int | None, typer.Option(help="Connections in all. [default: 10000]")] = None,
-    max_connections_per_host: Annotated[int | None, typer.Option(help="Of one address. [default: 50]")] = None,
-    max_connections_per_key: Annotated[int | None, typer.Option(help="Of one agent. [default: 5]")] = None,
+    max_queue: Annotated[int | None, typer.Option(help=_told("max_queue", "Messages kept for one agent"))] = None,
+    max_per_depositor: Annotated[
+        int | None, typer.Option(help=_told("max_per_depositor", "Of these, from one sender"))
+    ] = None,
+    max_mailbox_mib: Annotated[
+        int | None, typer.Option(help=_told("max_mailbox_mib", "MiB kept for one agent"))
+    ] = None,
+    ttl_days: Annotated[float | None, typer.Option(help=_told("ttl_days", "Days a message is kept"))] = None,
+    rate: Annotated[float | None, typer.Option(help=_told("rate", "Messages a minute from one sender"))] = None,
+    burst: Annotated[int | None, typer.Option(help=_told("burst", "So many at once"))] = None,
+    rate_mib: Annotated[float | None, typer.Option(help=_told("rate_mib", "MiB a minute from one sender"))] = None,
+    max_keys: Annotated[int | None, typer.Option(help=_told("max_keys", "Agents known"))] = None,
+    max_disk_mib: Annotated[int | None, typer.Option(help=_told("max_disk_mib", "MiB on disk in all"))] = None,
+    max_memory_mib: Annotated[
+        int | None, typer.Option(help=_told("max_memory_mib", "MiB of messages on their way"))
+    ] = None,
+    max_connections: Annotated[int | None, typer.Option(help=_told("max_connections", "Connections in all"))] = None,
+    max_connections_per_host: Annotated[
+        int | None, typer.Option(help=_told("max_connections_per_host", "From one address"))
+    ] = None,
+    max_connections_per_key: Annotated[
+        int | None, typer.Option(help=_told("max_connections_per_key", "Of one agent"))
+    ] = None,
+    max_half_open: Annotated[
+        int | None, typer.Option(help=_told("max_half_open", "Connections without a proven key"))
+    ] = None,
+    metrics_allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Who else may read /metrics and /status. May be repeated."),
+    ] = None,
 ) -> None:
     """Serve as a relay until Ctrl-C. Prints its URL with the key it is pinned to: what invite --relay takes.
 
-    Each option has a variable, MCP_A2A_RELAY_LISTEN for --listen and so on; the option wins.
+    Each option has a variable; the option wins.
     """
     given = {name: value for name, value in locals().items() if name != "context" and value is not None}
     session = session_of(context)
@@ -63,9 +91,9 @@ def serve(
     async def operate() -> None:
         from mcp_a2a.relaying import serve_relay  # noqa: PLC0415  half a second that the other commands need not spend
 
-        async with serve_relay(settings) as serving:
-            _say_where(session, serving, closed=settings.closed)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with serve_relay(settings) as serving:
+                _say_where(session, serving, closed=settings.closed)
                 async for _ in signals:
                     return
 
@@ -77,16 +105,22 @@ def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:
 
 
 def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None:
-    warnings: list[JsonValue] = list(serving.warnings)
     fields: dict[str, JsonValue] = {
-        "url": serving.url, "relay": str(serving.relay), "port": serving.port, "warnings": warnings,
-    }  # fmt: skip
+        "url": serving.url,
+        "relay": str(serving.relay),
+        "port": serving.port,
+        "closed": closed,
+        "folder": str(serving.folder),
+        "warnings": list(serving.warnings),
+    }
+    note = session.output.note
     session.output.show_fields(fields, lambda: session.output.line(serving.url))
+    note(f"This relay runs until Ctrl-C; what it keeps is in {serving.folder}")
     for warning in serving.warnings:
-        session.output.note(f"Note: {warning}")
+        note(f"Note: {warning}")
     if closed:
-        session.output.note("This relay is closed: admit agents or networks with mcp-a2a relay admit DID")
-    session.output.note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
+        note("It is closed: agents and networks need  mcp-a2a relay admit DID")
+    note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
 
 
 def status(context: typer.Context) -> None:
@@ -150,4 +184,5 @@ def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
 for _name, _command in (
     ("serve", serve), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),
 ):  # fmt: skip
-    relay.command(_name, help=help_of(_command), epilog=epilog(f"relay {_name}"))(_command)
+    _end = epilog(f"relay {_name}") + (f"\n\nVariables:\n{VARIABLES}" if _command is serve else "")
+    relay.command(_name, help=help_of(_command), epilog=_end)(_command)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,13 @@ STAGES = {
 ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
 SKILLS_SHOWN = 3
 
+_PIN = re.compile(r"#did:key:\w+")
+
+
+def many(count: int, noun: str) -> str:
+    """How many of something: "1 agent", "2 agents"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
 
 def table(*headings: str) -> Table:
     """A table as this command line draws it."""
@@ -79,7 +87,12 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
 
 def trust(agent: AgentView) -> str:
     """Who it is to us, and by which networks."""
-    return ", ".join(agent.networks) if agent.trust == "member" and agent.networks else TRUSTS[agent.trust]
+    ours = agent.trust == "member" and agent.networks
+    return f"{TRUSTS[agent.trust]} of {_names(agent.networks)}" if ours else TRUSTS[agent.trust]
+
+
+def _names(networks: Sequence[str]) -> str:
+    return ", ".join(preview(name, 64) for name in networks)
 
 
 def skills(all_skills: Sequence[SkillView]) -> str:
@@ -92,8 +105,7 @@ def skills(all_skills: Sequence[SkillView]) -> str:
 def route(agent: AgentView) -> str:
     """How it is reached, and how fast."""
     if agent.route is None:
-        many = "message" if agent.waiting == 1 else "messages"
-        return f"offline, {agent.waiting} {many} waiting for it" if agent.waiting else "offline"
+        return f"offline, {agent.waiting} queued" if agent.waiting else "offline"
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f} ms" if agent.rtt_ms >= 1 else " <1 ms"
     return ROUTES.get(agent.route, agent.route) + rtt
 
@@ -119,8 +131,9 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     lines = [
         f"{agent.name}   {agent.did}",
         f"  words    {agent.words}",
-        f"  trust    {TRUSTS[agent.trust]}" + (f"   {', '.join(agent.networks)}" if agent.networks else ""),
-        f"  route    {route(agent)}" + (f"   {', '.join(detail.addresses)}" if detail.addresses else ""),
+        f"  trust    {TRUSTS[agent.trust]}" + (f"   in {_names(agent.networks)}" if agent.networks else ""),
+        f"  route    {route(agent)}"
+        + (f"   {', '.join(map(_without_key, detail.addresses))}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
     ]
     if agent.description:
@@ -181,17 +194,17 @@ def status_lines(status: StatusView) -> list[str]:
     for network in status.networks:
         lines += [f"  {line}" for line in network_lines(network)]
     lines.append(
-        f"  {status.agents_online} agents online   {status.outbox} messages to deliver   "
-        f"{status.inbox} tasks to answer   {status.held} strangers' messages wait for you"
+        f"  {many(status.agents_online, 'agent')} online   {many(status.outbox, 'message')} to deliver   "
+        f"{many(status.inbox, 'task')} to answer   {many(status.held, 'message')} of strangers to decide on"
     )
     return lines
 
 
 def contact_lines(contact: ContactView) -> list[str]:
     """A stranger who waits, with what the owner of both screens can compare."""
-    many = "" if contact.messages == 1 else f", {contact.messages} messages"
+    more = "" if contact.messages == 1 else f", {contact.messages} messages"
     return [
-        f"{preview(contact.name, 40)}   {contact.did}   {age(contact.since)} ago{many}",
+        f"{preview(contact.name, 40)}   {contact.did}   {age(contact.since)} ago{more}",
         f"  Same words on both screens?  {contact.words}",
         f"  “{contact.preview}”",
     ]
@@ -208,9 +221,9 @@ def inbox_lines(item: InboxItem) -> list[str]:
 
 def network_lines(network: NetworkView) -> list[str]:
     """A network, and a line for each of its relays."""
-    many = "agent" if network.members == 1 else "agents"
     whose = "yours" if network.mine else "joined"
-    head = f"{preview(network.name, 64)}   {network.members} other {many}, {network.online} online   {whose}"
+    others = f"{many(network.members, 'other agent')}, {network.online} online"
+    head = f"{preview(network.name, 64)}   {others}   {whose}"
     lines = [head, f"  id     {network.id}"]
     for relay in network.relays:
         speed = f" {relay.rtt_ms:.0f} ms" if relay.rtt_ms is not None else ""
@@ -223,22 +236,23 @@ def ping_lines(reply: PingView) -> list[str]:
     lines = [f"  tried {attempt}" for attempt in reply.tried]
     name, way = preview(reply.agent.name, 40), _without_key(reply.address or "")
     if reply.ms is not None:
-        return [*lines, f"reply from {name} by {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
-    through = f" ({ROUTES.get(reply.route, reply.route)} {way})" if reply.route else ""
+        return [*lines, f"reply from {name} via {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
+    through = f" via {ROUTES.get(reply.route, reply.route)} {way}" if reply.route else ""
     return [*lines, f"no reply from {name}{through}: {reply.detail}"]
 
 
-def check_lines(view: NetcheckView) -> list[str]:
+def check_lines(view: NetcheckView, mark: Callable[[bool], str]) -> list[str]:
     """A line for everything that was tried out."""
     return [
-        f"{'ok  ' if check.ok else 'no  '}{_without_key(check.name)}   {check.detail}"
+        f"{mark(check.ok)}  {_without_key(check.name)}   {check.detail}"
         + (f"   {check.ms:.0f} ms" if check.ms is not None else "")
         for check in view.checks
     ]
 
 
-def _without_key(url: str) -> str:
-    return url.partition("#")[0]
+def _without_key(text: str) -> str:
+    """URLs of relays without the keys that pin them: nobody compares those by eye."""
+    return _PIN.sub("", text)
 
 
 def relay_lines(status: RelayStatusView) -> list[str]:
@@ -247,9 +261,11 @@ def relay_lines(status: RelayStatusView) -> list[str]:
     lines = [
         f"{status.url or status.relay}   {status.version}   {running}",
         f"  {'closed' if status.closed else 'open'}   {status.admitted} admitted, {status.revoked} revoked",
-        f"  {status.connections} connections, {status.agents_online} agents online, {status.keys} known",
-        f"  {status.messages} messages ({status.message_bytes / 1024:.0f} KiB) wait in {status.mailboxes} mailboxes",
-        f"  {status.listings} entries in {status.networks} networks, {status.invitations} invitations",
+        f"  {many(status.connections, 'connection')}, {many(status.agents_online, 'agent')} online, "
+        f"{status.keys} known",
+        f"  {many(status.messages, 'message')} ({status.message_bytes / 1024:.0f} KiB) "
+        f"for {many(status.mailboxes, 'agent')}",
+        f"  {status.listings} listed in {many(status.networks, 'network')}, {many(status.invitations, 'invitation')}",
     ]
     if status.running:
         lines.append(f"  since start: {status.delivered} delivered, {status.stored} stored, {status.refused} refused")

@@ -73,7 +73,7 @@ class Entrance:
         joined = await self._prepare(request)
         for url in joined.row.relays:
             await self._publish(joined, url, must=url in self._canonical(request))
-        if request.uses is None and request.expires_seconds is None:
+        if _is_open(request):
             ticket = self._ticket(joined, secret=joined.network.secret)
         else:
             ticket = await self._limited(joined, request)
@@ -101,6 +101,11 @@ class Entrance:
                 str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock()
             )
         fresh = [url for url in self._canonical(request) if url not in row.relays]
+        if not (row.relays or fresh) and not _is_open(request):
+            raise NetworkError(
+                f"A ticket with an end or a number of uses needs a relay that counts, and {row.name} has none.",
+                "Name one with --relay, or make a ticket without --uses and --expires.",
+            )
         for url in fresh:
             try:
                 await self._networks.relays.try_out(url)
@@ -138,11 +143,6 @@ class Entrance:
         )
 
     async def _limited(self, joined: Joined, request: InviteRequest) -> Ticket:
-        if not joined.row.relays:
-            raise NetworkError(
-                f"A ticket with an end or a number of uses needs a relay that counts, and {joined.row.name} has none.",
-                "Name one with --relay, or make a ticket without --uses and --expires.",
-            )
         token = self._context.randomness(TOKEN_SIZE)
         expires = int(self._context.clock() + (request.expires_seconds or INVITATION_SECONDS))
         sealed = seal_invitation(joined.network, token, self._context.randomness(AEAD_NONCE_SIZE))
@@ -270,6 +270,11 @@ class Entrance:
                 await self._networks.changes.event().wait()
         if failure is not None and not joined.members:
             raise failure
+
+
+def _is_open(request: InviteRequest) -> bool:
+    """Whether the ticket admits anybody, at any time."""
+    return request.uses is None and request.expires_seconds is None
 
 
 def _with_place(error: RelayError) -> RelayError:
