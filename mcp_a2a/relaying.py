@@ -13,17 +13,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import anyio
-from aiohttp import web
 from filelock import FileLock, Timeout
 
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError, RemoteProtocolError
-from mcp_a2a.node.control import socket_path
+from mcp_a2a.errors import ConfigurationError, HomeUnusableError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
@@ -31,33 +27,19 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.rates import Rate
 from mcp_a2a.protocol.relay_limits import MIB, RelayLimits
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
-from mcp_a2a.relay_ports import MailboxStore, RelayMember
+from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
+from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import open_relay_store
-from mcp_a2a.version import __version__
-from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, View
 from mcp_a2a_transports._reception import bind
-from mcp_a2a_transports.relay.server import RelayListener, RelayOptions, open_relay
+from mcp_a2a_transports.direct import own_addresses
+from mcp_a2a_transports.relay.server import RelayOptions, open_relay
 
 DATABASE = "relay.db"
 SOCKET = "admin.sock"
 DAY = 86_400
 ADMIN_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class ServingRelay:
-    """A relay that runs."""
-
-    url: str
-    """What others are told: with the key that pins it."""
-    relay: PeerId
-    port: int
-    folder: Path
-    warnings: tuple[str, ...]
-    """What its operator should know about how it is set up."""
-    listener: RelayListener
 
 
 @asynccontextmanager
@@ -82,125 +64,8 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                 async with open_relay(listening, credentials, store, options, _wall_clock) as listener:
                     warnings = tuple(_warnings(settings, host))
                     serving = ServingRelay(str(url), identity.peer_id, port, folder, warnings, listener)
-                    async with _admin(Operator(settings.home, identity.peer_id, store, serving)):
+                    async with answer_operator(Operator(folder, identity.peer_id, store, _wall_clock, serving)):
                         yield serving
-
-
-# --- what the operator may ask --------------------------------------------------------------------
-
-
-class Operator:
-    """The operator's commands, on a running relay or on its folder."""
-
-    def __init__(self, home: Path, relay: PeerId, store: MailboxStore, serving: ServingRelay | None) -> None:
-        self.folder = home / "relay"
-        self._relay = relay
-        self._store = store
-        self._serving = serving
-
-    async def ask(self, op: str, fields: dict[str, str]) -> View:
-        """Carry out a command.
-
-        Raises:
-            ConfigurationError: there is none of that name, or its fields make no sense.
-        """
-        match op:
-            case "status":
-                return self._status()
-            case "members":
-                return self._members()
-            case "admit":
-                return await self._set(_member(fields), fields.get("note", ""), admitted=True)
-            case "revoke":
-                return await self._set(_member(fields), fields.get("note", ""), admitted=False)
-            case _:
-                raise ConfigurationError(f"A relay knows no command {op!r}.", "Upgrade the older of the two mcp-a2a.")
-
-    def _status(self) -> RelayStatusView:
-        members = self._store.members()
-        admitted = sum(member.admitted for member in members)
-        common = RelayStatusView(
-            running=False,
-            relay=str(self._relay),
-            closed=False,
-            version=__version__,
-            folder=str(self.folder),
-            admitted=admitted,
-            revoked=len(members) - admitted,
-        )
-        if self._serving is None:
-            return common.model_copy(update=self._stored())
-        facts = self._serving.listener.facts()
-        return common.model_copy(
-            update={
-                "running": True,
-                "url": self._serving.url,
-                "closed": self._serving.listener.desk.admission.closed,
-                "warnings": self._serving.warnings,
-                **{
-                    name: getattr(facts, name) for name in type(facts).__slots__ if name in RelayStatusView.model_fields
-                },
-            }
-        )
-
-    def _stored(self) -> dict[str, object]:
-        backlog, totals = self._store.backlog(), self._store.totals()
-        return {
-            "keys": len(self._store.keys()),
-            "mailboxes": len({part.recipient for part in backlog}),
-            "messages": sum(part.count for part in backlog),
-            "message_bytes": sum(part.size for part in backlog),
-            "listings": totals.listings,
-            "networks": totals.networks,
-            "invitations": totals.invitations,
-        }
-
-    def _members(self) -> RelayMembersView:
-        serving = self._serving
-        return RelayMembersView(
-            closed=serving is not None and serving.listener.desk.admission.closed,
-            running=serving is not None,
-            members=tuple(self._view(member) for member in self._store.members()),
-        )
-
-    async def _set(self, member: PeerId, note: str, *, admitted: bool) -> RelayMemberView:
-        entry = RelayMember(member, admitted, note[:256], _wall_clock())
-        await self._store.set_member(entry)
-        view = self._view(entry)
-        if self._serving is None:
-            if not admitted:
-                self._store.erase(member.key)
-                self._store.erase_network(member)
-        elif admitted:
-            self._serving.listener.desk.admission.admit(member)
-        else:
-            self._serving.listener.revoke(member)
-        return view
-
-    def _view(self, member: RelayMember) -> RelayMemberView:
-        sessions = list(self._serving.listener.desk.sessions) if self._serving is not None else []
-        as_agent = sum(session.peer == member.member for session in sessions)
-        as_network = sum(member.member in session.networks for session in sessions)
-        known = self._store.bundle_of(member.member.key) is not None
-        return RelayMemberView(
-            member=str(member.member),
-            state="admitted" if member.admitted else "revoked",
-            kind="network" if as_network else "agent" if as_agent or known else "unknown",
-            online=as_agent + as_network,
-            note=member.note,
-            since=datetime.fromtimestamp(member.since, UTC).isoformat(timespec="seconds"),
-        )
-
-
-def _member(fields: dict[str, str]) -> PeerId:
-    asked = fields.get("member", "")
-    try:
-        return PeerId.parse_untrusted(asked)
-    except RemoteProtocolError as error:
-        raise ConfigurationError(
-            f"{asked!r} is neither an agent's key nor a network's id.",
-            "Both look like did:key:z6Mk…: mcp-a2a id and mcp-a2a networks show them.",
-        ) from error
 
 
 @asynccontextmanager
@@ -217,52 +82,7 @@ async def open_unattended(home: Path) -> AsyncIterator[Operator]:
     with _own_folder(home) as folder:
         identity = load_identity(folder, os.urandom(32))
         async with _open_store(RelaySettings(home=home), folder) as store:
-            yield Operator(home, identity.peer_id, store, None)
-
-
-@asynccontextmanager
-async def _admin(operator: Operator) -> AsyncIterator[None]:
-    """Answer the operator's commands on a socket that only the operator can open."""
-
-    async def answer(request: web.Request) -> web.Response:
-        try:
-            fields = await request.json()
-            view = await operator.ask(request.match_info["op"], {str(key): str(fields[key]) for key in fields})
-        except McpA2AError as error:
-            return web.json_response(
-                {"code": error.code, "message": error.message, "hint": error.hint},
-                status=web.HTTPBadRequest.status_code,
-            )
-        return web.json_response(text=view.model_dump_json())
-
-    app = web.Application(client_max_size=ADMIN_BYTES)
-    app.router.add_post("/{op}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    path = admin_path(operator.folder)
-    try:
-        path.unlink(missing_ok=True)
-        with _private_umask():
-            await web.UnixSite(runner, str(path)).start()
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
-        path.unlink(missing_ok=True)
-
-
-def admin_path(folder: Path) -> Path:
-    """Where the operator's commands reach the relay of this folder."""
-    return socket_path(folder, SOCKET)
-
-
-@contextmanager
-def _private_umask() -> Iterator[None]:
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
+            yield Operator(folder, identity.peer_id, store, _wall_clock)
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -360,7 +180,10 @@ def _reachable(host: str) -> str:
         probe.connect((somewhere, 9))  # sends nothing: it only picks the address that others would see
         found: str = probe.getsockname()[0]
         return found
-    return "127.0.0.1" if family == socket.AF_INET else "::1"
+    if family == socket.AF_INET6:
+        return "::1"
+    # No way out of this network, so any address in it: a relay may serve a LAN alone.
+    return next((address.host for address in own_addresses(0)), "127.0.0.1")
 
 
 def _warnings(settings: RelaySettings, host: str) -> Iterator[str]:
