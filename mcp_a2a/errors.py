@@ -2,6 +2,7 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
+                                RelayRunsError
       NetworkError              NetworkNotFoundError  TicketError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -103,6 +104,19 @@ class PortInUseError(ConfigurationError):
             "Stop that program, or choose another port (port 0 picks a free one).",
         )
         self.address = address
+
+
+class RelayRunsError(ConfigurationError):
+    """A relay runs from this data folder already, in another process."""
+
+    code = "relay_runs"
+    exit_code = 1
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"A relay runs from {folder} already.", "Stop it first, or name another data folder with --home."
+        )
+        self.folder = folder
 
 
 class SchemaTooNewError(ConfigurationError):

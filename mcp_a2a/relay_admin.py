@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import ConfigurationError, McpA2AError, RelayRunsError
 from mcp_a2a.node.control import socket_path
 from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, View
 
@@ -63,8 +63,8 @@ async def _ask(home: Path, op: str, fields: Mapping[str, str], kind: type[V]) ->
             return kind.model_validate_json(answer)
         try:
             return await _ask_folder(home, op, fields, kind)
-        except ConfigurationError as error:
-            if "runs from" not in error.message or attempt == ATTEMPTS - 1:
+        except RelayRunsError:
+            if attempt == ATTEMPTS - 1:
                 raise
         await anyio.sleep(RETRY_SECONDS)
     raise ConfigurationError("The relay does not answer.", "Look at its log, or restart it.")

@@ -220,7 +220,7 @@ class MailboxStore(Protocol):
         ...
 
     def load(self, order: Load, now: float) -> tuple[Sequence[Message], bool]:
-        """Messages of a mailbox that have not expired, in order, one at least where there is one; and whether no more."""
+        """Messages of a mailbox that have not expired, in order, one at least; and whether there are no more."""
         ...
 
     def expired(self, now: float, limit: int) -> Sequence[ExpiredRow]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors import ConfigurationError, HomeUnusableError, RelayRunsError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
@@ -37,9 +38,9 @@ from mcp_a2a_transports.direct import own_addresses
 from mcp_a2a_transports.relay.server import RelayOptions, open_relay
 
 DATABASE = "relay.db"
-SOCKET = "admin.sock"
 DAY = 86_400
-ADMIN_BYTES = 64 * 1024
+OTHER_FILES = 64
+"""Open files that are no connections."""
 
 
 @asynccontextmanager
@@ -52,6 +53,7 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
     tls = _tls(settings)
     with _own_folder(settings.home) as folder:
         identity = load_identity(folder, os.urandom(32))
+        most = _allow_connections(settings)
         host, port = settings.address
         with bind(host, port) as listening:
             port = listening.getsockname()[1]
@@ -62,7 +64,7 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                 )
                 credentials = Credentials(identity, _Bundles(identity), _wall_clock, os.urandom)
                 async with open_relay(listening, credentials, store, options, _wall_clock) as listener:
-                    warnings = tuple(_warnings(settings, host))
+                    warnings = tuple(_warnings(settings, host, most))
                     serving = ServingRelay(str(url), identity.peer_id, port, folder, warnings, listener)
                     async with answer_operator(Operator(folder, identity.peer_id, store, _wall_clock, serving)):
                         yield serving
@@ -96,9 +98,7 @@ def _own_folder(home: Path) -> Iterator[Path]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise ConfigurationError(
-            f"A relay runs from {folder} already.", "Stop it first, or name another data folder with --home."
-        ) from error
+        raise RelayRunsError(str(folder)) from error
     except OSError as error:
         raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
     try:
@@ -186,7 +186,22 @@ def _reachable(host: str) -> str:
     return next((address.host for address in own_addresses(0)), "127.0.0.1")
 
 
-def _warnings(settings: RelaySettings, host: str) -> Iterator[str]:
+def _allow_connections(settings: RelaySettings) -> int:
+    """Ask the system for as many open files as there may be connections; how many there are."""
+    wanted = settings.max_connections + settings.max_half_open + OTHER_FILES
+    if sys.platform == "win32":
+        return wanted
+    import resource  # noqa: PLC0415  not on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted - settings.max_half_open - OTHER_FILES
+
+
+def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:
     here = host in ("127.0.0.1", "::1", "localhost")
     if not here and settings.tls_cert is None and not settings.behind_proxy:
         yield (
@@ -195,6 +210,8 @@ def _warnings(settings: RelaySettings, host: str) -> Iterator[str]:
         )
     if not here and not settings.closed:
         yield "This relay is open: anybody who can reach it gets a mailbox, within the limits. Use --closed for a list."
+    if most < settings.max_connections:
+        yield f"This system allows only {most:,} connections (open files): raise it with ulimit -n or LimitNOFILE=."
     if here and settings.public_url is None:
         yield "This relay can only be reached from this machine. Use --listen 0.0.0.0:6060 for others."
 

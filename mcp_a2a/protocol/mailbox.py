@@ -62,7 +62,7 @@ class Message:
         "size",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a row
         self,
         number: int,
         recipient: bytes,

@@ -8,6 +8,9 @@ from mcp_a2a.store.opening import Schema
 
 MIB = 1024 * 1024
 
+LOG_PAGES = 200
+"""A short log: its checkpoints are many and small, and hold nobody up for long. Mail under load is never quiet."""
+
 MIGRATIONS: tuple[str, ...] = (
     """
     -- `epoch`: a random number of this database, so that a client sees when it talks to another one.
@@ -127,5 +130,6 @@ RELAY = Schema(
     "what waited in the mailboxes is not delivered from here until it is repaired (senders keep their own copy and try "
     "again), and directories fill up again as members come back. The relay's identity is not affected.",
     erases=False,
+    log_pages=LOG_PAGES,
     max_checked_bytes=256 * MIB,
 )

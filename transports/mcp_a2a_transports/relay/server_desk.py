@@ -33,7 +33,7 @@ from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 
 logger = logging.getLogger(__name__)
 
-RECENT_BUNDLES = 1024
+RECENT_BUNDLES = 256
 """Bundles in memory, among them those that are not on disk yet."""
 
 MAX_EXPIRED = 1000

@@ -1,0 +1,96 @@
+"""Who may connect to a relay, and how often: limits of hosts, for whoever has not proven a key (L10, L11).
+
+This machine itself is not held to the limits of a host: its agents share one address, and so does a proxy's crowd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from mcp_a2a.protocol.rates import Buckets
+from mcp_a2a.protocol.relay_limits import RelayLimits
+from mcp_a2a_transports._door import Door, host_of
+from mcp_a2a_transports.relay.server_http import is_here, may_be_proxy
+
+MAX_HALF_OPEN_PER_HOST = 64
+
+
+class Gate:
+    """Counts connections by host. A `host` is an IPv4 address or an IPv6 network of 64 bits."""
+
+    def __init__(self, limits: RelayLimits, *, behind_proxy: bool) -> None:
+        self._limits = limits
+        self._behind_proxy = behind_proxy
+        per_host = min(MAX_HALF_OPEN_PER_HOST, limits.max_half_open)
+        self._door: Door[web.RequestHandler] = Door(limits.max_half_open, per_host)
+        self._failures: Buckets[str] = Buckets(limits.failures)
+        self._unproven: dict[web.RequestHandler, str] = {}
+        self._links: dict[str, int] = {}
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def lets_in(self, address: str, connections: int, now: float) -> bool:
+        """Whether a connection from there is accepted at all."""
+        most = self._limits.max_connections + self._limits.max_half_open
+        return connections <= most and not self.is_barred(host_of(address), now)
+
+    def arrived(self, handler: web.RequestHandler, address: str, now: float) -> web.RequestHandler | None:
+        """It was; the one that has to make room for it, if any."""
+        host = host_of(address)
+        self._unproven[handler] = host
+        # All connections of a proxy come from one address.
+        seat = f"{host}/{id(handler)}" if self._is_proxy(host) else host
+        return self._door.arrived(handler, seat, now)
+
+    def proven(self, handler: web.RequestHandler) -> None:
+        """It has proven a key, or wanted a page and got it."""
+        self._door.left(handler)
+        self._unproven.pop(handler, None)
+
+    def left(self, handler: web.RequestHandler, now: float) -> None:
+        """It is gone."""
+        self._door.left(handler)
+        host = self._unproven.pop(handler, None)
+        if host is not None and not self._is_proxy(host):
+            self.failed(host, now)
+
+    def overdue(self, now: float) -> Sequence[web.RequestHandler]:
+        """Those that took too long; they count as gone."""
+        return self._door.overdue(now)
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def linked(self, host: str) -> None:
+        """A connection became a link. Behind a proxy only now it is known where it comes from."""
+        self._links[host] = self._links.get(host, 0) + 1
+
+    def unlinked(self, host: str) -> None:
+        """It ended."""
+        self._links[host] -= 1
+        if not self._links[host]:
+            del self._links[host]
+
+    def is_full(self, host: str, now: float) -> bool:
+        """Whether this host has too many, that one included."""
+        too_many = not is_here(host) and self._links.get(host, 0) > self._limits.max_connections_per_host
+        return too_many or self.is_barred(host, now)
+
+    # --- failures ---------------------------------------------------------------------------------
+
+    def failed(self, host: str, now: float) -> None:
+        """A connection of that host ended without a proven key."""
+        if not is_here(host):
+            self._failures.of(host, now).take(1, now)
+
+    def is_barred(self, host: str, now: float) -> bool:
+        """Whether that happened too often lately."""
+        return len(self._failures) > 0 and self._failures.of(host, now).wait_for(1, now) > 0
+
+    def forget(self, now: float) -> None:
+        """Hosts that may start anew."""
+        self._failures.forget_full(now)
+
+    def _is_proxy(self, host: str) -> bool:
+        return self._behind_proxy and may_be_proxy(host)
