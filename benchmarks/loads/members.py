@@ -1,0 +1,166 @@
+"""Peers of a relay that speak the link protocol with as little of it as a load needs.
+
+The handshake is the product's own. After it envelopes and receipts are laid out beforehand: an envelope is sealed once
+per recipient and gets another id for every message (a relay cannot tell, a recipient would), receipts are really signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from loads.flight import Figures, Flight, measured
+from loads.wire import BINARY, TEXT, Where, Wire, frame
+from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.control import BYE_SENTENCES, Bye, Delivered, Hello, Pong, Role
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, seal, sign_receipt
+from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.identity import Identity
+
+ID_AT = 4 + 32 + 8
+"""Where in an envelope its id begins."""
+ID_END = ID_AT + ENVELOPE_ID_SIZE
+PAYLOAD = b"x" * 300
+LIFETIME_SECONDS = 6 * 3600
+
+
+class Member:
+    """A key with a session at a relay."""
+
+    def __init__(self) -> None:
+        self.identity = Identity(os.urandom(32))
+        self.ring = KeyRing(self.identity)
+        self.ring.handle_timeout(time.time(), os.urandom)
+        self.wire: Wire | None = None
+        self.heard: Callable[[int, bytes], None] = lambda opcode, payload: None
+
+    async def open(self, where: Where) -> None:
+        """Prove our key, and be registered."""
+        wire = await Wire.open(where)
+        frames: asyncio.Queue[str | bytes] = asyncio.Queue()
+        wire.heard = lambda opcode, payload: frames.put_nowait(payload.decode() if opcode == TEXT else payload)
+        wire.lost = lambda: frames.put_nowait('{"t":"bye","code":"other"}')
+        target = Target(role=Role.RELAY)
+        handshake = Handshake(Side.DIALLER, self.identity, self.ring.current, os.urandom(32), target)
+        while True:
+            said = decode_untrusted(await asyncio.wait_for(frames.get(), 10))
+            if isinstance(said, Bye):
+                raise ConnectionError(f"the relay ended the handshake: {BYE_SENTENCES[said.code]}")
+            match handshake.receive_untrusted(said):
+                case Waiting(Hello() as hello):
+                    wire.send(frame(encode(hello).encode(), TEXT))
+                case Established():
+                    break
+                case Failed(_, reason):
+                    raise ConnectionError(reason)
+        self.wire = wire
+        wire.heard, wire.lost = self._heard, lambda: None
+        while not frames.empty():
+            early = frames.get_nowait()
+            self._heard(BINARY, early) if isinstance(early, bytes) else self._heard(TEXT, early.encode())
+
+    def close(self) -> None:
+        if self.wire is not None:
+            self.wire.close()
+
+    def send(self, framed: bytes) -> None:
+        assert self.wire is not None
+        self.wire.send(framed)
+
+    def _heard(self, opcode: int, payload: bytes) -> None:
+        if opcode == TEXT and payload.startswith(b'{"t":"ping"'):
+            number = int(payload[payload.rindex(b":") + 1 : -1])
+            self.send(frame(encode(Pong(number)).encode(), TEXT))
+        else:
+            self.heard(opcode, payload)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A depositor and a recipient, and the envelope between them in two halves around the id."""
+
+    sender: Member
+    recipient: Member
+    before: bytes
+    after: bytes
+    bytes_on_wire: int
+
+    @classmethod
+    def make(cls) -> Pair:
+        sender, recipient = Member(), Member()
+        envelope = seal(
+            sender.identity, PAYLOAD, recipient.ring.current, bytes(ENVELOPE_ID_SIZE), time.time() + LIFETIME_SECONDS
+        )
+        framed = frame(envelope)
+        at = len(framed) - len(envelope)
+        return cls(sender, recipient, framed[: at + ID_AT], framed[at + ID_END :], len(envelope))
+
+    async def open(self, where: Where) -> None:
+        await self.sender.open(where)
+        await self.recipient.open(where)
+
+    def close(self) -> None:
+        self.sender.close()
+        self.recipient.close()
+
+
+class RelayLoad:
+    """Messages through a relay, in turn over all pairs."""
+
+    def __init__(self, pairs: Sequence[Pair], count: int, in_flight: int, done_at: bytes = b"delivered") -> None:
+        self._pairs, self._done_at = pairs, done_at
+        batch = os.urandom(8)
+        self._ids = [batch + number.to_bytes(8, "big") for number in range(count)]
+        self.flight = Flight(count, in_flight, self._send)
+        self._receipts = {
+            envelope_id: self._receipt(pairs[number % len(pairs)].recipient, envelope_id)
+            for number, envelope_id in enumerate(self._ids)
+        }
+        self.stored_on_the_way = 0
+        self.received = 0
+        self.all_received = asyncio.Event()
+        for pair in pairs:
+            pair.sender.heard = self._answered
+            self._listen(pair.recipient)
+
+    async def measure(self, pid: int) -> Figures:
+        return await measured(self.flight, pid)
+
+    @staticmethod
+    def _receipt(recipient: Member, envelope_id: bytes) -> bytes:
+        receipt = Delivered((envelope_id,), sign_receipt(recipient.identity, [envelope_id]))
+        return frame(encode(receipt).encode(), TEXT)
+
+    def _send(self, number: int) -> None:
+        pair = self._pairs[number % len(self._pairs)]
+        pair.sender.send(pair.before + self._ids[number] + pair.after)
+
+    def _listen(self, recipient: Member) -> None:
+        receipts = self._receipts
+
+        def heard(opcode: int, payload: bytes) -> None:
+            if opcode == BINARY:
+                self.received += 1
+                recipient.send(receipts[payload[ID_AT:ID_END]])
+                if self.received == len(receipts):
+                    self.all_received.set()
+            else:
+                self.flight.failed(f"the recipient was told {payload[:300]!r}")
+
+        recipient.heard = heard
+
+    def _answered(self, opcode: int, payload: bytes) -> None:
+        kind, _, rest = payload[6:].partition(b'"')
+        if kind == self._done_at:
+            # The id is the only string of 32 hexadecimal digits, and its last 8 bytes are the message's number.
+            at = rest.index(b"id")
+            start = rest.index(b'"', rest.index(b":", at)) + 1
+            self.flight.confirmed(int(rest[start + 16 : start + 32], 16))
+        elif kind == b"stored":
+            self.stored_on_the_way += 1
+        elif kind != b"delivered":
+            self.flight.failed(f"the relay answered {payload[:300]!r}")
