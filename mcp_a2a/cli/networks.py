@@ -230,7 +230,11 @@ def _is_asked(session: Session, *, yes: bool) -> bool:
 
 
 def _confirm(session: Session, question: str) -> None:
-    if not typer.confirm(question, err=True):
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
         session.output.note("Nothing was changed.")
         raise typer.Exit(Exit.REFUSED)
 

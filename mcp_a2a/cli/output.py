@@ -171,10 +171,10 @@ def _is_loss(error: BaseException) -> bool:
 
 def _fitted(text: str, stream: TextIO) -> str:
     """Sentences broken between words; a command to copy stays in one piece, for the terminal to break."""
-    try:
+    columns = 0
+    with suppress(OSError, ValueError):
         columns = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        columns = shutil.get_terminal_size().columns
+    columns = columns or shutil.get_terminal_size().columns  # a terminal that does not know its size says 0
     return "\n".join(_fitted_line(line, columns) for line in text.split("\n"))
 
 

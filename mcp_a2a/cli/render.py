@@ -258,13 +258,13 @@ def _without_key(text: str) -> str:
 def relay_lines(status: RelayStatusView) -> list[str]:
     """How a relay is."""
     running = f"up {status.uptime_seconds / 60:.0f} min" if status.uptime_seconds is not None else "not running"
+    kept = f"{many(status.messages, 'message')} ({status.message_bytes / 1024:.0f} KiB)"
+    here = f"{many(status.connections, 'connection')}, {many(status.agents_online, 'agent')} online"
     lines = [
         f"{status.url or status.relay}   {status.version}   {running}",
         f"  {'closed' if status.closed else 'open'}   {status.admitted} admitted, {status.revoked} revoked",
-        f"  {many(status.connections, 'connection')}, {many(status.agents_online, 'agent')} online, "
-        f"{status.keys} known",
-        f"  {many(status.messages, 'message')} ({status.message_bytes / 1024:.0f} KiB) "
-        f"for {many(status.mailboxes, 'agent')}",
+        f"  {here}, {status.keys} known",
+        f"  {kept} for {many(status.mailboxes, 'agent')}",
         f"  {status.listings} listed in {many(status.networks, 'network')}, {many(status.invitations, 'invitation')}",
     ]
     if status.running:

@@ -105,12 +105,16 @@ class Search:
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks; when none matches, why."""
         with anyio.move_on_after(request.settle_seconds):
-            await self._patience(lambda: bool(request.query or request.skill) and bool(self._matching(request)))
+            await self._patience(lambda: bool(request.query or request.skill) and self._is_there(request))
             while self._node.dialer.busy and not self._matching(request):
                 await self._node.directory.changes.event().wait()
         found = self._matching(request)
         shown = [self._node.view(peer) for peer in found[: request.limit]]
         return DiscoverView(agents=tuple(shown), total=len(found), reason=None if found else self._reason(request))
+
+    def _is_there(self, request: DiscoverRequest) -> bool:
+        """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
+        return any(peer.online for peer in self._matching(request))
 
     def _matching(self, request: DiscoverRequest) -> list[Peer]:
         expected = self._node.context.database.read(peers_with_open_tasks)
