@@ -117,7 +117,7 @@ class Entrance:
         try:
             await self._networks.publish(joined, url)
         except NotAdmittedError as error:
-            raise RelayError(
+            raise NotAdmittedError(
                 url,
                 error.reason,
                 f"Ask its operator to run: mcp-a2a relay admit {joined.row.id}   Then run this again.",

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 HAND_OVER_SECONDS = 5.0
 """How long a renewal waits for its news to get off our hands."""
 
+SETTLE_SECONDS = 10.0
+"""How long a renewal waits for the relays to tell who is in the network."""
+
 LEAVE_SECONDS = 3.0
 """How long leaving waits for each relay to hear of it."""
 
@@ -125,6 +128,7 @@ class Membership:
                 f"Only who made {old.row.name} can give it a new secret: {old.row.owner}.",
                 "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
             )
+        unheard = await self._hear_of_everybody(old)
         left_out = [self._node.directory.resolve(name) for name in request.without]
         strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]
         if strangers:
@@ -133,13 +137,22 @@ class Membership:
         stay = [peer_id for peer_id in old.members if peer_id not in without]
         await self._withdraw(old)  # while we can still prove to be in it
         new, letters = await self._replace(old, stay)
-        warnings = await self._announce(new)
+        warnings = unheard + await self._announce(new)
         await self._off_our_hands(letters)
         return RotateView(
             network=self.view(new),
             told=len(letters),
             left_out=tuple(AgentRef(name=peer.name, did=peer.row.did) for peer in left_out),
             warnings=warnings,
+        )
+
+    async def _hear_of_everybody(self, joined: Joined) -> tuple[str, ...]:
+        """Wait for what the relays know: a member that is not heard of would be left behind."""
+        await self._networks.wait_settled(SETTLE_SECONDS)
+        return tuple(
+            f"{url} could not be asked who is in the network: members that only it knows need a new ticket."
+            for url in joined.row.relays
+            if not self._networks.is_synced(joined, url)
         )
 
     async def _replace(self, old: Joined, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
