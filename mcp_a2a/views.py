@@ -411,6 +411,8 @@ class TaskView(View):
     attempts: int = 0
     tried: tuple[str, ...] = ()
     """Routes tried and failed so far, each with its reason."""
+    put_off: str | None = None
+    """Why a relay does not take it now; it is kept here, and tried again."""
     chosen: str | None = None
     """For a task sent by skill: which agent took it and why."""
     created: str

@@ -108,7 +108,7 @@ async def follow(
     session.task_id = task.task_id
     deadline, step = anyio.current_time() + seconds, 0
     told: str | None = None
-    while not (_settled(task) or task.delivery == stop_at) and (remaining := deadline - anyio.current_time()) > 0:
+    while not (_settled(task) or _stuck(task, stop_at)) and (remaining := deadline - anyio.current_time()) > 0:
         pause = min(remaining, SLICES[min(step, len(SLICES) - 1)])
         task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
         step += 1
@@ -123,10 +123,15 @@ async def follow(
 async def hand_over(node: NodeApi, task: TaskView) -> TaskView:
     """Wait until the agent's node has the task, but not for its work."""
     with anyio.move_on_after(HANDOVER_SECONDS):
-        while task.delivery == Delivery.QUEUED and not task.done:
+        while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
             await anyio.sleep(0.05)
             task = await node.get_task(GetTaskRequest(task_id=task.task_id))
     return task
+
+
+def _stuck(task: TaskView, stop_at: Delivery | None) -> bool:
+    """Whether whoever has just sent it should hear now why nothing will happen for a while."""
+    return stop_at is not None and (task.delivery == stop_at or task.put_off is not None)
 
 
 def _settled(task: TaskView) -> bool:

@@ -218,6 +218,7 @@ class LocalApi:
             name=peer.name if peer else record.peer_name,
             route=peer.link.route if peer and peer.link else None,
             tried=self._tried(record, peer) if record.sent else (),
+            put_off=self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             text_offset=text_offset,
             text_limit=text_limit,
         )

@@ -96,6 +96,7 @@ def task_view(
     name: str,
     route: str | None,
     tried: tuple[str, ...] = (),
+    put_off: str | None = None,
     text_offset: int = 0,
     text_limit: int | None = None,
 ) -> TaskView:
@@ -121,6 +122,7 @@ def task_view(
         error=record.error,
         attempts=record.attempts,
         tried=(*record.tried, *tried),
+        put_off=put_off,
         chosen=record.chosen,
         created=iso(record.created),
         updated=iso(record.updated),

@@ -1,0 +1,111 @@
+"""A relay keeps what an agent that is away must get, also when it is killed itself, and when the sender has gone."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import agent, answer, run, until
+from tests.e2e.relays import GENEROUS, Relay, relay
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+NO_LAN = {"MCP_A2A_MDNS": "false"}
+REV = ("exec", "--name", "rev", "--skill", "reverse=Reverses text", "--", "rev")
+
+
+def ask(home: Path, *words: str) -> Any:
+    return answer(home, *words, **NO_LAN)
+
+
+def join_both(tmp_path: Path, serving: Relay) -> None:
+    """Ann's folder makes the network, Ben's joins it; his agent shows itself, and goes away again."""
+    ticket = run(tmp_path / "ann", "invite", "--network", "shop", "--relay", serving.url, **NO_LAN)
+    joined = run(tmp_path / "ben", "join", "-", stdin=ticket.stdout, **NO_LAN)
+    assert joined.returncode == 0, joined.stderr
+    with agent(tmp_path / "ben", *REV, **NO_LAN):
+        until(lambda: "rev" in names(tmp_path / "ann"), 10, "ann knows the agent")
+
+
+def names(home: Path) -> set[str]:
+    return {seen["name"] for seen in ask(home, "discover")["agents"]}
+
+
+def send(tmp_path: Path, text: str, *more: str) -> Any:
+    return ask(tmp_path / "ann", "send", "rev", text, "--detach", *more)
+
+
+def test_five_tasks_wait_through_a_crash_and_five_results_wait_for_their_sender(tmp_path: Path) -> None:
+    with relay(tmp_path / "relay", "--listen", "127.0.0.1:0", *GENEROUS) as serving:
+        port = serving.url.partition("#")[0].rstrip("/").rpartition(":")[2]
+        join_both(tmp_path, serving)
+        sent = [send(tmp_path, f"task {number}") for number in range(5)]
+        assert [task["delivery"] for task in sent] == ["STORED"] * 5
+        serving.end(signal.SIGKILL)
+
+        again = Relay(tmp_path / "relay", "--listen", f"127.0.0.1:{port}", *GENEROUS)
+        try:
+            assert again.start() == serving.url
+            with agent(tmp_path / "ben", *REV, **NO_LAN):
+                until(lambda: kept(tmp_path) == {"task": 0, "result": 5}, 20, "five results wait at the relay")
+            assert again.end() == 0
+            again.start()
+            for number, task in enumerate(sent):
+                view = ask(tmp_path / "ann", "task", task["task_id"], "--wait", "10")
+                assert (view["text"], view["delivery"]) == (f"task {number}"[::-1], "DELIVERED")
+            received = ask(tmp_path / "ben", "--identity", "rev", "tasks", "--received")["tasks"]
+            assert [task["text"] for task in reversed(by_creation(received))] == [f"task {n}" for n in range(5)]
+        finally:
+            again.end(signal.SIGKILL)
+
+
+def by_creation(tasks: list[Any]) -> list[Any]:
+    return sorted(tasks, key=lambda task: task["created"], reverse=True)
+
+
+def kept(tmp_path: Path) -> dict[str, int]:
+    """What the relay keeps: all of it is for the agent, or all for Ann."""
+    messages = ask(tmp_path / "relay", "relay", "status")["messages"]
+    waiting = ask(tmp_path / "ann", "discover")["agents"]
+    to_agent = next((seen["waiting"] for seen in waiting if seen["name"] == "rev"), 0)
+    return {"task": to_agent, "result": messages - to_agent if to_agent else messages}
+
+
+def test_one_more_than_the_mailbox_takes_is_refused_on_that_call_with_the_reason(tmp_path: Path) -> None:
+    limits = ("--max-per-depositor", "3", "--rate", "1000", "--burst", "1000")
+    with relay(tmp_path / "relay", "--listen", "127.0.0.1:0", *limits) as serving:
+        join_both(tmp_path, serving)
+        sent = [send(tmp_path, f"task {number}") for number in range(3)]
+        assert [task["delivery"] for task in sent] == ["STORED"] * 3
+        start = time.monotonic()
+        refused = run(tmp_path / "ann", "send", "rev", "one more", **NO_LAN)
+        assert refused.returncode == 4
+        assert "holds as many messages from you as it may" in refused.stderr
+        assert time.monotonic() - start < 10, "it does not wait for an answer that cannot come"
+        with agent(tmp_path / "ben", *REV, **NO_LAN):
+            until(
+                lambda: (
+                    ask(tmp_path / "ann", "tasks", "--sent")["tasks"][0].get("text") == "erom eno"
+                    or all(task["done"] for task in ask(tmp_path / "ann", "tasks", "--sent")["tasks"])
+                ),
+                60,
+                "it was kept here, and goes when there is room",
+            )
+
+
+def test_a_retry_with_the_same_key_runs_once(tmp_path: Path) -> None:
+    with relay(tmp_path / "relay", "--listen", "127.0.0.1:0", *GENEROUS) as serving:
+        join_both(tmp_path, serving)
+        first = send(tmp_path, "once", "--idempotency-key", "k")
+        second = send(tmp_path, "once", "--idempotency-key", "k")
+        assert first["task_id"] == second["task_id"]
+        assert ask(tmp_path / "relay", "relay", "status")["messages"] == 1
+        with agent(tmp_path / "ben", *REV, **NO_LAN):
+            view = ask(tmp_path / "ann", "task", first["task_id"], "--wait", "20")
+            assert view["text"] == "ecno"
+        received = ask(tmp_path / "ben", "--identity", "rev", "tasks", "--received")["tasks"]
+        assert len(received) == 1
