@@ -18,7 +18,7 @@ from mcp_a2a.config import RelaySettings, load_relay_settings
 from mcp_a2a.loop import run
 
 if TYPE_CHECKING:
-    from mcp_a2a.relaying import ServingRelay
+    from mcp_a2a.relay_operator import ServingRelay
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ _CHECKSUM_SIZE = 5
 _VERSION = 1
 _LIMITED, _EXPIRES = 1, 2
 _EXPIRY = struct.Struct(">Q")
+_LATER = re.compile("a2a[2-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,10 @@ class Ticket:
             TicketError: it is none, or damaged, or of a newer version.
         """
         line = "".join(text.split()).lower()
-        if not line.startswith(PREFIX[:3]):
-            raise TicketError("it does not begin with a2a1", "Copy the whole line that mcp-a2a invite printed.")
-        if not line.startswith(PREFIX):
+        if _LATER.match(line):
             raise TicketError("it is of a newer version", "Upgrade mcp-a2a, then try again.")
+        if not line.startswith(PREFIX):
+            raise TicketError("it does not begin with a2a1", "Copy the whole line that mcp-a2a invite printed.")
         if len(line) > MAX_TICKET_CHARS:
             raise TicketError("it is far too long to be one")
         return cls._read_untrusted(_unchecked(line.removeprefix(PREFIX)))
@@ -109,7 +111,7 @@ class Ticket:
         reader = _Reader(body)
         try:
             version, flags = reader.take(2)
-            if version != _VERSION:
+            if version != _VERSION or flags & ~(_LIMITED | _EXPIRES):
                 raise TicketError("it is of a newer version", "Upgrade mcp-a2a, then try again.")
             limited = bool(flags & _LIMITED)
             name = reader.text()

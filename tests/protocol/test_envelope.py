@@ -22,6 +22,7 @@ from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.envelope import (
     BUCKETS,
     HEADER_SIZE,
+    HELD_VERDICT,
     MAX_ENVELOPE,
     MAX_PAYLOAD,
     WIRE_SIZES,
@@ -30,6 +31,8 @@ from mcp_a2a.protocol.envelope import (
     receipt_is_valid,
     seal,
     sign_receipt,
+    sign_verdict,
+    verdict_is_valid,
 )
 from mcp_a2a.protocol.payload import Payload
 from mcp_a2a.protocol.replay import check_freshness
@@ -365,3 +368,29 @@ def test_a_receipt_for_nothing_or_too_much_is_our_bug_or_invalid(ids: list[bytes
     with pytest.raises(LocalProtocolError):
         sign_receipt(BOB, ids)
     assert not receipt_is_valid(BOB.peer_id, ids, bytes(64))
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_one_peers_about_one_envelope() -> None:
+    signature = sign_verdict(BOB, IDS[1], HELD_VERDICT)
+
+    assert verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, signature)
+    assert not verdict_is_valid(ALICE.peer_id, IDS[1], HELD_VERDICT, signature)
+    assert not verdict_is_valid(BOB.peer_id, IDS[2], HELD_VERDICT, signature)
+    assert not verdict_is_valid(BOB.peer_id, IDS[1], "blocked", signature)
+    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, None)
+    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, signature[:-1])
+    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, b"")
+
+
+def test_no_changed_bit_of_a_verdict_is_accepted() -> None:
+    signature = sign_verdict(BOB, IDS[1], "blocked")
+
+    assert not any(verdict_is_valid(BOB.peer_id, IDS[1], "blocked", changed) for changed in bit_flips(signature))
+
+
+def test_a_receipt_is_no_verdict_and_a_verdict_no_receipt() -> None:
+    assert not verdict_is_valid(BOB.peer_id, IDS[1], "", sign_receipt(BOB, [IDS[1]]))
+    assert not receipt_is_valid(BOB.peer_id, [IDS[1]], sign_verdict(BOB, IDS[1], ""))

@@ -33,7 +33,7 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Side, Target
+from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import MAX_IN_FLIGHT
@@ -47,6 +47,7 @@ from mcp_a2a.protocol.link_events import (
     Opened,
     PeerLeft,
 )
+from mcp_a2a.protocol.network import Network, proof_is_valid
 from tests.protocol.people import ALICE, BOB, CAROL, NOW, Dice, flip, ring_of
 
 SIGNATURE = bytes(64)
@@ -137,6 +138,40 @@ def test_another_key_than_the_expected_one_is_refused_and_told_so() -> None:
     reason, _ = last_words(pair.dialler)
     assert str(ALICE.peer_id) in reason
     assert last_words(pair.listener) == ("it expected another key than ours", None)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "says"),
+    [
+        (Role.RELAY, Role.NODE, "a relay answers there, not an agent"),
+        (Role.NODE, Role.RELAY, "an agent answers there, not a relay"),
+    ],
+)
+def test_an_agent_is_not_taken_for_a_relay_nor_a_relay_for_an_agent(found: Role, wanted: Role, says: str) -> None:
+    listener = LinkSession(Side.LISTENER, ALICE, RINGS[ALICE.peer_id].current, b"l" * 32, 0.0, Target(role=found))
+    dialler = LinkSession(
+        Side.DIALLER, BOB, RINGS[BOB.peer_id].current, b"d" * 32, 0.0, Target(ALICE.peer_id, role=wanted)
+    )
+    (challenge,) = listener.frames_to_send()
+    dialler.receive_frame_untrusted(challenge, 0.0)
+    reason, code = last_words(dialler)
+    assert says in reason
+    assert code is ByeCode.ROLE
+
+
+def test_memberships_are_proven_to_the_relay_that_asks_and_for_its_nonce_only() -> None:
+    network = Network(b"s" * 32)
+    relay = Handshake(Side.LISTENER, ALICE, RINGS[ALICE.peer_id].current, b"l" * 32, Target(role=Role.RELAY))
+    wanted = Target(ALICE.peer_id, Role.RELAY, lambda peer, nonce: (network.prove(peer, BOB.peer_id, nonce),))
+    dialler = Handshake(Side.DIALLER, BOB, RINGS[BOB.peer_id].current, b"d" * 32, wanted)
+    asked = dialler.receive_untrusted(relay.challenge)
+    assert isinstance(asked, Waiting)
+    opened = relay.receive_untrusted(asked.reply)
+    assert isinstance(opened, Established)
+    (proof,) = opened.memberships
+    assert proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, b"l" * 32)
+    assert not proof_is_valid(proof, CAROL.peer_id, BOB.peer_id, b"l" * 32)
+    assert not proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, b"m" * 32)
 
 
 def test_a_proof_that_was_made_for_another_listener_is_refused() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import string
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import LocalProtocolError, TicketError
+from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import PREFIX, Ticket
 from tests.protocol.people import ALICE, BOB
@@ -57,10 +60,19 @@ def test_what_a_chat_program_makes_of_it_is_read_all_the_same() -> None:
 @pytest.mark.parametrize("ticket", [OPEN, LIMITED], ids=["open", "limited"])
 def test_every_letter_that_changes_is_noticed(ticket: Ticket) -> None:
     text = ticket.to_text()
-    for place in range(len(PREFIX), len(text)):
-        other = "a" if text[place] != "a" else "b"
-        with pytest.raises(TicketError, match="wrong or missing"):
-            Ticket.parse_untrusted(text[:place] + other + text[place + 1 :])
+    for place, letter in enumerate(text):
+        for other in set(string.ascii_lowercase + string.digits + "-") - {letter}:
+            with pytest.raises(TicketError, match="wrong or missing" if place >= len(PREFIX) else None):
+                Ticket.parse_untrusted(text[:place] + other + text[place + 1 :])
+
+
+def test_two_letters_that_changed_places_are_noticed() -> None:
+    text = OPEN.to_text()
+    for place in range(len(PREFIX), len(text) - 1):
+        swapped = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
+        if swapped != text:
+            with pytest.raises(TicketError, match="wrong or missing"):
+                Ticket.parse_untrusted(swapped)
 
 
 def test_every_end_that_is_missing_is_noticed() -> None:
@@ -83,9 +95,34 @@ def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
         Ticket.parse_untrusted(PREFIX + text)
 
 
-def test_a_ticket_of_a_later_version_says_so() -> None:
+@pytest.mark.parametrize("prefix", ["a2a2", "A2A9"])
+def test_a_ticket_of_a_later_version_says_so(prefix: str) -> None:
     with pytest.raises(TicketError, match="newer version"):
-        Ticket.parse_untrusted("a2a2" + OPEN.to_text()[4:])
+        Ticket.parse_untrusted(prefix + OPEN.to_text()[4:])
+
+
+@given(st.binary(max_size=400), st.sampled_from((0, 5)))
+def test_bytes_that_nobody_wrote_as_a_ticket_are_refused(body: bytes, checksum: int) -> None:
+    """Also with a checksum that fits: it keeps out mistakes, not forgers."""
+    body += sha256(b"mcp-a2a/v1/ticket\0" + body)[:checksum]
+    text = PREFIX + base64.b32encode(body).decode().rstrip("=").lower()
+    with suppress(TicketError):
+        assert Ticket.parse_untrusted(text).to_text() == text
+
+
+def body_of(ticket: Ticket) -> bytes:
+    letters = ticket.to_text().removeprefix(PREFIX).upper()
+    return base64.b32decode(letters + "=" * (-len(letters) % 8))[:-5]
+
+
+@given(st.integers(0, len(body_of(OPEN)) - 1), st.integers(1, 255))
+def test_a_forged_ticket_means_what_it_says_or_is_refused(place: int, change: int) -> None:
+    body = bytearray(body_of(OPEN))
+    body[place] ^= change
+    raw = bytes(body) + sha256(b"mcp-a2a/v1/ticket\0" + bytes(body))[:5]
+    text = PREFIX + base64.b32encode(raw).decode().rstrip("=").lower()
+    with suppress(TicketError):
+        assert Ticket.parse_untrusted(text) != OPEN
 
 
 def test_it_expires_when_it_says() -> None:
