@@ -131,6 +131,21 @@ def test_cancel_reaches_the_worker(home: Path) -> None:
     assert answer(home, "task", sent["task_id"], code=7)["state"] == "TASK_STATE_CANCELED"
 
 
+def test_a_task_that_has_ended_is_not_canceled_any_more(home: Path) -> None:
+    sent = answer(home, "send", "rev", "abc")
+    late = call(home, "cancel", sent["task_id"])
+    assert (late.returncode, late.stdout) == (7, "")
+    assert "A task in completed cannot go to canceled." in late.stderr
+    assert answer(home, "cancel", sent["task_id"], code=7)["error"]["code"] == "invalid_transition"
+    assert answer(home, "task", sent["task_id"])["state"] == "TASK_STATE_COMPLETED"
+
+
+def test_canceling_twice_is_canceling_once(home: Path) -> None:
+    sent = answer(home, "send", "helper", "--skill", "sleep", "5", "--detach")
+    for _ in range(2):
+        assert call(home, "cancel", sent["task_id"]).stdout == f"{sent['task_id']}  canceled\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

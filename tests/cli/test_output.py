@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import pty
+import subprocess
+import termios
 
 import pytest
+from typing_extensions import override
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.failure import report_failure
@@ -13,7 +19,8 @@ from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output, structured
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import PeerNotFoundError
-from mcp_a2a.views import AgentView, DiscoverView, SkillView
+from mcp_a2a.views import AgentRef, AgentView, CheckView, DiscoverView, NetcheckView, PingView, SkillView
+from tests.e2e.command import MCP_A2A, environment
 
 
 class Streams:
@@ -131,6 +138,107 @@ def test_markup_in_a_name_is_only_a_name() -> None:
     streams = Streams(PLAIN)
     streams.output.rich(render.agents_table([agent("[red]bob[/red]")]))
     assert "[red]bob[/red]" in streams.out.getvalue()
+
+
+def test_a_member_is_shown_with_its_networks_and_with_what_waits_for_it() -> None:
+    streams = Streams(PLAIN)
+    bob = agent("bob", trust="member", networks=("shop", "home"), waiting=2)
+    streams.output.rich(render.agents_table([bob]))
+    row = streams.out.getvalue().splitlines()[1]
+    assert "offline, 2 queued" in row
+    assert row.rstrip().endswith("member of shop, home")
+
+
+def test_a_reply_tells_its_way_without_the_key_that_pins_a_relay() -> None:
+    bob = AgentRef(name="bob", did="did:key:zBob")
+    reply = PingView(agent=bob, route="relay", address="ws://relay.example:6060/#did:key:z6MkRelay", ms=24.04)
+    assert render.ping_lines(reply) == ["reply from bob via relay ws://relay.example:6060/   24.0 ms"]
+    lost = PingView(agent=bob, detail="it could not be reached", tried=("10.0.0.2:1 refused",))
+    assert render.ping_lines(lost) == ["  tried 10.0.0.2:1 refused", "no reply from bob: it could not be reached"]
+
+
+@pytest.mark.parametrize(("encoding", "marks"), [("utf-8", "✓✗"), ("ascii", ["ok", "no"])])
+def test_marks_are_words_where_the_terminal_has_no_letter_for_them(encoding: str, marks: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    checks = NetcheckView(
+        checks=(CheckView(name="local", ok=True, detail="on"), CheckView(name="relay", ok=False, detail="none"))
+    )
+    lines = render.check_lines(checks, Output(PLAIN, stream, io.StringIO()).mark)
+    assert lines == [f"{marks[0]}  local   on", f"{marks[1]}  relay   none"]
+
+
+# --- streams that fail
+
+
+class Full(io.StringIO):
+    """Standard output on a full disk."""
+
+    @override
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_answer_that_cannot_be_written_is_told_on_stderr() -> None:
+    err = io.StringIO()
+    output = Output(JSON, Full(), err)
+    with pytest.raises(OSError, match="No space left") as caught:
+        output.line("the answer")
+    assert report_failure(output, caught.value) == 1
+    assert err.getvalue() == "The answer could not be written to standard output: No space left on device.\n"
+
+
+def test_an_error_that_cannot_be_written_as_json_is_told_as_a_sentence() -> None:
+    err = io.StringIO()
+    assert report_failure(Output(JSON, Full(), err), PeerNotFoundError("bbo", ["bob"], 1)) == 3
+    assert "Closest names: bob." in err.getvalue()
+
+
+def test_words_beside_the_answer_do_not_spoil_it() -> None:
+    out = io.StringIO()
+    output = Output(PLAIN, out, Full())
+    output.note("by the way")
+    output.line("the answer")
+    assert out.getvalue() == "the answer\n"
+
+
+def test_who_reads_no_further_is_not_told_so() -> None:
+    streams = Streams(PLAIN)
+    assert report_failure(streams.output, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 1
+    assert streams.err.getvalue() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("words", [["version"], ["--help"], ["id", "--json"], ["peers", "--help"]])
+@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_full_stdout_is_a_sentence_and_no_traceback(tmp_path, words: list[str], env: dict[str, str]) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123  a device
+        failed = subprocess.run(
+            [MCP_A2A, *words],
+            env=environment(tmp_path, **env),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert failed.returncode == 1
+    assert failed.stderr == "The answer could not be written to standard output: No space left on device.\n"
+
+
+@pytest.mark.slow
+def test_sentences_fit_the_terminal_and_commands_stay_whole(tmp_path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    failed = subprocess.run(
+        [MCP_A2A, "--no-mdns", "leave", "a-network-that-is-not-there"],
+        env=environment(tmp_path), stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    lines = os.read(ours, 65_536).decode().replace("\r\x1b[K", "").splitlines()
+    os.close(ours)
+    assert failed.returncode == 3
+    assert "There is no network" in lines[0]
+    assert all(len(line) <= 40 for line in lines)
 
 
 @pytest.mark.parametrize(
