@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +36,10 @@ def found(words: list[str], wire: bytes) -> list[str]:
     return [word for word in words if any(spelling in wire for spelling in spellings(word))]
 
 
+BINARY = 2
+"""Opcode of a binary WebSocket frame."""
+
+
 class FrameTap:
     """Reads every frame of a `MemoryNetwork`."""
 
@@ -53,18 +56,39 @@ class FrameTap:
 
 
 @dataclass
-class TcpTap:
-    """A proxy in front of a port, and all that went through it, both ways."""
+class Conversation:
+    """One connection through a `TcpTap`."""
 
-    port: int
     asked: bytearray = field(default_factory=bytearray)
     """From whoever dialled."""
     answered: bytearray = field(default_factory=bytearray)
 
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """Opcode and payload of every WebSocket frame, of both sides."""
+        yield from websocket_frames(bytes(self.asked))
+        yield from websocket_frames(bytes(self.answered))
+
+
+@dataclass
+class TcpTap:
+    """A proxy in front of a port, and all that went through it, both ways."""
+
+    port: int
+    conversations: list[Conversation] = field(default_factory=list)
+
     @property
     def wire(self) -> bytes:
         """The bytes as they were, and the dialler's WebSocket frames without their mask, which hides nothing."""
-        return bytes(self.asked) + unmasked(bytes(self.asked)) + bytes(self.answered)
+        return b"".join(
+            bytes(one.asked) + b"".join(payload for _, payload in websocket_frames(bytes(one.asked)))
+            + bytes(one.answered)
+            for one in self.conversations
+        )  # fmt: skip
+
+    @property
+    def binary_sizes(self) -> set[int]:
+        """Sizes of all binary frames."""
+        return {len(payload) for one in self.conversations for opcode, payload in one.frames() if opcode == BINARY}
 
 
 @asynccontextmanager
@@ -74,13 +98,15 @@ async def tcp_tap(target: int) -> AsyncIterator[TcpTap]:
         tap = TcpTap(listener.extra(SocketAttribute.local_port))  # noqa: S610  anyio's, not Django's
 
         async def serve(client: ByteStream) -> None:
+            said = Conversation()
+            tap.conversations.append(said)
             async with (
                 client,
                 await anyio.connect_tcp("127.0.0.1", target) as server,
                 anyio.create_task_group() as ways,
             ):
-                ways.start_soon(_pump, client, server, tap.asked, ways.cancel_scope)
-                ways.start_soon(_pump, server, client, tap.answered, ways.cancel_scope)
+                ways.start_soon(_pump, client, server, said.asked, ways.cancel_scope)
+                ways.start_soon(_pump, server, client, said.answered, ways.cancel_scope)
 
         tasks.start_soon(listener.serve, serve)
         yield tap
@@ -97,17 +123,19 @@ async def _pump(source: ByteStream, sink: ByteStream, log: bytearray, both: anyi
     both.cancel()
 
 
-def unmasked(stream: bytes) -> bytes:
-    """What the WebSocket frames of one dialler say (RFC 6455 5.2)."""
+def websocket_frames(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """What the WebSocket frames of one side say, without their mask (RFC 6455 5.2)."""
     _, _, rest = stream.partition(b"\r\n\r\n")
-    said = bytearray()
-    while len(rest) >= 6:
-        size, start = rest[1] & 0x7F, 2
+    while len(rest) >= 2:
+        opcode, masked, size, start = rest[0] & 0x0F, rest[1] & 0x80, rest[1] & 0x7F, 2
         if size >= 126:
             width = 2 if size == 126 else 8
             size, start = int.from_bytes(rest[2 : 2 + width]), 2 + width
-        mask = struct.unpack_from("4B", rest, start)
-        start += 4
-        said += bytes(byte ^ key for byte, key in zip(rest[start : start + size], cycle(mask), strict=False))
+        mask = b"\0" * 4
+        if masked:
+            mask, start = rest[start : start + 4], start + 4
+        body = rest[start : start + size]
+        if len(body) < size:
+            return  # cut off in the middle
+        yield opcode, bytes(byte ^ key for byte, key in zip(body, cycle(mask), strict=False)) if masked else body
         rest = rest[start + size :]
-    return bytes(said)

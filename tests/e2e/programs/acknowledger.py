@@ -3,24 +3,12 @@ set its database does not wait for the disk: what the test of acknowledgements m
 
 from __future__ import annotations
 
-import os
-import sqlite3
-
 import anyio
+import careless  # beside this program
 
 from mcp_a2a import Agent
 
-
-class Careless(sqlite3.Connection):
-    """Commits without fsync."""
-
-    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-        return super().execute(sql.replace("synchronous=FULL", "synchronous=NORMAL"), *parameters)
-
-
-if os.environ.get("CARELESS"):
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *arguments, **options: connect(*arguments, **options, factory=Careless)
+careless.where_asked()
 
 agent = Agent("acknowledger", description="Takes its time")
 
