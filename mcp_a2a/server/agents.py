@@ -13,7 +13,7 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import fence, label
+from mcp_a2a.server.fence import fence, label, plain
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
@@ -37,8 +37,8 @@ async def discover(
 ) -> Annotated[CallToolResult, DiscoverView]:
     """List the agents you can send tasks to: names, skills, trust, and how they are reached.
 
-    Call this first when the user names an agent or a kind of work. Finds agents on this machine and on the local
-    network; when there are none it says why.
+    Call this first when the user names an agent or a kind of work. Finds agents on this machine, on the local
+    network and in networks that the user joined; when there are none it says why.
     """
     found = await node_of(ctx).discover(DiscoverRequest(query=query or None, skill=skill or None, limit=limit))
     return answer(found, _list_lines(found))
@@ -76,7 +76,7 @@ def _list_lines(found: DiscoverView) -> Iterator[str]:
 
 
 def _one_line(agent: AgentView) -> str:
-    facts = [agent.did, "self" if agent.trust == "self" else agent.trust, _reach(agent)]
+    facts = [agent.did, _trust(agent), _reach(agent)]
     words = [f"name {_quoted(agent.name, 128)}"]
     if agent.description:
         words.append(f"says {_quoted(agent.description, 160)}")
@@ -87,9 +87,17 @@ def _one_line(agent: AgentView) -> str:
     return f"- {', '.join(facts)}: {'; '.join(words)}"
 
 
+def _trust(agent: AgentView) -> str:
+    """Who it is to us; a member's networks are those that the user joined too."""
+    if agent.trust != "member" or not agent.networks:
+        return agent.trust
+    return f"member of the network {', '.join(map(plain, agent.networks))}"
+
+
 def _reach(agent: AgentView) -> str:
     if not agent.online:
-        return f"offline, last seen {agent.last_seen}" if agent.last_seen else "offline"
+        seen = f", last seen {agent.last_seen}" if agent.last_seen else ""
+        return f"offline{seen}" + (f", {agent.waiting} messages waiting for it" if agent.waiting else "")
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.1f} ms"
     return f"online, route {agent.route or 'unknown'}{rtt}"
 
@@ -105,7 +113,7 @@ def _quoted(words: str, limit: int) -> str:
 
 def _detail_lines(detail: AgentDetail) -> Iterator[str]:
     agent = detail.agent
-    yield f"{label(agent.name, agent.did)}: {agent.trust}, {_reach(agent)}."
+    yield f"{label(agent.name, agent.did)}: {_trust(agent)}, {_reach(agent)}."
     yield f"Fingerprint words: {agent.words}"
     if detail.addresses:
         yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
@@ -125,6 +133,10 @@ def _node_lines(node: StatusView) -> Iterator[str]:
     lookups = ", ".join(f"{name}: {state}" for name, state in node.lookups.items())
     yield f"mcp-a2a {node.version}, identity {node.identity}, data in {node.home}, up {node.uptime_seconds:.0f} s."
     yield f"Listening on {', '.join(node.listening) or 'nothing'}; looking for agents by {lookups or 'nothing'}."
+    for network in node.networks:
+        relays = "; ".join(f"relay {preview(relay.url, 128)}: {preview(relay.detail, 128)}" for relay in network.relays)
+        others = f"{network.members} other agents, {network.online} online"
+        yield f"In the network {plain(network.name)}: {others}; {relays or 'no relay'}."
     yield (
         f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."

@@ -23,8 +23,12 @@ _NONCE_BYTES = 16
 
 def label(name: str, did: str) -> str:
     """Who speaks: the name they chose, reduced to one line without markup, and the key that proves them."""
-    plain = preview(_NOT_IN_A_LABEL.sub(" ", clean(name)), NAME_CHARS)
-    return f'"{plain}" ({preview(did, 128)})'
+    return f"{plain(name)} ({preview(did, 128)})"
+
+
+def plain(name: str) -> str:
+    """A name that somebody chose, in quotes: one line without markup, too short to be an instruction."""
+    return f'"{preview(_NOT_IN_A_LABEL.sub(" ", clean(name)), NAME_CHARS)}"'
 
 
 def fence(text: str, source: str, read_on: str = "") -> str:

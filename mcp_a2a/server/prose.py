@@ -13,6 +13,9 @@ from mcp_a2a.views import ArtifactView, TaskView
 LISTED_CHARS = 280
 """How much of a text a list shows; `get_task_status` has the rest."""
 
+STAGES = {Delivery.STORED: "stored at a relay", Delivery.HELD: "held for its owner's consent"}
+"""How far a message got, where one word would not tell."""
+
 _TRIED_SHOWN = 8
 _OFFERED_AGAIN = 2
 
@@ -52,7 +55,7 @@ def headline(view: TaskView) -> str:
     who = label(view.agent.name, view.agent.did)
     facts = [state_name(view.state)]
     if view.delivery != Delivery.DELIVERED:
-        facts.append(f"message {view.delivery.lower()}")
+        facts.append(f"message {STAGES.get(view.delivery, view.delivery.lower())}")
     facts.append(f"{'to' if view.direction == 'sent' else 'from'} {who}")
     if view.route:
         facts.append(f"route {view.route}")
