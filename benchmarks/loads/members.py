@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loads.flight import Figures, Flight, measured
-from loads.wire import BINARY, TEXT, Where, Wire, frame
+from loads.line import Where
+from loads.wire import BINARY, TEXT, Wire, frame
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import BYE_SENTENCES, Bye, Delivered, Hello, Pong, Role
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, seal, sign_receipt
@@ -40,9 +41,10 @@ class Member:
 
     async def open(self, where: Where) -> None:
         """Prove our key, and be registered."""
-        wire = await Wire.open(where)
         frames: asyncio.Queue[str | bytes] = asyncio.Queue()
-        wire.heard = lambda opcode, payload: frames.put_nowait(payload.decode() if opcode == TEXT else payload)
+        wire = await Wire.open(
+            where, lambda opcode, payload: frames.put_nowait(payload.decode() if opcode == TEXT else payload)
+        )
         wire.lost = lambda: frames.put_nowait('{"t":"bye","code":"other"}')
         target = Target(role=Role.RELAY)
         handshake = Handshake(Side.DIALLER, self.identity, self.ring.current, os.urandom(32), target)
@@ -58,10 +60,15 @@ class Member:
                 case Failed(_, reason):
                     raise ConnectionError(reason)
         self.wire = wire
-        wire.heard, wire.lost = self._heard, lambda: None
+        self.listen()
         while not frames.empty():
             early = frames.get_nowait()
             self._heard(BINARY, early) if isinstance(early, bytes) else self._heard(TEXT, early.encode())
+
+    def listen(self) -> None:
+        """Pass on what the relay says from now on."""
+        assert self.wire is not None
+        self.wire.heard, self.wire.lost = self._heard, lambda: None
 
     def close(self) -> None:
         if self.wire is not None:
@@ -127,6 +134,10 @@ class RelayLoad:
             pair.sender.heard = self._answered
             self._listen(pair.recipient)
 
+    def owes(self, earlier: RelayLoad) -> None:
+        """The recipients get an earlier load's messages, too."""
+        self._receipts |= earlier._receipts
+
     async def measure(self, pid: int) -> Figures:
         return await measured(self.flight, pid)
 
@@ -140,13 +151,11 @@ class RelayLoad:
         pair.sender.send(pair.before + self._ids[number] + pair.after)
 
     def _listen(self, recipient: Member) -> None:
-        receipts = self._receipts
-
         def heard(opcode: int, payload: bytes) -> None:
             if opcode == BINARY:
                 self.received += 1
-                recipient.send(receipts[payload[ID_AT:ID_END]])
-                if self.received == len(receipts):
+                recipient.send(self._receipts[payload[ID_AT:ID_END]])
+                if self.received == len(self._receipts):
                     self.all_received.set()
             else:
                 self.flight.failed(f"the recipient was told {payload[:300]!r}")
