@@ -92,6 +92,7 @@ class RelayTransport(Transport, Relays):
         async with open_client() as client, background_tasks() as tasks:
             self._world = _World(credentials, handler, client, tasks)
             for kept in self._kept.values():
+                kept.session, kept.detail = None, "connecting"
                 tasks.start_soon(self._keep_session, kept)
             try:
                 yield ()
@@ -101,8 +102,6 @@ class RelayTransport(Transport, Relays):
 
     async def _leave(self) -> None:
         sessions = [kept.session for kept in self._kept.values() if kept.session is not None]
-        for kept in self._kept.values():
-            kept.dropped = True
         for session in sessions:
             session.close("we are leaving", ByeCode.LEAVING)
         with anyio.move_on_after(LEAVE_SECONDS, shield=True):

@@ -254,6 +254,10 @@ class RelayDesk(Desk):
             if isinstance(change, Put):
                 self.office.put_done(change.message, existed=change.message.number in outcome)
         self.office.dropped(change.number for change in changes if isinstance(change, Drop))
+        for depositor in {change.depositor for change in changes if isinstance(change, Keep)}:
+            wires = self.roster.wires_of(depositor)
+            if wires and isinstance(wires[-1], RelaySession):
+                self._send_kept_answers(wires[-1])  # it came back before its answer was on disk
 
     def _failed(self, changes: Sequence[Put | Drop | Keep], error: Exception) -> None:
         if not isinstance(error, StorageFullError):
