@@ -1,7 +1,7 @@
 """Peers of a relay that speak the link protocol with as little of it as a load needs.
 
-The handshake is the product's own. After it envelopes and receipts are laid out beforehand: an envelope is sealed once
-per recipient and gets another id for every message (a relay cannot tell, a recipient would), receipts are really signed.
+The handshake is the product's own. After it everything is laid out beforehand: an envelope is sealed once per recipient
+and gets another id for every message (a relay cannot tell, a recipient would); receipts are really signed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from loads.flight import Figures, Flight, measured
 from loads.line import Where
 from loads.wire import BINARY, TEXT, Wire, frame
+
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import BYE_SENTENCES, Bye, Delivered, Hello, Pong, Role
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, seal, sign_receipt

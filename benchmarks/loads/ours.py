@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
 from loads.flight import WARM_UP, Figures, resident_bytes
+from loads.line import Where
 from loads.members import Member, Pair, RelayLoad
 from loads.servers import forwarder, relay
 from loads.shape import Shape
-from loads.line import Where
 from loads.wire import Wire
 
 PATH = "/link"
@@ -49,11 +48,11 @@ class Offline:
         return self.stored.foreign_cores
 
 
-async def online(folder: Path, shape: Shape, where: Where | None = None, *words: str) -> Figures:
+async def online(folder: Path, shape: Shape, tls: Certificate | None = None) -> Figures:
     """Both sides connected."""
-    with relay(folder, *words) as (server, _):
+    with relay(folder, *_options(tls)) as (server, _):
         pairs = [Pair.make() for _ in range(shape.pairs)]
-        await open_all(pairs, Where(server.port, PATH, tls=where.tls if where else None))
+        await open_all(pairs, Where(server.port, PATH, tls=tls.context if tls else None))
         await RelayLoad(pairs, WARM_UP, shape.in_flight).measure(server.pid)
         figures = await RelayLoad(pairs, shape.count, shape.in_flight).measure(server.pid)
         close_all(pairs)
@@ -84,8 +83,7 @@ async def offline(folder: Path, shape: Shape) -> Offline:
 
 async def idle(folder: Path, connections: int, tls: Certificate | None = None) -> Idle:
     """So many agents that are connected and say nothing."""
-    words = ("--tls-cert", str(tls.cert), "--tls-key", str(tls.key)) if tls else ()
-    with relay(folder, *words) as (server, _):
+    with relay(folder, *_options(tls)) as (server, _):
         where = Where(server.port, PATH, tls=tls.context if tls else None)
         first = [Member() for _ in range(AT_ONCE)]
         await open_members(first, where)
@@ -133,6 +131,10 @@ def close_all(pairs: Sequence[Pair]) -> None:
         pair.close()
 
 
+def _options(tls: Certificate | None) -> tuple[str, ...]:
+    return ("--tls-cert", str(tls.cert), "--tls-key", str(tls.key)) if tls else ()
+
+
 @dataclass(frozen=True)
 class Certificate:
     """Made for one run: signed by itself, and trusted by its own context."""
@@ -145,15 +147,15 @@ class Certificate:
     def make(cls, folder: Path) -> Certificate:
         secret = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(secret.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
             )
