@@ -37,7 +37,10 @@ def report_failure(output: Output, error: Exception) -> int:
 
 def _lost(output: Output, error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
-        said = McpA2AError(f"The answer could not be written to standard output: {error.strerror or error}.")
+        said = McpA2AError(
+            f"The answer could not be written to standard output: {error.strerror or error}.",
+            "What was asked for was done: look at it again (mcp-a2a tasks), or write it somewhere else.",
+        )
         output.error(said)
     return Exit.UNEXPECTED
 
