@@ -64,7 +64,9 @@ class Attendance:
         return hall is not None and peer in hall.present
 
     def watch(self, wire: Wire, network: PeerId) -> None:
-        """Tell this connection of a member from now on."""
+        """Tell this connection of a member from now on; who is `present` now it knows."""
+        # What was gathered is told now: to the new watcher, somebody who came and goes again is gone.
+        self._tell(network, self._halls[network])
         self._halls[network].watchers[wire] = None
 
     def watchers(self, network: PeerId) -> Sequence[Wire]:
@@ -86,13 +88,16 @@ class Attendance:
             return
         self._due_at = math.inf
         for network, hall in self._halls.items():
-            changed, hall.changed = hall.changed, {}
-            for is_here in (True, False):
-                peers = [peer for peer, state in changed.items() if state is is_here]
-                for frame in _frames(network, peers, is_here=is_here):
-                    text = encode(frame)
-                    for wire in hall.watchers:
-                        wire.send(text)
+            self._tell(network, hall)
+
+    def _tell(self, network: PeerId, hall: _Hall) -> None:
+        changed, hall.changed = hall.changed, {}
+        for is_here in (True, False):
+            peers = [peer for peer, state in changed.items() if state is is_here]
+            for frame in _frames(network, peers, is_here=is_here):
+                text = encode(frame)
+                for wire in hall.watchers:
+                    wire.send(text)
 
     def _changed(self, hall: _Hall, peer: PeerId, now: float, *, is_here: bool) -> None:
         if hall.changed.pop(peer, None) is None:

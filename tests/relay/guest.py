@@ -17,6 +17,7 @@ from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.control import (
     NONCE_SIZE,
     Bye,
+    ByeCode,
     Challenge,
     Control,
     Delivered,
@@ -24,22 +25,33 @@ from mcp_a2a.protocol.control import (
     Frame,
     ListingFrame,
     Ping,
+    Role,
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HOUR, Header, sign_receipt
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
-from mcp_a2a.protocol.handshake import Role as Role
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
 
 SMALL = 1712 - 64
 """What follows the header in the smallest envelope of today's suite."""
+SEALED = min(size for size in LISTING_SIZES if size > 1000) - min(LISTING_SIZES)
+"""What follows the header in the smallest listing."""
+
 WAIT_SECONDS = 5.0
 
 F = TypeVar("F")
+
+
+class TurnedAwayError(Exception):
+    """The relay said goodbye instead of welcome."""
+
+    def __init__(self, code: ByeCode) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,12 @@ def envelope(to: PeerId, number: int | None = None, *, body: int = SMALL, expire
 
 def id_of(sealed: bytes) -> bytes:
     return Header.parse_untrusted(sealed).envelope_id
+
+
+def entry(network: Network, who: Person, seq: int = 1, *, number: int = 1, left: bool = False) -> Listing:
+    """Somebody's entry in a directory, as a relay sees it: sealed (or rather random), or a withdrawal."""
+    sealed = b"" if left else os.urandom(SEALED)
+    return Listing(network.id, who.peer, seq, int(time.time()) + 3600, sealed, number)
 
 
 class Guest:
@@ -193,7 +211,7 @@ async def shake_hands(
     await socket.send_str(encode(step.reply))
     welcome = decode_untrusted(await socket.receive_str())
     if isinstance(welcome, Bye):
-        raise EOFError(welcome.code)
+        raise TurnedAwayError(welcome.code)
     assert isinstance(welcome, Welcome)
     return handshake.receive_untrusted(welcome).bundle  # type: ignore[union-attr]
 
@@ -224,7 +242,7 @@ class Door:
 
 
 @asynccontextmanager
-async def door(port: int) -> AsyncIterator[Door]:
+async def open_door(port: int) -> AsyncIterator[Door]:
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as client:
         yield Door(client, f"127.0.0.1:{port}")

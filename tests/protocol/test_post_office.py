@@ -1,0 +1,659 @@
+"""A relay's law of mail, against a disk and connections that do whatever disks and connections do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mcp_a2a.protocol import mailbox, post_office
+from mcp_a2a.protocol.control import Delivered, Frame, Refused, Stored
+from mcp_a2a.protocol.envelope import HOUR, Header
+from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
+from mcp_a2a.protocol.mailbox import Message, Place
+from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
+from mcp_a2a.protocol.roster import Roster
+from tests.protocol.people import ALICE, BOB, CAROL
+
+WALL = 1_790_000_000.0
+BODY = b"x" * (1712 - 64)
+A, B, C = (identity.peer_id.key for identity in (ALICE, BOB, CAROL))
+PEERS = {identity.peer_id.key: identity.peer_id for identity in (ALICE, BOB, CAROL)}
+
+
+class Line:
+    """A connection that writes down what is said on it."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.frames: list[str | bytes] = []
+
+    def send(self, frame: str | bytes) -> None:
+        self.frames.append(frame)
+
+    def heard(self) -> list[Frame]:
+        """What was said since the last time, but envelopes."""
+        said = [decode_untrusted(frame) for frame in self.frames if isinstance(frame, str)]
+        self.frames = [frame for frame in self.frames if isinstance(frame, bytes)]
+        return said
+
+    def mail(self) -> list[bytes]:
+        """Ids of envelopes that came since the last time."""
+        ids = [Header.parse_untrusted(frame).envelope_id for frame in self.frames if isinstance(frame, bytes)]
+        self.frames = [frame for frame in self.frames if isinstance(frame, str)]
+        return ids
+
+
+class Disk:
+    """What a relay's store does, in a dict: orders are queued, committed as a whole, or fail as a whole."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Message] = {}
+        self.kept: list[Keep] = []
+        self.queue: list[list[Put | Drop | Keep]] = []
+
+    def has(self, recipient: bytes, envelope_id: bytes) -> bool:
+        return any((row.recipient, row.envelope_id) == (recipient, envelope_id) for row in self.rows.values())
+
+    def backlog(self) -> list[Backlog]:
+        return [Backlog(row.recipient, row.depositor, 1, row.size) for row in self.rows.values()]
+
+    def take(self, office: PostOffice) -> None:
+        """Take the orders of a round: reads are answered at once."""
+        changes: list[Put | Drop | Keep] = []
+        while orders := office.orders():
+            for order in orders:
+                if isinstance(order, Load):
+                    self._load(office, order)
+                else:
+                    changes.append(order)
+        if changes:
+            self.queue.append(changes)
+
+    def _load(self, office: PostOffice, order: Load) -> None:
+        found = sorted(
+            (row for row in self.rows.values() if row.recipient == order.recipient and row.number > order.after),
+            key=lambda row: row.number,
+        )
+        some = [
+            Message(row.number, row.recipient, row.envelope_id, row.depositor, envelope=row.envelope,
+                    expires=row.expires, place=Place.DISK)
+            for row in found[: order.frames]
+        ]  # fmt: skip
+        office.loaded(order, some, is_all=len(found) < order.frames)
+
+    def commit(self, office: PostOffice) -> None:
+        changes = self.queue.pop(0)
+        existed = set()
+        for change in changes:
+            match change:
+                case Put(message) if self.has(message.recipient, message.envelope_id):
+                    existed.add(message.number)
+                case Put(message):
+                    self.rows[message.number] = message
+                case Drop(number):
+                    self.rows.pop(number, None)
+                case Keep():
+                    self.kept.append(change)
+        for change in changes:
+            if isinstance(change, Put):
+                office.put_done(change.message, existed=change.message.number in existed)
+        office.dropped([change.number for change in changes if isinstance(change, Drop)])
+
+    def fail(self, office: PostOffice) -> None:
+        changes = self.queue.pop(0)
+        for change in changes:
+            if isinstance(change, Put):
+                office.put_failed(change.message, "storage_full")
+        again = [change for change in changes if isinstance(change, Drop)]
+        if again:
+            self.queue.append(again)
+
+
+@dataclass
+class World:
+    """An office, its disk and its clock."""
+
+    limits: RelayLimits = field(default_factory=RelayLimits)
+    disk: Disk = field(default_factory=Disk)
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        last = max(self.disk.rows, default=0)
+        self.roster = Roster([A, B, C], self.limits.max_keys)
+        self.office = PostOffice(self.limits, self.roster, self.disk.backlog(), last + 1)
+
+    def enter(self, key: bytes) -> Line:
+        line = Line(key)
+        self.office.opened(line)
+        self.disk.take(self.office)
+        return line
+
+    def leave(self, line: Line) -> None:
+        self.office.closed(line)
+        self.disk.take(self.office)
+
+    def deposit(self, line: Line, to: bytes, number: int, body: bytes = BODY, expires: int | None = None) -> bytes:
+        wanted = int(WALL // HOUR) * HOUR + 3 * HOUR if expires is None else expires
+        header = Header(PEERS.get(to, BOB.peer_id), b"12345678", number.to_bytes(16), wanted)
+        self.office.deposit(line, header, header.to_bytes() + body, self.now, WALL)
+        self.disk.take(self.office)
+        return header.envelope_id
+
+    def answer(self, line: Line, *ids: bytes) -> bool:
+        known = self.office.answered(line, ids, encode(Delivered(ids, bytes(64))))
+        self.disk.take(self.office)
+        return known
+
+    def put_off(self, line: Line, envelope_id: bytes, seconds: float) -> None:
+        self.office.put_off(line, envelope_id, seconds, self.now)
+        self.disk.take(self.office)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.office.handle_timeout(self.now)
+        self.disk.take(self.office)
+
+    def commit(self) -> None:
+        while self.disk.queue:
+            self.disk.commit(self.office)
+            self.disk.take(self.office)
+
+
+def ids_of(frames: list[Frame], kind: type) -> list[bytes]:
+    return [
+        envelope
+        for frame in frames
+        if isinstance(frame, kind)
+        for envelope in (frame.envelopes if isinstance(frame, Delivered) else (frame.envelope,))
+    ]
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def test_a_message_that_is_answered_in_time_never_touches_the_disk() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    assert bob.mail() == [first]
+    assert world.answer(bob, first)
+    assert ids_of(alice.heard(), Delivered) == [first]
+    world.pass_time(1.0)
+    assert not world.disk.queue
+
+
+def test_an_unanswered_message_is_written_after_a_moment_and_stored_is_said_after_the_commit() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.pass_time(ELISION_SECONDS - 0.001)
+    assert not world.disk.queue
+    world.pass_time(0.002)
+    assert world.disk.queue
+    assert not alice.heard()
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+    world.answer(bob, first)
+    assert ids_of(alice.heard(), Delivered) == [first]
+    world.commit()
+    assert not world.disk.rows
+
+
+def test_a_message_that_is_answered_while_it_is_written_is_not_called_stored_afterwards() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.pass_time(ELISION_SECONDS)
+    world.answer(bob, first)
+    world.commit()
+    heard = alice.heard()
+    assert ids_of(heard, Delivered) == [first]
+    assert ids_of(heard, Stored) == []
+    assert not world.disk.rows
+
+
+def test_mail_for_somebody_who_is_away_is_written_at_once() -> None:
+    world = World()
+    alice = world.enter(A)
+    first = world.deposit(alice, B, 1)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+    bob = world.enter(B)
+    assert bob.mail() == [first]
+
+
+def test_what_the_last_connection_has_not_answered_is_written_when_it_ends() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.leave(bob)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+
+
+def test_a_newer_connection_gets_what_the_older_has_not_answered_and_the_older_takes_nothing_along() -> None:
+    world = World()
+    alice, old = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    new = world.enter(B)
+    assert new.mail() == [first]
+    world.leave(old)
+    second = world.deposit(alice, B, 2)
+    assert new.mail() == [second]
+    assert old.mail() == [first]
+
+
+def test_when_the_newest_connection_ends_the_next_newest_gets_its_mail() -> None:
+    world = World()
+    alice, old, new = world.enter(A), world.enter(B), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    assert old.mail() == []
+    world.leave(new)
+    assert old.mail() == [first]
+
+
+def test_an_answer_over_an_older_connection_counts() -> None:
+    world = World()
+    alice, old = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.enter(B)
+    assert world.answer(old, first)
+    assert ids_of(alice.heard(), Delivered) == [first]
+
+
+def test_an_answer_for_somebody_who_left_is_kept() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.leave(alice)
+    world.answer(bob, first)
+    world.commit()
+    assert [(keep.depositor, keep.envelopes) for keep in world.disk.kept] == [(A, (first,))]
+
+
+def test_one_receipt_for_many_depositors_reaches_each_whole_and_once() -> None:
+    world = World()
+    alice, carol, bob = world.enter(A), world.enter(C), world.enter(B)
+    ids = [world.deposit(alice, B, 1), world.deposit(alice, B, 2), world.deposit(carol, B, 3)]
+    world.answer(bob, *ids)
+    for depositor in (alice, carol):
+        heard = depositor.heard()
+        assert len(heard) == 1
+        assert ids_of(heard, Delivered) == ids
+
+
+def test_nobody_can_answer_for_another_mailbox() -> None:
+    world = World()
+    alice, bob, carol = world.enter(A), world.enter(B), world.enter(C)
+    first = world.deposit(alice, B, 1)
+    assert not world.answer(carol, first)
+    assert not alice.heard()
+    assert world.answer(bob, first)
+
+
+def test_a_recipient_that_is_busy_gets_the_message_again_and_its_depositor_hears_nothing_of_it() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    second = world.deposit(alice, B, 2)
+    assert bob.mail() == [first, second]
+    world.put_off(bob, first, 10)
+    world.answer(bob, second)
+    assert ids_of(alice.heard(), Delivered) == [second]
+    world.pass_time(9)
+    world.commit()
+    assert ids_of(alice.heard(), Refused) == []
+    assert bob.mail() == []
+    assert world.office.next_timeout() == pytest.approx(10)
+    world.pass_time(1)
+    assert bob.mail() == [first]
+
+
+def test_the_same_deposit_again_makes_nothing_new() -> None:
+    world = World()
+    alice = world.enter(A)
+    first = world.deposit(alice, B, 1)
+    world.deposit(alice, B, 1)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first], "the second was answered by the first one's answer"
+    world.deposit(alice, B, 1)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+    assert len(world.disk.rows) == 1
+    assert world.office.messages[0] == 1
+    bob = world.enter(B)
+    world.deposit(alice, B, 1)
+    assert bob.mail() == [first]
+    assert ids_of(alice.heard(), Stored) == [first]
+
+
+def test_another_key_cannot_take_the_place_of_a_message_by_its_id() -> None:
+    world = World()
+    alice, carol = world.enter(A), world.enter(C)
+    bob = world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.deposit(carol, B, 1)
+    assert ids_of(carol.heard(), Refused) == [first]
+    world.answer(bob, first)
+    assert ids_of(alice.heard(), Delivered) == [first]
+    assert not carol.heard()
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits", "code"),
+    [
+        (RelayLimits(max_queue=3), 3, "mailbox_full"),
+        (RelayLimits(max_per_depositor=2), 2, "quota"),
+        (RelayLimits(max_mailbox_bytes=2 * 1712), 2, "mailbox_full"),
+        (RelayLimits(max_disk_bytes=2 * (1712 + 512)), 2, "storage_full"),
+        (RelayLimits(max_memory_bytes=3 * 1712), 3, "rate_limited"),
+    ],
+)
+def test_each_limit_takes_n_and_refuses_the_next_with_its_code_and_a_time(
+    limits: RelayLimits, fits: int, code: str
+) -> None:
+    world = World(limits)
+    alice = world.enter(A)
+    ids = [world.deposit(alice, B, number) for number in range(fits + 1)]
+    refused = alice.heard()
+    assert [(frame.envelope, frame.code) for frame in refused if isinstance(frame, Refused)] == [(ids[-1], code)]
+    assert refused[0].retry_after  # type: ignore[union-attr]
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == ids[:-1]
+    bob = world.enter(B)
+    world.answer(bob, *bob.mail())
+    world.commit()
+    alice.heard()
+    world.deposit(alice, B, 99)
+    assert not ids_of(alice.heard(), Refused), "there is room again"
+
+
+def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> None:
+    world = World()
+    alice = world.enter(A)
+    world.roster.unregister(C)
+    world.deposit(alice, C, 1)
+    world.deposit(alice, B, 2, expires=int(WALL // HOUR) * HOUR)
+    assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox", "expired"]
+    assert (world.office.mailboxes, world.office.unwritten, world.office.disk_bytes) == (0, 0, 0)
+
+
+def test_a_message_lives_no_longer_than_the_relay_keeps_any() -> None:
+    world = World(RelayLimits(ttl_seconds=60))
+    world.deposit(world.enter(A), B, 1)
+    world.commit()
+    assert world.disk.rows[1].expires == WALL + 60
+
+
+def test_a_disk_that_fails_is_said_and_nothing_is_called_stored() -> None:
+    world = World()
+    alice = world.enter(A)
+    first = world.deposit(alice, B, 1)
+    world.disk.fail(world.office)
+    world.disk.take(world.office)
+    heard = alice.heard()
+    assert ids_of(heard, Refused) == [first]
+    assert ids_of(heard, Stored) == []
+    assert world.office.messages == (0, 0)
+    world.deposit(alice, B, 1)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+
+
+def test_what_a_recipient_leaves_unanswered_fits_a_window_and_the_rest_waits_on_the_disk() -> None:
+    world = World()
+    alice = world.enter(A)
+    ids = [world.deposit(alice, B, number) for number in range(100)]
+    world.commit()
+    bob = world.enter(B)
+    got = bob.mail()
+    assert got == ids[: mailbox.WINDOW_FRAMES]
+    while len(got) < len(ids):
+        world.answer(bob, got[-1])
+        new = bob.mail()
+        got += new
+        assert len(new) <= mailbox.WINDOW_FRAMES
+        if not new:
+            world.answer(bob, *got)
+            got += bob.mail()
+    assert got == ids
+
+
+def test_one_message_goes_out_however_large_it_is() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    large = bytes(1_049_776 - 64)
+    ids = [world.deposit(alice, B, number, large) for number in range(2)]
+    assert bob.mail() == ids[:1]
+    world.answer(bob, ids[0])
+    assert bob.mail() == ids[1:]
+
+
+def test_what_became_of_deposits_is_told_to_whoever_made_them() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    pending = world.deposit(alice, B, 1)
+    receipt = encode(Delivered((b"r" * 16, b"s" * 16), bytes(64)))
+    asked = [pending, b"r" * 16, b"s" * 16, b"t" * 16, b"u" * 16]
+    answers = {b"r" * 16: receipt, b"s" * 16: receipt}
+    world.office.tell_what_became_of(alice, asked, {b"t" * 16}, answers)
+    heard = alice.heard()
+    assert ids_of(heard, Delivered) == [b"r" * 16, b"s" * 16]
+    assert ids_of(heard, Stored) == [b"t" * 16]
+    assert [(frame.envelope, frame.code) for frame in heard if isinstance(frame, Refused)] == [(b"u" * 16, "unknown")]
+    world.office.tell_what_became_of(bob, [pending], set(), {})
+    assert ids_of(bob.heard(), Refused) == [pending], "another's deposit is unknown to everybody else"
+
+
+def test_a_revoked_key_loses_its_mail() -> None:
+    world = World()
+    alice = world.enter(A)
+    for number in range(3):
+        world.deposit(alice, B, number)
+    world.commit()
+    world.office.unregister(B)
+    assert world.office.disk_bytes == 0
+    world.deposit(alice, B, 9)
+    assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox"]
+
+
+# --- whatever happens -----------------------------------------------------------------------------
+
+
+class Post(RuleBasedStateMachine):
+    """Deposits, answers, cuts, failing disks, crashes, in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World()
+        self.lines: dict[bytes, list[Line]] = {A: [], B: []}
+        self.stored: set[bytes] = set()
+        self.done: set[bytes] = set()
+        self.owed: set[bytes] = set()
+        self.deposited: dict[bytes, bytes] = {}
+        self.not_in_order: set[bytes] = set()
+        self.offered: dict[Line, list[bytes]] = {}
+        self.ids = self.since_crash = 0
+        for key in (A, B):
+            self.enter(key)
+
+    # --- what happens
+
+    @rule(key=st.sampled_from([A, B]))
+    def enter(self, key: bytes) -> None:
+        if len(self.lines[key]) < 3:
+            self.lines[key].append(self.world.enter(key))
+
+    @rule(key=st.sampled_from([A, B]), which=st.integers(0, 2))
+    def leave(self, key: bytes, which: int) -> None:
+        if which < len(self.lines[key]):
+            self._listen()
+            self.world.leave(self.lines[key].pop(which))
+        if not self.lines[key]:  # whoever is away is told nothing, and asks when it is back
+            self.owed = {envelope for envelope in self.owed if self.deposited[envelope] == key}
+
+    @rule(to=st.sampled_from([A, B, B]), count=st.integers(1, 5))
+    def deposit(self, to: bytes, count: int) -> None:
+        for _ in range(count):
+            for sender in self.lines[B if to == A else A][-1:]:
+                self.ids += 1
+                envelope = self.world.deposit(sender, to, self.ids)
+                self.deposited[envelope] = to
+                self.owed.add(envelope)
+
+    @precondition(lambda self: self.deposited)
+    @rule(data=st.data())
+    def deposit_again(self, data: st.DataObject) -> None:
+        envelope = data.draw(st.sampled_from(sorted(self.deposited)))
+        to = self.deposited[envelope]
+        for sender in self.lines[B if to == A else A][-1:]:
+            self.world.deposit(sender, to, int.from_bytes(envelope))
+            self.owed.add(envelope)
+            self.not_in_order.add(envelope)
+
+    @rule(key=st.sampled_from([A, B]), which=st.integers(0, 2), count=st.integers(1, 4))
+    def answer(self, key: bytes, which: int, count: int) -> None:
+        self._listen()
+        if which >= len(self.lines[key]):
+            return
+        line = self.lines[key][which]
+        waiting = [envelope for envelope in self.offered.get(line, []) if envelope not in self.done][:count]
+        if waiting:
+            self.world.answer(line, *waiting)
+            self.done.update(waiting)
+
+    @rule(key=st.sampled_from([A, B]), seconds=st.sampled_from([1, 30]))
+    def put_off(self, key: bytes, seconds: int) -> None:
+        self._listen()
+        for line in self.lines[key][-1:]:
+            for envelope in [one for one in self.offered.get(line, []) if one not in self.done][:1]:
+                self.not_in_order.add(envelope)
+                self.world.put_off(line, envelope, seconds)
+
+    @rule(seconds=st.sampled_from([0.001, 0.021, 5, 61]))
+    def pass_time(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @precondition(lambda self: self.world.disk.queue)
+    @rule()
+    def commit(self) -> None:
+        self.world.disk.commit(self.world.office)
+        self.world.disk.take(self.world.office)
+
+    @precondition(lambda self: len(self.world.disk.queue) > 2)
+    @rule()
+    def fail(self) -> None:
+        self.world.disk.fail(self.world.office)
+        self.world.disk.take(self.world.office)
+
+    @precondition(lambda self: self.since_crash > 25)
+    @rule()
+    def crash(self) -> None:
+        self._listen()
+        self.since_crash = 0
+        self.owed.clear()
+        self.world.disk.queue.clear()
+        self.lines = {A: [], B: []}
+        self.world.start()
+
+    # --- what must hold
+
+    def _listen(self) -> None:
+        for lines in self.lines.values():
+            for line in lines:
+                for frame in line.heard():
+                    if isinstance(frame, Stored):
+                        assert self._is_safe(frame.envelope), "called stored without being on disk"
+                        self.stored.add(frame.envelope)
+                    if isinstance(frame, Refused):
+                        self.owed.discard(frame.envelope)
+                self.offered.setdefault(line, []).extend(line.mail())
+
+    def _is_safe(self, envelope: bytes) -> bool:
+        return envelope in self.done or any(row.envelope_id == envelope for row in self.world.disk.rows.values())
+
+    @invariant()
+    def stored_means_on_disk_or_answered(self) -> None:
+        if hasattr(self, "world"):
+            self.since_crash += 1
+            self._listen()
+            assert all(self._is_safe(envelope) for envelope in self.stored)
+
+    @invariant()
+    def each_connection_gets_its_mail_in_order(self) -> None:
+        if hasattr(self, "world"):
+            for ids in self.offered.values():
+                once = [envelope for envelope in ids if envelope not in self.not_in_order]
+                firsts = [envelope for at, envelope in enumerate(once) if envelope not in once[:at]]
+                assert firsts == sorted(firsts)
+
+    @invariant()
+    def nothing_is_counted_that_is_not_there(self) -> None:
+        if hasattr(self, "world"):
+            office = self.world.office
+            assert office.messages[0] >= 0
+            assert office._memory_bytes >= 0
+            assert office.disk_bytes >= 0
+
+    def teardown(self) -> None:
+        """In the end everybody comes, the disk works, and everybody answers: then nothing is left."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        self._listen()
+        world.pass_time(ELISION_SECONDS)
+        world.commit()
+        self._listen()
+        assert all(self._is_safe(envelope) for envelope in self.owed), "neither safe nor refused"
+        lines = {key: world.enter(key) for key in (A, B)}
+        for _ in range(200):
+            world.pass_time(61)
+            world.commit()
+            for line in lines.values():
+                line.heard()
+                ids = line.mail()
+                self.done.update(ids)
+                for envelope in ids:
+                    world.answer(line, envelope)
+        assert self.stored <= self.done
+        world.commit()
+        assert world.disk.rows == {}
+        assert world.office.messages == (0, 0)
+        assert world.office._memory_bytes == 0
+        assert world.office.disk_bytes == 0
+        assert world.office.unwritten == 0
+
+
+class _SmallWindows(Post):
+    """The same, with windows so small that a short run fills them."""
+
+    def __init__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(mailbox, "WINDOW_FRAMES", 2)
+        self.patch.setattr(mailbox, "MAX_WAITING", 3)
+        self.patch.setattr(post_office, "WINDOW_FRAMES", 2)
+        super().__init__()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.patch.undo()
+
+
+_effort = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestWhateverHappens = Post.TestCase
+TestWhateverHappens.settings = _effort
+TestWhateverHappensInSmallWindows = _SmallWindows.TestCase
+TestWhateverHappensInSmallWindows.settings = _effort

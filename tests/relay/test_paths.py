@@ -1,0 +1,187 @@
+"""Which way a task goes: directly where that works, through a relay where it does not, and whoever asks is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.node import lane
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.views import (
+    CheckInboxRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    InviteRequest,
+    JoinRequest,
+    NetcheckRequest,
+    PingRequest,
+    SendTaskRequest,
+    TaskView,
+)
+from tests.node.world import Person, World
+from tests.relay.scripted import ScriptedRelay
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@asynccontextmanager
+async def members(world: World, *relays: ScriptedRelay) -> AsyncIterator[tuple[Person, Person]]:
+    """Alice and Bob in one network at these relays; they do not know yet that they could reach each other directly."""
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        request = InviteRequest(network="shop", relays=tuple(relay.url for relay in relays))
+        await bob.api.join(JoinRequest(ticket=(await alice.api.invite(request)).ticket))
+        with anyio.fail_after(5):
+            while not any(peer.name == "bob" and peer.online for peer in alice.node.directory):
+                await alice.node.directory.changes.event().wait()
+        yield alice, bob
+
+
+async def taken(alice: Person, bob: Person, text: str) -> TaskView:
+    """Send a task, and see how it went as far as Bob's inbox."""
+    sent = await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+    with anyio.fail_after(10):
+        while text not in [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items]:
+            pass
+    with anyio.fail_after(10):
+        while True:
+            changed = alice.node.context.task_changes.event(f"{sent.task_id}/delivery")
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            if view.delivery == Delivery.DELIVERED:
+                return view
+            await changed.wait()
+
+
+def bob_of(alice: Person, bob: Person):
+    peer = alice.node.directory.known(PeerId.parse_untrusted(bob.did))
+    assert peer is not None
+    return peer
+
+
+async def direct_link(alice: Person, bob: Person, *, there: bool) -> None:
+    with anyio.fail_after(10):
+        while bob_of(alice, bob).has_direct_link != there:
+            await alice.node.directory.changes.event().wait()
+
+
+async def test_a_direct_way_is_preferred_to_a_relay(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        assert (await taken(alice, bob, "one")).route == "relay"
+        alice.sees(bob)
+        await direct_link(alice, bob, there=True)
+        before = len(relay.seen)
+        assert (await taken(alice, bob, "two")).route == "direct"
+        assert not any(isinstance(frame, bytes) for frame in relay.seen[before:]), "the relay had nothing to do with it"
+
+
+async def test_where_the_direct_way_fails_the_relay_is_taken_and_the_failure_is_told(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        world.network.cut("alice", "bob")
+        alice.sees(bob)
+        view = await taken(alice, bob, "one")
+        assert view.route == "relay"
+        with anyio.fail_after(5):
+            while not bob_of(alice, bob).tried:
+                await alice.node.directory.changes.event().wait()
+        reply = await alice.api.ping(PingRequest(agent="bob"))
+        assert reply.route == "relay"
+        assert reply.tried == ("direct bob.memory:7301: nobody listens there (connection refused)",)
+
+
+async def test_a_direct_way_that_appears_is_taken(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        world.network.cut("alice", "bob")
+        alice.sees(bob)
+        assert (await taken(alice, bob, "one")).route == "relay"
+        world.network.heal()
+        await direct_link(alice, bob, there=True)
+        assert (await taken(alice, bob, "two")).route == "direct"
+
+
+async def test_a_direct_way_that_is_lost_is_made_up_for_by_the_relay(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        alice.sees(bob)
+        await direct_link(alice, bob, there=True)
+        assert (await taken(alice, bob, "one")).route == "direct"
+        world.network.cut("alice", "bob")
+        await direct_link(alice, bob, there=False)
+        assert (await taken(alice, bob, "two")).route == "relay"
+
+
+async def test_what_waits_at_a_relay_that_is_gone_goes_through_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "REROUTE_SECONDS", 0.2)
+    first, second = ScriptedRelay(), ScriptedRelay()
+    async with second.serve():
+        async with first.serve(), members(world, first, second) as (alice, bob):
+            did = bob.node.context.me
+            bob_url = bob_of(alice, bob)
+            assert {str(address) for seen in bob_url.sightings.values() for address in seen.addresses} == {
+                first.url,
+                second.url,
+            }
+        async with first.serve(first.port), world.person("alice") as alice:
+            sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+            with anyio.fail_after(10):
+                while not (first.mail[did] or second.mail[did]):
+                    await anyio.sleep(0.01)
+            only = first if first.mail[did] else second
+        if only is second:
+            second.mail[did].clear()
+        async with world.person("alice") as alice, world.person("bob") as bob:
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]
+            assert alice.did
+
+
+async def test_a_network_lives_while_one_of_its_relays_does(world: World) -> None:
+    first, second = ScriptedRelay(), ScriptedRelay()
+    async with second.serve():
+        async with first.serve(), members(world, first, second) as (alice, bob):
+            assert (await taken(alice, bob, "one")).route == "relay"
+        async with world.person("alice") as alice, world.person("bob") as bob:
+            with anyio.fail_after(5):
+                while not any(peer.name == "bob" and peer.online for peer in alice.node.directory):
+                    await alice.node.directory.changes.event().wait()
+            assert (await taken(alice, bob, "two")).route == "relay"
+            view = await alice.api.get_agent(GetAgentRequest(agent="self"))
+            assert view.node is not None
+            states = {relay.url: relay.connected for relay in view.node.networks[0].relays}
+            assert states == {first.url: False, second.url: True}
+            checks = {check.name: check for check in (await alice.api.netcheck(NetcheckRequest())).checks}
+            assert (checks[f"relay {first.url}"].ok, checks[f"relay {second.url}"].ok) == (False, True)
+            assert "nobody listens there" in checks[f"relay {first.url}"].detail
+
+
+async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        view = await alice.api.invite(InviteRequest(network="home"))
+        assert any("names no relay" in warning for warning in view.warnings)
+        bob.sees(alice)
+        await direct_link(bob, alice, there=True)
+        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=5))
+        assert joined.agents_visible == 1
+        sent = await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
+        inbox = await alice.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        assert [(item.task_id, item.trust) for item in inbox.items] == [(sent.task_id, "member")]
+
+
+async def test_a_key_that_is_only_known_by_its_did_is_found_at_a_relay(world: World) -> None:
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, _), world.person("carol") as carol:
+        await carol.api.invite(InviteRequest(network="other", relays=(relay.url,)))
+        sent = await alice.api.send_task(SendTaskRequest(agent=carol.did, message="hello", wait_seconds=5))
+        assert sent.delivery == Delivery.HELD, "she does not know Alice"
+        assert (await carol.api.check_inbox(CheckInboxRequest())).held == 1
