@@ -148,6 +148,8 @@ class Directory:
         if sighting.peer == self._me:
             return None
         peer = self.get(sighting.peer)
+        if peer.sightings.get(sighting.provenance) != sighting:
+            peer.upgrade_at = 0.0  # there may be a better way to it than before
         peer.sightings[sighting.provenance] = sighting
         self.changes.notify()
         return peer
