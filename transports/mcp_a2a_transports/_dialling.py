@@ -52,7 +52,7 @@ async def connect(
             ssl=tls if tls is not None else True,
         )
     except aiohttp.ClientConnectorCertificateError as error:
-        raise LinkError("its TLS certificate is not valid for that name") from error
+        raise LinkError(f"its TLS certificate is not accepted ({_why_not_accepted(error)})") from error
     except aiohttp.ClientSSLError as error:
         raise LinkError("it does not speak TLS, or not one that is safe") from error
     except aiohttp.ClientConnectorError as error:
@@ -78,6 +78,12 @@ async def _only_an_upgrade(
         raise _OtherAnswerError
     _connection.get().append(connection.transport)
     return response
+
+
+def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """In OpenSSL's words, in which nothing is the other side's."""
+    cause = error.certificate_error
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else "it is for another name"
 
 
 def _why_not_connected(error: OSError) -> str:
