@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.errors import ConfigurationError, HomeUnusableError
 from mcp_a2a.store.folder import open_folder
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,12 @@ class NetworkFolder:
 
         Raises:
             HomeUnusableError: the folder cannot be written.
+            ConfigurationError: we stay out of networks.
         """
         if self._folder is None:
-            raise HomeUnusableError("(none)", "this agent was started to stay out of networks")
+            raise ConfigurationError(
+                "This agent was started to stay out of networks.", "Start it without MCP_A2A_NETWORKS=false."
+            )
         open_folder(self._folder)
         path = self._path(row.id)
         aside = path.with_name(f"{path.name}.{os.getpid()}")

@@ -86,6 +86,7 @@ class World:
         card: AgentCard | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
+        networks: Path | None = None,
     ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -104,7 +105,7 @@ class World:
                 randomness=os.urandom,
                 own_dids=lambda: frozenset(self.own),
                 relays=relays,
-                networks=NetworkFolder(folder),
+                networks=NetworkFolder(networks or folder),
                 own_addresses=lambda port: (),
                 near=lambda address: True,
                 lease_seconds=self.lease_seconds,

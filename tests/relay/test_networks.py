@@ -183,6 +183,25 @@ async def test_a_ping_goes_the_whole_way_and_says_which(world: World, relay: Scr
         assert (reply.ms, reply.detail) == (None, "the relay has its mailbox, but it is not connected")
 
 
+async def test_whoever_joins_joins_with_all_agents_of_the_data_folder(world: World, relay: ScriptedRelay) -> None:
+    shared = world.folder / "shared"
+    async with world.person("alice") as alice:
+        ticket = await ticket_of(alice, relay)
+        async with (
+            world.person("bob", networks=shared) as bob,
+            world.person("worker", "reverse", networks=shared) as worker,
+        ):
+            await joined(bob, ticket)
+            await until(alice, "bob")
+            await until(alice, "worker")
+            view = await answered(alice, worker, "worker")
+            assert (view.state, view.route) == (TaskState.COMPLETED, "relay")
+            await bob.api.leave(LeaveRequest(network="shop"))
+            with anyio.fail_after(5):
+                while list(worker.node.networks):
+                    await worker.node.networks.changes.event().wait()
+
+
 # --- tickets --------------------------------------------------------------------------------------
 
 
