@@ -141,11 +141,11 @@ class Operator:
         sessions = list(self._serving.listener.desk.sessions) if self._serving is not None else []
         as_agent = sum(session.peer == member.member for session in sessions)
         as_network = sum(member.member in session.networks for session in sessions)
-        known = self._store.bundle_of(member.member.key) is not None
+        is_key = self._store.bundle_of(member.member.key) is not None
         return RelayMemberView(
             member=str(member.member),
             state="admitted" if member.admitted else "revoked",
-            kind="network" if as_network else "agent" if as_agent or known else "unknown",
+            kind="network" if as_network else "agent" if as_agent or is_key else "unknown",
             online=as_agent + as_network,
             note=member.note,
             since=datetime.fromtimestamp(member.since, UTC).isoformat(timespec="seconds"),

@@ -68,14 +68,19 @@ async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncI
         with telling:  # also while everything around is cancelled: some still wait for a commit then
             await database.run()
 
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tell)
         try:
             yield database
+        except Exception as error:  # noqa: BLE001  raised again, outside of the group: to the caller there are no tasks
+            failure = error
         finally:
             telling.cancel()
             with anyio.CancelScope(shield=True):
                 await database.close()
+    if failure is not None:
+        raise failure
 
 
 def _open_writer(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:

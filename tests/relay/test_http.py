@@ -1,0 +1,87 @@
+"""What a relay says over HTTP, and to whom."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from mcp_a2a.protocol.control import Stored
+from tests.relay.conftest import Open
+from tests.relay.guest import Door, envelope, person
+
+
+async def get(door: Door, path: str, **headers: str) -> tuple[int, str]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with door.client.get(f"http://{door.base}{path}", headers=named) as response:
+        assert response.headers["Server"] == "mcp-a2a"
+        return response.status, await response.text()
+
+
+async def test_it_says_that_it_lives_and_nothing_else_to_anybody(door: Door) -> None:
+    assert await get(door, "/healthz") == (200, "ok\n")
+    assert await get(door, "/healthz", X_Forwarded_For="203.0.113.9") == (200, "ok\n")
+
+
+async def test_its_operator_sees_numbers_and_never_a_key(door: Door) -> None:
+    alice, bob = await door.enter(), await door.enter()
+    await bob.leave()
+    sealed = envelope(bob.peer)
+    await alice.submit(sealed, Stored)
+    status, metrics = await get(door, "/metrics")
+    assert status == 200
+    assert "mcp_a2a_relay_messages 1.0" in metrics
+    assert "mcp_a2a_relay_stored_total 1.0" in metrics
+    status, facts = await get(door, "/status")
+    assert status == 200
+    assert '"messages": 1' in facts
+    for text in (metrics, facts):
+        assert "did:key" not in text
+        assert bob.peer.key.hex() not in text
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status"])
+@pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "Via", "Origin"])
+async def test_numbers_are_not_for_whoever_comes_through_a_proxy_or_a_web_page(
+    door: Door, path: str, header: str
+) -> None:
+    assert (await get(door, path, **{header: "http://localhost"}))[0] == 404
+
+
+async def test_behind_a_proxy_the_real_caller_is_asked_for_its_network(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True, metrics_allow=("203.0.113.0/24",)) as (_, door):
+        assert (await get(door, "/metrics", X_Forwarded_For="203.0.113.9"))[0] == 200
+        assert (await get(door, "/metrics", X_Forwarded_For="203.0.113.9, 198.51.100.1"))[0] == 404
+        assert (await get(door, "/metrics", X_Forwarded_For="127.0.0.1"))[0] == 404
+        assert (await get(door, "/metrics", X_Forwarded_For="garbage"))[0] == 404
+        assert (await get(door, "/metrics"))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/link", "/admin", "/metrics/x", "/../relay.db"])
+async def test_everything_else_is_not_found(door: Door, path: str) -> None:
+    assert (await get(door, path))[0] == 404
+
+
+async def test_a_page_in_a_browser_opens_no_link(door: Door) -> None:
+    with pytest.raises(Exception, match="404"):
+        await door.knock({"Origin": "http://localhost:3000"})
+
+
+async def test_writing_is_not_reading(door: Door) -> None:
+    async with (
+        ClientSession(connector=TCPConnector(force_close=True)) as client,
+        client.post(f"http://{door.base}/status", json={}) as response,
+    ):
+        assert response.status == 404
+
+
+async def test_hosts_behind_a_proxy_are_counted_one_by_one(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True, max_connections_per_host=2) as (_, door):
+        guests = [
+            await door.enter(headers={"X-Forwarded-For": f"10.0.0.1, {host}"})
+            for host in ("203.0.113.1", "203.0.113.2")
+            for _ in range(2)
+        ]
+        assert len(guests) == 4
+        with pytest.raises(Exception, match="busy"):
+            await door.enter(person(), headers={"X-Forwarded-For": "203.0.113.1"})
+        await door.enter(headers={"X-Forwarded-For": "203.0.113.3"})

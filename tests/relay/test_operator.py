@@ -1,0 +1,191 @@
+"""Closed relays, and the operator who admits, revokes and asks: of a running relay and of one that rests."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.errors import ConfigurationError, RelayRunsError
+from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
+from mcp_a2a.protocol.envelope import HOUR
+from mcp_a2a.protocol.network import Network
+from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status
+from tests.relay.conftest import Open
+from tests.relay.guest import Door, Guest, envelope, person
+
+SHOP, HOME = Network(b"s" * 32), Network(b"h" * 32)
+
+
+async def turned_away(guest: Guest, *, ask: bool = True) -> ByeCode:
+    """Why a guest is sent away as soon as it wants anything."""
+    if ask:
+        await guest.send(Find(1, guest.peer))
+    return (await guest.bye()).code
+
+
+async def test_a_closed_relay_serves_admitted_keys_and_members_of_admitted_networks_and_nobody_else(
+    open_relay: Open, tmp_path: Path
+) -> None:
+    agent, member = person(), person()
+    async with open_relay(closed=True) as (_, door):
+        await relay_admit(tmp_path, str(agent.peer))
+        await relay_admit(tmp_path, str(SHOP.id))
+        alice = await door.enter(agent)
+        bob = await door.enter(member, [SHOP])
+        assert (await alice.ask(Find(1, bob.peer), Found)).online
+        assert await turned_away(await door.enter()) is ByeCode.NOT_ADMITTED
+        assert await turned_away(await door.enter(member)) is ByeCode.NOT_ADMITTED, "without its proof"
+        assert await turned_away(await door.enter(networks=[HOME])) is ByeCode.NOT_ADMITTED
+        stranger = person()
+        await turned_away(await door.enter(stranger))
+        assert (await alice.submit(envelope(stranger.peer), Refused)).code == "no_mailbox"
+
+
+async def test_whoever_is_not_admitted_may_fetch_an_invitation_first_and_come_in_with_it(
+    open_relay: Open, tmp_path: Path
+) -> None:
+    async with open_relay(closed=True) as (_, door):
+        await relay_admit(tmp_path, str(SHOP.id))
+        alice = await door.enter(networks=[SHOP])
+        offer = Offer(1, SHOP.id, b"i" * 16, b"sealed", 1, int(time.time()) + HOUR)
+        await alice.ask(offer, Done)
+        newcomer = await door.enter()
+        assert (await newcomer.ask(Claim(1, b"?" * 16), Failed)).code == "unknown"
+        assert (await newcomer.ask(Claim(2, b"i" * 16), Claimed)).sealed == b"sealed"
+        assert await turned_away(newcomer) is ByeCode.NOT_ADMITTED
+        await (await door.enter(newcomer.who, [SHOP])).ask(Watch(1, SHOP.id, 0, 0), Done)
+
+
+async def test_an_envelope_of_whoever_is_not_admitted_goes_nowhere(open_relay: Open, tmp_path: Path) -> None:
+    async with open_relay(closed=True) as (relay, door):
+        bob = person()
+        await relay_admit(tmp_path, str(bob.peer))
+        inside = await door.enter(bob)
+        outsider = await door.enter()
+        await outsider.send(envelope(bob.peer))
+        assert (await outsider.bye()).code is ByeCode.NOT_ADMITTED
+        assert inside.kept == []
+        assert relay.listener.facts().deposited == 0
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_revoking_a_key_ends_its_sessions_within_a_second_and_deletes_its_mail(
+    open_relay: Open,
+    tmp_path: Path,
+    closed: bool,  # noqa: FBT001
+) -> None:
+    alice_who, bob_who = person(), person()
+    async with open_relay(closed=closed) as (relay, door):
+        for who in (alice_who, bob_who):
+            await relay_admit(tmp_path, str(who.peer))
+        alice, bob = await door.enter(alice_who), await door.enter(bob_who)
+        await alice.submit(envelope(bob.peer), Stored)
+        with anyio.fail_after(1):
+            await relay_revoke(tmp_path, str(bob.peer))
+            assert await turned_away(bob, ask=False) is ByeCode.REVOKED
+        assert (await alice.submit(envelope(bob.peer), Refused)).code == "revoked"
+        assert (await alice.ask(Find(1, bob.peer), Failed)).code == "unknown"
+        assert await turned_away(await door.enter(bob_who), ask=False) is ByeCode.REVOKED
+        assert relay.listener.facts().messages == 0
+    async with open_relay(closed=closed) as (relay, door):
+        assert await turned_away(await door.enter(bob_who), ask=False) is ByeCode.REVOKED
+        await relay_admit(tmp_path, str(bob_who.peer))
+        await door.enter(bob_who)
+        assert relay.listener.facts().messages == 0
+
+
+async def test_revoking_a_network_ends_those_who_came_with_it_alone(open_relay: Open, tmp_path: Path) -> None:
+    agent = person()
+    async with open_relay(closed=True) as (_, door):
+        for member in (agent.peer, SHOP.id, HOME.id):
+            await relay_admit(tmp_path, str(member))
+        by_key = await door.enter(agent, [SHOP])
+        by_both = await door.enter(networks=[SHOP, HOME])
+        by_shop = await door.enter(networks=[SHOP])
+        await relay_revoke(tmp_path, str(SHOP.id))
+        assert await turned_away(by_shop, ask=False) is ByeCode.REVOKED
+        for guest in (by_key, by_both):
+            assert (await guest.ask(Watch(1, SHOP.id, 0, 0), Failed)).code == "not_member"
+        await by_both.ask(Watch(2, HOME.id, 0, 0), Done)
+        assert await turned_away(await door.enter(networks=[SHOP]), ask=False) is ByeCode.REVOKED
+
+
+async def test_the_list_is_the_same_whether_the_relay_runs_or_rests(open_relay: Open, tmp_path: Path) -> None:
+    alice, other = person(), person()
+    async with open_relay(closed=True) as (relay, door):
+        await relay_admit(tmp_path, str(alice.peer), "Alice's laptop")
+        guest = await door.enter(alice)
+        running = await relay_members(tmp_path)
+        assert running.running
+        assert running.closed
+        (entry,) = running.members
+        assert (entry.member, entry.state, entry.kind) == (str(alice.peer), "admitted", "agent")
+        assert (entry.online, entry.note) == (1, "Alice's laptop")
+        status = await relay_status(tmp_path)
+        assert not guest.closed
+        assert (status.running, status.url, status.relay) == (True, relay.url, str(relay.relay))
+        assert (status.connections, status.agents_online, status.admitted, status.revoked) == (1, 1, 1, 0)
+    resting = await relay_status(tmp_path)
+    assert (resting.running, resting.url, resting.relay, resting.keys) == (False, None, status.relay, 1)
+    assert (await relay_revoke(tmp_path, str(other.peer))).state == "revoked"
+    assert {entry.state for entry in (await relay_members(tmp_path)).members} == {"admitted", "revoked"}
+    async with open_relay(closed=True) as (_, door):
+        await door.enter(alice)
+
+
+async def test_what_is_not_a_key_is_said_to_be_none_by_both(open_relay: Open, tmp_path: Path) -> None:
+    async with open_relay():
+        with pytest.raises(ConfigurationError, match="neither"):
+            await relay_admit(tmp_path, "bob")
+    with pytest.raises(ConfigurationError, match="neither"):
+        await relay_revoke(tmp_path, "did:key:z6Mk")
+
+
+async def test_where_there_is_no_relay_none_is_made_by_asking(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no relay"):
+        await relay_status(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+async def test_a_second_relay_does_not_run_from_the_same_folder(open_relay: Open) -> None:
+    async with open_relay():
+        with pytest.raises(RelayRunsError, match="runs from"):
+            async with open_relay():
+                pass
+
+
+async def test_folder_key_socket_and_database_are_their_owners_alone(open_relay: Open, tmp_path: Path) -> None:
+    async with open_relay():
+        folder = tmp_path / "relay"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for name in ("identity.key", "relay.db", "admin.sock"):
+            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+    assert not (folder / "admin.sock").exists()
+
+
+async def test_a_relay_in_a_very_deep_folder_is_asked_all_the_same(open_relay: Open, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6)
+    async with open_relay(home=deep) as (relay, _):
+        assert (await relay_status(deep)).url == relay.url
+    assert os.path.exists(deep)  # noqa: PTH110, ASYNC240
+    assert not (await relay_status(deep)).running
+
+
+async def test_leaving_says_goodbye_stores_what_is_pending_and_takes_less_than_two_seconds(open_relay: Open) -> None:
+    async with open_relay() as (_, door):
+        alice, bob = await door.enter(), await door.enter()
+        clogged = [await door.knock() for _ in range(3)]
+        sealed = envelope(bob.peer)
+        await alice.send(sealed)
+        await bob.mail()
+        before = time.monotonic()
+        del clogged
+    assert time.monotonic() - before < 2
+    async with open_relay() as (_, door):
+        again: Door = door
+        assert await (await again.enter(bob.who)).take() == sealed
