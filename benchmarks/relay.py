@@ -53,11 +53,9 @@ async def behind_a_relay(folder: Path) -> AsyncIterator[tuple[SharedNode, str]]:
             joined = [MCP_A2A, "join", "-"]
             environment = {**os.environ, "MCP_A2A_HOME": str(ben), "MCP_A2A_MDNS": "false"}
             subprocess.run(joined, input=ticket, env=environment, text=True, check=True, capture_output=True)  # noqa: ASYNC221  nothing else runs
-            os.environ["MCP_A2A_LINK_HOST"] = "127.0.0.1"
-            with program("echo_agent.py", ben):
+            with program("echo_agent.py", ben, MCP_A2A_LINK_HOST="127.0.0.1"):
                 with anyio.fail_after(NEAR_SECONDS):
-                    while not any(seen.name == "echo" for seen in (await node.discover(DiscoverRequest())).agents):
-                        await anyio.sleep(0.1)
+                    await until_seen(node)
                 yield node, listening_address(ben)
 
 
@@ -106,7 +104,7 @@ async def round_trips(folder: Path) -> RoundTrips:
 # --- everything ------------------------------------------------------------------------------------------------------
 
 
-async def measure_ours(folder: Path, say: Callable[[str], None]) -> Table:
+async def measure_ours(folder: Path, connections: int, say: Callable[[str], None]) -> Table:
     fresh = (folder / str(number) for number in range(1000))
     tls = ours.Certificate.make(folder)
     few, many = Shape(PAIRS, IN_FLIGHT, COUNT), Shape(MANY_PAIRS, IN_FLIGHT, COUNT)
@@ -118,9 +116,9 @@ async def measure_ours(folder: Path, say: Callable[[str], None]) -> Table:
     figures["online_tls"] = asdict(await quietest(lambda: ours.online(next(fresh), few, tls)))
     say("ours, recipients offline")
     figures["offline"] = asdict(await quietest(lambda: ours.offline(next(fresh), few)))
-    say(f"ours, {IDLE_CONNECTIONS:,} idle connections")
-    figures["idle"] = asdict(await ours.idle(next(fresh), IDLE_CONNECTIONS))
-    figures["idle_tls"] = asdict(await ours.idle(next(fresh), IDLE_CONNECTIONS, tls))
+    say(f"ours, {connections:,} idle connections")
+    figures["idle"] = asdict(await ours.idle(next(fresh), connections))
+    figures["idle_tls"] = asdict(await ours.idle(next(fresh), connections, tls))
     say("a task through a relay")
     figures["task"] = asdict(await quietest(lambda: round_trips(next(fresh))))
     say("the floor: a server that only passes on")
@@ -175,10 +173,10 @@ def ratios(mine: Table, others: Table) -> dict[str, float]:
     return found
 
 
-async def measure(*, with_peers: bool, say: Callable[[str], None]) -> Table:
+async def measure(connections: int, *, with_peers: bool, say: Callable[[str], None]) -> Table:
     pin(GENERATOR_CORE)
     with tempfile.TemporaryDirectory() as folder:
-        mine = await measure_ours(Path(folder), say)
+        mine = await measure_ours(Path(folder), connections, say)
     others, missing = await measure_peers(say) if with_peers else ({}, {})
     return {"ours": mine, "peers": others, "missing": missing, "ratios": ratios(mine, others)}
 
@@ -216,10 +214,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
+    parser.add_argument("--connections", type=int, default=IDLE_CONNECTIONS, help="how many idle ones")
     arguments = parser.parse_args()
 
     def say(what: str) -> None:
         print(what, file=sys.stderr)
 
-    figures = anyio.run(lambda: measure(with_peers=not arguments.alone, say=say), backend_options={"use_uvloop": True})
+    figures = anyio.run(
+        lambda: measure(arguments.connections, with_peers=not arguments.alone, say=say),
+        backend_options={"use_uvloop": True},
+    )
     print(json.dumps(figures, indent=2) if arguments.json else table(figures))

@@ -68,9 +68,11 @@ async def timed_async(function: Callable[[], Awaitable[object]], samples: int = 
 
 
 @contextmanager
-def program(name: str, home: Path | None = None) -> Iterator[str]:
+def program(name: str, home: Path | None = None, **variables: str) -> Iterator[str]:
     """A server on the other core; yields the line it prints when it is ready."""
-    environment = {**os.environ, **({"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false"} if home else {})}
+    if home is not None:
+        variables |= {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false"}
+    environment = {**os.environ, **variables}
     process = subprocess.Popen(
         [sys.executable, str(PROGRAMS / name)],
         stdout=subprocess.PIPE,

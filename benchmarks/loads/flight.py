@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 WARM_UP = 2_000
 STALLED_SECONDS = 30.0
 QUIET_CORES = 0.1
-WAIT_SECONDS = 20
+WAIT_SECONDS = 30
 """For a quiet moment before each run."""
 TRIES = 4
 
