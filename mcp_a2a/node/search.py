@@ -148,8 +148,8 @@ class Search:
         trouble = f" {'; '.join(off)}." if off else ""
         return (
             f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
-            "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, or name one with "
-            "`mcp-a2a peers add HOST:PORT`."
+            "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, name one with "
+            "`mcp-a2a peers add HOST:PORT`, or join the network of those that are elsewhere with `mcp-a2a join`."
         )
 
 
