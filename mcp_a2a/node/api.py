@@ -12,7 +12,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import inbox_item, task_view
+from mcp_a2a.node.present import Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
 from mcp_a2a.protocol.did import PeerId
@@ -213,12 +213,15 @@ class LocalApi:
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
         peer_id = PeerId.parse_untrusted(record.peer)
         peer = self._node.directory.known(peer_id)
+        way = Way(
+            peer.link.route if peer and peer.link else None,
+            self._tried(record, peer) if record.sent else (),
+            self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
+        )
         return task_view(
             record,
             name=peer.name if peer else record.peer_name,
-            route=peer.link.route if peer and peer.link else None,
-            tried=self._tried(record, peer) if record.sent else (),
-            put_off=self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
+            way=way,
             text_offset=text_offset,
             text_limit=text_limit,
         )

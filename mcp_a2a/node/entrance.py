@@ -21,7 +21,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.membership import Membership
-from mcp_a2a.node.networks import Joined, Networks
+from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
@@ -96,6 +96,7 @@ class Entrance:
         try:
             row = self._networks.named(name).row
         except NetworkNotFoundError:
+            self._check_room()
             secret = self._context.randomness(SECRET_SIZE)
             row = NetworkRow(
                 str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock()
@@ -184,6 +185,8 @@ class Entrance:
         ticket.check_expiry(self._context.clock())
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
         known = self._networks.by_id(network.id)
+        if known is None:
+            self._check_room()
         self._node.introduction.renew()
         joined = self._membership.save(self._row(ticket, network, known))
         try:
@@ -201,6 +204,12 @@ class Entrance:
             if renamed
             else (),
         )
+
+    def _check_room(self) -> None:
+        if len(list(self._networks)) >= MAX_NETWORKS:
+            raise NetworkError(
+                f"You are in {MAX_NETWORKS} networks, which is the limit.", "Leave one: mcp-a2a leave NAME"
+            )
 
     async def _claim(self, ticket: Ticket) -> Network:
         """Fetch the secret that a limited ticket stands for."""

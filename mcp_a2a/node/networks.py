@@ -42,8 +42,11 @@ logger = logging.getLogger(__name__)
 FOLDER_SECONDS = 1.0
 """How soon what another process of this data folder has joined is noticed."""
 
-MAX_VOUCHED = 60
-"""Networks that a greeting speaks for."""
+MAX_NETWORKS = 32
+"""Networks that one data folder may be in: a hello to a relay proves no more (`control.MAX_MEMBERSHIPS`)."""
+
+MAX_MEMBERS = 1_500
+"""Others that are believed to be in one network: a member could make up any number of agents."""
 
 
 @dataclass(eq=False)
@@ -284,7 +287,7 @@ class Networks:
         except RemoteProtocolError as error:
             logger.warning("the relay %s lists something that no member has made: %s", url, error)
             return
-        if advert.fresh(self._context.clock()):
+        if advert.fresh(self._context.clock()) and self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)
 
     def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
@@ -333,12 +336,13 @@ class Networks:
 
     def vouchers(self, to: PeerId) -> Sequence[bytes]:
         """What shows this peer, and nobody else, which of its networks we are in."""
-        return [joined.network.vouch(self._context.me, to) for joined in self][:MAX_VOUCHED]
+        return [joined.network.vouch(self._context.me, to) for joined in self]
 
     def vouched(self, peer_id: PeerId, vouchers: Sequence[bytes], expires: float) -> None:
         """A peer has shown vouchers: it is a member of the networks that one of them fits."""
         for joined in self:
-            if any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers):
+            fits = any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers)
+            if fits and self._has_room(joined, peer_id):
                 self._believe(joined, peer_id, expires, None)
 
     def expect(self, joined: Joined, peer_id: PeerId, expires: float) -> None:
@@ -353,6 +357,12 @@ class Networks:
         for joined in self:
             for peer_id in [peer_id for peer_id, expires in joined.members.items() if expires <= now]:
                 del joined.members[peer_id]
+
+    def _has_room(self, joined: Joined, peer_id: PeerId) -> bool:
+        if peer_id in joined.members or len(joined.members) < MAX_MEMBERS:
+            return True
+        logger.warning("%s has more than %d members; %s is not taken notice of", joined.row.name, MAX_MEMBERS, peer_id)
+        return False
 
     def _believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
         joined.members[peer_id] = max(expires, joined.members.get(peer_id, 0.0))

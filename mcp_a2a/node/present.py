@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
@@ -90,15 +91,17 @@ def _route(peer: Peer) -> str | None:
     return "relay" if peer.online else None
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a task gets to its agent, or why not yet."""
+
+    route: str | None = None
+    tried: tuple[str, ...] = ()
+    put_off: str | None = None
+
+
 def task_view(
-    record: TaskRecord,
-    *,
-    name: str,
-    route: str | None,
-    tried: tuple[str, ...] = (),
-    put_off: str | None = None,
-    text_offset: int = 0,
-    text_limit: int | None = None,
+    record: TaskRecord, *, name: str, way: Way, text_offset: int = 0, text_limit: int | None = None
 ) -> TaskView:
     """A task as anybody sees it. `text` is what the other side wrote, a page of it where it is long."""
     text = _text(record)
@@ -109,7 +112,7 @@ def task_view(
         state=record.state,
         done=record.done,
         delivery=record.delivery,
-        route=route,
+        route=way.route,
         agent=AgentRef(name=name, did=record.peer),
         skill=record.skill,
         context_id=record.context_id,
@@ -121,8 +124,8 @@ def task_view(
         progress=_said(record, TaskState.WORKING),
         error=record.error,
         attempts=record.attempts,
-        tried=(*record.tried, *tried),
-        put_off=put_off,
+        tried=(*record.tried, *way.tried),
+        put_off=way.put_off,
         chosen=record.chosen,
         created=iso(record.created),
         updated=iso(record.updated),
