@@ -222,6 +222,7 @@ class Door:
     def __init__(self, client: aiohttp.ClientSession, base: str) -> None:
         self.client = client
         self.base = base
+        self.sockets: list[aiohttp.ClientWebSocketResponse] = []
 
     async def enter(
         self, who: Person | None = None, networks: Sequence[Network] = (), headers: dict[str, str] | None = None
@@ -235,14 +236,26 @@ class Door:
 
     async def knock(self, headers: dict[str, str] | None = None) -> aiohttp.ClientWebSocketResponse:
         """A connection that has proven nothing."""
-        return await self.client.ws_connect(
+        socket = await self.client.ws_connect(
             f"ws://{self.base}/link", autoping=False, compress=0, max_msg_size=0, headers=headers,
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
         )  # fmt: skip
+        self.sockets.append(socket)
+        return socket
+
+    async def close(self) -> None:
+        """Close what is open, as far as the other side goes along."""
+        async with anyio.create_task_group() as tasks:
+            for socket in self.sockets:
+                tasks.start_soon(socket.close)
 
 
 @asynccontextmanager
 async def open_door(port: int) -> AsyncIterator[Door]:
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as client:
-        yield Door(client, f"127.0.0.1:{port}")
+        door = Door(client, f"127.0.0.1:{port}")
+        try:
+            yield door
+        finally:
+            await door.close()

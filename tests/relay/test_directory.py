@@ -103,7 +103,7 @@ async def test_whoever_has_not_proven_membership_sees_and_changes_nothing(door: 
 
 async def test_a_membership_proof_of_another_handshake_is_not_one(door: Door) -> None:
     class Replayed(Network):
-        def prove(self, listener, dialler, nonce):  # noqa: ARG002, ANN202
+        def prove(self, listener, dialler, nonce):  # noqa: ANN202
             return super().prove(listener, dialler, bytes(32))
 
     mallory = await door.enter(networks=[Replayed(SHOP.secret)])
