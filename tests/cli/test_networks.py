@@ -272,8 +272,12 @@ def test_a_network_is_rotated_by_its_owner_when_it_says_so(shop: Shop, tmp_path:
     rotated = answer(mine, "rotate", "team", "--yes")
     assert (rotated["network"]["name"], rotated["told"]) == ("team", 1)
     assert answer(mine, "networks")["networks"][0]["id"] == rotated["network"]["id"]
-    call(theirs, "inbox", "--wait", "2")  # its node has to run to hear of it
-    assert answer(theirs, "networks")["networks"][0]["id"] == rotated["network"]["id"]
+
+    def has_moved() -> bool:
+        call(theirs, "inbox", "--wait", "2")  # its node has to run to hear of it
+        return bool(answer(theirs, "networks")["networks"][0]["id"] == rotated["network"]["id"])
+
+    until(has_moved, 30, "the member has the new secret")
     assert call(mine, "invite", "--network", "team").stdout != first
 
 
