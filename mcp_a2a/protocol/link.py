@@ -163,7 +163,7 @@ class LinkSession:
         try:
             self._receive(decode_untrusted(frame), now)
         except RemoteProtocolError as error:
-            self._close(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
+            self._say_bye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
             raise
 
     def receive_eof(self) -> None:
@@ -217,7 +217,7 @@ class LinkSession:
 
     def say_goodbye(self, reason: str, code: ByeCode = ByeCode.LEAVING) -> None:
         """Close the link; the peer hears the code."""
-        self._close(reason, code)
+        self._say_bye(reason, code)
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do; infinity when never."""
@@ -234,12 +234,12 @@ class LinkSession:
         if now < self.next_timeout():
             return
         if self._state is State.OPENING:
-            self._close(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
+            self._say_bye(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
             return
         if not self.wants_frames:
             self._heartbeat.heard(now)  # silence of our own making: we are not listening
         if self._heartbeat.is_dead(now):
-            self._close(f"no sign of life for {DEAD_SECONDS:.0f} s", ByeCode.TIMEOUT)
+            self._say_bye(f"no sign of life for {DEAD_SECONDS:.0f} s", ByeCode.TIMEOUT)
         elif self._heartbeat.wants_ping(now):
             self._send(Ping(self._heartbeat.ping(now)))
 
@@ -250,7 +250,7 @@ class LinkSession:
             case Bye(code):
                 if self._state is State.OPEN and code is ByeCode.LEAVING:
                     self._events.append(PeerLeft(BYE_SENTENCES[code]))
-                self._close(BYE_SENTENCES[code], None)
+                self._close(BYE_SENTENCES[code], code)
             case _ if self._state is State.OPENING:
                 self._shake_hands(frame, now)
             case EnvelopeFrame(envelope, envelope_id):
@@ -277,7 +277,7 @@ class LinkSession:
                 self._events.append(Opened(peer, bundle))
                 self._send(Ping(self._heartbeat.ping(now)))
             case HandshakeFailed(code, reason):
-                self._close(reason, code)
+                self._say_bye(reason, code)
 
     def _receive_envelope(self, envelope: bytes, envelope_id: bytes, now: float) -> None:
         if self._ledger.receive_envelope(envelope_id):
@@ -317,9 +317,12 @@ class LinkSession:
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
-        if code is not None:
+        self._events.append(Closed(reason, code))
+
+    def _say_bye(self, reason: str, code: ByeCode) -> None:
+        if self._state is not State.CLOSED:
+            self._close(reason, code)
             self._send(Bye(code))
-        self._events.append(Closed(reason))
 
     def _send(self, frame: Control) -> None:
         text = encode(frame)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import Answer, News, Reply
+from mcp_a2a.protocol.control import Answer, ByeCode, News, Reply
 from mcp_a2a.protocol.did import PeerId
 
 
@@ -58,6 +58,8 @@ class Closed:
     """Nothing more comes in or goes out; always the last event."""
 
     reason: str
+    code: ByeCode | None = None
+    """What the side said that ended it; None where the wire was lost."""
 
 
 Event: TypeAlias = Opened | EnvelopeReceived | Answered | BundleChanged | RelayHeard | PeerLeft | Closed

@@ -479,8 +479,11 @@ def test_whoever_leaves_says_goodbye() -> None:
     pair = Pair.opened()
     pair.dialler.say_goodbye("we stop")
     pair.settle()
-    assert pair.dialler.events_received() == [Closed("we stop")]
-    assert pair.listener.events_received() == [PeerLeft("it said goodbye"), Closed("it said goodbye")]
+    assert pair.dialler.events_received() == [Closed("we stop", ByeCode.LEAVING)]
+    assert pair.listener.events_received() == [
+        PeerLeft("it said goodbye"),
+        Closed("it said goodbye", ByeCode.LEAVING),
+    ]
 
 
 @pytest.mark.parametrize("code", [code for code in ByeCode if code is not ByeCode.LEAVING])

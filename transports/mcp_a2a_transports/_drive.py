@@ -87,6 +87,8 @@ class DrivenLink(Link):
         self._flushed = anyio.Event()
         self.relay_heard: Callable[[Reply | News], None] | None = None
         """Of a link to a relay: who hears its replies and news, in the order of the wire."""
+        self.code: ByeCode | None = None
+        """Why it ended, for programs, as far as a side has said it."""
         self.ended = anyio.Event()
         """Set when nothing of the link is left."""
 
@@ -295,8 +297,8 @@ class DrivenLink(Link):
                     self.relay_heard(frame)
             case PeerLeft():
                 self._goodbye = True
-            case Closed(reason):
-                self._reason = reason
+            case Closed(reason, code):
+                self._reason, self.code = reason, code
                 self._settled.set()
                 if self._opened is not None:
                     handler.link_closed(self, reason, goodbye=self._goodbye)

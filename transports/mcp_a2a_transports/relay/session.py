@@ -2,112 +2,94 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import aiohttp
 import anyio
+import anyio.abc
 from typing_extensions import override
 
-from mcp_a2a.errors import LinkError, NotAdmittedError, RelayError, TicketError
+from mcp_a2a.errors import LinkError, RelayError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
-    BYE_SENTENCES,
+    MAX_MEMBERSHIPS,
     NONCE_SIZE,
     ByeCode,
     Check,
-    Claim,
-    Claimed,
-    Done,
-    Failed,
-    Find,
-    Found,
     ListingFrame,
     MembershipProof,
     News,
-    Offer,
     Presence,
     Reply,
     Role,
-    Watch,
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_RECEIPT_IDS, Header
 from mcp_a2a.protocol.handshake import Side, Target
-from mcp_a2a.protocol.link import Answer, Delivered, LinkSession, Refused, Stored
-from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.link import Answer, LinkSession
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports._dialling import connect
 from mcp_a2a_transports._drive import DrivenLink, House
+from mcp_a2a_transports._links import answered_in_time
+from mcp_a2a_transports._tasks import background_tasks
+from mcp_a2a_transports.relay.dispatches import Dispatches
 from mcp_a2a_transports.relay.link import InboundLink, Post, RelayedLink
+from mcp_a2a_transports.relay.questions import Line, Question, Questions, relay_error
+from mcp_a2a_transports.relay.watching import Watching
 
 logger = logging.getLogger(__name__)
 
-REPLY_SECONDS = 5.0
-MAX_REMEMBERED = 10_000
-"""Envelopes whose answers find their link; the answer to an older one still reaches the node."""
 
-SHUT_OUT = frozenset({BYE_SENTENCES[ByeCode.NOT_ADMITTED], BYE_SENTENCES[ByeCode.REVOKED]})
+@dataclass(frozen=True)
+class World:
+    """What every session of an open transport needs."""
 
-FAILURES = {
-    "not_member": "it was not shown that we are in that network",
-    "stale": "it has a newer entry of ours",
-    "full": "the network has as much there as it may",
-    "unknown": "it does not know that",
-    "busy": "it has too much to do",
-    "storage_full": "its disk is full",
-    "not_admitted": "it is a closed relay, and neither our key nor a network of ours was admitted",
-}
-TICKET_FAILURES = {
-    "used": "it was used as often as it may be",
-    "expired": "it has expired",
-    "unknown": "its relay does not know it (any more): it was used up, has expired, or its network was rotated",
-}
-
-Question: TypeAlias = Find | Watch | Offer | Claim | ListingFrame
+    credentials: Credentials
+    handler: LinkHandler
+    client: aiohttp.ClientSession
+    tls: ssl.SSLContext | None
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """Somebody waits for a reply."""
+class RelaySession(House, LinkHandler, Post, Line):
+    """Our side of one connection. Run it; it lives until it is closed from either side.
 
-    came: anyio.Event = field(default_factory=anyio.Event)
-    reply: Reply | None = None
-
-
-class RelaySession(House, LinkHandler, Post):
-    """Our side of one connection. Run it; it lives until it is closed from either side."""
+    With `relays` it watches its networks, and tells what it hears; without, it is only there to ask.
+    """
 
     def __init__(
-        self, credentials: Credentials, node: LinkHandler, relays: RelayHandler | None, url: RelayUrl,
-        watched: Sequence[Watched],
-    ) -> None:  # fmt: skip
-        self._credentials = credentials
-        self._node = node
-        self._relays = relays
+        self, world: World, url: RelayUrl, watched: Sequence[Watched], relays: RelayHandler | None = None
+    ) -> None:
+        self._world = world
         self.url = url
-        self._watched = watched
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Waiting] = {}
-        self._watches: dict[int, PeerId] = {}
+        self._watched = watched[:MAX_MEMBERSHIPS]
+        self.questions = Questions(self)
+        self._watching = Watching(self, self.questions, self._watched, relays) if relays is not None else None
         self._links: dict[PeerId, RelayedLink] = {}
-        self._sent: dict[bytes, tuple[RelayedLink, float]] = {}
+        self._dispatches = Dispatches()
         self._driven: DrivenLink | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
         self._inbound = InboundLink(self)
         self.opened = anyio.Event()
         self.ended = anyio.Event()
         self.reason = ""
+        """Why it ended, for people; empty while it has not."""
+        self.code: ByeCode | None = None
+        """Why it ended, as far as a side has said it."""
+        if len(watched) > MAX_MEMBERSHIPS:
+            logger.warning("%s can show us %d networks at most, of our %d", url.place, MAX_MEMBERSHIPS, len(watched))
 
     # --- House -----------------------------------------------------------------------------------
 
     @property
     @override
     def credentials(self) -> Credentials:
-        return self._credentials
+        return self._world.credentials
 
     @property
     @override
@@ -120,30 +102,44 @@ class RelaySession(House, LinkHandler, Post):
 
     # --- life ------------------------------------------------------------------------------------
 
-    async def run(self, channel: Channel) -> None:
-        """Carry frames until the session ends."""
+    async def run(self) -> None:
+        """Connect, and carry frames until the session ends; why it ended is kept."""
+        try:
+            with answered_in_time():
+                channel = await connect(self._world.client, self.url.endpoint, "a relay", self._world.tls)
+            await self._carry(channel)
+        except LinkError as error:
+            self._end(error.message, None)
+        except Exception:
+            # A wire that fails in a way nobody foresaw; other relays go on, and this one is tried again.
+            logger.exception("the session with %s failed", self.address)
+            self._end("it failed for a reason that is in the log", None)
+
+    async def _carry(self, channel: Channel) -> None:
+        if self.ended.is_set():  # given up while it was being connected
+            await channel.aclose()
+            return
         session = LinkSession(
             Side.DIALLER,
-            self._credentials.identity,
-            self._credentials.bundle(),
-            self._credentials.randomness(NONCE_SIZE),
+            self.credentials.identity,
+            self.credentials.bundle(),
+            self.credentials.randomness(NONCE_SIZE),
             anyio.current_time(),
             Target(self.url.relay, Role.RELAY, self._prove),
         )
-        self._driven = DrivenLink(self, channel, session, self.address, "relay")
-        self._driven.relay_heard = self._heard
+        driven = self._driven = DrivenLink(self, channel, session, self.address, "relay")
+        driven.relay_heard = self._heard
         try:
-            await self._driven.run()
+            async with background_tasks() as self._tasks:
+                await driven.run()
         finally:
-            self.reason = self.reason or self._driven.reason
-            self.ended.set()
-            for waiting in self._waiting.values():
-                waiting.came.set()
+            self._end(driven.reason, driven.code)
 
-    def fail(self, reason: str) -> None:
-        """There was no connection."""
-        self.reason = reason
-        self.ended.set()
+    def _end(self, reason: str, code: ByeCode | None) -> None:
+        if not self.ended.is_set():
+            self.reason, self.code = self.reason or reason or "the connection was lost", self.code or code
+            self.ended.set()
+            self.questions.ended()
 
     async def settled(self) -> None:
         """Wait until the session is open, or is known not to become so."""
@@ -157,12 +153,19 @@ class RelaySession(House, LinkHandler, Post):
             tasks.start_soon(wait, self.ended)
 
     def close(self, reason: str, code: ByeCode = ByeCode.CLOSED) -> None:
-        """Say goodbye."""
+        """Say goodbye, or stop trying to connect."""
         if self._driven is not None:
             self._driven.close(reason, code)
+        else:
+            self._end(reason, code)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return self._driven is not None and self._driven.is_open
 
     def _prove(self, relay: PeerId, nonce: bytes) -> tuple[MembershipProof, ...]:
-        me = self._credentials.identity.peer_id
+        me = self.credentials.identity.peer_id
         return tuple(watched.network.prove(relay, me, nonce) for watched in self._watched)
 
     # --- LinkHandler: what the connection reports -------------------------------------------------
@@ -170,63 +173,33 @@ class RelaySession(House, LinkHandler, Post):
     @override
     def link_opened(self, link: Link) -> None:
         self.opened.set()
-        relays = self._relays
-        if relays is None:
-            return
-        for watched in self._watched:
-            number = next(self._numbers)
-            self._watches[number] = watched.network.id
-            self._request(Watch(number, watched.network.id, watched.epoch, watched.revision))
-        relays.relay_opened(self.address)
+        if self._watching is not None and self._tasks is not None:
+            self._watching.begin(self._tasks)
 
     @override
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
-        self.reason = reason
+        self.reason, self.code = reason, link.code if isinstance(link, DrivenLink) else None
+        self._dispatches.clear()
         for relayed in tuple(self._links.values()):
             self._drop(relayed, reason)
 
     @override
     def envelope_received(self, link: Link, envelope: bytes) -> None:
-        self._node.envelope_received(self._inbound, envelope)
+        self._world.handler.envelope_received(self._inbound, envelope)
 
     @override
     def answer_received(self, link: Link, answer: Answer) -> None:
-        ids = answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
-        found: dict[RelayedLink, None] = {}
-        for envelope_id in ids:
-            relayed, sent_at = self._sent.get(envelope_id, (None, 0.0))
-            if relayed is None:
-                continue
-            found[relayed] = None
-            if isinstance(answer, Delivered):
-                relayed.newest_rtt = anyio.current_time() - sent_at
-            if not isinstance(answer, Stored):
-                del self._sent[envelope_id]
-            if isinstance(answer, Refused) and answer.bundle is not None and answer.bundle.peer == relayed.peer:
-                relayed.learn(answer.bundle)
-        for relayed in found:
-            self._node.answer_received(relayed, answer)
-        if not found:
-            self._node.answer_received(self._inbound, answer)
+        # To what an earlier session sent, or what was forgotten, the answer still counts.
+        for via in self._dispatches.answered(answer, anyio.current_time()) or (self._inbound,):
+            self._world.handler.answer_received(via, answer)
 
     def _heard(self, frame: Reply | News) -> None:
-        match frame:
-            case ListingFrame(listing) if self._relays is not None:
-                self._relays.listed(self.address, listing)
-            case Presence(network, online, offline) if self._relays is not None:
-                self._relays.presence(self.address, network, online, offline)
-            case Done(number, epoch, revision) if number in self._watches and self._relays is not None:
-                self._relays.synced(self.address, self._watches.pop(number), epoch, revision)
-            case Failed(number, code) if number in self._watches:
-                self._watches.pop(number)
-                logger.warning("%s does not show us a network: %s", self.address, FAILURES.get(code, code))
-            case Found(number) | Claimed(number) | Done(number) | Failed(number) if number in self._waiting:
-                self._waiting[number].reply = frame
-                self._waiting[number].came.set()
-            case _:
-                logger.debug("%s replied to nothing that was asked", self.address)
+        if self._watching is not None and self._watching.heard(frame):
+            return
+        if isinstance(frame, Presence | ListingFrame) or not self.questions.replied(frame):
+            logger.debug("%s says something that nobody asked for", self.address)
 
-    # --- Post: for the links ----------------------------------------------------------------------
+    # --- Post: for the links; Line: for the questions ----------------------------------------------
 
     @property
     @override
@@ -251,7 +224,7 @@ class RelaySession(House, LinkHandler, Post):
     @override
     def submit(self, link: RelayedLink, envelope: bytes) -> None:
         self._open.submit(envelope)
-        self._remember(Header.parse_untrusted(envelope).envelope_id, link)
+        self._dispatches.note(Header.parse_untrusted(envelope).envelope_id, link, anyio.current_time())
 
     @override
     def check(self, link: RelayedLink, envelope_ids: Sequence[bytes]) -> None:
@@ -259,7 +232,7 @@ class RelaySession(House, LinkHandler, Post):
             some = tuple(envelope_ids[start : start + MAX_RECEIPT_IDS])
             self._open.request(Check(some))
             for envelope_id in some:
-                self._remember(envelope_id, link)
+                self._dispatches.note(envelope_id, link, None)
 
     @override
     def answer(self, answer: Answer) -> None:
@@ -268,28 +241,33 @@ class RelaySession(House, LinkHandler, Post):
 
     @override
     def leave(self, link: RelayedLink, reason: str) -> None:
+        self._dispatches.forget(link)
         self._drop(link, reason)
 
-    def _remember(self, envelope_id: bytes, link: RelayedLink) -> None:
-        self._sent[envelope_id] = (link, anyio.current_time())
-        if len(self._sent) > MAX_REMEMBERED:
-            del self._sent[next(iter(self._sent))]
+    @override
+    def request(self, question: Question) -> None:
+        self._open.request(question)
+
+    @override
+    def failure(self, otherwise: str) -> RelayError:
+        return relay_error(self.address, self.reason or otherwise, self.code)
 
     def _drop(self, link: RelayedLink, reason: str) -> None:
         if not link.is_open:
             return
         link.is_open = False
         del self._links[link.peer]
-        self._sent = {key: value for key, value in self._sent.items() if value[0] is not link}
-        self._node.link_closed(link, reason, goodbye=False)
+        try:
+            self._world.handler.link_closed(link, reason, goodbye=False)
+        except Exception:
+            # A bug of ours must not leave the other links open on a session that is gone.
+            logger.exception("the handler of a link over %s failed", self.address)
 
     @property
     def _open(self) -> DrivenLink:
         if self._driven is None:
             raise LinkError("there is no connection with the relay")
         return self._driven
-
-    # --- asking ----------------------------------------------------------------------------------
 
     async def link_to(self, peer: PeerId) -> RelayedLink:
         """A link to a peer's mailbox, the open one if there is one.
@@ -298,78 +276,16 @@ class RelaySession(House, LinkHandler, Post):
             LinkError: it has none here, or the relay does not say.
         """
         link = self._links.get(peer)
-        if link is not None:
-            return link
         try:
-            bundle = await self.find(peer)
+            bundle = await self.questions.find(peer) if link is None else link.bundle
         except RelayError as error:
             raise LinkError(error.reason) from error
         if bundle is None:
             raise LinkError("the relay has no mailbox for that agent")
+        if not self.is_open:  # perhaps since the relay replied
+            raise LinkError(self.reason or "the connection was lost")
         link = self._links.get(peer)  # somebody else may have asked, too
         if link is None:
             link = self._links[peer] = RelayedLink(self, peer, bundle)
-            self._node.link_opened(link)
+            self._world.handler.link_opened(link)
         return link
-
-    async def find(self, peer: PeerId) -> KeyBundle | None:
-        """The bundle of whoever has a mailbox here."""
-        reply = await self._ask(lambda number: Find(number, peer))
-        if isinstance(reply, Found) and reply.bundle.peer == peer:
-            return reply.bundle
-        if isinstance(reply, Failed) and reply.code == "unknown":
-            return None
-        raise self._error(reply)
-
-    async def publish(self, listing: Listing) -> None:
-        """Put our entry into a directory."""
-        reply = await self._ask(lambda number: ListingFrame(replace(listing, revision=number)))
-        if not isinstance(reply, Done):
-            raise self._error(reply)
-
-    async def offer(self, network: PeerId, invitation: bytes, sealed: bytes, uses: int, expires: int) -> None:
-        """Leave an invitation."""
-        reply = await self._ask(lambda number: Offer(number, network, invitation, sealed, uses, expires))
-        if not isinstance(reply, Done):
-            raise self._error(reply)
-
-    async def claim(self, invitation: bytes) -> bytes:
-        """Fetch an invitation."""
-        reply = await self._ask(lambda number: Claim(number, invitation))
-        if isinstance(reply, Claimed):
-            return reply.sealed
-        if isinstance(reply, Failed) and reply.code in TICKET_FAILURES:
-            raise TicketError(TICKET_FAILURES[reply.code])
-        raise self._error(reply)
-
-    async def _ask(self, question: Callable[[int], Question]) -> Reply | None:
-        """The relay's reply; None when there was none in time."""
-        number = next(self._numbers)
-        waiting = self._waiting[number] = _Waiting()
-        try:
-            self._request(question(number))
-            with anyio.move_on_after(REPLY_SECONDS):
-                await waiting.came.wait()
-            return waiting.reply
-        finally:
-            del self._waiting[number]
-
-    def _request(self, question: Question) -> None:
-        try:
-            self._open.request(question)
-        except LinkError as error:
-            logger.debug("%s cannot be asked: %s", self.address, error)
-
-    def _error(self, reply: Reply | None) -> RelayError:
-        if isinstance(reply, Failed):
-            reason = FAILURES.get(reply.code, f"it answered {reply.code!r}")
-            if reply.retry_after is not None:
-                reason += f"; try again in {reply.retry_after:.0f} s"
-            return RelayError(self.address, reason)
-        return self.failure(f"no reply within {REPLY_SECONDS:.0f} s")
-
-    def failure(self, otherwise: str) -> RelayError:
-        """Why this session is of no use."""
-        if self.reason in SHUT_OUT:
-            return NotAdmittedError(self.address, self.reason)
-        return RelayError(self.address, self.reason or otherwise)
