@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.protocol.control import Bye, Delivered, Refused, Role
+from mcp_a2a.protocol.control import Bye, Delivered, Refused, Role, Stored
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.relay_session import RelaySession
@@ -205,6 +205,9 @@ async def test_a_hundred_thousand_deposits_to_keys_that_nobody_has_leave_nothing
     with relay_process(tmp_path, rate=1e9, burst=10**7, rate_mib=1e6) as relay:
         async with open_door(relay.port) as door:
             alice = await door.enter()
+            bob = await door.enter()
+            await bob.leave()
+            await alice.submit(envelope(bob.peer), Stored)  # so that everything before it is on disk, too
             prefix = envelope(alice.peer, body=624 - 64)
 
             async def flood(count: int) -> None:
