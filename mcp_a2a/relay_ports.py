@@ -311,6 +311,10 @@ class MailboxStore(Protocol):
         """How much there is beside messages."""
         ...
 
+    def measure(self, done: Callable[[RelayTotals | Exception], None]) -> None:
+        """The same, counted beside everything else."""
+        ...
+
     def members(self) -> Sequence[RelayMember]:
         """The operator's list."""
         ...

@@ -154,6 +154,10 @@ class RelayStore(MailboxStore):
         return self._database.read(relay_listings.totals)
 
     @override
+    def measure(self, done: Callable[[RelayTotals | Exception], None]) -> None:
+        self._database.enqueue_lazily(relay_listings.totals, done)  # type: ignore[arg-type]  # the outcome is the operation's
+
+    @override
     def members(self) -> Sequence[RelayMember]:
         return self._database.read(relay_listings.members)
 

@@ -70,7 +70,6 @@ class RelayListener(web.Server):
         super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0, keepalive_timeout=5)
         self._credentials = credentials
         self._options = options
-        self._store = store
         admission = Admission(closed=options.closed)
         for entry in store.members():
             (admission.admit if entry.admitted else admission.revoke)(entry.member)
@@ -87,7 +86,7 @@ class RelayListener(web.Server):
 
     def facts(self) -> RelayFacts:
         """As it is now."""
-        office, totals = self.desk.office, self._store.totals()
+        office, totals = self.desk.office, self.desk.totals()
         messages, size = office.messages
         return RelayFacts(
             uptime_seconds=round(time.monotonic() - self._started_at, 1),
@@ -212,6 +211,9 @@ class RelayListener(web.Server):
                     self._gate.proven(handler)
         except RemoteProtocolError as error:
             logger.info("closing a connection: %s", error)
+        except Exception:
+            logger.exception("a connection failed")  # a bug of ours, or the disk; the others go on
+            session.close(ByeCode.CLOSED, time.monotonic())
         await _see_off(websocket)
 
     async def _hold(self, session: RelaySession) -> None:

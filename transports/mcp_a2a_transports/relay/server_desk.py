@@ -22,13 +22,14 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
+from mcp_a2a.protocol.mailbox import Message
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import FORGET_KEY_SECONDS, RelayLimits
 from mcp_a2a.protocol.relay_session import Desk, Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
-from mcp_a2a.relay_ports import KnownKey, MailboxStore
+from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayTotals
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,11 @@ logger = logging.getLogger(__name__)
 RECENT_BUNDLES = 256
 """Bundles in memory, among them those that are not on disk yet."""
 
-MAX_EXPIRED = 1000
+MAX_EXPIRED = 2000
 """Messages that are swept away in one go."""
+
+COUNTED_AT_ONCE = 5000
+"""Entries of directories that are counted whenever somebody asks."""
 
 _ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
@@ -70,6 +74,8 @@ class RelayDesk(Desk):
         self._bytes = self.directory.bytes
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
         self._undropped: list[Drop] = []
+        self._totals = RelayTotals()
+        self.has_more_to_sweep = False
         self.sessions: dict[RelaySession, None] = {}
         """Those that are served."""
 
@@ -128,6 +134,7 @@ class RelayDesk(Desk):
                 session.close(ByeCode.REVOKED, now)
                 ended += 1
             elif member in session.networks:
+                self.attendance.went(session, session.peer, [member], now)
                 self.directory.unwatch(session, member)
         self.office.unregister(member.key)
         self._store.erase(member.key)
@@ -243,7 +250,12 @@ class RelayDesk(Desk):
             self._store.carry_out(changes, partial(self._carried_out, changes))
 
     def _load(self, order: Load) -> None:
-        rows, is_all = self._store.load(order, self._wall)
+        rows: Sequence[Message] = ()
+        is_all = False
+        try:
+            rows, is_all = self._store.load(order, self._wall)
+        except Exception:
+            logger.exception("a mailbox cannot be read")
         self.office.loaded(order, rows, is_all=is_all)
 
     def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: frozenset[int] | Exception) -> None:
@@ -291,13 +303,29 @@ class RelayDesk(Desk):
 
     def sweep(self, now: float) -> None:
         """Every few seconds: what has expired, and what is as good as forgotten."""
-        expired = self._store.expired(self._wall, MAX_EXPIRED)
-        for row in expired:
-            self.office.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
+        self.sweep_mail()
         self._store.forget_expired(self._wall)
-        self.office.other_bytes = self._store.totals().size
+        self._store.measure(self._measured)
         self._deposits.forget_full(now)
         self.directory.forget_full(now)
+
+    def sweep_mail(self) -> None:
+        """Every second while there is a lot of it: all that was sent for one hour expires with it."""
+        expired = self._store.expired(self._wall, MAX_EXPIRED)
+        self.has_more_to_sweep = len(expired) == MAX_EXPIRED
+        for row in expired:
+            self.office.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
+
+    def totals(self) -> RelayTotals:
+        """How much there is beside messages: as it is now, or lately where counting takes long."""
+        if self._totals.listings > COUNTED_AT_ONCE:
+            return self._totals
+        return self._store.totals()
+
+    def _measured(self, outcome: RelayTotals | Exception) -> None:
+        if isinstance(outcome, RelayTotals):
+            self._totals = outcome
+            self.office.other_bytes = outcome.size
 
     def forget_unused(self) -> None:
         """Once an hour: keys that nobody has used for months."""

@@ -193,5 +193,7 @@ class Wheel:
         if self._ticks % SWEEP_TICKS == 1:
             self.desk.sweep(now)
             self.swept(now)
+        elif self.desk.has_more_to_sweep:
+            self.desk.sweep_mail()
         if self._ticks % FORGET_TICKS == 0:
             self.desk.forget_unused()
