@@ -109,3 +109,14 @@ def test_a_retry_with_the_same_key_runs_once(tmp_path: Path) -> None:
             assert view["text"] == "ecno"
         received = ask(tmp_path / "ben", "--identity", "rev", "tasks", "--received")["tasks"]
         assert len(received) == 1
+
+
+def test_a_relay_keeps_a_task_for_its_time_and_its_sender_keeps_it_still(tmp_path: Path) -> None:
+    with relay(tmp_path / "relay", "--listen", "127.0.0.1:0", "--ttl-days", str(3 / 86_400), *GENEROUS) as serving:
+        join_both(tmp_path, serving)
+        sent = send(tmp_path, "late")
+        assert sent["delivery"] == "STORED"
+        until(lambda: ask(tmp_path / "relay", "relay", "status")["messages"] == 0, 60, "its time at the relay is over")
+        with agent(tmp_path / "ben", *REV, **NO_LAN):
+            view = ask(tmp_path / "ann", "task", sent["task_id"], "--wait", "20")
+            assert (view["text"], view["delivery"]) == ("etal", "DELIVERED")
