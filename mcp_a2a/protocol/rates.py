@@ -39,8 +39,12 @@ class Bucket:
         """Take `cost` where it is there and return 0.0; otherwise take nothing and return the seconds to wait."""
         wait = self.wait_for(cost, now)
         if not wait:
-            self._level -= cost
+            self.spend(cost)
         return wait
+
+    def spend(self, cost: float) -> None:
+        """Take `cost`, which `wait_for` has just found to be there."""
+        self._level -= cost
 
     def is_full(self, now: float) -> bool:
         """Whether it can be forgotten, because a new one would be the same."""

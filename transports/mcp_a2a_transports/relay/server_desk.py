@@ -167,8 +167,8 @@ class RelayDesk(Desk):
             self.office.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
             session.spend_excess(now)
             return
-        by_count.take(1, now)
-        by_bytes.take(len(envelope), now)
+        by_count.spend(1)
+        by_bytes.spend(len(envelope))
         if self.admission.is_revoked(header.to):
             self.office.refuse(session, header.envelope_id, "revoked")
             return
