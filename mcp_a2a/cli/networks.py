@@ -212,7 +212,8 @@ def rotate(
 ) -> None:
     """Give a network of yours a new secret, handed sealed to the members that stay.
 
-    Tickets that were given out before admit nobody any more.
+    Tickets that were given out before admit nobody any more. Name every agent of whoever shall leave: the agents of
+    one data folder share what one of them is given.
     """
     session = session_of(context)
     out = tuple(without or ())

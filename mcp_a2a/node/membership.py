@@ -213,6 +213,7 @@ class Membership:
 
         try:
             self._networks.folder.save(row)
+            self._networks.folder.drop(old.row.id)
         except HomeUnusableError as error:
             done(error)  # the owner sends it again
             return
@@ -220,9 +221,12 @@ class Membership:
         done(None)
 
     async def _move(self, old: Joined, row: NetworkRow, owner: PeerId) -> None:
-        """Go from the network as it was to the one that took its place."""
+        """Go from the network as it was to the one that took its place, where the folder is already.
+
+        Whoever is stopped in between is only missing from the new one's directory until the next start.
+        """
         await self._withdraw(old)
-        self.forget(old)
+        self._networks.reload()
         self._networks.expect(self._networks.named(row.id), owner, self._context.clock() + MAX_LIFETIME_SECONDS)
 
 
