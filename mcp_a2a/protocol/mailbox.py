@@ -185,10 +185,15 @@ class Mailbox:
     def settle(self, message: Message) -> None:
         """Take a message out for good."""
         message.is_settled = True
-        self.messages.pop(message.envelope_id, None)
+        self.forget(message)
         self.count_out(message.depositor, 1, message.size)
         if message.is_queued:
             self._unqueue(message)
+
+    def forget(self, message: Message) -> None:
+        """Keep a message no longer in memory, and another one with its id as it is."""
+        if self.messages.get(message.envelope_id) is message:
+            del self.messages[message.envelope_id]
 
     def unload(self) -> list[Message]:
         """Nobody is there: keep only what is not on disk, and return everything that was in memory."""
@@ -206,7 +211,7 @@ class Mailbox:
     def load(self, rows: Iterable[Message], up_to: float) -> list[Message]:
         """Take in what the disk has after the cursor, up to a number; returns what is new in memory.
 
-        What is still being written may have its place between the rows.
+        What is still being written may have its place between the rows. None of it may have a row's id.
         """
         found = {row.number: row for row in rows}
         for message in self.messages.values():

@@ -12,6 +12,7 @@ the order in which they were given.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -49,7 +50,7 @@ class PostOffice:
         self._memory_bytes = 0
         self._orders: list[Order] = []
         self._elided: deque[tuple[float, Message]] = deque()
-        self._paused: dict[bytes, Mailbox] = {}
+        self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()
         self._dropping: set[int] = set()
         for part in backlog:
@@ -69,17 +70,18 @@ class PostOffice:
         while self._elided and not self._is_unsafe(self._elided[0][1]):
             self._elided.popleft()
         elided = self._elided[0][0] if self._elided else math.inf
-        return min([elided, *(mailbox.paused[0][0] for mailbox in self._paused.values() if mailbox.paused)])
+        return min(elided, self._pauses[0][0] if self._pauses else math.inf)
 
     def handle_timeout(self, now: float) -> None:
         """Write what was not answered in time; offer again what a busy recipient has put off."""
         while self._elided and self._elided[0][0] <= now:
             self._put(self._elided.popleft()[1])
-        for key, mailbox in list(self._paused.items()):
-            mailbox.resume(now)
-            if not mailbox.paused:
-                del self._paused[key]
-            self._pump(key, mailbox)
+        while self._pauses and self._pauses[0][0] <= now:
+            _, key = heapq.heappop(self._pauses)
+            mailbox = self._mailboxes.get(key)
+            if mailbox is not None:
+                mailbox.resume(now)
+                self._pump(key, mailbox)
 
     def feed(self) -> None:
         """To be called now and then: load what there was no memory for."""
@@ -133,7 +135,6 @@ class PostOffice:
         mailbox = self._mailboxes.pop(key, None)
         if mailbox is None:
             return
-        self._paused.pop(key, None)
         for message in list(mailbox.messages.values()):
             self._settle(mailbox, message)
         self.disk_bytes -= mailbox.bytes + mailbox.count * ROW_BYTES  # what is beyond is deleted by the caller
@@ -255,8 +256,9 @@ class PostOffice:
         if mailbox is None or message is None or not message.is_queued:
             return False
         pause = FULL_SECONDS if retry_after is None else retry_after
-        mailbox.pause(message, now + min(max(pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS))
-        self._paused[wire.key] = mailbox
+        until = now + min(max(pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
+        mailbox.pause(message, until)
+        heapq.heappush(self._pauses, (until, wire.key))
         self._pump(wire.key, mailbox)
         return True
 
@@ -274,7 +276,7 @@ class PostOffice:
         if existed:
             self._settle(mailbox, message)
         elif not message.is_queued:
-            del mailbox.messages[message.envelope_id]
+            mailbox.forget(message)
             self._memory_bytes -= message.size
         self._pump(message.recipient, mailbox)
 
@@ -302,7 +304,9 @@ class PostOffice:
         mailbox.loading = None
         if order.after == mailbox.cursor:
             last = rows[-1].number if rows else order.after
-            new = mailbox.load((row for row in rows if row.number not in self._dropping), math.inf if is_all else last)
+            written = [row for row in rows if row.number not in self._dropping]
+            self._supersede(mailbox, written)
+            new = mailbox.load(written, math.inf if is_all else last)
             mailbox.cursor = max(mailbox.cursor, last)
             self._memory_bytes += sum(message.size for message in new if message.place is Place.DISK)
         mailbox.offer()
@@ -364,9 +368,16 @@ class PostOffice:
             # The order to write it was given before, so this one finds it.
             self._drop(message.number, message.size)
 
+    def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
+        """What is being written though the same is on disk: it was brought again, and is stored."""
+        for row in rows:
+            again = mailbox.messages.get(row.envelope_id)
+            if again is not None and again.number != row.number:
+                self._settle(mailbox, again)
+                self._roster.tell(again.depositor, encode(Stored(again.envelope_id)))
+
     def _shelve(self, key: bytes, mailbox: Mailbox) -> None:
         """Nobody is there to receive."""
-        self._paused.pop(key, None)
         for message in mailbox.unload():
             if message.place is Place.DISK:
                 self._memory_bytes -= message.size

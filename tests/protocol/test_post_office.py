@@ -336,6 +336,21 @@ def test_the_same_deposit_again_makes_nothing_new() -> None:
     assert ids_of(alice.heard(), Stored) == [first]
 
 
+def test_what_is_brought_again_while_it_waits_on_the_disk_comes_once() -> None:
+    world = World()
+    alice = world.enter(A)
+    first = world.deposit(alice, B, 1)
+    world.commit()
+    world.deposit(alice, B, 1)
+    bob = world.enter(B)
+    assert bob.mail() == [first]
+    assert ids_of(alice.heard(), Stored) == [first, first]
+    world.answer(bob, first)
+    world.commit()
+    assert ids_of(alice.heard(), Delivered) == [first]
+    assert (bob.mail(), world.disk.rows, world.office.messages) == ([], {}, (0, 0))
+
+
 def test_another_key_cannot_take_the_place_of_a_message_by_its_id() -> None:
     world = World()
     alice, carol = world.enter(A), world.enter(C)
