@@ -268,11 +268,18 @@ class LinkHandler(Protocol):
         ...
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
-        """A sealed envelope, unopened. Must end, now or later, in one `link.answer`."""
+        """A sealed envelope, unopened. Must end, now or later, in one `link.answer`.
+
+        What a relay brings comes on a link that was never opened and only takes answers: its `peer` is the relay.
+        """
         ...
 
     def answer_received(self, link: Link, answer: Answer) -> None:
-        """The peer's answer to something we submitted on this link."""
+        """The peer's answer to something we submitted on this link.
+
+        Through a relay it may come days later, and be about something from before a restart. If no open link has
+        submitted it, then `link` is the one that the relay's mail comes on (`envelope_received`).
+        """
         ...
 
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:

@@ -9,6 +9,7 @@ for a relay on this machine.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -19,6 +20,11 @@ from mcp_a2a.protocol.did import PeerId
 
 PORTS = {"ws": 80, "wss": 443}
 MAX_URL = 512
+
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""As the last part of a name: resolvers read 127.1, 2130706433 and 0x7f.1 as addresses."""
+_PATH = re.compile(r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,16 @@ class RelayUrl:
     def is_loopback(self) -> bool:
         """Whether it is on this machine, whichever machine that is."""
         ip = _ip(self.host)
-        return self.host == "localhost" or self.host.endswith(".localhost") or (ip is not None and ip.is_loopback)
+        if ip is None:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+        return ip.is_loopback or ip.is_unspecified
 
     @property
     def is_private(self) -> bool:
         """Whether only machines of one network can reach it."""
         ip = _ip(self.host)
         named = self.host.endswith(".local") or "." not in self.host
-        return self.is_loopback or (named if ip is None else ip.is_private or ip.is_link_local)
+        return self.is_loopback or (named if ip is None else not ip.is_global)
 
     @property
     def warning(self) -> str | None:
@@ -94,11 +102,30 @@ def parse_relay_url(text: str) -> RelayUrl:
         raise _unusable(text, "it does not begin with ws:// or wss://")
     if not parts.hostname or parts.username is not None or parts.query:
         raise _unusable(text, "it names no host, or has a user or a query, which a relay's URL has not")
+    if port == 0:
+        raise _unusable(text, "a port is a number from 1 to 65535")
+    host, path = _host(text, parts.hostname), parts.path.rstrip("/")
+    if not _PATH.fullmatch(path):
+        raise _unusable(text, "its path holds characters that a relay's has not")
     relay = _pin(text, parts.fragment)
-    url = RelayUrl(parts.scheme, parts.hostname, port or PORTS[parts.scheme], parts.path.rstrip("/"), relay)
+    url = RelayUrl(parts.scheme, host, port or PORTS[parts.scheme], path, relay)
     if relay is None and not url.is_loopback:
         raise _unusable(text, "it does not end with the relay's key")
     return url
+
+
+def _host(text: str, host: str) -> str:
+    """The one spelling of a host; nothing that a resolver would take for another address than we do."""
+    ip, name = _ip(host), host.rstrip(".")
+    match ip:
+        case ipaddress.IPv4Address():
+            return str(ip)
+        case ipaddress.IPv6Address(scope_id=None):  # a zone means something on one machine only
+            return str(ip.ipv4_mapped or ip)
+        case None if _NAME.fullmatch(name) and not _NUMERIC.fullmatch(name.rpartition(".")[2]):
+            return name
+        case _:
+            raise _unusable(text, "its host is neither a name nor an IP address")
 
 
 def _pin(text: str, fragment: str) -> PeerId | None:
@@ -110,7 +137,7 @@ def _pin(text: str, fragment: str) -> PeerId | None:
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.partition("%")[0])
+        return ipaddress.ip_address(host)
     except ValueError:
         return None
 
