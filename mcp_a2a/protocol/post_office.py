@@ -20,7 +20,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.frames import encode
-from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Order, Put, Tally
+from mcp_a2a.protocol.mail_books import Books
+from mcp_a2a.protocol.mail_orders import Backlog, Keep, Load, Order, Tally
 from mcp_a2a.protocol.mailbox import Mailbox, Message, Place, Wire
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
 from mcp_a2a.protocol.roster import Roster
@@ -39,30 +40,24 @@ class PostOffice:
     def __init__(self, limits: RelayLimits, roster: Roster, backlog: Iterable[Backlog], first: int) -> None:
         self.limits = limits
         self.tally = Tally()
-        self.disk_bytes = 0
-        """What messages take on disk, estimated; `other_bytes` are those of everything else."""
-        self.other_bytes = 0
+        self.books = Books()
         self._roster = roster
         self._number = first
         self._loads = 0
         self._mailboxes: dict[bytes, Mailbox] = {}
-        self._unwritten: dict[bytes, Message] = {}  # by envelope id: in memory or being written
-        self._memory_bytes = 0
-        self._orders: list[Order] = []
         self._elided: deque[tuple[float, Message]] = deque()
         self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()
-        self._dropping: set[int] = set()
         for part in backlog:
             roster.register(part.recipient)
             self._mailbox(part.recipient).count_in(part.depositor, part.count, part.size)
-            self.disk_bytes += part.size + part.count * ROW_BYTES
+            self.books.restored(part.count, part.size)
 
     # --- what the shell takes ---------------------------------------------------------------------
 
     def orders(self) -> list[Order]:
         """What the disk has to do, in order, once."""
-        orders, self._orders = self._orders, []
+        orders, self.books.orders = self.books.orders, []
         return orders
 
     def next_timeout(self) -> float:
@@ -75,7 +70,7 @@ class PostOffice:
     def handle_timeout(self, now: float) -> None:
         """Write what was not answered in time; offer again what a busy recipient has put off."""
         while self._elided and self._elided[0][0] <= now:
-            self._put(self._elided.popleft()[1])
+            self.books.put(self._elided.popleft()[1])
         while self._pauses and self._pauses[0][0] <= now:
             _, key = heapq.heappop(self._pauses)
             mailbox = self._mailboxes.get(key)
@@ -105,7 +100,7 @@ class PostOffice:
     @property
     def unwritten(self) -> int:
         """How many are neither answered nor on disk."""
-        return len(self._unwritten)
+        return len(self.books.unwritten)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -137,7 +132,7 @@ class PostOffice:
             return
         for message in list(mailbox.messages.values()):
             self._settle(mailbox, message)
-        self.disk_bytes -= mailbox.bytes + mailbox.count * ROW_BYTES  # what is beyond is deleted by the caller
+        self.books.forgotten(mailbox.count, mailbox.bytes)  # what is beyond is deleted by the caller
 
     # --- depositing -------------------------------------------------------------------------------
 
@@ -164,8 +159,8 @@ class PostOffice:
 
     def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:
         """Whether an answer to this deposit is still to come."""
-        message = self._unwritten.get(envelope_id)
-        return message is not None and message.depositor == depositor and not message.is_settled
+        message = self.books.pending(envelope_id)
+        return message is not None and message.depositor == depositor
 
     def tell_what_became_of(
         self, wire: Wire, envelopes: Sequence[bytes], stored: Collection[bytes], answers: Mapping[bytes, str]
@@ -203,9 +198,9 @@ class PostOffice:
         code = mailbox.objection(depositor, size, self.limits) if mailbox is not None else None
         if code is not None:
             return code
-        if self.disk_bytes + self.other_bytes + size + ROW_BYTES > self.limits.max_disk_bytes:
+        if self.books.disk_bytes + self.books.other_bytes + size + ROW_BYTES > self.limits.max_disk_bytes:
             return "storage_full"
-        if self._memory_bytes + size > self.limits.max_memory_bytes:
+        if self.books.memory_bytes + size > self.limits.max_memory_bytes:
             return "rate_limited"
         return None
 
@@ -215,9 +210,7 @@ class PostOffice:
         message = Message(self._number, recipient, header.envelope_id, depositor, envelope=envelope, expires=expires)
         self._number += 1
         self.tally.deposited += 1
-        self._memory_bytes += message.size
-        self.disk_bytes += message.size + ROW_BYTES
-        self._unwritten[message.envelope_id] = message
+        self.books.accepted(message)
         mailbox = self._mailbox(recipient)
         in_memory = mailbox.takes_more
         mailbox.count_in(depositor, 1, message.size)
@@ -227,7 +220,7 @@ class PostOffice:
             self._elided.append((now + ELISION_SECONDS, message))
         else:
             mailbox.messages[message.envelope_id] = message
-            self._put(message)
+            self.books.put(message)
 
     # --- answering --------------------------------------------------------------------------------
 
@@ -245,7 +238,7 @@ class PostOffice:
                 told.setdefault(message.depositor, []).append(envelope_id)
         for depositor, theirs in told.items():
             if not self._roster.tell(depositor, frame):
-                self._orders.append(Keep(depositor, tuple(theirs), frame))
+                self.books.orders.append(Keep(depositor, tuple(theirs), frame))
         self._pump(wire.key, mailbox)
         return bool(told)
 
@@ -266,7 +259,7 @@ class PostOffice:
 
     def put_done(self, message: Message, *, existed: bool = False) -> None:
         """The commit is done. `existed`: the same was on disk already, so this one is not there twice."""
-        self._written(message)
+        self.books.written(message)
         message.place = Place.DISK
         self.tally.stored += 1
         if message.is_settled:
@@ -277,12 +270,12 @@ class PostOffice:
             self._settle(mailbox, message)
         elif not message.is_queued:
             mailbox.forget(message)
-            self._memory_bytes -= message.size
+            self.books.unloaded(message)
         self._pump(message.recipient, mailbox)
 
     def put_failed(self, message: Message, code: str) -> None:
         """It is not on disk, so it is refused; should the recipient have it, it will know it when it comes again."""
-        self._written(message)
+        self.books.written(message)
         message.place = Place.MEMORY
         if message.is_settled:
             return
@@ -294,7 +287,7 @@ class PostOffice:
 
     def dropped(self, numbers: Iterable[int]) -> None:
         """These are gone from the disk."""
-        self._dropping.difference_update(numbers)
+        self.books.dropped(numbers)
 
     def loaded(self, order: Load, rows: Sequence[Message], *, is_all: bool) -> None:
         """What the disk had. Rows that are being deleted are not there any more."""
@@ -304,18 +297,18 @@ class PostOffice:
         mailbox.loading = None
         if order.after == mailbox.cursor:
             last = rows[-1].number if rows else order.after
-            written = [row for row in rows if row.number not in self._dropping]
+            written = [row for row in rows if not self.books.is_dropping(row.number)]
             self._supersede(mailbox, written)
             new = mailbox.load(written, math.inf if is_all else last)
             mailbox.cursor = max(mailbox.cursor, last)
-            self._memory_bytes += sum(message.size for message in new if message.place is Place.DISK)
+            self.books.loaded(new)
         mailbox.offer()
         if rows or order.after != mailbox.cursor:
             self._pump(order.recipient, mailbox)
 
     def expired(self, number: int, recipient: bytes, envelope_id: bytes, depositor: bytes, size: int) -> None:
         """A message on disk is past its time."""
-        if number in self._dropping:
+        if self.books.is_dropping(number):
             return
         mailbox = self._mailboxes.get(recipient)
         if mailbox is None:
@@ -325,13 +318,13 @@ class PostOffice:
             self._settle(mailbox, message)
         else:
             mailbox.count_out(depositor, 1, size)
-            self._drop(number, size)
+            self.books.drop(number, size)
         self._pump(recipient, mailbox)
 
     def leave(self) -> None:
         """The relay stops: write everything that is not written."""
-        for message in list(self._unwritten.values()):
-            self._put(message)
+        for message in self.books.unwritten:
+            self.books.put(message)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -341,32 +334,12 @@ class PostOffice:
             mailbox = self._mailboxes[key] = Mailbox(self._roster.newest(key))
         return mailbox
 
-    def _written(self, message: Message) -> None:
-        if self._unwritten.get(message.envelope_id) is message:  # and not the same again, brought meanwhile
-            del self._unwritten[message.envelope_id]
-
     def _is_unsafe(self, message: Message) -> bool:
         return message.place is Place.MEMORY and not message.is_settled
 
-    def _put(self, message: Message) -> None:
-        if self._is_unsafe(message):
-            message.place = Place.WRITING
-            self._orders.append(Put(message))
-
-    def _drop(self, number: int, size: int) -> None:
-        self.disk_bytes -= size + ROW_BYTES
-        self._dropping.add(number)
-        self._orders.append(Drop(number))
-
     def _settle(self, mailbox: Mailbox, message: Message) -> None:
         mailbox.settle(message)
-        self._memory_bytes -= message.size
-        if message.place is Place.MEMORY:
-            self._written(message)
-            self.disk_bytes -= message.size + ROW_BYTES
-        else:
-            # The order to write it was given before, so this one finds it.
-            self._drop(message.number, message.size)
+        self.books.settled(message)
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
         """What is being written though the same is on disk: it was brought again, and is stored."""
@@ -380,8 +353,8 @@ class PostOffice:
         """Nobody is there to receive."""
         for message in mailbox.unload():
             if message.place is Place.DISK:
-                self._memory_bytes -= message.size
-            self._put(message)
+                self.books.unloaded(message)
+            self.books.put(message)
         self._forget_empty(key, mailbox)
 
     def _pump(self, key: bytes, mailbox: Mailbox) -> None:
@@ -392,14 +365,14 @@ class PostOffice:
         self._forget_empty(key, mailbox)
 
     def _load(self, key: bytes, mailbox: Mailbox) -> None:
-        short = self._memory_bytes > self.limits.max_memory_bytes
+        short = self.books.memory_bytes > self.limits.max_memory_bytes
         if short:
             self._hungry.add(key)
             if mailbox.offered:
                 return
         self._loads += 1
         mailbox.loading = self._loads
-        self._orders.append(Load(self._loads, key, mailbox.cursor, 1 if short else WINDOW_FRAMES, WINDOW_BYTES))
+        self.books.orders.append(Load(self._loads, key, mailbox.cursor, 1 if short else WINDOW_FRAMES, WINDOW_BYTES))
 
     def _forget_empty(self, key: bytes, mailbox: Mailbox) -> None:
         if not mailbox.count and mailbox.wire is None:

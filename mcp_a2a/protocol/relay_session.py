@@ -12,12 +12,9 @@ which answers with `send`. Mail and its answers are the busy part; they are told
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Protocol
 
 from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     Answer,
     BundleFrame,
@@ -29,12 +26,10 @@ from mcp_a2a.protocol.control import (
     Find,
     Frame,
     Held,
-    MembershipProof,
     Offer,
     Ping,
     Pong,
     Refused,
-    Request,
     UnknownFrame,
     Watch,
 )
@@ -44,6 +39,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
 from mcp_a2a.protocol.listing import Listing, is_listing
+from mcp_a2a.protocol.relay_desk import Desk
 
 CLAIM_SECONDS = 5.0
 
@@ -65,46 +61,6 @@ class Phase(Enum):
     CLAIMING = auto()
     OPEN = auto()
     CLOSED = auto()
-
-
-class Desk(Protocol):
-    """What a relay does for those who are there."""
-
-    def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
-        """A key was proven, and these memberships are claimed. None: it is served from now on."""
-        ...
-
-    def left(self, session: RelaySession, now: float) -> None:
-        """A session that was admitted has ended."""
-        ...
-
-    def has_output(self, session: RelaySession) -> None:
-        """There is something to send."""
-        ...
-
-    def deposit(self, session: RelaySession, envelope: bytes, now: float) -> None:
-        """An envelope came in: it is read there, so that garbage is refused in one place."""
-        ...
-
-    def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
-        """Final words about mail, to be passed on; False where it is about none."""
-        ...
-
-    def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
-        """Not now."""
-        ...
-
-    def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
-        """A newer key to seal to."""
-        ...
-
-    def requested(self, session: RelaySession, request: Request, now: float) -> None:
-        """A question."""
-        ...
-
-    def published(self, session: RelaySession, listing: Listing, now: float) -> None:
-        """An entry for a directory."""
-        ...
 
 
 class RelaySession:

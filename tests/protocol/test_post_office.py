@@ -399,7 +399,7 @@ def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> N
     world.deposit(alice, C, 1)
     world.deposit(alice, B, 2, expires=int(WALL // HOUR) * HOUR)
     assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox", "expired"]
-    assert (world.office.mailboxes, world.office.unwritten, world.office.disk_bytes) == (0, 0, 0)
+    assert (world.office.mailboxes, world.office.unwritten, world.office.books.disk_bytes) == (0, 0, 0)
 
 
 def test_a_message_lives_no_longer_than_the_relay_keeps_any() -> None:
@@ -476,7 +476,7 @@ def test_a_revoked_key_loses_its_mail() -> None:
         world.deposit(alice, B, number)
     world.commit()
     world.office.unregister(B)
-    assert world.office.disk_bytes == 0
+    assert world.office.books.disk_bytes == 0
     world.deposit(alice, B, 9)
     assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox"]
 
@@ -616,8 +616,8 @@ class Post(RuleBasedStateMachine):
         if hasattr(self, "world"):
             office = self.world.office
             assert office.messages[0] >= 0
-            assert office._memory_bytes >= 0
-            assert office.disk_bytes >= 0
+            assert office.books.memory_bytes >= 0
+            assert office.books.disk_bytes >= 0
 
     def teardown(self) -> None:
         """In the end everybody comes, the disk works, and everybody answers: then nothing is left."""
@@ -643,8 +643,8 @@ class Post(RuleBasedStateMachine):
         world.commit()
         assert world.disk.rows == {}
         assert world.office.messages == (0, 0)
-        assert world.office._memory_bytes == 0
-        assert world.office.disk_bytes == 0
+        assert world.office.books.memory_bytes == 0
+        assert world.office.books.disk_bytes == 0
         assert world.office.unwritten == 0
 
 

@@ -34,7 +34,8 @@ from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, PING_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.relay_session import Desk, Phase, RelaySession
+from mcp_a2a.protocol.relay_desk import Desk
+from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from tests.protocol.people import ALICE, BOB, CAROL, Dice, ring_of
 
 IDS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4).map(tuple)

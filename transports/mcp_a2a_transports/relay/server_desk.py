@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from typing_extensions import override
 
-from mcp_a2a.errors import StorageFullError
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
@@ -21,15 +19,15 @@ from mcp_a2a.protocol.control import ByeCode, Check, Claim, Find, MembershipProo
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
-from mcp_a2a.protocol.mailbox import Message
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.rates import Buckets
+from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_limits import FORGET_KEY_SECONDS, RelayLimits
-from mcp_a2a.protocol.relay_session import Desk, Phase, RelaySession
+from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
 from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayTotals
+from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 
 logger = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ class RelayDesk(Desk):
         self._deposits: Buckets[bytes] = Buckets(limits.deposits)
         self._bytes = self.directory.bytes
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
-        self._undropped: list[Drop] = []
+        self._clerk = Clerk(store, self.office, self._tell_kept)
         self._totals = RelayTotals()
         self.has_more_to_sweep = False
         self.sessions: dict[RelaySession, None] = {}
@@ -231,54 +229,14 @@ class RelayDesk(Desk):
         known = self._store.bundle_of(peer.key) if self.roster.has_mailbox(peer.key) else None
         return KeyBundle.parse_untrusted(known.bundle) if known is not None else None
 
-    # --- the disk ---------------------------------------------------------------------------------
-
     def settle(self) -> None:
-        """Carry out what the law of mail ordered since the last time."""
-        orders = self.office.orders()
-        if not orders:
-            return
-        changes: list[Put | Drop | Keep] = []
-        while orders:
-            for order in orders:
-                if isinstance(order, Load):
-                    self._load(order)
-                else:
-                    changes.append(order)
-            orders = self.office.orders()
-        if changes:
-            self._store.carry_out(changes, partial(self._carried_out, changes))
+        """Have the disk do what was ordered since the last time."""
+        self._clerk.settle(self._wall)
 
-    def _load(self, order: Load) -> None:
-        rows: Sequence[Message] = ()
-        is_all = False
-        try:
-            rows, is_all = self._store.load(order, self._wall)
-        except Exception:
-            logger.exception("a mailbox cannot be read")
-        self.office.loaded(order, rows, is_all=is_all)
-
-    def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: frozenset[int] | Exception) -> None:
-        if isinstance(outcome, Exception):
-            self._failed(changes, outcome)
-            return
-        for change in changes:
-            if isinstance(change, Put):
-                self.office.put_done(change.message, existed=change.message.number in outcome)
-        self.office.dropped(change.number for change in changes if isinstance(change, Drop))
-        for depositor in {change.depositor for change in changes if isinstance(change, Keep)}:
-            wires = self.roster.wires_of(depositor)
-            if wires and isinstance(wires[-1], RelaySession):
-                self._send_kept_answers(wires[-1])  # it came back before its answer was on disk
-
-    def _failed(self, changes: Sequence[Put | Drop | Keep], error: Exception) -> None:
-        if not isinstance(error, StorageFullError):
-            logger.error("the disk does not take mail: %s", error)
-        for change in changes:
-            if isinstance(change, Put):
-                self.office.put_failed(change.message, "storage_full")
-            elif isinstance(change, Drop):
-                self._undropped.append(change)  # or it would come back with the next start
+    def _tell_kept(self, depositor: bytes) -> None:
+        wires = self.roster.wires_of(depositor)
+        if wires and isinstance(wires[-1], RelaySession):
+            self._send_kept_answers(wires[-1])  # it came back before its answer was on disk
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -297,9 +255,7 @@ class RelayDesk(Desk):
         for session in list(self.sessions):
             session.handle_timeout(now)
         self.office.feed()
-        if self._undropped:
-            again, self._undropped = self._undropped, []
-            self._store.carry_out(again, partial(self._carried_out, again))
+        self._clerk.try_again()
 
     def sweep(self, now: float) -> None:
         """Every few seconds: what has expired, and what is as good as forgotten."""
@@ -325,7 +281,7 @@ class RelayDesk(Desk):
     def _measured(self, outcome: RelayTotals | Exception) -> None:
         if isinstance(outcome, RelayTotals):
             self._totals = outcome
-            self.office.other_bytes = outcome.size
+            self.office.books.other_bytes = outcome.size
 
     def forget_unused(self) -> None:
         """Once an hour: keys that nobody has used for months."""

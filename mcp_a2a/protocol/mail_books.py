@@ -1,0 +1,91 @@
+"""What a relay's mail takes in memory and on disk, and what the disk has been asked to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mcp_a2a.protocol.mail_orders import Drop, Order, Put
+from mcp_a2a.protocol.mailbox import Message, Place
+from mcp_a2a.protocol.relay_limits import ROW_BYTES
+
+
+class Books:
+    """Keeps count; decides nothing."""
+
+    def __init__(self) -> None:
+        self.memory_bytes = 0
+        """Of envelopes in memory."""
+        self.disk_bytes = 0
+        """What messages take on disk or will take, estimated."""
+        self.other_bytes = 0
+        """What everything else takes there."""
+        self.orders: list[Order] = []
+        self._unwritten: dict[bytes, Message] = {}  # by envelope id: in memory or being written
+        self._dropping: set[int] = set()
+
+    @property
+    def unwritten(self) -> tuple[Message, ...]:
+        """What is neither answered nor on disk."""
+        return tuple(self._unwritten.values())
+
+    def pending(self, envelope_id: bytes) -> Message | None:
+        """The message with this id that is neither answered nor on disk."""
+        message = self._unwritten.get(envelope_id)
+        return message if message is not None and not message.is_settled else None
+
+    def restored(self, count: int, size: int) -> None:
+        """So much was on disk at the start."""
+        self.disk_bytes += size + count * ROW_BYTES
+
+    def accepted(self, message: Message) -> None:
+        """A new message."""
+        self.memory_bytes += message.size
+        self.restored(1, message.size)
+        self._unwritten[message.envelope_id] = message
+
+    def put(self, message: Message) -> None:
+        """Have a message written that is nowhere else; nothing happens to any other."""
+        if message.place is Place.MEMORY and not message.is_settled:
+            message.place = Place.WRITING
+            self.orders.append(Put(message))
+
+    def written(self, message: Message) -> None:
+        """It is on disk, or will never be."""
+        if self._unwritten.get(message.envelope_id) is message:  # and not the same again, brought meanwhile
+            del self._unwritten[message.envelope_id]
+
+    def loaded(self, messages: Iterable[Message]) -> None:
+        """These were read into memory."""
+        self.memory_bytes += sum(message.size for message in messages if message.place is Place.DISK)
+
+    def unloaded(self, message: Message) -> None:
+        """The disk alone has it."""
+        self.memory_bytes -= message.size
+
+    def settled(self, message: Message) -> None:
+        """A message that was in memory is over."""
+        self.memory_bytes -= message.size
+        if message.place is Place.MEMORY:
+            self.written(message)
+            self.disk_bytes -= message.size + ROW_BYTES
+        else:
+            # The order to write it was given before, so this one finds it.
+            self.drop(message.number, message.size)
+
+    def drop(self, number: int, size: int) -> None:
+        """Have a message deleted."""
+        self.forgotten(1, size)
+        self._dropping.add(number)
+        self.orders.append(Drop(number))
+
+    def forgotten(self, count: int, size: int) -> None:
+        """So much is no longer on disk."""
+        self.disk_bytes -= size + count * ROW_BYTES
+
+    def dropped(self, numbers: Iterable[int]) -> None:
+        """These are deleted."""
+        self._dropping.difference_update(numbers)
+
+    def is_dropping(self, number: int) -> bool:
+        """Whether a row that is still there is as good as deleted."""
+        return number in self._dropping
