@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 
 import aiohttp
+import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +19,7 @@ from mcp_a2a.config import RelaySettings, load_relay_settings
 from mcp_a2a.errors import ConfigurationError, PortInUseError
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relaying import serve_relay
+from mcp_a2a_transports.relay import server
 from tests.relay.conftest import Open
 from tests.relay.guest import person, shake_hands
 
@@ -170,3 +172,16 @@ def test_what_cannot_be_set_names_flag_and_variable(field: str, value: object) -
         load_relay_settings({field: value})
     assert f"--{field.replace('_', '-')}" in refused.value.message
     assert f"MCP_A2A_RELAY_{field.upper()}" in refused.value.message
+
+
+async def test_whoever_connects_and_never_begins_with_tls_is_cut(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "WAIT_SECONDS", 0.3)
+    cert, key = certificate
+    async with (
+        serve_relay(RelaySettings(home=tmp_path, listen="127.0.0.1:0", tls_cert=cert, tls_key=key)) as relay,
+        await anyio.connect_tcp("127.0.0.1", relay.port) as stream,
+    ):
+        with anyio.fail_after(3), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()

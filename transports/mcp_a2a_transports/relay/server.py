@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, cast
 
 import anyio
+import anyio.lowlevel
 from aiohttp import WSMsgType, web
 from typing_extensions import override
 
@@ -28,7 +30,7 @@ from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.relay_ports import MailboxStore
-from mcp_a2a_transports._door import host_of
+from mcp_a2a_transports._door import WAIT_SECONDS, host_of
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.server_desk import RelayDesk
@@ -67,7 +69,7 @@ class RelayListener(web.Server):
     def __init__(
         self, credentials: Credentials, store: MailboxStore, options: RelayOptions, wall_clock: Callable[[], float]
     ) -> None:
-        super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0, keepalive_timeout=5)
+        super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
         self._credentials = credentials
         self._options = options
         admission = Admission(closed=options.closed)
@@ -232,6 +234,24 @@ async def _see_off(websocket: web.WebSocketResponse) -> None:
             pass
 
 
+class _Server(Protocol):
+    def close(self) -> None: ...
+
+
+class _Loop(Protocol):
+    """The part of asyncio's event loop that is needed here; aiohttp's own way waits a minute for a TLS handshake."""
+
+    async def create_server(
+        self,
+        protocol_factory: Callable[[], web.RequestHandler],
+        *,
+        sock: socket.socket,
+        ssl: ssl.SSLContext | None,
+        backlog: int,
+        ssl_handshake_timeout: float | None,
+    ) -> _Server: ...
+
+
 @asynccontextmanager
 async def open_relay(
     listening: socket.socket,
@@ -244,12 +264,15 @@ async def open_relay(
     listener = RelayListener(credentials, store, options, wall_clock)
     runner = web.ServerRunner(listener, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
-    site = web.SockSite(runner, listening, ssl_context=options.tls, backlog=BACKLOG)
+    loop = cast("_Loop", anyio.lowlevel.current_token().native_token)
+    timeout = None if options.tls is None else WAIT_SECONDS
+    server = await loop.create_server(
+        listener, sock=listening, ssl=options.tls, backlog=BACKLOG, ssl_handshake_timeout=timeout
+    )
     try:
-        await site.start()
         yield listener
     finally:
+        server.close()
         with anyio.CancelScope(shield=True):
-            await site.stop()
             await listener.leave()
             await runner.cleanup()

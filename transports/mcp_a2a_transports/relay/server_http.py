@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -94,7 +95,7 @@ class Pages:
             case "/metrics" if self._may_look(request, host):
                 return _page(generate_latest(self._registry), METRICS_TYPE)
             case "/status" if self._may_look(request, host):
-                return web.json_response(asdict(self._facts()), headers={"Server": AGENT})
+                return _page(json.dumps(asdict(self._facts())).encode(), "application/json; charset=utf-8")
             case _:
                 return None
 
@@ -111,7 +112,9 @@ class Pages:
 
 
 def _page(body: bytes, kind: str) -> web.Response:
-    return web.Response(body=body, headers={"Server": AGENT, "Content-Type": kind})
+    response = web.Response(body=body, headers={"Server": AGENT, "Content-Type": kind})
+    response.force_close()  # whoever only reads pages must not hold places that agents need
+    return response
 
 
 def real_host(request: web.BaseRequest, peer: str, *, behind_proxy: bool) -> str:
