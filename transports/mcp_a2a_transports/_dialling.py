@@ -15,6 +15,9 @@ from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._reception import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
+PROXY_STATUSES = frozenset({502, 503, 504})
+"""What a proxy says when nobody answers it."""
+
 _connection: ContextVar[list[Connection]] = ContextVar("_connection")
 """Where the connection of the dial that this task makes is put: aiohttp hands out only the socket."""
 
@@ -57,13 +60,19 @@ async def connect(
         raise LinkError("it does not speak TLS, or not one that is safe") from error
     except aiohttp.ClientConnectorError as error:
         raise LinkError(_why_not_connected(error.os_error)) from error
-    except (aiohttp.ClientError, OSError, ValueError, _OtherAnswerError) as error:
+    except _OtherAnswerError as error:
+        raise LinkError(_why_no_upgrade(error.status, what)) from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise LinkError(f"something else than {what} answers there") from error
     return WebSocketChannel(websocket, made[0])
 
 
 class _OtherAnswerError(Exception):
     """An HTTP answer that is no WebSocket."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 async def _only_an_upgrade(
@@ -75,9 +84,15 @@ async def _only_an_upgrade(
     connection = response.connection
     if response.status != 101 or connection is None or connection.transport is None:
         response.close()
-        raise _OtherAnswerError
+        raise _OtherAnswerError(response.status)
     _connection.get().append(connection.transport)
     return response
+
+
+def _why_no_upgrade(status: int, what: str) -> str:
+    if status in PROXY_STATUSES:
+        return f"a proxy answers there, and {what} does not behind it (HTTP {status})"
+    return f"something else than {what} answers there"
 
 
 def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:

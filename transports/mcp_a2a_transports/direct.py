@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 import aiohttp
 from typing_extensions import override
@@ -15,9 +17,12 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a_transports._dialling import connect, open_client
-from mcp_a2a_transports._lan import Place
+from mcp_a2a_transports._lan import MIN_PORT, Place
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 from mcp_a2a_transports._reception import PATH, bind, open_reception
+
+PLACE_SECONDS = 2.0
+"""How long it may take until it is noticed that this machine has moved."""
 
 
 class DirectTransport(Transport):
@@ -75,12 +80,21 @@ def own_addresses(port: int) -> tuple[DirectAddr, ...]:
 def is_near(address: DirectAddr) -> bool:
     """Whether an address that somebody named is worth dialling: public, or private on a network of ours.
 
-    A private address of another network may belong to somebody else here. A name may resolve to anything.
+    A private address of another network may belong to somebody else here. A name may resolve to anything, and below
+    `MIN_PORT` is what no agent of a user listens on.
     """
     try:
-        ip = ipaddress.ip_address(address.host.partition("%")[0])
+        ip = ipaddress.ip_address(address.host)
     except ValueError:
         return False
-    if ip.is_loopback or ip.is_unspecified or ip.is_multicast:
+    if ip.is_loopback or ip.is_unspecified or ip.is_multicast or address.port < MIN_PORT:
         return False
-    return ip.is_global or bool(Place.here(None).reachable([str(ip)]))
+    if ip.version == 6 and ip.is_link_local:
+        return False  # its zone means something on one machine only
+    return ip.is_global or bool(_place(int(time.monotonic() / PLACE_SECONDS)).reachable([str(ip)]))
+
+
+@lru_cache(maxsize=1)
+def _place(_moment: int) -> Place:
+    """Asking the system takes half a millisecond, and a relay may list thousands of members in one go."""
+    return Place.here(None)
