@@ -17,11 +17,11 @@ from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.ports import Link, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.jitter import BASE_SECONDS, CAP_SECONDS, full_jitter
 from mcp_a2a.protocol.paths import Attempt, parse_address, plan_paths
 
-RETRY_BASE_SECONDS = 1.0
-RETRY_CAP_SECONDS = 30.0
-"""Full jitter between 0 and the doubled base, at most the cap (security requirements R9)."""
+RETRY_BASE_SECONDS = BASE_SECONDS
+RETRY_CAP_SECONDS = CAP_SECONDS
 
 COURTESY_SECONDS = 0.05
 """Two peers see each other at the same moment; the one with the larger key lets the other dial first."""
@@ -35,13 +35,11 @@ STEADY_SECONDS = 5.0
 UPGRADE_SECONDS = 300.0
 """How often a peer that is reached through a relay is tried directly, while something is sent to it."""
 
-MAX_DOUBLINGS = 16
-
 
 def backoff(failures: int) -> float:
     """How long to wait after so many failures in a row: full jitter, so that a crowd spreads out."""
-    ceiling = min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2 ** min(failures, MAX_DOUBLINGS))
-    return random.uniform(0, ceiling)  # noqa: S311  spreads load; nothing secret depends on it
+    chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
+    return full_jitter(failures, chance, RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)
 
 
 @dataclass

@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from mcp_a2a_transports.relay.backoff import CAP_SECONDS, Backoff
+from mcp_a2a.protocol.jitter import CAP_SECONDS, full_jitter
+from mcp_a2a_transports.relay.backoff import Backoff
 
 CLIENTS = 1_000
 
@@ -54,6 +55,11 @@ def test_the_first_attempt_after_a_loss_is_anywhere_within_three_seconds() -> No
 def test_pauses_grow_to_half_a_minute_and_no_further() -> None:
     backoff = Backoff(lambda: 1.0)
     assert [backoff.pause(0.0) for _ in range(7)] == [3.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_no_number_of_failures_is_too_large() -> None:
+    assert [full_jitter(failures, 1.0) for failures in (0, 1, 5, 10**9)] == [1.0, 2.0, 30.0, 30.0]
+    assert full_jitter(10**9, 0.0) == 0.0
 
 
 def test_a_session_that_lasted_makes_everything_good_and_a_short_one_does_not() -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mcp_a2a.protocol.jitter import CAP_SECONDS, full_jitter
+
 FIRST_SECONDS = 3.0
-BASE_SECONDS = 1.0
-CAP_SECONDS = 30.0
 STABLE_SECONDS = 60.0
-MAX_DOUBLINGS = 10
 
 
 class Backoff:
@@ -34,5 +33,4 @@ class Backoff:
             return CAP_SECONDS * (0.5 + self._chance() / 2)
         if self._failures == 1:
             return self._chance() * FIRST_SECONDS
-        ceiling: float = BASE_SECONDS * 2 ** min(self._failures, MAX_DOUBLINGS)
-        return self._chance() * min(CAP_SECONDS, ceiling)
+        return full_jitter(self._failures, self._chance())
