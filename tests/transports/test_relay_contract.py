@@ -21,6 +21,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.envelope import MAX_PAYLOAD, receipt_is_valid, seal
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr
+from mcp_a2a.protocol.relay_limits import WINDOW_FRAMES
 from mcp_a2a.relaying import ServingRelay, serve_relay
 from mcp_a2a_transports.relay.client import RelayTransport
 from tests.transports.people import Witness, credentials, id_of, identity, ring, until
@@ -177,6 +178,47 @@ async def test_who_has_no_mailbox_cannot_be_dialled(relay: ServingRelay) -> None
         with pytest.raises(LinkError, match="no mailbox"):
             await dialled(ann, relay, "cat")
         assert of_ann.opened == []
+
+
+async def test_dialling_oneself_is_a_link_error_that_says_so(relay: ServingRelay) -> None:
+    async with home(relay, "ann") as (ann, of_ann):
+        with pytest.raises(LinkError, match="our own key"):
+            await dialled(ann, relay, "ann")
+        assert of_ann.opened == []
+
+
+async def test_what_was_submitted_before_the_transport_is_closed_is_still_sent(relay: ServingRelay) -> None:
+    async with home(relay, "ben") as (_, of_ben):
+        async with home(relay, "ann") as (ann, of_ann):
+            link = await dialled(ann, relay, "ben")
+            for number in range(20):
+                link.submit(envelope(number, "ben"))
+            started = anyio.current_time()
+        assert anyio.current_time() - started < 1
+        assert of_ann.closed == [(link, "we are leaving", False)]
+        await until(lambda: len(of_ben.received) == 20, of_ben)
+
+
+async def test_a_cancelled_transport_says_goodbye_too(relay: ServingRelay) -> None:
+    with anyio.CancelScope() as scope:
+        async with home(relay, "ann"):
+            assert relay.listener.facts().connections == 1
+            scope.cancel()
+            await anyio.sleep_forever()
+    with anyio.fail_after(1):
+        while relay.listener.facts().connections:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_who_does_not_answer_gets_no_more_to_read_and_the_rest_waits_on_disk(relay: ServingRelay) -> None:
+    async with home(relay, "ben", Witness("ben", signs=False)) as (_, of_ben), home(relay, "ann") as (ann, of_ann):
+        link = await dialled(ann, relay, "ben")
+        sent = [envelope(number, "ben") for number in range(WINDOW_FRAMES + 20)]
+        for one in sent:
+            link.submit(one)
+        await until(lambda: len(of_ann.answers) == len(sent), of_ann)
+        assert of_ben.received == sent[:WINDOW_FRAMES]
+        assert {type(answer) for answer in of_ann.answers} == {Stored}, "what he has not answered is on disk"
 
 
 async def test_a_relay_that_is_not_kept_cannot_be_dialled_and_nothing_else_can(relay: ServingRelay) -> None:

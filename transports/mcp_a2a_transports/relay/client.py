@@ -83,6 +83,8 @@ class RelayTransport(Transport, Relays):
         kept = self._kept.get(str(address))
         if kept is None or self._open is None:
             raise LinkError("it is not a relay of ours")
+        if peer == self._open.world.credentials.identity.peer_id:
+            raise LinkError("it has our own key")
         session = await kept.opened()
         return await session.link_to(peer)
 
