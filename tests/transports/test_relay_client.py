@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors import LinkError, RelayError, TicketError
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.bundle import VALID_SECONDS, KeyRing
 from mcp_a2a.protocol.control import (
     Answer,
     Bye,
@@ -35,7 +35,7 @@ from mcp_a2a.protocol.frames import decode_untrusted
 from mcp_a2a.protocol.link import MAX_QUEUED_FRAMES, MAX_UNANSWERED
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.paths import RelayAddr
-from mcp_a2a_transports.relay import dispatches, questions
+from mcp_a2a_transports.relay import dispatches, questions, session
 from mcp_a2a_transports.relay.client import RelayTransport
 from tests.protocol.people import NOW, Dice
 from tests.relay.scripted import Caller, ScriptedRelay
@@ -393,6 +393,21 @@ async def test_a_newer_key_that_comes_with_a_refusal_is_taken_and_nobody_elses(r
         await relay.say(Refused(number.to_bytes(16), "unknown_key", None, bundle))
     await until(lambda: len(ann.seen.answers) == 3, ann.seen)
     assert link.bundle == newer.current
+
+
+async def test_links_are_opened_anew_now_and_then_because_keys_are_made_anew(
+    relay: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.RENEW_SECONDS <= VALID_SECONDS / 2
+    monkeypatch.setattr(session, "RENEW_SECONDS", 0.05)
+    newer = KeyRing.load(identity("ben"), ring("ben").dump())
+    newer.handle_timeout(NOW + 90_000, Dice(b"new"))
+    async with at_home("ann", relay.url) as ann:
+        link = await ann.dial("ben")
+        relay.bundles[BEN] = newer.current
+        await until(lambda: ann.seen.closed, ann.seen)
+        assert ann.seen.closed == [(link, "it is opened anew, with the newest key", False)]
+        assert (await ann.dial("ben")).bundle == newer.current
 
 
 async def test_dials_at_the_same_time_get_the_same_link(relay: Puppet, ann: Home) -> None:

@@ -25,7 +25,8 @@ from mcp_a2a_transports._links import DIAL_SECONDS, LEAVE_SECONDS
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.backoff import Backoff
 from mcp_a2a_transports.relay.kept import KeptRelay
-from mcp_a2a_transports.relay.session import RelaySession, World
+from mcp_a2a_transports.relay.session import RelaySession
+from mcp_a2a_transports.relay.world import World
 
 
 @dataclass(frozen=True)

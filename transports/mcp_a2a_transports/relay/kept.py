@@ -15,7 +15,8 @@ from mcp_a2a_transports._links import DIAL_SECONDS
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.relay.backoff import Backoff
 from mcp_a2a_transports.relay.questions import SHUT_OUT, relay_error
-from mcp_a2a_transports.relay.session import RelaySession, World
+from mcp_a2a_transports.relay.session import RelaySession
+from mcp_a2a_transports.relay.world import World
 
 HOPELESS = SHUT_OUT | {ByeCode.WRONG_KEY, ByeCode.ROLE, ByeCode.SELF, ByeCode.VERSION, ByeCode.PROOF}
 """What only a person can change, there or here."""

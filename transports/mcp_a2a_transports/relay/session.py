@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import aiohttp
 import anyio
 import anyio.abc
 from typing_extensions import override
@@ -42,18 +39,12 @@ from mcp_a2a_transports.relay.dispatches import Dispatches
 from mcp_a2a_transports.relay.link import InboundLink, Post, RelayedLink
 from mcp_a2a_transports.relay.questions import Line, Question, Questions, relay_error
 from mcp_a2a_transports.relay.watching import Watching
+from mcp_a2a_transports.relay.world import World
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class World:
-    """What every session of an open transport needs."""
-
-    credentials: Credentials
-    handler: LinkHandler
-    client: aiohttp.ClientSession
-    tls: ssl.SSLContext | None
+RENEW_SECONDS = 86_400.0
+"""As often as keys are renewed."""
 
 
 class RelaySession(House, LinkHandler, Post, Line):
@@ -131,6 +122,7 @@ class RelaySession(House, LinkHandler, Post, Line):
         driven.relay_heard = self._heard
         try:
             async with background_tasks() as self._tasks:
+                self._tasks.start_soon(self._renew_links)
                 await driven.run()
         finally:
             self._end(driven.reason, driven.code)
@@ -251,6 +243,13 @@ class RelaySession(House, LinkHandler, Post, Line):
     @override
     def failure(self, otherwise: str) -> RelayError:
         return relay_error(self.address, self.reason or otherwise, self.code)
+
+    async def _renew_links(self) -> None:
+        """Nobody tells us when a peer that is in no network of ours has a new key; who dials again hears of it."""
+        while True:
+            await anyio.sleep(RENEW_SECONDS)
+            for link in tuple(self._links.values()):
+                self.leave(link, "it is opened anew, with the newest key")
 
     def _drop(self, link: RelayedLink, reason: str) -> None:
         if not link.is_open:
