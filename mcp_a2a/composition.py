@@ -60,7 +60,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             own_dids=OwnDids(settings.home),
             relays=relays,
             networks=NetworkFolder(settings.home if settings.networks else None),
-            own_addresses=own_addresses,
+            own_addresses=partial(own_addresses, bound_to=settings.link_host),
             near=is_near,
             lease_seconds=settings.lease_seconds,
         )

@@ -61,8 +61,12 @@ from mcp_a2a.views import (
     TaskView,
 )
 
-RELAY_SECONDS = 3.0
+RELAY_SECONDS = 1.8
 """How long a list of networks waits for relays that have not answered yet."""
+
+
+MAIL_SECONDS = 1.5
+"""How long a list of tasks waits for relays that may still bring something."""
 
 
 class LocalApi:
@@ -192,7 +196,8 @@ class LocalApi:
         return self._view(record)
 
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
-        """Tasks by newest change."""
+        """Tasks by newest change; right after a start, with what waited for us at relays."""
+        await self._node.networks.wait_settled(MAIL_SECONDS)
         before = _cursor(request.cursor)
         records = self._node.context.database.read(
             lambda connection: list_tasks(

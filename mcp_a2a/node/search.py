@@ -17,7 +17,7 @@ from mcp_a2a.views import DiscoverRequest, DiscoverView
 
 SETTLE_LOCAL_SECONDS = 0.3
 SETTLE_LAN_SECONDS = 1.6
-SETTLE_RELAY_SECONDS = 4.0
+SETTLE_RELAY_SECONDS = 1.8
 """How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
 
 _WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}

@@ -15,7 +15,7 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target
-from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_of
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports._lan import MIN_PORT, Place
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
@@ -71,10 +71,10 @@ class DirectTransport(Transport):
 # --- what is worth dialling -----------------------------------------------------------------------
 
 
-def own_addresses(port: int) -> tuple[DirectAddr, ...]:
+def own_addresses(port: int, bound_to: str = "0.0.0.0") -> tuple[DirectAddr, ...]:  # noqa: S104  see `DirectTransport`
     """Where others on the networks of this machine may dial a listener of ours. Loopback is not for others."""
-    here = Place.here(None).addresses
-    return tuple(DirectAddr(host, port) for host in here if not ipaddress.ip_address(host).is_loopback)
+    here = Place.here(None).addresses if bound_to in ("", "0.0.0.0", "::") else (bound_to,)  # noqa: S104  compared
+    return tuple(DirectAddr(host, port) for host in here if route_of(DirectAddr(host, port), "static") != "local")
 
 
 def is_near(address: DirectAddr) -> bool:
