@@ -80,6 +80,7 @@ class Networks:
         self._joined: dict[PeerId, Joined] = {}
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
         self._synced: set[tuple[PeerId, str]] = set()
+        self._suspects: set[str] = set()
         self.failures: dict[str, str] = {}
         """Relays that there is no session with, and why."""
         self.changes = Changes()
@@ -261,6 +262,7 @@ class Networks:
     def relay_opened(self, url: str) -> None:
         """A session is up."""
         self.failures.pop(url, None)
+        self._forget_presence(url)  # it tells anew who is connected
         self._context.tasks.start_soon(self._publish_at, url)
         self.on_relay(url)
         self._notify()
@@ -269,10 +271,13 @@ class Networks:
         """A session has ended, or did not come about."""
         logger.info("no session with the relay %s: %s", url, reason)
         self.failures[url] = reason
-        for peer in self._directory:
-            self._directory.attended(peer, url, present=False, now=self._context.clock())
+        self._forget_presence(url)
         self._synced = {(network, where) for network, where in self._synced if where != url}
         self._notify()
+
+    def _forget_presence(self, url: str) -> None:
+        for peer in self._directory:
+            self._directory.attended(peer, url, present=False, now=self._context.clock())
 
     def listed(self, url: str, listing: Listing) -> None:
         """A member's entry."""
@@ -285,7 +290,9 @@ class Networks:
         try:
             advert = listing.open_untrusted(joined.network.directory_key)
         except RemoteProtocolError as error:
-            logger.warning("the relay %s lists something that no member has made: %s", url, error)
+            level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each
+            self._suspects.add(url)
+            logger.log(level, "the relay %s lists something that no member has made: %s", url, error)
             return
         if advert.fresh(self._context.clock()) and self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)

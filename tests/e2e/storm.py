@@ -31,7 +31,7 @@ class Process:
     def __init__(self, home: Path, name: str, *arguments: str, on: Sequence[str] = ()) -> None:
         self.database = home / "identities" / name / "node.db"
         self._command = [*on, sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
-        environment = {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "trusted"}
+        environment = {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "trusted", "HURRY": "1"}
         self._environment = {**os.environ, **environment}
         self._log = home / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 import anyio
+import hurry  # beside this program
 
 from mcp_a2a import Agent
 
+hurry.where_asked()
 agent = Agent("receiver", description="Takes its time", concurrency=4)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import hurry  # beside this program
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
@@ -38,4 +39,5 @@ async def send(node: SharedNode, number: int, answers: dict[int, TaskView], room
         answers[number] = await node.send_task(request)
 
 
+hurry.where_asked()
 anyio.run(main, Path(sys.argv[1]), int(sys.argv[2]))
