@@ -149,6 +149,15 @@ class Networks:
                 return joined
         raise NetworkNotFoundError(name, [joined.row.name for joined in self])
 
+    @property
+    def urls(self) -> set[str]:
+        """Every relay of our networks."""
+        return {url for joined in self for url in joined.row.relays}
+
+    def at(self, url: str) -> list[Joined]:
+        """Our networks that have this relay."""
+        return [joined for joined in self if url in joined.row.relays]
+
     def by_id(self, network: PeerId) -> Joined | None:
         """The network of this id, if it is ours."""
         return self._joined.get(network)
@@ -217,18 +226,14 @@ class Networks:
     def _keep(self, url: str) -> None:
         """Hold a session with a relay as long as one of our networks is there."""
         self.failures.pop(url, None)
-        self._synced = {(network, where) for network, where in self._synced if where != url}
-        if any(url in joined.row.relays for joined in self):
+        self._unsync(url)
+        if self.at(url):
             self.relays.keep(url, partial(self._watched, url))
         else:
             self.relays.drop(url)
 
     def _watched(self, url: str) -> Sequence[Watched]:
-        return [
-            Watched(joined.network, *self._syncs.get((joined.row.id, url), (0, 0)))
-            for joined in self
-            if url in joined.row.relays
-        ]
+        return [Watched(joined.network, *self._syncs.get((joined.row.id, url), (0, 0))) for joined in self.at(url)]
 
     # --- telling others about us -----------------------------------------------------------------
 
@@ -245,13 +250,13 @@ class Networks:
 
     def publish_everywhere(self) -> None:
         """Our entry has changed: bring it to every relay that can be reached now; the others get it when they open."""
-        for url in {url for joined in self for url in joined.row.relays}:
+        for url in self.urls:
             self._context.tasks.start_soon(self._publish_at, url)
 
     async def _publish_at(self, url: str) -> None:
         if not any(state.url == url and state.connected for state in self.relays.states()):
             return
-        for joined in [joined for joined in self if url in joined.row.relays]:
+        for joined in self.at(url):
             try:
                 await self.publish(joined, url)
             except RelayError as error:
@@ -272,8 +277,11 @@ class Networks:
         logger.info("no session with the relay %s: %s", url, reason)
         self.failures[url] = reason
         self._forget_presence(url)
-        self._synced = {(network, where) for network, where in self._synced if where != url}
+        self._unsync(url)
         self._notify()
+
+    def _unsync(self, url: str) -> None:
+        self._synced = {(network, where) for network, where in self._synced if where != url}
 
     def _forget_presence(self, url: str) -> None:
         for peer in self._directory:
@@ -314,7 +322,7 @@ class Networks:
 
     def _unlist(self, peer_id: PeerId, url: str) -> None:
         """A relay no longer lists a peer for this network; perhaps it still does for another."""
-        if any(peer_id in joined.members and url in joined.row.relays for joined in self):
+        if any(peer_id in joined.members for joined in self.at(url)):
             return
         self._directory.lost(peer_id, _provenance(url))
         peer = self._directory.known(peer_id)

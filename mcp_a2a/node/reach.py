@@ -12,6 +12,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.control import envelopes_of
 from mcp_a2a.protocol.envelope import receipt_is_valid
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.views import AgentRef, CheckView, NetcheckView, PingView
@@ -66,8 +67,7 @@ class Reach:
 
     def answer_received(self, link: Link, answer: Answer) -> None:
         """Perhaps the answer to a ping."""
-        ids = answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
-        for ping in [self._pings[envelope_id] for envelope_id in ids if envelope_id in self._pings]:
+        for ping in [self._pings[one] for one in envelopes_of(answer) if one in self._pings]:
             match answer:
                 case Delivered(envelopes, signature):
                     ping.answered = receipt_is_valid(ping.peer.peer_id, envelopes, signature)
@@ -93,7 +93,7 @@ class Reach:
             self._addresses(),
             *(CheckView(name=name, ok=state == "on", detail=state) for name, state in node.lookups.items()),
         ]
-        urls = sorted({url for joined in node.networks for url in joined.row.relays})
+        urls = sorted(node.networks.urls)
         checked: dict[str, CheckView] = {}
         async with anyio.create_task_group() as tasks:
             for url in urls:
@@ -117,7 +117,7 @@ class Reach:
         except RelayError as error:
             checked[url] = CheckView(name=f"relay {url}", ok=False, detail=error.reason)
         else:
-            names = [joined.row.name for joined in self._node.networks if url in joined.row.relays]
+            names = [joined.row.name for joined in self._node.networks.at(url)]
             checked[url] = CheckView(
                 name=f"relay {url}", ok=True, detail=f"networks: {', '.join(names)}", ms=round(seconds * 1000, 2)
             )

@@ -311,3 +311,8 @@ News: TypeAlias = Presence | ListingFrame
 RelayText: TypeAlias = Request | Reply | Presence
 Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
 Frame: TypeAlias = Control | EnvelopeFrame | ListingFrame | UnknownFrame
+
+
+def envelopes_of(answer: Answer) -> tuple[bytes, ...]:
+    """Ids of the envelopes that an answer is about."""
+    return answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_a2a.protocol.control import Answer, Delivered
+from mcp_a2a.protocol.control import Answer, envelopes_of
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE
 
 MAX_IN_FLIGHT = 4096
@@ -31,7 +31,7 @@ class Ledger:
 
     def receive_answer(self, answer: Answer) -> bool:
         """Whether an answer is about anything that still awaited one."""
-        known = [envelope for envelope in _envelopes_of(answer) if envelope in self._ours]
+        known = [envelope for envelope in envelopes_of(answer) if envelope in self._ours]
         for envelope in known:
             self._ours.pop(envelope, None)
         return bool(known)
@@ -45,8 +45,4 @@ class Ledger:
 
     def answered(self, answer: Answer) -> None:
         """We answered."""
-        self._theirs.difference_update(_envelopes_of(answer))
-
-
-def _envelopes_of(answer: Answer) -> tuple[bytes, ...]:
-    return answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
+        self._theirs.difference_update(envelopes_of(answer))

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
+from mcp_a2a.protocol.control import envelopes_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, open_untrusted, seal, sign_receipt
 from mcp_a2a.protocol.identity import Identity
@@ -69,7 +70,7 @@ class Outsider(LinkHandler):
 
     @override
     def answer_received(self, link: Link, answer: Answer) -> None:
-        for envelope_id in answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,):
+        for envelope_id in envelopes_of(answer):
             self.answers[envelope_id] = answer
         self._tell()
 

@@ -41,6 +41,7 @@ from mcp_a2a.protocol.control import (
     Role,
     Stored,
     Watch,
+    envelopes_of,
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header
@@ -219,7 +220,7 @@ class ScriptedRelay:
         await recipient.say(envelope)
 
     async def answered(self, caller: Caller, answer: Answer) -> None:
-        ids = answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
+        ids = envelopes_of(answer)
         for envelope_id in ids:
             self.mail[caller.peer].pop(envelope_id, None)
         await self.forward(self.depositors[ids[0]], answer)

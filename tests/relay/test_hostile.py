@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,18 @@ from typing_extensions import override
 
 from mcp_a2a.errors import NoRouteError, RelayError
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.control import ByeCode, Control, Delivered, Found, Held, Presence, Refused, Role, Stored
+from mcp_a2a.protocol.control import (
+    ByeCode,
+    Control,
+    Delivered,
+    Found,
+    Held,
+    Presence,
+    Refused,
+    Role,
+    Stored,
+    envelopes_of,
+)
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, seal, sign_receipt, sign_verdict
 from mcp_a2a.protocol.handshake import Failed, Handshake, Side, Target, Waiting
@@ -70,55 +81,39 @@ async def state_after(person: Person, task_id: str, seconds: float = 0.5) -> Tas
 # --- lies about delivery --------------------------------------------------------------------------
 
 
+Lie = Callable[[Identity, bytes], Answer]
+"""What a relay with this key says about an envelope."""
+
+
 class Boaster(ScriptedRelay):
     """Says at once what it likes about a deposit, and delivers nothing."""
 
-    def about(self, envelope_id: bytes) -> Answer:
-        raise NotImplementedError
+    def __init__(self, lie: Lie) -> None:
+        super().__init__()
+        self._lie = lie
 
     @override
     async def deposit(self, caller: Caller, envelope: bytes, envelope_id: bytes) -> None:
-        await caller.say(self.about(envelope_id))
+        await caller.say(self._lie(self.identity, envelope_id))
 
 
-class SaysDelivered(Boaster):
-    @override
-    def about(self, envelope_id: bytes) -> Answer:
-        return Delivered((envelope_id,), sign_receipt(self.identity, (envelope_id,)))
+LIES: dict[str, tuple[Lie, Delivery]] = {
+    "delivered": (lambda key, sent: Delivered((sent,), sign_receipt(key, (sent,))), Delivery.QUEUED),
+    "held": (lambda key, sent: Held(sent, sign_verdict(key, sent, "held")), Delivery.QUEUED),
+    "blocked": (
+        lambda key, sent: Refused(sent, "blocked", 60.0, signature=sign_verdict(key, sent, "blocked")),
+        Delivery.QUEUED,
+    ),
+    "stored": (lambda _, sent: Stored(sent), Delivery.STORED),
+}
+"""Each with what is made of it."""
 
 
-class SaysHeld(Boaster):
-    @override
-    def about(self, envelope_id: bytes) -> Answer:
-        return Held(envelope_id, sign_verdict(self.identity, envelope_id, "held"))
-
-
-class SaysBlocked(Boaster):
-    @override
-    def about(self, envelope_id: bytes) -> Answer:
-        return Refused(envelope_id, "blocked", 60.0, signature=sign_verdict(self.identity, envelope_id, "blocked"))
-
-
-class SaysStored(Boaster):
-    @override
-    def about(self, envelope_id: bytes) -> Answer:
-        return Stored(envelope_id)
-
-
-@pytest.mark.parametrize(
-    ("relay", "seen"),
-    [
-        (SaysDelivered(), Delivery.QUEUED),
-        (SaysHeld(), Delivery.QUEUED),
-        (SaysBlocked(), Delivery.QUEUED),
-        (SaysStored(), Delivery.STORED),
-    ],
-    ids=["delivered", "held", "blocked", "stored"],
-)
+@pytest.mark.parametrize(("lie", "seen"), LIES.values(), ids=LIES)
 async def test_a_lie_about_delivery_is_at_most_stored_and_the_task_stays_ours(
-    world: World, relay: ScriptedRelay, seen: Delivery
+    world: World, lie: Lie, seen: Delivery
 ) -> None:
-    async with pair(world, relay) as (alice, _):
+    async with pair(world, Boaster(lie)) as (alice, _):
         sent = await send(alice)
         view = await state_after(alice, sent.task_id)
         assert (view.delivery, view.state, view.done) == (seen, TaskState.SUBMITTED, False)
@@ -210,7 +205,7 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
         @override
         async def answered(self, caller: Caller, answer: Answer) -> None:
             await super().answered(caller, answer)
-            await self.forward(self.depositors[_first(answer)], answer)
+            await self.forward(self.depositors[envelopes_of(answer)[0]], answer)
 
     relay = Repeater()
     async with pair(world, relay) as (alice, bob):
@@ -227,10 +222,6 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
             await caller.say(envelope)
         assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
         assert [task.state for task in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [TaskState.COMPLETED]
-
-
-def _first(answer: Answer) -> bytes:
-    return answer.envelopes[0] if isinstance(answer, Delivered) else answer.envelope
 
 
 async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: World) -> None:

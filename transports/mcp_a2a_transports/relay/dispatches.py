@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp_a2a.protocol.control import Answer, Delivered, Refused, Stored
+from mcp_a2a.protocol.control import Answer, Delivered, Refused, Stored, envelopes_of
 from mcp_a2a_transports.relay.link import RelayedLink
 
 MAX_REMEMBERED = 10_000
@@ -36,9 +36,8 @@ class Dispatches:
 
     def answered(self, answer: Answer, now: float) -> list[RelayedLink]:
         """The links that an answer is for, each once. A stored envelope will be answered again."""
-        ids = answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
         links: dict[RelayedLink, None] = {}
-        for envelope_id in ids:
+        for envelope_id in envelopes_of(answer):
             dispatch = self._sent.get(envelope_id)
             if dispatch is None:
                 continue
