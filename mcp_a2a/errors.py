@@ -7,7 +7,10 @@
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
+      WebError                  CardError  AddressNotAllowedError
+      FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
+                                ContextMismatchError  PageTokenError  PushNotSupportedError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -440,6 +443,82 @@ class NotAwaitingReplyError(TaskError):
             f"{task_id} is in {state} and takes no reply from here.",
             "Use answer_task for tasks from your inbox, send_task for new work.",
         )
+
+
+class ContextMismatchError(TaskError):
+    """A message names a task and a context that do not belong together (A2A 3.4)."""
+
+    code = "context_mismatch"
+    exit_code = 2
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The message names another context than its task {task_id} has.",
+            "Leave the context out: it follows from the task.",
+        )
+
+
+class PageTokenError(TaskError):
+    """A list cannot be continued from there."""
+
+    code = "page_token"
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__("This agent gave out no such page token.", "Use nextPageToken of the page before, or none.")
+
+
+class PushNotSupportedError(TaskError):
+    """Push notifications are switched off."""
+
+    code = "push_not_supported"
+    exit_code = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This agent does not send push notifications.",
+            "Follow the task by streaming or polling, or have its owner start it with --a2a-push.",
+        )
+
+
+# --- the web: agents, cards and hooks at URLs that others chose -----------------------------------
+
+
+class WebError(McpA2AError):
+    """An HTTP server did not do what it should; the message says which and what."""
+
+    code = "web"
+    exit_code = 4
+    retryable = True
+
+
+class CardError(WebError):
+    """There is no usable agent card at a URL."""
+
+    code = "card"
+    exit_code = 3
+    retryable = False
+
+
+class AddressNotAllowedError(WebError):
+    """A URL that somebody else chose leads to a place that it must not reach (requirement S36)."""
+
+    code = "address_not_allowed"
+    exit_code = 5
+    retryable = False
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url} may not be called: {reason}.", "Only public https addresses may be.")
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+class FileError(McpA2AError):
+    """A file cannot be attached, sent, or stored here; the message says why."""
+
+    code = "file"
+    exit_code = 2
 
 
 # --- protocol ------------------------------------------------------------------------------------

@@ -22,6 +22,18 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from mcp_a2a.exchange import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2APushRequest,
+    A2APushView,
+    A2ASendRequest,
+    A2ATaskPage,
+)
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
@@ -181,6 +193,74 @@ class NodeApi(Protocol):
 
     async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
         """What of the network works from here, tried out now."""
+        ...
+
+    async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
+        """A message to `self`, or to an agent behind this node; durable before this returns.
+
+        Raises:
+            TaskNotFoundError: it names a task that is not the caller's at that agent.
+            NotAwaitingReplyError: that task has ended.
+            ContextMismatchError: its context is not that of its task.
+            PeerNotFoundError, AmbiguousNameError, TooLargeError, UnsendableError
+        """
+        ...
+
+    async def a2a_get(self, request: A2AGetRequest) -> A2AAnswer:
+        """A task of the caller.
+
+        Raises:
+            TaskNotFoundError
+        """
+        ...
+
+    async def a2a_list(self, request: A2AListRequest) -> A2ATaskPage:
+        """Tasks of the caller at that agent.
+
+        Raises:
+            ConfigurationError: the page token is not one of ours.
+        """
+        ...
+
+    async def a2a_cancel(self, request: A2ACancelRequest) -> A2AAnswer:
+        """Withdraw a task of the caller.
+
+        Raises:
+            TaskNotFoundError
+            TransitionError: it has ended.
+        """
+        ...
+
+    async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
+        """What happens to a task of the caller, from where the caller knows it.
+
+        Raises:
+            TaskNotFoundError
+        """
+        ...
+
+    async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
+        """Keep a push configuration.
+
+        Raises:
+            TaskNotFoundError, PushUrlError
+        """
+        ...
+
+    async def a2a_push_get(self, request: A2APushRequest) -> A2APushView:
+        """The configuration with that id, or all of the task.
+
+        Raises:
+            TaskNotFoundError: no such task, or no such configuration of it.
+        """
+        ...
+
+    async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
+        """Forget a configuration; one that is not there counts as forgotten.
+
+        Raises:
+            TaskNotFoundError
+        """
         ...
 
 

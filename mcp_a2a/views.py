@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from mcp_a2a.protocol.model import AgentCard, Delivery, Message, Part, TaskState
+from mcp_a2a.protocol.model import AgentCard, ArtifactChunk, Delivery, Message, Part, TaskState
 
 
 class View(BaseModel):
@@ -365,6 +365,7 @@ class AgentRef(View):
 
     name: str
     did: str
+    """A did:key; or the URL of an agent that speaks A2A over HTTP, or `caller:NAME` for a client of our A2A server."""
 
 
 class ArtifactView(View):
@@ -477,9 +478,13 @@ class AnswerRequest(View):
     """An answer to a task from the inbox; `working` reports progress and renews the lease."""
 
     task_id: str
-    status: Literal["working", "completed", "failed", "input_required", "rejected"]
+    status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected"]
     text: str | None = None
     parts: tuple[Part, ...] = ()
+    chunks: tuple[ArtifactChunk, ...] = ()
+    """What the artifacts have grown by since the last answer; they travel at once, in order."""
+    direct: bool = False
+    """The text and parts are a message, and no task is meant by it (A2A 3.1.1)."""
     holder: str = "client"
     attempt: int | None = None
     """The attempt being answered, where the holder knows it: an answer to an older attempt is refused."""

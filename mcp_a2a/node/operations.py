@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mcp_a2a import views
+from mcp_a2a import exchange, views
 from mcp_a2a.views import View
 
 OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
@@ -30,6 +30,14 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "ping": (views.PingRequest, views.PingView),
         "netcheck": (views.NetcheckRequest, views.NetcheckView),
         "answer_task": (views.AnswerRequest, views.TaskView),
+        "a2a_send": (exchange.A2ASendRequest, exchange.A2AAnswer),
+        "a2a_get": (exchange.A2AGetRequest, exchange.A2AAnswer),
+        "a2a_list": (exchange.A2AListRequest, exchange.A2ATaskPage),
+        "a2a_cancel": (exchange.A2ACancelRequest, exchange.A2AAnswer),
+        "a2a_follow": (exchange.A2AFollowRequest, exchange.A2AFollowView),
+        "a2a_push_set": (exchange.A2APushRequest, exchange.A2APushView),
+        "a2a_push_get": (exchange.A2APushRequest, exchange.A2APushView),
+        "a2a_push_delete": (exchange.A2APushRequest, exchange.A2APushView),
     }
 )
 """Name of the operation, its question, its answer."""

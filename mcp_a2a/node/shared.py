@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import anyio
 from filelock import FileLock, Timeout
 
-from mcp_a2a import views
+from mcp_a2a import exchange, views
 from mcp_a2a.errors import HomeUnusableError, McpA2AError
 from mcp_a2a.node.control import OwnerLostError, connect_control, socket_path
 from mcp_a2a.store.folder import open_folder
@@ -257,6 +257,38 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("netcheck", request, views.NetcheckView)
 
+    async def a2a_send(self, request: exchange.A2ASendRequest) -> exchange.A2AAnswer:
+        """See `NodeApi`."""
+        return await self._ask("a2a_send", _once(request), exchange.A2AAnswer)
+
+    async def a2a_get(self, request: exchange.A2AGetRequest) -> exchange.A2AAnswer:
+        """See `NodeApi`."""
+        return await self._ask("a2a_get", request, exchange.A2AAnswer)
+
+    async def a2a_list(self, request: exchange.A2AListRequest) -> exchange.A2ATaskPage:
+        """See `NodeApi`."""
+        return await self._ask("a2a_list", request, exchange.A2ATaskPage)
+
+    async def a2a_cancel(self, request: exchange.A2ACancelRequest) -> exchange.A2AAnswer:
+        """See `NodeApi`."""
+        return await self._ask("a2a_cancel", request, exchange.A2AAnswer)
+
+    async def a2a_follow(self, request: exchange.A2AFollowRequest) -> exchange.A2AFollowView:
+        """See `NodeApi`."""
+        return await self._ask("a2a_follow", request, exchange.A2AFollowView)
+
+    async def a2a_push_set(self, request: exchange.A2APushRequest) -> exchange.A2APushView:
+        """See `NodeApi`."""
+        return await self._ask("a2a_push_set", request, exchange.A2APushView)
+
+    async def a2a_push_get(self, request: exchange.A2APushRequest) -> exchange.A2APushView:
+        """See `NodeApi`."""
+        return await self._ask("a2a_push_get", request, exchange.A2APushView)
+
+    async def a2a_push_delete(self, request: exchange.A2APushRequest) -> exchange.A2APushView:
+        """See `NodeApi`."""
+        return await self._ask("a2a_push_delete", request, exchange.A2APushView)
+
 
 def _only_reason(error: Exception) -> Exception:
     """What happened, without the groups that it comes in out of task groups."""
@@ -265,7 +297,9 @@ def _only_reason(error: Exception) -> Exception:
     return error
 
 
-_Sending = TypeVar("_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)
+_Sending = TypeVar(
+    "_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest, exchange.A2ASendRequest
+)
 
 
 def _once(request: _Sending) -> _Sending:

@@ -100,6 +100,7 @@ class Message(A2AModel):
     context_id: str | None = None
     task_id: str | None = None
     metadata: dict[str, JsonValue] | None = None
+    extensions: tuple[str, ...] | None = None
     reference_task_ids: tuple[str, ...] | None = None
 
     @property
@@ -116,6 +117,16 @@ class Artifact(A2AModel):
     name: str | None = None
     description: str | None = None
     metadata: dict[str, JsonValue] | None = None
+    extensions: tuple[str, ...] | None = None
+
+
+class ArtifactChunk(A2AModel):
+    """A piece of an artifact, as it grows: the same as an artifact update without the names of its task."""
+
+    artifact: Artifact
+    append: bool = False
+    """Whether its parts come behind those the artifact has; else they replace it."""
+    last_chunk: bool = False
 
 
 class TaskStatus(A2AModel):
@@ -137,6 +148,50 @@ class Task(A2AModel):
     metadata: dict[str, JsonValue] | None = None
 
 
+class TaskStatusUpdateEvent(A2AModel):
+    """A task has moved (A2A 4.2.1)."""
+
+    task_id: str
+    context_id: str
+    status: TaskStatus
+    metadata: dict[str, JsonValue] | None = None
+
+
+class TaskArtifactUpdateEvent(ArtifactChunk):
+    """An artifact has grown (A2A 4.2.2)."""
+
+    task_id: str
+    context_id: str
+    metadata: dict[str, JsonValue] | None = None
+
+
+class StreamResponse(A2AModel):
+    """One event of a stream: exactly one of them (A2A 3.2.3)."""
+
+    task: Task | None = None
+    message: Message | None = None
+    status_update: TaskStatusUpdateEvent | None = None
+    artifact_update: TaskArtifactUpdateEvent | None = None
+
+
+class AuthenticationInfo(A2AModel):
+    """How to authenticate towards a webhook."""
+
+    scheme: str = Field(min_length=1, max_length=64)
+    credentials: str | None = Field(default=None, max_length=4096)
+
+
+class TaskPushNotificationConfig(A2AModel):
+    """Where the events of a task are to be posted."""
+
+    url: str = Field(min_length=1, max_length=2048)
+    id: str | None = Field(default=None, max_length=128)
+    task_id: str | None = Field(default=None, max_length=128)
+    token: str | None = Field(default=None, max_length=4096)
+    authentication: AuthenticationInfo | None = None
+    tenant: str | None = None
+
+
 class AgentSkill(A2AModel):
     """Something an agent can do. `input_schema` is our extension: the JSON Schema of a data part."""
 
@@ -150,12 +205,37 @@ class AgentSkill(A2AModel):
     input_schema: dict[str, JsonValue] | None = None
 
 
+class AgentExtension(A2AModel):
+    """A protocol extension that the agent understands, or insists on."""
+
+    uri: str
+    description: str | None = None
+    required: bool | None = None
+    params: dict[str, JsonValue] | None = None
+
+
 class AgentCapabilities(A2AModel):
     """What the agent's interfaces support."""
 
     streaming: bool | None = None
     push_notifications: bool | None = None
     extended_agent_card: bool | None = None
+    extensions: tuple[AgentExtension, ...] | None = None
+
+
+class AgentProvider(A2AModel):
+    """Who offers the agent."""
+
+    url: str
+    organization: str
+
+
+class AgentCardSignature(A2AModel):
+    """A JWS over the card without its signatures (A2A 8.4)."""
+
+    protected: str
+    signature: str
+    header: dict[str, JsonValue] | None = None
 
 
 class AgentInterface(A2AModel):
@@ -179,6 +259,11 @@ class AgentCard(A2AModel):
     default_output_modes: tuple[str, ...] = ("text/plain",)
     skills: tuple[AgentSkill, ...] = Field(default=(), max_length=256)
     documentation_url: str | None = None
+    icon_url: str | None = None
+    provider: AgentProvider | None = None
+    security_schemes: dict[str, JsonValue] | None = None
+    security_requirements: tuple[dict[str, JsonValue], ...] | None = None
+    signatures: tuple[AgentCardSignature, ...] | None = None
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

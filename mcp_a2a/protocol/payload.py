@@ -21,7 +21,7 @@ from pydantic import (
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import Artifact, Message, TaskStatus
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, TaskStatus
 from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted, validate_untrusted
 
 MAX_PAYLOAD = 1024 * 1024 - 4 - 64
@@ -32,6 +32,10 @@ MAX_HOP = 4
 
 MAX_TIME = 4_294_965_600
 """The last full hour that an envelope's header can express."""
+
+MAX_CHUNKS = 1_000
+MAX_STREAMED = 10_000_000
+"""Chunks in one update, and of one task."""
 
 MAX_ADVERT_CHARS = 64 * 1024
 MAX_VOUCHERS = 64
@@ -88,6 +92,12 @@ class UpdateBody(_Body):
     artifacts: tuple[Artifact, ...] = ()
     error: TaskFailure | None = None
     attempt: int = Field(default=0, ge=0, le=1_000_000, strict=True)
+    chunks: tuple[ArtifactChunk, ...] = Field(default=(), max_length=MAX_CHUNKS)
+    """How the artifacts have grown. With `artifacts`, which are whole, they do not come."""
+    streamed: int = Field(default=0, ge=0, le=MAX_STREAMED, strict=True)
+    """How many chunks there are in this attempt with these: whoever misses some waits for them."""
+    direct: bool = False
+    """The message in `status` is the answer, and no task is meant by it."""
 
 
 class AdvertBody(_Body):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from pydantic import TypeAdapter
 
 from mcp_a2a.errors import TaskNotFoundError
-from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.views import TaskErrorView
 
@@ -45,6 +45,24 @@ class TaskRecord:
     chosen: str | None
     created: float
     updated: float
+    caller: str = ""
+    """Whose it is: the owner's of this node, or an A2A client's."""
+    opening: str = ""
+    streamed: int = 0
+    direct: bool = False
+    remote: str | None = None
+    added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
+    """What this change added to the artifacts, for those who follow it live; not stored."""
+
+    @property
+    def opening_id(self) -> str:
+        """Id of the payload that opened it; its own id is derived from that."""
+        return self.opening or self.messages[0].message_id
+
+    @property
+    def said(self) -> tuple[Message, ...]:
+        """What whoever asked for it wrote, in order: the request first."""
+        return tuple(message for message in self.messages if message.role == Role.USER)
 
     @property
     def sent(self) -> bool:
@@ -65,7 +83,7 @@ class TaskRecord:
         self.holder, self.worker, self.lease_until = None, False, None
 
 
-_COLUMNS = tuple(field.name for field in fields(TaskRecord))
+_COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
 _INSERT = (
     f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
@@ -90,6 +108,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         record.error.model_dump_json() if record.error else None,
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
+        record.caller, record.opening, record.streamed, record.direct, record.remote,
     )  # fmt: skip
 
 
@@ -97,7 +116,7 @@ def _record(row: tuple[object, ...]) -> TaskRecord:
     record = TaskRecord(*row)  # type: ignore[arg-type]  # parsed field by field below
     record.state = TaskState(record.state)
     record.delivery = Delivery(record.delivery)
-    record.worker = bool(record.worker)
+    record.worker, record.direct = bool(record.worker), bool(record.direct)
     record.messages = _MESSAGES.validate_json(_text(record.messages))
     record.status = TaskStatus.model_validate_json(_text(record.status))
     record.artifacts = _ARTIFACTS.validate_json(_text(record.artifacts))

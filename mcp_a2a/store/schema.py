@@ -111,6 +111,49 @@ MIGRATIONS: tuple[str, ...] = (
       PRIMARY KEY(network, relay)
     ) WITHOUT ROWID;
     """,
+    """
+    -- A task belongs to whoever asked for it: the owner of this node (empty), or a client of its A2A server.
+    ALTER TABLE tasks ADD COLUMN caller TEXT NOT NULL DEFAULT '';
+    -- Id of the payload that opened it, where that is not the id of its first message.
+    ALTER TABLE tasks ADD COLUMN opening TEXT NOT NULL DEFAULT '';
+    -- How many chunks its artifacts have been made of so far.
+    ALTER TABLE tasks ADD COLUMN streamed INTEGER NOT NULL DEFAULT 0;
+    -- Whether its agent answered with a message, and means no task by it.
+    ALTER TABLE tasks ADD COLUMN direct INTEGER NOT NULL DEFAULT 0;
+    -- What an A2A agent calls it, once it has taken it; the other side is then a URL and no did.
+    ALTER TABLE tasks ADD COLUMN remote TEXT;
+    CREATE INDEX tasks_by_peer ON tasks(direction, peer, caller, updated DESC, id);
+
+    -- Agents that speak A2A over HTTP, by the URL of their card.
+    CREATE TABLE web_agents(
+      url       TEXT PRIMARY KEY,
+      name      TEXT NOT NULL,
+      card      TEXT NOT NULL,                -- AgentCard as we read it
+      origin    TEXT NOT NULL,                -- typed | task | lan: how we came to know it
+      key       TEXT,                         -- did that has signed its card
+      last_seen REAL
+    ) WITHOUT ROWID;
+
+    -- Where an A2A client wants to be told how its task gets on.
+    CREATE TABLE push_configs(
+      task   TEXT NOT NULL,
+      id     TEXT NOT NULL,
+      config TEXT NOT NULL,                   -- TaskPushNotificationConfig
+      PRIMARY KEY(task, id)
+    ) WITHOUT ROWID;
+
+    -- Files on their way, in or out; the content, encrypted, is in a file of its own.
+    CREATE TABLE blobs(
+      id        TEXT PRIMARY KEY,
+      direction TEXT NOT NULL,                -- out | in
+      peer      TEXT NOT NULL,
+      task      TEXT NOT NULL,
+      size      INTEGER NOT NULL,             -- of the content in bytes
+      pieces    INTEGER NOT NULL,             -- messages it travels in
+      done      INTEGER NOT NULL DEFAULT 0,   -- of them, taken by the other side, or here
+      created   REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)
