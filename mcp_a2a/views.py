@@ -483,6 +483,8 @@ class AnswerRequest(View):
     parts: tuple[Part, ...] = ()
     chunks: tuple[ArtifactChunk, ...] = ()
     """What the artifacts have grown by since the last answer; they travel at once, in order."""
+    streamed: int | None = None
+    """How many chunks of this attempt were answered before these: what is repeated counts once."""
     direct: bool = False
     """The text and parts are a message, and no task is meant by it (A2A 3.1.1)."""
     holder: str = "client"

@@ -36,6 +36,8 @@ class Changes:
 
     def __init__(self) -> None:
         self._events: dict[str, Change] = {}
+        self.on_notify: Callable[[str, TaskRecord | None], None] = lambda *_: None
+        """Called with every notification, before anybody wakes."""
 
     def event(self, key: str = "") -> Change:
         """What the next `notify(key)` makes happen."""
@@ -46,6 +48,7 @@ class Changes:
 
     def notify(self, key: str = "", record: TaskRecord | None = None) -> None:
         """Wake everybody who took the event of this key, or of `delivery_of` it."""
+        self.on_notify(key, record)
         for name in (key, delivery_of(key)):
             change = self._events.pop(name, None)
             if change is not None:

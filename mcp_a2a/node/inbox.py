@@ -16,12 +16,13 @@ import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, McpA2AError, NotAwaitingReplyError
 from mcp_a2a.node.context import Context, wait_until
-from mcp_a2a.node.letters import update_letter
+from mcp_a2a.node.letters import post_update
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import check_transition
-from mcp_a2a.store.journal import OutboxRow, put_outbox
+from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import (
     TaskRecord,
     count_waiting,
@@ -53,6 +54,7 @@ STATUS = {
     "completed": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
     "input_required": TaskState.INPUT_REQUIRED,
+    "auth_required": TaskState.AUTH_REQUIRED,
     "rejected": TaskState.REJECTED,
 }
 
@@ -76,6 +78,19 @@ class Order:
     def open(self) -> bool:
         """Whether it can take one more in this round."""
         return not self.ready.is_set() and self.reserved + len(self.leased) < self.capacity
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """A task that an answer moved, and the message to its sender, where that is how it hears of it."""
+
+    record: TaskRecord
+    letter: OutboxRow | None
+    again: bool = False
+    """The same was answered before: the first one counts."""
+
+
+_NOTHING = AnswerRequest(task_id="", status="failed")
 
 
 class Inbox:
@@ -106,6 +121,8 @@ class Inbox:
         record.attempts += 1
         record.holder, record.worker = order.holder, order.worker
         record.lease_until = now + self._lease_seconds
+        if record.attempts > 1 and record.streamed:
+            record.streamed, record.artifacts = 0, ()  # what an attempt that failed had begun is begun anew
 
     def filled(self, order: Order, record: TaskRecord | None) -> None:
         """The transaction of a reserved task has ended: with the leased task, or without one."""
@@ -187,20 +204,20 @@ class Inbox:
             return []
         now = self._context.clock()
 
-        def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[OutboxRow]]:
-            leased, letters = [], []
+        def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[Concluded]]:
+            leased, given_up = [], []
             for record in waiting_tasks(connection, now, request.limit):
                 if record.attempts >= MAX_ATTEMPTS:
-                    letters.append(self._give_up(connection, record, now))
+                    given_up.append(self._give_up(connection, record, now))
                     continue
                 self.lease(record, request, now)
                 save_task(connection, record)
                 leased.append(record)
-            return leased, letters
+            return leased, given_up
 
         with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it
-            leased, letters = await self._context.database.write(lease)
-        self._posted(letters)
+            leased, given_up = await self._context.database.write(lease)
+        self._posted(given_up)
         self._leases_changed.set()
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -209,10 +226,10 @@ class Inbox:
             raise
         return leased
 
-    def _give_up(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow:
+    def _give_up(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> Concluded:
         message = f"It was offered {record.attempts} times and never answered."
         record.error = TaskErrorView(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
-        return self._conclude(connection, record, TaskState.FAILED, None, (), now)
+        return self._conclude(connection, record, TaskState.FAILED, _NOTHING, now)
 
     # --- answering -------------------------------------------------------------------------------
 
@@ -225,23 +242,23 @@ class Inbox:
         now = self._context.clock()
         state = STATUS[request.status]
 
-        def answer(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
+        def answer(connection: sqlite3.Connection) -> Concluded:
             record = get_task(connection, request.task_id)
             if record.sent:
                 raise NotAwaitingReplyError(record.id, record.state)
-            if record.done and record.state == state and _said(record) == (request.text or ""):
-                return record, None  # the same answer again: the first one counts
+            if record.done and record.state == state and _said(record) == (request.text or _streamed_text(record)):
+                return Concluded(record, None, again=True)
             self._check_lease(record, request, now)
             check_transition(record.state, state)
             if state in (TaskState.FAILED, TaskState.REJECTED):
                 record.error = TaskErrorView(code=f"task_{request.status}", message=request.text or "no reason given")
-            return record, self._conclude(connection, record, state, request.text, request.parts, now)
+            return self._conclude(connection, record, state, request, now)
 
-        record, row = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made[1]))
-        if row is not None:
-            self._posted([row])
+        concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
+        if not concluded.again:
+            self._posted([concluded])
             self._leases_changed.set()
-        return record
+        return concluded.record
 
     def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
         stale = request.attempt is not None and request.attempt != record.attempts
@@ -250,37 +267,39 @@ class Inbox:
             raise LeaseLostError(record.id)
 
     def _conclude(
-        self,
-        connection: sqlite3.Connection,
-        record: TaskRecord,
-        state: TaskState,
-        text: str | None,
-        parts: tuple[Part, ...],
-        now: float,
-    ) -> OutboxRow:
+        self, connection: sqlite3.Connection, record: TaskRecord, state: TaskState, answer: AnswerRequest, now: float
+    ) -> Concluded:
         """Move a task, and journal the update it causes."""
         record.state, record.updated = state, now
         record.seq_out += 1
-        said = None
-        if text and state != TaskState.COMPLETED:
-            said = Message(message_id=self._context.fresh_id(), role=Role.AGENT, parts=(Part(text=text),))
-        record.status = TaskStatus(state=state, message=said, timestamp=iso(now))
-        content = (*((Part(text=text),) if text is not None else ()), *parts)
-        if state == TaskState.COMPLETED and content:
-            record.artifacts = (Artifact(artifact_id="result", name="result", parts=content),)
+        known = 0 if answer.streamed is None else max(0, record.streamed - answer.streamed)
+        record.added = answer.chunks[known:]
+        record.streamed += len(record.added)
+        record.artifacts = grow(record.artifacts, record.added)
+        content = (*((Part(text=answer.text),) if answer.text is not None else ()), *answer.parts)
+        said: tuple[Part, ...] = content[:1] if answer.text else ()
+        if state == TaskState.COMPLETED:
+            record.direct = answer.direct
+            said = content if answer.direct else ()
+            if content and not answer.direct:
+                record.renewed = (Artifact(artifact_id="result", name="result", parts=content),)
+                record.artifacts = replace(record.artifacts, record.renewed)
+        record.status = TaskStatus(state=state, message=self._message(said), timestamp=iso(now))
         if state == TaskState.WORKING:
             record.lease_until = now + self._lease_seconds
         else:
             record.end_lease()
         save_task(connection, record)
-        row = update_letter(self._context, record, now)
-        put_outbox(connection, row)
-        return row
+        return Concluded(record, post_update(self._context, connection, record, now))
 
-    def _posted(self, rows: list[OutboxRow]) -> None:
-        for row in rows:
-            self._outbox.push(row)
-            self._context.task_changes.notify(row.task)
+    def _message(self, parts: tuple[Part, ...]) -> Message | None:
+        return Message(message_id=self._context.fresh_id(), role=Role.AGENT, parts=parts) if parts else None
+
+    def _posted(self, concluded: list[Concluded]) -> None:
+        for one in concluded:
+            if one.letter is not None:
+                self._outbox.push(one.letter)
+            self._context.task_changes.notify(one.record.id, one.record)
 
     # --- the lease clock -------------------------------------------------------------------------
 
@@ -306,17 +325,17 @@ class Inbox:
     async def _end_leases(self, ended: Callable[[TaskRecord, float], bool]) -> None:
         now = self._context.clock()
 
-        def end(connection: sqlite3.Connection) -> list[OutboxRow]:
-            letters = []
+        def end(connection: sqlite3.Connection) -> list[Concluded]:
+            given_up = []
             for record in leased_tasks(connection):
                 if not ended(record, now):
                     continue
                 record.end_lease()
                 if record.attempts >= MAX_ATTEMPTS:
-                    letters.append(self._give_up(connection, record, now))
+                    given_up.append(self._give_up(connection, record, now))
                 else:
                     save_task(connection, record)
-            return letters
+            return given_up
 
         self._posted(await self._context.database.write(end))
         self.offer()
@@ -333,7 +352,12 @@ def _unlease(task_id: str, holder: str) -> Callable[[sqlite3.Connection], None]:
     return unlease
 
 
+def _streamed_text(record: TaskRecord) -> str:
+    """What an answer without a text said, when all was streamed before."""
+    return _said(record) if record.streamed else ""
+
+
 def _said(record: TaskRecord) -> str:
-    if record.state == TaskState.COMPLETED:
+    if record.state == TaskState.COMPLETED and not record.direct:
         return "\n".join(part.text for artifact in record.artifacts for part in artifact.parts if part.text is not None)
     return record.status.message.text if record.status.message else ""

@@ -16,18 +16,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as changed
 
 from mcp_a2a.errors import RemoteProtocolError, StaleError, UnknownKeyError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
-from mcp_a2a.node.letters import update_letter
+from mcp_a2a.node.letters import post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, open_untrusted, sign_receipt, sign_verdict
@@ -68,6 +70,9 @@ ENDINGS = {
 """How a task ended that did not succeed, where the agent has not said more."""
 
 BUSY_RETRY_SECONDS = 10.0
+GAP_RETRY_SECONDS = 0.2
+"""When a chunk of an artifact overtook another, it is asked for again so soon."""
+
 RECEIPT_SIZE = 256
 """Most envelopes that one receipt signs for."""
 
@@ -249,13 +254,13 @@ class Intake:
         return record if insert_task(connection, record) else None
 
     def _record(self, payload: Payload, body: TaskBody, name: str, now: float) -> TaskRecord:
-        message = body.message
+        message = body.message.model_copy(update={"role": Role.USER})
         return TaskRecord(
             id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
             context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, state=TaskState.SUBMITTED,
             delivery=Delivery.DELIVERED, seq_out=0, seq_in=payload.seq, attempts=0, holder=None, worker=False,
             lease_until=None, messages=(message,), status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)),
-            artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now,
+            artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now, opening=payload.id,
         )  # fmt: skip
 
     def _hold(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
@@ -316,14 +321,10 @@ class Intake:
         record = find_task(connection, payload.task)
         if record is None or record.sent or record.peer != str(payload.from_) or record.done:
             return None
-        if any(known.message_id == message.message_id for known in record.messages):
+        if any(known.message_id == message.message_id for known in record.said):
             return None
-        record.messages = (*record.messages, message)
-        record.seq_in, record.updated = max(record.seq_in, payload.seq), now
-        if record.state in INTERRUPTED:
-            # A new turn: it is offered again, and the count of attempts starts over.
-            record.state, record.attempts = TaskState.SUBMITTED, 0
-            record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
+        record.seq_in = max(record.seq_in, payload.seq)
+        take_turn(record, message.model_copy(update={"role": Role.USER}), now)
         save_task(connection, record)
         return _Applied(record, self._inbox.offer)
 
@@ -337,14 +338,13 @@ class Intake:
             self._cancel_ahead(connection, payload, now)
         if record is None or record.sent or record.peer != sender or record.done:
             return None
-        leased = replace(record)
+        leased = changed(record)
         record.state, record.updated = TaskState.CANCELED, now
         record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
         record.seq_out += 1
         record.end_lease()
-        row = update_letter(self._context, record, now)
         save_task(connection, record)
-        put_outbox(connection, row)
+        row = post_update(self._context, connection, record, now)
         return _Applied(record, lambda: self._canceled(leased, row))
 
     def _cancel_ahead(self, connection: sqlite3.Connection, payload: Payload, now: float) -> None:
@@ -355,22 +355,30 @@ class Intake:
         record.state, record.status = TaskState.CANCELED, TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
         insert_task(connection, record)
 
-    def _canceled(self, leased: TaskRecord, row: OutboxRow) -> None:
+    def _canceled(self, leased: TaskRecord, row: OutboxRow | None) -> None:
         self._inbox.withdraw(leased)
-        self._outbox.push(row)
+        if row is not None:
+            self._outbox.push(row)
 
     def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
         record = find_task(connection, payload.task)
         if record is None or not record.sent or record.peer != str(payload.from_):
             logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
             return None
-        if record.done or payload.seq <= record.seq_in or not isinstance(payload.body, UpdateBody):
-            return None  # late, or out of order: a task never moves backwards (R12)
+        if record.done or not isinstance(payload.body, UpdateBody):
+            return None
         body, delivered = payload.body, record.delivery == Delivery.DELIVERED
+        _grow(record, body)
+        if payload.seq <= record.seq_in:
+            # Late, or out of order: a task never moves backwards (R12). What it brings of the artifacts still counts.
+            if record.added:
+                save_task(connection, record)
+            return _Applied(record, _nothing) if record.added else None
         record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
         record.state, record.status, record.delivery = body.status.state, body.status, Delivery.DELIVERED
-        if body.artifacts:
-            record.artifacts = body.artifacts
+        record.direct = body.direct
+        record.renewed = body.artifacts
+        record.artifacts = replace(record.artifacts, body.artifacts)
         if body.error is not None:
             record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
         if record.state in ENDINGS and record.error is None:
@@ -381,3 +389,35 @@ class Intake:
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
         return _Applied(record, lambda: self._outbox.drop(dropped))
+
+
+def take_turn(record: TaskRecord, message: Message, now: float) -> None:
+    """The sender says something more in a task. After a question it is a new turn: the attempts count anew."""
+    asked = record.status.message if record.state in INTERRUPTED else None
+    record.messages = (*record.messages, *((asked,) if asked is not None else ()), message)
+    record.updated = now
+    if record.state in INTERRUPTED:
+        record.state, record.attempts = TaskState.SUBMITTED, 0
+        record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
+
+
+def _grow(record: TaskRecord, body: UpdateBody) -> None:
+    """Add what an update brings to the artifacts, whatever it says about the task; what was added before, once.
+
+    Raises:
+        _Refusal: something before it is still on its way, and it must be sent again behind that.
+    """
+    if body.attempt > max(record.attempts, 1) and record.streamed:
+        record.streamed, record.artifacts = 0, ()  # its agent has begun anew
+    before = body.streamed - len(body.chunks)
+    if body.attempt < record.attempts or before + len(body.chunks) <= record.streamed:
+        return
+    if before > record.streamed:
+        raise _Refusal("busy", GAP_RETRY_SECONDS)
+    record.added = body.chunks[record.streamed - before :]
+    record.streamed = body.streamed
+    record.artifacts = grow(record.artifacts, record.added)
+
+
+def _nothing() -> None:
+    """Nothing follows the commit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,13 +23,18 @@ from mcp_a2a.protocol.payload import (
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
-from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import TaskRecord
 
 _Kind = Literal["task", "message", "cancel", "update"]
 
 ADVERT_SECONDS = 600.0
 """An advert message is for this link only; it is not journalled."""
+
+
+def is_peer(record: TaskRecord) -> bool:
+    """Whether the other side is reached by messages: it has a key, and is no client or agent of the web."""
+    return record.peer.startswith("did:")
 
 
 def task_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
@@ -47,12 +53,29 @@ def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow
 
 
 def update_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
-    """Where the task stands, whole: a later update makes an earlier one unnecessary."""
+    """Where the task stands. Of artifacts that grow, what is new; a later update makes the rest of this unnecessary."""
     error = None
     if record.error is not None:
         error = TaskFailure(code=record.error.code, message=record.error.message[:4096])
-    body = UpdateBody(status=record.status, artifacts=record.artifacts, error=error, attempt=record.attempts)
+    body = UpdateBody(
+        status=record.status,
+        artifacts=record.artifacts if not record.streamed else record.renewed,
+        error=error,
+        attempt=record.attempts,
+        chunks=record.added,
+        streamed=record.streamed,
+        direct=record.direct,
+    )
     return _letter(context, "update", record, body, now)
+
+
+def post_update(context: Context, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow | None:
+    """Journal where the task stands, for a sender that is reached by messages; others look for themselves."""
+    if not is_peer(record):
+        return None
+    row = update_letter(context, record, now)
+    put_outbox(connection, row)
+    return row
 
 
 def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence[bytes], now: float) -> bytes:
@@ -90,7 +113,7 @@ def _letter(
         TooLargeError, UnsendableError: it does not go into one envelope.
     """
     expires = now + MAX_LIFETIME_SECONDS
-    message_id = record.messages[0].message_id if kind == "task" else context.fresh_id()
+    message_id = record.opening_id if kind == "task" else context.fresh_id()
     payload = Payload(
         type=kind,
         id=message_id,

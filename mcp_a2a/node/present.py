@@ -120,7 +120,7 @@ def task_view(
         text_total=len(text) if text is not None else None,
         text_next=following,
         artifacts=_artifacts(record.artifacts) if record.sent else (),
-        question=_said(record, TaskState.INPUT_REQUIRED),
+        question=_said(record, TaskState.INPUT_REQUIRED) or _said(record, TaskState.AUTH_REQUIRED),
         progress=_said(record, TaskState.WORKING),
         error=record.error,
         attempts=record.attempts,
@@ -142,7 +142,7 @@ def inbox_item(record: TaskRecord, name: str, trust: Trust) -> InboxItem:
         skill=preview(record.skill, 128) if record.skill else None,
         context_id=record.context_id,
         text=_text(record) or "",
-        messages=record.messages,
+        messages=record.said,
         attempt=record.attempts,
         hop=record.hop,
         lease_until=iso(record.lease_until or record.updated),
@@ -152,7 +152,7 @@ def inbox_item(record: TaskRecord, name: str, trust: Trust) -> InboxItem:
 
 def _text(record: TaskRecord) -> str | None:
     if not record.sent:
-        return clean("\n".join(message.text for message in record.messages))
+        return clean("\n".join(message.text for message in record.said))
     parts: tuple[Part, ...] = tuple(part for artifact in record.artifacts for part in artifact.parts)
     if record.state == TaskState.COMPLETED and not parts and record.status.message:
         parts = record.status.message.parts

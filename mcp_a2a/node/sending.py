@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -12,6 +13,7 @@ from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, 
 from mcp_a2a.node.context import Context, delivery_of, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
@@ -33,6 +35,38 @@ class Candidate:
     why: str
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A task to be opened by a message."""
+
+    message: Message
+    opening: str
+    """From this its id is derived."""
+    skill: str | None = None
+    hop: int = 0
+    caller: str = ""
+
+
+def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> TaskRecord:
+    """The task that we open at `peer` with this message."""
+    now = context.clock()
+    context_id = draft.message.context_id or f"ctx-{context.fresh_id()}"
+    message = draft.message.model_copy(update={"context_id": context_id, "role": Role.USER})
+    return TaskRecord(
+        id=task_id_of(context.me, draft.opening), direction="sent", peer=peer, peer_name=peer_name, skill=draft.skill,
+        context_id=context_id, hop=draft.hop, state=TaskState.SUBMITTED, delivery=Delivery.QUEUED, seq_out=0,
+        seq_in=-1, attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
+        status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)), artifacts=(), error=None, tried=(),
+        chosen=None, created=now, updated=now, caller=draft.caller, opening=draft.opening,
+    )  # fmt: skip
+
+
+def _draft(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
+    parts = (Part(text=request.message), *request.parts)
+    message = Message(message_id=opening, role=Role.USER, parts=parts, context_id=request.context_id)
+    return Draft(message, opening, request.skill, request.hop)
+
+
 class Sending:
     """Opens, continues and withdraws tasks at other agents."""
 
@@ -50,10 +84,21 @@ class Sending:
             NoRouteError: with `queue` False and nobody reachable; nothing was kept.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        record = self._new_record(peer, request, self._message_id(request.idempotency_key, peer.row.did))
+        opening = self.opening_id(request.idempotency_key, peer.row.did)
+        record = self._new_record(peer, _draft(request, opening))
         if not request.queue and self.find(record.id) is None:
             await self._reach(peer)
-        return await self._journal(record)
+        return await self.open(record)
+
+    async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
+        """The same for somebody who has a message already; `follow` sees the task before anything can happen to it.
+
+        Raises:
+            QueueFullError, TooLargeError, UnsendableError, StorageFullError
+        """
+        record = self._new_record(peer, draft)
+        follow(record)
+        return await self.open(record)
 
     async def _reach(self, peer: Peer) -> None:
         """Make sure that the peer is there itself, not only its mailbox.
@@ -69,32 +114,23 @@ class Sending:
         """A task by its whole id."""
         return self._context.database.read(lambda connection: find_task(connection, task_id))
 
-    def _message_id(self, idempotency_key: str | None, scope: str) -> str:
+    def opening_id(self, idempotency_key: str | None, scope: str) -> str:
+        """The id that opens a task: a fresh one, or with a key the same each time."""
         if idempotency_key is None:
             return self._context.fresh_id()
         return hashlib.sha256(f"{scope}\0{idempotency_key}".encode()).hexdigest()[:32]
 
-    def _new_record(self, peer: Peer, request: SendTaskRequest | SendTaskBySkillRequest, message_id: str) -> TaskRecord:
+    def _new_record(self, peer: Peer, draft: Draft) -> TaskRecord:
         if peer.peer_id == self._context.me:
             raise SelfSendError(peer.name)
-        now = self._context.clock()
-        task_id = task_id_of(self._context.me, message_id)
-        context_id = request.context_id or f"ctx-{self._context.fresh_id()}"
-        message = Message(
-            message_id=message_id,
-            role=Role.USER,
-            parts=(Part(text=request.message), *request.parts),
-            context_id=context_id,
-        )
-        return TaskRecord(
-            id=task_id, direction="sent", peer=peer.row.did, peer_name=peer.name, skill=request.skill,
-            context_id=context_id, hop=request.hop, state=TaskState.SUBMITTED, delivery=Delivery.QUEUED,
-            seq_out=0, seq_in=-1, attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
-            status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)), artifacts=(), error=None, tried=(),
-            chosen=None, created=now, updated=now,
-        )  # fmt: skip
+        return new_record(self._context, peer.row.did, peer.name, draft)
 
-    async def _journal(self, record: TaskRecord) -> TaskRecord:
+    async def open(self, record: TaskRecord) -> TaskRecord:
+        """Journal a task that was made, and set it on its way.
+
+        Raises:
+            QueueFullError, TooLargeError, UnsendableError, StorageFullError
+        """
         row = task_letter(self._context, record, record.created)
         full = len(self._outbox) >= MAX_OUTBOX
 
@@ -121,8 +157,8 @@ class Sending:
             SkillNotFoundError: there is no candidate.
             NoRouteError: with `queue` False, when none can be reached.
         """
-        message_id = self._message_id(request.idempotency_key, f"skill\0{request.skill}")
-        existing = self.find(task_id_of(self._context.me, message_id))
+        opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
+        existing = self.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
         tried: list[str] = []
@@ -134,35 +170,30 @@ class Sending:
             except NoRouteError as error:
                 tried.extend(error.attempts)
                 continue
-            record = await self._entrust(record, candidate, request, message_id, tuple(tried))
+            record = await self._entrust(record, candidate, _draft(request, opening), tuple(tried))
             record = await self._accepted(record.id, deadline - anyio.current_time())
             if record.delivery not in (Delivery.REFUSED, Delivery.HELD):
                 return record
             tried.append(f"{candidate.peer.name}: {record.delivery.lower()}")
-        return record or await self._queue_best(candidates, request, message_id, tried)
+        return record or await self._queue_best(candidates, request, opening, tried)
 
     async def _queue_best(
-        self, candidates: list[Candidate], request: SendTaskBySkillRequest, message_id: str, tried: list[str]
+        self, candidates: list[Candidate], request: SendTaskBySkillRequest, opening: str, tried: list[str]
     ) -> TaskRecord:
         if not candidates:
             raise SkillNotFoundError(request.skill)
         if not request.queue:
             raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
-        return await self._entrust(None, candidates[0], request, message_id, tuple(tried))
+        return await self._entrust(None, candidates[0], _draft(request, opening), tuple(tried))
 
     async def _entrust(
-        self,
-        record: TaskRecord | None,
-        candidate: Candidate,
-        request: SendTaskBySkillRequest,
-        message_id: str,
-        tried: tuple[str, ...],
+        self, record: TaskRecord | None, candidate: Candidate, draft: Draft, tried: tuple[str, ...]
     ) -> TaskRecord:
         """Journal the task for this candidate; withdraw it from the one before, who has not accepted it."""
-        fresh = self._new_record(candidate.peer, request, message_id)
+        fresh = self._new_record(candidate.peer, draft)
         fresh.chosen, fresh.tried = f"{candidate.peer.name}: {candidate.why}", tried
         if record is None:
-            return await self._journal(fresh)
+            return await self.open(fresh)
         fresh.created, fresh.context_id = record.created, record.context_id
         row = task_letter(self._context, fresh, self._context.clock())
 
@@ -202,35 +233,35 @@ class Sending:
         Raises:
             TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError
         """
-        now = self._context.clock()
-        message_id = self._message_id(idempotency_key, task_id)
+        message_id = self.opening_id(idempotency_key, task_id)
+        return await self.go_on(task_id, Message(message_id=message_id, role=Role.USER, parts=(Part(text=text),)))
 
-        def reply(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
+    async def go_on(self, task_id: str, message: Message) -> TaskRecord:
+        """Say something more in an open task; a message that it has already is not said again.
+
+        Raises:
+            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError
+        """
+        now = self._context.clock()
+
+        def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
             record = get_task(connection, task_id)
-            if any(message.message_id == message_id for message in record.messages):
+            if any(known.message_id == message.message_id for known in record.said):
                 return record, None
             if not record.sent or record.done:
                 raise NotAwaitingReplyError(record.id, record.state)
-            message = Message(
-                message_id=message_id,
-                role=Role.USER,
-                parts=(Part(text=text),),
-                context_id=record.context_id,
-                task_id=record.id,
-            )
+            said = message.model_copy(update={"context_id": record.context_id, "task_id": record.id})
             record.seq_out += 1
-            record.messages = (*record.messages, message)
-            record.updated = now
-            if record.state in INTERRUPTED:
-                record.state, record.status = TaskState.SUBMITTED, TaskStatus(state=TaskState.SUBMITTED)
-            row = message_letter(self._context, record, message, now)
+            take_turn(record, said, now)
+            row = message_letter(self._context, record, said, now)
             save_task(connection, record)
             put_outbox(connection, row)
             return record, row
 
-        record, row = await self._context.database.write(reply)
+        record, row = await self._context.database.write(go_on)
         if row is not None:
             self._outbox.push(row)
+            self._context.task_changes.notify(record.id, record)
         return record
 
     async def cancel(self, task_id: str) -> TaskRecord:
@@ -250,7 +281,8 @@ class Sending:
             dropped = drop_outbox_of_task(connection, record.id, "task")
             dropped += drop_outbox_of_task(connection, record.id, "message")
             if record.delivery != Delivery.DELIVERED:
-                record.state, record.status = TaskState.CANCELED, TaskStatus(state=TaskState.CANCELED)
+                record.state = TaskState.CANCELED
+                record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
                 record.error = TaskErrorView(code="canceled", message="You withdrew it before it was accepted.")
             record.seq_out += 1
             record.updated = now
@@ -264,7 +296,7 @@ class Sending:
         self._outbox.drop(dropped)
         if row is not None:
             self._outbox.push(row)
-        self._context.task_changes.notify(record.id)
+        self._context.task_changes.notify(record.id, record)
         return record
 
     # --- waiting ---------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class UpdateBody(_Body):
     error: TaskFailure | None = None
     attempt: int = Field(default=0, ge=0, le=1_000_000, strict=True)
     chunks: tuple[ArtifactChunk, ...] = Field(default=(), max_length=MAX_CHUNKS)
-    """How the artifacts have grown. With `artifacts`, which are whole, they do not come."""
+    """How the artifacts have grown. Those in `artifacts` are whole, and come behind that."""
     streamed: int = Field(default=0, ge=0, le=MAX_STREAMED, strict=True)
     """How many chunks there are in this attempt with these: whoever misses some waits for them."""
     direct: bool = False

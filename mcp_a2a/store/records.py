@@ -53,6 +53,8 @@ class TaskRecord:
     remote: str | None = None
     added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
     """What this change added to the artifacts, for those who follow it live; not stored."""
+    renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
+    """Artifacts that this change made or replaced whole; likewise."""
 
     @property
     def opening_id(self) -> str:

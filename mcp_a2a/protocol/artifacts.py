@@ -1,0 +1,47 @@
+"""How artifacts grow: chunk by chunk, each behind the last, or anew (A2A 4.2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
+
+
+def grow(artifacts: tuple[Artifact, ...], chunks: Iterable[ArtifactChunk]) -> tuple[Artifact, ...]:
+    """The artifacts with these chunks. A chunk to be appended to nothing begins its artifact.
+
+    Text that continues text becomes one part: whoever fetches the result reads it as it was written.
+    """
+    grown = {artifact.artifact_id: artifact for artifact in artifacts}
+    for chunk in chunks:
+        known = grown.get(chunk.artifact.artifact_id)
+        if chunk.append and known is not None:
+            grown[known.artifact_id] = known.model_copy(update={"parts": _joined(known.parts, chunk.artifact.parts)})
+        else:
+            grown[chunk.artifact.artifact_id] = chunk.artifact
+    return tuple(grown.values())
+
+
+def replace(artifacts: tuple[Artifact, ...], whole: Iterable[Artifact]) -> tuple[Artifact, ...]:
+    """The artifacts with these in the places of those with their ids, the new ones behind."""
+    return grow(artifacts, (ArtifactChunk(artifact=artifact) for artifact in whole))
+
+
+def _joined(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+    joined = list(parts)
+    for part in more:
+        if joined and _continues(joined[-1], part):
+            joined[-1] = joined[-1].model_copy(update={"text": f"{joined[-1].text}{part.text}"})
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+def _continues(part: Part, following: Part) -> bool:
+    return (
+        part.text is not None
+        and following.text is not None
+        and part.media_type == following.media_type
+        and part.filename == following.filename
+        and part.metadata == following.metadata
+    )
