@@ -220,6 +220,60 @@ def unlock(key: bytes, locked: bytes, data: bytes) -> bytes:
         raise SealBrokenError("It does not open with the key of the network.") from error
 
 
+# --- files ----------------------------------------------------------------------------------------
+
+STREAM_KEY_SIZE = 32
+STREAM_HEADER_SIZE = 24
+STREAM_OVERHEAD = 17
+"""What each chunk of a stream grows by: its tag."""
+
+
+class StreamSealer:
+    """Seals a stream chunk by chunk (secretstream, XChaCha20-Poly1305): none can be left out, moved or put last.
+
+    The random header is drawn inside the library.
+    """
+
+    __slots__ = ("_data", "_state", "header")
+
+    def __init__(self, key: bytes, data: bytes) -> None:
+        self._state, self._data = nacl.bindings.crypto_secretstream_xchacha20poly1305_state(), data
+        self.header: bytes = nacl.bindings.crypto_secretstream_xchacha20poly1305_init_push(self._state, key)
+
+    def seal(self, chunk: bytes, *, last: bool) -> bytes:
+        """The next chunk, sealed."""
+        tag = _FINAL if last else _MORE
+        return nacl.bindings.crypto_secretstream_xchacha20poly1305_push(self._state, chunk, self._data, tag)
+
+
+class StreamOpener:
+    """Opens what a `StreamSealer` with the same key and data has sealed."""
+
+    __slots__ = ("_data", "_state")
+
+    def __init__(self, key: bytes, header: bytes, data: bytes) -> None:
+        self._state, self._data = nacl.bindings.crypto_secretstream_xchacha20poly1305_state(), data
+        nacl.bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
+
+    def open(self, sealed: bytes, *, last: bool) -> bytes:
+        """The next chunk.
+
+        Raises:
+            SealBrokenError: it is not the next one, was changed, or the stream does not end where it should.
+        """
+        try:
+            chunk, tag = nacl.bindings.crypto_secretstream_xchacha20poly1305_pull(self._state, sealed, self._data)
+        except (nacl.exceptions.CryptoError, TypeError, ValueError) as error:  # the latter two of what is too short
+            raise SealBrokenError("A piece of a file does not open.") from error
+        if tag != (_FINAL if last else _MORE):
+            raise SealBrokenError("A file does not end where it should.")
+        return chunk
+
+
+_MORE = nacl.bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+_FINAL = nacl.bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+
+
 # --- digests --------------------------------------------------------------------------------------
 
 

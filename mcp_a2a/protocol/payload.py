@@ -40,6 +40,10 @@ MAX_STREAMED = 10_000_000
 MAX_ADVERT_CHARS = 64 * 1024
 MAX_VOUCHERS = 64
 
+MAX_BLOB_PIECES = 320
+MAX_BLOB_CHARS = 440_000
+"""Pieces of a file of 100 MiB, and the base64 of one (`blob`)."""
+
 
 def _peer(value: object) -> PeerId:
     if isinstance(value, PeerId):
@@ -117,8 +121,18 @@ class NetworkBody(_Body):
     relays: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=8)
 
 
-PayloadType = Literal["task", "message", "cancel", "update", "advert", "network"]
-Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody | NetworkBody
+class BlobBody(_Body):
+    """A piece of a file that a message of this task will name (`blob`)."""
+
+    blob: str = Field(pattern=r"^[0-9a-f]{32}$")
+    piece: int = Field(ge=0, le=MAX_BLOB_PIECES, strict=True)
+    pieces: int = Field(ge=1, le=MAX_BLOB_PIECES, strict=True)
+    data: str = Field(max_length=MAX_BLOB_CHARS)
+    """Base64url."""
+
+
+PayloadType = Literal["task", "message", "cancel", "update", "advert", "network", "blob"]
+Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody | NetworkBody | BlobBody
 
 BODIES: dict[str, type[Body]] = {
     "task": TaskBody,
@@ -127,6 +141,7 @@ BODIES: dict[str, type[Body]] = {
     "update": UpdateBody,
     "advert": AdvertBody,
     "network": NetworkBody,
+    "blob": BlobBody,
 }
 
 TASKLESS = ("advert", "network")
