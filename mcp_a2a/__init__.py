@@ -4,7 +4,7 @@ Importing this package is cheap; each name below is imported when it is first us
 
 | to | use |
 |---|---|
-| make an agent | `Agent`, `skill`, `TaskContext` |
+| make an agent | `Agent`, `skill`, `TaskContext`, `Chunk`, `Reject` |
 | be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; it speaks `views` |
 | speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskState`, `Message`, `Part`, `Artifact`, … |
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcp_a2a.app import open_node
     from mcp_a2a.config import Settings
     from mcp_a2a.errors import McpA2AError
-    from mcp_a2a.node.job import TaskContext
+    from mcp_a2a.node.job import Chunk, Reject, TaskContext
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import (
         AgentCard,
@@ -42,11 +42,13 @@ __all__ = [
     "AgentCard",
     "AgentSkill",
     "Artifact",
+    "Chunk",
     "Delivery",
     "McpA2AError",
     "Message",
     "NodeApi",
     "Part",
+    "Reject",
     "Role",
     "Settings",
     "Task",
@@ -60,8 +62,10 @@ __all__ = [
 
 _HOMES = {
     "Agent": "mcp_a2a.agent.definition",
+    "Chunk": "mcp_a2a.node.job",
     "McpA2AError": "mcp_a2a.errors",
     "NodeApi": "mcp_a2a.ports",
+    "Reject": "mcp_a2a.node.job",
     "Settings": "mcp_a2a.config",
     "TaskContext": "mcp_a2a.node.job",
     "open_node": "mcp_a2a.app",

@@ -33,6 +33,8 @@ class A2ASendRequest(Reach):
     idempotency_key: str | None = Field(default=None, max_length=256)
     """Calling again with it is the same task. A message id is not enough: clients use one for several messages."""
     push_config: TaskPushNotificationConfig | None = None
+    follow: bool = False
+    """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 
 
 class A2AAnswer(View):
@@ -41,6 +43,8 @@ class A2AAnswer(View):
     task: Task
     reply: Message | None = None
     """The agent meant no task by it: A2A shows the message only."""
+    cursor: str | None = None
+    """Where to follow it from, if that was asked for; `task` is then the task as it was there."""
 
 
 class A2AGetRequest(Reach):

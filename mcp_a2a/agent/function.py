@@ -13,9 +13,12 @@ from typing import cast
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.node.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.thread import call_in_thread
 from mcp_a2a.protocol.model import AgentSkill
+
+STREAMED = Outcome("completed")
+"""The result was streamed, and nothing is to be added."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class FunctionSkill:
             return Outcome("failed", str(error))
         if self.signature.task_parameter is not None:
             arguments[self.signature.task_parameter] = task
-        return outcome_of(await self._run(task, arguments))
+        returned = await self._run(task, arguments)
+        return STREAMED if returned is None and task.has_streamed else outcome_of(returned)
 
     async def _run(self, task: TaskContext, arguments: dict[str, object]) -> object:
         call = functools.partial(self._function, **arguments)
@@ -71,12 +75,16 @@ class FunctionSkill:
 
 
 async def _follow(task: TaskContext, steps: AsyncGenerator[object]) -> object:
-    """Run an asynchronous generator: text on the way is progress, what comes last the result."""
+    """Run an asynchronous generator: chunks go out, text on the way is progress, what else comes last the result."""
     last: object = None
     async with aclosing(steps):
-        async for last in steps:
-            if isinstance(last, str):
-                await task.progress(last)
+        async for step in steps:
+            if isinstance(step, Chunk):
+                await task.send_chunk(step)
+                continue
+            last = step
+            if isinstance(step, str):
+                await task.progress(step)
     return last
 
 
@@ -90,8 +98,12 @@ def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) 
     last: object = None
     while True:
         try:
-            last = next(steps)
+            step = next(steps)
         except StopIteration as end:
             return last if end.value is None else end.value
-        if isinstance(last, str):
-            task.progress_sync(last)
+        if isinstance(step, Chunk):
+            task.send_chunk_sync(step)
+            continue
+        last = step
+        if isinstance(step, str):
+            task.progress_sync(step)

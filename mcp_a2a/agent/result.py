@@ -10,17 +10,19 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from mcp_a2a.node.job import Outcome
-from mcp_a2a.protocol.model import Artifact, Part
+from mcp_a2a.protocol.model import Artifact, Message, Part
 
 
 def outcome_of(value: object) -> Outcome:
     """The outcome a returned value stands for.
 
-    `str` is text; `Part`, `Artifact`, lists of parts and `bytes` travel as they are; None is an empty
-    text; everything else is a data part, with a readable text beside it.
+    `str` is text; `Part`, `Artifact`, lists of parts and `bytes` travel as they are; a `Message` answers
+    without a task; None is an empty text; everything else is a data part, with a readable text beside it.
     """
     if isinstance(value, Outcome):
         return value
+    if isinstance(value, Message):
+        return Outcome("completed", None, value.parts, direct=True)
     if value is None or isinstance(value, str):
         return Outcome("completed", value or "")
     parts = _parts(value)

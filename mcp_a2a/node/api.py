@@ -6,10 +6,24 @@ import os
 
 import anyio
 
-from mcp_a2a.errors import ConfigurationError, SkillNotFoundError
+from mcp_a2a.errors import ConfigurationError, PushNotSupportedError, SkillNotFoundError
+from mcp_a2a.exchange import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2APushRequest,
+    A2APushView,
+    A2ASendRequest,
+    A2ATaskPage,
+)
 from mcp_a2a.node.acquaintance import Acquaintance
+from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.entrance import Entrance
+from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import Way, inbox_item, task_view
@@ -79,6 +93,7 @@ class LocalApi:
         self._membership = Membership(node)
         self._entrance = Entrance(node, self._membership)
         self._reach = Reach(node)
+        self._desk = Desk(node, self._search)
 
     # --- agents ----------------------------------------------------------------------------------
 
@@ -216,8 +231,11 @@ class LocalApi:
         return self._view(await self._node.sending.settled(record, seconds, even_held=True))
 
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
-        peer_id = PeerId.parse_untrusted(record.peer)
-        peer = self._node.directory.known(peer_id)
+        if not is_peer(record):
+            return task_view(
+                record, name=record.peer_name, way=Way("http"), text_offset=text_offset, text_limit=text_limit
+            )
+        peer = self._node.directory.known(PeerId.parse_untrusted(record.peer))
         way = Way(
             peer.link.route if peer and peer.link else None,
             self._tried(record, peer) if record.sent else (),
@@ -280,12 +298,48 @@ class LocalApi:
         return InboxView(items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=_next(items, held))
 
     def _item(self, record: TaskRecord) -> InboxItem:
+        if not is_peer(record):  # our A2A server has let it in: the owner, or a client that the owner gave a token
+            return inbox_item(record, record.peer_name, "trusted" if record.caller else "own")
         peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
         return inbox_item(record, peer.name, self._node.trust.of(peer))
 
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""
         return self._view(await self._node.inbox.answer(request))
+
+    # --- A2A -------------------------------------------------------------------------------------
+
+    async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
+        """A message to our own agent, or to one behind this node."""
+        return await self._desk.send(request)
+
+    async def a2a_get(self, request: A2AGetRequest) -> A2AAnswer:
+        """A task of the caller."""
+        return await self._desk.get(request)
+
+    async def a2a_list(self, request: A2AListRequest) -> A2ATaskPage:
+        """Tasks of the caller."""
+        return await self._desk.list(request)
+
+    async def a2a_cancel(self, request: A2ACancelRequest) -> A2AAnswer:
+        """Withdraw a task of the caller."""
+        return await self._desk.cancel(request)
+
+    async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
+        """What happens to a task of the caller."""
+        return await self._desk.follow(request)
+
+    async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
+        """Keep a push configuration."""
+        raise PushNotSupportedError
+
+    async def a2a_push_get(self, request: A2APushRequest) -> A2APushView:
+        """The push configurations of a task."""
+        raise PushNotSupportedError
+
+    async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
+        """Forget a push configuration."""
+        raise PushNotSupportedError
 
 
 def _addresses(peer: Peer) -> tuple[str, ...]:

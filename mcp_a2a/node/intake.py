@@ -321,7 +321,7 @@ class Intake:
         record = find_task(connection, payload.task)
         if record is None or record.sent or record.peer != str(payload.from_) or record.done:
             return None
-        if any(known.message_id == message.message_id for known in record.said):
+        if record.has_heard(message):
             return None
         record.seq_in = max(record.seq_in, payload.seq)
         take_turn(record, message.model_copy(update={"role": Role.USER}), now)

@@ -11,7 +11,7 @@ import anyio.from_thread
 import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
-from mcp_a2a.protocol.model import Message, Part, text_of
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
 from mcp_a2a.views import AgentRef, AnswerRequest, InboxItem
 
 if TYPE_CHECKING:
@@ -20,10 +20,45 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 0.25
 """Progress travels at most so often; of what comes faster only the newest is sent."""
 
+CHUNK_SECONDS = 0.05
+"""Chunks travel at most so often; those that come faster travel together."""
+
+MAX_BATCH_CHARS = 256 * 1024
+MAX_BATCH = 500
+"""What waits to travel together: more of it goes at once."""
+
 GONE = (LeaseLostError, TransitionError, NotAwaitingReplyError, TaskNotFoundError)
 """What the node says about a task that is no longer ours to work on."""
 
-Status = Literal["working", "completed", "failed", "input_required", "rejected"]
+Status = Literal["working", "completed", "failed", "input_required", "auth_required", "rejected"]
+
+
+class Reject(Exception):  # noqa: N818  the skill's decision, not a fault
+    """Raised by a skill that will not do the task; the text tells its sender why."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a result that goes to the sender at once: `yield` it.
+
+    `append` None means behind what this artifact has. `last` says that the artifact is complete with it.
+    """
+
+    content: str | Part | tuple[Part, ...]
+    artifact: str = "result"
+    append: bool | None = None
+    last: bool = False
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as it travels."""
+        match self.content:
+            case str():
+                return (Part(text=self.content),)
+            case Part():
+                return (self.content,)
+            case _:
+                return self.content
 
 
 @dataclass(frozen=True)
@@ -33,6 +68,8 @@ class Outcome:
     status: Literal["completed", "failed", "rejected"]
     text: str | None = None
     parts: tuple[Part, ...] = ()
+    direct: bool = False
+    """It is a message to the sender, and no task is meant by it (A2A 3.1.1)."""
 
 
 class Handler(Protocol):
@@ -54,6 +91,8 @@ class Job:
     """Called when the handler begins to wait for a reply: it needs no slot while it does."""
     regain: Callable[[Job], None]
     """Called when it works on."""
+    soon: Callable[[Job, float], None]
+    """Called to have `flush` called in so many seconds."""
     started: float
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     renewed: float = 0.0
@@ -62,6 +101,15 @@ class Job:
     pending: str | None = None
     """Newer progress that was not sent yet."""
     told_at: float = float("-inf")
+    begun: set[str] = field(default_factory=set)
+    """Ids of the artifacts that were begun."""
+    streamed: int = 0
+    """Chunks that were sent."""
+    chunks: list[ArtifactChunk] = field(default_factory=list)
+    """Those that were not sent yet."""
+    chunk_chars: int = 0
+    flushing: bool = False
+    """Whether a flush is due soon."""
     announced: bool = False
     resumed: anyio.Event | None = None
     """Set when the reply that the handler waits for has come; None while it works."""
@@ -75,8 +123,23 @@ class Job:
         if anyio.current_time() - self.told_at >= PROGRESS_SECONDS:
             await self.flush()
 
+    async def stream(self, chunk: Chunk) -> None:
+        """Send a piece of a result, now or, when one was sent a moment ago, together with what follows."""
+        append = chunk.artifact in self.begun if chunk.append is None else chunk.append
+        self.begun.add(chunk.artifact)
+        artifact = Artifact(artifact_id=chunk.artifact, name=chunk.artifact, parts=chunk.parts)
+        self.chunks.append(ArtifactChunk(artifact=artifact, append=append, last_chunk=chunk.last))
+        self.chunk_chars += _chars(self.chunks[-1])
+        due = self.told_at + CHUNK_SECONDS - anyio.current_time()
+        if due <= 0 or self.chunk_chars >= MAX_BATCH_CHARS or len(self.chunks) >= MAX_BATCH:
+            await self.flush()
+        elif not self.flushing:
+            self.flushing = True
+            self.soon(self, due)
+
     async def flush(self) -> None:
         """Send what was not sent yet; renews the lease."""
+        self.flushing = False
         async with self.turn:
             if self.closed or self.resumed is not None:
                 return
@@ -88,7 +151,7 @@ class Job:
             except GONE:
                 self.scope.cancel("the task is no longer ours")
 
-    async def ask(self, question: str) -> str:
+    async def ask(self, question: str, status: Literal["input_required", "auth_required"] = "input_required") -> str:
         """Put a question to the sender and wait for the reply, without a slot or a lease."""
         replies = self._unread()
         if replies:
@@ -100,7 +163,7 @@ class Job:
         try:
             async with self.turn:
                 self.pending = self.told = None
-                await self.answer("input_required", question)
+                await self.answer(status, question)
         except BaseException:
             self._work_on()
             raise
@@ -121,21 +184,34 @@ class Job:
             self.regain(self)
             resumed.set()
 
-    async def answer(self, status: Status, text: str | None, parts: tuple[Part, ...] = ()) -> None:
-        """Say something about the task to its sender."""
+    async def answer(
+        self, status: Status, text: str | None, parts: tuple[Part, ...] = (), *, direct: bool = False
+    ) -> None:
+        """Say something about the task to its sender, with the chunks that were not sent yet."""
+        chunks = tuple(self.chunks)
         await self.node.answer_task(
             AnswerRequest(
                 task_id=self.item.task_id,
                 status=status,
                 text=text,
                 parts=parts,
+                chunks=chunks,
+                streamed=self.streamed if chunks else None,
+                direct=direct,
                 holder=self.holder,
                 attempt=self.item.attempt,
             )
         )
+        del self.chunks[: len(chunks)]
+        self.streamed += len(chunks)
+        self.chunk_chars = sum(map(_chars, self.chunks))
 
     def _unread(self) -> tuple[Message, ...]:
         return self.item.messages[1 + self.replies_read :]
+
+
+def _chars(chunk: ArtifactChunk) -> int:
+    return sum(len(part.text or part.raw or "") for part in chunk.artifact.parts)
 
 
 class TaskContext:
@@ -194,9 +270,29 @@ class TaskContext:
         messages = self._job.item.messages
         return messages[0].parts if messages else (Part(text=self._job.item.text),)
 
+    @property
+    def has_streamed(self) -> bool:
+        """Whether any piece of a result was sent."""
+        return bool(self._job.begun)
+
     async def progress(self, text: str) -> None:
         """Tell the sender how it goes; of what comes often, only the newest text travels."""
         await self._job.report(text)
+
+    async def stream(self, content: str | Part, *, artifact: str = "result", last: bool = False) -> None:
+        """Send a piece of a result at once; it goes behind what this artifact has already.
+
+        What the skill returns in the end replaces the artifact "result"; without that it stays as it was streamed.
+        """
+        await self.send_chunk(Chunk(content, artifact, last=last))
+
+    async def send_chunk(self, chunk: Chunk) -> None:
+        """The same for a `Chunk`."""
+        await self._job.stream(chunk)
+
+    async def ask_authorization(self, question: str) -> str:
+        """`ask`, where the sender must authorize something (AUTH_REQUIRED). That it replies is no consent in itself."""
+        return await self._job.ask(question, "auth_required")
 
     async def ask(self, question: str) -> str:
         """Ask the sender something and wait for the reply (the task is INPUT_REQUIRED meanwhile).
@@ -209,6 +305,10 @@ class TaskContext:
     def progress_sync(self, text: str) -> None:
         """`progress` for a skill that is an ordinary function."""
         anyio.from_thread.run(self.progress, text, token=self._token)
+
+    def send_chunk_sync(self, chunk: Chunk) -> None:
+        """`send_chunk` for a skill that is an ordinary function."""
+        anyio.from_thread.run(self.send_chunk, chunk, token=self._token)
 
     def ask_sync(self, question: str) -> str:
         """`ask` for a skill that is an ordinary function."""

@@ -23,6 +23,7 @@ from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.introduction import Introduction
@@ -104,6 +105,7 @@ class Node:
         self.dialer = Dialer(context, self.directory, parts.transports)
         self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
         self.sending = Sending(context, self.dialer, self.outbox)
+        self.feed = Feed(context)
         self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)

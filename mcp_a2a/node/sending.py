@@ -246,7 +246,7 @@ class Sending:
 
         def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
             record = get_task(connection, task_id)
-            if any(known.message_id == message.message_id for known in record.said):
+            if record.has_heard(message):
                 return record, None
             if not record.sent or record.done:
                 raise NotAwaitingReplyError(record.id, record.state)

@@ -20,7 +20,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from mcp_a2a.errors import DeliveryError, McpA2AError
-from mcp_a2a.node.job import GONE, Handler, Job, Outcome, TaskContext
+from mcp_a2a.node.job import GONE, Handler, Job, Outcome, Reject, TaskContext
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:
@@ -153,7 +153,11 @@ class Worker:
         if job is not None:
             job.scope.cancel("its lease ended; it was offered again")
         now = anyio.current_time()
-        job = Job(item, self._holder, self._node, self._pause, self._regain, started=now, renewed=now)
+
+        def soon(job: Job, seconds: float) -> None:
+            tasks.start_soon(self._flush_soon, job, seconds)
+
+        job = Job(item, self._holder, self._node, self._pause, self._regain, soon, started=now, renewed=now)
         self._jobs[item.task_id] = job
         self._busy += 1
         self._job_begun.set()
@@ -193,6 +197,8 @@ class Worker:
         with job.scope:
             try:
                 return await self._handler(TaskContext(job))
+            except Reject as refusal:
+                return Outcome("rejected", str(refusal) or "It will not do that.")
             except (Exception, SystemExit) as error:
                 # The traceback is for the skill's author; the sender reads the message alone.
                 logger.exception("the skill failed on %s", job.item.task_id)
@@ -204,7 +210,7 @@ class Worker:
             job.closed = True
         for failures in range(1, RETRIES + 1):
             try:
-                await job.answer(outcome.status, outcome.text, outcome.parts)
+                await job.answer(outcome.status, outcome.text, outcome.parts, direct=outcome.direct)
             except GONE as error:
                 logger.warning("the answer to %s came too late: %s", job.item.task_id, error)
                 return self._tell(job, "lost", error.message)
@@ -233,6 +239,15 @@ class Worker:
                 except McpA2AError as error:
                     logger.warning("the lease of %s could not be renewed: %s", job.item.task_id, error)
 
+    async def _flush_soon(self, job: Job, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        if not job.flushing:
+            return  # it went with something else
+        try:
+            await job.flush()
+        except McpA2AError as error:
+            logger.warning("what %s has streamed could not be sent yet: %s", job.item.task_id, error)
+
     async def _tend(self, job: Job) -> None:
         now = anyio.current_time()
         if job.resumed is not None:
@@ -243,7 +258,7 @@ class Worker:
         if not job.announced and now - job.started >= LONG_SECONDS:
             job.announced = True
             self._tell(job, "running")
-        if job.pending is not None or now - job.renewed >= self._renew_seconds:
+        if job.pending is not None or job.chunks or now - job.renewed >= self._renew_seconds:
             await job.flush()
 
     async def _check_withdrawn(self, job: Job) -> None:

@@ -66,6 +66,10 @@ class TaskRecord:
         """What whoever asked for it wrote, in order: the request first."""
         return tuple(message for message in self.messages if message.role == Role.USER)
 
+    def has_heard(self, message: Message) -> bool:
+        """Whether this message came before. Its id alone does not tell: there are clients that use one for several."""
+        return any((known.message_id, known.parts) == (message.message_id, message.parts) for known in self.said)
+
     @property
     def sent(self) -> bool:
         """Whether we are the one who asked."""
@@ -199,6 +203,46 @@ def list_tasks(
         (*values, *(before or ()), limit),
     ).fetchall()
     return [_record(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What one caller may see of the tasks with one agent, and what of that it asks for."""
+
+    direction: str
+    peer: str
+    caller: str
+    context_id: str | None = None
+    state: TaskState | None = None
+    after: float | None = None
+
+    def holds(self, record: TaskRecord) -> bool:
+        """Whether a task is in reach."""
+        return (record.direction, record.peer, record.caller) == (self.direction, self.peer, self.caller)
+
+    def where(self) -> tuple[str, list[object]]:
+        """The condition, and its values. An answer that is a message is no task."""
+        clauses = ["direction=? AND peer=? AND caller=? AND NOT direct"]
+        values: list[object] = [self.direction, self.peer, self.caller]
+        for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("updated>?", self.after)):
+            if value is not None:
+                clauses.append(clause)
+                values.append(value.value if isinstance(value, TaskState) else value)
+        return " AND ".join(clauses), values
+
+
+def tasks_within(
+    connection: sqlite3.Connection, within: Within, before: tuple[float, str] | None, limit: int
+) -> tuple[list[TaskRecord], int]:
+    """A page of the tasks in reach, newest change first, and how many there are in all."""
+    where, values = within.where()
+    total = connection.execute(f"SELECT COUNT(*) FROM tasks WHERE {where}", values).fetchone()[0]  # noqa: S608
+    if before is not None:
+        where, values = f"{where} AND (updated, id) < (?, ?)", [*values, *before]
+    rows = connection.execute(
+        f"{_SELECT} WHERE {where} ORDER BY updated DESC, id DESC LIMIT ?", (*values, limit)
+    ).fetchall()
+    return [_record(row) for row in rows], int(total)
 
 
 def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:

@@ -56,7 +56,7 @@ def task_of(
         received="2026-01-01T00:00:00Z",
     )
     node = cast("NodeApi", recorder or Recorder())
-    return TaskContext(Job(item, "1-test", node, lambda _: None, lambda _: None, started=0.0))
+    return TaskContext(Job(item, "1-test", node, lambda _: None, lambda _: None, lambda *_: None, started=0.0))
 
 
 def gone(pid: int) -> bool:

@@ -1,0 +1,268 @@
+"""The operations of A2A over a node's own tasks, whoever brought them: our own agent's, or those of agents behind us.
+
+A client of our A2A server is no peer: it has no key, it looks for itself, and what it may see is decided by `Within`.
+Its task at our own agent goes straight into the inbox; one for an agent behind this node is sent like any other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+
+from mcp_a2a.errors import (
+    ContextMismatchError,
+    NotAwaitingReplyError,
+    PageTokenError,
+    QueueFullError,
+    TaskNotFoundError,
+    TransitionError,
+)
+from mcp_a2a.exchange import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2ASendRequest,
+    A2ATaskPage,
+    Reach,
+)
+from mcp_a2a.node.document import direct_reply, document
+from mcp_a2a.node.feed import Reading
+from mcp_a2a.node.intake import MAX_OPEN, MAX_OPEN_PER_PEER, take_turn
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import iso
+from mcp_a2a.node.search import Search
+from mcp_a2a.node.sending import Draft, new_record
+from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.store.records import TaskRecord, Within, count_open, find_task, insert_task, save_task, tasks_within
+
+SELF = "self"
+
+CALLER = "caller:"
+"""The other side of a task at our own agent: a client of our A2A server. `caller:owner` is the owner of this node."""
+
+
+def caller_peer(caller: str) -> str:
+    """Who the other side of a caller's task is."""
+    return f"{CALLER}{caller or 'owner'}"
+
+
+class Desk:
+    """Serves A2A clients."""
+
+    def __init__(self, node: Node, search: Search) -> None:
+        self._node = node
+        self._search = search
+        self._context = node.context
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    async def send(self, request: A2ASendRequest) -> A2AAnswer:
+        """See `NodeApi.a2a_send`."""
+        message = request.message.model_copy(update={"role": Role.USER})
+        if message.task_id is not None:
+            return await self._go_on(request, message, message.task_id)
+        cursor: list[str] = []
+
+        def follow(record: TaskRecord) -> None:
+            if request.follow:
+                cursor.append(self._node.feed.open(record))
+
+        if request.agent == SELF:
+            record = await self._take_in(request, message, follow)
+        else:
+            peer = await self._search.find(request.agent)
+            opening = self._opening(request)
+            draft = Draft(message, opening, request.skill, caller=request.caller)
+            record = await self._node.sending.send_message(peer, draft, follow)
+        return await self._answer(record, request.wait_seconds, cursor)
+
+    def _opening(self, request: A2ASendRequest) -> str:
+        scope = f"{request.agent}\0{request.caller}"
+        return self._node.sending.opening_id(request.idempotency_key, scope)
+
+    async def _take_in(
+        self, request: A2ASendRequest, message: Message, follow: Callable[[TaskRecord], None]
+    ) -> TaskRecord:
+        """A task for our own agent: stored, and leased at once where somebody waits for one."""
+        peer = caller_peer(request.caller)
+        draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
+        record = new_record(self._context, peer, peer.removeprefix(CALLER), draft)
+        record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, 1
+        follow(replace(record))
+        inbox = self._node.inbox
+        order = inbox.reserve()
+
+        def take_in(connection: sqlite3.Connection) -> TaskRecord | None:
+            if order is not None:
+                inbox.lease(record, order, record.created)
+            if not insert_task(connection, record):
+                return None
+            theirs, everybodys = count_open(connection, record.peer)
+            if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
+                raise QueueFullError("inbox", MAX_OPEN_PER_PEER)
+            return record
+
+        fresh: TaskRecord | None = None
+        try:
+            fresh = await self._context.database.write(take_in)
+        finally:
+            if order is not None:
+                inbox.filled(order, fresh)
+            elif fresh is not None:
+                inbox.offer()
+        return fresh or self._latest(record.id)
+
+    async def _go_on(self, request: A2ASendRequest, message: Message, task_id: str) -> A2AAnswer:
+        record = await self._mine(request, task_id)
+        if message.context_id is not None and message.context_id != record.context_id:
+            raise ContextMismatchError(task_id)
+        if record.done:
+            raise NotAwaitingReplyError(task_id, record.state)
+        cursor = [self._node.feed.open(record)] if request.follow else []
+        if record.sent:
+            record = await self._node.sending.go_on(task_id, message)
+        else:
+            record = await self._hear(task_id, message)
+        return await self._answer(record, request.wait_seconds, cursor)
+
+    async def _hear(self, task_id: str, message: Message) -> TaskRecord:
+        """A caller says something more to our own agent."""
+        now = self._context.clock()
+
+        def hear(connection: sqlite3.Connection) -> TaskRecord:
+            record = self._in(connection, task_id)
+            if record.has_heard(message):
+                return record
+            if record.done:
+                raise NotAwaitingReplyError(task_id, record.state)
+            take_turn(record, message, now)
+            record.seq_in += 1
+            save_task(connection, record)
+            return record
+
+        record = await self._context.database.write(hear)
+        self._context.task_changes.notify(record.id, record)
+        self._node.inbox.offer()
+        return record
+
+    async def _answer(self, record: TaskRecord, seconds: float, cursor: list[str]) -> A2AAnswer:
+        if cursor:
+            return A2AAnswer(task=document(record), cursor=cursor[0])
+        record = await self._node.sending.settled(record, seconds, even_held=False)
+        return A2AAnswer(task=document(record), reply=direct_reply(record))
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def get(self, request: A2AGetRequest) -> A2AAnswer:
+        """See `NodeApi.a2a_get`."""
+        record = await self._mine(request, request.task_id)
+        return await self._answer(record, request.wait_seconds, [])
+
+    async def list(self, request: A2AListRequest) -> A2ATaskPage:
+        """See `NodeApi.a2a_list`."""
+        within = replace(
+            await self._within(request),
+            context_id=request.context_id,
+            state=request.status,
+            after=request.status_timestamp_after,
+        )
+        before = _position(request.page_token)
+        records, total = self._context.database.read(
+            lambda connection: tasks_within(connection, within, before, request.page_size + 1)
+        )
+        shown = records[: request.page_size]
+        token = f"{shown[-1].updated!r}/{shown[-1].id}" if len(records) > len(shown) else ""
+        return A2ATaskPage(tasks=tuple(document(record) for record in shown), next_page_token=token, total_size=total)
+
+    async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
+        """See `NodeApi.a2a_follow`."""
+        record = await self._mine(request, request.task_id)
+        reading = await self._node.feed.read(record, request.cursor, request.wait_seconds)
+        return _follow_view(reading)
+
+    # --- withdrawing -----------------------------------------------------------------------------
+
+    async def cancel(self, request: A2ACancelRequest) -> A2AAnswer:
+        """See `NodeApi.a2a_cancel`."""
+        record = await self._mine(request, request.task_id)
+        if record.done:
+            raise TransitionError(record.state, TaskState.CANCELED)
+        if not record.sent:
+            return A2AAnswer(task=document(await self._stop(record.id)))
+        record = await self._node.sending.cancel(record.id)
+        return await self._answer(record, request.wait_seconds, [])
+
+    async def _stop(self, task_id: str) -> TaskRecord:
+        """A caller no longer wants what our own agent does."""
+        now = self._context.clock()
+
+        def stop(connection: sqlite3.Connection) -> tuple[TaskRecord, TaskRecord]:
+            record = self._in(connection, task_id)
+            if record.done:
+                raise TransitionError(record.state, TaskState.CANCELED)
+            leased = replace(record)
+            record.state, record.updated = TaskState.CANCELED, now
+            record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+            record.seq_out += 1
+            record.end_lease()
+            save_task(connection, record)
+            return leased, record
+
+        with anyio.CancelScope(shield=True):
+            leased, record = await self._context.database.write(stop)
+            self._node.inbox.withdraw(leased)
+            self._context.task_changes.notify(record.id, record)
+        return record
+
+    # --- who may see what ------------------------------------------------------------------------
+
+    async def _within(self, reach: Reach) -> Within:
+        if reach.agent == SELF:
+            return Within("received", caller_peer(reach.caller), reach.caller)
+        return Within("sent", await self._peer_of(reach.agent), reach.caller)
+
+    async def _peer_of(self, agent: str) -> str:
+        return agent if agent.startswith("did:") else (await self._search.find(agent)).row.did
+
+    async def _mine(self, reach: Reach, task_id: str) -> TaskRecord:
+        """A task in reach; what is not there and what is not the caller's look the same (requirement S35)."""
+        within = await self._within(reach)
+        record = self._context.database.read(lambda connection: find_task(connection, task_id))
+        if record is None or not within.holds(record):
+            raise TaskNotFoundError(task_id)
+        return record
+
+    def _latest(self, task_id: str) -> TaskRecord:
+        return self._context.database.read(lambda connection: self._in(connection, task_id))
+
+    def _in(self, connection: sqlite3.Connection, task_id: str) -> TaskRecord:
+        record = find_task(connection, task_id)
+        if record is None:
+            raise TaskNotFoundError(task_id)
+        return record
+
+
+def _follow_view(reading: Reading) -> A2AFollowView:
+    return A2AFollowView(
+        task=document(reading.whole) if reading.whole is not None else None,
+        reply=direct_reply(reading.direct) if reading.direct is not None else None,
+        events=reading.events,
+        cursor=reading.cursor,
+        over=reading.over,
+    )
+
+
+def _position(token: str) -> tuple[float, str] | None:
+    if not token:
+        return None
+    at, _, task_id = token.partition("/")
+    try:
+        return float(at), task_id
+    except ValueError:
+        raise PageTokenError from None

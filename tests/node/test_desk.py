@@ -1,0 +1,279 @@
+"""What A2A clients get of a node: their own tasks, in the nouns of A2A, and all that happens to them in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.agent.function import FunctionSkill, SkillNotes
+from mcp_a2a.errors import ContextMismatchError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
+from mcp_a2a.exchange import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2ASendRequest,
+)
+from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
+from mcp_a2a.node.worker import Worker
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.views import GetTaskRequest, ListTasksRequest
+from tests.node.world import Person, World, acquainted
+
+Handler = Callable[[TaskContext], Awaitable[Outcome]]
+
+
+async def behave(task: TaskContext) -> object:
+    """Does what the text says."""
+    match task.text:
+        case "ask":
+            return f"you said {await task.ask('which?')}"
+        case "authorize":
+            return f"you said {await task.ask_authorization('may I?')}"
+        case "direct":
+            return Message(message_id="reply", role=Role.AGENT, parts=(Part(text="no task here"),))
+        case "reject":
+            raise Reject("not this")
+        case "wait":
+            await anyio.sleep_forever()
+        case "stream":
+            await task.progress("beginning")
+            await task.stream("one ")
+            await task.stream("two ")
+            await task.send_chunk(Chunk("three", last=True))
+            return None
+    return task.text.upper()
+
+
+@asynccontextmanager
+async def working(person: Person, function: Callable[[TaskContext], Awaitable[object]] = behave) -> AsyncIterator[None]:
+    """The person's inbox is worked on."""
+    stopping = anyio.Event()
+    skill = FunctionSkill(function, SkillNotes())
+    worker = Worker(person.api, skill, holder="1-test", concurrency=4)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run, stopping)
+        yield
+        stopping.set()
+
+
+@asynccontextmanager
+async def both(tmp_path: Path) -> AsyncIterator[tuple[Person, Person]]:
+    """Alice, who fronts Bob; both work."""
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    async with world.person("alice", "any") as alice, world.person("bob", "any") as bob:
+        await acquainted(alice, bob)
+        async with working(alice), working(bob):
+            yield alice, bob
+
+
+@pytest.fixture(params=["self", "bob"])
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Person, str]]:
+    """Alice's node, and which agent of it is meant: her own, or Bob behind her. Both must look the same."""
+    async with both(tmp_path) as (alice, bob):
+        yield alice, bob.did if request.param == "bob" else "self"
+
+
+def say(text: str, **more: str) -> Message:
+    return Message.model_validate(
+        {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": text}], **more}, by_alias=True, by_name=True
+    )
+
+
+async def send(desk: tuple[Person, str], text: str, *, caller: str = "", wait: float = 10, **more: str) -> A2AAnswer:
+    person, agent = desk
+    return await person.api.a2a_send(
+        A2ASendRequest(agent=agent, caller=caller, message=say(text, **more), wait_seconds=wait)
+    )
+
+
+async def listen(desk: tuple[Person, str], task_id: str, cursor: str | None) -> list[A2AFollowView]:
+    """All that is told of a task, until it rests."""
+    person, agent = desk
+    views = []
+    with anyio.fail_after(10):
+        while True:
+            view = await person.api.a2a_follow(
+                A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor, wait_seconds=5)
+            )
+            views.append(view)
+            cursor = view.cursor
+            if view.over:
+                return views
+
+
+def events_of(views: list[A2AFollowView]) -> list[StreamResponse]:
+    return [event for view in views for event in view.events]
+
+
+async def test_a_message_is_answered_by_its_task_with_the_result(desk: tuple[Person, str]) -> None:
+    task = (await send(desk, "hello")).task
+    assert task.status.state == TaskState.COMPLETED
+    assert task.artifacts[0].parts == (Part(text="HELLO"),)
+    assert task.history[0].message_id == "m-1"
+    assert {task.history[0].task_id, task.history[0].context_id} == {task.id, task.context_id}
+
+
+async def test_two_messages_with_one_id_are_two_tasks_and_one_key_is_one(desk: tuple[Person, str]) -> None:
+    first, second = await send(desk, "a"), await send(desk, "a")
+    assert first.task.id != second.task.id
+    person, agent = desk
+    keyed = A2ASendRequest(agent=agent, message=say("b"), wait_seconds=10, idempotency_key="k")
+    assert (await person.api.a2a_send(keyed)).task == (await person.api.a2a_send(keyed)).task
+
+
+async def test_a_client_gets_a_message_where_the_agent_means_no_task(desk: tuple[Person, str]) -> None:
+    answer = await send(desk, "direct")
+    assert answer.reply is not None
+    assert answer.reply.text == "no task here"
+    person, agent = desk
+    assert (await person.api.a2a_list(A2AListRequest(agent=agent))).tasks == ()
+
+
+@pytest.mark.parametrize(("text", "state"), [("ask", "INPUT_REQUIRED"), ("authorize", "AUTH_REQUIRED")])
+async def test_a_task_goes_on_when_its_question_is_answered(desk: tuple[Person, str], text: str, state: str) -> None:
+    asked = (await send(desk, text)).task
+    assert asked.status.state == TaskState[state]
+    done = (await send(desk, "blue", taskId=asked.id)).task
+    assert (done.id, done.status.state) == (asked.id, TaskState.COMPLETED)
+    assert done.artifacts[0].parts == (Part(text="you said blue"),)
+    assert [message.role for message in done.history] == [Role.USER, Role.AGENT, Role.USER]
+
+
+async def test_what_is_streamed_is_told_in_order_and_kept_as_one_text(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+    views = await listen(desk, sent.task.id, sent.cursor)
+    updates = [event.artifact_update for event in events_of(views) if event.artifact_update]
+    assert [(update.artifact.parts[0].text, update.append, update.last_chunk) for update in updates] == [
+        ("one ", False, False),
+        ("two ", True, False),
+        ("three", True, True),
+    ]
+    states = [event.status_update.status.state for event in events_of(views) if event.status_update]
+    assert states[-1] == TaskState.COMPLETED
+    assert set(states[:-1]) <= {TaskState.WORKING}
+    done = (await person.api.a2a_get(A2AGetRequest(agent=agent, task_id=sent.task.id))).task
+    assert done.artifacts[0].parts == (Part(text="one two three"),)
+
+
+async def test_everybody_who_follows_reads_the_same(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+    heard: list[list[StreamResponse]] = []
+
+    async def reader() -> None:
+        heard.append(events_of(await listen(desk, sent.task.id, sent.cursor)))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(reader)
+    assert heard[0]
+    assert heard[0] == heard[1] == heard[2]
+
+
+async def test_who_begins_to_follow_gets_the_task_first(desk: tuple[Person, str]) -> None:
+    waiting = (await send(desk, "wait", wait=0)).task
+    person, agent = desk
+    view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.id))
+    assert view.task is not None
+    assert view.task.id == waiting.id
+    assert not view.over
+    lost = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.id, cursor="elsewhere.7"))
+    assert lost.task is not None
+
+
+async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> None:
+    waiting = (await send(desk, "wait", wait=0)).task
+    person, agent = desk
+    request = A2ACancelRequest(agent=agent, task_id=waiting.id, wait_seconds=10)
+    assert (await person.api.a2a_cancel(request)).task.status.state == TaskState.CANCELED
+    with pytest.raises(TransitionError):
+        await person.api.a2a_cancel(request)
+
+
+async def test_a_rejected_task_says_why(desk: tuple[Person, str]) -> None:
+    task = (await send(desk, "reject")).task
+    assert task.status.state == TaskState.REJECTED
+    assert task.status.message is not None
+    assert "not this" in task.status.message.text
+
+
+async def test_a_caller_reaches_only_its_own_tasks(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    theirs = (await send(desk, "ask", caller="ann")).task
+    for caller in ("", "bea"):
+        reach = {"agent": agent, "caller": caller, "task_id": theirs.id}
+        with pytest.raises(TaskNotFoundError):
+            await person.api.a2a_get(A2AGetRequest.model_validate(reach))
+        with pytest.raises(TaskNotFoundError):
+            await person.api.a2a_cancel(A2ACancelRequest.model_validate(reach))
+        with pytest.raises(TaskNotFoundError):
+            await person.api.a2a_follow(A2AFollowRequest.model_validate(reach))
+        with pytest.raises(TaskNotFoundError):
+            await send(desk, "me too", caller=caller, taskId=theirs.id)
+        assert (await person.api.a2a_list(A2AListRequest(agent=agent, caller=caller))).total_size == 0
+    assert (await person.api.a2a_list(A2AListRequest(agent=agent, caller="ann"))).tasks[0].id == theirs.id
+
+
+async def test_a_task_of_another_agent_is_not_found_here(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    task = (await send(desk, "hello")).task
+    other = "self" if agent != "self" else person.did
+    with pytest.raises(TaskNotFoundError):
+        await person.api.a2a_get(A2AGetRequest(agent=other, task_id=task.id))
+
+
+async def test_a_task_that_has_ended_takes_no_message_and_a_context_must_match(desk: tuple[Person, str]) -> None:
+    done, asked = (await send(desk, "hello")).task, (await send(desk, "ask")).task
+    with pytest.raises(NotAwaitingReplyError):
+        await send(desk, "more", taskId=done.id)
+    with pytest.raises(ContextMismatchError):
+        await send(desk, "more", taskId=asked.id, contextId="another")
+    with pytest.raises(TaskNotFoundError):
+        await send(desk, "more", taskId="never-heard-of")
+
+
+async def test_a_list_is_read_page_by_page_and_by_state_and_context(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    sent = [(await send(desk, f"t{number}", contextId="c" if number % 2 else "d")).task for number in range(5)]
+    seen, token = [], ""
+    while True:
+        page = await person.api.a2a_list(A2AListRequest(agent=agent, page_size=2, page_token=token))
+        assert page.total_size == 5
+        seen += [task.id for task in page.tasks]
+        if not (token := page.next_page_token):
+            break
+    assert seen == [task.id for task in reversed(sent)]
+    in_context = await person.api.a2a_list(A2AListRequest(agent=agent, context_id="c"))
+    assert {task.id for task in in_context.tasks} == {sent[1].id, sent[3].id}
+    assert (await person.api.a2a_list(A2AListRequest(agent=agent, status=TaskState.WORKING))).total_size == 0
+
+
+async def test_what_a2a_sent_and_what_mcp_sent_are_one_list(tmp_path: Path) -> None:
+    async with both(tmp_path) as (alice, bob):
+        task = (await send((alice, bob.did), "hello")).task
+        assert (await alice.api.get_task(GetTaskRequest(task_id=task.id))).text == "HELLO"
+        listed = (await alice.api.list_tasks(ListTasksRequest())).tasks
+        assert [view.task_id for view in listed] == [task.id]
+
+
+async def test_a_message_survives_a_restart_of_the_node_with_all_it_holds(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.person("alice", "any") as alice:
+        answer = await send((alice, "self"), "later", wait=0)
+    async with world.person("alice", "any") as alice, working(alice):
+        request = A2AGetRequest(task_id=answer.task.id, wait_seconds=10)
+        assert (await alice.api.a2a_get(request)).task.artifacts[0].parts[0].text == "LATER"
+
+
+def test_a_stream_ends_where_a_task_rests() -> None:
+    assert {state for state in TaskState if is_terminal(state)} & INTERRUPTED == set()
