@@ -122,7 +122,7 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE tasks ADD COLUMN direct INTEGER NOT NULL DEFAULT 0;
     -- What an A2A agent calls it, once it has taken it; the other side is then a URL and no did.
     ALTER TABLE tasks ADD COLUMN remote TEXT;
-    CREATE INDEX tasks_by_peer ON tasks(direction, peer, caller, updated DESC, id);
+    CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id);
 
     -- Agents that speak A2A over HTTP, by the URL of their card.
     CREATE TABLE web_agents(
