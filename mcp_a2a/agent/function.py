@@ -81,6 +81,7 @@ async def _follow(task: TaskContext, steps: AsyncGenerator[object]) -> object:
         async for step in steps:
             if isinstance(step, Chunk):
                 await task.send_chunk(step)
+                last = None  # the text before it was progress, not the result
                 continue
             last = step
             if isinstance(step, str):
@@ -103,6 +104,7 @@ def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) 
             return last if end.value is None else end.value
         if isinstance(step, Chunk):
             task.send_chunk_sync(step)
+            last = None
             continue
         last = step
         if isinstance(step, str):

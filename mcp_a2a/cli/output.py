@@ -70,6 +70,13 @@ class Output:
         with self._answering():
             _write(self._stdout, text + "\n")
 
+    def piece(self, text: str) -> None:
+        """A part of a line of the answer, at once; nothing with `--json`, whose one object has it all."""
+        if not self.options.json:
+            self.progress("")
+            with self._answering():
+                _write(self._stdout, text)
+
     def rich(self, *renderables: RenderableType) -> None:
         """A part of the answer that has form."""
         console = self._console(self._stdout)

@@ -10,6 +10,7 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit, exit_of
+from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Wait = Annotated[float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer.")]
 
+FOREVER = 7 * 86_400.0
+"""No message lives longer."""
+
 HANDOVER_SECONDS = 3.0
 """A command that does not wait for the answer still tries so long to hand the task over."""
 
@@ -45,6 +49,7 @@ def send(
     ] = None,
     wait: Wait = 20.0,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer while it is written.")] = False,
     no_queue: Annotated[
         bool, typer.Option("--no-queue", help="Fail at once when the agent cannot be reached.")
     ] = False,
@@ -74,9 +79,12 @@ def send(
             task = await node.send_task(
                 SendTaskRequest.model_validate({"agent": agent, "message": text, "skill": skill, **shared})
             )
+        if follow_it:
+            return await writing.follow(node, task, wait)
         return await (hand_over(node, task) if detach else follow(session, node, task, wait))
 
-    report(session, session.ask(operate), detached=detach)
+    writing = Writing(session)
+    report(session, session.ask(operate), detached=detach, shown=writing.text)
 
 
 def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str]:
@@ -139,17 +147,17 @@ def _settled(task: TaskView) -> bool:
     return task.done or asks
 
 
-def report(session: Session, task: TaskView, *, detached: bool = False) -> None:
-    """Print a task, and end with the exit code it stands for."""
-    session.output.show(task, lambda: _tell(session, task))
+def report(session: Session, task: TaskView, *, detached: bool = False, shown: str = "") -> None:
+    """Print a task but for the text that was shown already, and end with the exit code it stands for."""
+    session.output.show(task, lambda: _tell(session, task, shown))
     raise typer.Exit(Exit.DONE if detached and not task.done else exit_of(task))
 
 
-def _tell(session: Session, task: TaskView) -> None:
+def _tell(session: Session, task: TaskView, shown: str) -> None:
     note, short = session.output.note, task.task_id
     if task.direction == "sent":
         note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
-    if task.text is not None and (task.direction == "sent" or not task.done):
+    if task.text is not None and task.text != shown and (task.direction == "sent" or not task.done):
         session.output.line(task.text)
     if task.text_next is not None:
         note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
@@ -183,6 +191,9 @@ def show_task(
     context: typer.Context,
     task_id: Annotated[str, typer.Argument(metavar="ID", help="A task id, or its beginning or end (4 letters do).")],
     wait: Wait = 1.0,
+    follow_it: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show the answer while it is written, however long that takes.")
+    ] = False,
     offset: Annotated[int, typer.Option(min=0, help="Where to begin in a long text.")] = 0,
 ) -> None:
     """Show where a task stands, and its answer; waits a moment for it."""
@@ -193,9 +204,12 @@ def show_task(
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
         if task.direction == "received" or _settled(task):
             return task
+        if follow_it:
+            return await writing.follow(node, task, FOREVER)
         return await follow(session, node, task, wait, stop_at=None)
 
-    report(session, session.ask(operate))
+    writing = Writing(session)
+    report(session, session.ask(operate), shown=writing.text)
 
 
 def list_tasks(

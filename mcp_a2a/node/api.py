@@ -185,7 +185,7 @@ class LocalApi:
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
         record = self._node.sending.latest(request.task_id)
-        record = await self._node.sending.settled(record, request.wait_seconds, even_held=False)
+        record = await self._node.sending.settled(record, request.wait_seconds, even_held=request.even_stuck)
         return self._view(record, request.text_offset, request.text_limit)
 
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:

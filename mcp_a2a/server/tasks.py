@@ -20,8 +20,9 @@ from mcp_a2a.server.arguments import (
     SendWait,
     TaskId,
 )
-from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import PAGE_CHARS, fence
+from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
 from mcp_a2a.views import (
     CancelRequest,
@@ -33,6 +34,9 @@ from mcp_a2a.views import (
     TaskPage,
     TaskView,
 )
+
+ACCEPT_SECONDS = 10.0
+"""How long agents that have a skill are asked to take a task, before it is only waited for."""
 
 StateName = Literal[
     "submitted", "working", "input_required", "auth_required", "completed", "failed", "canceled", "rejected"
@@ -61,12 +65,12 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
         message=message,
         parts=_parts(data),
         skill=skill or None,
-        wait_seconds=wait_seconds,
+        wait_seconds=min(wait_seconds, FIRST_SECONDS),
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
     )
     sending = node_of(ctx).send_task(request)
-    return _about(await while_reporting(ctx, sending, wait_seconds, "waiting for the agent"))
+    return _about(await followed(ctx, sending, wait_seconds, request.wait_seconds, "waiting for the agent"))
 
 
 async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
@@ -87,12 +91,13 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
         skill=skill,
         message=message,
         parts=_parts(data),
-        wait_seconds=wait_seconds,
+        wait_seconds=min(wait_seconds, ACCEPT_SECONDS),
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
     )
     sending = node_of(ctx).send_task_by_skill(request)
-    return _about(await while_reporting(ctx, sending, wait_seconds, "waiting for an agent with that skill"))
+    doing = "waiting for an agent with that skill"
+    return _about(await followed(ctx, sending, wait_seconds, request.wait_seconds, doing))
 
 
 async def get_task_status(
@@ -109,16 +114,19 @@ async def get_task_status(
     after a restart.
     """
     request = GetTaskRequest(task_id=task_id, wait_seconds=wait_seconds, text_offset=text_offset, text_limit=PAGE_CHARS)
-    asking = node_of(ctx).get_task(request)
-    return _about(await while_reporting(ctx, asking, wait_seconds, "waiting for the task"))
+    if wait_seconds <= 0:
+        return _about(await node_of(ctx).get_task(request))
+    now = await node_of(ctx).get_task(request.model_copy(update={"wait_seconds": 0}))
+    return _about(await while_telling(ctx, now, request, "waiting for the task"))
 
 
 async def reply_to_task(
     task_id: TaskId, message: Message, ctx: Call, wait_seconds: SendWait = 20
 ) -> Annotated[CallToolResult, TaskView]:
     """Answer an agent whose task is input_required, or say more in a task you sent."""
-    replying = node_of(ctx).reply_to_task(ReplyRequest(task_id=task_id, message=message, wait_seconds=wait_seconds))
-    return _about(await while_reporting(ctx, replying, wait_seconds, "waiting for the agent"))
+    request = ReplyRequest(task_id=task_id, message=message, wait_seconds=min(wait_seconds, FIRST_SECONDS))
+    replying = node_of(ctx).reply_to_task(request)
+    return _about(await followed(ctx, replying, wait_seconds, request.wait_seconds, "waiting for the agent"))
 
 
 async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskView]:

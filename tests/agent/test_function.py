@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.node.job import Outcome, TaskContext
-from mcp_a2a.protocol.model import Artifact, Part
+from mcp_a2a.node.job import Chunk, Outcome, TaskContext
+from mcp_a2a.protocol.model import Artifact, Message, Part, Role
 from tests.agent.jobs import Recorder, task_of
 
 
@@ -212,3 +212,27 @@ def test_parts_artifacts_bytes_and_outcomes_travel_as_they_are() -> None:
 def test_what_cannot_travel_is_an_error_for_the_skills_author(value: object) -> None:
     with pytest.raises(TypeError, match="cannot travel"):
         outcome_of(value)
+
+
+async def test_what_is_streamed_is_the_result_where_nothing_else_is_returned() -> None:
+    recorder = Recorder()
+
+    async def write() -> AsyncIterator[object]:
+        yield "thinking"
+        yield Chunk("one ")
+        yield Chunk("two", last=True)
+
+    task = task_of(recorder=recorder)
+    assert await skill_of(write)(task) == Outcome("completed")
+    await task.progress("flushes what waits")
+    chunks = [chunk for answer in recorder.answers for chunk in answer.chunks]
+    assert [(chunk.artifact.parts[0].text, chunk.append, chunk.last_chunk) for chunk in chunks][:1] == [
+        ("one ", False, False)
+    ]
+
+
+async def test_a_message_is_an_answer_without_a_task() -> None:
+    async def hello() -> Message:
+        return Message(message_id="m", role=Role.AGENT, parts=(Part(text="hi"),))
+
+    assert await run(hello) == Outcome("completed", None, (Part(text="hi"),), direct=True)

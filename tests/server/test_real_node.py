@@ -12,6 +12,7 @@ import pytest
 from mcp.client import Client
 from mcp.types import ElicitResult
 
+from mcp_a2a import Agent, Chunk
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
@@ -130,3 +131,32 @@ async def test_where_nobody_can_be_asked_the_strangers_task_stays_held(tmp_path:
         assert not decision["accepted"]
         assert str(decision["command"]).startswith("mcp-a2a trust did:key:z6Mk")
         assert (await call(alice, "check_inbox"))["held"] == 1
+
+
+async def test_what_an_agent_writes_is_told_while_it_is_written(tmp_path: Path) -> None:
+    agent, go_on = Agent("poet"), anyio.Event()
+
+    @agent.skill
+    async def write(text: str) -> AsyncIterator[object]:
+        yield f"thinking about {text}"
+        yield Chunk("autumn ")
+        await go_on.wait()
+        yield Chunk("rain", last=True)
+
+    heard: list[str] = []
+
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message or "")
+        if "autumn" in "".join(heard):
+            go_on.set()
+
+    settings = Settings(home=tmp_path, name="poet", mdns=False, link_host="127.0.0.1")
+    async with assistant(tmp_path, "alice", "auto") as (alice, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(agent.serve, settings)
+        await seen(alice, "poet")
+        with anyio.fail_after(30):
+            result = await alice.call_tool(
+                "send_task", {"agent": "poet", "message": "rain", "wait_seconds": 20}, progress_callback=listen
+            )
+        tasks.cancel_scope.cancel()
+    assert "autumn rain" in text_of(result)

@@ -15,6 +15,7 @@ from mcp_a2a.errors import NoRouteError, PeerNotFoundError, RefusedError, TaskNo
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.fence import PAGE_CHARS
+from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
 from mcp_a2a.views import (
     AgentDetail,
@@ -150,7 +151,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
         (
             "send_task",
             {"agent": "bob", "message": "hi"},
-            SendTaskRequest(agent="bob", message="hi", wait_seconds=20),
+            SendTaskRequest(agent="bob", message="hi", wait_seconds=FIRST_SECONDS),
         ),
         (
             "send_task",

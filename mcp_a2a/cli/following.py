@@ -1,0 +1,85 @@
+"""Showing an answer while it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mcp_a2a.cli.session import Session
+from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
+from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskState
+from mcp_a2a.protocol.text import clean
+from mcp_a2a.views import GetTaskRequest, TaskView
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+SLICE_SECONDS = 2.0
+
+
+class Writing:
+    """What was shown of an answer so far."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._artifact: str | None = None
+        self._told: str | None = None
+        self.text = ""
+
+    async def follow(self, node: NodeApi, task: TaskView, seconds: float) -> TaskView:
+        """Show what the agent says and makes until the task rests, or for so long; the task as it is then."""
+        self._session.task_id = task.task_id
+        deadline, cursor = anyio.current_time() + seconds, None
+        while (remaining := deadline - anyio.current_time()) > 0:
+            view = await node.a2a_follow(
+                A2AFollowRequest(
+                    agent=task.agent.did,
+                    task_id=task.task_id,
+                    cursor=cursor,
+                    wait_seconds=min(SLICE_SECONDS, remaining),
+                )
+            )
+            self._show(view)
+            cursor = view.cursor
+            if view.over or (not view.events and await self._is_stuck(node, task)):
+                break
+        self._session.task_id = None
+        if self.text:
+            self._session.output.piece("\n")
+        return await node.get_task(GetTaskRequest(task_id=task.task_id))
+
+    async def _is_stuck(self, node: NodeApi, task: TaskView) -> bool:
+        """Whether somebody must decide something before anything can come."""
+        now = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+        return now.delivery == Delivery.HELD or now.put_off is not None
+
+    def _show(self, view: A2AFollowView) -> None:
+        if view.task is not None:  # the beginning, or what was missed
+            for artifact in view.task.artifacts:
+                self._piece(artifact.artifact_id, clean("".join(part.text or "" for part in artifact.parts)))
+        for event in view.events:
+            self._event(event)
+
+    def _event(self, event: StreamResponse) -> None:
+        if event.artifact_update is not None:
+            update = event.artifact_update
+            text = clean("".join(part.text or "" for part in update.artifact.parts))
+            if not update.append and update.artifact.artifact_id == self._artifact and text.startswith(self.text):
+                text = text[len(self.text) :]  # the whole, of which this was shown already
+            self._piece(update.artifact.artifact_id, text)
+        if event.status_update is not None and event.status_update.status.state == TaskState.WORKING:
+            said = event.status_update.status.message
+            if said is not None and said.text != self._told:
+                self._told = said.text
+                self._session.output.note(f"  {clean(said.text)}")
+
+    def _piece(self, artifact: str, text: str) -> None:
+        if not text:
+            return
+        if self._artifact not in (None, artifact):
+            self._session.output.piece("\n")
+            self.text = ""
+        self._artifact = artifact
+        self.text += text
+        self._session.output.piece(text)
