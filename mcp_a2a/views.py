@@ -332,6 +332,8 @@ class GetTaskRequest(View):
 
     task_id: str
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    even_stuck: bool = False
+    """Do not wait on when a person must decide first, or a relay does not take it now."""
     text_offset: int = Field(default=0, ge=0)
     text_limit: int | None = Field(default=None, ge=1)
 
