@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,6 +13,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.store.spool import Spool
 
 
 class Change:
@@ -77,6 +79,11 @@ class Context:
     """Rising, from a start that rises with every restart."""
     task_changes: Changes
     """Notified with a task's id after each committed change of it."""
+
+    @cached_property
+    def spool(self) -> Spool:
+        """Where files are on their way."""
+        return Spool(self.database.path.parent)
 
     @property
     def me(self) -> PeerId:

@@ -7,13 +7,14 @@ waiting --send--> under way --answer--> gone, or waiting again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import anyio
 
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.blob import MAX_RELAYED_PIECES
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.store.journal import OutboxRow
 
@@ -26,6 +27,15 @@ Updates need not wait; each stands for all before it. A cancellation may follow 
 
 ANSWER_SECONDS = 30.0
 """Without an answer for so long the same message is sent again; the recipient knows it by its id."""
+
+PIECE = "blob"
+"""A piece of a file. The message that names the file waits in its task until all of its pieces are over there."""
+
+PIECES_UNDER_WAY = 4
+"""Two megabytes: what waits in front of everything else on a slow line, and in memory."""
+
+PIECE_ANSWER_SECONDS = 120.0
+"""Sent again sooner, pieces would fill a slow line with their own copies."""
 
 REROUTE_SECONDS = 60.0
 """A copy at a relay that is gone for so long does not keep the message from going another way."""
@@ -61,6 +71,28 @@ class Entry:
     """Why a relay does not take it now."""
     sealed: Sealed | None = None
     """Sealed ahead, or for a link that has ended: a relay knows it by its id."""
+    held: bool = False
+    """Its recipient's owner must decide first."""
+    barred_since: float | None = None
+    """Since when only a relay is there for a piece of a file that no relay takes."""
+
+    @property
+    def is_piece(self) -> bool:
+        """Whether it is a piece of a file."""
+        return self.row.type == PIECE
+
+    @property
+    def patience(self) -> float:
+        """How long an answer may take."""
+        return PIECE_ANSWER_SECONDS if self.is_piece else ANSWER_SECONDS
+
+    def is_barred(self, link: Link, now: float) -> bool:
+        """Whether it may not go on this link."""
+        if not link.is_relayed or not self.is_piece or self.row.seq <= MAX_RELAYED_PIECES:
+            self.barred_since = None
+            return False
+        self.barred_since = now if self.barred_since is None else self.barred_since
+        return True
 
 
 @dataclass(eq=False)
@@ -85,15 +117,31 @@ class Lane:
     def due(self, link: Link, now: float) -> Iterator[Entry]:
         """What may go out on this link now, in order. What is due later holds back what follows in its task."""
         held_back: dict[str, str | None] = {}
-        for entry in list(self.entries.values()):
+        held_files: set[str] = set()
+        entries = list(self.entries.values())
+        room = -1
+        for entry in entries:
             task = entry.row.task
             if entry.envelope_id is not None:
-                if entry.row.type in AWAITED:
+                if entry.row.type in AWAITED or (entry.is_piece and entry.relay is None):
                     held_back[task] = entry.relay
+            elif entry.is_piece:
+                if task in held_files or (entry.held and entry.not_before > now):
+                    held_files.add(task)  # a stranger's message goes ahead of its files: it is what one decides by
+                else:
+                    held_back[task] = None
+                room = self._room(entries) if room < 0 else room
+                if room and entry.not_before <= now and task not in held_files and not entry.is_barred(link, now):
+                    room -= 1
+                    yield entry
             elif entry.not_before > now or not self._may_follow(entry, held_back, link):
                 held_back[task] = None
             else:
                 yield entry
+
+    def _room(self, entries: Iterable[Entry]) -> int:
+        under_way = sum(entry.is_piece and entry.envelope_id is not None and entry.relay is None for entry in entries)
+        return max(0, PIECES_UNDER_WAY - under_way)
 
     def _may_follow(self, entry: Entry, held_back: dict[str, str | None], link: Link) -> bool:
         if entry.row.task not in held_back or not entry.row.task:
@@ -113,7 +161,7 @@ class Lane:
             for entry in self.entries.values()
             if entry.envelope_id is not None
             and (
-                now - entry.sent_at >= ANSWER_SECONDS
+                now - entry.sent_at >= entry.patience
                 if entry.relay is None
                 else addresses and entry.relay not in addresses and now - entry.sent_at >= REROUTE_SECONDS
             )
@@ -127,4 +175,4 @@ class Lane:
     def _due_at(self, entry: Entry) -> float:
         if entry.envelope_id is None:
             return entry.not_before
-        return entry.sent_at + (ANSWER_SECONDS if entry.relay is None else REROUTE_SECONDS)
+        return entry.sent_at + (entry.patience if entry.relay is None else REROUTE_SECONDS)

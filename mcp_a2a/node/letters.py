@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
 from mcp_a2a.node.context import Context
+from mcp_a2a.protocol.blob import piece_id, piece_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.payload import (
     MAX_PAYLOAD,
     AdvertBody,
+    BlobBody,
     CancelBody,
     MessageBody,
     NetworkBody,
@@ -25,6 +27,7 @@ from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.store.spool import read_piece
 
 _Kind = Literal["task", "message", "cancel", "update"]
 
@@ -114,6 +117,7 @@ def _letter(
     """
     expires = now + MAX_LIFETIME_SECONDS
     message_id = record.opening_id if kind == "task" else context.fresh_id()
+    pieces = tuple(_pieces(context, record, now, expires))
     payload = Payload(
         type=kind,
         id=message_id,
@@ -126,9 +130,38 @@ def _letter(
         expires=expires,
         body=body,
     )
+    number, packed = context.next_number(), _packed(payload)
     return OutboxRow(
-        context.next_number(), message_id, record.peer, record.id, record.seq_out, kind, _packed(payload), now, expires
+        number, message_id, record.peer, record.id, record.seq_out, kind, packed, now, expires, pieces=pieces
     )
+
+
+def _pieces(context: Context, record: TaskRecord, now: float, expires: float) -> Iterator[OutboxRow]:
+    """The messages that carry the files which this change attached."""
+    for ref in record.spooled:
+        for piece in range(ref.pieces):
+            name, number = piece_id(ref.id, piece), context.next_number()
+            yield OutboxRow(number, name, record.peer, record.id, ref.pieces, "blob", b"", now, expires)
+
+
+def piece_payload(context: Context, row: OutboxRow) -> bytes:
+    """What a piece carries, read from its file.
+
+    Raises:
+        OSError: the file is not there.
+    """
+    blob_id, number = piece_of(row.id)
+    data = read_piece(context.spool.path("out", "", blob_id), number)
+    return Payload(
+        type="blob",
+        id=row.id,
+        from_=context.me,
+        to=PeerId.parse_untrusted(row.peer),
+        task=row.task,
+        created=row.created,
+        expires=row.expires,
+        body=BlobBody(blob=blob_id, piece=number, pieces=row.seq, data=to_base64url(data)),
+    ).to_bytes()
 
 
 def _packed(payload: Payload) -> bytes:

@@ -19,8 +19,10 @@ from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer, backoff
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.lane import ANSWER_SECONDS, WINDOW, Entry, Lane, Sealed
-from mcp_a2a.node.settlement import RELAY_REFUSALS, Settlement
+from mcp_a2a.node.letters import piece_payload
+from mcp_a2a.node.settlement import FILE_LOST, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HELD_VERDICT, receipt_is_valid, seal, verdict_is_valid
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
@@ -40,6 +42,13 @@ IDLE_SECONDS = 60.0
 
 KEY_NOT_VALID = "its encryption key is not valid at this time: it was not online for a week, or a clock is wrong"
 
+SLOWED = frozenset({"rate_limited", "busy"})
+"""What a relay says to every larger file: it is on its way, only slowly."""
+
+TOO_LARGE = f"a file of more than {MAX_RELAYED_SIZE // 1024**2} MiB waits for a direct connection"
+BARRED_SECONDS = 60.0
+"""How long, before that is given up."""
+
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
 """How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
@@ -53,12 +62,14 @@ class Outbox:
         self._directory = directory
         self._dialer = dialer
         self._settlement = settlement
+        settlement.on_letter = self.push
         self._lanes: dict[PeerId, Lane] = {}
         self._sent: dict[bytes, tuple[Lane, Entry]] = {}
         """By envelope id: what is under way or stored."""
 
     def __len__(self) -> int:
-        return sum(len(lane.entries) for lane in self._lanes.values())
+        """How many messages wait; the pieces of a file belong to the one that names it."""
+        return sum(not entry.is_piece for lane in self._lanes.values() for entry in lane.entries.values())
 
     def load(self, rows: Iterable[OutboxRow]) -> None:
         """Go on with what an earlier process had journalled."""
@@ -68,14 +79,16 @@ class Outbox:
     def seal_ahead(self, row: OutboxRow | None) -> None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
         lane = self._lanes.get(PeerId.parse_untrusted(row.peer)) if row else None
-        if row is None or lane is None or not lane.resting or lane.peer.link is None:
+        if row is None or row.pieces or lane is None or not lane.resting or lane.peer.link is None:
             return  # in a crowd it is better to seal when it is a message's turn
         sealed = self._seal(row, lane.peer)
         if sealed is not None:
             lane.ahead = (row.n, sealed)
 
     def push(self, row: OutboxRow) -> None:
-        """Deliver a message that is in the journal."""
+        """Deliver a message that is in the journal, and before it the pieces of its files."""
+        for piece in row.pieces:
+            self.push(piece)
         lane = self._lane(PeerId.parse_untrusted(row.peer))
         if row.id in lane.entries:
             return
@@ -121,6 +134,16 @@ class Outbox:
         """Why a relay does not take a message of this task now."""
         entries = (entry for lane in self._lanes.values() for entry in lane.entries.values())
         return next((entry.refusal for entry in entries if entry.row.task == task_id and entry.refusal), None)
+
+    def offer_held(self, peer_id: PeerId) -> None:
+        """This peer shows itself: what its owner had not allowed yet may be welcome now."""
+        lane = self._lanes.get(peer_id)
+        held = [entry for entry in lane.entries.values() if entry.held] if lane is not None else []
+        if lane is None or not held:
+            return
+        for entry in held:
+            entry.held, entry.not_before = False, 0.0
+        lane.wake.set()
 
     def settled(self, message_id: str) -> bool:
         """Whether a message is off our hands: delivered, or stored at a relay."""
@@ -225,6 +248,8 @@ class Outbox:
         if entry.relay is None:
             lane.under_way -= 1
             entry.link, entry.relay, entry.refusal = None, link.address, None
+            if entry.is_piece:
+                entry.sealed = None  # memory is not where files wait
             self._settlement.stored(entry.row, link.address, envelope_id)
         self._answered(lane)
 
@@ -236,7 +261,7 @@ class Outbox:
             logger.warning("%s says that a message is held, but the recipient has not signed that", link.address)
             return
         self._forget_flight(lane, entry)
-        entry.sealed = None
+        entry.sealed, entry.held = None, True
         pause = HELD_RETRY_RELAYED_SECONDS if link.is_relayed else HELD_RETRY_SECONDS
         entry.not_before = anyio.current_time() + pause
         self._settlement.held(entry.row)
@@ -265,16 +290,26 @@ class Outbox:
                 entry.rejections += 1
                 entry.not_before = now + backoff(entry.rejections)
             case code:
-                self._remove(lane, entry.row.id)
-                self._settlement.refused(entry.row, lane.peer.name, code)
+                self._refuse(lane, entry, code)
         self._answered(lane)
         lane.wake.set()
+
+    def _refuse(self, lane: Lane, entry: Entry, code: str) -> None:
+        """It will never be taken. With a piece of a file, neither will the message that names the file."""
+        lost = [entry]
+        if entry.is_piece:
+            lost = [one for one in lane.entries.values() if one.row.task == entry.row.task and one.row.type != "cancel"]
+        for one in lost:
+            self._remove(lane, one.row.id)
+        self._settlement.refused(entry.row, lane.peer.name, code)
 
     def _put_off(self, lane: Lane, entry: Entry, link: Link, answer: Refused) -> None:
         """The recipient has not decided this, so it is not for good: try again later, and say why it takes so long."""
         entry.rejections += 1
         pause = answer.retry_after if answer.retry_after is not None else max(1.0, backoff(entry.rejections))
         entry.not_before = anyio.current_time() + pause
+        if entry.is_piece and answer.code in SLOWED:
+            return
         reason = RELAY_REFUSALS.get(answer.code, f"it answers {answer.code!r}")
         entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
         self._settlement.put_off(entry.row)
@@ -307,12 +342,13 @@ class Outbox:
         """Put an entry on its way; False when nothing can go there now."""
         sealed = entry.sealed
         if sealed is None or sealed.bundle is not lane.peer.bundle:
-            sealed = self._seal(entry.row, lane.peer)
+            sealed = self._seal_entry(lane, entry)
         if sealed is None:
-            lane.obstacle = KEY_NOT_VALID
+            if entry.row.id in lane.entries:
+                lane.obstacle = KEY_NOT_VALID
             return False
         lane.obstacle = None
-        entry.sealed = sealed if link.is_relayed else None
+        entry.sealed, entry.held = sealed if link.is_relayed else None, False
         entry.envelope_id, entry.sent_at, entry.link = sealed.envelope_id, now, link
         self._sent[sealed.envelope_id] = (lane, entry)
         lane.under_way += 1
@@ -324,13 +360,26 @@ class Outbox:
             return False
         return True
 
+    def _seal_entry(self, lane: Lane, entry: Entry) -> Sealed | None:
+        try:
+            return self._seal(entry.row, lane.peer)
+        except OSError as error:
+            logger.error("a file that was to be sent to %s cannot be read: %s", lane.peer.name, error)  # noqa: TRY400
+            self._refuse(lane, entry, FILE_LOST)
+            return None
+
     def _seal(self, row: OutboxRow, peer: Peer) -> Sealed | None:
-        """None while no usable key of the peer is known."""
+        """None while no usable key of the peer is known.
+
+        Raises:
+            OSError: it is a piece of a file that is gone.
+        """
         bundle = peer.bundle
         if bundle is None or not bundle.usable(self._context.clock()):
             return None
+        payload = row.payload or piece_payload(self._context, row)
         envelope_id = self._context.randomness(16)
-        return Sealed(envelope_id, seal(self._context.identity, row.payload, bundle, envelope_id, row.expires), bundle)
+        return Sealed(envelope_id, seal(self._context.identity, payload, bundle, envelope_id, row.expires), bundle)
 
     def _forget_flight(self, lane: Lane, entry: Entry) -> None:
         """It is neither under way nor stored any more, as far as we go by that."""
@@ -364,6 +413,7 @@ class Outbox:
                 while self._flush(lane, SLICE):
                     # Between slices the wire gets its turn, so that the other side works while we go on sealing.
                     await anyio.lowlevel.checkpoint()
+                self._give_up_barred(lane)
                 lane.resting = True
                 await wait_until(lane.wake, lane.next_due(anyio.current_time()))
 
@@ -376,6 +426,16 @@ class Outbox:
         except NoRouteError as error:
             lane.failures += 1
             lane.tried = error.attempts
+
+    def _give_up_barred(self, lane: Lane) -> None:
+        """Files that no relay takes wait a while for a better way, and not for ever."""
+        now = anyio.current_time()
+        waiting = [entry for entry in lane.entries.values() if entry.barred_since is not None]
+        if waiting and lane.peer.link is not None and lane.peer.link.is_relayed:
+            lane.obstacle = f"{lane.peer.link.route} {lane.peer.link.address}: {TOO_LARGE}"
+        for entry in waiting:
+            if now - (entry.barred_since or now) >= BARRED_SECONDS and entry.row.id in lane.entries:
+                self._refuse(lane, entry, TOO_LARGE_FOR_RELAY)
 
     def _expire(self, lane: Lane) -> None:
         now = self._context.clock()

@@ -198,7 +198,7 @@ class Sending:
         row = task_letter(self._context, fresh, self._context.clock())
 
         def retarget(connection: sqlite3.Connection) -> tuple[list[str], OutboxRow | None]:
-            dropped = drop_outbox_of_task(connection, fresh.id, "task")
+            dropped = drop_outbox_of_task(connection, fresh.id, "task", "blob")
             withdrawal = None
             if record.delivery == Delivery.HELD:
                 record.seq_out += 1
@@ -278,8 +278,7 @@ class Sending:
                 raise NotAwaitingReplyError(record.id, record.state)
             if record.done:
                 return record, None, []
-            dropped = drop_outbox_of_task(connection, record.id, "task")
-            dropped += drop_outbox_of_task(connection, record.id, "message")
+            dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")
             if record.delivery != Delivery.DELIVERED:
                 record.state = TaskState.CANCELED
                 record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))

@@ -7,11 +7,16 @@ from collections.abc import Callable
 
 from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
 from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.letters import post_update
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.store.journal import OutboxRow, drop_outbox, mark_stored
+from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, mark_stored
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.views import TaskErrorView
+
+TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
+FILE_LOST = "file_lost"
+"""Not said by the recipient: we give up by ourselves."""
 
 REFUSALS = {
     "blocked": "it does not take messages from you",
@@ -19,6 +24,11 @@ REFUSALS = {
     "too_many_open": "you have too many unfinished tasks there",
     "stale": "the message had expired or its clock differs from yours by more than 10 minutes; check both clocks",
     "hop_limit": "the task was passed on too often",
+    "file_damaged": "a file did not arrive as it was sent",
+    "file_quota": "it has no room for more files from you",
+    "file_no_room": "its disk has no room for a file of this size",
+    TOO_LARGE_FOR_RELAY: "only a relay reaches it, and a file is larger than may go through one (10 MiB)",
+    FILE_LOST: "a file that was to be sent is no longer here",
     "rejected": "its node could not read the message, also when it was sealed anew",
 }
 """What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
@@ -49,6 +59,8 @@ class Settlement:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.on_letter: Callable[[OutboxRow], None] = lambda _: None
+        """Called with what is to be sent in place of something that could not be."""
 
     def delivered(self, row: OutboxRow) -> None:
         """The recipient signed for it. Losing this note to a crash only means that it is sent once more."""
@@ -87,7 +99,37 @@ class Settlement:
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here."""
         error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
-        self._end(row, Delivery.REFUSED, TaskState.REJECTED, error)
+        if row.type == "blob":
+            self._lose_files(row, error)
+        else:
+            self._end(row, Delivery.REFUSED, TaskState.REJECTED, error)
+
+    def _lose_files(self, row: OutboxRow, error: RefusedError) -> None:
+        """A message cannot go without its files. Whoever asked us hears that there was a result, and why it is not."""
+        now = self._context.clock()
+
+        def lose(connection: sqlite3.Connection) -> OutboxRow | None:
+            drop_outbox_of_task(connection, row.task, "blob", "task", "message", "update")
+            record = find_task(connection, row.task)
+            if record is None or (record.sent and record.done):
+                return None
+            record.error, record.updated = error_view(error), now
+            if record.sent:
+                record.delivery, record.state = Delivery.REFUSED, TaskState.REJECTED
+            else:
+                record.state, record.artifacts, record.streamed = TaskState.FAILED, (), 0
+                record.seq_out += 1
+                record.end_lease()
+            record.status = TaskStatus(state=record.state)
+            save_task(connection, record)
+            return None if record.sent else post_update(self._context, connection, record, now)
+
+        def lost(letter: OutboxRow | Exception | None) -> None:
+            if isinstance(letter, OutboxRow):
+                self.on_letter(letter)
+            self._context.task_changes.notify(row.task)
+
+        self._context.database.enqueue(lose, lost)
 
     def expired(self, row: OutboxRow, name: str) -> None:
         """It could not be delivered in its lifetime."""

@@ -125,11 +125,22 @@ def is_blob(part: Part) -> bool:
 
 
 def without_key(part: Part) -> Part:
-    """The part as others may see it: what only we need is left out."""
+    """The part as others may see it: its length and SHA-256 stay, its key does not."""
     if not is_blob(part):
         return part
-    others = {name: value for name, value in (part.metadata or {}).items() if name != METADATA_KEY}
-    return part.model_copy(update={"metadata": others or None})
+    metadata = dict(part.metadata or {})
+    claims = metadata.pop(METADATA_KEY, None)
+    if isinstance(claims, dict):
+        metadata[METADATA_KEY] = {name: claims[name] for name in ("size", "sha256") if name in claims}
+    return part.model_copy(update={"metadata": metadata or None})
+
+
+def by_content(part: Part) -> Part:
+    """The part, the same for the same file however often it was attached."""
+    claims = (part.metadata or {}).get(METADATA_KEY) if is_blob(part) else None
+    if not isinstance(claims, dict):
+        return part
+    return part.model_copy(update={"url": f"{SCHEME}{claims.get('sha256')}", "metadata": None})
 
 
 def refs_untrusted(payload: Payload) -> tuple[BlobRef, ...]:

@@ -25,13 +25,19 @@ class OutboxRow:
     """The relay that keeps a sealed copy of it."""
     envelope: bytes | None = None
     """The copy's id there."""
+    pieces: tuple[OutboxRow, ...] = ()
+    """Of the files that it names: they go ahead of it. Of type "blob", with a payload that is made from the file when
+    it is sent; their `seq` is how many pieces that file has."""
 
 
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
-    """Journal a message, in the transaction of what caused it."""
-    connection.execute(
+    """Journal a message and the pieces of its files, in the transaction of what caused it."""
+    connection.executemany(
         "INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires) VALUES (?,?,?,?,?,?,?,?,?)",
-        (row.n, row.id, row.peer, row.task, row.seq, row.type, row.payload, row.created, row.expires),
+        [
+            (one.n, one.id, one.peer, one.task, one.seq, one.type, one.payload, one.created, one.expires)
+            for one in (*row.pieces, row)
+        ],
     )
 
 
@@ -45,9 +51,12 @@ def drop_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
     connection.execute("DELETE FROM outbox WHERE n=?", (row.n,))
 
 
-def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, kind: str) -> list[str]:
-    """Messages of that type and task need no more sending; returns their ids."""
-    rows = connection.execute("DELETE FROM outbox WHERE task=? AND type=? RETURNING id", (task_id, kind)).fetchall()
+def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, *kinds: str) -> list[str]:
+    """Messages of these types and that task need no more sending; returns their ids."""
+    rows = connection.execute(
+        f"DELETE FROM outbox WHERE task=? AND type IN ({', '.join('?' * len(kinds))}) RETURNING id",  # noqa: S608
+        (task_id, *kinds),
+    ).fetchall()
     return [row[0] for row in rows]
 
 

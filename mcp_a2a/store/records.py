@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, fields
 from pydantic import TypeAdapter
 
 from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import is_terminal
+from mcp_a2a.store.blobs import put_out
 from mcp_a2a.views import TaskErrorView
 
 _MESSAGES = TypeAdapter(tuple[Message, ...])
@@ -55,6 +57,8 @@ class TaskRecord:
     """What this change added to the artifacts, for those who follow it live; not stored."""
     renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
     """Artifacts that this change made or replaced whole; likewise."""
+    spooled: tuple[BlobRef, ...] = field(default=(), metadata={"kept": False})
+    """Files that this change attached: they are in our spool, and their pieces go ahead of the message."""
 
     @property
     def opening_id(self) -> str:
@@ -68,7 +72,11 @@ class TaskRecord:
 
     def has_heard(self, message: Message) -> bool:
         """Whether this message came before. Its id alone does not tell: there are clients that use one for several."""
-        return any((known.message_id, known.parts) == (message.message_id, message.parts) for known in self.said)
+        parts = tuple(map(by_content, message.parts))
+        return any(
+            known.message_id == message.message_id and tuple(map(by_content, known.parts)) == parts
+            for known in self.said
+        )
 
     @property
     def sent(self) -> bool:
@@ -137,12 +145,16 @@ def _text(value: object) -> str | bytes:
 
 def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> bool:
     """Store a new task; False, and nothing changed, when there is one of this id."""
-    return connection.execute(_INSERT, _row(record)).rowcount > 0
+    inserted = connection.execute(_INSERT, _row(record)).rowcount > 0
+    if inserted:
+        put_out(connection, record.spooled, record.id, record.updated)
+    return inserted
 
 
 def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
     """Store a task that changed."""
     connection.execute(_UPDATE, (*_row(record)[1:], record.id))
+    put_out(connection, record.spooled, record.id, record.updated)
 
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:

@@ -142,17 +142,20 @@ MIGRATIONS: tuple[str, ...] = (
       PRIMARY KEY(task, id)
     ) WITHOUT ROWID;
 
-    -- Files on their way, in or out; the content, encrypted, is in a file of its own.
+    -- Files beside messages, in or out; the content, sealed, is in a file of its own (`store.spool`).
     CREATE TABLE blobs(
-      id        TEXT PRIMARY KEY,
       direction TEXT NOT NULL,                -- out | in
-      peer      TEXT NOT NULL,
+      peer      TEXT NOT NULL,                -- who sends it; empty for our own
+      id        TEXT NOT NULL,                -- the sender's choice
       task      TEXT NOT NULL,
-      size      INTEGER NOT NULL,             -- of the content in bytes
       pieces    INTEGER NOT NULL,             -- messages it travels in
-      done      INTEGER NOT NULL DEFAULT 0,   -- of them, taken by the other side, or here
-      created   REAL NOT NULL
+      size      INTEGER NOT NULL,             -- bytes it may take here
+      have      BLOB NOT NULL,                -- one bit for each piece that is here
+      checked   TEXT,                         -- its SHA-256 once it was opened to the end, or why it could not be
+      created   REAL NOT NULL,
+      PRIMARY KEY(direction, peer, id)
     ) WITHOUT ROWID;
+    CREATE INDEX blobs_by_task ON blobs(task);
     """,
 )
 

@@ -75,7 +75,8 @@ def test_a_part_names_its_file_and_nobody_else_sees_the_key() -> None:
     part = ref.to_part("report.pdf", "application/pdf")
     assert BlobRef.of_untrusted(Part.model_validate_json(part.to_json())) == ref
     shown = without_key(part)
-    assert (shown.metadata, shown.url, shown.filename) == (None, f"blob:{ID}", "report.pdf")
+    assert (shown.url, shown.filename) == (f"blob:{ID}", "report.pdf")
+    assert shown.metadata == {METADATA_KEY: {"size": 7, "sha256": ref.sha256}}
 
 
 def test_other_parts_name_no_file() -> None:
