@@ -4,10 +4,12 @@
 |---|---|
 | task | whoever `TrustBook.admits`; of a stranger it is held until a person decides |
 | message, cancel | the sender of the task |
+| blob | whoever may send a task; and who has one of ours, or had one taken |
 | update | the agent the task was sent to (requirement S10) |
 | advert | anybody: it is how one gets known |
 | network | the owner of the network: it is its new secret |
 
+A message that names files is applied when they are all here, and are what it says (`pieces`).
 A message that is not for this table is acknowledged and dropped: sending it again would change nothing.
 """
 
@@ -19,23 +21,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
-from mcp_a2a.errors import RemoteProtocolError, StaleError, UnknownKeyError
+from mcp_a2a.errors import McpA2AError, RemoteProtocolError, StaleError, UnknownKeyError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.letters import post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces, Verdict
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.artifacts import grow, replace
+from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, open_untrusted, sign_receipt, sign_verdict
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
-from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, MessageBody, NetworkBody, Payload, TaskBody, UpdateBody
+from mcp_a2a.protocol.payload import (
+    MAX_HOP,
+    AdvertBody,
+    BlobBody,
+    MessageBody,
+    NetworkBody,
+    Payload,
+    TaskBody,
+    TaskFailure,
+    UpdateBody,
+)
 from mcp_a2a.protocol.replay import check_freshness
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
@@ -70,19 +85,14 @@ ENDINGS = {
 """How a task ended that did not succeed, where the agent has not said more."""
 
 BUSY_RETRY_SECONDS = 10.0
+FILES_RETRY_SECONDS = 0.5
+"""When a message overtook its files, or they are being checked, it is asked for again so soon."""
+DAMAGED_FILE = "The agent answered with a file that did not arrive as it was sent: its length or SHA-256 differ."
 GAP_RETRY_SECONDS = 0.2
 """When a chunk of an artifact overtook another, it is asked for again so soon."""
 
 RECEIPT_SIZE = 256
 """Most envelopes that one receipt signs for."""
-
-
-@dataclass
-class _Refusal(Exception):  # noqa: N818  an answer of the protocol, not a fault
-    """The message is not taken, and the sender is told why."""
-
-    code: str
-    retry_after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,9 @@ class Intake:
         self._ring = ring
         self._inbox = inbox
         self._outbox = outbox
+        self._pieces = Pieces(context)
+        self._checking: set[str] = set()
+        """Ids of messages whose files are being checked."""
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
@@ -126,14 +139,14 @@ class Intake:
             link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
         except StaleError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            self._refuse(link, envelope_id, _Refusal("stale"))
+            self._refuse(link, envelope_id, Refusal("stale"))
         except RemoteProtocolError as error:
             logger.warning("refused an envelope from %s: %s", link.peer, error)
-            self._refuse(link, envelope_id, _Refusal("rejected"))
-        except _Refusal as refusal:
+            self._refuse(link, envelope_id, Refusal("rejected"))
+        except Refusal as refusal:
             self._refuse(link, envelope_id, refusal)
 
-    def _refuse(self, link: Link, envelope_id: bytes, refusal: _Refusal) -> None:
+    def _refuse(self, link: Link, envelope_id: bytes, refusal: Refusal) -> None:
         signature = sign_verdict(self._context.identity, envelope_id, refusal.code)
         link.answer(Refused(envelope_id, refusal.code, refusal.retry_after, signature=signature))
 
@@ -154,7 +167,14 @@ class Intake:
     def _receive(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
         sender = self._directory.get(payload.from_)
         if sender.row.trust == "blocked":
-            raise _Refusal("blocked")
+            raise Refusal("blocked")
+        refs = refs_untrusted(payload)
+        if refs and (payload.type != "task" or self._trust.admits(sender)):
+            self._context.tasks.start_soon(self._await_files, link, envelope_id, payload, refs)
+        else:
+            self._dispatch(link, envelope_id, payload, sender)
+
+    def _dispatch(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
         match payload.body:
             case AdvertBody() as body:
                 self._introduce(payload, body)
@@ -166,6 +186,8 @@ class Intake:
                 self._apply(link, envelope_id, payload, lambda c, now: self._add_message(c, payload, message, now))
             case UpdateBody():
                 self._apply(link, envelope_id, payload, lambda c, now: self._update(c, payload, now))
+            case BlobBody():
+                self._receive_piece(link, envelope_id, payload, sender)
             case NetworkBody() as body:
                 self._renew(link, envelope_id, payload, body)
             case _:
@@ -179,6 +201,7 @@ class Intake:
         peer = self._directory.advert_received(advert)
         if peer is not None:
             self._directory.remember(self._context.database, peer)
+        self._outbox.offer_held(advert.peer)
         self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], advert.expires)
 
     def _renew(self, link: Link, envelope_id: bytes, payload: Payload, body: NetworkBody) -> None:
@@ -198,6 +221,8 @@ class Intake:
         payloads = [Payload.parse_untrusted(row.payload) for row in held(connection, sender)]
         current = [payload for payload in payloads if now < payload.expires]
         for payload in current:
+            if self._pieces.missing(connection, sender, refs_untrusted(payload)):
+                continue  # it comes again, with its files, now that they are welcome
             record = self.accept(connection, payload, name, None, now)
             if record is None:
                 continue
@@ -209,11 +234,66 @@ class Intake:
         drop_held(connection, sender)
         return len(payloads) - len(current), letters
 
+    # --- files -----------------------------------------------------------------------------------
+
+    def _receive_piece(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
+        admitted, now = self._trust.admits(sender), self._context.clock()
+
+        def done(outcome: Exception | None) -> None:
+            match outcome:
+                case Refusal(code) if code == NOT_ADMITTED:
+                    self._hold_back(link, envelope_id)
+                case RemoteProtocolError():
+                    logger.warning("refused a piece of a file from %s: %s", link.peer, outcome)
+                    self._refuse(link, envelope_id, Refusal("rejected"))
+                case _:
+                    self._conclude(link, envelope_id, payload.from_, outcome)
+
+        self._context.database.enqueue(lambda c: self._pieces.take(c, payload, now, admitted=admitted), done)
+
+    async def _await_files(self, link: Link, envelope_id: bytes, payload: Payload, refs: Sequence[BlobRef]) -> None:
+        """Apply a message when its files are here; until then it comes again."""
+        try:
+            if self._needs_files(payload):
+                payload = await self._with_files(payload, refs)
+            self._dispatch(link, envelope_id, payload, self._directory.get(payload.from_))
+        except Refusal as refusal:
+            self._refuse(link, envelope_id, refusal)
+        except (McpA2AError, OSError) as error:
+            self._conclude(link, envelope_id, payload.from_, error)
+
+    def _needs_files(self, payload: Payload) -> bool:
+        """Whether the message may change anything: of one that came before, the files may be gone."""
+        record = self._context.database.read(lambda connection: find_task(connection, payload.task))
+        return payload.type == "task" if record is None else payload.type != "task" and not record.done
+
+    async def _with_files(self, payload: Payload, refs: Sequence[BlobRef]) -> Payload:
+        if payload.id in self._checking:
+            raise Refusal("busy", FILES_RETRY_SECONDS)
+        self._checking.add(payload.id)
+        try:
+            verdict = await self._pieces.check(str(payload.from_), payload.task, refs)
+        finally:
+            self._checking.discard(payload.id)
+        if verdict is Verdict.MISSING:
+            raise Refusal("busy", FILES_RETRY_SECONDS)
+        if verdict is Verdict.WHOLE:
+            return payload
+        logger.warning("a file of %s from %s is not what its message says", payload.task, payload.from_)
+        if not isinstance(payload.body, UpdateBody):
+            raise Refusal("file_damaged")
+        failed = UpdateBody(
+            status=TaskStatus(state=TaskState.FAILED),
+            error=TaskFailure(code="file_damaged", message=DAMAGED_FILE),
+            attempt=payload.body.attempt,
+        )
+        return payload.model_copy(update={"body": failed})
+
     # --- tasks -----------------------------------------------------------------------------------
 
     def _receive_task(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
         if payload.hop >= MAX_HOP:
-            raise _Refusal("hop_limit")
+            raise Refusal("hop_limit")
         if payload.task != task_id_of(payload.from_, payload.id):
             raise RemoteProtocolError("the task id is not the one of its first message")
         if not self._trust.admits(sender):
@@ -239,7 +319,7 @@ class Intake:
         if record is not None:
             theirs, everybodys = count_open(connection, record.peer)
             if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
-                raise _Refusal("busy", BUSY_RETRY_SECONDS)
+                raise Refusal("busy", BUSY_RETRY_SECONDS)
         return record
 
     def accept(
@@ -277,7 +357,7 @@ class Intake:
                 if outcome:
                     self._hold_back(link, envelope_id)
                 else:
-                    self._refuse(link, envelope_id, _Refusal("not_trusted"))
+                    self._refuse(link, envelope_id, Refusal("not_trusted"))
             else:
                 self._conclude(link, envelope_id, payload.from_, outcome)
 
@@ -306,12 +386,12 @@ class Intake:
     def _conclude(self, link: Link, envelope_id: bytes, sender: PeerId, outcome: object) -> None:
         """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
         match outcome:
-            case _Refusal():
+            case Refusal():
                 self._refuse(link, envelope_id, outcome)
             case Exception():
                 # Nothing was stored, so nothing is acknowledged: the sender keeps it and tries again.
                 logger.error("a message from %s could not be stored: %s", link.peer, outcome)
-                self._refuse(link, envelope_id, _Refusal("busy", BUSY_RETRY_SECONDS))
+                self._refuse(link, envelope_id, Refusal("busy", BUSY_RETRY_SECONDS))
             case _:
                 self._receipts.setdefault((link, sender), []).append(envelope_id)
 
@@ -405,7 +485,7 @@ def _grow(record: TaskRecord, body: UpdateBody) -> None:
     """Add what an update brings to the artifacts, whatever it says about the task; what was added before, once.
 
     Raises:
-        _Refusal: something before it is still on its way, and it must be sent again behind that.
+        Refusal: something before it is still on its way, and it must be sent again behind that.
     """
     if body.attempt > max(record.attempts, 1) and record.streamed:
         record.streamed, record.artifacts = 0, ()  # its agent has begun anew
@@ -413,7 +493,7 @@ def _grow(record: TaskRecord, body: UpdateBody) -> None:
     if body.attempt < record.attempts or before + len(body.chunks) <= record.streamed:
         return
     if before > record.streamed:
-        raise _Refusal("busy", GAP_RETRY_SECONDS)
+        raise Refusal("busy", GAP_RETRY_SECONDS)
     record.added = body.chunks[record.streamed - before :]
     record.streamed = body.streamed
     record.artifacts = grow(record.artifacts, record.added)

@@ -1,0 +1,156 @@
+"""Files that others send us: their pieces, put into place as they come, and checked when all are here.
+
+Nothing is put on the disk before it is clear that its sender may, and that there is room for the whole file. A file
+counts when it was opened to its end with the key of the message that names it: then it is what was signed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from enum import Enum, auto
+from functools import partial
+
+import anyio.to_thread
+
+from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
+from mcp_a2a.node.context import Context
+from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.protocol.blob import BlobRef, check_piece_untrusted, open_file_untrusted
+from mcp_a2a.protocol.payload import BlobBody, Payload
+from mcp_a2a.protocol.strict_json import base64url_untrusted
+from mcp_a2a.store.blobs import (
+    DAMAGED,
+    BlobRow,
+    begin_in,
+    bytes_in,
+    find_in,
+    make_room,
+    mark_checked,
+    mark_piece,
+    new_in,
+)
+from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.spool import sealed_chunks
+
+MIB = 1024 * 1024
+MAX_FILES_PER_PEER = 500
+MAX_BYTES_PER_PEER = 1024 * MIB
+MAX_FILES = 5_000
+MAX_BYTES = 4 * 1024 * MIB
+"""What files of others may take here, those on their way counted whole."""
+
+
+NOT_ADMITTED = "not_admitted"
+"""Only said here: its sender hears that it is held."""
+
+
+class Verdict(Enum):
+    """What is here of the files that a message names."""
+
+    WHOLE = auto()
+    MISSING = auto()
+    DAMAGED = auto()
+
+
+class Pieces:
+    """Takes files in."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def take(self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool) -> None:
+        """Put a piece into its place, within a transaction.
+
+        Raises:
+            Refusal: its sender may not send it (`NOT_ADMITTED`), or there is no room.
+            RemoteProtocolError: it cannot be a piece of that file.
+            OSError: the disk does not take it; it was not acknowledged.
+        """
+        body, sender = payload.body, str(payload.from_)
+        if not isinstance(body, BlobBody):
+            raise TypeError(payload.type)
+        record = find_task(connection, payload.task)
+        if not admitted and not _expected(record, sender):
+            raise Refusal(NOT_ADMITTED)
+        if record is not None and record.done:
+            return  # whatever it belongs to, nobody needs it any more
+        data = base64url_untrusted(body.data)
+        check_piece_untrusted(data, body.piece, body.pieces)
+        row = find_in(connection, sender, body.blob) or self._begin(connection, payload, body, now)
+        if (row.task, row.pieces) != (payload.task, body.pieces):
+            raise RemoteProtocolError("A piece of a file that is another one by now.")
+        if not row.has(body.piece):
+            self._context.spool.put_piece(self._context.spool.path("in", sender, body.blob), body.piece, data)
+            mark_piece(connection, row, body.piece)
+
+    def _begin(self, connection: sqlite3.Connection, payload: Payload, body: BlobBody, now: float) -> BlobRow:
+        row = new_in(str(payload.from_), body.blob, payload.task, body.pieces, now)
+        self._check_room(connection, row)
+        begin_in(connection, row)
+        return row
+
+    def _check_room(self, connection: sqlite3.Connection, row: BlobRow) -> None:
+        if row.size > self._context.spool.free_bytes:
+            raise Refusal("file_no_room")
+        files, size, all_files, all_size = bytes_in(connection, row.peer)
+        over = max(
+            size + row.size - MAX_BYTES_PER_PEER,
+            all_size + row.size - MAX_BYTES,
+            row.size if files >= MAX_FILES_PER_PEER or all_files >= MAX_FILES else 0,
+        )
+        if over > 0:
+            dropped = make_room(connection, over)
+            if sum(old.size for old in dropped) < over:
+                raise Refusal("file_quota")
+            self._context.spool.remove(self._context.spool.path(old.direction, old.peer, old.id) for old in dropped)
+
+    # --- checking --------------------------------------------------------------------------------
+
+    async def check(self, sender: str, task: str, refs: Sequence[BlobRef]) -> Verdict:
+        """Whether all these files of a message are here, and are what it says."""
+        for ref in refs:
+            row = self._context.database.read(partial(find_in, peer=sender, blob_id=ref.id))
+            if row is None or row.task != task or not row.complete:
+                # A file of another length would never be complete: the message and its pieces contradict each other.
+                wrong = row is not None and (row.task != task or row.pieces != ref.pieces)
+                return Verdict.DAMAGED if wrong else Verdict.MISSING
+            if row.checked is None:
+                row = await self._open(row, ref)
+            if row is None:
+                return Verdict.MISSING
+            if row.checked != ref.sha256 or row.pieces != ref.pieces:
+                return Verdict.DAMAGED
+        return Verdict.WHOLE
+
+    async def _open(self, row: BlobRow, ref: BlobRef) -> BlobRow | None:
+        """Open a file to its end, and remember the outcome; None when it is no longer there."""
+        path = self._context.spool.path("in", row.peer, row.id)
+
+        def read_all() -> str:
+            for _ in open_file_untrusted(ref, sealed_chunks(path)):
+                pass
+            return ref.sha256
+
+        try:
+            checked = await anyio.to_thread.run_sync(read_all)
+        except SealBrokenError:
+            checked = DAMAGED
+        except FileNotFoundError:
+            return None
+
+        def remember(connection: sqlite3.Connection) -> BlobRow | None:
+            mark_checked(connection, row.peer, row.id, checked)
+            return find_in(connection, row.peer, row.id)
+
+        return await self._context.database.write(remember)
+
+    def missing(self, connection: sqlite3.Connection, sender: str, refs: Sequence[BlobRef]) -> bool:
+        """Whether some of these files were not here and checked at this moment."""
+        rows = (find_in(connection, sender, ref.id) for ref in refs)
+        return any(row is None or row.checked != ref.sha256 for row, ref in zip(rows, refs, strict=True))
+
+
+def _expected(record: TaskRecord | None, sender: str) -> bool:
+    """Whether a file may come without its sender being admitted: we asked it for something, or it had been."""
+    return record is not None and record.peer == sender and not record.done
