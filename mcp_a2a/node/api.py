@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import anyio
+import anyio.lowlevel
 
 from mcp_a2a.errors import ConfigurationError, PushNotSupportedError, SkillNotFoundError
 from mcp_a2a.exchange import (
@@ -292,9 +293,10 @@ class LocalApi:
         """Lease waiting tasks."""
         records, canceled = await self._node.inbox.take(request)
         now, read = self._node.context.clock(), self._node.context.database.read
-        held = read(count_held)
         items = tuple(self._item(record) for record in records)
-        waiting = 0 if request.worker else read(lambda connection: count_waiting(connection, now))
+        if request.worker:  # it asks for work, and for nothing else
+            return InboxView(items=items, canceled=tuple(canceled), waiting=0, held=0, next="")
+        held, waiting = read(count_held), read(lambda connection: count_waiting(connection, now))
         return InboxView(items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=_next(items, held))
 
     def _item(self, record: TaskRecord) -> InboxItem:
@@ -305,7 +307,9 @@ class LocalApi:
 
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""
-        return self._view(await self._node.inbox.answer(request))
+        record = await self._node.inbox.answer(request)
+        await anyio.lowlevel.checkpoint()  # whoever waits for the answer goes first
+        return self._view(record)
 
     # --- A2A -------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
@@ -33,18 +34,33 @@ from mcp_a2a.exchange import (
 )
 from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Reading
+from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.intake import MAX_OPEN, MAX_OPEN_PER_PEER, take_turn
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
-from mcp_a2a.store.records import TaskRecord, Within, count_open, find_task, insert_task, save_task, tasks_within
+from mcp_a2a.store.database import Landing
+from mcp_a2a.store.records import (
+    TaskRecord,
+    Within,
+    count_open,
+    find_task,
+    has_task,
+    insert_task,
+    save_task,
+    tasks_within,
+)
 
 SELF = "self"
 
 CALLER = "caller:"
 """The other side of a task at our own agent: a client of our A2A server. `caller:owner` is the owner of this node."""
+
+
+AHEAD_SECONDS = 1.0
+"""Who waits for less wants to hear of the task itself; what nobody waits for is on the disk long before that."""
 
 
 def caller_peer(caller: str) -> str:
@@ -59,6 +75,8 @@ class Desk:
         self._node = node
         self._search = search
         self._context = node.context
+        self._entrusted: set[str] = set()
+        """Tasks that are worked on, and not stored yet."""
 
     # --- sending ---------------------------------------------------------------------------------
 
@@ -95,28 +113,52 @@ class Desk:
         record = new_record(self._context, peer, peer.removeprefix(CALLER), draft)
         record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, 1
         follow(replace(record))
-        inbox = self._node.inbox
-        order = inbox.reserve()
-
-        def take_in(connection: sqlite3.Connection) -> TaskRecord | None:
-            if order is not None:
-                inbox.lease(record, order, record.created)
-            if not insert_task(connection, record):
-                return None
-            theirs, everybodys = count_open(connection, record.peer)
-            if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
-                raise QueueFullError("inbox", MAX_OPEN_PER_PEER)
-            return record
-
-        fresh: TaskRecord | None = None
-        try:
-            fresh = await self._context.database.write(take_in)
-        finally:
-            if order is not None:
-                inbox.filled(order, fresh)
-            elif fresh is not None:
-                inbox.offer()
+        order = self._node.inbox.reserve()
+        if order is None:
+            fresh = await self._context.database.write(partial(_insert, record))
+            self._node.inbox.offer()
+        elif request.wait_seconds >= AHEAD_SECONDS and not request.follow and self._is_new(record):
+            return await self._entrust(record, order, request.wait_seconds)
+        else:
+            fresh = await self._lease(record, order)
         return fresh or self._latest(record.id)
+
+    async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
+        """Store a task, leased to somebody who waits for one; None where it was stored before."""
+        fresh: TaskRecord | None = None
+        self._node.inbox.lease(record, order, record.created)
+        try:
+            fresh = await self._context.database.write(partial(_insert, record))
+        finally:
+            self._node.inbox.filled(order, fresh)
+        return fresh
+
+    def _is_new(self, record: TaskRecord) -> bool:
+        known = self._context.database.read(lambda connection: has_task(connection, record.id))
+        return not known and record.id not in self._entrusted
+
+    async def _entrust(self, record: TaskRecord, order: Order, seconds: float) -> TaskRecord:
+        """The same ahead of the disk: the work and the commit go on side by side, and where the work is quick, its
+        answer shares the commit.
+
+        Nobody has been told of the task by then: who sent it hears nothing before both are stored.
+        """
+        self._entrusted.add(record.id)
+        landing: Landing[object] = Landing()
+
+        def landed(outcome: object) -> None:
+            self._entrusted.discard(record.id)
+            landing.land(outcome)
+            if isinstance(outcome, Exception):
+                self._context.task_changes.notify(record.id)
+
+        self._node.inbox.lease(record, order, record.created)
+        self._node.inbox.filled(order, record)
+        self._context.database.enqueue_lazily(partial(_insert, record), landed)
+        try:
+            return await self._node.sending.settled(record, seconds, even_held=False)
+        finally:
+            await landing.landed()
 
     async def _go_on(self, request: A2ASendRequest, message: Message, task_id: str) -> A2AAnswer:
         record = await self._mine(request, task_id)
@@ -246,6 +288,20 @@ class Desk:
         if record is None:
             raise TaskNotFoundError(task_id)
         return record
+
+
+def _insert(record: TaskRecord, connection: sqlite3.Connection) -> TaskRecord | None:
+    """Store a caller's task; None where it was stored before.
+
+    Raises:
+        QueueFullError
+    """
+    if not insert_task(connection, record):
+        return None
+    theirs, everybodys = count_open(connection, record.peer)
+    if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
+        raise QueueFullError("inbox", MAX_OPEN_PER_PEER)
+    return record
 
 
 def _follow_view(reading: Reading) -> A2AFollowView:
