@@ -103,7 +103,9 @@ class Inbox:
         self._orders: list[Order] = []
         self._withdrawn: dict[str, list[str]] = {}
         """Canceled tasks by the holder that was not told yet: it need not be waiting in that moment."""
-        self._leases_changed = anyio.Event()
+        self._lease_begun = anyio.Event()
+        """Set when a lease ends before the lease clock looks again."""
+        self._looks_at = float("-inf")
 
     # --- standing orders: used by whoever accepts tasks ------------------------------------------
 
@@ -134,7 +136,7 @@ class Inbox:
         order.settled.set()
         if order.leased:
             order.ready.set()
-            self._leases_changed.set()
+            self._watch_lease()
         if order.abandoned:
             self._give_back(order.leased, order.holder)
 
@@ -218,7 +220,7 @@ class Inbox:
         with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it
             leased, given_up = await self._context.database.write(lease)
         self._posted(given_up)
-        self._leases_changed.set()
+        self._watch_lease()
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class():
@@ -257,7 +259,6 @@ class Inbox:
         concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
         if not concluded.again:
             self._posted([concluded])
-            self._leases_changed.set()
         return concluded.record
 
     def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
@@ -303,13 +304,19 @@ class Inbox:
 
     # --- the lease clock -------------------------------------------------------------------------
 
+    def _watch_lease(self) -> None:
+        """A lease began. The lease clock is woken only if it would look too late: that a lease ended costs one look."""
+        if self._context.clock() + self._lease_seconds < self._looks_at:
+            self._lease_begun.set()
+
     async def run(self) -> None:
         """Offer what was not answered in time again, until cancelled."""
         while True:
-            self._leases_changed = anyio.Event()
+            self._lease_begun = anyio.Event()
             end = self._context.database.read(next_lease_end)
             now = self._context.clock()
-            await wait_until(self._leases_changed, min(GATHER_SECONDS, max(0.0, (end or now + GATHER_SECONDS) - now)))
+            self._looks_at = min(now + GATHER_SECONDS, end or now + GATHER_SECONDS)
+            await wait_until(self._lease_begun, min(GATHER_SECONDS, max(0.0, (end or now + GATHER_SECONDS) - now)))
             if end is None or self._context.clock() < end:
                 continue
             try:
