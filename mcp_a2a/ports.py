@@ -48,6 +48,8 @@ from mcp_a2a.views import (
     CheckInboxRequest,
     DiscoverRequest,
     DiscoverView,
+    FilesRequest,
+    FilesView,
     GetAgentRequest,
     GetTaskRequest,
     InboxView,
@@ -69,6 +71,8 @@ from mcp_a2a.views import (
     ReplyRequest,
     RotateRequest,
     RotateView,
+    SavedFilesView,
+    SaveFilesRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
     SetTrustRequest,
@@ -144,6 +148,23 @@ class NodeApi(Protocol):
 
         Raises:
             LeaseLostError: the task was offered to somebody else since.
+        """
+        ...
+
+    async def open_files(self, request: FilesRequest) -> FilesView:
+        """How to read the files of a task, for programs of this person and its A2A server.
+
+        Raises:
+            TaskNotFoundError
+        """
+        ...
+
+    async def save_files(self, request: SaveFilesRequest) -> SavedFilesView:
+        """Write the files that came with a task under new names; nothing is overwritten.
+
+        Raises:
+            TaskNotFoundError
+            FileError: there are none, or they cannot be written.
         """
         ...
 

@@ -297,7 +297,23 @@ class NetcheckView(View):
 # --- tasks ---------------------------------------------------------------------------------------
 
 
-class SendTaskRequest(View):
+class FileArg(View):
+    """A file on this machine, to be attached. The path is absolute."""
+
+    path: str = Field(min_length=1, max_length=4096)
+    name: str | None = Field(default=None, max_length=1024)
+    media_type: str | None = Field(default=None, max_length=256)
+
+
+class Attachments(View):
+    """What a message may have with it."""
+
+    files: tuple[FileArg, ...] = Field(default=(), max_length=32)
+    roots: tuple[str, ...] | None = None
+    """Folders that they must be in, beside those of the settings. None: a person typed the paths."""
+
+
+class SendTaskRequest(Attachments):
     """Work for one agent."""
 
     agent: str
@@ -314,7 +330,7 @@ class SendTaskRequest(View):
     """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
 
 
-class SendTaskBySkillRequest(View):
+class SendTaskBySkillRequest(Attachments):
     """Work for whoever has the skill."""
 
     skill: str = Field(min_length=1, max_length=128)
@@ -338,7 +354,7 @@ class GetTaskRequest(View):
     text_limit: int | None = Field(default=None, ge=1)
 
 
-class ReplyRequest(View):
+class ReplyRequest(Attachments):
     """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
 
     task_id: str
@@ -378,6 +394,37 @@ class ArtifactView(View):
     parts: tuple[Part, ...] = ()
 
 
+class FileView(View):
+    """A file that came with a task. What is said about it was checked when it is here."""
+
+    file_id: str
+    name: str
+    """As whoever sent it calls it, made harmless."""
+    media_type: str | None = None
+    size: int | None = None
+    """None for a file that is somewhere on the web; its URL is with the parts."""
+    sha256: str | None = None
+    here: bool = True
+
+
+class FileGrant(FileView):
+    """How to read it, for programs of this person: `raw` content, or a sealed file with its key."""
+
+    raw: str | None = None
+    path: str | None = None
+    key: str | None = None
+
+
+class TransferView(View):
+    """Files on their way, in bytes."""
+
+    direction: Literal["sending", "receiving"]
+    file: str | None = None
+    """The one that is moving, where its name is known already."""
+    done: int
+    total: int
+
+
 class TaskErrorView(View):
     """Why a task did not succeed, and what can be done."""
 
@@ -408,6 +455,9 @@ class TaskView(View):
     text_next: int | None = None
     """`text_offset` of the next page; None at the end."""
     artifacts: tuple[ArtifactView, ...] = ()
+    files: tuple[FileView, ...] = ()
+    """What the other side sent."""
+    transfer: TransferView | None = None
     question: str | None = None
     progress: str | None = None
     error: TaskErrorView | None = None
@@ -429,6 +479,45 @@ class TaskPage(View):
 
     tasks: tuple[TaskView, ...]
     next_cursor: str | None = None
+
+
+class FilesRequest(View):
+    """The files of a task, both ways. `caller` sees its own tasks only; None is whoever runs this node."""
+
+    task_id: str
+    caller: str | None = None
+
+
+class FilesView(View):
+    """How to read them."""
+
+    files: tuple[FileGrant, ...]
+
+
+class SaveFilesRequest(View):
+    """Write the files that the other side sent into a folder; without one, into that for downloads."""
+
+    task_id: str
+    folder: str | None = None
+
+
+class SavedFile(View):
+    """A file that was written."""
+
+    name: str
+    path: str
+    size: int
+    media_type: str | None = None
+    sha256: str
+
+
+class SavedFilesView(View):
+    """The files that were written, and where."""
+
+    task_id: str
+    folder: str
+    files: tuple[SavedFile, ...]
+    next: str
 
 
 # --- inbox ---------------------------------------------------------------------------------------
@@ -458,6 +547,8 @@ class InboxItem(View):
     """The request and any further messages, cleaned."""
     messages: tuple[Message, ...]
     """The same as it came, for a worker; never for a model."""
+    files: tuple[FileGrant, ...] = ()
+    """Those of its parts that are files; likewise."""
     attempt: int
     hop: int
     lease_until: str
@@ -476,7 +567,7 @@ class InboxView(View):
     next: str
 
 
-class AnswerRequest(View):
+class AnswerRequest(Attachments):
     """An answer to a task from the inbox; `working` reports progress and renews the lease."""
 
     task_id: str

@@ -7,7 +7,7 @@ import os
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import ConfigurationError, PushNotSupportedError, SkillNotFoundError
+from mcp_a2a.errors import ConfigurationError, PushNotSupportedError, SkillNotFoundError, TaskNotFoundError
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -24,10 +24,11 @@ from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.entrance import Entrance
+from mcp_a2a.node.files import shown
 from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import Way, inbox_item, task_view
+from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
 from mcp_a2a.protocol.did import PeerId
@@ -45,6 +46,8 @@ from mcp_a2a.views import (
     CheckInboxRequest,
     DiscoverRequest,
     DiscoverView,
+    FilesRequest,
+    FilesView,
     GetAgentRequest,
     GetTaskRequest,
     InboxItem,
@@ -67,6 +70,8 @@ from mcp_a2a.views import (
     ReplyRequest,
     RotateRequest,
     RotateView,
+    SavedFilesView,
+    SaveFilesRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
     SetTrustRequest,
@@ -201,9 +206,11 @@ class LocalApi:
                     context_id=record.context_id,
                     wait_seconds=request.wait_seconds,
                     idempotency_key=request.idempotency_key,
+                    files=request.files,
+                    roots=request.roots,
                 )
             )
-        record = await self._node.sending.reply(record.id, request.message, request.idempotency_key)
+        record = await self._node.sending.reply(record.id, request)
         return await self._settled(record, request.wait_seconds)
 
     async def cancel_task(self, request: CancelRequest) -> TaskView:
@@ -232,29 +239,37 @@ class LocalApi:
         return self._view(await self._node.sending.settled(record, seconds, even_held=True))
 
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
-        if not is_peer(record):
-            return task_view(
-                record, name=record.peer_name, way=Way("http"), text_offset=text_offset, text_limit=text_limit
+        files = self._node.files
+        cargo = Cargo(shown(files.received(record)), files.transfer(record))
+        name, way = record.peer_name, Way("http")
+        if is_peer(record):
+            peer = self._node.directory.known(PeerId.parse_untrusted(record.peer))
+            name = peer.name if peer else name
+            way = Way(
+                peer.link.route if peer and peer.link else None,
+                self._tried(record, peer) if record.sent else (),
+                self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             )
-        peer = self._node.directory.known(PeerId.parse_untrusted(record.peer))
-        way = Way(
-            peer.link.route if peer and peer.link else None,
-            self._tried(record, peer) if record.sent else (),
-            self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
-        )
-        return task_view(
-            record,
-            name=peer.name if peer else record.peer_name,
-            way=way,
-            text_offset=text_offset,
-            text_limit=text_limit,
-        )
+        return task_view(record, name=name, way=way, cargo=cargo, text_offset=text_offset, text_limit=text_limit)
 
     def _tried(self, record: TaskRecord, peer: Peer | None) -> tuple[str, ...]:
         """What stands in the way of a task that is not delivered; or why it goes through a relay."""
         if record.delivery == Delivery.QUEUED:
             return self._node.outbox.tried(PeerId.parse_untrusted(record.peer))
         return peer.tried if peer and peer.link and peer.link.is_relayed else ()
+
+    # --- files -----------------------------------------------------------------------------------
+
+    async def open_files(self, request: FilesRequest) -> FilesView:
+        """How to read the files of a task."""
+        record = self._node.sending.latest(request.task_id)
+        if request.caller is not None and (record.caller != request.caller or record.id != request.task_id):
+            raise TaskNotFoundError(request.task_id)
+        return FilesView(files=self._node.files.all(record))
+
+    async def save_files(self, request: SaveFilesRequest) -> SavedFilesView:
+        """Write the files that came with a task."""
+        return await self._node.files.save(self._node.sending.latest(request.task_id), request.folder)
 
     # --- networks --------------------------------------------------------------------------------
 
@@ -300,10 +315,11 @@ class LocalApi:
         return InboxView(items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=_next(items, held))
 
     def _item(self, record: TaskRecord) -> InboxItem:
+        files = self._node.files.received(record)
         if not is_peer(record):  # our A2A server has let it in: the owner, or a client that the owner gave a token
-            return inbox_item(record, record.peer_name, "trusted" if record.caller else "own")
+            return inbox_item(record, record.peer_name, "trusted" if record.caller else "own", files)
         peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
-        return inbox_item(record, peer.name, self._node.trust.of(peer))
+        return inbox_item(record, peer.name, self._node.trust.of(peer), files)
 
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""

@@ -39,7 +39,7 @@ from mcp_a2a.node.intake import MAX_OPEN, MAX_OPEN_PER_PEER, take_turn
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.search import Search
-from mcp_a2a.node.sending import Draft, new_record
+from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
@@ -85,6 +85,9 @@ class Desk:
         message = request.message.model_copy(update={"role": Role.USER})
         if message.task_id is not None:
             return await self._go_on(request, message, message.task_id)
+        return await self._open(request, message)
+
+    async def _open(self, request: A2ASendRequest, message: Message) -> A2AAnswer:
         cursor: list[str] = []
 
         def follow(record: TaskRecord) -> None:
@@ -109,8 +112,9 @@ class Desk:
     ) -> TaskRecord:
         """A task for our own agent: stored, and leased at once where somebody waits for one."""
         peer = caller_peer(request.caller)
+        attached = await self._node.attaching.attach(message.parts)
         draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
-        record = new_record(self._context, peer, peer.removeprefix(CALLER), draft)
+        record = new_record(self._context, peer, peer.removeprefix(CALLER), with_files(draft, attached))
         record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, 1
         follow(replace(record))
         order = self._node.inbox.reserve()
@@ -177,6 +181,9 @@ class Desk:
         """A caller says something more to our own agent."""
         now = self._context.clock()
 
+        attached = await self._node.attaching.attach(message.parts)
+        message = message.model_copy(update={"parts": attached.parts})
+
         def hear(connection: sqlite3.Connection) -> TaskRecord:
             record = self._in(connection, task_id)
             if record.has_heard(message):
@@ -184,6 +191,7 @@ class Desk:
             if record.done:
                 raise NotAwaitingReplyError(task_id, record.state)
             take_turn(record, message, now)
+            record.spooled = attached.refs
             record.seq_in += 1
             save_task(connection, record)
             return record

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from mcp_a2a.node.present import iso
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, Task, TaskStatus
+from mcp_a2a.protocol.blob import without_key
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, Task, TaskStatus
 from mcp_a2a.store.records import TaskRecord
 
 METADATA = "mcp-a2a"
@@ -18,7 +19,7 @@ def document(record: TaskRecord) -> Task:
         id=record.id,
         context_id=record.context_id,
         status=_status(record),
-        artifacts=record.artifacts,
+        artifacts=tuple(map(shown_artifact, record.artifacts)),
         history=tuple(_placed(record, message) for message in record.messages),
         metadata=_metadata(record),
     )
@@ -28,7 +29,7 @@ def direct_reply(record: TaskRecord) -> Message | None:
     """The message that the agent answered with, where it means no task by it."""
     if not (record.direct and record.done) or record.status.message is None:
         return None
-    return record.status.message.model_copy(update={"context_id": record.context_id, "task_id": None})
+    return _placed(record, record.status.message).model_copy(update={"task_id": None})
 
 
 def _status(record: TaskRecord) -> TaskStatus:
@@ -44,7 +45,13 @@ def _status(record: TaskRecord) -> TaskStatus:
 
 
 def _placed(record: TaskRecord, message: Message) -> Message:
-    return message.model_copy(update={"task_id": record.id, "context_id": record.context_id})
+    parts = tuple(map(without_key, message.parts))
+    return message.model_copy(update={"task_id": record.id, "context_id": record.context_id, "parts": parts})
+
+
+def shown_artifact(artifact: Artifact) -> Artifact:
+    """An artifact as A2A has it: files that travel beside it are named, and their keys are not told."""
+    return artifact.model_copy(update={"parts": tuple(map(without_key, artifact.parts))})
 
 
 def _metadata(record: TaskRecord) -> dict[str, JsonValue] | None:

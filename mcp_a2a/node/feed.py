@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from mcp_a2a.node.context import Context, wait_until
-from mcp_a2a.node.document import document
+from mcp_a2a.node.document import document, shown_artifact
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -187,7 +187,7 @@ def _artifact_update(task: Task, chunk: ArtifactChunk) -> TaskArtifactUpdateEven
     return TaskArtifactUpdateEvent(
         task_id=task.id,
         context_id=task.context_id or "",
-        artifact=chunk.artifact,
+        artifact=shown_artifact(chunk.artifact),
         append=chunk.append,
         last_chunk=chunk.last_chunk,
     )

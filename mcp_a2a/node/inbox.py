@@ -15,11 +15,13 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, McpA2AError, NotAwaitingReplyError
+from mcp_a2a.node.attaching import Attaching, attach_to_answer
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import post_update
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.artifacts import grow, replace
+from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import check_transition
 from mcp_a2a.store.journal import OutboxRow
@@ -96,8 +98,9 @@ _NOTHING = AnswerRequest(task_id="", status="failed")
 class Inbox:
     """The receiving half of a node's work."""
 
-    def __init__(self, context: Context, outbox: Outbox, lease_seconds: float) -> None:
+    def __init__(self, context: Context, outbox: Outbox, attaching: Attaching, lease_seconds: float) -> None:
         self._context = context
+        self._attaching = attaching
         self._outbox = outbox
         self._lease_seconds = lease_seconds
         self._orders: list[Order] = []
@@ -239,8 +242,19 @@ class Inbox:
         """Record an answer and journal it for the sender, in one transaction.
 
         Raises:
-            TaskNotFoundError, NotAwaitingReplyError, LeaseLostError, TransitionError, TooLargeError
+            TaskNotFoundError, NotAwaitingReplyError, LeaseLostError, TransitionError, TooLargeError, FileError
         """
+        request, spooled = await attach_to_answer(self._attaching, request)
+        try:
+            concluded = await self._answer(request, spooled)
+        except BaseException:
+            self._attaching.discard(spooled)
+            raise
+        if concluded.again:
+            self._attaching.discard(spooled)
+        return concluded.record
+
+    async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> Concluded:
         now = self._context.clock()
         state = STATUS[request.status]
 
@@ -252,6 +266,7 @@ class Inbox:
                 return Concluded(record, None, again=True)
             self._check_lease(record, request, now)
             check_transition(record.state, state)
+            record.spooled = spooled
             if state in (TaskState.FAILED, TaskState.REJECTED):
                 record.error = TaskErrorView(code=f"task_{request.status}", message=request.text or "no reason given")
             return self._conclude(connection, record, state, request, now)
@@ -259,7 +274,7 @@ class Inbox:
         concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
         if not concluded.again:
             self._posted([concluded])
-        return concluded.record
+        return concluded
 
     def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
         stale = request.attempt is not None and request.attempt != record.attempts

@@ -20,10 +20,12 @@ from pathlib import Path
 import anyio
 
 from mcp_a2a.errors import McpA2AError, ProtocolError
+from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.feed import Feed
+from mcp_a2a.node.files import Files
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.introduction import Introduction
@@ -91,6 +93,10 @@ class NodeParts:
     near: Callable[[DirectAddr], bool]
     """Whether an address that a member names is worth dialling from here."""
     lease_seconds: float = LEASE_SECONDS
+    downloads: Path | None = None
+    """Where files of others are written on request; `files` in the data folder, where nobody says."""
+    file_roots: Sequence[Path] = ()
+    """Folders that a model may attach files from."""
 
 
 class Node:
@@ -104,9 +110,12 @@ class Node:
         self.directory = Directory(context.me, self.trust)
         self.dialer = Dialer(context, self.directory, parts.transports)
         self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
-        self.sending = Sending(context, self.dialer, self.outbox)
+        downloads = parts.downloads or parts.home / "files"
+        self.files = Files(context, downloads)
+        self.attaching = Attaching(context, downloads, parts.file_roots, parts.home / "identities")
+        self.sending = Sending(context, self.dialer, self.outbox, self.attaching)
         self.feed = Feed(context)
-        self.inbox = Inbox(context, self.outbox, parts.lease_seconds)
+        self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
@@ -210,6 +219,7 @@ class Node:
             for transport in self.parts.transports:
                 self.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self._look_around(stack)
+            self.files.sweep()
             self.outbox.load(self.context.database.read(pending_outbox))
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
@@ -238,6 +248,7 @@ class Node:
                 saved = await self._save_ring()
             self.context.database.enqueue_lazily(partial(_keep_books, now=self.context.latest()))
             self.networks.forget_lapsed()
+            self.files.tidy()
             if first:
                 await anyio.sleep(ADDRESS_SECONDS)
             self._tell_addresses()

@@ -30,6 +30,8 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "ping": (views.PingRequest, views.PingView),
         "netcheck": (views.NetcheckRequest, views.NetcheckView),
         "answer_task": (views.AnswerRequest, views.TaskView),
+        "open_files": (views.FilesRequest, views.FilesView),
+        "save_files": (views.SaveFilesRequest, views.SavedFilesView),
         "a2a_send": (exchange.A2ASendRequest, exchange.A2AAnswer),
         "a2a_get": (exchange.A2AGetRequest, exchange.A2AAnswer),
         "a2a_list": (exchange.A2AListRequest, exchange.A2ATaskPage),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import Artifact, Delivery, Part, TaskState, text_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
@@ -16,11 +17,14 @@ from mcp_a2a.views import (
     AgentRef,
     AgentView,
     ArtifactView,
+    FileGrant,
+    FileView,
     InboxItem,
     NetworkView,
     RelayView,
     SkillView,
     TaskView,
+    TransferView,
     Trust,
 )
 
@@ -100,8 +104,16 @@ class Way:
     put_off: str | None = None
 
 
+@dataclass(frozen=True)
+class Cargo:
+    """The files of a task: what the other side sent, and how far those are that are on their way."""
+
+    files: tuple[FileView, ...] = ()
+    transfer: TransferView | None = None
+
+
 def task_view(
-    record: TaskRecord, *, name: str, way: Way, text_offset: int = 0, text_limit: int | None = None
+    record: TaskRecord, *, name: str, way: Way, cargo: Cargo, text_offset: int = 0, text_limit: int | None = None
 ) -> TaskView:
     """A task as anybody sees it. `text` is what the other side wrote, a page of it where it is long."""
     text = _text(record)
@@ -120,6 +132,8 @@ def task_view(
         text_total=len(text) if text is not None else None,
         text_next=following,
         artifacts=_artifacts(record.artifacts) if record.sent else (),
+        files=cargo.files,
+        transfer=cargo.transfer,
         question=_said(record, TaskState.INPUT_REQUIRED) or _said(record, TaskState.AUTH_REQUIRED),
         progress=_said(record, TaskState.WORKING),
         error=record.error,
@@ -133,7 +147,7 @@ def task_view(
     )
 
 
-def inbox_item(record: TaskRecord, name: str, trust: Trust) -> InboxItem:
+def inbox_item(record: TaskRecord, name: str, trust: Trust, files: tuple[FileGrant, ...]) -> InboxItem:
     """A leased task, for whoever works on it."""
     return InboxItem(
         task_id=record.id,
@@ -143,6 +157,7 @@ def inbox_item(record: TaskRecord, name: str, trust: Trust) -> InboxItem:
         context_id=record.context_id,
         text=_text(record) or "",
         messages=record.said,
+        files=files,
         attempt=record.attempts,
         hop=record.hop,
         lease_until=iso(record.lease_until or record.updated),
@@ -172,7 +187,7 @@ def _artifacts(artifacts: tuple[Artifact, ...]) -> tuple[ArtifactView, ...]:
         ArtifactView(
             artifact_id=preview(artifact.artifact_id, 64),
             name=preview(artifact.name, 128) if artifact.name else None,
-            parts=tuple(part for part in artifact.parts if part.text is None),
+            parts=tuple(without_key(part) for part in artifact.parts if part.text is None),
         )
         for artifact in artifacts
         if any(part.text is None for part in artifact.parts)

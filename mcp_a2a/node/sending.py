@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
-from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, SelfSendError, SkillNotFoundError
+from mcp_a2a.errors import (
+    FileError,
+    NoRouteError,
+    NotAwaitingReplyError,
+    QueueFullError,
+    SelfSendError,
+    SkillNotFoundError,
+)
+from mcp_a2a.node.attaching import MIB, Attached, Attaching
 from mcp_a2a.node.context import Context, delivery_of, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
@@ -17,11 +25,12 @@ from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
-from mcp_a2a.views import SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+from mcp_a2a.views import Attachments, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity (limit L15)."""
@@ -45,6 +54,8 @@ class Draft:
     skill: str | None = None
     hop: int = 0
     caller: str = ""
+    files: tuple[BlobRef, ...] = ()
+    """Those of its parts that travel beside."""
 
 
 def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> TaskRecord:
@@ -58,6 +69,7 @@ def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Tas
         seq_in=-1, attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
         status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)), artifacts=(), error=None, tried=(),
         chosen=None, created=now, updated=now, caller=draft.caller, opening=draft.opening,
+        spooled=draft.files,
     )  # fmt: skip
 
 
@@ -67,11 +79,18 @@ def _draft(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> D
     return Draft(message, opening, request.skill, request.hop)
 
 
+def with_files(draft: Draft, attached: Attached) -> Draft:
+    """The task with what was attached to it."""
+    message = draft.message.model_copy(update={"parts": attached.parts})
+    return replace(draft, message=message, files=attached.refs)
+
+
 class Sending:
     """Opens, continues and withdraws tasks at other agents."""
 
-    def __init__(self, context: Context, dialer: Dialer, outbox: Outbox) -> None:
+    def __init__(self, context: Context, dialer: Dialer, outbox: Outbox, attaching: Attaching) -> None:
         self._context = context
+        self._attaching = attaching
         self._dialer = dialer
         self._outbox = outbox
 
@@ -85,10 +104,13 @@ class Sending:
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
         opening = self.opening_id(request.idempotency_key, peer.row.did)
-        record = self._new_record(peer, _draft(request, opening))
-        if not request.queue and self.find(record.id) is None:
+        existing = self.find(task_id_of(self._context.me, opening))
+        if existing is not None:
+            return existing
+        if not request.queue:
             await self._reach(peer)
-        return await self.open(record)
+        draft = _draft(request, opening)
+        return await self._open_with_files(peer, draft, await self._attach(draft, request), lambda _: None)
 
     async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
         """The same for somebody who has a message already; `follow` sees the task before anything can happen to it.
@@ -96,9 +118,43 @@ class Sending:
         Raises:
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        record = self._new_record(peer, draft)
-        follow(record)
-        return await self.open(record)
+        return await self._open_with_files(peer, draft, await self._attaching.attach(draft.message.parts), follow)
+
+    async def _attach(self, draft: Draft, request: SendTaskRequest | SendTaskBySkillRequest) -> Attached:
+        return await self._attaching.attach(draft.message.parts, request.files, request.roots)
+
+    async def _open_with_files(
+        self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
+    ) -> TaskRecord:
+        try:
+            if attached.needs_direct:
+                await self._reach_directly(peer, attached)
+            record = self._new_record(peer, with_files(draft, attached))
+            follow(record)
+            opened = await self.open(record)
+        except BaseException:
+            self._attaching.discard(attached.refs)
+            raise
+        if opened is not record:
+            self._attaching.discard(attached.refs)
+        return opened
+
+    async def _reach_directly(self, peer: Peer, attached: Attached) -> None:
+        """A file that no relay takes waits for an absent agent, but not for one that only a relay reaches.
+
+        Raises:
+            FileError: that is so.
+        """
+        try:
+            link = await self._dialer.connect(peer)
+        except NoRouteError:
+            return
+        if link.is_relayed:
+            raise FileError(
+                f"Only a relay reaches {peer.name}, and the largest file is {attached.largest / MIB:.1f} MiB: "
+                f"at most {MAX_RELAYED_SIZE // MIB} MiB may go through one.",
+                "Send it when you are on one network with that agent, or split it.",
+            )
 
     async def _reach(self, peer: Peer) -> None:
         """Make sure that the peer is there itself, not only its mailbox.
@@ -161,6 +217,24 @@ class Sending:
         existing = self.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
+        draft = _draft(request, opening)
+        attached = await self._attach(draft, request)
+        record: TaskRecord | None = None
+        try:
+            record = await self._send_to_best(candidates, request, with_files(draft, attached))
+        finally:
+            if record is None or record.spooled != attached.refs:
+                self._discard_unused(attached, task_id_of(self._context.me, opening))
+        return record
+
+    def _discard_unused(self, attached: Attached, task_id: str) -> None:
+        """What was attached in vain: the task did not come to be, or was there already."""
+        if self.find(task_id) is None:
+            self._attaching.discard(attached.refs)
+
+    async def _send_to_best(
+        self, candidates: list[Candidate], request: SendTaskBySkillRequest, draft: Draft
+    ) -> TaskRecord:
         tried: list[str] = []
         deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
         record: TaskRecord | None = None
@@ -170,21 +244,21 @@ class Sending:
             except NoRouteError as error:
                 tried.extend(error.attempts)
                 continue
-            record = await self._entrust(record, candidate, _draft(request, opening), tuple(tried))
+            record = await self._entrust(record, candidate, draft, tuple(tried))
             record = await self._accepted(record.id, deadline - anyio.current_time())
             if record.delivery not in (Delivery.REFUSED, Delivery.HELD):
                 return record
             tried.append(f"{candidate.peer.name}: {record.delivery.lower()}")
-        return record or await self._queue_best(candidates, request, opening, tried)
+        return record or await self._queue_best(candidates, request, draft, tried)
 
     async def _queue_best(
-        self, candidates: list[Candidate], request: SendTaskBySkillRequest, opening: str, tried: list[str]
+        self, candidates: list[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]
     ) -> TaskRecord:
         if not candidates:
             raise SkillNotFoundError(request.skill)
         if not request.queue:
             raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
-        return await self._entrust(None, candidates[0], _draft(request, opening), tuple(tried))
+        return await self._entrust(None, candidates[0], draft, tuple(tried))
 
     async def _entrust(
         self, record: TaskRecord | None, candidate: Candidate, draft: Draft, tried: tuple[str, ...]
@@ -227,21 +301,34 @@ class Sending:
 
     # --- going on --------------------------------------------------------------------------------
 
-    async def reply(self, task_id: str, text: str, idempotency_key: str | None) -> TaskRecord:
+    async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
         """A further message in an open task; with a key that was used before, nothing new.
 
         Raises:
-            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError
+            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
         """
-        message_id = self.opening_id(idempotency_key, task_id)
-        return await self.go_on(task_id, Message(message_id=message_id, role=Role.USER, parts=(Part(text=text),)))
+        message_id = self.opening_id(request.idempotency_key, task_id)
+        message = Message(message_id=message_id, role=Role.USER, parts=(Part(text=request.message),))
+        return await self.go_on(task_id, message, request)
 
-    async def go_on(self, task_id: str, message: Message) -> TaskRecord:
+    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """Say something more in an open task; a message that it has already is not said again.
 
         Raises:
-            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError
+            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
         """
+        more = with_it or Attachments()
+        attached = await self._attaching.attach(message.parts, more.files, more.roots)
+        try:
+            record = await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
+        except BaseException:
+            self._attaching.discard(attached.refs)
+            raise
+        if record.spooled != attached.refs:
+            self._attaching.discard(attached.refs)
+        return record
+
+    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
         now = self._context.clock()
 
         def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
@@ -252,6 +339,7 @@ class Sending:
                 raise NotAwaitingReplyError(record.id, record.state)
             said = message.model_copy(update={"context_id": record.context_id, "task_id": record.id})
             record.seq_out += 1
+            record.spooled = attached.refs
             take_turn(record, said, now)
             row = message_letter(self._context, record, said, now)
             save_task(connection, record)

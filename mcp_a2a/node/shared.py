@@ -229,6 +229,14 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("answer_task", request, views.TaskView)
 
+    async def open_files(self, request: views.FilesRequest) -> views.FilesView:
+        """See `NodeApi`."""
+        return await self._ask("open_files", request, views.FilesView)
+
+    async def save_files(self, request: views.SaveFilesRequest) -> views.SavedFilesView:
+        """See `NodeApi`."""
+        return await self._ask("save_files", request, views.SavedFilesView)
+
     async def invite(self, request: views.InviteRequest) -> views.InviteView:
         """See `NodeApi`."""
         return await self._ask("invite", request, views.InviteView)

@@ -1,0 +1,254 @@
+"""Files that we send: read once, small ones into the message, larger ones sealed into the spool.
+
+A path comes from a person, or from a model that a person lets work: for the latter it has to lie within folders that
+were allowed, wherever links in it lead. What is attached is the content at that moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import mimetypes
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+import anyio.to_thread
+
+from mcp_a2a.errors import FileError
+from mcp_a2a.node.context import Context
+from mcp_a2a.protocol.blob import (
+    CHUNK_SIZE,
+    MAX_FILE_SIZE,
+    MAX_FILES,
+    MAX_INLINE_SIZE,
+    MAX_INLINE_TOTAL,
+    MAX_RELAYED_SIZE,
+    BlobRef,
+    FileSealer,
+    is_blob,
+)
+from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
+from mcp_a2a.protocol.filename import safe_name
+from mcp_a2a.protocol.model import ArtifactChunk, Part
+from mcp_a2a.store.blobs import bytes_out
+from mcp_a2a.views import AnswerRequest, FileArg
+
+MIB = 1024 * 1024
+MAX_OUT_BYTES = 4 * 1024 * MIB
+"""Of our own files that wait or are kept."""
+
+_SYSTEM = ("/proc", "/sys", "/dev")
+"""What looks like files there is the system talking."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Parts as they travel, and the files among them that travel beside."""
+
+    parts: tuple[Part, ...]
+    refs: tuple[BlobRef, ...] = ()
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest file that travels beside."""
+        return max((ref.size for ref in self.refs), default=0)
+
+    @property
+    def needs_direct(self) -> bool:
+        """Whether no relay takes it."""
+        return self.largest > MAX_RELAYED_SIZE
+
+
+class Attaching:
+    """Makes parts of files.
+
+    `roots` are the folders that a person allowed in the settings. Nothing in `private` is ever attached.
+    """
+
+    def __init__(self, context: Context, downloads: Path, roots: Sequence[Path], private: Path) -> None:
+        self._context = context
+        self._private = private
+        self._downloads = downloads
+        self._roots = tuple(roots)
+
+    async def attach(
+        self, parts: Sequence[Part], files: Sequence[FileArg] = (), roots: Sequence[str] | None = None
+    ) -> Attached:
+        """The parts with the files behind them; what is large among either goes into the spool.
+
+        `roots` None means that a person typed the paths. Otherwise each must be within these folders (those of the
+        settings, where there are any), or the one for downloads.
+
+        Raises:
+            FileError: a file cannot be attached, and why; nothing was kept.
+        """
+        if not files and not any(part.raw is not None or part.url is not None for part in parts):
+            return Attached(tuple(parts))
+        if self._context.database.read(bytes_out) > MAX_OUT_BYTES:
+            raise FileError(f"{MAX_OUT_BYTES // MIB:,} MiB of files wait here.", "Cancel tasks you no longer need.")
+        refs: list[BlobRef] = []
+        try:
+            with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
+                made = await anyio.to_thread.run_sync(self._attach, parts, files, roots, refs)
+        except BaseException:
+            self.discard(refs)
+            raise
+        return Attached(tuple(made), tuple(refs))
+
+    def discard(self, refs: Sequence[BlobRef]) -> None:
+        """These files were attached to something that did not come to be."""
+        self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
+
+    def _attach(
+        self, parts: Sequence[Part], files: Sequence[FileArg], roots: Sequence[str] | None, refs: list[BlobRef]
+    ) -> list[Part]:
+        room = MAX_INLINE_TOTAL
+        made: list[Part] = []
+        for part in parts:
+            if is_blob(part):
+                raise FileError("A part names a file that travels with another message.", "Attach the file itself.")
+            if part.raw is None:
+                made.append(part)
+                continue
+            content = _decoded(part.raw)
+            if len(content) <= min(MAX_INLINE_SIZE, room):
+                room -= len(content)
+                made.append(part)
+            else:
+                made.append(self._spooled(io.BytesIO(content), part, refs))
+        for file in files:
+            with self._open(file, roots) as source:
+                part, inline = self._part(source, file, room, refs)
+            room -= inline
+            made.append(part)
+        return made
+
+    def _part(self, source: BinaryIO, file: FileArg, room: int, refs: list[BlobRef]) -> tuple[Part, int]:
+        """A file as a part, and how much of the message it takes."""
+        name = safe_name(file.name or Path(file.path).name)
+        kind = file.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        limit = min(MAX_INLINE_SIZE, room)
+        beginning = source.read(limit + 1)
+        if len(beginning) <= limit:
+            raw = base64.b64encode(beginning).decode()
+            return Part(raw=raw, filename=name, media_type=kind), len(beginning)
+        source.seek(0)
+        return self._spooled(source, Part(raw="", filename=name, media_type=kind), refs), 0
+
+    # --- the spool -------------------------------------------------------------------------------
+
+    def _spooled(self, source: BinaryIO, like: Part, refs: list[BlobRef]) -> Part:
+        if len(refs) >= MAX_FILES:
+            raise FileError(f"More than {MAX_FILES} files in one message.", "Send several, or one archive.")
+        blob_id = self._context.fresh_id()
+        sealer = FileSealer(blob_id, self._context.randomness(STREAM_KEY_SIZE))
+        self._check_room()
+        try:
+            self._context.spool.create(
+                self._context.spool.path("out", "", blob_id), _sealed(source, sealer, like.filename or "the content")
+            )
+        except OSError as error:
+            raise FileError(f"A file could not be read, or not be kept: {error.strerror or error}.") from error
+        refs.append(sealer.ref)
+        return sealer.ref.to_part(like.filename, like.media_type)
+
+    def _check_room(self) -> None:
+        if self._context.spool.free_bytes < MAX_FILE_SIZE:
+            raise FileError("The disk is almost full, and files wait there until they are sent.", "Free some space.")
+
+    # --- what may be read ------------------------------------------------------------------------
+
+    def _open(self, file: FileArg, roots: Sequence[str] | None) -> BinaryIO:
+        shown = file.path
+        try:
+            path = Path(file.path).resolve(strict=True)
+            self._check(path, shown, roots)
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero in the name
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise FileError(f"{shown} cannot be attached: {reason}.", "Check the path; give it whole.") from error
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(handle)
+            raise FileError(f"{shown} is not a file.", "Only regular files can be attached; pack a folder first.")
+        if found.st_size > MAX_FILE_SIZE:
+            os.close(handle)
+            raise FileError(
+                f"{shown} is {found.st_size / MIB:.0f} MiB; at most {MAX_FILE_SIZE // MIB} MiB can be sent.",
+                "Compress it, or split it.",
+            )
+        return os.fdopen(handle, "rb")
+
+    def _check(self, path: Path, shown: str, roots: Sequence[str] | None) -> None:
+        if any(path.is_relative_to(system) for system in _SYSTEM):
+            raise FileError(f"{shown} is a part of the system, not a file.")
+        if path.is_relative_to(_resolved(self._private)):
+            raise FileError(f"{shown} belongs to this node itself: there are its keys.")
+        if roots is None:
+            return
+        allowed = [*(self._roots or map(Path, roots)), self._downloads]
+        within = [folder for folder in allowed if path.is_relative_to(_resolved(folder))]
+        if not within:
+            listed = ", ".join(map(str, allowed))
+            raise FileError(
+                f"{shown} may not be attached: it is not within {listed}.",
+                "Put the file there; or your user allows another folder with MCP_A2A_FILE_ROOTS (separated by "
+                f"{os.pathsep!r}), or sends it with: mcp-a2a send AGENT TEXT --file PATH",
+            )
+
+
+async def attach_to_answer(attaching: Attaching, request: AnswerRequest) -> tuple[AnswerRequest, tuple[BlobRef, ...]]:
+    """An answer with what it brings attached to it, and the files that travel beside.
+
+    Raises:
+        FileError
+    """
+    attached = await attaching.attach(request.parts, request.files, request.roots)
+    refs, chunks = list(attached.refs), list[ArtifactChunk]()
+    try:
+        for chunk in request.chunks:
+            made = await attaching.attach(chunk.artifact.parts)
+            refs.extend(made.refs)
+            artifact = chunk.artifact.model_copy(update={"parts": made.parts})
+            chunks.append(chunk.model_copy(update={"artifact": artifact}))
+    except BaseException:
+        attaching.discard(refs)
+        raise
+    if not refs and attached.parts == request.parts:
+        return request, ()
+    update = {"parts": attached.parts, "chunks": tuple(chunks), "files": ()}
+    return request.model_copy(update=update), tuple(refs)
+
+
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError):
+        return folder
+
+
+def _decoded(raw: str) -> bytes:
+    try:
+        return base64.b64decode(raw, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FileError("The raw content of a part is not base64.") from error
+
+
+def _sealed(source: BinaryIO, sealer: FileSealer, name: str) -> Iterator[bytes]:
+    """A file sealed chunk by chunk; one that grows while it is read ends at the limit."""
+    size, chunk = 0, source.read(CHUNK_SIZE)
+    while True:
+        following = source.read(CHUNK_SIZE) if len(chunk) == CHUNK_SIZE else b""
+        size += len(chunk)
+        if size > MAX_FILE_SIZE:
+            raise FileError(f"{name} is larger than {MAX_FILE_SIZE // MIB} MiB.", "Compress it, or split it.")
+        yield sealer.seal(chunk, last=not following)
+        if not following:
+            return
+        chunk = following
