@@ -115,7 +115,7 @@ class Job:
     """Set when the reply that the handler waits for has come; None while it works."""
     replies_read: int = 0
     closed: bool = False
-    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
     async def report(self, text: str) -> None:
         """Tell the sender how it goes, now or, when told a moment ago, a little later."""

@@ -114,6 +114,7 @@ class Worker:
                     continue
                 failures = 0
                 self._take(tasks, view)
+                await anyio.lowlevel.checkpoint()  # the work begins before more of it is looked for
 
     async def _room(self) -> int:
         """How many tasks fit. Waits a moment when none does, and then says so."""
