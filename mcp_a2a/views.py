@@ -414,6 +414,10 @@ class FileGrant(FileView):
     path: str | None = None
     key: str | None = None
 
+    def shown(self) -> FileView:
+        """The file without the way to read it."""
+        return FileView.model_validate(self.model_dump(exclude={"raw", "path", "key"}))
+
 
 class TransferView(View):
     """Files on their way, in bytes."""

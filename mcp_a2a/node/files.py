@@ -198,17 +198,7 @@ def _digest(content: bytes) -> str:
 
 def shown(grants: Sequence[FileGrant]) -> tuple[FileView, ...]:
     """The files without the way to read them."""
-    return tuple(
-        FileView(
-            file_id=grant.file_id,
-            name=grant.name,
-            media_type=grant.media_type,
-            size=grant.size,
-            sha256=grant.sha256,
-            here=grant.here,
-        )
-        for grant in grants
-    )
+    return tuple(grant.shown() for grant in grants)
 
 
 def _save_all(grants: Sequence[FileGrant], folder: Path) -> list[SavedFile]:

@@ -13,6 +13,7 @@ from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.files import transfer_line
 from mcp_a2a.views import GetTaskRequest, TaskView
 
 FIRST_SECONDS = 2.0
@@ -62,6 +63,8 @@ async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:
         view = await _next(ctx, task, cursor)
         elapsed = anyio.current_time() - began
         said = _words(view) if view is not None else ""
+        if not said and task.transfer is not None:
+            said = await _transfer(ctx, task)
         await ctx.report_progress(elapsed, total=max(seconds, elapsed), message=said or f"{doing}, {elapsed:.0f} s")
         cursor = view.cursor if view is not None else None
         if view is None or view.over:
@@ -77,6 +80,14 @@ async def _next(ctx: Call, task: TaskView, cursor: str | None) -> A2AFollowView 
         return await node_of(ctx).a2a_follow(request)
     except McpA2AError:
         return None
+
+
+async def _transfer(ctx: Call, task: TaskView) -> str:
+    """How far its files are, where some are on their way."""
+    try:
+        return transfer_line((await node_of(ctx).get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))).transfer)
+    except McpA2AError:
+        return ""
 
 
 def _words(view: A2AFollowView) -> str:

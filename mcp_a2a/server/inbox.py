@@ -12,8 +12,19 @@ from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
 from mcp_a2a.server.context import Call, node_of, while_reporting
 from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
 from mcp_a2a.server.prose import data_parts, one_page, task_lines
-from mcp_a2a.views import AgentRef, AnswerRequest, CheckInboxRequest, InboxItem, InboxView, TaskView, Trust, View
+from mcp_a2a.views import (
+    AgentRef,
+    AnswerRequest,
+    CheckInboxRequest,
+    FileView,
+    InboxItem,
+    InboxView,
+    TaskView,
+    Trust,
+    View,
+)
 
 _LEAST_CHARS = 2_000
 
@@ -32,6 +43,7 @@ class LeasedTask(View):
     """`text_offset` for get_task_status, where the text is cut."""
     data: tuple[str, ...] = ()
     """Structured input, each part as JSON text."""
+    files: tuple[FileView, ...] = ()
     attempt: int
     hop: int
     lease_until: str
@@ -74,10 +86,18 @@ async def answer_task(
     ],
     ctx: Call,
     text: Annotated[OptionalText, Field(description="What the sender gets to read.")] = "",
+    files: Files = (),
 ) -> Annotated[CallToolResult, TaskView]:
     """Answer a task from check_inbox: report progress, deliver the result, ask something, or say why not."""
-    view = one_page(await node_of(ctx).answer_task(AnswerRequest(task_id=task_id, status=status, text=text or None)))
-    return answer(view, task_lines(view.model_copy(update={"text": None})))
+    request = AnswerRequest(
+        task_id=task_id,
+        status=status,
+        text=text or None,
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
+    )
+    view = one_page(await node_of(ctx).answer_task(request))
+    return answer(view, task_lines(view.model_copy(update={"text": None, "files": ()})))
 
 
 def _page(inbox: InboxView) -> InboxPage:
@@ -93,8 +113,9 @@ def _page(inbox: InboxView) -> InboxPage:
 def _leased(item: InboxItem, share: int) -> LeasedTask:
     parts = [part for message in item.messages for part in message.parts]
     return LeasedTask(
-        **item.model_dump(exclude={"text", "messages", "agent"}),
+        **item.model_dump(exclude={"text", "messages", "agent", "files"}),
         agent=item.agent,
+        files=tuple(file.shown() for file in item.files),
         text=item.text[:share],
         text_next=share if len(item.text) > share else None,
         data=tuple(line if len(line) <= share else f"{line[:share]}… (cut)" for line in data_parts(parts)),
@@ -125,3 +146,4 @@ def _item_lines(item: LeasedTask) -> Iterator[str]:
         yield f"Cut; read on with get_task_status, task_id={item.task_id}, text_offset={item.text_next}."
     if item.data:
         yield fence("\n".join(item.data), f"structured input from {who}")
+    yield from file_lines(item.files, who)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.server.files import file_lines, transfer_line
 from mcp_a2a.views import ArtifactView, TaskView
 
 LISTED_CHARS = 280
@@ -21,10 +22,21 @@ _OFFERED_AGAIN = 2
 
 
 def one_page(view: TaskView) -> TaskView:
-    """The task with at most a page of its text, and how to read on."""
+    """The task with at most a page of its text, and how to read on. Files are listed, not quoted."""
+    view = _without_content(view)
     if view.text is None or len(view.text) <= PAGE_CHARS:
         return view
     return _cut(view, PAGE_CHARS, f"The text goes on: call get_task_status with text_offset={PAGE_CHARS}. {view.next}")
+
+
+def _without_content(view: TaskView) -> TaskView:
+    if all(part.raw is None for artifact in view.artifacts for part in artifact.parts):
+        return view
+    artifacts = (
+        artifact.model_copy(update={"parts": tuple(part for part in artifact.parts if part.raw is None)})
+        for artifact in view.artifacts
+    )
+    return view.model_copy(update={"artifacts": tuple(artifact for artifact in artifacts if artifact.parts)})
 
 
 def in_short(view: TaskView) -> TaskView:
@@ -32,6 +44,7 @@ def in_short(view: TaskView) -> TaskView:
     short = view.model_copy(
         update={
             "artifacts": (),
+            "files": (),
             "question": _beginning(view.question),
             "progress": _beginning(view.progress),
         }
@@ -46,6 +59,7 @@ def task_lines(view: TaskView) -> Iterator[str]:
         yield fence(view.chosen, "why this agent was chosen; names are the agents' own")
     if view.tried:
         yield "Tried: " + "; ".join(preview(attempt, 160) for attempt in view.tried[-_TRIED_SHOWN:])
+    yield transfer_line(view.transfer)
     yield from _words_of_others(view)
     yield f"Next: {view.next}"
 
@@ -72,11 +86,11 @@ def state_name(state: TaskState) -> str:
 
 
 def data_parts(parts: Sequence[Part]) -> list[str]:
-    """What the parts hold besides text, as JSON, one line each."""
+    """What the parts hold besides text and files, as JSON, one line each."""
     return [
         json.dumps(part.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False)
         for part in parts
-        if part.text is None
+        if part.text is None and part.raw is None and not (part.url or "").startswith("blob:")
     ]
 
 
@@ -90,6 +104,7 @@ def _words_of_others(view: TaskView) -> Iterator[str]:
         yield fence(view.text, f"the {'result' if view.direction == 'sent' else 'request'} from {who}")
     if data := _data(view.artifacts):
         yield fence(data, f"structured results from {who}", "The structured content of this result has all of it.")
+    yield from file_lines(view.files, who)
     if view.error:
         # The sentence is the agent's own when it failed by itself, ours when the message never got there.
         yield fence(f"{view.error.code}: {view.error.message} {view.error.hint}", f"why it did not succeed ({who})")

@@ -22,6 +22,7 @@ from mcp_a2a.server.arguments import (
 )
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import PAGE_CHARS, fence
+from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
 from mcp_a2a.views import (
@@ -52,6 +53,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
         OptionalText, Field(max_length=128, description="Id of the skill meant, for an agent that has several.")
     ] = "",
     data: Data = None,
+    files: Files = (),
     context_id: ContextId = "",
     idempotency_key: IdempotencyKey = "",
 ) -> Annotated[CallToolResult, TaskView]:
@@ -65,6 +67,8 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
         message=message,
         parts=_parts(data),
         skill=skill or None,
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
         wait_seconds=min(wait_seconds, FIRST_SECONDS),
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
@@ -79,6 +83,7 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
     ctx: Call,
     wait_seconds: SendWait = 20,
     data: Data = None,
+    files: Files = (),
     context_id: ContextId = "",
     idempotency_key: IdempotencyKey = "",
 ) -> Annotated[CallToolResult, TaskView]:
@@ -91,6 +96,8 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
         skill=skill,
         message=message,
         parts=_parts(data),
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
         wait_seconds=min(wait_seconds, ACCEPT_SECONDS),
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
@@ -108,7 +115,7 @@ async def get_task_status(
         int, Field(ge=0, description="Where to go on in a long text: the text_next of the last answer.")
     ] = 0,
 ) -> Annotated[CallToolResult, TaskView]:
-    """Where a task stands, with its result text, its question or the reason it failed.
+    """Where a task stands, with its result text, its files, its question or the reason it failed.
 
     With wait_seconds it returns as soon as the task is done or asks something. Works for tasks sent and received, also
     after a restart.
@@ -121,10 +128,16 @@ async def get_task_status(
 
 
 async def reply_to_task(
-    task_id: TaskId, message: Message, ctx: Call, wait_seconds: SendWait = 20
+    task_id: TaskId, message: Message, ctx: Call, wait_seconds: SendWait = 20, files: Files = ()
 ) -> Annotated[CallToolResult, TaskView]:
     """Answer an agent whose task is input_required, or say more in a task you sent."""
-    request = ReplyRequest(task_id=task_id, message=message, wait_seconds=min(wait_seconds, FIRST_SECONDS))
+    request = ReplyRequest(
+        task_id=task_id,
+        message=message,
+        wait_seconds=min(wait_seconds, FIRST_SECONDS),
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
+    )
     replying = node_of(ctx).reply_to_task(request)
     return _about(await followed(ctx, replying, wait_seconds, request.wait_seconds, "waiting for the agent"))
 

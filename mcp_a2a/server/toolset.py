@@ -12,6 +12,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 
 from mcp_a2a.server.agents import discover, get_agent
 from mcp_a2a.server.contacts import accept_contact
+from mcp_a2a.server.files import save_files
 from mcp_a2a.server.inbox import answer_task, check_inbox
 from mcp_a2a.server.schema import output_schema, without_titles
 from mcp_a2a.server.tasks import cancel_task, get_task_status, list_tasks, reply_to_task, send_task, send_task_by_skill
@@ -66,6 +67,7 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(send_task, "Send a task"),
     ToolSpec(send_task_by_skill, "Send a task by skill"),
     ToolSpec(get_task_status, "Get a task's status and result", reads_only=True),
+    ToolSpec(save_files, "Save the files of a task", open_world=False),
     ToolSpec(reply_to_task, "Reply to a task"),
     ToolSpec(cancel_task, "Cancel a task", idempotent=True),
     ToolSpec(list_tasks, "List tasks", reads_only=True, open_world=False),

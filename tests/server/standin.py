@@ -27,6 +27,9 @@ from mcp_a2a.views import (
     PeersRequest,
     PeersView,
     ReplyRequest,
+    SavedFile,
+    SavedFilesView,
+    SaveFilesRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
     SetTrustRequest,
@@ -193,6 +196,11 @@ class StandIn:
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         await self._hear(request)
         return self.answer
+
+    async def save_files(self, request: SaveFilesRequest) -> SavedFilesView:
+        await self._hear(request)
+        file = SavedFile(name="a.txt", path="/home/me/files/a.txt", size=3, sha256="0" * 64)
+        return SavedFilesView(task_id=request.task_id, folder="/home/me/files", files=(file,), next="Open it.")
 
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:
         await self._hear(request)

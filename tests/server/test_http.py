@@ -299,7 +299,7 @@ async def test_the_official_client_works_in_both_eras(mode: str, slash: str):
         async with httpx2.AsyncClient(headers=headers) as connection:
             transport = streamable_http_client(web.url + slash, http_client=connection)
             async with Client(transport, mode=mode) as client:
-                assert len((await client.list_tools()).tools) == 11
+                assert len((await client.list_tools()).tools) == 12
                 assert not (await client.call_tool("discover", {})).is_error
 
 

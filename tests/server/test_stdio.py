@@ -163,6 +163,6 @@ def test_it_works_with_files_for_pipes(tmp_path: Path):
 async def test_the_official_client_works_in_both_eras(mode: str):
     parameters = StdioServerParameters(command=PROGRAM[0], args=PROGRAM[1:])
     async with Client(stdio_client(parameters), mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 11
+        assert len((await client.list_tools()).tools) == 12
         result = await client.call_tool("discover", {})
     assert not result.is_error
