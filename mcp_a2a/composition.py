@@ -63,6 +63,8 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             own_addresses=partial(own_addresses, bound_to=settings.link_host),
             near=is_near,
             lease_seconds=settings.lease_seconds,
+            downloads=settings.downloads,
+            file_roots=settings.file_roots,
         )
         async with run_node(parts) as node:
             await node.inbox.release(_is_alive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,6 +49,26 @@ class Settings(BaseSettings):
 
     lease_seconds: float = Field(default=900.0, gt=0)
     """How long whoever took a task from the inbox may be silent before it is offered again."""
+
+    downloads: Path | None = None
+    """Where files of others are written when somebody asks for it; without it `files` in the data folder."""
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
+
+    @field_validator("file_roots", mode="before")
+    @classmethod
+    def _split(cls, folders: object) -> object:
+        return tuple(filter(None, folders.split(os.pathsep))) if isinstance(folders, str) else folders
+
+    @field_validator("file_roots")
+    @classmethod
+    def _expand_roots(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(folder.expanduser().absolute() for folder in folders)
+
+    @field_validator("downloads")
+    @classmethod
+    def _expand_downloads(cls, folder: Path | None) -> Path | None:
+        return folder.expanduser().absolute() if folder is not None else None
 
     @field_validator("home")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from mcp_a2a.cli import agents, finding, machine, mailbox, networks, reach, relays, serving, tasking
+from mcp_a2a.cli import agents, files, finding, machine, mailbox, networks, reach, relays, serving, tasking
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
@@ -74,6 +74,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explic
     ("send", tasking.send),
     ("task", tasking.show_task),
     ("tasks", tasking.list_tasks),
+    ("save", files.save),
     ("cancel", tasking.cancel),
     ("inbox", mailbox.inbox),
     ("answer", mailbox.answer),

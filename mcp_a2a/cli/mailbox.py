@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import anyio
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.files import FileOption, Moving, attachments
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.tasking import Wait, read_text, reply, report
+from mcp_a2a.cli.tasking import HANDOVER_SECONDS, MOVING_SLICE, Wait, read_text, reply, report
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -60,6 +62,9 @@ def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], 
         session.output.note(f"  let it in: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")
     if view.items:
         session.output.note(f'answer: mcp-a2a answer {view.items[0].task_id} "TEXT"')
+        for item in view.items:
+            if item.files:
+                session.output.note(f"its files: mcp-a2a save {item.task_id}")
     elif not open_before and not contacts:
         session.output.note("Nothing waits for you.")
 
@@ -72,22 +77,33 @@ def answer(
         "completed"
     ),
     wait: Wait = 20.0,
+    files: FileOption = None,
 ) -> None:
     """Answer a task from your inbox; or, for a task you sent, the question that its agent asked."""
     session = session_of(context)
     chosen = _status(status)
-    said = read_text(text)
+    said, attached = read_text(text), attachments(files)
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
         if task.direction == "sent":
-            return await reply(session, node, task.task_id, said, wait)
-        return await node.answer_task(AnswerRequest(task_id=task.task_id, status=chosen, text=said))
+            return await reply(session, node, task.task_id, said, wait, attached)
+        task = await node.answer_task(AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached))
+        return await sent_off(session, node, task)
 
     task = session.ask(operate)
     if task.direction == "sent":
         report(session, task)
     session.output.show(task, lambda: session.output.line(f"{task.task_id}  {render.state(task)} → {task.agent.name}"))
+
+
+async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:
+    """Stay while files move: this process may be the one that sends them."""
+    moving = Moving(session)
+    while moving.show(task) and anyio.current_time() - moving.moved_at < HANDOVER_SECONDS:
+        await anyio.sleep(MOVING_SLICE)
+        task = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+    return task
 
 
 def _status(text: str) -> Status:

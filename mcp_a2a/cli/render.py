@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.views import (
@@ -216,7 +217,7 @@ def inbox_lines(item: InboxItem) -> list[str]:
     again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
     who = f"{preview(item.agent.name, 40)} ({TRUSTS[item.trust]})"
     head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
-    return [head, *(f"  {line}" for line in item.text.splitlines())]
+    return [head, *(f"  {line}" for line in (*item.text.splitlines(), *file_lines(item.files)))]
 
 
 def network_lines(network: NetworkView) -> list[str]:

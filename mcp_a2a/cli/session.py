@@ -35,6 +35,8 @@ class Session:
         self.task_id: str | None = None
         """A task that goes on when this command does not."""
         self.waiting_for = "an answer"
+        self.moving = ""
+        """What is shown instead of that while files are on their way."""
 
     def settings(self, **more: object) -> Settings:
         """The settings of this run, with what the command adds.
@@ -65,7 +67,9 @@ class Session:
         while True:
             await anyio.sleep(PATIENCE_SECONDS)
             seconds += 1
-            self.output.progress(f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)")
+            self.output.progress(
+                self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
+            )
 
 
 def session_of(context: typer.Context) -> Session:

@@ -10,17 +10,20 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit, exit_of
+from mcp_a2a.cli.files import FileOption, Moving, attachments, file_lines, save_to
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import TransitionError
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.views import (
     CancelRequest,
+    FileArg,
     GetTaskRequest,
     ListTasksRequest,
     ReplyRequest,
+    SavedFilesView,
     SendTaskBySkillRequest,
     SendTaskRequest,
     TaskView,
@@ -40,6 +43,8 @@ HANDOVER_SECONDS = 3.0
 SLICES = (0.3, 0.7, 1.0, 2.0)
 """Progress is looked for in these steps, the last one for ever."""
 
+MOVING_SLICE = 0.25
+
 
 def send(
     context: typer.Context,
@@ -48,6 +53,7 @@ def send(
         str | None, typer.Option(metavar="ID", help="The skill; without AGENT the best one with it.")
     ] = None,
     wait: Wait = 20.0,
+    files: FileOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer while it is written.")] = False,
     no_queue: Annotated[
@@ -68,7 +74,13 @@ def send(
     session = session_of(context)
     agent, text = _addressed(words, skill)
     session.waiting_for = agent or skill or "an answer"
-    shared = {"idempotency_key": idempotency_key, "context_id": in_context, "queue": not no_queue, "wait_seconds": 0}
+    shared: dict[str, object] = {
+        "idempotency_key": idempotency_key,
+        "context_id": in_context,
+        "queue": not no_queue,
+        "wait_seconds": 0,
+    }
+    shared["files"] = attachments(files)
 
     async def operate(node: NodeApi) -> TaskView:
         if agent is None:
@@ -81,7 +93,7 @@ def send(
             )
         if follow_it:
             return await writing.follow(node, task, wait)
-        return await (hand_over(node, task) if detach else follow(session, node, task, wait))
+        return await (hand_over(session, node, task) if detach else follow(session, node, task, wait))
 
     writing = Writing(session)
     report(session, session.ask(operate), detached=detach, shown=writing.text)
@@ -116,24 +128,34 @@ async def follow(
     session.task_id = task.task_id
     deadline, step = anyio.current_time() + seconds, 0
     told: str | None = None
+    moving = Moving(session)
     while not (_settled(task) or _stuck(task, stop_at)) and (remaining := deadline - anyio.current_time()) > 0:
         pause = min(remaining, SLICES[min(step, len(SLICES) - 1)])
+        if moving.show(task):  # the time that files take is not the agent's
+            pause = min(pause, MOVING_SLICE)
+            deadline = max(deadline, moving.moved_at + seconds)
         task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
         step += 1
         if task.progress and task.progress != told:
             told = task.progress
             session.output.progress("")
             session.output.note(f"  {task.agent.name}: {told}")
+    moving.show(task)
     session.task_id = None
     return task
 
 
-async def hand_over(node: NodeApi, task: TaskView) -> TaskView:
-    """Wait until the agent's node has the task, but not for its work."""
-    with anyio.move_on_after(HANDOVER_SECONDS):
-        while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
-            await anyio.sleep(0.05)
-            task = await node.get_task(GetTaskRequest(task_id=task.task_id))
+async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView:
+    """Wait until the agent's node has the task and its files, but not for its work."""
+    session.task_id = task.task_id
+    moving = Moving(session)
+    while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
+        if anyio.current_time() - moving.moved_at >= HANDOVER_SECONDS:
+            break
+        await anyio.sleep(0.05)
+        task = await node.get_task(GetTaskRequest(task_id=task.task_id))
+        moving.show(task)
+    session.task_id = None
     return task
 
 
@@ -161,8 +183,13 @@ def _tell(session: Session, task: TaskView, shown: str) -> None:
         session.output.line(task.text)
     if task.text_next is not None:
         note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
-    for artifact in task.artifacts:
-        note(f"  and {len(artifact.parts)} parts of data: --json shows them")
+    data = sum(_is_data(part) for artifact in task.artifacts for part in artifact.parts)
+    if data:
+        note(f"  and {data} parts of data: --json shows them")
+    for line in file_lines(task.files):
+        note(f"  {line}")
+    if any(file.here and file.size is not None for file in task.files):
+        note(f"save what came: mcp-a2a save {short[-6:]}")
     if task.question is not None:
         note(f'{task.agent.name} asks: {task.question}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
@@ -172,6 +199,10 @@ def _tell(session: Session, task: TaskView, shown: str) -> None:
         )
     elif not task.done:
         _tell_open(session, task)
+
+
+def _is_data(part: Part) -> bool:
+    return part.raw is None and part.url is None
 
 
 def _tell_open(session: Session, task: TaskView) -> None:
@@ -195,6 +226,7 @@ def show_task(
         bool, typer.Option("--follow", "-f", help="Show the answer while it is written, however long that takes.")
     ] = False,
     offset: Annotated[int, typer.Option(min=0, help="Where to begin in a long text.")] = 0,
+    save: Annotated[bool, typer.Option("--save", help="Write its files into the folder for them.")] = False,
 ) -> None:
     """Show where a task stands, and its answer; waits a moment for it."""
     session = session_of(context)
@@ -208,8 +240,15 @@ def show_task(
             return await writing.follow(node, task, FOREVER)
         return await follow(session, node, task, wait, stop_at=None)
 
+    async def operate_and_save(node: NodeApi) -> tuple[TaskView, SavedFilesView | None]:
+        task = await operate(node)
+        return task, await save_to(node, task.task_id, None) if save else None
+
     writing = Writing(session)
-    report(session, session.ask(operate), shown=writing.text)
+    task, saved = session.ask(operate_and_save)
+    if saved is not None:
+        session.output.note("\n".join(["written:", *(f"  {file.path}" for file in saved.files)]))
+    report(session, task, shown=writing.text)
 
 
 def list_tasks(
@@ -265,7 +304,9 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
     session.output.show(task, lambda: session.output.line(f"{task.task_id}  {said}{rest}"))
 
 
-async def reply(session: Session, node: NodeApi, task_id: str, text: str, seconds: float) -> TaskView:
+async def reply(
+    session: Session, node: NodeApi, task_id: str, text: str, seconds: float, files: tuple[FileArg, ...] = ()
+) -> TaskView:
     """Answer an agent that asked something, and wait for what it makes of it."""
-    task = await node.reply_to_task(ReplyRequest(task_id=task_id, message=text, wait_seconds=0))
+    task = await node.reply_to_task(ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files))
     return await follow(session, node, task, seconds)

@@ -1,0 +1,102 @@
+"""Files on the command line: attached by path, saved on request, and shown while they move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.sizes import MIB, file_lines
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import FileArg, SavedFilesView, SaveFilesRequest, TaskView, TransferView
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+FileOption = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-F", metavar="PATH", help="A file to send with it; may be given several times."),
+]
+
+BAR_WIDTH = 24
+
+__all__ = ["FileOption", "Moving", "attachments", "file_lines", "save", "save_to"]
+
+
+def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:
+    """The files that were named, from wherever we are."""
+    return tuple(FileArg(path=_whole(path)) for path in paths or ())
+
+
+def _whole(path: str) -> str:
+    """The path as seen from anywhere: the node may run in another process."""
+    return str(Path(path).expanduser().absolute())
+
+
+def save(
+    context: typer.Context,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task, or the end of its id.")],
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="Where to; else the folder files in the data folder.")
+    ] = None,
+) -> None:
+    """Write the files that came with a task, under harmless names; nothing is overwritten."""
+    session = session_of(context)
+    session.waiting_for = "the files"
+    saved = session.ask(lambda node: save_to(node, task_id, folder))
+    session.output.show(saved, lambda: tell_saved(session, saved))
+
+
+async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFilesView:
+    """Write the files of a task into a folder, as seen from where we are."""
+    return await node.save_files(SaveFilesRequest(task_id=task_id, folder=_whole(folder) if folder else None))
+
+
+def tell_saved(session: Session, saved: SavedFilesView) -> None:
+    """The paths are the answer: a line each."""
+    for file in saved.files:
+        session.output.line(file.path)
+
+
+class Moving:
+    """Shows how far files are that are on their way, and knows whether they get on."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began = anyio.current_time()
+        self._first: int | None = None
+        self._done = -1
+        self.moved_at = self._began
+
+    def show(self, task: TaskView) -> bool:
+        """Show it; whether files are on their way."""
+        transfer = task.transfer
+        if transfer is None:
+            if self._session.moving:
+                self._session.moving = ""
+                self._session.output.progress("")
+            return False
+        now = anyio.current_time()
+        if transfer.done != self._done:
+            self._done, self.moved_at = transfer.done, now
+        if self._first is None:
+            self._first, self._began = transfer.done, now
+        speed = (transfer.done - self._first) / max(0.001, now - self._began)
+        self._session.moving = bar(transfer, speed)
+        self._session.output.progress(self._session.moving)
+        return True
+
+
+def bar(transfer: TransferView, speed: float) -> str:
+    """A line that grows."""
+    share = transfer.done / transfer.total if transfer.total else 1.0
+    full = round(share * BAR_WIDTH)
+    name = preview(transfer.file, 32) if transfer.file else "files"
+    drawn = "█" * full + "░" * (BAR_WIDTH - full)
+    left = f", {(transfer.total - transfer.done) / speed:.0f} s left" if speed > 0 and transfer.done else ""
+    amount = f"{transfer.done / MIB:.1f} of {transfer.total / MIB:.1f} MiB"
+    return f"  {transfer.direction} {name}  {drawn} {share:4.0%}  {amount}{left}"
