@@ -4,7 +4,7 @@ Importing this package is cheap; each name below is imported when it is first us
 
 | to | use |
 |---|---|
-| make an agent | `Agent`, `skill`, `TaskContext`, `Chunk`, `Reject` |
+| make an agent | `Agent`, `skill`, `TaskContext`, `Chunk`, `File`, `Reject` |
 | be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; it speaks `views` |
 | speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskState`, `Message`, `Part`, `Artifact`, … |
 """
@@ -19,6 +19,7 @@ from mcp_a2a.version import __version__
 if TYPE_CHECKING:
     from mcp_a2a.agent.definition import Agent
     from mcp_a2a.agent.registry import skill
+    from mcp_a2a.agent.result import File
     from mcp_a2a.app import open_node
     from mcp_a2a.config import Settings
     from mcp_a2a.errors import McpA2AError
@@ -44,6 +45,7 @@ __all__ = [
     "Artifact",
     "Chunk",
     "Delivery",
+    "File",
     "McpA2AError",
     "Message",
     "NodeApi",
@@ -63,6 +65,7 @@ __all__ = [
 _HOMES = {
     "Agent": "mcp_a2a.agent.definition",
     "Chunk": "mcp_a2a.node.job",
+    "File": "mcp_a2a.agent.result",
     "McpA2AError": "mcp_a2a.errors",
     "NodeApi": "mcp_a2a.ports",
     "Reject": "mcp_a2a.node.job",

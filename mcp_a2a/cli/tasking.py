@@ -79,8 +79,8 @@ def send(
         "context_id": in_context,
         "queue": not no_queue,
         "wait_seconds": 0,
+        "files": attachments(files),
     }
-    shared["files"] = attachments(files)
 
     async def operate(node: NodeApi) -> TaskView:
         if agent is None:

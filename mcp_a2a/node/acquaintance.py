@@ -127,6 +127,8 @@ class Acquaintance:
         for letter in letters:
             self._node.outbox.push(letter)
         self._node.inbox.offer()
+        if peer.row.trust == "trusted":
+            self._node.introduction.greet_on(peer.links)
         if peer.row.trust == "blocked":
             self._node.outbox.drop_peer(peer.peer_id)
             for record in ended:

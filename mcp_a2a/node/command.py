@@ -1,6 +1,7 @@
 """A skill that is a program: the task's text on its standard input, its standard output the result.
 
-What a peer wrote never becomes an argument, a shell's word or a variable. The program sees a small
+What a peer wrote never becomes an argument, a shell's word or a variable; its files, if there are any, are in a private
+folder of their own for as long as the program runs (`MCP_A2A_FILES`). The program sees a small
 environment, runs as a session of its own, and is ended with all it started when it takes too long,
 stays silent too long, writes too much, or when its sender or its owner no longer wants it.
 """
@@ -11,15 +12,21 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Outcome, TaskContext
 from mcp_a2a.node.process import Child, run_child
+from mcp_a2a.node.received import ReceivedFile
+from mcp_a2a.protocol.filename import free_name
 from mcp_a2a.protocol.model import Part
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER")
@@ -96,15 +103,42 @@ class CommandSkill:
             "MCP_A2A_SENDER": task.sender.did,
         }
         try:
-            async with run_child(self._argv, environment) as child:
-                run = _Run(child, self._limits)
-                failure = await run.finish(_input(task))
+            async with _files_of(task) as folder:
+                if folder is not None:
+                    environment["MCP_A2A_FILES"] = str(folder)
+                async with run_child(self._argv, environment) as child:
+                    run = _Run(child, self._limits)
+                    failure = await run.finish(_input(task))
         except OSError as error:
             return Outcome("failed", f"{name} could not be started: {error.strerror or error}.")
         if failure is None:
             return Outcome("completed", _text(run.stdout))
         said = run.last_words()
         return Outcome("failed", f"{name} {failure}{': ' + said if said else '.'}")
+
+
+@asynccontextmanager
+async def _files_of(task: TaskContext) -> AsyncIterator[Path | None]:
+    """A private folder with the files of a task, under harmless names; gone afterwards. None where there are none."""
+    files = task.files
+    if not files:
+        yield None
+        return
+    folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="mcp-a2a-")))
+    try:
+        await anyio.to_thread.run_sync(_write_all, files, folder)
+        yield folder
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _write_all(files: Sequence[ReceivedFile], folder: Path) -> None:
+    taken: set[str] = set()
+    for file in files:
+        name = free_name(file.name, taken)
+        taken.add(name.casefold())
+        file.save(folder / name)
 
 
 class _Run:

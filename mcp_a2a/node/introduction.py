@@ -6,7 +6,7 @@ in a network's directory also tells where we listen: only members read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
@@ -95,6 +95,11 @@ class Introduction:
             link.submit(self.greeting(link, envelope_id))
         except LinkError:
             return  # closed again already; whoever comes next is greeted too
+
+    def greet_on(self, links: Iterable[Link]) -> None:
+        """Show ourselves once more to somebody who is welcome now: what it held back for us comes."""
+        for link in list(links):
+            self.greet(link)
 
     def greeting(self, link: Link, envelope_id: bytes) -> bytes:
         """Our advert, sealed for the peer of a link."""

@@ -11,8 +11,9 @@ import anyio.from_thread
 import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
+from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
-from mcp_a2a.views import AgentRef, AnswerRequest, InboxItem
+from mcp_a2a.views import AgentRef, AnswerRequest, FileArg, InboxItem
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -70,6 +71,8 @@ class Outcome:
     parts: tuple[Part, ...] = ()
     direct: bool = False
     """It is a message to the sender, and no task is meant by it (A2A 3.1.1)."""
+    files: tuple[FileArg, ...] = ()
+    """What is attached; each must be there until the answer is stored."""
 
 
 class Handler(Protocol):
@@ -185,7 +188,13 @@ class Job:
             resumed.set()
 
     async def answer(
-        self, status: Status, text: str | None, parts: tuple[Part, ...] = (), *, direct: bool = False
+        self,
+        status: Status,
+        text: str | None,
+        parts: tuple[Part, ...] = (),
+        files: tuple[FileArg, ...] = (),
+        *,
+        direct: bool = False,
     ) -> None:
         """Say something about the task to its sender, with the chunks that were not sent yet."""
         chunks = tuple(self.chunks)
@@ -195,6 +204,7 @@ class Job:
                 status=status,
                 text=text,
                 parts=parts,
+                files=files,
                 chunks=chunks,
                 streamed=self.streamed if chunks else None,
                 direct=direct,
@@ -269,6 +279,11 @@ class TaskContext:
         """The parts of the request: text, data, files."""
         messages = self._job.item.messages
         return messages[0].parts if messages else (Part(text=self._job.item.text),)
+
+    @property
+    def files(self) -> tuple[ReceivedFile, ...]:
+        """The files that came with it, in order: whole, checked, and not written anywhere yet."""
+        return tuple(ReceivedFile(file) for file in self._job.item.files if file.size is not None)
 
     @property
     def has_streamed(self) -> bool:

@@ -200,6 +200,7 @@ class Node:
 
         def released(outcome: tuple[int, list[OutboxRow]] | Exception) -> None:
             if not isinstance(outcome, Exception):
+                self.introduction.greet_on(peer.links)
                 for letter in outcome[1]:
                     self.outbox.push(letter)
                 self.inbox.offer()

@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from mcp_a2a.errors import DeliveryError, McpA2AError
+from mcp_a2a.errors import DeliveryError, FileError, McpA2AError
 from mcp_a2a.node.job import GONE, Handler, Job, Outcome, Reject, TaskContext
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
@@ -211,7 +211,7 @@ class Worker:
             job.closed = True
         for failures in range(1, RETRIES + 1):
             try:
-                await job.answer(outcome.status, outcome.text, outcome.parts, direct=outcome.direct)
+                await job.answer(outcome.status, outcome.text, outcome.parts, outcome.files, direct=outcome.direct)
             except GONE as error:
                 logger.warning("the answer to %s came too late: %s", job.item.task_id, error)
                 return self._tell(job, "lost", error.message)
@@ -281,6 +281,6 @@ def _message(error: BaseException) -> str:
 
 def _instead(outcome: Outcome, error: McpA2AError) -> Outcome:
     """What is answered when the outcome itself cannot be sent; nobody waits for ever."""
-    if isinstance(error, DeliveryError) and not error.retryable:
+    if isinstance(error, DeliveryError | FileError) and not error.retryable:
         return Outcome("failed", f"The result cannot be sent. {error}")
     return outcome

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    FileArg,
-    GetTaskRequest,
-    InboxItem,
-    SaveFilesRequest,
-    SendTaskRequest,
-    TaskView,
-)
-from tests.node.world import Person, World, acquainted
-
-MIB = 1024 * 1024
+from mcp_a2a.errors import FileError
+from mcp_a2a.node import pieces
+from mcp_a2a.protocol.model import Delivery, Part, TaskState
+from mcp_a2a.views import AnswerRequest, CancelRequest, GetTaskRequest, PeersRequest, SaveFilesRequest, SetTrustRequest
+from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
+from tests.node.world import World, acquainted
 
 
 @pytest.fixture
@@ -31,39 +22,6 @@ def world(tmp_path: Path) -> World:
     world.folder.mkdir()
     world.make_own("alice", "bob")
     return world
-
-
-def some_file(folder: Path, size: int, name: str = "data.bin") -> Path:
-    path = folder / name
-    path.write_bytes(random.Random(size).randbytes(size))
-    return path
-
-
-def task(*files: Path, text: str = "look", wait: float = 0) -> SendTaskRequest:
-    return SendTaskRequest(
-        agent="bob", message=text, wait_seconds=wait, files=tuple(FileArg(path=str(path)) for path in files)
-    )
-
-
-async def next_item(person: Person, seconds: float = 20) -> InboxItem:
-    inbox = await person.api.check_inbox(CheckInboxRequest(wait_seconds=seconds))
-    assert inbox.items, "nothing came"
-    return inbox.items[0]
-
-
-async def answer(person: Person, item: InboxItem, *files: Path, text: str = "done") -> TaskView:
-    return await person.api.answer_task(
-        AnswerRequest(
-            task_id=item.task_id,
-            status="completed",
-            text=text,
-            files=tuple(FileArg(path=str(path)) for path in files),
-        )
-    )
-
-
-def sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, 5 * MIB + 7])
@@ -100,3 +58,131 @@ async def test_a_file_arrives_whole_though_the_line_is_cut_again_and_again(world
         item = await next_item(bob, 40)
         saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
     assert sha256(saved.files[0].path) == sha256(there)
+
+
+async def test_files_travel_on_after_a_restart_of_either_side(world: World, tmp_path: Path) -> None:
+    there = some_file(tmp_path, 3 * MIB)
+    digest = sha256(there)
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await acquainted(alice, bob)
+        sent = await alice.api.send_task(task(there))
+        assert sent.transfer is not None
+        assert (sent.transfer.direction, sent.transfer.done, sent.transfer.file) == ("sending", 0, "data.bin")
+    there.unlink()  # what was attached does not depend on it
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            alice.sees(bob)
+            await until(lambda: len(spooled(world, "bob")) == 1)
+        async with world.person("bob") as bob:
+            alice.sees(bob)
+            item = await next_item(bob)
+            assert item.files[0].size == 3 * MIB
+            saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+    assert sha256(saved.files[0].path) == digest
+
+
+async def test_what_several_files_hold_and_are_called_is_kept_apart(world: World, tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    files = [some_file(folder, 70_000 + number, "same.txt") for number, folder in enumerate(folders)]
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task(*files))
+        item = await next_item(bob)
+        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        assert [file.name for file in saved.files] == ["same.txt", "same (2).txt", "same (3).txt"]
+        assert [file.sha256 for file in saved.files] == [sha256(path) for path in files]
+        again = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        assert [file.name for file in again.files] == ["same (4).txt", "same (5).txt", "same (6).txt"]
+    assert {mode(file.path) for file in again.files} == {0o600}
+
+
+async def test_a_large_raw_part_of_a_result_travels_as_a_file(world: World) -> None:
+    raw = "QUJD" * 500_000
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task())
+        item = await next_item(bob)
+        part = Part(raw=raw, filename="abc.txt", media_type="text/plain")
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", parts=(part,)))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        assert [(file.name, file.size) for file in view.files] == [("abc.txt", 1_500_000)]
+        assert '"key"' not in view.model_dump_json(exclude_none=True)
+
+
+async def test_a_stranger_is_known_by_its_message_before_any_file_of_it_is_here(world: World, tmp_path: Path) -> None:
+    world.own.clear()
+    there = some_file(tmp_path, 2 * MIB)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        view = await alice.api.send_task(task(there, wait=5))
+        assert view.delivery == Delivery.HELD
+        assert [contact.preview for contact in (await bob.api.peers(PeersRequest())).contacts] == ["look"]
+        assert spooled(world, "bob") == []
+        await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
+        item = await next_item(bob)
+        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        assert sha256(saved.files[0].path) == sha256(there)
+
+
+async def test_whoever_sends_more_than_its_share_is_refused_and_told(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        view = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB), wait=10))
+        assert (view.state, view.delivery) == (TaskState.REJECTED, Delivery.REFUSED)
+        assert view.error is not None
+        assert "no room for more files" in view.error.message
+        assert spooled(world, "bob") == []
+
+
+async def test_a_result_whose_files_are_refused_is_a_failure_that_says_so(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task())
+        item = await next_item(bob)
+        monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
+        await answer(bob, item, some_file(tmp_path, 2 * MIB))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+    assert view.state == TaskState.FAILED
+    assert view.error is not None
+    assert "no room for more files" in view.error.message
+
+
+async def test_nothing_of_a_canceled_task_stays(world: World, tmp_path: Path) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await acquainted(alice, bob)
+        sent = await alice.api.send_task(task(some_file(tmp_path, MIB)))
+        assert len(spooled(world, "alice")) == 1
+        await alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        world.clock.advance(300)
+        alice.node.files.tidy()
+        await until(lambda: spooled(world, "alice") == [])
+
+
+async def test_what_lies_around_from_a_killed_process_goes_at_the_start(world: World, tmp_path: Path) -> None:
+    stray = world.folder / "alice" / "blobs" / "out-0123"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"half")
+    async with world.person("alice"):
+        assert not stray.exists()
+
+
+async def test_a_task_that_did_not_come_to_be_leaves_no_file(world: World, tmp_path: Path) -> None:
+    there = some_file(tmp_path, MIB)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task(there, idempotency_key="k"))
+        again = await alice.api.send_task(task(there, idempotency_key="k"))
+        assert len(spooled(world, "alice")) == 1
+        with pytest.raises(FileError):
+            await alice.api.send_task(task(there, tmp_path / "missing"))
+        assert len(spooled(world, "alice")) == 1
+        assert again.task_id
