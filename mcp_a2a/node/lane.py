@@ -138,6 +138,8 @@ class Lane:
                 held_back[task] = None
             else:
                 yield entry
+                if entry.row.type in AWAITED:
+                    held_back[task] = None
 
     def _room(self, entries: Iterable[Entry]) -> int:
         under_way = sum(entry.is_piece and entry.envelope_id is not None and entry.relay is None for entry in entries)
