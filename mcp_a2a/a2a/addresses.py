@@ -1,0 +1,172 @@
+"""Which URLs that somebody else chose may be called: the law of requirements S36 and S37, without any I/O.
+
+A URL is checked twice: as it is written, and by every address that its host turned out to have. Only the second says
+where a connection goes; the first refuses what exists to be read differently by different programs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mcp_a2a.errors import AddressNotAllowedError
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+"""A last label like that makes a host an IPv4 address for some programs, however it is written (WHATWG URL 3.5)."""
+
+_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
+"""Where programs disagree on what of a URL is its host."""
+
+MAX_URL = 2048
+
+_EMBEDDING = (
+    (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
+    (ipaddress.ip_network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (ipaddress.ip_network("::ffff:0:0:0/96"), 0),  # IPv4-translated (RFC 2765)
+    (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
+    (ipaddress.ip_network("2002::/16"), 80),  # 6to4
+)
+"""IPv6 networks whose addresses lead to an IPv4 address, and how far from the right that is."""
+
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+            "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+            "::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16",
+            "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        ),
+    )
+)  # fmt: skip
+"""The registries of special addresses (RFC 6890), spelled out: what Python calls private differs by its version."""
+
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Where requests may go."""
+
+    plain: bool = False
+    """Also without TLS."""
+    typed: str | None = None
+    """A host that a person named: its addresses may be any, and it may be called without TLS."""
+
+    def allows_anything_at(self, host: str) -> bool:
+        """Whether a person has named this host."""
+        return self.typed is not None and _bare(host) == self.typed
+
+
+PUBLIC_HTTPS = Policy()
+"""For webhooks, and for agents that a model names."""
+
+PUBLIC = Policy(plain=True)
+
+
+def as_typed(url: str) -> Policy:
+    """The policy for a URL that a person has typed: whatever it leads to, but nothing else that is not public.
+
+    Raises:
+        AddressNotAllowedError: it is no URL.
+    """
+    return Policy(plain=True, typed=_bare(_host(url, urlsplit(_readable(url)).hostname)))
+
+
+def check_url(url: str, policy: Policy) -> str:
+    """Refuse a URL by how it is written; its host, where an address must be checked yet.
+
+    Raises:
+        AddressNotAllowedError: with the reason.
+    """
+    parts = urlsplit(_readable(url))
+    host = _host(url, parts.hostname)
+    if parts.scheme not in ("https", "http"):
+        raise AddressNotAllowedError(url, "it is no http address")
+    if parts.username is not None or parts.password is not None:
+        raise AddressNotAllowedError(url, "it has credentials in it")
+    if parts.scheme == "http" and not policy.plain and not policy.allows_anything_at(host):
+        raise AddressNotAllowedError(url, "it is not https")
+    address = _literal(host)
+    if address is not None:
+        check_addresses(url, host, [str(address)], policy)
+    elif "%" in host or ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        raise AddressNotAllowedError(url, "its host is a number that is not written as an address")
+    return host
+
+
+def check_addresses(url: str, host: str, addresses: Iterable[str], policy: Policy) -> None:
+    """Refuse a host by what it turned out to be: one address that is not public spoils the others.
+
+    Raises:
+        AddressNotAllowedError: with the reason.
+    """
+    if policy.allows_anything_at(host):
+        return
+    for text in addresses:
+        kind = _kind(text)
+        if kind is not None:
+            raise AddressNotAllowedError(url, f"it leads to {text}, which is {kind}")
+
+
+def is_public(text: str) -> bool:
+    """Whether an address is one of the public Internet."""
+    return _kind(text) is None
+
+
+def _kind(text: str) -> str | None:
+    """What is special about an address; None for one of the public Internet."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "no address"
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _embedded(address)
+        if inner is not None:
+            return _kind(str(inner))
+        if address.scope_id is not None or address not in _GLOBAL_V6:
+            return "not a public address"
+    special = any(address.version == network.version and address in network for network in _NOT_PUBLIC)
+    return "not a public address" if special else None
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    for network, shift in _EMBEDDING:
+        if address in network:
+            return ipaddress.IPv4Address(int(address) >> shift & 0xFFFF_FFFF)
+    return None
+
+
+def _readable(url: str) -> str:
+    if len(url) > MAX_URL or _CONTROL.search(url):
+        raise AddressNotAllowedError(url[:MAX_URL], "it is not written as a URL")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise AddressNotAllowedError(url, "it is not written as a URL") from None
+    return url
+
+
+def _host(url: str, host: str | None) -> str:
+    if not host:
+        raise AddressNotAllowedError(url, "it names no host")
+    return host.lower()
+
+
+def _bare(host: str) -> str:
+    return host.lower().strip("[]").rstrip(".")
+
+
+def _literal(host: str) -> _Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,293 @@
+"""Calls URLs that others chose: cards, agents, webhooks (requirements S36 and S37).
+
+A host is resolved once per connection, every address that it has is checked, and the connection goes to one of these
+and nowhere else, whatever its name means a moment later; TLS still asks for the name. Nothing is followed to another
+host, no proxy is used, no cookie kept, and what comes back is counted while it comes.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+import anyio
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDictProxy
+from typing_extensions import override
+
+from mcp_a2a.a2a.addresses import MAX_URL, Policy, check_addresses, check_url
+from mcp_a2a.errors import AddressNotAllowedError, WebError
+from mcp_a2a.version import __version__
+
+AGENT = f"mcp-a2a/{__version__}"
+
+MAX_BODY = 8 * 1024 * 1024
+MAX_REDIRECTS = 3
+MAX_CHECKED = 1024
+"""Addresses that are remembered as checked; a connection that comes later is checked anew."""
+
+CONNECT_SECONDS = 10.0
+"""To be let through to the other side, TLS and all."""
+
+MAX_CONNECTIONS = 64
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a host."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request. `seconds` is for all of it, up to the last byte of the answer."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    max_bytes: int = MAX_BODY
+    seconds: float = 30.0
+    follow: bool = False
+    """Go where the same host says that it has moved to."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back; `url` is where from."""
+
+    url: str
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters."""
+        return media_type(self.headers)
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """An answer whose body is still coming."""
+
+    url: str
+    status: int
+    headers: CIMultiDictProxy[str]
+    pieces: AsyncIterator[bytes]
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters."""
+        return media_type(self.headers)
+
+
+def media_type(headers: CIMultiDictProxy[str]) -> str:
+    """The content type without its parameters."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def resolve_anywhere(host: str, port: int) -> list[str]:
+    """The addresses of a host, as this machine resolves it."""
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class GuardedSession:
+    """Calls what a policy allows. Use as a context."""
+
+    def __init__(
+        self, policy: Policy, *, tls: ssl.SSLContext | None = None, resolve: Resolve = resolve_anywhere
+    ) -> None:
+        self.policy = policy
+        self._checked: dict[str, None] = {}
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=_CheckingResolver(policy, resolve, self._remember),
+                use_dns_cache=False,
+                limit=MAX_CONNECTIONS,
+                socket_factory=self._socket,
+                ssl=tls if tls is not None else True,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+
+    async def fetch(self, call: Call) -> Answered:
+        """The whole answer.
+
+        Raises:
+            AddressNotAllowedError, WebError
+        """
+        try:
+            with anyio.fail_after(call.seconds):
+                async with self._open(call) as response:
+                    body = await _read(response, call)
+                    return Answered(str(response.url), response.status, response.headers, body)
+        except TimeoutError:
+            raise WebError(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.") from None
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[Streaming]:
+        """An answer whose body may go on for ever; `seconds` is for its beginning, `max_bytes` for nothing.
+
+        Raises:
+            AddressNotAllowedError, WebError
+        """
+        with anyio.CancelScope(deadline=anyio.current_time() + call.seconds) as patience:
+            async with self._open(call) as response:
+                patience.deadline = float("inf")
+                yield Streaming(str(response.url), response.status, response.headers, _pieces(response, call.url))
+        if patience.cancelled_caught:
+            raise WebError(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.")
+
+    @asynccontextmanager
+    async def _open(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The beginning of the answer, from wherever the same host says that it is."""
+        url, redirects = call.url, 0
+        while True:
+            check_url(url, self.policy)
+            try:
+                response = await self._http.request(
+                    call.method, url, data=call.body, headers=call.headers, allow_redirects=False
+                )
+            except AddressNotAllowedError:
+                raise
+            except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+                raise unreachable(url, error) from error
+            try:
+                target = _moved(response)
+                if target is None:
+                    yield response
+                    return
+                redirects += 1
+                url = _next_hop(call, url, target, redirects)
+            finally:
+                response.close()
+
+    def _remember(self, addresses: list[str]) -> None:
+        for address in addresses:
+            self._checked[address] = None
+        while len(self._checked) > MAX_CHECKED:
+            del self._checked[next(iter(self._checked))]
+
+    def _socket(self, info: AddrInfoType) -> socket.socket:
+        """A socket to where the connection goes: the last one to ask whether that was checked."""
+        family, kind, protocol, _, sockaddr = info
+        address = str(sockaddr[0])
+        if address not in self._checked:
+            # An address that was in the URL itself, and was checked there; or one that nobody has checked.
+            check_addresses(address, address, [address], self.policy)
+        made = socket.socket(family, kind, protocol)
+        made.settimeout(0)
+        return made
+
+
+class _CheckingResolver(AbstractResolver):
+    """Gives out addresses that were checked."""
+
+    def __init__(self, policy: Policy, resolve: Resolve, remember: Callable[[list[str]], None]) -> None:
+        self._policy, self._resolve, self._remember = policy, resolve, remember
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        addresses = await self._resolve(host, port)
+        check_addresses(host, host, addresses, self._policy)
+        self._remember(addresses)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
+
+    @override
+    async def close(self) -> None:
+        pass
+
+
+async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    body = bytearray()
+    async for piece in _pieces(response, call.url):
+        body += piece
+        if len(body) > call.max_bytes:
+            raise WebError(f"{call.url} answers with more than {call.max_bytes:,} bytes.", "It was not read further.")
+    return bytes(body)
+
+
+async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.content.iter_any():
+            yield piece
+    except (aiohttp.ClientError, OSError) as error:
+        raise WebError(f"{url} broke off in the middle of its answer.", "Try again.") from error
+
+
+def _moved(response: aiohttp.ClientResponse) -> str | None:
+    return response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
+
+
+def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
+    """Where a redirect leads, if that is followed.
+
+    Raises:
+        WebError: it is not.
+    """
+    following = urljoin(url, target)
+    here, there = urlsplit(url), urlsplit(following)
+    safe = there.scheme in ("https", here.scheme)
+    if not call.follow or here.hostname != there.hostname or not safe:
+        raise WebError(
+            f"{url} sends callers on to {following[:MAX_URL]}, which is not followed.",
+            "If that is where the agent is, use that address.",
+        )
+    if redirects > MAX_REDIRECTS:
+        raise WebError(f"{call.url} sends callers round in circles.", "Its owner must mend that.")
+    return following
+
+
+def unreachable(url: str, error: Exception) -> WebError:
+    """What went wrong before an answer came, in words."""
+    host = urlsplit(url).netloc
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = "its TLS certificate is not accepted"
+        case aiohttp.ClientSSLError():
+            why = "it does not speak TLS, or not one that is safe"
+        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
+            why = "its name is not known"
+        case aiohttp.ClientConnectorError():
+            why = (error.os_error.strerror or "nothing answers there").lower()
+        case aiohttp.ServerDisconnectedError():
+            why = "it closed the connection without an answer"
+        case TimeoutError():
+            why = "nothing answers there in time"
+        case aiohttp.ClientResponseError():
+            why = "it does not speak HTTP"
+        case _:
+            why = "the connection was cut"
+    return WebError(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")
