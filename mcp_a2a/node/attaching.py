@@ -36,7 +36,7 @@ from mcp_a2a.protocol.blob import (
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
-from mcp_a2a.store.blobs import bytes_out
+from mcp_a2a.store.blobs import blobs_of, bytes_out
 from mcp_a2a.views import AnswerRequest, FileArg
 
 MIB = 1024 * 1024
@@ -104,6 +104,12 @@ class Attaching:
     def discard(self, refs: Sequence[BlobRef]) -> None:
         """These files were attached to something that did not come to be."""
         self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
+
+    def discard_unkept(self, refs: Sequence[BlobRef], task_id: str) -> None:
+        """Of these, those that the task has not become the owner of: it was there already, or did not come to be."""
+        if refs:
+            kept = {row.id for row in self._context.database.read(lambda connection: blobs_of(connection, task_id))}
+            self.discard([ref for ref in refs if ref.id not in kept])
 
     def _attach(
         self, parts: Sequence[Part], files: Sequence[FileArg], roots: Sequence[str] | None, refs: list[BlobRef]

@@ -115,13 +115,23 @@ class Desk:
         attached = await self._node.attaching.attach(message.parts)
         draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
         record = new_record(self._context, peer, peer.removeprefix(CALLER), with_files(draft, attached))
+        try:
+            return await self._store(request, record, follow)
+        finally:
+            self._node.attaching.discard_unkept(attached.refs, record.id)
+
+    async def _store(
+        self, request: A2ASendRequest, record: TaskRecord, follow: Callable[[TaskRecord], None]
+    ) -> TaskRecord:
         record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, 1
         follow(replace(record))
         order = self._node.inbox.reserve()
         if order is None:
             fresh = await self._context.database.write(partial(_insert, record))
             self._node.inbox.offer()
-        elif request.wait_seconds >= AHEAD_SECONDS and not request.follow and self._is_new(record):
+        elif (
+            request.wait_seconds >= AHEAD_SECONDS and not request.follow and not record.spooled and self._is_new(record)
+        ):
             return await self._entrust(record, order, request.wait_seconds)
         else:
             fresh = await self._lease(record, order)
@@ -142,8 +152,7 @@ class Desk:
         return not known and record.id not in self._entrusted
 
     async def _entrust(self, record: TaskRecord, order: Order, seconds: float) -> TaskRecord:
-        """The same ahead of the disk: the work and the commit go on side by side, and where the work is quick, its
-        answer shares the commit.
+        """The same ahead of the disk: work and commit go on side by side, and a quick answer shares the commit.
 
         Nobody has been told of the task by then: who sent it hears nothing before both are stored.
         """
@@ -196,7 +205,10 @@ class Desk:
             save_task(connection, record)
             return record
 
-        record = await self._context.database.write(hear)
+        try:
+            record = await self._context.database.write(hear)
+        finally:
+            self._node.attaching.discard_unkept(attached.refs, task_id)
         self._context.task_changes.notify(record.id, record)
         self._node.inbox.offer()
         return record
