@@ -7,7 +7,7 @@
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
-      WebError                  CardError  AddressNotAllowedError
+      WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError
@@ -509,6 +509,26 @@ class AddressNotAllowedError(WebError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url} may not be called: {reason}.", "Only public https addresses may be.")
+
+
+class WebRefusedError(WebError):
+    """An A2A agent answered that it will not do it; `reason` is A2A's name for why, or ours."""
+
+    code = "web_refused"
+    exit_code = 5
+    retryable = False
+
+    def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class WebAnswerError(WebError):
+    """An A2A agent answered something that A2A does not know; the message says what."""
+
+    code = "web_answer"
+    exit_code = 7
+    retryable = False
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pydantic import JsonValue
 
 from mcp_a2a.node.worker import TaskEvent
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.views import AgentDetail
+
+if TYPE_CHECKING:
+    from mcp_a2a.server.hosting import Served
 
 REASON_CHARS = 120
 
@@ -23,15 +26,17 @@ REASON_CHARS = 120
 class Console:
     """Where and how an agent reports to its owner."""
 
-    ready: Callable[[AgentDetail], None]
+    ready: Callable[[AgentDetail, Served | None], None]
     task: Callable[[TaskEvent], None]
 
 
 def console(*, as_json: bool = False, quiet: bool = False) -> Console:
     """The console of this terminal: readiness on stdout, tasks on stderr."""
 
-    def ready(me: AgentDetail) -> None:
-        _write(sys.stdout, _ready_json(me) if as_json else ready_line(me))
+    def ready(me: AgentDetail, served: Served | None) -> None:
+        _write(sys.stdout, _ready_json(me, served) if as_json else ready_line(me))
+        if served is not None and not as_json:
+            _write(sys.stdout, "\n".join(served_lines(served)))
 
     def task(event: TaskEvent) -> None:
         if not quiet:
@@ -42,7 +47,7 @@ def console(*, as_json: bool = False, quiet: bool = False) -> Console:
 
 def silent() -> Console:
     """Nobody is told anything."""
-    return Console(lambda _: None, lambda _: None)
+    return Console(lambda *_: None, lambda _: None)
 
 
 def ready_line(me: AgentDetail) -> str:
@@ -52,7 +57,15 @@ def ready_line(me: AgentDetail) -> str:
     return f"{me.card.name} is online   {me.agent.did}   skills: {skills}   accepts: {accept}"
 
 
-def _ready_json(me: AgentDetail) -> str:
+def served_lines(served: Served) -> list[str]:
+    """Where it speaks A2A, and what a client must send."""
+    lines = [f"A2A at {served.url}/   card: {served.url}/.well-known/agent-card.json"]
+    if served.token is not None:
+        lines.append(f"Send this header:  Authorization: Bearer {served.token.value}   (kept in {served.token.path})")
+    return lines
+
+
+def _ready_json(me: AgentDetail, served: Served | None) -> str:
     skills: list[JsonValue] = [
         {"id": skill.id, "name": skill.name, "description": skill.description} for skill in me.card.skills
     ]
@@ -70,6 +83,8 @@ def _ready_json(me: AgentDetail) -> str:
             "listening": list(me.node.listening),
             "pid": me.node.pid,
         }
+    if served is not None:
+        fields["a2a_url"] = f"{served.url}/"
     return json.dumps(fields, ensure_ascii=False)
 
 

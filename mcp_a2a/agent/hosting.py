@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,7 +24,11 @@ from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import AgentDetail, GetAgentRequest
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from mcp_a2a.agent.definition import Agent
+    from mcp_a2a.ports import NodeApi
+    from mcp_a2a.server.hosting import Listening, Served
 
 
 def agent_settings(settings: Settings, name: str) -> Settings:
@@ -49,24 +54,28 @@ async def host(
     await host_service(agent.service(settings.name), settings, to or silent(), stopping or anyio.Event())
 
 
-async def host_service(service: Service, settings: Settings, to: Console, stopping: anyio.Event) -> None:
-    """Offer a service under the identity of the settings until `stopping` is set.
+async def host_service(
+    service: Service, settings: Settings, to: Console, stopping: anyio.Event, a2a: Listening | None = None
+) -> None:
+    """Offer a service under the identity of the settings until `stopping` is set; with `a2a` over HTTP as well.
 
     Raises:
         ConfigurationError: the node cannot run here, or the identity is in use for something else.
     """
     try:
-        await _host(service, settings, to, stopping)
+        await _host(service, settings, to, stopping, a2a)
     except BaseExceptionGroup as group:
         # Who embeds an agent catches our errors, not the task groups that they passed through.
         raise unwrapped(group) from group
 
 
-async def _host(service: Service, settings: Settings, to: Console, stopping: anyio.Event) -> None:
-    async with open_node(settings, service.card) as node:
+async def _host(
+    service: Service, settings: Settings, to: Console, stopping: anyio.Event, a2a: Listening | None
+) -> None:
+    async with open_node(settings, service.card) as node, anyio.create_task_group() as tasks:
         me = await node.get_agent(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)
-        to.ready(me)
+        to.ready(me, await _serve_a2a(tasks, node, a2a, settings) if a2a is not None else None)
         worker = Worker(
             node,
             service.handler,
@@ -76,6 +85,14 @@ async def _host(service: Service, settings: Settings, to: Console, stopping: any
             log=to.task,
         )
         await worker.run(stopping)
+        tasks.cancel_scope.cancel()
+
+
+async def _serve_a2a(tasks: TaskGroup, node: NodeApi, a2a: Listening, settings: Settings) -> Served:
+    from mcp_a2a.server.hosting import host as host_http  # noqa: PLC0415  most agents serve no HTTP
+
+    served: Served = await tasks.start(partial(host_http, node, None, a2a, settings))
+    return served
 
 
 def _check_same(me: AgentDetail, service: Service, settings: Settings) -> None:

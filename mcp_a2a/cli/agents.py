@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,15 @@ from mcp_a2a.agent.routing import Router
 from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.serving import Listening, listening
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.protocol.model import AgentSkill
+
+if TYPE_CHECKING:
+    from mcp_a2a.server import hosting
 
 agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True)
 
@@ -29,11 +33,23 @@ Accept = Annotated[
 ]
 
 
+A2AListen = Annotated[
+    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A over HTTP there; without a host on this machine.")
+]
+PublicUrl = Annotated[
+    list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads there.")
+]
+CardStyle = Annotated[str, typer.Option(metavar="v1|dual", help="The card: A2A 1.0 only, or with 0.3's keys.")]
+
+
 def run_file(
     context: typer.Context,
     target: Annotated[str, typer.Argument(metavar="FILE.py[:NAME]", help="A file with an Agent, or with @skill.")],
     accept: Accept = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of the agent's own.")] = None,
+    a2a_listen: A2AListen = None,
+    public_url: PublicUrl = None,
+    card: CardStyle = "dual",
 ) -> None:
     """Run the agent that a Python file defines, until Ctrl-C."""
     session = session_of(context)
@@ -42,7 +58,7 @@ def run_file(
     service = agent.service(settings.name)
     if concurrency is not None:
         service = Service(service.card, service.handler, concurrency)
-    _serve(session, service, settings)
+    _serve(session, service, settings, listening(a2a_listen, public_url or (), card))
 
 
 def run_command(
@@ -64,6 +80,9 @@ def run_command(
         float, typer.Option(min=0.1, metavar="SECONDS", help="The longest it may write nothing.")
     ] = 600.0,
     max_output: Annotated[int, typer.Option(min=1, metavar="BYTES", help="The most it may write.")] = 524_288,
+    a2a_listen: A2AListen = None,
+    public_url: PublicUrl = None,
+    card: CardStyle = "dual",
 ) -> None:
     """Make any program an agent: a task's text is its standard input, what it prints is the result.
 
@@ -81,8 +100,8 @@ def run_command(
     cards = _skills(skill or [], command)
     runners = {card.id: CommandSkill(card.id, command, environment, limits) for card in cards}
     name = settings.name or settings.identity
-    card = service_card(name, description, "0.0.0", cards)
-    _serve(session, Service(card, Router(name, runners), concurrency), settings)
+    service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
+    _serve(session, service, settings, listening(a2a_listen, public_url or (), card))
 
 
 def _name_of(session: Session, command: list[str]) -> str:
@@ -103,14 +122,22 @@ def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
     return list(cards.values())
 
 
-def _serve(session: Session, service: Service, settings: Settings) -> None:
+def _serve(session: Session, service: Service, settings: Settings, a2a: Listening | None) -> None:
     to = console(as_json=session.options.json, quiet=session.options.verbosity < 0)
 
     async def operate() -> None:
         async with until_signalled() as stopping:
-            await host_service(service, settings, to, stopping)
+            await host_service(service, settings, to, stopping, _where(a2a))
 
     run(operate)
+
+
+def _where(a2a: Listening | None) -> hosting.Listening | None:
+    if a2a is None:
+        return None
+    from mcp_a2a.server import hosting  # noqa: PLC0415  most agents serve no HTTP
+
+    return hosting.Listening(a2a.address, a2a.public_urls, a2a.card)
 
 
 agents.command("run", help=help_of(run_file), epilog=epilog("agent run"))(run_file)

@@ -14,7 +14,6 @@ from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output
-from mcp_a2a.cli.serving import Listening
 from mcp_a2a.cli.session import Session, session_of, set_up_logging
 
 app = typer.Typer(
@@ -50,13 +49,16 @@ def serve(
     public_url: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads here.")
     ] = None,
+    card: Annotated[
+        str, typer.Option(metavar="v1|dual", help="Agent cards: A2A 1.0 only, or with 0.3's keys.")
+    ] = "dual",
 ) -> None:
     """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
 
-    Without a host only this machine is served; any other needs the token that is printed.
+    With --listen also A2A: your own agent at http://HOST:PORT/, every agent behind this node at /a/NAME/. Without a
+    host only this machine is served; any other needs the token that is printed.
     """
-    listening = Listening(listen, tuple(public_url or ())) if listen else None
-    serving.serve(session_of(context).settings(), listening)
+    serving.serve(session_of(context).settings(), serving.listening(listen, public_url or (), card))
 
 
 def demo(context: typer.Context) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, cast
 
 import anyio
-from anyio.abc import TaskStatus
 
 from mcp_a2a.app import open_node
 from mcp_a2a.cli.options import UsageError
@@ -21,6 +22,7 @@ class Listening:
 
     address: str
     public_urls: tuple[str, ...] = ()
+    card: Literal["v1", "dual"] = "dual"
 
 
 def parse(words: Sequence[str]) -> Listening | None:
@@ -29,22 +31,36 @@ def parse(words: Sequence[str]) -> Listening | None:
     Raises:
         UsageError: it is something else.
     """
-    address, urls = None, []
+    address, urls, card = None, [], "dual"
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if name not in ("--listen", "--public-url"):
+        if name not in ("--listen", "--public-url", "--card"):
             raise UsageError(f"{word} is nothing that a server takes. mcp-a2a serve --help")
         value = value if equals else next(rest, "")
         if not value:
             raise UsageError(f"{name} needs a value, as in --listen :3000")
-        if name == "--listen":
-            address = value
-        else:
-            urls.append(value)
+        match name:
+            case "--listen":
+                address = value
+            case "--card":
+                card = value
+            case _:
+                urls.append(value)
+    return listening(address, urls, card)
+
+
+def listening(address: str | None, urls: Sequence[str], card: str) -> Listening | None:
+    """Where to serve, as it was said; None where nothing was.
+
+    Raises:
+        UsageError: it does not fit together.
+    """
+    if card not in ("v1", "dual"):
+        raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
     if address is None and urls:
         raise UsageError("--public-url goes with --listen.")
-    return Listening(address, tuple(urls)) if address is not None else None
+    return Listening(address, tuple(urls), cast("Literal['v1', 'dual']", card)) if address is not None else None
 
 
 def serve(settings: Settings, listening: Listening | None) -> None:
@@ -69,38 +85,17 @@ async def _serve_pipe(settings: Settings) -> None:
 
 
 async def _serve_port(settings: Settings, listening: Listening) -> None:
-    from urllib.parse import urlsplit  # noqa: PLC0415  see `_serve_pipe`
-
-    from mcp_a2a.server.address import Listen  # noqa: PLC0415  see `_serve_pipe`
-    from mcp_a2a.server.http import serve_http  # noqa: PLC0415  see `_serve_pipe`
+    from mcp_a2a.server import hosting  # noqa: PLC0415  see `_serve_pipe`
     from mcp_a2a.server.surface import build_server  # noqa: PLC0415  see `_serve_pipe`
-    from mcp_a2a.server.token import load_token  # noqa: PLC0415  see `_serve_pipe`
-    from mcp_a2a.store.folder import open_folder  # noqa: PLC0415  see `_serve_pipe`
 
-    listen = Listen.parse(listening.address)
-    # A public URL ends at loopback, but begins anywhere.
-    token = None
-    if not listen.local or listening.public_urls:
-        open_folder(settings.home)
-        token = load_token(open_folder(settings.folder))
-    hosts = [urlsplit(url).netloc for url in listening.public_urls]
+    where = hosting.Listening(listening.address, listening.public_urls, listening.card)
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
-
-        async def announce(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
-            await serve_http(
-                build_server(node),
-                listen,
-                token=token.value if token else None,
-                hosts=hosts,
-                origins=listening.public_urls,
-                start=node.start,
-                task_status=task_status,
-            )
-
-        url = await tasks.start(announce)
-        _say(f"MCP server at {url}")
-        if token is not None:
-            _say(f"Send this header:  Authorization: Bearer {token.value}   (kept in {token.path})")
+        serve = partial(hosting.host, node, build_server(node), where, settings, start=node.start)
+        served: hosting.Served = await tasks.start(serve)
+        _say(f"MCP server at {served.url}/mcp")
+        _say(f"A2A server at {served.url}/   agents behind this node at {served.url}/a/NAME/")
+        if served.token is not None:
+            _say(f"Send this header:  Authorization: Bearer {served.token.value}   (kept in {served.token.path})")
 
 
 def _say(text: str) -> None:

@@ -9,22 +9,29 @@ being bound to loopback protects nothing. In this order (requirements S31 to S34
 4. Where there is a token, `Authorization: Bearer` must carry it: else 401.
 5. A POST must say that it is JSON: else 415. A form or a plain text is what a page can send without being asked first.
 
-`/healthz` answers behind 1 to 3, and says nothing.
+`/healthz`, `/health` and the cards of agents answer behind 1 to 3: the first two say nothing, and a card is there to be
+read. Whoever talks A2A is told what is wrong in JSON. A client that the owner gave a token of its own (`Callers`) may
+talk A2A with it, under its name, and nothing else.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcp_a2a.a2a.asgi import CALLER
+from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.server.address import names_of
 
+MCP_PATH = "/mcp"
 HEALTH_PATH = "/healthz"
+
+_PUBLIC = frozenset({HEALTH_PATH, "/health"})
 
 INNER_HOST = "127.0.0.1"
 """By this name the SDK is called, whatever name the client used; see `_inward`."""
@@ -39,6 +46,8 @@ class Rules:
     """Who may call. `hosts` and `origins` come on top of the server's own address; they are compared exactly."""
 
     token: str | None = None
+    callers: Callable[[str], str | None] = lambda _: None
+    """The name that a token was given out under; None for one that was not."""
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
@@ -64,9 +73,9 @@ class Guard:
             return await self._app(scope, receive, send)
         refusal = check(scope, self._rules)
         if refusal is None:
-            return await self._app(_inward(scope), receive, send)
+            return await self._app(_inward(scope, self._rules), receive, send)
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
-        response = PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
+        response = _refused(scope["path"], refusal, headers)
         return await response(scope, receive, send)
 
 
@@ -98,15 +107,21 @@ def _query(scope: Scope, _: Rules) -> Refusal | None:
 
 
 def _token(scope: Scope, rules: Rules) -> Refusal | None:
-    if rules.token is None or scope["path"] == HEALTH_PATH or _carries(rules.token, _all(scope, b"authorization")):
+    if _is_public(scope):
         return None
-    return Refusal(401, "Send the token of this server as the header Authorization: Bearer TOKEN.", challenge=True)
+    given = _given(scope)
+    if rules.token is None and (given is None or _is_mcp(scope)):
+        return None
+    if given is not None and (_is_owners(given, rules) or (rules.callers(given) is not None and not _is_mcp(scope))):
+        return None
+    how = "Authorization: Bearer TOKEN" + ("" if _is_mcp(scope) else ", or X-API-Key: TOKEN")
+    return Refusal(401, f"Send the token of this server as the header {how}.", challenge=True)
 
 
 def _content_type(scope: Scope, _: Rules) -> Refusal | None:
     if scope.get("method") != "POST" or _is_json(_all(scope, b"content-type")):
         return None
-    return Refusal(415, "A POST must have the Content-Type application/json.")
+    return Refusal(415, "A POST must have the Content-Type application/json, or application/a2a+json for A2A.")
 
 
 _RULES = (_host, _origin, _query, _token, _content_type)
@@ -120,25 +135,68 @@ def _all(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-def _carries(token: str, authorization: Collection[str]) -> bool:
-    if len(authorization) != 1:
-        return False
-    (value,) = authorization
-    scheme, _, given = value.partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+def caller_of(scope: Scope, rules: Rules) -> str:
+    """Under which name a request that passed is made; the owner's is empty."""
+    given = _given(scope)
+    return "" if given is None or _is_owners(given, rules) else rules.callers(given) or ""
+
+
+def _given(scope: Scope) -> str | None:
+    """The token that a request carries, empty for one that cannot be a token; None for none."""
+    bearers, keys = _all(scope, b"authorization"), _all(scope, b"x-api-key")
+    if not bearers and not keys:
+        return None
+    if len(bearers) + len(keys) != 1:
+        return ""
+    if keys:
+        return keys[0].strip()
+    scheme, _, given = bearers[0].partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_owners(given: str, rules: Rules) -> bool:
+    return rules.token is not None and hmac.compare_digest(given.encode(), rules.token.encode())
+
+
+def _is_mcp(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path == MCP_PATH or path.startswith(f"{MCP_PATH}/")
+
+
+def _is_public(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path in _PUBLIC or (scope.get("method") in ("GET", "HEAD") and path.endswith(CARD_PATHS))
 
 
 def _is_json(content_type: Collection[str]) -> bool:
-    return [value.partition(";")[0].strip().lower() for value in content_type] == ["application/json"]
+    types = [value.partition(";")[0].strip().lower() for value in content_type]
+    return len(types) == 1 and types[0] in ("application/json", "application/a2a+json")
 
 
-def _inward(scope: Scope) -> Scope:
+def _refused(path: str, refusal: Refusal, headers: Mapping[str, str] | None) -> Response:
+    if path == MCP_PATH or path in _PUBLIC:
+        return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
+    # A client of A2A reads JSON: by its `error` it knows that this is no answer, whatever binding it speaks.
+    error = {
+        "code": refusal.status,
+        "status": _STATUS.get(refusal.status, "INVALID_ARGUMENT"),
+        "message": refusal.reason,
+    }
+    return JSONResponse({"error": error}, refusal.status, headers)
+
+
+_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+
+
+def _inward(scope: Scope, rules: Rules) -> Scope:
     """The request as the application behind sees it, with what was checked here in the one spelling that it knows.
 
     The SDK compares `Host` with a list that is fixed at the start, while the rule above follows the addresses of this
     machine; and it knows `application/json` in lower case only. A request that got around this guard would still meet
     the SDK's own check.
     """
+    if not _is_mcp(scope):
+        return {**scope, CALLER: caller_of(scope, rules)}
     headers = [(key, value) for key, value in scope["headers"] if key not in {b"host", b"origin"}]
     headers = [(key, b"application/json" if key == b"content-type" else value) for key, value in headers]
     path = scope["path"].rstrip("/") or "/"

@@ -1,4 +1,4 @@
-"""The streamable HTTP server: MCP at `/mcp` in both protocol eras, behind the guard."""
+"""The HTTP server: MCP at `/mcp` in both protocol eras, A2A everywhere else, behind one guard."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
-from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, Guard, Rules
+from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
-
-MCP_PATH = "/mcp"
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The SDK counts while the body arrives, and answers 413 without waiting for the rest."""
@@ -36,12 +34,16 @@ GRACE_SECONDS = 1.0
 """How long open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
 
 
-def http_app(server: MCPServer[LifespanT], rules: Rules, *, stateless: bool = True) -> ASGIApp:
-    """The whole application.
+def http_app(
+    server: MCPServer[LifespanT] | None, rules: Rules, *, a2a: ASGIApp | None = None, stateless: bool = True
+) -> ASGIApp:
+    """The whole application, of one of them or both.
 
     Stateless by default: hosted clients open a session per call and do not survive a restart of a server that keeps
     them. A stateful server can ask clients of the older era something in the middle of a call.
     """
+    if server is None:
+        return Guard(_Split(a2a or _nothing, Starlette(routes=[Route(HEALTH_PATH, _healthy)])), rules)
     inner = server.streamable_http_app(
         streamable_http_path=MCP_PATH,
         stateless_http=stateless,
@@ -49,13 +51,31 @@ def http_app(server: MCPServer[LifespanT], rules: Rules, *, stateless: bool = Tr
         transport_security=TransportSecuritySettings(allowed_hosts=[INNER_HOST], allowed_origins=[]),
     )
     routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=inner)]
-    return Guard(Starlette(routes=routes, lifespan=lambda _: server.session_manager.run()), rules)
+    mcp = Starlette(routes=routes, lifespan=lambda _: server.session_manager.run())
+    return Guard(_Split(a2a, mcp) if a2a is not None else mcp, rules)
+
+
+class _Split:
+    """A2A has every path but those of MCP, and is reached without a router in between."""
+
+    def __init__(self, a2a: ASGIApp, rest: ASGIApp) -> None:
+        self._a2a, self._rest = a2a, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_rest = scope["type"] != "http" or scope["path"] in (MCP_PATH, HEALTH_PATH)
+        await (self._rest if is_rest else self._a2a)(scope, receive, send)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("Nothing is served here.\n", 404)(scope, receive, send)
 
 
 async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
-    server: MCPServer[LifespanT],
+    server: MCPServer[LifespanT] | None,
     listen: Listen,
     *,
+    a2a: ASGIApp | None = None,
+    callers: Callable[[str], str | None] = lambda _: None,
     token: str | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
@@ -65,7 +85,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
 ) -> None:
     """Serve until cancelled, or until SIGTERM, SIGINT or SIGHUP; then return normally, soon after `GRACE_SECONDS`.
 
-    `task_status.started` gets the URL once connections are accepted, after which `start` is called.
+    `task_status.started` gets the URL, without a path, once connections are accepted, after which `start` is called.
 
     Raises:
         PortInUseError: another program has the port.
@@ -76,14 +96,14 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
             f"Listening on {listen.host} lets other machines in, so it needs a token.",
             "Let mcp-a2a make one, or listen on 127.0.0.1.",
         )
-    rules = Rules(token=token, hosts=_lowered(hosts), origins=_lowered(origins))
+    rules = Rules(token=token, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with listen.bind() as bound:
-        web = _WebServer(http_app(server, rules, stateless=stateless))
+        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless))
         async with anyio.create_task_group() as group:
             await group.start(stop_on_signal, web.stop)
             try:
                 await group.start(web.serve_on, bound)
-                task_status.started(f"{url_of(bound)}{MCP_PATH}")
+                task_status.started(url_of(bound))
                 if start is not None:
                     start()
                 await web.finished.wait()

@@ -16,7 +16,7 @@ async def main() -> None:
     server = build_server(StandIn())
     async with anyio.create_task_group() as group:
         url = await group.start(serve_http, server, Listen("127.0.0.1", 0))
-        sys.stdout.write(f"{url}\n")
+        sys.stdout.write(f"{url}/mcp\n")
         sys.stdout.flush()
     sys.stderr.write("cleaned up\n")
 

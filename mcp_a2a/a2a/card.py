@@ -1,0 +1,110 @@
+"""The card that an A2A client fetches: an agent's own words, and where and how this server speaks for it (A2A 4.4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import JsonValue
+
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
+
+Style = Literal["v1", "dual"]
+"""`dual` carries the keys of 0.3 as well, `v1` only those of 1.0."""
+
+PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+
+ANYTHING = AgentSkill(
+    id="assist",
+    name="Assist",
+    description="Takes a request in plain words. Its user decides what is done about it.",
+    tags=("assistant",),
+)
+"""What an assistant offers that names no skill: a card must have one."""
+
+MAX_AGE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What this server adds to a card."""
+
+    url: str
+    """Where the agent is served, with a slash at its end."""
+    style: Style = "dual"
+    push: bool = False
+    token: bool = False
+    """Whether callers must show a token."""
+
+
+def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
+    """The card of an agent as it is served here."""
+    skills = card.skills or (ANYTHING,)
+    fields: dict[str, JsonValue] = json.loads(card.to_json())
+    fields |= {
+        "supportedInterfaces": [
+            {"url": terms.url, "protocolBinding": binding, "protocolVersion": version}
+            for binding, version in _interfaces(terms.style)
+        ],
+        "capabilities": {
+            **_dict(fields.get("capabilities")),
+            "streaming": True,
+            "pushNotifications": terms.push,
+            "extendedAgentCard": terms.token,
+        },
+        "skills": [_skill(skill) for skill in skills],
+        "defaultInputModes": list(card.default_input_modes) or ["text/plain"],
+        "defaultOutputModes": list(card.default_output_modes) or ["text/plain"],
+    }
+    if terms.token:
+        fields |= _security_schemes(terms.style)
+    if terms.style == "dual":
+        fields |= {
+            "protocolVersion": "0.3.0",
+            "url": terms.url,
+            "preferredTransport": "JSONRPC",
+            "additionalInterfaces": [
+                {"url": terms.url, "transport": "JSONRPC"},
+                {"url": terms.url, "transport": "HTTP+JSON"},
+            ],
+            "supportsAuthenticatedExtendedCard": terms.token,
+        }
+    return fields
+
+
+def _interfaces(style: Style) -> list[tuple[str, str]]:
+    bindings = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0")]
+    return [*bindings, ("JSONRPC", "0.3")] if style == "dual" else bindings
+
+
+def _skill(skill: AgentSkill) -> dict[str, JsonValue]:
+    fields: dict[str, JsonValue] = json.loads(skill.to_json())
+    fields["tags"] = list(skill.tags) or ["general"]  # a list that must have an element
+    return fields
+
+
+def _security_schemes(style: Style) -> dict[str, JsonValue]:
+    bearer: JsonValue = {"httpAuthSecurityScheme": {"scheme": "Bearer"}}
+    key: JsonValue = {"apiKeySecurityScheme": {"location": "header", "name": "X-API-Key"}}
+    fields: dict[str, JsonValue] = {
+        "securitySchemes": {"bearer": bearer, "apiKey": key},
+        "securityRequirements": [{"schemes": {"bearer": {"list": []}}}, {"schemes": {"apiKey": {"list": []}}}],
+    }
+    if style == "dual":
+        fields["securitySchemes"] = {
+            "bearer": {**_dict(bearer), "type": "http", "scheme": "Bearer"},
+            "apiKey": {**_dict(key), "type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        fields["security"] = [{"bearer": []}, {"apiKey": []}]
+    return fields
+
+
+def etag_of(body: bytes) -> str:
+    """What names this very card."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _dict(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,311 @@
+"""The operations of A2A 1.0 over a node, whatever binding asks for them (A2A 3.1).
+
+Rule 1: nothing here knows HTTP or JSON-RPC; parameters come parsed, results leave as nouns.
+Rule 2: whoever asks was authenticated before, and sees what its `Reach` holds, nothing else.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.exchange import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2APushRequest,
+    A2ASendRequest,
+    A2ATaskPage,
+)
+from mcp_a2a.protocol.model import (
+    AgentCard,
+    Message,
+    Part,
+    StreamResponse,
+    Task,
+    TaskPushNotificationConfig,
+    TaskState,
+)
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+QUICK_SECONDS = 1.0
+"""An answer that comes so soon is waited for without a look at whether the caller is still there."""
+
+SLICE_SECONDS = 600.0
+"""A wait for an answer is made of such slices."""
+
+UNREACHED_SECONDS = 30.0
+"""A task whose agent has not been reached after so long is shown as it is: it is kept, and may take days."""
+
+CANCEL_SECONDS = 10.0
+"""How long an agent may take to say that it has stopped."""
+
+FIRST_WORD_SECONDS = 0.1
+"""How long a stream may wait with its task, in case the agent answers with a message and means no task."""
+
+DEFAULT_PAGE = 50
+
+VERSIONS = frozenset({"", "0.3", "1.0"})
+
+
+Patience = Callable[[Awaitable[A2AAnswer]], Awaitable[A2AAnswer]]
+
+
+async def _at_once(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
+    return await answer
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a request says beside its parameters (A2A 3.2.6)."""
+
+    agent: str
+    card: AgentCard
+    caller: str = ""
+    version: str = ""
+    extensions: frozenset[str] = frozenset()
+    idempotency_key: str | None = None
+    push: bool = False
+    show_card: Callable[[], bytes] = lambda: b"null"
+    """The card as it is served."""
+    has_extended_card: bool = False
+    """Whether there is a card for callers that have shown who they are."""
+    patiently: Patience = field(default=_at_once)
+    """Waits for what may take long, as long as the caller is there."""
+
+
+def check_service(service: Service) -> None:
+    """Refuse what is not served here, before anything is done.
+
+    Raises:
+        Fault: VERSION, EXTENSION_REQUIRED
+    """
+    major_minor = ".".join(service.version.split(".")[:2])
+    if major_minor not in VERSIONS:
+        raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken here; 1.0 and 0.3 are.", supported="1.0, 0.3")
+    required = {extension.uri for extension in service.card.capabilities.extensions or () if extension.required}
+    missing = sorted(required - service.extensions)
+    if missing:
+        raise Fault(
+            Kind.EXTENSION_REQUIRED,
+            f"This agent insists on extensions that the request does not name in A2A-Extensions: {', '.join(missing)}.",
+            extensions=", ".join(missing),
+        )
+
+
+class Dispatch:
+    """Every operation of A2A."""
+
+    def __init__(self, node: NodeApi) -> None:
+        self._node = node
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    async def send(self, params: SendParams, service: Service) -> A2AAnswer:
+        """SendMessage: the task when it has ended or waits for its caller, or the message it is answered with."""
+        request = _send_request(params, service)
+        if params.configuration is not None and params.configuration.return_immediately:
+            return await self._node.a2a_send(request.model_copy(update={"wait_seconds": 0}))
+        answer = await self._node.a2a_send(request)
+        if rests(answer.task):
+            return answer
+        return await service.patiently(self._until_rest(answer, service))
+
+    async def _until_rest(self, answer: A2AAnswer, service: Service) -> A2AAnswer:
+        request = A2AGetRequest(
+            agent=service.agent, caller=service.caller, task_id=answer.task.id, wait_seconds=UNREACHED_SECONDS
+        )
+        answer = await self._node.a2a_get(request)
+        while not rests(answer.task) and answer.task.metadata is None:
+            answer = await self._node.a2a_get(request.model_copy(update={"wait_seconds": SLICE_SECONDS}))
+        return answer
+
+    async def stream(self, params: SendParams, service: Service) -> AsyncIterator[StreamResponse]:
+        """SendStreamingMessage: the task first and what happens to it, or one message (A2A 3.1.2)."""
+        request = _send_request(params, service).model_copy(update={"follow": True, "wait_seconds": 0})
+        answer = await self._node.a2a_send(request)
+        if answer.cursor is None:
+            raise TypeError("a followed task has a cursor")
+        following = _follow_request(service, answer.task.id, answer.cursor)
+        view = await self._node.a2a_follow(following.model_copy(update={"wait_seconds": FIRST_WORD_SECONDS}))
+        if view.reply is not None:
+            yield StreamResponse(message=view.reply)
+            return
+        yield StreamResponse(task=answer.task)
+        async for event in self._events(following, view):
+            yield event
+
+    async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
+        """What happens from there until the task rests."""
+        while True:
+            if view.task is not None:
+                yield StreamResponse(task=view.task)
+            for event in view.events:
+                yield event
+            if view.over:
+                return
+            view = await self._node.a2a_follow(request.model_copy(update={"cursor": view.cursor}))
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def get(self, params: TaskParams, service: Service) -> Task:
+        """GetTask."""
+        request = A2AGetRequest(agent=service.agent, caller=service.caller, task_id=params.id)
+        return (await self._node.a2a_get(request)).task
+
+    async def list(self, params: ListParams, service: Service) -> A2ATaskPage:
+        """ListTasks; without artifacts unless they are asked for."""
+        page = await self._node.a2a_list(
+            A2AListRequest(
+                agent=service.agent,
+                caller=service.caller,
+                context_id=params.context_id,
+                status=params.status,
+                page_size=params.page_size or DEFAULT_PAGE,
+                page_token=params.page_token or "",
+                status_timestamp_after=_seconds(params.status_timestamp_after),
+            )
+        )
+        tasks = tuple(trimmed(task, params.history_length) for task in page.tasks)
+        if not params.include_artifacts:
+            tasks = tuple(task.model_copy(update={"artifacts": ()}) for task in tasks)
+        return page.model_copy(update={"tasks": tasks})
+
+    async def subscribe(self, params: TaskParams, service: Service) -> AsyncIterator[StreamResponse]:
+        """SubscribeToTask: the task first, then what happens to it.
+
+        Raises:
+            Fault: UNSUPPORTED_OPERATION for a task that has ended.
+        """
+        request = _follow_request(service, params.id, None)
+        view = await self._node.a2a_follow(request)
+        if view.task is not None and is_terminal(view.task.status.state):
+            raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
+        async for event in self._events(request, view):
+            yield event
+
+    # --- withdrawing -----------------------------------------------------------------------------
+
+    async def cancel(self, params: TaskParams, service: Service) -> Task:
+        """CancelTask."""
+        request = A2ACancelRequest(
+            agent=service.agent, caller=service.caller, task_id=params.id, wait_seconds=CANCEL_SECONDS
+        )
+        return (await self._node.a2a_cancel(request)).task
+
+    # --- push ------------------------------------------------------------------------------------
+
+    async def set_push(self, config: TaskPushNotificationConfig, service: Service) -> TaskPushNotificationConfig:
+        """CreateTaskPushNotificationConfig."""
+        request = _push_request(service, config.task_id or "")
+        view = await self._node.a2a_push_set(request.model_copy(update={"config": config}))
+        return view.configs[0]
+
+    async def get_push(self, params: PushParams, service: Service) -> TaskPushNotificationConfig:
+        """GetTaskPushNotificationConfig."""
+        view = await self._node.a2a_push_get(_push_request(service, params.task_id, params.id))
+        return view.configs[0]
+
+    async def list_push(self, params: PushParams, service: Service) -> tuple[TaskPushNotificationConfig, ...]:
+        """ListTaskPushNotificationConfigs."""
+        return (await self._node.a2a_push_get(_push_request(service, params.task_id))).configs
+
+    async def delete_push(self, params: PushParams, service: Service) -> None:
+        """DeleteTaskPushNotificationConfig; what is not there is deleted."""
+        await self._node.a2a_push_delete(_push_request(service, params.task_id, params.id))
+
+
+def rests(task: Task) -> bool:
+    """Whether nothing will happen to a task until its caller says something."""
+    return is_terminal(task.status.state) or task.status.state in INTERRUPTED
+
+
+def trimmed(task: Task, history_length: int | None) -> Task:
+    """The task with at most so many of its newest messages; None is all of them."""
+    if history_length is None or len(task.history) <= history_length:
+        return task
+    return task.model_copy(update={"history": task.history[len(task.history) - history_length :]})
+
+
+def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
+    _check_modes(params.message.parts, service.card)
+    push = params.configuration.task_push_notification_config if params.configuration is not None else None
+    if push is not None and not service.push:
+        raise Fault(Kind.PUSH_NOT_SUPPORTED, "This agent does not send push notifications.")
+    return A2ASendRequest(
+        agent=service.agent,
+        caller=service.caller,
+        message=params.message,
+        skill=_skill(params),
+        idempotency_key=service.idempotency_key or f"once-{uuid.uuid4().hex}",
+        push_config=push,
+        wait_seconds=QUICK_SECONDS,
+    )
+
+
+def _skill(params: SendParams) -> str | None:
+    """The skill that is meant, where the client says it: A2A has no word for it, so it stands in the metadata."""
+    for metadata in (params.metadata, params.message.metadata):
+        for name in ("skill", "skillId", "skill_id"):
+            value = (metadata or {}).get(name)
+            if isinstance(value, str) and 0 < len(value) <= 128:
+                return value
+    return None
+
+
+def _check_modes(parts: tuple[Part, ...], card: AgentCard) -> None:
+    """Refuse what the agent does not read (A2A 3.3.2). Text and data need no word for what they are."""
+    allowed = {mode.lower() for mode in card.default_input_modes}
+    for skill in card.skills:
+        allowed |= {mode.lower() for mode in skill.input_modes or ()}
+    for part in parts:
+        mode = (part.media_type or "").partition(";")[0].strip().lower()
+        if mode and not _matches(mode, allowed):
+            raise Fault(
+                Kind.CONTENT_TYPE,
+                f"This agent does not read {mode}. It reads {', '.join(sorted(allowed))}.",
+                mediaType=mode,
+            )
+
+
+def _matches(mode: str, allowed: set[str]) -> bool:
+    return not allowed or mode in allowed or "*/*" in allowed or f"{mode.partition('/')[0]}/*" in allowed
+
+
+def _follow_request(service: Service, task_id: str, cursor: str | None) -> A2AFollowRequest:
+    wait = SLICE_SECONDS if cursor is not None else 0
+    return A2AFollowRequest(
+        agent=service.agent, caller=service.caller, task_id=task_id, cursor=cursor, wait_seconds=wait
+    )
+
+
+def _push_request(service: Service, task_id: str, config_id: str | None = None) -> A2APushRequest:
+    if not service.push:
+        raise Fault(Kind.PUSH_NOT_SUPPORTED, "This agent does not send push notifications.")
+    return A2APushRequest(agent=service.agent, caller=service.caller, task_id=task_id, config_id=config_id)
+
+
+def _seconds(timestamp: str | None) -> float | None:
+    if not timestamp:
+        return None
+    try:
+        at = datetime.fromisoformat(timestamp)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Fault(Kind.INVALID_PARAMS, "statusTimestampAfter must be an ISO 8601 time in UTC, ending in Z.")
+    return at.timestamp()
+
+
+__all__ = ["Dispatch", "Message", "Service", "TaskState", "check_service", "rests", "trimmed"]

@@ -1,0 +1,71 @@
+"""The parameters of the operations of A2A 1.0, as ProtoJSON has them: either spelling of a name, null is absent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+
+from mcp_a2a.protocol.model import A2AModel, Message, TaskPushNotificationConfig, TaskState
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _text(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalId = Annotated[str | None, BeforeValidator(_text)]
+
+
+class Params(A2AModel):
+    """Base of all parameters."""
+
+    model_config = ConfigDict(
+        alias_generator=A2AModel.model_config["alias_generator"], populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+    tenant: str | None = None
+
+
+class SendConfiguration(A2AModel):
+    """How a message is to be answered."""
+
+    accepted_output_modes: tuple[str, ...] | None = None
+    task_push_notification_config: TaskPushNotificationConfig | None = None
+    history_length: int | None = Field(default=None, ge=0)
+    return_immediately: bool | None = None
+
+
+class SendParams(Params):
+    """SendMessage, SendStreamingMessage."""
+
+    message: Message
+    configuration: SendConfiguration | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+class TaskParams(Params):
+    """GetTask, CancelTask, SubscribeToTask."""
+
+    id: Id
+    history_length: int | None = Field(default=None, ge=0)
+
+
+class ListParams(Params):
+    """ListTasks."""
+
+    context_id: OptionalId = None
+    status: TaskState | None = None
+    page_size: int | None = Field(default=None, ge=1, le=100)
+    page_token: str | None = None
+    history_length: int | None = Field(default=None, ge=0)
+    status_timestamp_after: str | None = None
+    include_artifacts: bool | None = None
+
+
+class PushParams(Params):
+    """Push configurations: of a task, one of them by its id."""
+
+    task_id: Id
+    id: Annotated[str | None, Field(max_length=128)] = None

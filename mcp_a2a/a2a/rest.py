@@ -1,0 +1,225 @@
+"""The HTTP+JSON binding: a resource per operation, Server-Sent Events for streams (A2A 11)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, unquote
+
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
+from mcp_a2a.a2a.faults import Fault, Kind, fault_of
+from mcp_a2a.a2a.jsonrpc import Json, Reply, configs, dump, extended_card, page, parse, read, sent
+from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.model import TaskPushNotificationConfig
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, taken apart."""
+
+    names: Json
+    """What the path names."""
+    query: Json
+    body: bytes
+
+    def json(self) -> Json:
+        """The body as an object; an empty one counts as one without members."""
+        value = parse(self.body) if self.body.strip() else {}
+        if not isinstance(value, dict):
+            raise Fault(Kind.INVALID_PARAMS, "The body must be a JSON object.")
+        return value
+
+
+Answer = Callable[[Dispatch, Call, Service], Awaitable[bytes]]
+Stream = Callable[[Dispatch, Call, Service], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation at one kind of path."""
+
+    method: str
+    path: re.Pattern[str]
+    answer: Answer | None = None
+    stream: Stream | None = None
+
+
+_INTEGERS = frozenset({"pageSize", "historyLength", "page_size", "history_length"})
+_BOOLEANS = frozenset({"includeArtifacts", "include_artifacts"})
+
+
+def query_of(text: str) -> Json:
+    """The query as parameters, numbers and truth values as such."""
+    query: Json = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name in _INTEGERS and re.fullmatch(r"-?\d{1,9}", value):
+            query[name] = int(value)
+        elif name in _BOOLEANS and value.lower() in ("true", "false"):
+            query[name] = value.lower() == "true"
+        else:
+            query[name] = value
+    return query
+
+
+async def serve(dispatch: Dispatch, method: str, path: str, call: Call, service: Service) -> tuple[int, Reply]:
+    """Answer a request: status and reply."""
+    try:
+        route, names, tenant = _route(method, path)
+        check_service(service)
+        call = replace(call, names=names | ({"tenant": tenant} if tenant else {}))
+        if route.stream is not None:
+            events = route.stream(dispatch, call, service)
+            first = await anext(events)
+            return 200, Reply(events=_guarded(events), first=first)
+        if route.answer is None:
+            raise TypeError("a route answers or streams")
+        return 200, Reply(await route.answer(dispatch, call, service))
+    except Fault as fault:
+        return fault.kind.value.http, Reply(dump(fault.http_error()))
+    except McpA2AError as failure:
+        told = fault_of(failure)
+        return told.kind.value.http, Reply(dump(told.http_error()))
+
+
+async def _guarded(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for event in events:
+            yield event
+    except McpA2AError as failure:
+        yield dump(fault_of(failure).http_error())
+
+
+def _route(method: str, path: str) -> tuple[Route, Json, str]:
+    """The route of a path, with or without a tenant before it."""
+    first, _, rest = path.removeprefix("/").partition("/")
+    wrong_method = False
+    for candidate, tenant in ((path, ""), (f"/{rest}", first)):
+        for route in ROUTES:
+            match = route.path.fullmatch(candidate)
+            if match is None:
+                continue
+            if route.method == method:
+                return route, {name: unquote(value) for name, value in match.groupdict().items()}, tenant
+            wrong_method = True
+    if wrong_method:
+        raise Fault(Kind.METHOD_NOT_ALLOWED, f"{method} is not what {path} takes.")
+    raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
+
+
+# --- 1.0 -----------------------------------------------------------------------------------------
+
+
+async def _send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    params = read(SendParams, call.json())
+    return sent(await dispatch.send(params, service), params)
+
+
+async def _get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    params = read(TaskParams, {**call.query, **call.names})
+    return trimmed(await dispatch.get(params, service), params.history_length).to_json().encode()
+
+
+async def _list(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    params = read(ListParams, call.query)
+    return page(await dispatch.list(params, service), params)
+
+
+async def _cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    call.json()
+    return (await dispatch.cancel(read(TaskParams, call.names), service)).to_json().encode()
+
+
+async def _set_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    config = read(TaskPushNotificationConfig, {**call.json(), "taskId": call.names["task_id"]})
+    return (await dispatch.set_push(config, service)).to_json().encode()
+
+
+async def _get_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return (await dispatch.get_push(read(PushParams, call.names), service)).to_json().encode()
+
+
+async def _list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return configs(await dispatch.list_push(read(PushParams, call.names), service))
+
+
+async def _delete_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    await dispatch.delete_push(read(PushParams, call.names), service)
+    return b"{}"
+
+
+async def _card(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return extended_card(service)
+
+
+async def _stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.stream(read(SendParams, call.json()), service):
+        yield event.to_json().encode()
+
+
+async def _subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.subscribe(read(TaskParams, call.names), service):
+        yield event.to_json().encode()
+
+
+# --- 0.3 -----------------------------------------------------------------------------------------
+
+
+async def _old_send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    params = read(SendParams, legacy.send_params(call.json()))
+    length = params.configuration.history_length if params.configuration is not None else None
+    return dump(legacy.answer(await dispatch.send(params, service), length))
+
+
+async def _old_get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    params = read(TaskParams, {**call.query, **call.names})
+    return dump(legacy.task(trimmed(await dispatch.get(params, service), params.history_length)))
+
+
+async def _old_cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return dump(legacy.task(await dispatch.cancel(read(TaskParams, call.names), service)))
+
+
+async def _old_stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.stream(read(SendParams, legacy.send_params(call.json())), service):
+        yield dump(legacy.event(event))
+
+
+async def _old_subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.subscribe(read(TaskParams, call.names), service):
+        yield dump(legacy.event(event))
+
+
+_TASK = r"/tasks/(?P<id>[^/:]+)"
+_PUSH = r"/tasks/(?P<task_id>[^/:]+)/pushNotificationConfigs"
+_ONE_PUSH = _PUSH + r"/(?P<id>[^/]+)"
+
+
+def _at(method: str, path: str, answer: Answer | None = None, stream: Stream | None = None) -> Route:
+    return Route(method, re.compile(path), answer, stream)
+
+
+ROUTES: tuple[Route, ...] = (
+    _at("POST", "/message:send", _send),
+    _at("POST", "/message:stream", stream=_stream),
+    _at("GET", _TASK, _get),
+    _at("GET", "/tasks", _list),
+    _at("POST", _TASK + ":cancel", _cancel),
+    # The text of the specification says POST, its proto says GET.
+    _at("POST", _TASK + ":subscribe", stream=_subscribe),
+    _at("GET", _TASK + ":subscribe", stream=_subscribe),
+    _at("POST", _PUSH, _set_push),
+    _at("GET", _PUSH, _list_push),
+    _at("GET", _ONE_PUSH, _get_push),
+    _at("DELETE", _ONE_PUSH, _delete_push),
+    _at("GET", "/extendedAgentCard", _card),
+    _at("POST", "/v1/message:send", _old_send),
+    _at("POST", "/v1/message:stream", stream=_old_stream),
+    _at("GET", "/v1" + _TASK, _old_get),
+    _at("POST", "/v1" + _TASK + ":cancel", _old_cancel),
+    _at("POST", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
+    _at("GET", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
+    _at("GET", "/v1/card", _card),
+)

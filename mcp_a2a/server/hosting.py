@@ -1,0 +1,85 @@
+"""Opens the port that a person asked for: what is served there, by which names, and with which token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.abc import TaskStatus
+
+from mcp_a2a.a2a.asgi import A2AApp, Offer
+from mcp_a2a.a2a.card import Style
+from mcp_a2a.config import Settings
+from mcp_a2a.server.address import Listen
+from mcp_a2a.server.http import serve_http
+from mcp_a2a.server.token import Token, load_token
+from mcp_a2a.store.folder import open_folder
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+    from mcp_a2a.ports import NodeApi
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where to serve: an address as a person writes it, and the public URLs that lead there."""
+
+    address: str
+    public_urls: tuple[str, ...] = ()
+    card: Style = "dual"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served, and what its callers must show."""
+
+    url: str
+    """Without a path, and without a slash at its end."""
+    token: Token | None
+
+
+async def host(
+    node: NodeApi,
+    mcp: MCPServer[NodeApi] | None,
+    listening: Listening,
+    settings: Settings,
+    *,
+    start: Callable[[], None] | None = None,
+    task_status: TaskStatus[Served] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve A2A, and MCP where there is a server for it, until cancelled or told to stop by a signal.
+
+    Raises:
+        PortInUseError, ConfigurationError
+    """
+    listen = Listen.parse(listening.address)
+    # A public URL ends at loopback, but begins anywhere.
+    token = None
+    if not listen.local or listening.public_urls:
+        open_folder(settings.home)
+        token = load_token(open_folder(settings.folder))
+    offer = Offer(
+        style=listening.card,
+        push=False,
+        token=token is not None,
+        url=listening.public_urls[0] if listening.public_urls else None,
+    )
+    async with anyio.create_task_group() as tasks:
+
+        async def serve(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
+            await serve_http(
+                mcp,
+                listen,
+                a2a=A2AApp(node, offer),
+                token=token.value if token else None,
+                hosts=[urlsplit(url).netloc for url in listening.public_urls],
+                origins=listening.public_urls,
+                start=start,
+                task_status=task_status,
+            )
+
+        task_status.started(Served(await tasks.start(serve), token))
