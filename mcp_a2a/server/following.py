@@ -22,10 +22,10 @@ FIRST_SECONDS = 2.0
 WORDS_SHOWN = 400
 
 
-async def followed(ctx: Call, sending: Awaitable[TaskView], seconds: float, first: float, doing: str) -> TaskView:
-    """What `sending`, which waits for `first` seconds, comes to within `seconds`."""
+async def followed(ctx: Call, sending: Awaitable[TaskView], seconds: float, doing: str) -> TaskView:
+    """What `sending`, which itself waits for a part of that at most, comes to within `seconds`."""
     began = anyio.current_time()
-    task = await while_reporting(ctx, sending, first, doing)
+    task = await while_reporting(ctx, sending, seconds, doing)
     remaining = seconds - (anyio.current_time() - began)
     if remaining <= 0 or _rests(task):
         return task

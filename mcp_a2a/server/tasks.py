@@ -74,7 +74,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
         idempotency_key=idempotency_key or None,
     )
     sending = node_of(ctx).send_task(request)
-    return _about(await followed(ctx, sending, wait_seconds, request.wait_seconds, "waiting for the agent"))
+    return _about(await followed(ctx, sending, wait_seconds, "waiting for the agent"))
 
 
 async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
@@ -104,7 +104,7 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
     )
     sending = node_of(ctx).send_task_by_skill(request)
     doing = "waiting for an agent with that skill"
-    return _about(await followed(ctx, sending, wait_seconds, request.wait_seconds, doing))
+    return _about(await followed(ctx, sending, wait_seconds, doing))
 
 
 async def get_task_status(
@@ -139,7 +139,7 @@ async def reply_to_task(
         roots=await roots_of(ctx, files),
     )
     replying = node_of(ctx).reply_to_task(request)
-    return _about(await followed(ctx, replying, wait_seconds, request.wait_seconds, "waiting for the agent"))
+    return _about(await followed(ctx, replying, wait_seconds, "waiting for the agent"))
 
 
 async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskView]:

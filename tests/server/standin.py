@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery, TaskState
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -164,6 +165,11 @@ class StandIn:
             await self.hold.wait()
         if self.failure is not None:
             raise self.failure
+
+    async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
+        """Nothing happens on the way."""
+        await anyio.sleep_forever()
+        raise AssertionError(request)
 
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         await self._hear(request)

@@ -219,7 +219,7 @@ async def test_null_for_an_argument_that_is_left_out_is_understood(connect: Conn
             "send_task", {"agent": "bob", "message": "hi", "context_id": None, "data": None, "idempotency_key": None}
         )
     assert not result.is_error
-    assert node.asked == [SendTaskRequest(agent="bob", message="hi")]
+    assert node.asked == [SendTaskRequest(agent="bob", message="hi", wait_seconds=FIRST_SECONDS)]
 
 
 # --- what a model reads ----------------------------------------
