@@ -1,0 +1,54 @@
+"""Files through a relay: on the way for those who are away, and what is too large for one is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcp_a2a.config import RelaySettings
+from mcp_a2a.errors import FileError
+from mcp_a2a.node import outbox
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.relaying import serve_relay
+from mcp_a2a.views import GetTaskRequest, InviteRequest, JoinRequest
+from tests.files.scenes import MIB, answer, next_item, some_file, task, until
+from tests.node.world import Person, World
+
+
+async def in_one_network(alice: Person, bob: Person, relay: str) -> None:
+    ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay,)))).ticket
+    await bob.api.join(JoinRequest(ticket=ticket))
+    await until(lambda: any(peer.name == "bob" and peer.online for peer in alice.node.directory))
+
+
+async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", rate_mib=1000)
+    async with serve_relay(settings) as relay, world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await in_one_network(alice, bob, relay.url)
+        sent = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB)))
+        await until(lambda: stage(alice, sent.task_id) == Delivery.STORED)
+
+        with pytest.raises(FileError, match="at most 10 MiB may go through one"):
+            await alice.api.send_task(task(some_file(tmp_path, 10 * MIB + 1)))
+
+        async with world.person("bob") as bob:
+            item = await next_item(bob)
+            assert item.files[0].size == 2 * MIB
+            await until(lambda: stage(alice, sent.task_id) == Delivery.DELIVERED)
+            await answer(bob, item, some_file(tmp_path, 10 * MIB + 1))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    assert view.state == TaskState.FAILED
+    assert view.error is not None
+    assert "larger than may go through one" in view.error.message
+
+
+def stage(person: Person, task_id: str) -> Delivery | None:
+    record = person.node.sending.find(task_id)
+    return record.delivery if record is not None else None
