@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from mcp_a2a.cli import agents, files, finding, machine, mailbox, networks, reach, relays, serving, tasking
+from mcp_a2a.cli import agents, callers, files, finding, machine, mailbox, networks, reach, relays, serving, tasking
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
@@ -98,6 +98,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explic
 for _name, _command in COMMANDS:
     app.command(_name, help=help_of(_command), epilog=epilog(_name))(_command)
 app.add_typer(finding.peers, name="peers", epilog=epilog("peers"))
+app.add_typer(callers.callers, name="callers", epilog=epilog("callers"))
 app.add_typer(agents.agents, name="agent")
 app.add_typer(relays.relay, name="relay")
 

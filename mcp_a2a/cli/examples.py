@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
-    "serve": ("mcp-a2a serve", "mcp-a2a serve --listen :3000"),
+    "serve": ("mcp-a2a serve", "mcp-a2a serve --listen :3000", "mcp-a2a --listen :3000 --card v1"),
     "demo": ("mcp-a2a demo",),
     "discover": ("mcp-a2a discover", "mcp-a2a discover summary --json", "mcp-a2a discover --skill count-words"),
     "show": ("mcp-a2a show word-counter", "mcp-a2a show self --json"),
@@ -55,7 +55,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "relay members": ("mcp-a2a relay members",),
     "relay admit": ("mcp-a2a relay admit DID --note laptop-2",),
     "relay revoke": ("mcp-a2a relay revoke DID",),
-    "agent run": ("mcp-a2a agent run words.py", "mcp-a2a agent run team.py:reviewer --accept anyone"),
+    "agent run": (
+        "mcp-a2a agent run words.py",
+        "mcp-a2a agent run team.py:reviewer --accept anyone",
+        "mcp-a2a agent run words.py --a2a-listen :5001",
+    ),
+    "callers": ("mcp-a2a callers", "mcp-a2a callers --json"),
+    "callers add": ("mcp-a2a callers add build-server",),
+    "callers remove": ("mcp-a2a callers remove build-server",),
     "agent exec": (
         'mcp-a2a agent exec --name rev --skill reverse="Reverses text" --accept anyone -- rev',
         'mcp-a2a agent exec --name reviewer --skill code-review --env ANTHROPIC_API_KEY -- claude -p "Review this."',

@@ -16,6 +16,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.token import Token, load_token
+from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ async def host(
     """
     listen = Listen.parse(listening.address)
     # A public URL ends at loopback, but begins anywhere.
-    token = None
-    if not listen.local or listening.public_urls:
-        open_folder(settings.home)
-        token = load_token(open_folder(settings.folder))
+    open_folder(settings.home)
+    folder = open_folder(settings.folder)
+    token = load_token(folder) if not listen.local or listening.public_urls else None
+    callers = CallerFolder(folder)
     offer = Offer(
         style=listening.card,
         push=False,
@@ -75,6 +76,7 @@ async def host(
                 mcp,
                 listen,
                 a2a=A2AApp(node, offer),
+                callers=callers.name_of,
                 token=token.value if token else None,
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
                 origins=listening.public_urls,
