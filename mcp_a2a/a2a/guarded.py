@@ -19,11 +19,11 @@ import aiohttp
 import anyio
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
-from multidict import CIMultiDictProxy
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import MAX_URL, Policy, check_addresses, check_url
 from mcp_a2a.errors import AddressNotAllowedError, WebError
+from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.version import __version__
 
 AGENT = f"mcp-a2a/{__version__}"
@@ -54,6 +54,8 @@ class Call:
     seconds: float = 30.0
     follow: bool = False
     """Go where the same host says that it has moved to."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers for the origin of `url` only, wherever it moves to."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Answered:
 
     url: str
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -77,7 +79,7 @@ class Streaming:
 
     url: str
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
     pieces: AsyncIterator[bytes]
 
     @property
@@ -86,7 +88,7 @@ class Streaming:
         return media_type(self.headers)
 
 
-def media_type(headers: CIMultiDictProxy[str]) -> str:
+def media_type(headers: Mapping[str, str]) -> str:
     """The content type without its parameters."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
@@ -166,7 +168,7 @@ class GuardedSession:
             check_url(url, self.policy)
             try:
                 response = await self._http.request(
-                    call.method, url, data=call.body, headers=call.headers, allow_redirects=False
+                    call.method, url, data=call.body, headers=_headers(call, url), allow_redirects=False
                 )
             except AddressNotAllowedError:
                 raise
@@ -245,6 +247,11 @@ async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[b
             yield piece
     except (aiohttp.ClientError, OSError) as error:
         raise WebError(f"{url} broke off in the middle of its answer.", "Try again.") from error
+
+
+def _headers(call: Call, url: str) -> dict[str, str]:
+    secrets = call.secrets if origin(url) == origin(call.url) else {}
+    return {**call.headers, **secrets}
 
 
 def _moved(response: aiohttp.ClientResponse) -> str | None:

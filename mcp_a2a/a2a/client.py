@@ -1,0 +1,260 @@
+"""An A2A client: reads cards at URLs, and speaks 1.0 or 0.3 over JSON-RPC or HTTP+JSON with whoever has one.
+
+find_card(url)  ->  agent-card.json, agent.json, the URL itself; the first that is a card
+send, stream    ->  the best interface; a stream may turn out to be one answer
+subscribe       ->  the task as it is, then its events; by POST where GET is not known
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self, TypeVar
+
+import anyio
+from pydantic import JsonValue
+from typing_extensions import override
+
+from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, as_typed
+from mcp_a2a.a2a.client_card import read_card, usable
+from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
+from mcp_a2a.a2a.client_read import Fields, read_answer, read_event, read_task
+from mcp_a2a.a2a.client_sse import EventReader
+from mcp_a2a.a2a.client_write import Asked, ask_message, ask_task
+from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, resolve_anywhere
+from mcp_a2a.errors import CardError, WebAnswerError, WebError
+from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
+from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
+from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebRequest
+
+CARD_SECONDS = 5.0
+MAX_CARD = 64 * 1024
+
+SEND_SECONDS = 900.0
+"""An agent that was asked not to wait may wait nevertheless, and answer with the result."""
+
+CALL_SECONDS = 30.0
+MAX_ANSWER = 8 * 1024 * 1024
+IDLE_SECONDS = 300.0
+"""A stream that says nothing for so long, not even that it is there, is no longer there."""
+
+Noun = TypeVar("Noun")
+
+Events = AsyncIterator[Sequence[StreamResponse]]
+Verify = Callable[[Fields], str | None]
+"""Which did:key has signed a card; None where none claims to. Raises CardError where that is not true."""
+
+
+def unsigned(card: Fields) -> str | None:
+    """Nobody looks."""
+    return None
+
+
+class WebClient(WebCalls):
+    """Calls agents at URLs. Use as a context."""
+
+    def __init__(
+        self,
+        *,
+        verify: Verify = unsigned,
+        tls: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve_anywhere,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._verify, self._tls, self._resolve = verify, tls, resolve
+        self._idle_seconds = idle_seconds
+        self._sessions: dict[Policy, GuardedSession] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
+
+    def _session(self, url: str, *, typed: bool) -> GuardedSession:
+        policy = as_typed(url) if typed else PUBLIC_HTTPS
+        session = self._sessions.get(policy)
+        if session is None:
+            session = self._sessions[policy] = GuardedSession(policy, tls=self._tls, resolve=self._resolve)
+        return session
+
+    # --- cards -----------------------------------------------------------------------------------
+
+    @override
+    async def find_card(self, url: str, *, typed: bool, headers: Mapping[str, str]) -> FoundCard:
+        session = self._session(url, typed=typed)
+        problems: list[CardError] = []
+        for candidate in card_urls(url):
+            secrets = headers if origin(candidate) == origin(spelled(url)) else {}
+            answer = await session.fetch(
+                Call(
+                    "GET",
+                    candidate,
+                    {"Accept": "application/json", "A2A-Version": "1.0"},
+                    max_bytes=MAX_CARD,
+                    seconds=CARD_SECONDS,
+                    follow=True,
+                    secrets=secrets,
+                )
+            )
+            try:
+                return self._found(answer, candidate)
+            except CardError as error:
+                problems.append(error)
+        raise _worst(url, problems)
+
+    def _found(self, answer: Answered, url: str) -> FoundCard:
+        if answer.status in (401, 403):
+            raise CardError(
+                f"{url} wants to know who calls (HTTP {answer.status}).",
+                f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
+            )
+        if answer.status != 200:
+            raise _NoCardError(f"{url} answers with HTTP {answer.status}")
+        if "html" in answer.media_type:
+            raise _NoCardError(f"{url} is a web page")
+        card, fields = read_card(answer.body, url)
+        return FoundCard(agent_url(url), card, self._verify(fields))
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    @override
+    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+        value = await self._fetch(agent, ask_message(_best(agent), "send", request), SEND_SECONDS)
+        return _read(agent, read_answer, value)
+
+    @override
+    @asynccontextmanager
+    async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
+        async with self._stream(agent, ask_message(_best(agent), "stream", request), SEND_SECONDS) as events:
+            yield events
+
+    @override
+    async def get(self, agent: WebAgent, task_id: str) -> Task:
+        value = await self._fetch(agent, ask_task(_best(agent), "get", task_id), CALL_SECONDS)
+        return _read(agent, read_task, _unwrapped(value))
+
+    @override
+    @asynccontextmanager
+    async def subscribe(self, agent: WebAgent, task_id: str) -> AsyncIterator[Events]:
+        interface = _best(agent)
+        method = "GET" if interface.protocol_binding == "HTTP+JSON" else "POST"
+        asked = ask_task(interface, "subscribe", task_id, method=method)
+        if method == "GET":
+            # The specification's text has POST here and its protobuf GET, so agents have either.
+            asked = await self._known_way(agent, asked, ask_task(interface, "subscribe", task_id, method="POST"))
+        async with self._stream(agent, asked, CALL_SECONDS) as events:
+            yield events
+
+    @override
+    async def cancel(self, agent: WebAgent, task_id: str) -> Task:
+        value = await self._fetch(agent, ask_task(_best(agent), "cancel", task_id), CALL_SECONDS)
+        return _read(agent, read_task, _unwrapped(value))
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    async def _fetch(self, agent: WebAgent, asked: Asked, seconds: float) -> JsonValue:
+        answer = await self._session(agent.url, typed=agent.typed).fetch(_call(agent, asked, seconds))
+        return check_answer(agent.url, answer.status, answer.media_type, answer.body)
+
+    async def _known_way(self, agent: WebAgent, first: Asked, second: Asked) -> Asked:
+        """The one of two ways to ask that the agent knows."""
+        session = self._session(agent.url, typed=agent.typed)
+        async with session.stream(_call(agent, first, CALL_SECONDS)) as answer:
+            return second if answer.status in (404, 405) else first
+
+    @asynccontextmanager
+    async def _stream(self, agent: WebAgent, asked: Asked, seconds: float) -> AsyncIterator[Events]:
+        session = self._session(agent.url, typed=agent.typed)
+        async with session.stream(_call(agent, asked, seconds)) as answer:
+            if answer.status == 200 and answer.media_type == "text/event-stream":
+                yield _events(agent, answer, self._idle_seconds)
+            else:
+                yield _only(await _one_answer(agent, answer))
+
+
+async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Events:
+    """The events as they come, those of one piece together."""
+    reader = EventReader()
+    pieces = aiter(answer.pieces)
+    going = True
+    while going:
+        piece = b""
+        with anyio.move_on_after(idle_seconds) as patience:
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                going = False
+        if patience.cancelled_caught:
+            raise WebError(f"{agent.url} has said nothing for {idle_seconds:.0f} s.", "It is asked again.")
+        try:
+            told = reader.feed(piece) if going else reader.end()
+        except WebAnswerError as error:
+            raise wrong(agent.url, error) from None
+        if told:
+            yield [_read(agent, read_event, check_event(agent.url, data)) for data in told]
+
+
+async def _one_answer(agent: WebAgent, answer: Streaming) -> StreamResponse:
+    """What came in place of a stream: an error, or an agent that answers at once."""
+    body = bytearray()
+    with anyio.move_on_after(CALL_SECONDS):
+        async for piece in answer.pieces:
+            body += piece
+            if len(body) > MAX_ANSWER:
+                raise WebAnswerError(f"{agent.url} answers with more than {MAX_ANSWER:,} bytes.")
+    value = check_answer(agent.url, answer.status, answer.media_type, bytes(body))
+    return _read(agent, read_event, value)
+
+
+async def _only(event: StreamResponse) -> Events:
+    yield [event]
+
+
+def _call(agent: WebAgent, asked: Asked, seconds: float) -> Call:
+    secrets = agent.headers if origin(asked.url) == origin(agent.url) else {}
+    return Call(
+        asked.method, asked.url, asked.headers, asked.body, max_bytes=MAX_ANSWER, seconds=seconds, secrets=secrets
+    )
+
+
+def _best(agent: WebAgent) -> AgentInterface:
+    found = usable(agent.card)
+    if not found:
+        raise CardError(f"The agent at {agent.url} has no interface that mcp-a2a speaks.")
+    return found[0]
+
+
+def _unwrapped(value: JsonValue) -> JsonValue:
+    """A bare task, also where an agent wraps it as in an answer to a message."""
+    if isinstance(value, dict) and isinstance(value.get("task"), dict) and "id" not in value:
+        return value["task"]
+    return value
+
+
+def _read(agent: WebAgent, read: Callable[[JsonValue], Noun], value: JsonValue) -> Noun:
+    try:
+        return read(value)
+    except WebAnswerError as error:
+        raise wrong(agent.url, error) from None
+
+
+class _NoCardError(CardError):
+    """There is none at one of the places where it may be."""
+
+
+def _worst(url: str, problems: Sequence[CardError]) -> CardError:
+    """What to say of several places: what is wrong with a card, before that there is none elsewhere."""
+    told = next((problem for problem in problems if not isinstance(problem, _NoCardError)), None)
+    if told is not None and len(problems) > 1 and "no agent card" in told.message:
+        told = None
+    if told is not None:
+        return told
+    tried = "; ".join(problem.message.rstrip(".") for problem in problems[:3])
+    return CardError(
+        f"There is no agent card at {url}: {tried}.",
+        "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
+    )

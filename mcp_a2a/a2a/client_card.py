@@ -1,0 +1,219 @@
+"""Agent cards of all ages, read with goodwill; what makes one unusable is said in a sentence.
+
+A 0.3 card (`url`, `preferredTransport`, `additionalInterfaces`) becomes interfaces of version 0.3; a dual one has both.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import JsonValue, ValidationError
+
+from mcp_a2a.a2a.client_read import Fields, parse
+from mcp_a2a.errors import CardError
+from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
+
+BINDINGS = ("JSONRPC", "HTTP+JSON")
+"""What we speak."""
+
+MAX_SKILLS = 256
+MAX_INTERFACES = 16
+
+_ANYWHERE = frozenset({"0.0.0.0", "localhost", "127.0.0.1", "::", "::1"})  # noqa: S104  not bound: read, and mended
+"""What an agent says that does not know where it is."""
+
+
+def read_card(body: bytes, url: str) -> tuple[AgentCard, Fields]:
+    """The card that came from `url`, and the JSON that it was.
+
+    Raises:
+        CardError: it is none, or cannot be used; says what is wrong with it.
+    """
+    try:
+        value = parse(body)
+    except ValueError as error:
+        raise CardError(f"What is at {url} is no agent card: it is not JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise CardError(f"What is at {url} is no agent card: it is JSON, but no object.")
+    return card_of(value, url), value
+
+
+def card_of(fields: Fields, url: str) -> AgentCard:
+    """The card that these fields make.
+
+    Raises:
+        CardError
+    """
+    name = _text(_get(fields, "name"))
+    if not name:
+        raise CardError(f"The agent card at {url} cannot be used: it has no name.", _MEND)
+    interfaces = _interfaces(fields, url)
+    try:
+        return AgentCard(
+            name=name[:128],
+            description=_text(_get(fields, "description"))[:4096],
+            version=_text(_get(fields, "version"))[:64] or "0.0.0",
+            supported_interfaces=interfaces,
+            capabilities=AgentCapabilities.model_validate(_capabilities(fields)),
+            default_input_modes=_texts(_get(fields, "defaultInputModes")) or ("text/plain",),
+            default_output_modes=_texts(_get(fields, "defaultOutputModes")) or ("text/plain",),
+            skills=_skills(fields),
+            documentation_url=_text(_get(fields, "documentationUrl")) or None,
+            icon_url=_text(_get(fields, "iconUrl")) or None,
+            security_schemes=_object(_get(fields, "securitySchemes")) or None,
+            security_requirements=_requirements(fields),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        wrong = f"{'.'.join(map(str, first['loc']))} in it is wrong ({first['msg']})"
+        raise CardError(f"The agent card at {url} cannot be used: {wrong}.", _MEND) from None
+
+
+_MEND = "Its owner must mend that."
+
+
+def usable(card: AgentCard) -> list[AgentInterface]:
+    """The interfaces that we speak, best first: 1.0 before 0.3, otherwise as the agent prefers."""
+    spoken = [interface for interface in card.supported_interfaces if interface.protocol_binding in BINDINGS]
+    # The REST binding of 0.3 was never written down well, so it is the last resort.
+    return sorted(spoken, key=lambda one: 0 if is_current(one) else 1 if one.protocol_binding == "JSONRPC" else 2)
+
+
+def is_current(interface: AgentInterface) -> bool:
+    """Whether 1.0 is spoken there, or something later that 1.0 should do for."""
+    return not interface.protocol_version.startswith("0.")
+
+
+def _interfaces(fields: Fields, url: str) -> tuple[AgentInterface, ...]:
+    listed = [_interface(item, url, "1.0") for item in _list(_get(fields, "supportedInterfaces"))]
+    listed += _older(fields, url)
+    found = tuple(dict.fromkeys(interface for interface in listed if interface is not None))[:MAX_INTERFACES]
+    if not found:
+        raise CardError(
+            f"The agent card at {url} cannot be used: it names no interface (supportedInterfaces, or url in 0.3).",
+            _MEND,
+        )
+    if not any(interface.protocol_binding in BINDINGS for interface in found):
+        offered = ", ".join(sorted({interface.protocol_binding for interface in found}))
+        raise CardError(
+            f"The agent at {url} offers {offered} only, and mcp-a2a speaks {' and '.join(BINDINGS)}.",
+            "Ask its owner for one of these.",
+        )
+    return found
+
+
+def _older(fields: Fields, url: str) -> list[AgentInterface | None]:
+    """What a card of version 0.3 says about where it is."""
+    where = _text(_get(fields, "url"))
+    if not where:
+        return []
+    version = _text(_get(fields, "protocolVersion"))
+    version = version if version.startswith("0.") else "0.3"
+    preferred: Fields = {"url": where, "transport": _get(fields, "preferredTransport") or "JSONRPC"}
+    more = _list(_get(fields, "additionalInterfaces"))
+    return [_interface(item, url, version) for item in (preferred, *more)]
+
+
+def _interface(value: JsonValue, base: str, version: str) -> AgentInterface | None:
+    if not isinstance(value, dict) or not _text(_get(value, "url")):
+        return None
+    binding = _text(_get(value, "protocolBinding")) or _text(_get(value, "transport")) or "JSONRPC"
+    plain = binding.upper().replace("-", "").replace("_", "")
+    known = {"JSONRPC": "JSONRPC", "JSONRPC2.0": "JSONRPC", "HTTP+JSON": "HTTP+JSON", "HTTPJSON": "HTTP+JSON"}
+    return AgentInterface(
+        url=mended(urljoin(base, _text(_get(value, "url"))), base),
+        protocol_binding=known.get(plain, known.get(plain.replace("REST", "HTTP+JSON"), binding))[:256],
+        protocol_version=(_text(_get(value, "protocolVersion")) or version)[:16],
+        tenant=_text(_get(value, "tenant")) or None,
+    )
+
+
+def mended(url: str, base: str) -> str:
+    """Where the agent is that says "localhost" of itself: at the host that its card was read from."""
+    try:
+        said, here = urlsplit(url), urlsplit(base)
+        port = f":{said.port}" if said.port is not None else ""
+    except ValueError:
+        return url
+    if said.hostname not in _ANYWHERE or here.hostname in _ANYWHERE or here.hostname is None:
+        return url
+    if here.port is None or here.scheme == "https":
+        return said._replace(
+            scheme=here.scheme, netloc=here.netloc
+        ).geturl()  # behind a proxy: its own port is not seen
+    host = f"[{here.hostname}]" if ":" in here.hostname else here.hostname
+    return said._replace(netloc=f"{host}{port}").geturl()
+
+
+def _capabilities(fields: Fields) -> Fields:
+    said = _object(_get(fields, "capabilities"))
+    extended = _get(said, "extendedAgentCard") is True or _get(fields, "supportsAuthenticatedExtendedCard") is True
+    extensions: list[JsonValue] = [
+        item for item in _list(_get(said, "extensions")) if isinstance(item, dict) and isinstance(item.get("uri"), str)
+    ]
+    found: Fields = {
+        "streaming": _truth(_get(said, "streaming")),
+        "pushNotifications": _truth(_get(said, "pushNotifications")),
+        "extendedAgentCard": extended,
+        "extensions": [
+            {"uri": _object(item)["uri"], "required": _truth(_object(item).get("required"))} for item in extensions
+        ],
+    }
+    return found
+
+
+def _skills(fields: Fields) -> tuple[AgentSkill, ...]:
+    """The skills that can be told apart; what they lack is made up from what they have."""
+    return tuple(filter(None, map(_skill, _list(_get(fields, "skills"))[:MAX_SKILLS])))
+
+
+def _skill(value: JsonValue) -> AgentSkill | None:
+    fields: Fields = value if isinstance(value, dict) else {"id": value}
+    skill_id = _text(_get(fields, "id")) or _text(_get(fields, "name"))
+    if not skill_id:
+        return None
+    return AgentSkill(
+        id=skill_id[:128],
+        name=(_text(_get(fields, "name")) or skill_id)[:256],
+        description=_text(_get(fields, "description"))[:4096],
+        tags=_texts(_get(fields, "tags")),
+        examples=_texts(_get(fields, "examples")) or None,
+        input_modes=_texts(_get(fields, "inputModes")) or None,
+        output_modes=_texts(_get(fields, "outputModes")) or None,
+        input_schema=_object(_get(fields, "inputSchema")) or None,
+    )
+
+
+def _requirements(fields: Fields) -> tuple[Fields, ...] | None:
+    listed = _list(_get(fields, "securityRequirements")) or _list(_get(fields, "security"))
+    return tuple(item for item in listed if isinstance(item, dict)) or None
+
+
+def _get(fields: Fields, name: str) -> JsonValue:
+    """A member, however its name is written."""
+    if name in fields:
+        return fields[name]
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return fields.get(snake)
+
+
+def _text(value: JsonValue) -> str:
+    if value is None or isinstance(value, bool | dict | list):
+        return ""
+    return str(value).strip()
+
+
+def _texts(value: JsonValue) -> tuple[str, ...]:
+    return tuple(filter(None, (_text(item)[:1024] for item in _list(value))))[:64]
+
+
+def _truth(value: JsonValue) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def _object(value: JsonValue) -> Fields:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,145 @@
+"""What we ask other people's A2A agents, spelled exactly as their version and binding have it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import JsonValue
+
+from mcp_a2a.a2a.client_card import is_current
+from mcp_a2a.a2a.client_read import Fields
+from mcp_a2a.protocol.model import AgentInterface, Message, Part, Role
+from mcp_a2a.web_ports import WebRequest
+
+Operation = Literal["send", "stream", "get", "subscribe", "cancel"]
+
+_CURRENT = {
+    "send": "SendMessage", "stream": "SendStreamingMessage", "get": "GetTask", "subscribe": "SubscribeToTask",
+    "cancel": "CancelTask",
+}  # fmt: skip
+_OLDER = {
+    "send": "message/send", "stream": "message/stream", "get": "tasks/get", "subscribe": "tasks/resubscribe",
+    "cancel": "tasks/cancel",
+}  # fmt: skip
+
+STREAMED = frozenset({"stream", "subscribe"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An HTTP request."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+def ask_message(interface: AgentInterface, operation: Operation, request: WebRequest) -> Asked:
+    """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for."""
+    rest = interface.protocol_binding != "JSONRPC"
+    if is_current(interface):
+        message: JsonValue = request.message.model_dump(mode="json", by_alias=True, exclude_none=True)
+        configuration: Fields = {"returnImmediately": True}
+    else:
+        message = older_rest_message(request.message) if rest else older_message(request.message)
+        configuration = {"blocking": False}
+    params: Fields = {"message": message, "configuration": configuration}
+    asked = _asked(interface, operation, params, f"/message:{operation}", "POST")
+    asked.headers["Idempotency-Key"] = request.key
+    return asked
+
+
+def ask_task(interface: AgentInterface, operation: Operation, task_id: str, *, method: str = "") -> Asked:
+    """Something about a task: `get`, `subscribe` or `cancel`."""
+    place = f"/tasks/{quote(task_id, safe='')}"
+    match operation:
+        case "get":
+            return _asked(interface, operation, {"id": task_id}, place, method or "GET")
+        case "subscribe":
+            return _asked(interface, operation, {"id": task_id}, f"{place}:subscribe", method or "GET")
+        case _:
+            return _asked(interface, operation, {"id": task_id}, f"{place}:cancel", method or "POST")
+
+
+def _asked(interface: AgentInterface, operation: Operation, params: Fields, place: str, method: str) -> Asked:
+    current = is_current(interface)
+    headers = {"A2A-Version": "1.0"} if current else {}
+    headers["Accept"] = "text/event-stream, application/json" if operation in STREAMED else "application/json"
+    if interface.protocol_binding == "JSONRPC":
+        if interface.tenant and current:
+            params = {**params, "tenant": interface.tenant}
+        method_name = (_CURRENT if current else _OLDER)[operation]
+        body: Fields = {"jsonrpc": "2.0", "id": "1", "method": method_name, "params": params}
+        return Asked("POST", interface.url, {**headers, "Content-Type": "application/json"}, _json(body))
+    if operation not in STREAMED:
+        headers["Accept"] = "application/a2a+json, application/json"
+    base = interface.url.rstrip("/")
+    tenant = f"/{quote(interface.tenant, safe='')}" if interface.tenant and current else ""
+    version = "" if current or base.endswith("/v1") else "/v1"
+    if method == "GET":
+        return Asked("GET", f"{base}{tenant}{version}{place}", headers)
+    headers["Content-Type"] = "application/a2a+json" if current else "application/json"
+    content = params if operation in ("send", "stream") else {}
+    return Asked("POST", f"{base}{tenant}{version}{place}", headers, _json(content))
+
+
+def _json(fields: Fields) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# --- 0.3 -----------------------------------------------------------------------------------------
+
+
+def older_message(message: Message) -> Fields:
+    """A message as JSON-RPC has it in 0.3."""
+    written: Fields = {
+        "kind": "message",
+        "messageId": message.message_id,
+        "role": "user" if message.role == Role.USER else "agent",
+        "parts": [_older_part(part) for part in message.parts],
+    }
+    return written | _rest_of(message)
+
+
+def _rest_of(message: Message) -> Fields:
+    more: Fields = {"contextId": message.context_id, "taskId": message.task_id, "metadata": message.metadata}
+    return {name: value for name, value in more.items() if value is not None}
+
+
+def _older_part(part: Part) -> Fields:
+    metadata: Fields = {} if part.metadata is None else {"metadata": part.metadata}
+    if part.text is not None:
+        return {"kind": "text", "text": part.text, **metadata}
+    if part.raw is not None or part.url is not None:
+        return {"kind": "file", "file": _older_file(part, "bytes", "uri"), **metadata}
+    # In 0.3 data is an object; what else JSON has goes into one.
+    data: JsonValue = part.data if isinstance(part.data, dict) else {"value": part.data}
+    return {"kind": "data", "data": data, **metadata}
+
+
+def _older_file(part: Part, content: str, address: str) -> Fields:
+    file: Fields = {content: part.raw} if part.raw is not None else {address: part.url}
+    if part.filename is not None:
+        file["name"] = part.filename
+    if part.media_type is not None:
+        file["mimeType"] = part.media_type
+    return file
+
+
+def older_rest_message(message: Message) -> Fields:
+    """A message as the REST binding of 0.3 has it, which was made from its protobuf."""
+    parts: list[JsonValue] = []
+    for part in message.parts:
+        match _older_part(part):
+            case {"kind": "text", "text": text}:
+                parts.append({"text": text})
+            case {"kind": "data", "data": data}:
+                parts.append({"data": {"data": data}})
+            case _:
+                parts.append({"file": _older_file(part, "fileWithBytes", "fileWithUri")})
+    written: Fields = {"messageId": message.message_id, "role": message.role.value, "content": parts}
+    return written | _rest_of(message)

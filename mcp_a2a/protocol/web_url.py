@@ -1,0 +1,61 @@
+"""URLs that stand for agents: one spelling each, and where a card may be below one."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+WELL_KNOWN = "/.well-known/"
+CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+"""A2A 8.2, and where agents before 0.3 had it."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def is_web(text: str) -> bool:
+    """Whether a text is meant to be a URL of the web."""
+    return text.strip().lower().startswith(("http://", "https://"))
+
+
+def spelled(url: str) -> str:
+    """The URL as everybody here writes it: what means the same looks the same."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return url.strip()
+    host = (parts.hostname or "").rstrip(".")
+    shown = f"[{host}]" if ":" in host else host
+    netloc = shown if port is None or port == _PORTS.get(parts.scheme) else f"{shown}:{port}"
+    if parts.username is not None or parts.password is not None:
+        netloc = parts.netloc  # refused where it is checked, and nothing is made of it before
+    return SplitResult(parts.scheme, netloc, parts.path or "/", parts.query, "").geturl()
+
+
+def agent_url(card_url: str) -> str:
+    """What stands for the agent that has its card there: where it is, if the card is in its well-known place."""
+    url = spelled(card_url)
+    parts = urlsplit(url)
+    for path in CARD_PATHS:
+        if parts.path.endswith(path):
+            return SplitResult(parts.scheme, parts.netloc, f"{parts.path.removesuffix(path)}/", "", "").geturl()
+    return url
+
+
+def card_urls(url: str) -> tuple[str, ...]:
+    """Where the card may be that a URL means, the likeliest first."""
+    parts = urlsplit(spelled(url))
+    path = parts.path.rstrip("/")
+    if WELL_KNOWN in parts.path or path.endswith(".json"):
+        return (spelled(url),)
+
+    def below(folder: str) -> list[str]:
+        return [SplitResult(parts.scheme, parts.netloc, f"{folder}{name}", "", "").geturl() for name in CARD_PATHS]
+
+    root = below("") if path else []  # the URL may be that of an interface
+    return tuple(dict.fromkeys((*below(path), spelled(url), *root)))
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: whom a credential is for."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)

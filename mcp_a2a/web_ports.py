@@ -1,0 +1,124 @@
+"""The seam around agents that speak A2A over HTTP: what a node asks of whoever calls them.
+
+| port | implemented by |
+|---|---|
+| `WebCalls` | `a2a.client` |
+| `WebWatch` | `mcp_a2a_transports.dns_sd` |
+
+Task ids and context ids here are the agent's own. Every method raises only `WebError` and what is derived from it:
+`retryable` says whether it is worth trying again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
+
+
+@dataclass(frozen=True)
+class WebAgent:
+    """An agent at a URL, and how it may be called."""
+
+    url: str
+    card: AgentCard
+    typed: bool = False
+    """A person named it: its host may be anywhere, and need not speak TLS."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Credentials, for the origin of `url` and nobody else."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it says that it does."""
+        return bool(self.card.capabilities.streaming)
+
+
+@dataclass(frozen=True)
+class FoundCard:
+    """A card, and the URL that stands for its agent."""
+
+    url: str
+    card: AgentCard
+    key: str | None = None
+    """did:key that has signed it."""
+
+
+@dataclass(frozen=True)
+class WebRequest:
+    """A message. `key` names the attempt to whoever understands `Idempotency-Key`."""
+
+    message: Message
+    key: str
+
+
+class WebCalls(Protocol):
+    """Speaks A2A as a client."""
+
+    async def find_card(self, url: str, *, typed: bool, headers: Mapping[str, str]) -> FoundCard:
+        """The agent at a URL: that of an agent, of an interface of it, or of its card.
+
+        Raises:
+            CardError: there is none, or it cannot be used; says why.
+            AddressNotAllowedError, WebError
+        """
+        ...
+
+    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+        """A message, and what the agent makes of it. It is asked not to wait, but may."""
+        ...
+
+    def stream(
+        self, agent: WebAgent, request: WebRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]:
+        """The same, with what happens from then on: as many events at once as came together."""
+        ...
+
+    async def get(self, agent: WebAgent, task_id: str) -> Task:
+        """A task as it is now."""
+        ...
+
+    def subscribe(
+        self, agent: WebAgent, task_id: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]:
+        """A task as it is now, and what happens from then on."""
+        ...
+
+    async def cancel(self, agent: WebAgent, task_id: str) -> Task:
+        """Ask the agent to stop."""
+        ...
+
+
+@dataclass(frozen=True)
+class WebSighting:
+    """An A2A agent that announces itself on the LAN. A hint: nothing is called before somebody wants it."""
+
+    name: str
+    """Of the announcement, not of the agent."""
+    host: str
+    """The address that announced it."""
+    port: int
+    path: str
+    """Of its card."""
+    tls: bool
+
+    @property
+    def card_url(self) -> str:
+        """Where its card is."""
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}{self.path}"
+
+
+class WebWatch(Protocol):
+    """A source of sightings of A2A agents."""
+
+    def open(
+        self, sighted: Callable[[WebSighting], None], lost: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """Watch until the context ends; `lost` gets the name of an announcement. Both must not block.
+
+        Raises:
+            OSError: this machine does not allow it.
+        """
+        ...

@@ -1,0 +1,252 @@
+"""The A2A client, towards agents of both versions and bindings, and towards broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from aiohttp import web
+
+from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
+from mcp_a2a.web_ports import FoundCard, WebAgent, WebRequest
+from tests.web.agents import Agent, Heard, shout, task
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[WebClient]:
+    async with WebClient(idle_seconds=0.2) as client:
+        yield client
+
+
+async def found(client: WebClient, agent: Agent, url: str = "") -> WebAgent:
+    card: FoundCard = await client.find_card(url or agent.url, typed=True, headers={})
+    return WebAgent(card.url, card.card, typed=True)
+
+
+def request(*parts: Part) -> WebRequest:
+    return WebRequest(Message(message_id="m-1", role=Role.USER, parts=parts or (Part(text="hello"),)), "key-1")
+
+
+async def events(client: WebClient, agent: WebAgent) -> list[StreamResponse]:
+    async with client.stream(agent, request()) as stream:
+        return [event async for told in stream for event in told]
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_a_message_is_answered_with_a_task(client: WebClient, version: str, binding: str) -> None:
+    async with Agent(shout, version=version, binding=binding).serve() as other:
+        answer = await client.send(await found(client, other), request())
+    assert isinstance(answer, Task)
+    assert (answer.status.state, answer.artifacts[0].parts[0].text) == (TaskState.COMPLETED, "HELLO")
+    heard = other.heard[0]
+    assert heard.version == ("1.0" if version == "1.0" else None)
+    assert heard.request.headers["Idempotency-Key"] == "key-1"
+    expected = {"returnImmediately": True} if version == "1.0" else {"blocking": False}
+    assert heard.params["configuration"] == expected
+
+
+async def test_parts_of_0_3_are_written_as_0_3_has_them(client: WebClient) -> None:
+    parts = (Part(text="a"), Part(raw="AA==", filename="f.bin", media_type="x/y"), Part(url="http://u"), Part(data=[1]))
+    async with Agent(shout, version="0.3").serve() as other:
+        await client.send(await found(client, other), request(*parts))
+    assert other.heard[0].params["message"] == {
+        "kind": "message",
+        "messageId": "m-1",
+        "role": "user",
+        "parts": [
+            {"kind": "text", "text": "a"},
+            {"kind": "file", "file": {"bytes": "AA==", "name": "f.bin", "mimeType": "x/y"}},
+            {"kind": "file", "file": {"uri": "http://u"}},
+            {"kind": "data", "data": {"value": [1]}},
+        ],
+    }
+
+
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_tasks_are_fetched_canceled_and_followed_with_the_tenant(client: WebClient, binding: str) -> None:
+    async def answer(heard: Heard) -> object:
+        return [{"task": task()}] if heard.operation == "subscribe" else task("TASK_STATE_WORKING")
+
+    async with Agent(answer, binding=binding, tenant="acme").serve() as other:
+        agent = await found(client, other)
+        assert (await client.get(agent, "t-1")).status.state == TaskState.WORKING
+        assert (await client.cancel(agent, "t-1")).id == "t-1"
+        async with client.subscribe(agent, "t-1") as stream:
+            told = [event async for several in stream for event in several]
+    assert [event.task.id for event in told if event.task] == ["t-1"]
+    for heard in other.heard:
+        assert "/acme/" in heard.request.path or heard.params["tenant"] == "acme"
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+async def test_a_stream_of_either_version_is_read(client: WebClient, version: str) -> None:
+    old = version == "0.3"
+    ids = {"taskId": "t-1", "contextId": "c-1"}
+    grown = {"artifactId": "a", "parts": [{"kind": "text", "text": "x"} if old else {"text": "x"}]}
+    status = {"state": "completed" if old else "TASK_STATE_COMPLETED"}
+    events_of_1_0 = [
+        {"task": task("TASK_STATE_SUBMITTED")},
+        {"artifactUpdate": {**ids, "artifact": grown, "append": True}},
+        {"statusUpdate": {**ids, "status": status}},
+    ]
+    events_of_0_3 = [
+        {"kind": "task", "id": "t-1", "contextId": "c-1", "status": {"state": "submitted"}},
+        {"kind": "artifact-update", **ids, "artifact": grown, "append": True},
+        {"kind": "status-update", **ids, "status": status, "final": True},
+    ]
+
+    async def answer(_: Heard) -> object:
+        return events_of_0_3 if old else events_of_1_0
+
+    async with Agent(answer, streaming=True, version=version).serve() as other:
+        first, second, third = await events(client, await found(client, other))
+    assert first.task is not None
+    assert first.task.status.state == TaskState.SUBMITTED
+    assert second.artifact_update is not None
+    assert second.artifact_update.append
+    assert third.status_update is not None
+    assert third.status_update.status.state == TaskState.COMPLETED
+
+
+async def test_an_error_is_read_at_any_http_status(client: WebClient) -> None:
+    for status in (200, 400, 404, 500):
+        error = {"jsonrpc": "2.0", "id": "1", "error": {"code": -32001, "message": "Task not found"}}
+
+        async def answer(_: Heard, error: object = error, status: int = status) -> object:
+            return web.json_response(error, status=status)
+
+        async with Agent(answer).serve() as other:
+            agent = await found(client, other)
+            with pytest.raises(WebRefusedError, match="Task not found") as refused:
+                await client.get(agent, "t-1")
+        assert refused.value.reason == "TASK_NOT_FOUND"
+
+
+BROKEN = {
+    "a page": (web.Response(text="<html>hi", content_type="text/html"), "a web page"),
+    "nothing": (web.Response(), "nothing"),
+    "not JSON": (web.Response(text="{]", content_type="application/json"), "no JSON"),
+    "wrong type": (web.Response(text="plain words", content_type="text/plain"), "text/plain that is no JSON"),
+    "deep": (web.Response(text="[" * 100_000, content_type="application/json"), "no JSON"),
+    "no result": (web.json_response({"jsonrpc": "2.0", "id": "1"}), "neither a result nor an error"),
+    "a list": (web.json_response({"jsonrpc": "2.0", "id": "1", "result": []}), "a list and no object"),
+    "no id": (web.json_response({"jsonrpc": "2.0", "result": {"task": {"status": {}}}}), "has no id"),
+    "moved": (web.Response(status=302, headers={"Location": "http://other.example/"}), "not followed"),
+}
+
+
+@pytest.mark.parametrize("way", list(BROKEN))
+async def test_a_broken_answer_is_said_in_a_sentence(client: WebClient, way: str) -> None:
+    response, sentence = BROKEN[way]
+
+    async def answer(_: Heard) -> object:
+        return web.Response(status=response.status, body=response.body, headers=response.headers)
+
+    async with Agent(answer).serve() as other:
+        agent = await found(client, other)
+        with pytest.raises(WebError, match=sentence) as told:
+            await client.send(agent, request())
+        assert "/ " in str(told.value) or "http" in str(told.value)
+        with pytest.raises(WebError, match=sentence):
+            await events(client, agent)
+
+
+async def test_what_may_pass_is_told_from_what_will_not(client: WebClient) -> None:
+    for status in (429, 500, 503):
+
+        async def answer(_: Heard, status: int = status) -> object:
+            return web.Response(status=status)
+
+        async with Agent(answer).serve() as other:
+            with pytest.raises(WebError) as told:
+                await client.send(await found(client, other), request())
+            assert told.value.retryable
+
+
+async def test_a_credential_that_is_missing_is_asked_for(client: WebClient) -> None:
+    async def answer(_: Heard) -> object:
+        return web.Response(status=401)
+
+    async with Agent(answer).serve() as other:
+        with pytest.raises(WebRefusedError, match=r"peers add http://127.0.0.1:[0-9]+/ --token-stdin"):
+            await client.send(await found(client, other), request())
+
+
+async def test_garbage_in_a_stream_and_silence_end_it(client: WebClient) -> None:
+    async def garbage(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        await response.write(b"data: {]\n\n")
+        return response
+
+    async def silence(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        await anyio.sleep_forever()
+
+    async with Agent(garbage).serve() as other:
+        with pytest.raises(WebAnswerError, match="an event of its stream is no JSON"):
+            await events(client, await found(client, other))
+    async with Agent(silence).serve() as other:
+        with pytest.raises(WebError, match="has said nothing"):
+            await events(client, await found(client, other))
+
+
+# --- cards ---------------------------------------------------------------------------------------
+
+
+async def test_a_card_is_found_from_whatever_url_of_its_agent(client: WebClient) -> None:
+    async with Agent(shout).serve() as other:
+        for url in (other.url, other.url.rstrip("/"), f"{other.url}.well-known/agent-card.json", f"{other.url}rpc"):
+            assert (await found(client, other, url)).url == other.url
+    async with Agent(shout).serve(old_place=True) as other:
+        assert (await found(client, other)).card.name == "stranger"
+
+
+async def test_a_card_with_faults_is_read_with_goodwill(client: WebClient) -> None:
+    card = {
+        "name": 7,
+        "version": 1.5,
+        "url": "http://localhost:9/rpc",
+        "capabilities": {"streaming": "true", "extensions": [3, {"uri": "urn:x"}]},
+        "skills": ["bare", {"name": "named"}, {}, 4, {"id": "x", "tags": "one", "description": None}],
+        "defaultInputModes": None,
+        "security_schemes": [],
+        "unknown": {"deep": [1]},
+    }
+    async with Agent(shout, card=card).serve() as other:
+        read = (await found(client, other)).card
+    assert (read.name, read.version, read.description, read.capabilities.streaming) == ("7", "1.5", "", True)
+    assert [skill.id for skill in read.skills] == ["bare", "named", "4", "x"]
+    assert read.supported_interfaces[0].protocol_version == "0.3"
+
+
+CARDS = {
+    "has no name": {"description": "x"},
+    "names no interface": {"name": "x"},
+    "offers GRPC only": {"name": "x", "supportedInterfaces": [{"url": "http://x", "protocolBinding": "GRPC"}]},
+}
+
+
+@pytest.mark.parametrize("sentence", list(CARDS))
+async def test_what_is_wrong_with_a_card_is_said(client: WebClient, sentence: str) -> None:
+    async with Agent(shout, card=CARDS[sentence]).serve() as other:
+        with pytest.raises(CardError, match=sentence):
+            await found(client, other)
+
+
+async def test_where_there_is_no_card_the_places_are_named(client: WebClient) -> None:
+    async with Agent(shout).serve() as other:
+        with pytest.raises(CardError, match=r"no agent card at .*HTTP 404"):
+            await found(client, other, f"{other.url}elsewhere.json")
+
+
+async def test_a_card_that_nobody_typed_is_not_fetched_from_here(client: WebClient) -> None:
+    async with Agent(shout).serve() as other:
+        with pytest.raises(AddressNotAllowedError):
+            await client.find_card(other.url, typed=False, headers={})
+    assert other.cards_read == 0
