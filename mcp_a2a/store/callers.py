@@ -73,12 +73,9 @@ class CallerFolder:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        try:
-            if not NAME.fullmatch(name):
-                raise FileNotFoundError(name)
-            (self._folder / name).unlink()
-        except FileNotFoundError:
-            raise ConfigurationError(f"There is no caller {name[:64]!r}.", "List them: mcp-a2a callers") from None
+        if name not in (path.name for path in self._files()):
+            raise ConfigurationError(f"There is no caller {name[:64]!r}.", "List them: mcp-a2a callers")
+        (self._folder / name).unlink(missing_ok=True)
 
     def rows(self) -> list[CallerRow]:
         """Every caller, by name."""
