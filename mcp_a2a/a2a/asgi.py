@@ -5,6 +5,7 @@
 | `/` | our own agent: JSON-RPC by POST, HTTP+JSON below it |
 | `/a/NAME/` | an agent behind this node, by name or did |
 | `…/.well-known/agent-card.json` | its card |
+| `…/files/TASK/FILE` | a file of a task, that is too large to stand in an answer |
 | `/a2a/jsonrpc`, `/a2a/send`, `/a2a/peers`, `/health` | what clients of older systems call |
 
 Plain ASGI without a framework: routing and request objects cost more than the operation itself.
@@ -17,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import anyio
 from pydantic import JsonValue
@@ -27,6 +28,7 @@ from mcp_a2a.a2a import jsonrpc, rest
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
 from mcp_a2a.a2a.dispatch import Dispatch, Service
 from mcp_a2a.a2a.faults import Fault, Kind, fault_of
+from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.jsonrpc import Reply, dump
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.views import DiscoverRequest, GetAgentRequest, SendTaskRequest
@@ -51,6 +53,8 @@ CALLER = "mcp_a2a.caller"
 """Where the guard in front leaves the name of the caller in the scope."""
 
 BEHIND = "/a/"
+
+FILES = "/files/"
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ class A2AApp:
             return await self._card(scope, request, send)
         if request.agent == "self" and request.path == "/health":
             return await _send_json(send, 200, b'{"ok":true}', JSON)
+        if request.path.startswith(FILES):
+            return await self._file(scope, receive, send, request)
         service = await self._service(scope, receive, request)
         if request.agent == "self" and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
             body = await _body(receive) if method == "POST" else b""
@@ -137,6 +143,28 @@ class A2AApp:
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
         await _send_reply(send, receive, status, reply, A2A_JSON)
+
+    # --- files -----------------------------------------------------------------------------------
+
+    async def _file(self, scope: Scope, receive: Receive, send: Send, request: _Request) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            raise Fault(Kind.METHOD_NOT_ALLOWED, "A file can only be read.")
+        task_id, _, file_id = request.path.removeprefix(FILES).partition("/")
+        caller = str(scope.get(CALLER, ""))
+        download = await open_file(self._node, caller, unquote(task_id), unquote(file_id))
+        headers = [
+            # Somebody else's content, at an address of this machine: no browser shall take it for a page of ours.
+            (b"content-type", b"application/octet-stream"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"content-security-policy", b"sandbox; default-src 'none'"),
+            (b"content-disposition", f"attachment; filename*=UTF-8''{quote(download.name, safe='')}".encode()),
+            (b"content-length", str(download.size).encode()),
+            (b"cache-control", b"private, no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "GET":
+            await _unless_gone(_send_chunks(send, download.chunks), receive)
+        await send({"type": "http.response.body", "body": b""})
 
     # --- what a request is about -----------------------------------------------------------------
 
@@ -176,12 +204,16 @@ class A2AApp:
             push=self._offer.push,
             show_card=partial(self._card_of, scope, request, detail.card),
             has_extended_card=self._offer.token,
+            file_url=partial(self._file_url, scope, request),
             patiently=patiently,
         )
 
     def _card_of(self, scope: Scope, request: _Request, card: AgentCard) -> bytes:
         terms = Terms(f"{self._origin(scope)}{request.base}/", self._offer.style, self._offer.push, self._offer.token)
         return dump(card_json(card, terms))
+
+    def _file_url(self, scope: Scope, request: _Request, task_id: str, file_id: str) -> str:
+        return f"{self._origin(scope)}{request.base}{FILES}{quote(task_id, safe='')}/{quote(file_id, safe='')}"
 
     def _origin(self, scope: Scope) -> str:
         if self._offer.url is not None:
@@ -315,6 +347,12 @@ async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes]) -
                 await _send_piece(send, _frame(event))
         group.cancel_scope.cancel()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return True
+
+
+async def _send_chunks(send: Send, chunks: AsyncIterator[bytes]) -> bool:
+    async for chunk in chunks:
+        await _send_piece(send, chunk)
     return True
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.files import FileUrl, Presenter
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
 from mcp_a2a.exchange import (
     A2AAnswer,
@@ -81,6 +82,8 @@ class Service:
     """The card as it is served."""
     has_extended_card: bool = False
     """Whether there is a card for callers that have shown who they are."""
+    file_url: FileUrl = lambda task_id, file_id: f"/files/{task_id}/{file_id}"
+    """Where a file of a task is fetched."""
     patiently: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""
 
@@ -116,11 +119,15 @@ class Dispatch:
         """SendMessage: the task when it has ended or waits for its caller, or the message it is answered with."""
         request = _send_request(params, service)
         if params.configuration is not None and params.configuration.return_immediately:
-            return await self._node.a2a_send(request.model_copy(update={"wait_seconds": 0}))
-        answer = await self._node.a2a_send(request)
-        if rests(answer.task):
-            return answer
-        return await service.patiently(self._until_rest(answer, service))
+            answer = await self._node.a2a_send(request.model_copy(update={"wait_seconds": 0}))
+        else:
+            answer = await self._node.a2a_send(request)
+            if not rests(answer.task):
+                answer = await service.patiently(self._until_rest(answer, service))
+        return await self._presenter(service).answer(answer)
+
+    def _presenter(self, service: Service) -> Presenter:
+        return Presenter(self._node, service.caller, service.file_url)
 
     async def _until_rest(self, answer: A2AAnswer, service: Service) -> A2AAnswer:
         request = A2AGetRequest(
@@ -139,12 +146,13 @@ class Dispatch:
             raise TypeError("a followed task has a cursor")
         following = _follow_request(service, answer.task.id, answer.cursor)
         view = await self._node.a2a_follow(following.model_copy(update={"wait_seconds": FIRST_WORD_SECONDS}))
+        present = self._presenter(service).event
         if view.reply is not None:
-            yield StreamResponse(message=view.reply)
+            yield await present(StreamResponse(message=view.reply), answer.task.id)
             return
-        yield StreamResponse(task=answer.task)
+        yield await present(StreamResponse(task=answer.task), answer.task.id)
         async for event in self._events(following, view):
-            yield event
+            yield await present(event, answer.task.id)
 
     async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
         """What happens from there until the task rests."""
@@ -162,7 +170,7 @@ class Dispatch:
     async def get(self, params: TaskParams, service: Service) -> Task:
         """GetTask."""
         request = A2AGetRequest(agent=service.agent, caller=service.caller, task_id=params.id)
-        return (await self._node.a2a_get(request)).task
+        return await self._presenter(service).task((await self._node.a2a_get(request)).task)
 
     async def list(self, params: ListParams, service: Service) -> A2ATaskPage:
         """ListTasks; without artifacts unless they are asked for."""
@@ -177,6 +185,7 @@ class Dispatch:
                 status_timestamp_after=_seconds(params.status_timestamp_after),
             )
         )
+        page = self._presenter(service).page(page)
         tasks = tuple(trimmed(task, params.history_length) for task in page.tasks)
         if not params.include_artifacts:
             tasks = tuple(task.model_copy(update={"artifacts": ()}) for task in tasks)
@@ -193,7 +202,7 @@ class Dispatch:
         if view.task is not None and is_terminal(view.task.status.state):
             raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
         async for event in self._events(request, view):
-            yield event
+            yield await self._presenter(service).event(event, params.id)
 
     # --- withdrawing -----------------------------------------------------------------------------
 
@@ -202,7 +211,7 @@ class Dispatch:
         request = A2ACancelRequest(
             agent=service.agent, caller=service.caller, task_id=params.id, wait_seconds=CANCEL_SECONDS
         )
-        return (await self._node.a2a_cancel(request)).task
+        return await self._presenter(service).task((await self._node.a2a_cancel(request)).task)
 
     # --- push ------------------------------------------------------------------------------------
 

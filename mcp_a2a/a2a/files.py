@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_INLINE = 4 * 1024 * 1024
 """Content of one answer that stands in it as `raw`."""
 
+MAX_INLINE_EVENT = 256 * 1024
+"""The same of one event of a stream: it is one line, and clients take a long one for an attack."""
+
 CHUNKS_AT_ONCE = 16
 """A mebibyte is read in one go, beside the event loop."""
 
@@ -82,31 +85,31 @@ class Presenter:
     async def answer(self, answer: A2AAnswer) -> A2AAnswer:
         """An answer with its files."""
         task = await self.task(answer.task)
-        reply = answer.reply and await self._message(answer.reply, task.id)
+        reply = answer.reply and await self._message(answer.reply, task.id, MAX_INLINE)
         if task is answer.task and reply is answer.reply:
             return answer
         return answer.model_copy(update={"task": task, "reply": reply})
 
-    async def page(self, page: A2ATaskPage) -> A2ATaskPage:
+    def page(self, page: A2ATaskPage) -> A2ATaskPage:
         """A list has URLs only: it would be a hundred times as long otherwise."""
         if not any(map(is_blob, (part for task in page.tasks for part in _parts(task)))):
             return page
         return page.model_copy(update={"tasks": tuple(_Pass(self, task.id, {}).task(task) for task in page.tasks)})
 
-    async def task(self, task: Task) -> Task:
-        """A task with its files."""
+    async def task(self, task: Task, room: int = MAX_INLINE) -> Task:
+        """A task with its files, so many bytes of them inside."""
         if not any(map(is_blob, _parts(task))):
             return task
-        return (await self._pass(task.id)).task(task)
+        return (await self._pass(task.id, room)).task(task)
 
-    async def event(self, event: StreamResponse) -> StreamResponse:
-        """An event with its files."""
+    async def event(self, event: StreamResponse, task_id: str) -> StreamResponse:
+        """An event of a task with its files."""
         if event.task is not None:
-            return event.model_copy(update={"task": await self.task(event.task)})
+            return event.model_copy(update={"task": await self.task(event.task, MAX_INLINE_EVENT)})
         if event.message is not None:
-            return event.model_copy(update={"message": await self._message(event.message, event.message.task_id or "")})
+            return event.model_copy(update={"message": await self._message(event.message, task_id, MAX_INLINE_EVENT)})
         if event.artifact_update is not None and any(map(is_blob, event.artifact_update.artifact.parts)):
-            one = await self._pass(event.artifact_update.task_id)
+            one = await self._pass(task_id, MAX_INLINE_EVENT)
             artifact = one.artifact(event.artifact_update.artifact)
             update = event.artifact_update.model_copy(update={"artifact": artifact})
             return event.model_copy(update={"artifact_update": update})
@@ -116,19 +119,19 @@ class Presenter:
         update = event.status_update
         if update is None or update.status.message is None:
             return event
-        message = await self._message(update.status.message, update.task_id)
+        message = await self._message(update.status.message, update.task_id, MAX_INLINE_EVENT)
         status = update.status.model_copy(update={"message": message})
         return event.model_copy(update={"status_update": update.model_copy(update={"status": status})})
 
-    async def _message(self, message: Message, task_id: str) -> Message:
+    async def _message(self, message: Message, task_id: str, room: int) -> Message:
         if not any(map(is_blob, message.parts)):
             return message
-        return (await self._pass(task_id)).message(message)
+        return (await self._pass(task_id, room)).message(message)
 
-    async def _pass(self, task_id: str) -> _Pass:
+    async def _pass(self, task_id: str, room: int) -> _Pass:
         """One answer being made: the small files of its task, read."""
         grants = (await self._node.open_files(FilesRequest(task_id=task_id, caller=self._caller))).files
-        room, small = MAX_INLINE, dict[str, FileGrant]()
+        small: dict[str, FileGrant] = {}
         for grant in grants:
             if grant.here and grant.size is not None and grant.size <= room:
                 room -= grant.size

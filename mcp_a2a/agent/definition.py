@@ -69,9 +69,10 @@ class Agent:
         description: str | None = None,
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
+        input_modes: Sequence[str] = (),
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
-    def skill(
+    def skill(  # noqa: PLR0913  each is a field of the card
         self,
         function: Callable[P, R] | None = None,
         /,
@@ -81,13 +82,16 @@ class Agent:
         description: str | None = None,
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
+        input_modes: Sequence[str] = (),
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Make a function a skill of this agent, with or without notes: `@agent.skill`, `@agent.skill(…)`.
+
+        `input_modes` are the media types of files that it reads (`task.files`), for clients that look there first.
 
         Raises:
             ConfigurationError: its parameters cannot come from a task, or its id is taken.
         """
-        notes = SkillNotes(id, name, description, tuple(tags), tuple(examples))
+        notes = SkillNotes(id, name, description, tuple(tags), tuple(examples), tuple(input_modes))
 
         def add(function: Callable[P, R]) -> Callable[P, R]:
             self._add(FunctionSkill(function, notes))

@@ -30,6 +30,7 @@ class SkillNotes:
     description: str | None = None
     tags: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    input_modes: tuple[str, ...] = ()
 
 
 class FunctionSkill:
@@ -49,6 +50,7 @@ class FunctionSkill:
             description=notes.description or inspect.getdoc(function) or name,
             tags=notes.tags,
             examples=notes.examples or None,
+            input_modes=("text/plain", "application/json", *notes.input_modes) if notes.input_modes else None,
             input_schema=self.signature.schema,
         )
 

@@ -61,10 +61,11 @@ def skill(
     description: str | None = None,
     tags: Sequence[str] = (),
     examples: Sequence[str] = (),
+    input_modes: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
-def skill(
+def skill(  # noqa: PLR0913  each is a field of the card
     function: Callable[P, R] | None = None,
     /,
     *,
@@ -73,7 +74,10 @@ def skill(
     description: str | None = None,
     tags: Sequence[str] = (),
     examples: Sequence[str] = (),
+    input_modes: Sequence[str] = (),
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function a skill of the agent that `mcp-a2a agent run FILE.py` runs; see `Agent.skill`."""
-    decorate = registry.loose.skill(id=id, name=name, description=description, tags=tags, examples=examples)
+    decorate = registry.loose.skill(
+        id=id, name=name, description=description, tags=tags, examples=examples, input_modes=input_modes
+    )
     return decorate if function is None else decorate(function)

@@ -61,18 +61,19 @@ async def test_a_small_result_is_in_the_answer_and_a_large_one_at_a_url(alice: P
     download = await open_file(alice.api, "carol", task_id, file_id)
     assert (download.name, download.size) == ("large", 5 * MIB)
     assert b"".join([chunk async for chunk in download.chunks]) == large.read_bytes()
-    page = await presenter.page(await alice.api.a2a_list(A2AListRequest(agent="self", caller="carol")))
+    page = presenter.page(await alice.api.a2a_list(A2AListRequest(agent="self", caller="carol")))
     assert [part.raw for part in page.tasks[0].artifacts[0].parts] == [None, None, None]
 
 
 async def test_events_bring_files_like_answers_do(alice: Person, tmp_path: Path) -> None:
     sent = await alice.api.a2a_send(request(Part(text="please")).model_copy(update={"follow": True}))
-    await answer(alice, await next_item(alice), some_file(tmp_path, MIB, "small"))
+    files = some_file(tmp_path, 200_000, "small"), some_file(tmp_path, MIB, "large for a line")
+    await answer(alice, await next_item(alice), *files)
     follow = A2AFollowRequest(agent="self", caller="carol", task_id=sent.task.id, cursor=sent.cursor)
     presenter = Presenter(alice.api, "carol", url)
-    events = [await presenter.event(event) for event in (await alice.api.a2a_follow(follow)).events]
+    events = [await presenter.event(event, sent.task.id) for event in (await alice.api.a2a_follow(follow)).events]
     parts = [part for event in events if event.artifact_update for part in event.artifact_update.artifact.parts]
-    assert [part.raw is not None for part in parts] == [False, True]
+    assert [part.raw is not None for part in parts] == [False, True, False]
 
 
 async def test_a_file_of_another_caller_does_not_exist(alice: Person, tmp_path: Path) -> None:
