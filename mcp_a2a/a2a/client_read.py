@@ -248,7 +248,7 @@ def _content(fields: Fields, file: Fields) -> Fields | None:
     for holder, names in ((fields, ("text", "raw", "url")), (file, ("bytes", "fileWithBytes", "uri", "fileWithUri"))):
         for name in names:
             found = holder.get(name)
-            if isinstance(found, str):
+            if isinstance(found, str) and not found.startswith("blob:"):  # that is how we name files of our own
                 kind = "text" if name == "text" else "raw" if name in ("raw", "bytes", "fileWithBytes") else "url"
                 return {kind: _base64(found) if kind == "raw" else found}
     if "data" in fields:

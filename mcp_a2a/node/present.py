@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import Artifact, Delivery, Part, TaskState, text_of
+from mcp_a2a.protocol.model import AgentSkill, Artifact, Delivery, Part, TaskState, text_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
@@ -67,17 +67,7 @@ def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting
         did=peer.row.did,
         words=peer.words,
         description=preview(card.description, 512) if card else "",
-        skills=tuple(
-            SkillView(
-                id=preview(skill.id, 128),
-                name=preview(skill.name, 128),
-                description=preview(skill.description, 512),
-                tags=tuple(preview(tag, 64) for tag in skill.tags[:16]),
-                examples=tuple(preview(example, 256) for example in (skill.examples or ())[:4]),
-                input_schema=skill.input_schema,
-            )
-            for skill in peer.skills[:MAX_SKILLS_LISTED]
-        ),
+        skills=skill_views(peer.skills),
         route=_route(peer),
         rtt_ms=round(rtt * 1000, 2) if rtt is not None else None,
         online=peer.online,
@@ -85,6 +75,21 @@ def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting
         trust=trust,
         networks=networks,
         waiting=waiting,
+    )
+
+
+def skill_views(skills: Sequence[AgentSkill]) -> tuple[SkillView, ...]:
+    """Skills for a list."""
+    return tuple(
+        SkillView(
+            id=preview(skill.id, 128),
+            name=preview(skill.name, 128),
+            description=preview(skill.description, 512),
+            tags=tuple(preview(tag, 64) for tag in skill.tags[:16]),
+            examples=tuple(preview(example, 256) for example in (skill.examples or ())[:4]),
+            input_schema=skill.input_schema,
+        )
+        for skill in skills[:MAX_SKILLS_LISTED]
     )
 
 

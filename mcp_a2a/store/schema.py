@@ -131,7 +131,25 @@ MIGRATIONS: tuple[str, ...] = (
       card      TEXT NOT NULL,                -- AgentCard as we read it
       origin    TEXT NOT NULL,                -- typed | task | lan: how we came to know it
       key       TEXT,                         -- did that has signed its card
+      headers   TEXT NOT NULL DEFAULT '{}',   -- credentials, as HTTP headers for its origin
       last_seen REAL
+    ) WITHOUT ROWID;
+
+    -- What such an agent must still be told, in order; removed by its answer. The messages are with their tasks.
+    CREATE TABLE web_letters(
+      n       INTEGER PRIMARY KEY,
+      task    TEXT NOT NULL,
+      type    TEXT NOT NULL,                  -- message | cancel
+      message TEXT NOT NULL,                  -- its id; empty for none
+      created REAL NOT NULL
+    );
+
+    -- What such an agent calls the conversations that we have with it.
+    CREATE TABLE web_contexts(
+      peer    TEXT NOT NULL,
+      context TEXT NOT NULL,
+      remote  TEXT NOT NULL,
+      PRIMARY KEY(peer, context)
     ) WITHOUT ROWID;
 
     -- Where an A2A client wants to be told how its task gets on.

@@ -1,0 +1,265 @@
+"""Agents at URLs that this node knows: those a person added, those a task was sent to, those seen on the LAN.
+
+Who named a URL decides where it may lead. A person's word opens a private address, for that host; a URL out of a
+model's mouth is called over public https only, because anybody may have put it there (requirement S37). An agent that
+announces itself on the LAN is called where it announced itself, and trusted with nothing by that.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+import anyio
+
+from mcp_a2a.errors import AddressNotAllowedError, CardError, WebError
+from mcp_a2a.node.context import Changes, Context
+from mcp_a2a.node.present import iso, skill_views
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import agent_url, spelled
+from mcp_a2a.store.web import WebRow, all_web_agents, save_web_agent
+from mcp_a2a.views import AgentView
+from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
+
+logger = logging.getLogger(__name__)
+
+TYPED, TASK, LAN = "typed", "task", "lan"
+
+FRESH_SECONDS = 900.0
+"""A card that was read so long ago is read again before the next task goes there."""
+
+MAX_SIGHTED = 64
+"""Agents of the LAN that are listed unasked, and looked up at once at most `MAX_READING`."""
+
+MAX_READING = 4
+
+
+@dataclass(eq=False)
+class WebPeer:
+    """An agent at a URL."""
+
+    row: WebRow
+    read_at: float = float("-inf")
+    """When its card was read, by the event loop's clock."""
+    trouble: str = ""
+    """Why it could not be reached the last time."""
+
+    @property
+    def url(self) -> str:
+        """What it is known by."""
+        return self.row.url
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, cleaned."""
+        return self.row.name
+
+    @property
+    def skills(self) -> tuple[AgentSkill, ...]:
+        """What it offers."""
+        return self.row.card.skills
+
+    def has_skill(self, skill: str) -> bool:
+        """Whether one of its skills is called so."""
+        wanted = skill.strip().casefold()
+        return any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in self.skills)
+
+    @property
+    def agent(self) -> WebAgent:
+        """How it may be called."""
+        return WebAgent(self.row.url, self.row.card, self.row.origin != TASK, self.row.headers)
+
+    def view(self, waiting: int = 0) -> AgentView:
+        """The agent as it is shown."""
+        words = fingerprint_words(PeerId.parse_untrusted(self.row.key)) if self.row.key else ""
+        return AgentView(
+            name=self.name,
+            did=self.url,
+            words=words,
+            description=preview(self.row.card.description, 512),
+            skills=skill_views(self.skills),
+            route="http",
+            online=not self.trouble,
+            last_seen=iso(self.row.last_seen) if self.row.last_seen else None,
+            trust="trusted" if self.row.origin == TYPED else "stranger",
+            waiting=waiting,
+        )
+
+
+class WebBook:
+    """Everybody at a URL."""
+
+    def __init__(self, context: Context, calls: WebCalls | None, changes: Changes) -> None:
+        self._context = context
+        self._calls = calls
+        self._changes = changes
+        self._peers: dict[str, WebPeer] = {}
+        self._seen: dict[str, str] = {}
+        """Announcements on the LAN, and which agent each turned out to be."""
+        self._reading = anyio.Semaphore(MAX_READING)
+
+    def __iter__(self) -> Iterator[WebPeer]:
+        return iter(self._peers.values())
+
+    @property
+    def calls(self) -> WebCalls:
+        """Whoever calls them.
+
+        Raises:
+            WebError: this node calls nobody.
+        """
+        if self._calls is None:
+            raise WebError("This node does not call agents at URLs.")
+        return self._calls
+
+    def load(self) -> None:
+        """Start from what was remembered."""
+        for row in self._context.database.read(all_web_agents):
+            self._peers[row.url] = WebPeer(row)
+
+    # --- who is meant ----------------------------------------------------------------------------
+
+    def known(self, url: str) -> WebPeer | None:
+        """The agent at a URL, if it was met before."""
+        return self._peers.get(agent_url(url)) or self._peers.get(f"{spelled(url)}/")
+
+    def named(self, name: str) -> list[WebPeer]:
+        """Agents that call themselves so."""
+        wanted = name.strip().casefold()
+        return [peer for peer in self if peer.name.casefold() == wanted]
+
+    async def find(self, url: str) -> WebPeer:
+        """The agent at a URL that somebody named who is no person.
+
+        Raises:
+            CardError, WebError
+            AddressNotAllowedError: only a person may send us there; says how.
+        """
+        peer = self.known(url)
+        if peer is not None:
+            return peer
+        try:
+            return await self._meet(url, TASK, {})
+        except AddressNotAllowedError as error:
+            error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {preview(url, 512)}"
+            raise
+
+    async def add(self, url: str, headers: Mapping[str, str] | None = None) -> WebPeer:
+        """The agent at a URL that a person typed, who may give credentials for it.
+
+        Raises:
+            CardError, WebError, AddressNotAllowedError
+        """
+        known = self.known(url)
+        secrets = dict(headers) if headers is not None else known.row.headers if known else {}
+        return await self._meet(url, TYPED, secrets)
+
+    async def _meet(self, url: str, origin: str, headers: dict[str, str]) -> WebPeer:
+        found = await self.calls.find_card(spelled(url), typed=origin != TASK, headers=headers)
+        return await self._enter(found, origin, headers)
+
+    async def _enter(self, found: FoundCard, origin: str, headers: dict[str, str]) -> WebPeer:
+        known = self._peers.get(found.url)
+        if known is not None and known.row.key is not None and known.row.key != found.key:
+            raise CardError(
+                f"The card at {found.url} was signed by {known.row.key} before, and now by {found.key or 'nobody'}.",
+                "Ask its owner why. Nothing was sent.",
+            )
+        row = WebRow(
+            found.url, preview(found.card.name, 64), found.card, origin, found.key, headers, self._context.clock()
+        )
+        peer = known or WebPeer(row)
+        peer.row, peer.read_at, peer.trouble = row, anyio.current_time(), ""
+        self._peers[found.url] = peer
+        if origin != LAN:
+            await self._keep(row)
+        self._changes.notify()
+        return peer
+
+    async def refresh(self, peer: WebPeer) -> None:
+        """Read its card again where that was long ago.
+
+        Raises:
+            WebError: it is not there, or the card is not what it was.
+        """
+        if anyio.current_time() - peer.read_at < FRESH_SECONDS:
+            return
+        found = await self.calls.find_card(peer.url, typed=peer.row.origin != TASK, headers=peer.row.headers)
+        if found.url == peer.url:
+            await self._enter(found, peer.row.origin, peer.row.headers)
+
+    async def keep(self, peer: WebPeer) -> None:
+        """A task goes there: who it was with is to be known after a restart."""
+        await self._keep(peer.row)
+
+    async def _keep(self, row: WebRow) -> None:
+        kept = replace(row)
+        await self._context.database.write(lambda connection: save_web_agent(connection, kept))
+
+    def answered(self, peer: WebPeer) -> None:
+        """It is there."""
+        if peer.trouble:
+            peer.trouble = ""
+            self._changes.notify()
+
+    def failed(self, peer: WebPeer, error: WebError) -> None:
+        """It is not."""
+        if not peer.trouble:
+            peer.trouble = error.message
+            self._changes.notify()
+
+    # --- the LAN ---------------------------------------------------------------------------------
+
+    def sighted(self, sighting: WebSighting) -> None:
+        """An agent announces itself: read its card, from where it announced itself and nowhere else."""
+        if self._calls is not None and sighting.name not in self._seen and len(self._seen) < MAX_SIGHTED:
+            self._seen[sighting.name] = ""
+            self._context.tasks.start_soon(self._read_sighted, sighting)
+
+    async def _read_sighted(self, sighting: WebSighting) -> None:
+        try:
+            async with self._reading:
+                found = await self.calls.find_card(sighting.card_url, typed=True, headers={})
+            card = _staying(found.card, sighting.host)
+            if sighting.name in self._seen and found.url not in self._peers:
+                await self._enter(replace(found, card=card), LAN, {})
+                self._seen[sighting.name] = found.url
+        except WebError as error:
+            self._seen.pop(sighting.name, None)
+            logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
+
+    def lost(self, name: str) -> None:
+        """An announcement is gone. An agent that we have sent something to stays known."""
+        url = self._seen.pop(name, "")
+        peer = self._peers.get(url)
+        if peer is not None and peer.row.origin == LAN:
+            peer.trouble = "it no longer announces itself on this network"
+            if all(row.url != url for row in self._context.database.read(all_web_agents)):
+                del self._peers[url]
+            self._changes.notify()
+
+
+def _staying(card: AgentCard, host: str) -> AgentCard:
+    """The card with those of its interfaces that are where the agent announced itself.
+
+    Raises:
+        CardError: none is.
+    """
+    wanted = ipaddress.ip_address(host)
+    kept = tuple(one for one in card.supported_interfaces if _is_at(one.url, wanted))
+    if not kept:
+        raise CardError("Its card names interfaces at other hosts only.")
+    return card.model_copy(update={"supported_interfaces": kept})
+
+
+def _is_at(url: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return ipaddress.ip_address(urlsplit(url).hostname or "") == address
+    except ValueError:
+        return False
