@@ -31,6 +31,9 @@ from mcp_a2a.server.address import names_of
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/healthz"
 
+_BODILESS = (":cancel", ":subscribe")
+"""Operations of A2A that need no body."""
+
 _PUBLIC = frozenset({HEALTH_PATH, "/health"})
 
 INNER_HOST = "127.0.0.1"
@@ -119,7 +122,7 @@ def _token(scope: Scope, rules: Rules) -> Refusal | None:
 
 
 def _content_type(scope: Scope, _: Rules) -> Refusal | None:
-    if scope.get("method") != "POST" or _is_json(_all(scope, b"content-type")):
+    if scope.get("method") != "POST" or _is_json(_all(scope, b"content-type")) or _says_nothing(scope):
         return None
     return Refusal(415, "A POST must have the Content-Type application/json, or application/a2a+json for A2A.")
 
@@ -166,6 +169,13 @@ def _is_mcp(scope: Scope) -> bool:
 def _is_public(scope: Scope) -> bool:
     path: str = scope["path"]
     return path in _PUBLIC or (scope.get("method") in ("GET", "HEAD") and path.endswith(CARD_PATHS))
+
+
+def _says_nothing(scope: Scope) -> bool:
+    """A POST that is all said by its path. A page that makes a browser send one gives itself away by its Origin."""
+    if not scope["path"].endswith(_BODILESS) or _all(scope, b"transfer-encoding"):
+        return False
+    return _all(scope, b"content-length") in ([], ["0"])
 
 
 def _is_json(content_type: Collection[str]) -> bool:

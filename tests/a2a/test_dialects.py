@@ -1,0 +1,132 @@
+"""A2A 0.3 and what was spoken before it, on the same URLs: what is read, and what is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.a2a.conftest import Served
+
+JSON = {"Content-Type": "application/json"}
+
+
+async def call(served: Served, method: str, params: Any, path: str = "/") -> Any:
+    body = {"jsonrpc": "2.0", "id": "1", "method": method, "params": params}
+    async with served.web.post(f"{served.url}{path}", json=body) as response:
+        return await response.json()
+
+
+def kind_text(text: str, **more: Any) -> dict[str, Any]:
+    return {"kind": "message", "messageId": "m", "role": "user", "parts": [{"kind": "text", "text": text}], **more}
+
+
+async def test_a_message_of_0_3_is_answered_in_0_3(served: Served) -> None:
+    task = (await call(served, "message/send", {"message": kind_text("hello")}))["result"]
+    assert (task["kind"], task["status"]["state"]) == ("task", "completed")
+    assert task["artifacts"][0]["parts"] == [{"kind": "text", "text": "HELLO"}]
+    assert task["history"][0]["role"] == "user"
+    again = (await call(served, "tasks/get", {"id": task["id"], "historyLength": 0}))["result"]
+    assert again["id"] == task["id"]
+    assert "history" not in again
+
+
+async def test_states_and_errors_of_0_3(served: Served) -> None:
+    asked = (await call(served, "message/send", {"message": kind_text("ask")}))["result"]
+    assert asked["status"]["state"] == "input-required"
+    canceled = (await call(served, "tasks/cancel", {"id": asked["id"]}))["result"]
+    assert canceled["status"]["state"] == "canceled"
+    assert (await call(served, "tasks/cancel", {"id": asked["id"]}))["error"]["code"] == -32002
+    assert (await call(served, "tasks/get", {"id": "nothing"}))["error"]["code"] == -32001
+    assert (await call(served, "tasks/pushNotificationConfig/list", {"id": asked["id"]}))["error"]["code"] == -32003
+
+
+async def test_what_is_not_to_be_waited_for_returns_at_once(served: Served) -> None:
+    params = {"message": kind_text("wait"), "configuration": {"blocking": False}}
+    task = (await call(served, "message/send", params))["result"]
+    assert task["status"]["state"] in ("submitted", "working")
+    await call(served, "tasks/cancel", {"id": task["id"]})
+
+
+async def test_a_stream_of_0_3_ends_with_its_final_event(served: Served) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "message/stream", "params": {"message": kind_text("stream")}}
+    async with served.web.post(f"{served.url}/", json=body) as response:
+        events = [json.loads(line[6:])["result"] async for line in response.content if line.startswith(b"data: ")]
+    assert events[0]["kind"] == "task"
+    assert [event["kind"] for event in events[1:]].count("artifact-update") == 3
+    assert [event.get("final") for event in events if event["kind"] == "status-update"][-1] is True
+    assert events[-1]["status"]["state"] == "completed"
+
+
+async def test_files_and_data_of_0_3(served: Served) -> None:
+    parts = [
+        {"kind": "text", "text": "mirror"},
+        {"kind": "data", "data": {"n": 7}},
+        {"kind": "data", "data": {"metadata": None}},
+    ]
+    task = (await call(served, "message/send", {"message": kind_text("", parts=parts)}))["result"]
+    assert task["artifacts"][0]["parts"] == parts[1:]
+
+
+@pytest.mark.parametrize("path", ["/", "/a2a/jsonrpc"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"parts": [{"type": "text", "content": "hello"}]},
+        {"parts": [{"type": "text", "text": "hello"}]},
+        {"role": "user", "parts": [{"kind": "text", "text": "hello"}]},
+        {"role": "user", "content": "hello"},
+    ],
+)
+async def test_the_bodies_of_older_guides_work_verbatim(served: Served, path: str, message: Any) -> None:
+    task = (await call(served, "message/send", {"message": message}, path))["result"]
+    assert task["artifacts"][0]["parts"][0]["text"] == "HELLO"
+    again = (await call(served, "tasks/get", {"task_id": task["id"]}, path))["result"]
+    assert again["status"]["state"] == "completed"
+
+
+async def test_tasks_send_of_the_first_version_names_no_id_of_ours(served: Served) -> None:
+    params = {"id": "theirs", "message": {"role": "user", "parts": [{"type": "text", "text": "hello"}]}}
+    task = (await call(served, "tasks/send", params))["result"]
+    assert task["status"]["state"] == "completed"
+    assert task["id"] != "theirs"
+
+
+async def test_the_routes_of_older_systems(served: Served) -> None:
+    async with served.web.get(f"{served.url}/health") as response:
+        assert await response.json() == {"ok": True}
+    async with served.web.get(f"{served.url}/a2a/peers") as response:
+        assert "peers" in await response.json()
+    async with served.web.post(f"{served.url}/a2a/send", json={"target": "nobody", "message": "x"}) as response:
+        assert (await response.json())["ok"] is False
+    async with served.web.post(f"{served.url}/a2a/send", json={}) as response:
+        assert response.status == 400
+    card = (await call(served, "agent/card", {}))["result"]
+    assert card["name"] == "behaving"
+    listed = (await call(served, "tasks/list", {}))["result"]
+    assert "nextPageToken" in listed
+
+
+async def test_rest_of_0_3(served: Served) -> None:
+    body = json.dumps({"message": kind_text("hello")})
+    async with served.web.post(f"{served.url}/v1/message:send", data=body, headers=JSON) as response:
+        task = await response.json(content_type=None)
+    assert task["status"]["state"] == "completed"
+    async with served.web.get(f"{served.url}/v1/tasks/{task['id']}") as response:
+        assert (await response.json(content_type=None))["kind"] == "task"
+
+
+async def test_a_tenant_may_stand_before_every_path(served: Served) -> None:
+    client = served.binding("rest", "/tenant-7")
+    task = await client.task("hello")
+    assert (await client.get(task["id"]))["id"] == task["id"]
+
+
+async def test_both_cards_are_one_and_a_dual_card_has_the_keys_of_0_3(served: Served) -> None:
+    cards = []
+    for name in ("agent-card.json", "agent.json"):
+        async with served.web.get(f"{served.url}/.well-known/{name}") as response:
+            cards.append(await response.json())
+    assert cards[0] == cards[1]
+    assert {"url", "preferredTransport", "protocolVersion", "additionalInterfaces"} <= set(cards[0])

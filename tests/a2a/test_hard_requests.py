@@ -1,0 +1,185 @@
+"""Requests that are wrong, odd or large: each gets the right code, and the server goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.a2a.bindings import said
+from tests.a2a.conftest import Served
+
+JSON = {"Content-Type": "application/json"}
+MIB = 1024 * 1024
+
+
+async def post(served: Served, body: bytes, path: str = "/", **headers: str) -> tuple[int, Any]:
+    data = io.BytesIO(body)
+    async with served.web.post(f"{served.url}{path}", data=data, headers={**JSON, **headers}) as response:
+        text = await response.read()
+    return response.status, json.loads(text) if text else None
+
+
+def rpc(method: object = "GetTask", params: object = None, **more: object) -> bytes:
+    fields = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"id": "x"} if params is None else params}
+    return json.dumps(fields | more).encode()
+
+
+async def alive(served: Served) -> bool:
+    return (await served.binding("jsonrpc").task("hello"))["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", -32700),
+        (b"{", -32700),
+        (b"not json", -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":NaN}}', -32700),
+        (b"\xff\xfe", -32700),
+        (b"[" * 100_000, -32700),
+        (b"[]", -32600),
+        (b"[" + rpc() + b"]", -32600),
+        (b"null", -32600),
+        (b"7", -32600),
+        (b'"text"', -32600),
+        (b"{}", -32600),
+        (rpc(jsonrpc="1.0"), -32600),
+        (rpc(jsonrpc=2), -32600),
+        (rpc(id=1.5), -32600),
+        (rpc(id=True), -32600),
+        (rpc(id={}), -32600),
+        (rpc(id=[]), -32600),
+        (rpc(7), -32600),
+        (rpc(None), -32600),
+        (rpc("Nothing"), -32601),
+        (rpc("getTask"), -32601),
+        (rpc("rpc.discover"), -32601),
+        (rpc(params=[]), -32602),
+        (rpc(params="x"), -32602),
+        (rpc(params={}), -32602),
+        (rpc(params={"id": 7}), -32602),
+        (rpc(params={"id": ""}), -32602),
+        (rpc(params={"id": None}), -32602),
+        (rpc("SendMessage", {}), -32602),
+        (rpc("SendMessage", {"message": None}), -32602),
+        (rpc("SendMessage", {"message": "hi"}), -32602),
+        (rpc("SendMessage", {"message": {"role": "ROLE_USER", "parts": [{"text": "x"}]}}), -32602),
+        (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": []}}), -32602),
+        (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{}]}}), -32602),
+        (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": 7}]}}), -32602),
+        (rpc("SendMessage", said("x", parts=[{"text": "a", "url": "b"}])), -32602),
+        (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_KING", "parts": [{"text": "x"}]}}), -32602),
+        (rpc("SendMessage", {**said("x"), "configuration": {"historyLength": -1}}), -32602),
+        (rpc("ListTasks", {"status": "TASK_STATE_SLEEPING"}), -32602),
+        (rpc("ListTasks", {"pageSize": 0}), -32602),
+        (rpc("ListTasks", {"pageSize": "many"}), -32602),
+        (rpc("ListTasks", {"statusTimestampAfter": "yesterday"}), -32602),
+        (rpc("message/send", {}), -32602),
+        (rpc("tasks/get", {}), -32602),
+        (rpc("tasks/get", {"id": "x"}), -32001),
+    ],
+)
+async def test_what_is_wrong_gets_its_code(served: Served, body: bytes, code: int) -> None:
+    status, answer = await post(served, body)
+    assert (status, answer["error"]["code"]) == (200, code)
+    assert answer["jsonrpc"] == "2.0"
+    assert "id" in answer
+
+
+async def test_a_notification_gets_no_body(served: Served) -> None:
+    status, answer = await post(served, b'{"jsonrpc":"2.0","method":"GetTask","params":{"id":"x"}}')
+    assert (status, answer) == (202, None)
+
+
+async def test_deep_nesting_is_refused_and_harmless(served: Served) -> None:
+    for depth in (150, 5_000, 50_000):
+        nested = b'{"a":' * depth + b"1" + b"}" * depth
+        body = b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":' + nested + b"}"
+        _, answer = await post(served, body)
+        assert answer["error"]["code"] in (-32600, -32700)
+    assert await alive(served)
+
+
+async def test_integers_stay_integers(served: Served) -> None:
+    for name in ("jsonrpc", "rest"):
+        sent = {"integer": 12345678901234567, "one": 1, "float": 1.5, "whole": 2.0, "null": None}
+        task = await served.binding(name).task("mirror", parts=[{"text": "mirror"}, {"data": sent}])
+        (part,) = task["artifacts"][0]["parts"]
+        assert part["data"] == sent
+        assert json.dumps(part["data"]) == json.dumps(sent)
+        bare = await served.binding(name).task("mirror", parts=[{"text": "mirror"}, {"data": None}, {"data": 7}])
+        assert bare["artifacts"][0]["parts"] == [{"data": None}, {"data": 7}]
+
+
+@pytest.mark.parametrize("size", [MIB, 4 * MIB])
+async def test_a_large_body_is_taken_up_to_the_limit(served: Served, size: int) -> None:
+    head, tail = b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"x","metadata":"', b'"}}'
+    body = head + b"a" * (size - len(head) - len(tail)) + tail
+    assert len(body) == size
+    status, answer = await post(served, body)
+    assert (status, answer["error"]["code"]) == (200, -32001)
+    status, answer = await post(served, body + b" " * (4 * MIB + 1 - size))
+    assert status == 413
+    assert "error" in answer
+    assert await alive(served)
+
+
+async def test_a_megabyte_of_text_is_answered(served: Served) -> None:
+    text = "x" * (MIB - 1_000)
+    task = await served.binding("jsonrpc").task(text)
+    assert task["artifacts"][0]["parts"][0]["text"] == text.upper()
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"]
+)
+async def test_another_content_type_is_refused(served: Served, kind: str) -> None:
+    status, answer = await post(served, rpc(), **{"Content-Type": kind})
+    assert status == 415
+    assert answer["error"]["code"] == -32600
+    assert (await post(served, rpc(), **{"Content-Type": "application/json; charset=utf-8"}))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/message:send", "/tasks", "/.well-known/agent-card.json", "/a/x/", "/health"])
+async def test_another_host_or_origin_is_refused_everywhere(served: Served, path: str) -> None:
+    for headers, status in (({"Host": "evil.example"}, 421), ({"Origin": "https://evil.example"}, 403)):
+        async with served.web.get(f"{served.url}{path}", headers=headers) as response:
+            assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("POST", "/tasks", 405),
+        ("DELETE", "/tasks/x", 405),
+        ("GET", "/message:send", 405),
+        ("GET", "/", 405),
+        ("PUT", "/", 405),
+        ("GET", "/a/nobody-of-that-name/tasks", 404),
+        ("GET", "/a/nobody-of-that-name/.well-known/agent-card.json", 404),
+        ("GET", "/tasks/%00", 404),
+        ("GET", "/tasks/..%2f..%2fetc", 404),
+        ("GET", "/a2a/nothing", 404),
+    ],
+)
+async def test_what_is_not_there_is_said_in_json(served: Served, method: str, path: str, status: int) -> None:
+    url = f"{served.url}{path}"
+    data = b"{}" if method in ("POST", "PUT") else None
+    async with served.web.request(method, aiohttp.client.URL(url, encoded=True), data=data, headers=JSON) as response:
+        assert response.status == status
+        assert "error" in await response.json(content_type=None)
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_behind(served: Served) -> None:
+    client = served.binding("rest")
+    task = await client.task("wait", {"returnImmediately": True})
+    for _ in range(20):
+        async with client.events("SubscribeToTask", {"id": task["id"]}) as events:
+            await anext(events)
+    assert await alive(served)
+    await client.cancel(task["id"])
