@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import agent, environment, run
+from tests.e2e.command import Agent, agent, environment, run, until
 from tests.e2e.relays import GENEROUS, relay
 from tests.files.cutter import cutter, free_port
 
@@ -34,25 +34,29 @@ def written(path: Path, size: int) -> str:
 
 
 @contextmanager
-def digester(home: Path, **env: str) -> Iterator[None]:
-    with agent(home, "run", str(PROGRAMS / "digester.py"), "--accept", "anyone", **ALONE, **env):
-        yield
+def digester(home: Path, **env: str) -> Iterator[Agent]:
+    with agent(home, "run", str(PROGRAMS / "digester.py"), "--accept", "anyone", **ALONE, **env) as running:
+        yield running
 
 
 def sent(home: Path, path: Path, address: str) -> Any:
     """What the sender says, and what the receiver has seen."""
-    finished = subprocess.run(
-        [sys.executable, str(PROGRAMS / "sender.py"), str(path), address],
-        env=environment(home, **ALONE),
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    answer = json.loads(finished.stdout)
+    sender = started(home, path, address)
+    out, errors = sender.communicate(timeout=110)
+    assert sender.returncode == 0, errors
+    answer = json.loads(out)
     assert answer["text"], answer
     return answer, json.loads(answer["text"])
+
+
+def started(home: Path, path: Path, address: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "sender.py"), str(path), address],
+        env=environment(home, **ALONE),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def cuts(seed: int, size: int, count: int = 10) -> list[int]:
@@ -89,3 +93,27 @@ def test_8_mib_arrive_whole_through_a_relay_that_is_cut_off_at_10_places(tmp_pat
     assert (seen["size"], seen["sha256"]) == (8 * MIB, digest)
     assert answer["route"] == "relay"
     assert max(answer["peak_kib"], seen["peak_kib"]) < 150 * 1024
+
+
+def test_a_file_goes_on_where_it_was_when_both_sides_are_killed(tmp_path: Path) -> None:
+    port, path = free_port(), tmp_path / "big"
+    digest = written(path, 30 * MIB)
+    ben, env = tmp_path / "ben", {"MCP_A2A_LINK_PORT": str(port)}
+
+    def here() -> int:
+        """Bytes of the file that the receiver has."""
+        found = list((ben / "identities").glob("*/blobs/in-*"))
+        return found[0].stat().st_size if found else 0
+
+    for part in (5 * MIB, 15 * MIB):
+        with digester(ben, **env) as receiver:
+            sender = started(tmp_path / "ann", path, f"127.0.0.1:{port}")
+            until(lambda part=part: here() >= part, 30, "the file is on its way")
+            sender.kill()
+            receiver.process.kill()
+            sender.communicate()
+        assert here() < 30 * MIB, "it was killed too late to show anything"
+    path.write_bytes(b"what was attached is in the spool by now")
+    with digester(ben, **env):
+        _, seen = sent(tmp_path / "ann", path, f"127.0.0.1:{port}")
+    assert (seen["size"], seen["sha256"]) == (30 * MIB, digest)

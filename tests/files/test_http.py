@@ -17,7 +17,7 @@ from mcp_a2a import Agent, File, TaskContext
 from mcp_a2a.agent.console import Console
 from mcp_a2a.agent.hosting import agent_settings, host_service
 from mcp_a2a.config import Settings
-from mcp_a2a.server.hosting import Listening
+from mcp_a2a.server.listening import Listening
 from tests.a2a.kit import Kit, user_message
 from tests.files.scenes import MIB
 

@@ -10,8 +10,18 @@ import pytest
 
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import pieces
-from mcp_a2a.protocol.model import Delivery, Part, TaskState
-from mcp_a2a.views import AnswerRequest, CancelRequest, GetTaskRequest, PeersRequest, SaveFilesRequest, SetTrustRequest
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part, TaskState
+from mcp_a2a.store.records import forget_finished
+from mcp_a2a.views import (
+    AnswerRequest,
+    CancelRequest,
+    FileArg,
+    GetTaskRequest,
+    PeersRequest,
+    ReplyRequest,
+    SaveFilesRequest,
+    SetTrustRequest,
+)
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
 from tests.node.world import World, acquainted
 
@@ -186,3 +196,51 @@ async def test_a_task_that_did_not_come_to_be_leaves_no_file(world: World, tmp_p
             await alice.api.send_task(task(there, tmp_path / "missing"))
         assert len(spooled(world, "alice")) == 1
         assert again.task_id
+
+
+async def test_a_reply_brings_files_too(world: World, tmp_path: Path) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task())
+        item = await next_item(bob)
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which file?"))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        this = FileArg(path=str(some_file(tmp_path, MIB, "this.bin")))
+        await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", wait_seconds=0, files=(this,)))
+        item = await next_item(bob)
+        assert (item.text, [file.name for file in item.files]) == ("look\nthis", ["this.bin"])
+
+
+async def test_a_file_in_a_streamed_piece_of_a_result_comes_with_it(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task())
+        item = await next_item(bob)
+        for number in range(2):
+            part = Part(raw="QUJD" * 50_000, filename=f"{number}.txt")
+            chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(part,)), append=bool(number))
+            chunks = AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number)
+            await bob.api.answer_task(chunks)
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed"))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        assert [(file.name, file.size, file.here) for file in view.files] == [
+            ("0.txt", 150_000, True),
+            ("1.txt", 150_000, True),
+        ]
+
+
+async def test_results_stay_with_their_task_and_inputs_go_a_day_after_it(world: World, tmp_path: Path) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task(some_file(tmp_path, MIB, "in")))
+        await answer(bob, await next_item(bob), some_file(tmp_path, MIB + 1, "out"))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        for days, at_alice, at_bob in ((0.9, 2, 2), (0.2, 1, 0), (31, 0, 0)):
+            world.clock.advance(days * 86_400)
+            for person in (alice, bob):
+                await person.node.context.database.write(
+                    lambda connection: forget_finished(connection, world.clock() - 30 * 86_400)
+                )
+                person.node.files.tidy()
+                await person.node.context.database.write(lambda _: None)
+            assert (len(spooled(world, "alice")), len(spooled(world, "bob"))) == (at_alice, at_bob)
