@@ -27,7 +27,7 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.letters import post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces, Verdict
+from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.trust import TrustBook
@@ -48,7 +48,6 @@ from mcp_a2a.protocol.payload import (
     NetworkBody,
     Payload,
     TaskBody,
-    TaskFailure,
     UpdateBody,
 )
 from mcp_a2a.protocol.replay import check_freshness
@@ -85,9 +84,6 @@ ENDINGS = {
 """How a task ended that did not succeed, where the agent has not said more."""
 
 BUSY_RETRY_SECONDS = 10.0
-FILES_RETRY_SECONDS = 0.5
-"""When a message overtook its files, or they are being checked, it is asked for again so soon."""
-DAMAGED_FILE = "The agent answered with a file that did not arrive as it was sent: its length or SHA-256 differ."
 GAP_RETRY_SECONDS = 0.2
 """When a chunk of an artifact overtook another, it is asked for again so soon."""
 
@@ -116,8 +112,6 @@ class Intake:
         self._inbox = inbox
         self._outbox = outbox
         self._pieces = Pieces(context)
-        self._checking: set[str] = set()
-        """Ids of messages whose files are being checked."""
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
@@ -254,40 +248,15 @@ class Intake:
     async def _await_files(self, link: Link, envelope_id: bytes, payload: Payload, refs: Sequence[BlobRef]) -> None:
         """Apply a message when its files are here; until then it comes again."""
         try:
-            if self._needs_files(payload):
-                payload = await self._with_files(payload, refs)
+            payload = await self._pieces.awaited(payload, refs)
             self._dispatch(link, envelope_id, payload, self._directory.get(payload.from_))
         except Refusal as refusal:
             self._refuse(link, envelope_id, refusal)
+        except RemoteProtocolError as error:
+            logger.warning("refused a message with files from %s: %s", link.peer, error)
+            self._refuse(link, envelope_id, Refusal("rejected"))
         except (McpA2AError, OSError) as error:
             self._conclude(link, envelope_id, payload.from_, error)
-
-    def _needs_files(self, payload: Payload) -> bool:
-        """Whether the message may change anything: of one that came before, the files may be gone."""
-        record = self._context.database.read(lambda connection: find_task(connection, payload.task))
-        return payload.type == "task" if record is None else payload.type != "task" and not record.done
-
-    async def _with_files(self, payload: Payload, refs: Sequence[BlobRef]) -> Payload:
-        if payload.id in self._checking:
-            raise Refusal("busy", FILES_RETRY_SECONDS)
-        self._checking.add(payload.id)
-        try:
-            verdict = await self._pieces.check(str(payload.from_), payload.task, refs)
-        finally:
-            self._checking.discard(payload.id)
-        if verdict is Verdict.MISSING:
-            raise Refusal("busy", FILES_RETRY_SECONDS)
-        if verdict is Verdict.WHOLE:
-            return payload
-        logger.warning("a file of %s from %s is not what its message says", payload.task, payload.from_)
-        if not isinstance(payload.body, UpdateBody):
-            raise Refusal("file_damaged")
-        failed = UpdateBody(
-            status=TaskStatus(state=TaskState.FAILED),
-            error=TaskFailure(code="file_damaged", message=DAMAGED_FILE),
-            attempt=payload.body.attempt,
-        )
-        return payload.model_copy(update={"body": failed})
 
     # --- tasks -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ counts when it was opened to its end with the key of the message that names it: 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -17,7 +18,8 @@ from mcp_a2a.errors import RemoteProtocolError, SealBrokenError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.protocol.blob import BlobRef, check_piece_untrusted, open_file_untrusted
-from mcp_a2a.protocol.payload import BlobBody, Payload
+from mcp_a2a.protocol.model import TaskState, TaskStatus
+from mcp_a2a.protocol.payload import BlobBody, Payload, TaskFailure, UpdateBody
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.store.blobs import (
     DAMAGED,
@@ -33,6 +35,8 @@ from mcp_a2a.store.blobs import (
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.spool import sealed_chunks
 
+logger = logging.getLogger(__name__)
+
 MIB = 1024 * 1024
 MAX_FILES_PER_PEER = 500
 MAX_BYTES_PER_PEER = 1024 * MIB
@@ -43,6 +47,11 @@ MAX_BYTES = 4 * 1024 * MIB
 
 NOT_ADMITTED = "not_admitted"
 """Only said here: its sender hears that it is held."""
+
+
+FILES_RETRY_SECONDS = 0.5
+"""When a message overtook its files, or they are being checked, it is asked for again so soon."""
+DAMAGED_FILE = "The agent answered with a file that did not arrive as it was sent: its length or SHA-256 differ."
 
 
 class Verdict(Enum):
@@ -58,6 +67,8 @@ class Pieces:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._checking: set[str] = set()
+        """Ids of messages whose files are being checked."""
 
     def take(self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool) -> None:
         """Put a piece into its place, within a transaction.
@@ -105,6 +116,32 @@ class Pieces:
                 raise Refusal("file_quota")
             self._context.spool.remove(self._context.spool.path(old.direction, old.peer, old.id) for old in dropped)
 
+    # --- messages that name files ----------------------------------------------------------------
+
+    async def awaited(self, payload: Payload, refs: Sequence[BlobRef]) -> Payload:
+        """The message, once its files are here; a result whose files are not what it says has become a failure.
+
+        Raises:
+            Refusal: they are not here yet, or are not what it says.
+        """
+        if not self._matters(payload):
+            return payload
+        if payload.id in self._checking:
+            raise Refusal("busy", FILES_RETRY_SECONDS)
+        self._checking.add(payload.id)
+        try:
+            verdict = await self.check(str(payload.from_), payload.task, refs)
+        finally:
+            self._checking.discard(payload.id)
+        if verdict is Verdict.MISSING:
+            raise Refusal("busy", FILES_RETRY_SECONDS)
+        return payload if verdict is Verdict.WHOLE else _failed(payload)
+
+    def _matters(self, payload: Payload) -> bool:
+        """Whether the message may change anything: of one that came before, the files may be gone."""
+        record = self._context.database.read(lambda connection: find_task(connection, payload.task))
+        return payload.type == "task" if record is None else payload.type != "task" and not record.done
+
     # --- checking --------------------------------------------------------------------------------
 
     async def check(self, sender: str, task: str, refs: Sequence[BlobRef]) -> Verdict:
@@ -149,6 +186,18 @@ class Pieces:
         """Whether some of these files were not here and checked at this moment."""
         rows = (find_in(connection, sender, ref.id) for ref in refs)
         return any(row is None or row.checked != ref.sha256 for row, ref in zip(rows, refs, strict=True))
+
+
+def _failed(payload: Payload) -> Payload:
+    logger.warning("a file of %s from %s is not what its message says", payload.task, payload.from_)
+    if not isinstance(payload.body, UpdateBody):
+        raise Refusal("file_damaged")
+    body = UpdateBody(
+        status=TaskStatus(state=TaskState.FAILED),
+        error=TaskFailure(code="file_damaged", message=DAMAGED_FILE),
+        attempt=payload.body.attempt,
+    )
+    return payload.model_copy(update={"body": body})
 
 
 def _expected(record: TaskRecord | None, sender: str) -> bool:
