@@ -136,7 +136,7 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
     | of a task that we do not have | as long as its message may still come (ours: a moment) |
     | of a task that is open, or has messages on their way | always |
     | of a task that failed, or was canceled or rejected | a minute |
-    | a result, for whoever asked for it here | as long as the task |
+    | a result, for whoever asked for it here; of a task with the web, any file | as long as the task |
     | any other | a day after the task |
     """
     rows = connection.execute(
@@ -151,7 +151,7 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
               (tasks.state <> 'TASK_STATE_COMPLETED' AND tasks.updated < ? - 60.0)
               OR (tasks.updated < ? - ? AND NOT (
                 (tasks.direction = 'sent' AND blobs.direction = 'in')
-                OR (tasks.direction = 'received' AND blobs.direction = 'out' AND tasks.peer NOT LIKE 'did:%')
+                OR (blobs.direction = 'out' AND tasks.peer NOT LIKE 'did:%')
               ))
             )
           )
