@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskState
@@ -31,6 +32,7 @@ class Writing:
         """Show what the agent says and makes until the task rests, or for so long; the task as it is then."""
         self._session.task_id = task.task_id
         deadline, cursor = anyio.current_time() + seconds, None
+        moving = Moving(self._session)
         while (remaining := deadline - anyio.current_time()) > 0:
             view = await node.a2a_follow(
                 A2AFollowRequest(
@@ -42,16 +44,17 @@ class Writing:
             )
             self._show(view)
             cursor = view.cursor
-            if view.over or (not view.events and await self._is_stuck(node, task)):
+            if view.over or (not view.events and await self._is_stuck(node, task, moving)):
                 break
         self._session.task_id = None
         if self.text:
             self._session.output.piece("\n")
         return await node.get_task(GetTaskRequest(task_id=task.task_id))
 
-    async def _is_stuck(self, node: NodeApi, task: TaskView) -> bool:
+    async def _is_stuck(self, node: NodeApi, task: TaskView, moving: Moving) -> bool:
         """Whether somebody must decide something before anything can come."""
         now = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+        moving.show(now)
         return now.delivery == Delivery.HELD or now.put_off is not None
 
     def _show(self, view: A2AFollowView) -> None:

@@ -140,11 +140,12 @@ class Files:
         """Drop the files that nobody will ask for any more."""
         now = self._context.clock()
 
-        def gone(rows: object) -> None:
-            if isinstance(rows, list) and rows:
-                self._context.spool.remove(self._context.spool.path(row.direction, row.peer, row.id) for row in rows)
+        def tidy(connection: sqlite3.Connection) -> None:
+            rows = forget_blobs(connection, now, UNCLAIMED_SECONDS)
+            # Here, where pieces are written too: not a moment later, when one of the same name may have come.
+            self._context.spool.remove(self._context.spool.path(row.direction, row.peer, row.id) for row in rows)
 
-        self._context.database.enqueue_lazily(lambda c: forget_blobs(c, now, UNCLAIMED_SECONDS), gone)
+        self._context.database.enqueue_lazily(tidy)
 
     def sweep(self) -> None:
         """At the start: remove what an earlier process left between two steps."""

@@ -212,6 +212,7 @@ class Node:
     @asynccontextmanager
     async def online(self) -> AsyncIterator[None]:
         """Listen, announce, look around and deliver until the context ends."""
+        self.files.sweep()  # before anything can come in
         async with AsyncExitStack() as stack:
             credentials = Credentials(
                 self.context.identity, lambda: self.ring.current, self.context.clock, self.context.randomness
@@ -220,7 +221,6 @@ class Node:
             for transport in self.parts.transports:
                 self.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self._look_around(stack)
-            self.files.sweep()
             self.outbox.load(self.context.database.read(pending_outbox))
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)

@@ -119,7 +119,7 @@ class Outbox:
     def waiting(self, peer_id: PeerId) -> int:
         """How many messages this peer has not taken yet."""
         lane = self._lanes.get(peer_id)
-        return len(lane.entries) if lane is not None else 0
+        return sum(not entry.is_piece for entry in lane.entries.values()) if lane is not None else 0
 
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""

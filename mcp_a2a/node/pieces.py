@@ -25,6 +25,7 @@ from mcp_a2a.store.blobs import (
     DAMAGED,
     BlobRow,
     begin_in,
+    bytes_coming,
     bytes_in,
     find_in,
     make_room,
@@ -102,7 +103,7 @@ class Pieces:
         return row
 
     def _check_room(self, connection: sqlite3.Connection, row: BlobRow) -> None:
-        if row.size > self._context.spool.free_bytes:
+        if row.size + bytes_coming(connection) > self._context.spool.free_bytes:
             raise Refusal("file_no_room")
         files, size, all_files, all_size = bytes_in(connection, row.peer)
         over = max(

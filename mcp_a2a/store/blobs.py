@@ -109,6 +109,12 @@ def bytes_in(connection: sqlite3.Connection, peer: str) -> tuple[int, int, int, 
     return int(row[0]), int(row[1]), int(row[2]), int(row[3])
 
 
+def bytes_coming(connection: sqlite3.Connection) -> int:
+    """What files of others may yet take that are not whole."""
+    row = connection.execute("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE direction='in' AND checked IS NULL")
+    return int(row.fetchone()[0])
+
+
 def bytes_out(connection: sqlite3.Connection) -> int:
     """What our own files take here."""
     return int(connection.execute("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE direction='out'").fetchone()[0])

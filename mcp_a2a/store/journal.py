@@ -69,8 +69,8 @@ def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
 
 
 def count_outbox(connection: sqlite3.Connection) -> int:
-    """How many messages must still be sent."""
-    return int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+    """How many messages must still be sent. The pieces of a file belong to the one that names it."""
+    return int(connection.execute("SELECT COUNT(*) FROM outbox WHERE type<>'blob'").fetchone()[0])
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
