@@ -23,9 +23,6 @@ REASONS = {
 """A2A 5.4."""
 
 AUTH = "UNAUTHENTICATED"
-NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
-"""Why a stream is not given that a poll can do for."""
-
 _PASSING = frozenset({408, 425, 429, 502, 503, 504})
 """HTTP statuses that say "not now", whatever else is said."""
 

@@ -73,7 +73,8 @@ def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Tas
     )  # fmt: skip
 
 
-def _draft(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
+def draft_of(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
+    """The task that a request asks for."""
     parts = (Part(text=request.message), *request.parts)
     message = Message(message_id=opening, role=Role.USER, parts=parts, context_id=request.context_id)
     return Draft(message, opening, request.skill, request.hop)
@@ -109,7 +110,7 @@ class Sending:
             return existing
         if not request.queue:
             await self._reach(peer)
-        draft = _draft(request, opening)
+        draft = draft_of(request, opening)
         return await self._open_with_files(peer, draft, await self._attach(draft, request), lambda _: None)
 
     async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
@@ -217,7 +218,7 @@ class Sending:
         existing = self.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
-        draft = _draft(request, opening)
+        draft = draft_of(request, opening)
         attached = await self._attach(draft, request)
         record: TaskRecord | None = None
         try:

@@ -192,6 +192,8 @@ class WebBook:
             return
         found = await self.calls.find_card(peer.url, typed=peer.row.origin != TASK, headers=peer.row.headers)
         if found.url == peer.url:
+            if peer.row.origin == LAN:
+                found = replace(found, card=_staying(found.card, urlsplit(peer.url).hostname or ""))
             await self._enter(found, peer.row.origin, peer.row.headers)
 
     async def keep(self, peer: WebPeer) -> None:

@@ -1,0 +1,329 @@
+"""Brings tasks to agents at URLs, and what happens to them back.
+
+    letters in the journal  ->  message, by stream where the agent streams; cancel
+    no letter, work going on  ->  subscribe; where that is not known, poll
+    otherwise  ->  the errand is over until somebody says something
+
+One errand for each task, one thing at a time. A letter leaves the journal in the transaction that stores the answer to
+it, so after a crash it is sent again, under the same ids. What cannot be reached is tried again with growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from mcp_a2a.errors import ExpiredError, FileError, McpA2AError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.files import Files
+from mcp_a2a.node.web_book import WebBook, WebPeer
+from mcp_a2a.node.web_news import apply, end, is_resting, remote_of
+from mcp_a2a.node.web_outgoing import Outgoing
+from mcp_a2a.protocol.jitter import full_jitter
+from mcp_a2a.protocol.model import Delivery, StreamResponse, Task
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.store.web import (
+    LetterRow,
+    drop_web_letter,
+    drop_web_letters,
+    next_web_letter,
+    put_web_context,
+    unfinished_web_tasks,
+)
+from mcp_a2a.web_ports import NO_STREAM, WebRequest
+
+logger = logging.getLogger(__name__)
+
+RETRY_CAP_SECONDS = 60.0
+DISK_SECONDS = 5.0
+LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
+"""Pauses between looks at a task that no stream tells of, growing while nothing is new."""
+
+MAX_NONSENSE = 5
+"""Answers in a row that are none, about a task that was taken; then it is given up."""
+
+Events = AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]
+
+
+@dataclass
+class _Errand:
+    """What is known of a task on its way, beside what is stored."""
+
+    task: str
+    news: anyio.Event = field(default_factory=anyio.Event)
+    taken: anyio.Event = field(default_factory=anyio.Event)
+    """The agent has told us its name for the task."""
+    failures: int = 0
+    looks: int = 0
+    """In a row that showed nothing new."""
+    nonsense: int = 0
+    streams: bool = True
+    """What its card says of streaming has not turned out to be wrong."""
+    tried: str = ""
+
+
+class WebCourier:
+    """Runs the errands of a node."""
+
+    def __init__(self, context: Context, book: WebBook, files: Files) -> None:
+        self._context, self._book = context, book
+        self._outgoing = Outgoing(context, files)
+        self._errands: dict[str, _Errand] = {}
+
+    def start(self) -> None:
+        """Take up what was left when the node stopped."""
+        for task in self._context.database.read(unfinished_web_tasks):
+            self.kick(task)
+
+    def kick(self, task: str) -> None:
+        """There is something to tell the agent of a task, or to ask it."""
+        errand = self._errands.get(task)
+        if errand is not None:
+            errand.news.set()
+            return
+        self._errands[task] = _Errand(task)
+        self._context.tasks.start_soon(self._run, self._errands[task])
+
+    def tried(self, task: str) -> tuple[str, ...]:
+        """Why a task does not get on."""
+        errand = self._errands.get(task)
+        return (errand.tried,) if errand is not None and errand.tried else ()
+
+    async def _run(self, errand: _Errand) -> None:
+        going = True
+        while going:
+            try:
+                going = await self._step(errand)
+            except McpA2AError as error:  # the disk is full, say: nothing was told to anybody that is not stored
+                logger.warning("the errand of %s waits: %s", errand.task, error)
+                await anyio.sleep(DISK_SECONDS)
+        del self._errands[errand.task]
+
+    async def _step(self, errand: _Errand) -> bool:
+        """One thing to do for a task; False when there is none."""
+        errand.news = anyio.Event()
+        read = self._context.database.read
+        letter = read(lambda connection: next_web_letter(connection, errand.task))
+        record = read(lambda connection: find_task(connection, errand.task))
+        if record is None or (letter is None and is_resting(record)):
+            return False
+        if record.remote is not None:
+            errand.taken.set()
+        peer: WebPeer | None = None
+        try:
+            peer = await self._book.find(record.peer)
+            if letter is None:
+                await self._look(errand, record, peer)
+            else:
+                await self._tell(errand, record, letter, peer)
+        except WebError as error:
+            await self._failed(errand, peer, error)
+        except FileError as error:
+            await self._end(record, error, Delivery.REFUSED)
+        else:
+            self._book.answered(peer)
+            errand.failures, errand.nonsense, errand.tried = 0, 0, ""
+        return True
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    async def _tell(self, errand: _Errand, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
+        if letter.type == "cancel":
+            await self._cancel(record, letter, peer)
+            return
+        message = next((one for one in record.said if one.message_id == letter.message), None)
+        if message is None or (record.done and record.remote is None):
+            await self._drop(letter)
+            return
+        await self._book.refresh(peer)
+        request = WebRequest(await self._outgoing.made(record, message), letter.message)
+        if peer.agent.streams and errand.streams:
+            try:
+                await self._listen(errand, self._book.calls.stream(peer.agent, request), letter)
+            except WebRefusedError as error:
+                if error.reason not in NO_STREAM:
+                    raise
+                errand.streams = False
+            else:
+                return
+        answer = await self._book.calls.send(peer.agent, request)
+        event = StreamResponse(task=answer) if isinstance(answer, Task) else StreamResponse(message=answer)
+        await self._take(errand, [event], letter)
+
+    async def _cancel(self, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
+        events: list[StreamResponse] = []
+        if record.remote is not None:
+            try:
+                events = [StreamResponse(task=await self._book.calls.cancel(peer.agent, record.remote))]
+            except (WebRefusedError, WebAnswerError) as error:
+                # It is over there already, or cannot be stopped: how it ends is seen by looking on.
+                logger.info("%s was not canceled: %s", record.id, error)
+        await self._take(_Errand(record.id), events, letter)
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def _look(self, errand: _Errand, record: TaskRecord, peer: WebPeer) -> None:
+        """How a task gets on that was taken."""
+        if record.remote is None:
+            raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
+        streaming = peer.agent.streams and errand.streams
+        pause = min(LOOK_CAP_SECONDS, LOOK_BASE_SECONDS * 1.5 ** min(errand.looks, 16))
+        if (errand.looks or not streaming) and await wait_until(errand.news, pause * (0.75 + self._chance() / 2)):
+            return
+        errand.looks += 1
+        if streaming:
+            try:
+                await self._listen(errand, self._book.calls.subscribe(peer.agent, record.remote), None)
+            except (WebRefusedError, WebAnswerError):
+                errand.streams = False
+            else:
+                return
+        task = await self._book.calls.get(peer.agent, record.remote)
+        await self._take(errand, [StreamResponse(task=task)], None)
+
+    async def _listen(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
+        """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
+        problem: WebError | None = None
+        news = errand.news
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_interrupt, news, errand.taken, tasks.cancel_scope)
+            try:
+                await self._hear(errand, events, letter)
+            except WebError as error:
+                problem = error
+            tasks.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
+
+    async def _hear(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
+        follow_up, first = letter is not None and errand.taken.is_set(), True
+        async with events as stream:
+            async for told in stream:
+                await self._take(errand, told, letter)
+                letter = None
+                record = self._context.database.read(lambda connection: find_task(connection, errand.task))
+                # The first word after a reply may still be the question.
+                if record is None or record.done or (is_resting(record) and not (first and follow_up)):
+                    return
+                first = False
+        if letter is not None:
+            raise WebError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
+
+    # --- the record ------------------------------------------------------------------------------
+
+    async def _take(self, errand: _Errand, events: Sequence[StreamResponse], letter: LetterRow | None) -> bool:
+        """Store what the agent says, and that it has heard us, in one transaction; whether it was news."""
+        now = self._context.clock()
+        if letter is None and not self._is_news(errand, events, now):
+            return False
+
+        record, changed = await self._context.database.write(
+            lambda connection: _store(connection, errand.task, events, letter, now)
+        )
+        if record is not None:
+            if record.remote is not None:
+                errand.taken.set()
+            if changed:
+                errand.looks = 0
+                self._context.task_changes.notify(record.id, record)
+        return changed
+
+    def _is_news(self, errand: _Errand, events: Sequence[StreamResponse], now: float) -> bool:
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
+        return record is not None and apply(record, events, now)
+
+    async def _drop(self, letter: LetterRow) -> None:
+        await self._context.database.write(lambda connection: drop_web_letter(connection, letter.n))
+
+    async def _end(self, record: TaskRecord, error: McpA2AError, delivery: Delivery | None = None) -> None:
+        now = self._context.clock()
+
+        def finish(connection: sqlite3.Connection) -> TaskRecord | None:
+            drop_web_letters(connection, record.id)
+            current = find_task(connection, record.id)
+            if current is None or current.done:
+                return None
+            end(current, error, now, delivery=delivery)
+            save_task(connection, current)
+            return current
+
+        ended = await self._context.database.write(finish)
+        if ended is not None:
+            self._context.task_changes.notify(ended.id, ended)
+
+    # --- trouble ---------------------------------------------------------------------------------
+
+    async def _failed(self, errand: _Errand, peer: WebPeer | None, error: WebError) -> None:
+        """The agent could not be asked, would not, or answered nonsense. It may have heard the letter nevertheless."""
+        read = self._context.database.read
+        letter = read(lambda connection: next_web_letter(connection, errand.task))
+        record = read(lambda connection: find_task(connection, errand.task))
+        if record is None:
+            return
+        if peer is not None and error.retryable:
+            self._book.failed(peer, error)
+        if not self._is_hopeless(errand, letter, error):
+            await self._pause(errand, record, letter, error)
+        elif letter is not None and letter.type == "cancel":
+            await self._drop(letter)
+        else:
+            answered = isinstance(error, WebAnswerError) or record.remote is not None
+            await self._end(record, error, Delivery.DELIVERED if answered else Delivery.REFUSED)
+
+    def _is_hopeless(self, errand: _Errand, letter: LetterRow | None, error: WebError) -> bool:
+        if error.retryable:
+            return False
+        if letter is not None or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
+            return True
+        errand.nonsense += 1
+        return errand.nonsense >= MAX_NONSENSE
+
+    async def _pause(self, errand: _Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
+        if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:
+            await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
+            return
+        if errand.tried != error.message:
+            errand.tried = error.message
+            self._context.task_changes.notify(errand.task)
+        errand.failures += 1
+        pause = 0.05 + full_jitter(errand.failures - 1, self._chance(), cap=RETRY_CAP_SECONDS)
+        await wait_until(errand.news, pause)
+
+    def _chance(self) -> float:
+        return int.from_bytes(self._context.randomness(4), "big") / 2**32
+
+
+def _store(
+    connection: sqlite3.Connection, task: str, events: Sequence[StreamResponse], letter: LetterRow | None, now: float
+) -> tuple[TaskRecord | None, bool]:
+    """The task with what its agent says, and whether anything is new about it."""
+    if letter is not None:
+        drop_web_letter(connection, letter.n)
+    record = find_task(connection, task)
+    if record is None:
+        return None, False
+    remote, context_id = remote_of(events)
+    if remote is not None and (record.remote is None or letter is not None):
+        record.remote = remote
+    if context_id is not None and context_id != record.context_id:
+        put_web_context(connection, record.peer, record.context_id, context_id)
+    before = record.delivery
+    if letter is not None and letter.type == "message" and not record.done:
+        record.delivery = Delivery.DELIVERED
+    changed = apply(record, events, now) or record.delivery != before
+    save_task(connection, record)
+    return record, changed
+
+
+async def _interrupt(news: anyio.Event, taken: anyio.Event, scope: anyio.CancelScope) -> None:
+    """Something is to be told while a stream goes on: it can wait for nothing but the task's name."""
+    await news.wait()
+    await taken.wait()
+    scope.cancel()

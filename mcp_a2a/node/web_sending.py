@@ -1,0 +1,217 @@
+"""Tasks for agents at URLs: journalled like any other before anything leaves (see `sending` for those with a key)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, WebError
+from mcp_a2a.node.attaching import Attached, Attaching
+from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.intake import take_turn
+from mcp_a2a.node.present import iso
+from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
+from mcp_a2a.node.web_book import WebBook, WebPeer
+from mcp_a2a.node.web_courier import WebCourier
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.task import task_id_of
+from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
+from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
+from mcp_a2a.views import Attachments, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+
+
+class WebSending:
+    """Opens, continues and withdraws tasks at agents at URLs."""
+
+    def __init__(
+        self, context: Context, book: WebBook, courier: WebCourier, attaching: Attaching, sending: Sending
+    ) -> None:
+        self._context, self._book, self._courier = context, book, courier
+        self._attaching = attaching
+        self._sending = sending
+
+    # --- opening ---------------------------------------------------------------------------------
+
+    async def send(self, peer: WebPeer, request: SendTaskRequest) -> TaskRecord:
+        """See `Sending.send`.
+
+        Raises:
+            NoRouteError: with `queue` False and nobody there; nothing was kept.
+            WebError: with `queue` False and something wrong there.
+            QueueFullError, FileError, StorageFullError
+        """
+        opening = self._sending.opening_id(request.idempotency_key, peer.url)
+        existing = self._sending.find(task_id_of(self._context.me, opening))
+        if existing is not None:
+            return existing
+        if not request.queue:
+            await self._reach(peer)
+        draft = draft_of(request, opening)
+        attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
+        return await self._open(peer, draft, attached, lambda _: None)
+
+    async def send_message(self, peer: WebPeer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
+        """See `Sending.send_message`."""
+        return await self._open(peer, draft, await self._attaching.attach(draft.message.parts), follow)
+
+    async def _reach(self, peer: WebPeer) -> None:
+        peer.read_at = float("-inf")
+        try:
+            await self._book.refresh(peer)
+        except WebError as error:
+            if error.retryable:
+                raise NoRouteError(peer.name, [error.message.rstrip(".")]) from error
+            raise
+
+    async def _open(
+        self, peer: WebPeer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
+    ) -> TaskRecord:
+        record = new_record(self._context, peer.url, peer.name, with_files(draft, attached))
+        try:
+            follow(record)
+            opened = await self._journal(peer, record)
+        except BaseException:
+            self._attaching.discard(attached.refs)
+            raise
+        if opened is not record:
+            self._attaching.discard(attached.refs)
+        return opened
+
+    async def _journal(self, peer: WebPeer, record: TaskRecord) -> TaskRecord:
+        await self._book.keep(peer)
+
+        def journal(connection: sqlite3.Connection) -> TaskRecord | None:
+            if not insert_task(connection, record):
+                return find_task(connection, record.id)
+            if count_web_letters(connection) >= MAX_OUTBOX:
+                raise QueueFullError("outbox", MAX_OUTBOX)
+            put_web_letter(connection, record.id, "message", record.messages[0].message_id, record.created)
+            return None
+
+        existing = await self._context.database.write(journal)
+        if existing is not None:
+            return existing
+        self._courier.kick(record.id)
+        return record
+
+    # --- by skill --------------------------------------------------------------------------------
+
+    async def send_by_skill(self, peers: Sequence[WebPeer], request: SendTaskBySkillRequest) -> TaskRecord:
+        """To the first of them that is there and takes it.
+
+        Raises:
+            NoRouteError: none is there.
+        """
+        opening = self._sending.opening_id(request.idempotency_key, f"skill\0{request.skill}")
+        existing = self._sending.find(task_id_of(self._context.me, opening))
+        if existing is not None:
+            return existing
+        deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
+        tried: list[str] = []
+        for number, peer in enumerate(peers):
+            try:
+                await self._reach(peer)
+            except (NoRouteError, WebError) as error:
+                tried.append(error.message)
+                continue
+            # An agent that refused has ended the task, so the next one gets one of its own.
+            draft = draft_of(request, opening if not number else self._context.fresh_id())
+            attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
+            record = await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
+            record = await self._accepted(record, deadline)
+            if record.delivery != Delivery.REFUSED or peer is peers[-1]:
+                return record
+            tried.append(f"{peer.name}: refused")
+        raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
+
+    async def _accepted(self, record: TaskRecord, deadline: float) -> TaskRecord:
+        with anyio.move_on_at(deadline):
+            while record.delivery == Delivery.QUEUED:
+                changed = self._context.task_changes.event(delivery_of(record.id))
+                record = self._sending.latest(record.id)
+                if record.delivery == Delivery.QUEUED:
+                    await changed.wait()
+        return record
+
+    # --- going on --------------------------------------------------------------------------------
+
+    async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
+        """See `Sending.reply`."""
+        message_id = self._sending.opening_id(request.idempotency_key, task_id)
+        message = Message(message_id=message_id, role=Role.USER, parts=(Part(text=request.message),))
+        return await self.go_on(task_id, message, request)
+
+    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
+        """See `Sending.go_on`."""
+        more = with_it or Attachments()
+        attached = await self._attaching.attach(message.parts, more.files, more.roots)
+        said = message.model_copy(update={"parts": attached.parts})
+        try:
+            record = await self._go_on(task_id, said, attached)
+        except BaseException:
+            self._attaching.discard(attached.refs)
+            raise
+        if record.spooled != attached.refs:
+            self._attaching.discard(attached.refs)
+        return record
+
+    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
+        now = self._context.clock()
+
+        def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, bool]:
+            record = get_task(connection, task_id)
+            if record.has_heard(message):
+                return record, False
+            if not record.sent or record.done:
+                raise NotAwaitingReplyError(record.id, record.state)
+            # Its agent must be able to tell it from the others, and so must we.
+            fresh = any(known.message_id == message.message_id for known in record.messages)
+            message_id = self._context.fresh_id() if fresh else message.message_id
+            update = {"message_id": message_id, "context_id": record.context_id, "task_id": record.id}
+            record.seq_out += 1
+            record.spooled = attached.refs
+            take_turn(record, message.model_copy(update=update), now)
+            save_task(connection, record)
+            put_web_letter(connection, record.id, "message", message_id, now)
+            return record, True
+
+        record, is_new = await self._context.database.write(go_on)
+        if is_new:
+            self._context.task_changes.notify(record.id, record)
+            self._courier.kick(record.id)
+        return record
+
+    async def cancel(self, task_id: str) -> TaskRecord:
+        """See `Sending.cancel`."""
+        now = self._context.clock()
+
+        def cancel(connection: sqlite3.Connection) -> TaskRecord:
+            record = get_task(connection, task_id)
+            if not record.sent:
+                raise NotAwaitingReplyError(record.id, record.state)
+            if record.done:
+                return record
+            drop_web_letters(connection, record.id)
+            if record.remote is None:
+                record.state = TaskState.CANCELED
+                record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+                record.error = TaskErrorView(code="canceled", message="You withdrew it before it was accepted.")
+            record.seq_out += 1
+            record.updated = now
+            save_task(connection, record)
+            put_web_letter(connection, record.id, "cancel", "", now)
+            return record
+
+        record = await self._context.database.write(cancel)
+        self._context.task_changes.notify(record.id, record)
+        self._courier.kick(record.id)
+        return record
+
+
+def _chosen(peer: WebPeer, tried: tuple[str, ...]) -> Callable[[TaskRecord], None]:
+    def note(record: TaskRecord) -> None:
+        record.chosen, record.tried = f"{peer.name}: it offers this skill at {peer.url}", tried
+
+    return note
