@@ -9,6 +9,11 @@ from dataclasses import replace
 
 from mcp_a2a.cli.options import Options, UsageError, split
 
+SERVER_OPTIONS = (
+    "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push",
+)  # fmt: skip
+"""What begins a command line that means `serve`."""
+
 
 def main() -> None:
     """The console script.
@@ -40,7 +45,7 @@ def _is_server(words: Sequence[str]) -> bool:
     if not words:
         return not sys.stdin.isatty()
     first = words[0].partition("=")[0]
-    return first in ("serve", "--listen", "--public-url") and not {"-h", "--help"} & set(words)
+    return first in ("serve", *SERVER_OPTIONS) and not {"-h", "--help"} & set(words)
 
 
 def _serve(options: Options, words: Sequence[str]) -> int:

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     file_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
 
+    a2a_push: bool = False
+    """Post what happens to a task to the URLs that A2A clients name for it."""
+
     @field_validator("file_roots", mode="before")
     @classmethod
     def _split(cls, folders: object) -> object:

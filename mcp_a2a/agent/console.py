@@ -37,6 +37,8 @@ def console(*, as_json: bool = False, quiet: bool = False) -> Console:
         _write(sys.stdout, _ready_json(me, served) if as_json else ready_line(me))
         if served is not None and not as_json:
             _write(sys.stdout, "\n".join(served_lines(served)))
+        for warning in served.warnings if served is not None else ():
+            _write(sys.stderr, f"note: {warning}")
 
     def task(event: TaskEvent) -> None:
         if not quiet:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from mcp_a2a.agent.definition import Agent
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.server.hosting import Listening, Served
+    from mcp_a2a.server.hosting import Served
+    from mcp_a2a.server.listening import Listening
 
 
 def agent_settings(settings: Settings, name: str) -> Settings:

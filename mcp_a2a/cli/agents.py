@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,15 +15,14 @@ from mcp_a2a.agent.routing import Router
 from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.serving import Listening, listening
+from mcp_a2a.cli.serving import applied, listening
+from mcp_a2a.cli.serving_options import A2AListen, BehindProxy, CardStyle, PublicUrl, Push, TlsCert, TlsKey
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.protocol.model import AgentSkill
-
-if TYPE_CHECKING:
-    from mcp_a2a.server import hosting
+from mcp_a2a.server.listening import Listening
 
 agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True)
 
@@ -31,15 +30,6 @@ Accept = Annotated[
     str | None,
     typer.Option(metavar="trusted|anyone", help="Whose tasks to take at once; those of others wait for your decision."),
 ]
-
-
-A2AListen = Annotated[
-    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A over HTTP there; without a host on this machine.")
-]
-PublicUrl = Annotated[
-    list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads there.")
-]
-CardStyle = Annotated[str, typer.Option(metavar="v1|dual", help="The card: A2A 1.0 only, or with 0.3's keys.")]
 
 
 def run_file(
@@ -50,15 +40,29 @@ def run_file(
     a2a_listen: A2AListen = None,
     public_url: PublicUrl = None,
     card: CardStyle = "dual",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    behind_proxy: BehindProxy = False,
+    a2a_push: Push = False,
 ) -> None:
     """Run the agent that a Python file defines, until Ctrl-C."""
+    where = listening(
+        a2a_listen,
+        urls=public_url,
+        card=card,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        behind_proxy=behind_proxy,
+        push=a2a_push,
+        option="--a2a-listen",
+    )
     session = session_of(context)
     agent = load_agent(target)
     settings = agent_settings(session.settings(accept=accept), agent.name)
     service = agent.service(settings.name)
     if concurrency is not None:
         service = Service(service.card, service.handler, concurrency)
-    _serve(session, service, settings, listening(a2a_listen, public_url or (), card))
+    _serve(session, service, settings, where)
 
 
 def run_command(
@@ -83,6 +87,10 @@ def run_command(
     a2a_listen: A2AListen = None,
     public_url: PublicUrl = None,
     card: CardStyle = "dual",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    behind_proxy: BehindProxy = False,
+    a2a_push: Push = False,
 ) -> None:
     """Make any program an agent: a task's text is its standard input, what it prints is the result.
 
@@ -92,6 +100,16 @@ def run_command(
     """
     if not command:
         raise UsageError("Which program? It comes behind the two dashes: mcp-a2a agent exec --name rev -- rev")
+    where = listening(
+        a2a_listen,
+        urls=public_url,
+        card=card,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        behind_proxy=behind_proxy,
+        push=a2a_push,
+        option="--a2a-listen",
+    )
     session = session_of(context)
     environment = cleaned_environment(os.environ, env or ())
     find_command(command, environment)
@@ -101,7 +119,7 @@ def run_command(
     runners = {card.id: CommandSkill(card.id, command, environment, limits) for card in cards}
     name = settings.name or settings.identity
     service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
-    _serve(session, service, settings, listening(a2a_listen, public_url or (), card))
+    _serve(session, service, settings, where)
 
 
 def _name_of(session: Session, command: list[str]) -> str:
@@ -123,21 +141,14 @@ def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
 
 
 def _serve(session: Session, service: Service, settings: Settings, a2a: Listening | None) -> None:
+    settings = applied(settings, a2a)
     to = console(as_json=session.options.json, quiet=session.options.verbosity < 0)
 
     async def operate() -> None:
         async with until_signalled() as stopping:
-            await host_service(service, settings, to, stopping, _where(a2a))
+            await host_service(service, settings, to, stopping, a2a)
 
     run(operate)
-
-
-def _where(a2a: Listening | None) -> hosting.Listening | None:
-    if a2a is None:
-        return None
-    from mcp_a2a.server import hosting  # noqa: PLC0415  most agents serve no HTTP
-
-    return hosting.Listening(a2a.address, a2a.public_urls, a2a.card)
 
 
 agents.command("run", help=help_of(run_file), epilog=epilog("agent run"))(run_file)

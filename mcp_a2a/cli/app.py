@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 import typer.main
 
-from mcp_a2a.cli import agents, callers, files, finding, machine, mailbox, networks, reach, relays, serving, tasking
+from mcp_a2a.cli import (
+    agents,
+    callers,
+    files,
+    finding,
+    machine,
+    mailbox,
+    networks,
+    reach,
+    relays,
+    serving,
+    serving_options,
+    tasking,
+)
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.failure import report_failure, tell_interrupted
@@ -46,19 +59,28 @@ def global_options(
 def serve(
     context: typer.Context,
     listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Serve HTTP there.")] = None,
-    public_url: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads here.")
-    ] = None,
-    card: Annotated[
-        str, typer.Option(metavar="v1|dual", help="Agent cards: A2A 1.0 only, or with 0.3's keys.")
-    ] = "dual",
+    public_url: serving_options.PublicUrl = None,
+    card: serving_options.CardStyle = "dual",
+    tls_cert: serving_options.TlsCert = None,
+    tls_key: serving_options.TlsKey = None,
+    behind_proxy: serving_options.BehindProxy = False,
+    a2a_push: serving_options.Push = False,
 ) -> None:
     """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
 
     With --listen also A2A: your own agent at http://HOST:PORT/, every agent behind this node at /a/NAME/. Without a
     host only this machine is served; any other needs the token that is printed.
     """
-    serving.serve(session_of(context).settings(), serving.listening(listen, public_url or (), card))
+    where = serving.listening(
+        listen,
+        urls=public_url,
+        card=card,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        behind_proxy=behind_proxy,
+        push=a2a_push,
+    )
+    serving.serve(session_of(context).settings(), where)
 
 
 def demo(context: typer.Context) -> None:

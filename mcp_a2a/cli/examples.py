@@ -6,7 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
-    "serve": ("mcp-a2a serve", "mcp-a2a serve --listen :3000", "mcp-a2a --listen :3000 --card v1"),
+    "serve": (
+        "mcp-a2a serve",
+        "mcp-a2a serve --listen :3000",
+        "mcp-a2a serve --listen 0.0.0.0:3000 --tls-cert cert.pem --tls-key key.pem",
+        "mcp-a2a serve --listen :3000 --behind-proxy --public-url https://agents.example",
+    ),
     "demo": ("mcp-a2a demo",),
     "discover": ("mcp-a2a discover", "mcp-a2a discover summary --json", "mcp-a2a discover --skill count-words"),
     "show": ("mcp-a2a show word-counter", "mcp-a2a show self --json"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal, cast
 
 import anyio
@@ -14,15 +14,10 @@ from mcp_a2a.app import open_node
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
+from mcp_a2a.server.listening import Certificate, Listening
 
-
-@dataclass(frozen=True)
-class Listening:
-    """Where to serve: an address as a person writes it, and the public URLs that lead there."""
-
-    address: str
-    public_urls: tuple[str, ...] = ()
-    card: Literal["v1", "dual"] = "dual"
+_SWITCHES = ("--behind-proxy", "--a2a-push")
+_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key")
 
 
 def parse(words: Sequence[str]) -> Listening | None:
@@ -31,36 +26,73 @@ def parse(words: Sequence[str]) -> Listening | None:
     Raises:
         UsageError: it is something else.
     """
-    address, urls, card = None, [], "dual"
+    given: dict[str, list[str]] = {}
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if name not in ("--listen", "--public-url", "--card"):
+        if name not in _VALUES and word not in _SWITCHES:
             raise UsageError(f"{word} is nothing that a server takes. mcp-a2a serve --help")
-        value = value if equals else next(rest, "")
-        if not value:
-            raise UsageError(f"{name} needs a value, as in --listen :3000")
-        match name:
-            case "--listen":
-                address = value
-            case "--card":
-                card = value
-            case _:
-                urls.append(value)
-    return listening(address, urls, card)
+        if name in _VALUES:
+            value = value if equals else next(rest, "")
+            if not value:
+                raise UsageError(f"{name} needs a value, as in --listen :3000")
+        given.setdefault(name, []).append(value)
+
+    def last(name: str) -> str | None:
+        return given.get(name, [None])[-1]
+
+    return listening(
+        last("--listen"),
+        urls=given.get("--public-url", ()),
+        card=last("--card") or "dual",
+        tls_cert=last("--tls-cert"),
+        tls_key=last("--tls-key"),
+        behind_proxy="--behind-proxy" in given,
+        push="--a2a-push" in given,
+    )
 
 
-def listening(address: str | None, urls: Sequence[str], card: str) -> Listening | None:
+def listening(
+    address: str | None,
+    *,
+    urls: Sequence[str] | None = None,
+    card: str = "dual",
+    tls_cert: str | Path | None = None,
+    tls_key: str | Path | None = None,
+    behind_proxy: bool = False,
+    push: bool = False,
+    option: str = "--listen",
+) -> Listening | None:
     """Where to serve, as it was said; None where nothing was.
 
     Raises:
         UsageError: it does not fit together.
     """
+    urls = tuple(urls or ())
     if card not in ("v1", "dual"):
         raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
-    if address is None and urls:
-        raise UsageError("--public-url goes with --listen.")
-    return Listening(address, tuple(urls), cast("Literal['v1', 'dual']", card)) if address is not None else None
+    if address is None:
+        if urls or tls_cert or tls_key or behind_proxy or push:
+            raise UsageError(f"--public-url, --tls-cert, --tls-key, --behind-proxy and --a2a-push go with {option}.")
+        return None
+    if tls_key is not None and tls_cert is None:
+        raise UsageError("--tls-key names a key without its certificate: add --tls-cert.")
+    if behind_proxy and not urls:
+        raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
+    certificate = Certificate(Path(tls_cert), Path(tls_key) if tls_key else None) if tls_cert else None
+    return Listening(
+        address,
+        urls,
+        cast("Literal['v1', 'dual']", card),
+        certificate,
+        behind_proxy=behind_proxy,
+        push=push,
+    )
+
+
+def applied(settings: Settings, listening: Listening | None) -> Settings:
+    """The settings of a node that serves so."""
+    return settings.model_copy(update={"a2a_push": True}) if listening is not None and listening.push else settings
 
 
 def serve(settings: Settings, listening: Listening | None) -> None:
@@ -69,6 +101,7 @@ def serve(settings: Settings, listening: Listening | None) -> None:
     Raises:
         McpA2AError: it cannot serve, and why.
     """
+    settings = applied(settings, listening)
 
     async def operate() -> None:
         await (_serve_pipe(settings) if listening is None else _serve_port(settings, listening))
@@ -88,14 +121,15 @@ async def _serve_port(settings: Settings, listening: Listening) -> None:
     from mcp_a2a.server import hosting  # noqa: PLC0415  see `_serve_pipe`
     from mcp_a2a.server.surface import build_server  # noqa: PLC0415  see `_serve_pipe`
 
-    where = hosting.Listening(listening.address, listening.public_urls, listening.card)
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
-        serve = partial(hosting.host, node, build_server(node), where, settings, start=node.start)
+        serve = partial(hosting.host, node, build_server(node), listening, settings, start=node.start)
         served: hosting.Served = await tasks.start(serve)
         _say(f"MCP server at {served.url}/mcp")
         _say(f"A2A server at {served.url}/   agents behind this node at {served.url}/a/NAME/")
         if served.token is not None:
             _say(f"Send this header:  Authorization: Bearer {served.token.value}   (kept in {served.token.path})")
+        for warning in served.warnings:
+            sys.stderr.write(f"note: {warning}\n")
 
 
 def _say(text: str) -> None:

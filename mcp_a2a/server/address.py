@@ -11,7 +11,8 @@ from functools import lru_cache
 from mcp_a2a.errors import ConfigurationError, PortInUseError
 
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_HTTP_PORT = 80
+_PORTS_UNSAID = frozenset({80, 443})
+"""Ports that a client may leave out, of http and https."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,10 @@ class Listen:
         return bound
 
 
-def url_of(bound: socket.socket) -> str:
+def url_of(bound: socket.socket, scheme: str = "http") -> str:
     """The URL of a bound socket."""
     host, port = bound.getsockname()[:2]
-    return f"http://{_in_url(host)}:{port}"
+    return f"{scheme}://{_in_url(host)}:{port}"
 
 
 @lru_cache(maxsize=64)
@@ -84,7 +85,7 @@ def names_of(host: str, port: int) -> frozenset[str]:
     names = {_in_url(host)}
     if ipaddress.ip_address(_plain(host)).is_loopback:
         names |= _NAMES_OF_LOOPBACK
-    bare = names if port == _HTTP_PORT else set()
+    bare = names if port in _PORTS_UNSAID else set()
     return frozenset(bare | {f"{name}:{port}" for name in names})
 
 

@@ -96,7 +96,9 @@ def _host(scope: Scope, rules: Rules) -> Refusal | None:
 
 def _origin(scope: Scope, rules: Rules) -> Refusal | None:
     # A configured host is usually that of a proxy or a tunnel, which adds the TLS.
-    own = {f"http://{name}" for name in _own_names(scope, rules)} | {f"https://{name}" for name in rules.hosts}
+    own = {f"{scope['scheme']}://{name}" for name in _own_names(scope, rules)} | {
+        f"https://{name}" for name in rules.hosts
+    }
     if all(origin.lower() in own | rules.origins for origin in _all(scope, b"origin")):
         return None
     return Refusal(403, "Pages of that Origin may not call this server. For one of yours, use --public-url URL.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,10 +11,10 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
-from mcp_a2a.a2a.card import Style
 from mcp_a2a.config import Settings
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
+from mcp_a2a.server.listening import Listening
 from mcp_a2a.server.token import Token, load_token
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
@@ -26,21 +26,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Listening:
-    """Where to serve: an address as a person writes it, and the public URLs that lead there."""
-
-    address: str
-    public_urls: tuple[str, ...] = ()
-    card: Style = "dual"
-
-
-@dataclass(frozen=True)
 class Served:
     """What is served, and what its callers must show."""
 
     url: str
     """Without a path, and without a slash at its end."""
     token: Token | None
+    warnings: tuple[str, ...] = ()
+    """What whoever started it should know."""
 
 
 async def host(
@@ -58,6 +51,8 @@ async def host(
         PortInUseError, ConfigurationError
     """
     listen = Listen.parse(listening.address)
+    if listening.certificate is not None:
+        listening.certificate.check()
     # A public URL ends at loopback, but begins anywhere.
     open_folder(settings.home)
     folder = open_folder(settings.folder)
@@ -65,7 +60,7 @@ async def host(
     callers = CallerFolder(folder)
     offer = Offer(
         style=listening.card,
-        push=False,
+        push=settings.a2a_push,
         token=token is not None,
         url=listening.public_urls[0] if listening.public_urls else None,
     )
@@ -80,8 +75,18 @@ async def host(
                 token=token.value if token else None,
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
                 origins=listening.public_urls,
+                tls=listening.certificate,
                 start=start,
                 task_status=task_status,
             )
 
-        task_status.started(Served(await tasks.start(serve), token))
+        task_status.started(Served(await tasks.start(serve), token, tuple(_warnings(listen, listening))))
+
+
+def _warnings(listen: Listen, listening: Listening) -> Iterator[str]:
+    encrypted = listening.certificate is not None or listening.behind_proxy
+    if not listen.local and not encrypted:
+        yield (
+            "Whoever watches the network can read the requests to this server, the token among them. "
+            "Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
+        )

@@ -22,6 +22,7 @@ from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
+from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
 
@@ -79,6 +80,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     token: str | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
+    tls: Certificate | None = None,
     stateless: bool = True,
     start: Callable[[], None] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
@@ -98,12 +100,12 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         )
     rules = Rules(token=token, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with listen.bind() as bound:
-        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless))
+        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls)
         async with anyio.create_task_group() as group:
             await group.start(stop_on_signal, web.stop)
             try:
                 await group.start(web.serve_on, bound)
-                task_status.started(url_of(bound))
+                task_status.started(url_of(bound, "http" if tls is None else "https"))
                 if start is not None:
                     start()
                 await web.finished.wait()
@@ -115,7 +117,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
 class _WebServer(uvicorn.Server):
     """uvicorn inside a task group: it leaves the signals to us and cannot be cut off in the middle of its shutdown."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tls: Certificate | None) -> None:
         self._requests = OpenRequests(app)
         config = uvicorn.Config(
             self._requests,
@@ -126,6 +128,8 @@ class _WebServer(uvicorn.Server):
             proxy_headers=False,  # nobody but us decides who is calling
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
+            ssl_certfile=None if tls is None else tls.chain,
+            ssl_keyfile=None if tls is None else tls.key,
             timeout_graceful_shutdown=3,  # ours is shorter; this is for what does not listen to it
         )
         super().__init__(config)

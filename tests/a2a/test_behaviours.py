@@ -14,7 +14,7 @@ import pytest
 from mcp_a2a.agent.console import Console
 from mcp_a2a.agent.hosting import agent_settings, host_service
 from mcp_a2a.config import Settings
-from mcp_a2a.server.hosting import Listening
+from mcp_a2a.server.listening import Listening
 from tests.a2a.kit import Json, Kit, Refused, user_message
 from tests.fixtures import behaviours
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
 from mcp_a2a.__main__ import _is_server
 from mcp_a2a.cli.options import Options, UsageError, split
-from mcp_a2a.cli.serving import Listening, parse
+from mcp_a2a.cli.serving import parse
+from mcp_a2a.server.listening import Certificate, Listening
 
 
 def options(*words: str, **environ: str) -> Options:
@@ -95,9 +97,25 @@ def test_what_a_server_takes_is_read_without_a_library() -> None:
     assert parse(["--listen=:1", "--public-url", "https://a", "--public-url=https://b"]) == Listening(
         ":1", ("https://a", "https://b")
     )
+    assert parse(["--listen", ":1", "--tls-cert=c", "--tls-key", "k", "--card", "v1", "--a2a-push"]) == Listening(
+        ":1", card="v1", certificate=Certificate(Path("c"), Path("k")), push=True
+    )
 
 
-@pytest.mark.parametrize("words", [["--listen"], ["discover"], ["--public-url", "https://a"], ["--listen", ":1", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--listen"],
+        ["discover"],
+        ["--public-url", "https://a"],
+        ["--a2a-push"],
+        ["--a2a-push=yes", "--listen", ":1"],
+        ["--listen", ":1", "x"],
+        ["--listen", ":1", "--card", "v2"],
+        ["--listen", ":1", "--tls-key", "k"],
+        ["--listen", ":1", "--behind-proxy"],
+    ],
+)
 def test_what_a_server_does_not_take_is_refused(words: list[str]) -> None:
     with pytest.raises(UsageError):
         parse(words)

@@ -1,0 +1,46 @@
+"""What a person says about where to serve HTTP. Imports nothing heavy: the command line reads it before it decides."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mcp_a2a.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The files of a certificate: its whole chain, and its key where that is not in the same file."""
+
+    chain: Path
+    key: Path | None = None
+
+    def check(self) -> None:
+        """Try it.
+
+        Raises:
+            ConfigurationError: it cannot be used, and why.
+        """
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.chain, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"The certificate {self.chain} cannot be used: {error.strerror or error}.",
+                "Name a PEM file with the whole chain, and its key with --tls-key.",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where to serve: an address as a person writes it, the public URLs that lead there, and how."""
+
+    address: str
+    public_urls: tuple[str, ...] = ()
+    card: Literal["v1", "dual"] = "dual"
+    certificate: Certificate | None = None
+    behind_proxy: bool = False
+    """A proxy speaks TLS for it."""
+    push: bool = False
+    """Post what happens to tasks to the URLs that clients name."""
