@@ -12,6 +12,9 @@ from pydantic import Field
 from mcp_a2a.protocol.model import Message, StreamResponse, Task, TaskPushNotificationConfig, TaskState
 from mcp_a2a.views import View
 
+OWN_KEY = "call-"
+"""So begins an idempotency key that was made for one call, by whoever passes it on."""
+
 OWNER = ""
 """The caller who owns this node."""
 
@@ -32,6 +35,8 @@ class A2ASendRequest(Reach):
     """How long to wait for a terminal or interrupted state."""
     idempotency_key: str | None = Field(default=None, max_length=256)
     """Calling again with it is the same task. A message id is not enough: clients use one for several messages."""
+    again: bool = False
+    """The same call was made before, of a node that went away."""
     push_config: TaskPushNotificationConfig | None = None
     follow: bool = False
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""

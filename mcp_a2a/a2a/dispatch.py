@@ -6,7 +6,6 @@ Rule 2: whoever asks was authenticated before, and sees what its `Reach` holds, 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -257,7 +256,7 @@ def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
         caller=service.caller,
         message=params.message,
         skill=_skill(params),
-        idempotency_key=service.idempotency_key or f"once-{uuid.uuid4().hex}",
+        idempotency_key=f"client-{service.idempotency_key}" if service.idempotency_key else None,
         push_config=push,
         wait_seconds=QUICK_SECONDS,
     )

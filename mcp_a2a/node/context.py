@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import anyio
@@ -14,6 +14,9 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.spool import Spool
+
+ID_SIZE = 16
+IDS_AT_ONCE = 64
 
 
 class Change:
@@ -79,6 +82,7 @@ class Context:
     """Rising, from a start that rises with every restart."""
     task_changes: Changes
     """Notified with a task's id after each committed change of it."""
+    ids: IdPool = field(default_factory=lambda: IdPool())  # noqa: PLW0108  it is defined below
 
     @cached_property
     def spool(self) -> Spool:
@@ -96,7 +100,21 @@ class Context:
 
     def fresh_id(self) -> str:
         """A new message id."""
-        return self.randomness(16).hex()
+        return self.ids.take(self.randomness)
+
+
+@dataclass
+class IdPool:
+    """Ids from randomness that is fetched for many at once: asking the system costs more than making a task."""
+
+    _left: bytes = b""
+
+    def take(self, randomness: Callable[[int], bytes]) -> str:
+        """The next id: 128 bits that nobody can guess."""
+        if not self._left:
+            self._left = randomness(ID_SIZE * IDS_AT_ONCE)
+        taken, self._left = self._left[:ID_SIZE], self._left[ID_SIZE:]
+        return taken.hex()
 
 
 async def wait_until(event: anyio.Event | Change, seconds: float) -> bool:

@@ -22,6 +22,7 @@ from mcp_a2a.errors import (
     TransitionError,
 )
 from mcp_a2a.exchange import (
+    OWN_KEY,
     A2AAnswer,
     A2ACancelRequest,
     A2AFollowRequest,
@@ -40,6 +41,7 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
+from mcp_a2a.node.web_book import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
@@ -97,10 +99,13 @@ class Desk:
         if request.agent == SELF:
             record = await self._take_in(request, message, follow)
         else:
-            peer = await self._search.find(request.agent)
+            peer = await self._search.meant(request.agent)
             opening = self._opening(request)
             draft = Draft(message, opening, request.skill, caller=request.caller)
-            record = await self._node.sending.send_message(peer, draft, follow)
+            if isinstance(peer, WebPeer):
+                record = await self._node.web_sending.send_message(peer, draft, follow)
+            else:
+                record = await self._node.sending.send_message(peer, draft, follow)
         return await self._answer(record, request.wait_seconds, cursor)
 
     def _opening(self, request: A2ASendRequest) -> str:
@@ -129,9 +134,7 @@ class Desk:
         if order is None:
             fresh = await self._context.database.write(partial(_insert, record))
             self._node.inbox.offer()
-        elif (
-            request.wait_seconds >= AHEAD_SECONDS and not request.follow and not record.spooled and self._is_new(record)
-        ):
+        elif self._may_go_ahead(request, record):
             return await self._entrust(record, order, request.wait_seconds)
         else:
             fresh = await self._lease(record, order)
@@ -147,7 +150,12 @@ class Desk:
             self._node.inbox.filled(order, fresh)
         return fresh
 
-    def _is_new(self, record: TaskRecord) -> bool:
+    def _may_go_ahead(self, request: A2ASendRequest, record: TaskRecord) -> bool:
+        """Whether the task is waited for, and surely new."""
+        if request.wait_seconds < AHEAD_SECONDS or request.follow or record.spooled:
+            return False
+        if (request.idempotency_key or "").startswith(OWN_KEY) and not request.again:
+            return True
         known = self._context.database.read(lambda connection: has_task(connection, record.id))
         return not known and record.id not in self._entrusted
 
@@ -181,7 +189,7 @@ class Desk:
             raise NotAwaitingReplyError(task_id, record.state)
         cursor = [self._node.feed.open(record)] if request.follow else []
         if record.sent:
-            record = await self._node.sending.go_on(task_id, message)
+            record = await self._node.sender_to(record.peer).go_on(task_id, message)
         else:
             record = await self._hear(task_id, message)
         return await self._answer(record, request.wait_seconds, cursor)
@@ -257,7 +265,7 @@ class Desk:
             raise TransitionError(record.state, TaskState.CANCELED)
         if not record.sent:
             return A2AAnswer(task=document(await self._stop(record.id)))
-        record = await self._node.sending.cancel(record.id)
+        record = await self._node.sender_to(record.peer).cancel(record.id)
         return await self._answer(record, request.wait_seconds, [])
 
     async def _stop(self, task_id: str) -> TaskRecord:
@@ -290,7 +298,10 @@ class Desk:
         return Within("sent", await self._peer_of(reach.agent), reach.caller)
 
     async def _peer_of(self, agent: str) -> str:
-        return agent if agent.startswith("did:") else (await self._search.find(agent)).row.did
+        if agent.startswith("did:"):
+            return agent
+        peer = await self._search.meant(agent)
+        return peer.url if isinstance(peer, WebPeer) else peer.row.did
 
     async def _mine(self, reach: Reach, task_id: str) -> TaskRecord:
         """A task in reach; what is not there and what is not the caller's look the same (requirement S35)."""

@@ -109,6 +109,8 @@ class Inbox:
         self._lease_begun = anyio.Event()
         """Set when a lease ends before the lease clock looks again."""
         self._looks_at = float("-inf")
+        self._may_wait = True
+        """Whether a task may wait that nobody works on. Asking the database each time costs more than leasing one."""
 
     # --- standing orders: used by whoever accepts tasks ------------------------------------------
 
@@ -145,6 +147,7 @@ class Inbox:
 
     def offer(self) -> None:
         """Tasks became available outside of `reserve`: let the orders look again."""
+        self._may_wait = True
         for order in self._orders:
             if order.capacity:
                 order.ready.set()
@@ -179,7 +182,7 @@ class Inbox:
     async def _stand(self, order: Order, seconds: float) -> list[TaskRecord]:
         self._orders.append(order)
         try:
-            if order.capacity and self._waiting():
+            if order.capacity and self._may_wait:
                 order.ready.set()  # arrived between the look and the order
             await wait_until(order.ready, seconds)
             order.ready.set()  # closed: nothing more is reserved, what is under way still lands
@@ -205,7 +208,10 @@ class Inbox:
         return self._context.database.read(lambda connection: count_waiting(connection, now))
 
     async def _lease_waiting(self, request: CheckInboxRequest) -> list[TaskRecord]:
-        if request.limit == 0 or not self._waiting():
+        if request.limit == 0 or not self._may_wait:
+            return []
+        self._may_wait = False  # until the look below tells otherwise, or something comes meanwhile
+        if not self._waiting():
             return []
         now = self._context.clock()
 
@@ -221,7 +227,12 @@ class Inbox:
             return leased, given_up
 
         with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it
-            leased, given_up = await self._context.database.write(lease)
+            try:
+                leased, given_up = await self._context.database.write(lease)
+            except BaseException:
+                self._may_wait = True
+                raise
+        self._may_wait = self._may_wait or len(leased) + len(given_up) == request.limit
         self._posted(given_up)
         self._watch_lease()
         try:

@@ -10,6 +10,7 @@ key, answering the same thing twice counts once, and the rest only asks.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from mcp_a2a import exchange, views
 from mcp_a2a.errors import HomeUnusableError, McpA2AError
+from mcp_a2a.exchange import OWN_KEY
 from mcp_a2a.node.control import OwnerLostError, connect_control, socket_path
 from mcp_a2a.store.folder import open_folder
 
@@ -35,6 +37,9 @@ RETRY_SECONDS = 0.1
 
 RESTART_SECONDS = 1.0
 """Pause before a node that crashed is started again."""
+
+_PROCESS, _NUMBERS = uuid.uuid4().hex, itertools.count()
+"""Together they name a call of this process, and no other ever."""
 
 Answer = TypeVar("Answer", bound=views.View)
 
@@ -172,6 +177,8 @@ class SharedNode:
             try:
                 return cast("Answer", await call(op, request))
             except OwnerLostError:
+                if isinstance(request, exchange.A2ASendRequest):
+                    request = request.model_copy(update={"again": True})
                 if self._call is call:
                     await owner_changes.wait()
 
@@ -314,7 +321,7 @@ def _once(request: _Sending) -> _Sending:
     """The same call made twice must be the same task."""
     if request.idempotency_key is not None:
         return request
-    return request.model_copy(update={"idempotency_key": f"call-{uuid.uuid4().hex}"})
+    return request.model_copy(update={"idempotency_key": f"{OWN_KEY}{_PROCESS}-{next(_NUMBERS)}"})
 
 
 @contextlib.asynccontextmanager
