@@ -155,9 +155,14 @@ class PeersView(View):
 
 
 class AddPeerRequest(View):
-    """An address to try: HOST:PORT of a node's listener."""
+    """An address to try: HOST:PORT of a node's listener, or the URL of an A2A agent.
+
+    Only ever a person's: a URL may lead into a private network.
+    """
 
     address: str
+    headers: dict[str, str] | None = Field(default=None, repr=False)
+    """Credentials for an agent at a URL, for its origin only. None leaves those that it has."""
 
 
 # --- networks ------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ class Acquaintance:
     def everybody(self) -> PeersView:
         """Everybody known by key, and the strangers who wait."""
         peers = sorted(self._node.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
-        return PeersView(peers=tuple(self._view(peer) for peer in peers), contacts=self._contacts())
+        web = sorted(self._node.web, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
+        views = (*(self._view(peer) for peer in peers), *(peer.view() for peer in web))
+        return PeersView(peers=views, contacts=self._contacts())
 
     def _view(self, peer: Peer) -> AgentView:
         return self._node.view(peer)

@@ -31,9 +31,11 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
+from mcp_a2a.node.web_book import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.records import TaskRecord, count_waiting, list_tasks
 from mcp_a2a.version import __version__
@@ -111,7 +113,10 @@ class LocalApi:
         """One agent; `self` is this node."""
         if request.agent == "self":
             return self._self()
-        peer = await self._search.find(request.agent)
+        peer = await self._search.meant(request.agent, meet=True)
+        if isinstance(peer, WebPeer):
+            urls = tuple(f"{one.url} ({one.protocol_binding} {one.protocol_version})" for one in peer.interfaces)
+            return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=urls)
         card = (
             peer.advert.card
             if peer.advert
@@ -165,6 +170,8 @@ class LocalApi:
 
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
         """Dial an address and remember it."""
+        if is_web(request.address):
+            return (await self._node.web.add(request.address, request.headers)).view()
         return await self._acquaintance.add(request.address)
 
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
@@ -175,17 +182,24 @@ class LocalApi:
 
     async def send_task(self, request: SendTaskRequest) -> TaskView:
         """Journal, deliver, wait."""
-        peer = await self._search.find(request.agent)
-        record = await self._node.sending.send(peer, request)
+        peer = await self._search.meant(request.agent, meet=True)
+        if isinstance(peer, WebPeer):
+            record = await self._node.web_sending.send(peer, request)
+        else:
+            record = await self._node.sending.send(peer, request)
         return await self._settled(record, request.wait_seconds)
 
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
         deadline = anyio.current_time() + request.wait_seconds
-        candidates = await self._search.candidates(request.skill)
-        if not candidates:
+        web = self._search.web_candidates(request.skill)
+        candidates = await self._search.candidates(request.skill, patient=not web)
+        if not (candidates or web):
             raise SkillNotFoundError(request.skill, self._search.closest_skills(request.skill))
-        record = await self._node.sending.send_by_skill(candidates, request)
+        if web and not any(candidate.peer.online for candidate in candidates):
+            record = await self._node.web_sending.send_by_skill(web, request)
+        else:
+            record = await self._node.sending.send_by_skill(candidates, request)
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
@@ -210,12 +224,13 @@ class LocalApi:
                     roots=request.roots,
                 )
             )
-        record = await self._node.sending.reply(record.id, request)
+        record = await self._node.sender_to(record.peer).reply(record.id, request)
         return await self._settled(record, request.wait_seconds)
 
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
-        record = await self._node.sending.cancel(request.task_id)
+        record = self._node.sending.latest(request.task_id)
+        record = await self._node.sender_to(record.peer).cancel(record.id)
         return self._view(record)
 
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
@@ -241,7 +256,7 @@ class LocalApi:
     def _view(self, record: TaskRecord, text_offset: int = 0, text_limit: int | None = None) -> TaskView:
         files = self._node.files
         cargo = Cargo(shown(files.received(record)), files.transfer(record))
-        name, way = record.peer_name, Way("http")
+        name, way = record.peer_name, Way("http", self._node.web_courier.tried(record.id))
         if is_peer(record):
             peer = self._node.directory.known(PeerId.parse_untrusted(record.peer))
             name = peer.name if peer else name

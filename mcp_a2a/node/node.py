@@ -35,6 +35,9 @@ from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
+from mcp_a2a.node.web_book import WebBook
+from mcp_a2a.node.web_courier import WebCourier
+from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.bundle import KeyRing
@@ -44,6 +47,7 @@ from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, HighWaterClock
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
@@ -51,6 +55,7 @@ from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.records import forget_finished
 from mcp_a2a.views import AgentView
+from mcp_a2a.web_ports import WebCalls, WebWatch
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +102,10 @@ class NodeParts:
     """Where files of others are written on request; `files` in the data folder, where nobody says."""
     file_roots: Sequence[Path] = ()
     """Folders that a model may attach files from."""
+    web: WebCalls | None = None
+    """Who calls agents at URLs; nobody does where it is missing."""
+    web_watch: WebWatch | None = None
+    """Who sees A2A agents that announce themselves."""
 
 
 class Node:
@@ -114,6 +123,9 @@ class Node:
         self.files = Files(context, downloads)
         self.attaching = Attaching(context, downloads, parts.file_roots, parts.home / "identities")
         self.sending = Sending(context, self.dialer, self.outbox, self.attaching)
+        self.web = WebBook(context, parts.web, self.directory.changes)
+        self.web_courier = WebCourier(context, self.web, self.files)
+        self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending)
         self.feed = Feed(context)
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
@@ -178,6 +190,10 @@ class Node:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
 
+    def sender_to(self, peer: str) -> Sending | WebSending:
+        """Who sends to the other side of a task."""
+        return self.web_sending if is_web(peer) else self.sending
+
     def view(self, peer: Peer) -> AgentView:
         """An agent as it is shown."""
         shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
@@ -218,10 +234,12 @@ class Node:
                 self.context.identity, lambda: self.ring.current, self.context.clock, self.context.randomness
             )
             self.networks.load()
+            self.web.load()
             for transport in self.parts.transports:
                 self.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self._look_around(stack)
             self.outbox.load(self.context.database.read(pending_outbox))
+            self.web_courier.start()
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
             self.context.tasks.start_soon(self.networks.watch_folder)
@@ -238,6 +256,11 @@ class Node:
                 logger.warning("lookup %s is not available: %s", lookup.name, error)
             else:
                 self.lookups[lookup.name] = "on"
+        if self.parts.web_watch is not None:
+            try:
+                await stack.enter_async_context(self.parts.web_watch.open(self.web.sighted, self.web.lost))
+            except OSError as error:
+                logger.warning("A2A agents of this network are not found: %s", error)
 
     async def _keep_house(self) -> None:
         """Rotate keys, remember how late it is, forget what is long over."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
-from mcp_a2a.errors import PeerNotFoundError, SelfSendError
+from mcp_a2a.errors import AmbiguousNameError, PeerNotFoundError, SelfSendError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.sending import Candidate
+from mcp_a2a.node.web_book import TYPED, WebPeer
+from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.records import peers_with_open_tasks
 from mcp_a2a.views import DiscoverRequest, DiscoverView
 
@@ -32,8 +35,30 @@ class Search:
 
     # --- one agent -------------------------------------------------------------------------------
 
+    async def meant(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
+        """The one agent that is meant, also one at a URL. With `meet` it need not be known before.
+
+        Raises:
+            PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError, WebError
+        """
+        web = self._node.web
+        if is_web(asked):
+            known = web.known(asked)
+            if known is None and not meet:
+                raise PeerNotFoundError(asked)
+            return known or await web.find(asked)
+        named = web.named(asked)
+        if not named:
+            return await self.find(asked)
+        wanted = asked.strip().casefold()
+        others = [peer for peer in self._node.directory if peer.name.casefold() == wanted]
+        if others or len(named) > 1:
+            listed = [*((peer.row.did, peer.words) for peer in others), *((peer.url, "at its URL") for peer in named)]
+            raise AmbiguousNameError(asked, listed)
+        return named[0]
+
     async def find(self, asked: str) -> Peer:
-        """The one agent that is meant.
+        """The one agent with a key that is meant.
 
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError
@@ -70,9 +95,9 @@ class Search:
 
     # --- by skill --------------------------------------------------------------------------------
 
-    async def candidates(self, skill: str) -> list[Candidate]:
+    async def candidates(self, skill: str, *, patient: bool = True) -> list[Candidate]:
         """Agents with this skill, best first: those I trust, then those that answer fastest."""
-        await self._patience(lambda: self._with_skill(skill, present=True))
+        await self._patience(lambda: not patient or self._with_skill(skill, present=True))
         found = self._with_skill(skill, present=True) or self._with_skill(skill, present=False)
         found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 3), _rtt(peer), peer.name))
         return [Candidate(peer, self._why(peer, len(found))) for peer in found]
@@ -97,8 +122,13 @@ class Search:
 
     def closest_skills(self, skill: str) -> list[str]:
         """Skills that are written almost so."""
-        known = sorted({offered.id for peer in self._node.directory for offered in peer.skills})
+        known = sorted({skill.id for peer in (*self._node.directory, *self._node.web) for skill in peer.skills})
         return difflib.get_close_matches(skill, known, n=3, cutoff=0.5)
+
+    def web_candidates(self, skill: str) -> list[WebPeer]:
+        """Agents at URLs with this skill: those that a person added first, and those that answered last time."""
+        found = [peer for peer in self._node.web if peer.has_skill(skill)]
+        return sorted(found, key=lambda peer: (peer.row.origin != TYPED, bool(peer.trouble), peer.name))
 
     # --- everybody -------------------------------------------------------------------------------
 
@@ -106,15 +136,24 @@ class Search:
         """Agents that can be sent tasks; when none matches, why."""
         with anyio.move_on_after(request.settle_seconds):
             await self._patience(lambda: bool(request.query or request.skill) and self._is_there(request))
-            while self._node.dialer.busy and not self._matching(request):
+            while self._node.dialer.busy and not (self._matching(request) or self._matching_web(request)):
                 await self._node.directory.changes.event().wait()
-        found = self._matching(request)
-        shown = [self._node.view(peer) for peer in found[: request.limit]]
+        found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]
+        shown = [peer.view() if isinstance(peer, WebPeer) else self._node.view(peer) for peer in found[: request.limit]]
         return DiscoverView(agents=tuple(shown), total=len(found), reason=None if found else self._reason(request))
 
     def _is_there(self, request: DiscoverRequest) -> bool:
         """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
-        return any(peer.online for peer in self._matching(request))
+        return any(peer.online for peer in self._matching(request)) or bool(self._matching_web(request))
+
+    def _matching_web(self, request: DiscoverRequest) -> list[WebPeer]:
+        listed = [
+            peer
+            for peer in self._node.web
+            if (not request.skill or peer.has_skill(request.skill)) and _score(_words_of_web(peer), request.query)
+        ]
+        listed.sort(key=lambda peer: (bool(peer.trouble), -_score(_words_of_web(peer), request.query), peer.name))
+        return listed
 
     def _matching(self, request: DiscoverRequest) -> list[Peer]:
         expected = self._node.context.database.read(peers_with_open_tasks)
@@ -128,9 +167,9 @@ class Search:
                 or peer.row.did in expected
             )
             and _has_skill(peer, request.skill)
-            and _score(peer, request.query)
+            and _score(_words_of(peer), request.query)
         ]
-        listed.sort(key=lambda peer: (not peer.online, -_score(peer, request.query), _rtt(peer), peer.name))
+        listed.sort(key=lambda peer: (not peer.online, -_score(_words_of(peer), request.query), _rtt(peer), peer.name))
         return listed
 
     def _reason(self, request: DiscoverRequest) -> str:
@@ -149,7 +188,8 @@ class Search:
         return (
             f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
             "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, name one with "
-            "`mcp-a2a peers add HOST:PORT`, or join the network of those that are elsewhere with `mcp-a2a join`."
+            "`mcp-a2a peers add HOST:PORT` (or the URL of an A2A agent), or "
+            "join the network of those that are elsewhere with `mcp-a2a join`."
         )
 
 
@@ -163,17 +203,21 @@ def _has_skill(peer: Peer, skill: str | None) -> bool:
     return not wanted or any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
 
 
-def _score(peer: Peer, query: str | None) -> int:
+def _words_of(peer: Peer) -> str:
+    card = peer.advert.card if peer.advert else None
+    return _words(peer.name, card.description if card else "", peer.skills)
+
+
+def _words_of_web(peer: WebPeer) -> str:
+    return _words(f"{peer.name} {peer.url}", peer.row.card.description, peer.skills)
+
+
+def _words(name: str, description: str, skills: Sequence[AgentSkill]) -> str:
+    said = (f"{skill.id} {skill.name} {skill.description} {' '.join(skill.tags)}" for skill in skills)
+    return " ".join([name, description, *said]).casefold()
+
+
+def _score(text: str, query: str | None) -> int:
     """How many words of the query the agent's name, description and skills contain; all match no query."""
     words = (query or "").casefold().split()
-    if not words:
-        return 1
-    card = peer.advert.card if peer.advert else None
-    text = " ".join(
-        [
-            peer.name,
-            card.description if card else "",
-            *(f"{skill.id} {skill.name} {skill.description} {' '.join(skill.tags)}" for skill in peer.skills),
-        ]
-    ).casefold()
-    return sum(word in text for word in words)
+    return sum(word in text for word in words) if words else 1

@@ -19,7 +19,7 @@ from mcp_a2a.errors import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.present import iso, skill_views
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.model import AgentCard, AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import agent_url, spelled
@@ -64,6 +64,11 @@ class WebPeer:
     def skills(self) -> tuple[AgentSkill, ...]:
         """What it offers."""
         return self.row.card.skills
+
+    @property
+    def interfaces(self) -> tuple[AgentInterface, ...]:
+        """Where it says that it is."""
+        return self.row.card.supported_interfaces
 
     def has_skill(self, skill: str) -> bool:
         """Whether one of its skills is called so."""

@@ -20,6 +20,7 @@ from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.web_ports import WebCalls
 from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport
 
@@ -87,6 +88,7 @@ class World:
         clock: Clock | None = None,
         transport: Transport | None = None,
         networks: Path | None = None,
+        web: WebCalls | None = None,
     ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -109,6 +111,7 @@ class World:
                 own_addresses=lambda port: (),
                 near=lambda address: True,
                 lease_seconds=self.lease_seconds,
+                web=web,
             )
             async with run_node(parts) as node:
                 yield Person(node, LocalApi(node))

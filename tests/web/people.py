@@ -1,0 +1,33 @@
+"""A node that calls agents at URLs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.views import AddPeerRequest, GetTaskRequest, SendTaskRequest, TaskView
+from tests.node.world import Person, World
+from tests.web.agents import Agent
+
+
+@asynccontextmanager
+async def somebody(world: World, name: str = "ada") -> AsyncIterator[Person]:
+    """A person whose node calls agents at URLs."""
+    async with WebClient(idle_seconds=2) as client, world.person(name, web=client) as person:
+        yield person
+
+
+async def added(person: Person, agent: Agent) -> str:
+    """The person types the agent's address."""
+    return (await person.api.add_peer(AddPeerRequest(address=agent.url))).did
+
+
+async def sent(person: Person, agent: str, text: str = "hello", wait: float = 5, **more: object) -> TaskView:
+    return await person.api.send_task(
+        SendTaskRequest.model_validate({"agent": agent, "message": text, "wait_seconds": wait, **more})
+    )
+
+
+async def looked(person: Person, task: TaskView, wait: float = 5) -> TaskView:
+    return await person.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))

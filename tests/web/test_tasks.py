@@ -1,0 +1,306 @@
+"""Tasks for agents at URLs: journalled, answered by stream or by polling, and lost by nothing."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import anyio
+import pytest
+from aiohttp import web
+
+from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
+from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState
+from mcp_a2a.views import (
+    AddPeerRequest,
+    CancelRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+)
+from tests.node.world import World
+from tests.web.agents import Agent, Heard, shout, task
+from tests.web.people import added, looked, sent, somebody
+
+IDS = {"taskId": "t-1", "contextId": "c-1"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def status(state: str, text: str | None = None) -> dict[str, object]:
+    said = {"message": {"messageId": "s", "role": "ROLE_AGENT", "parts": [{"text": text}]}} if text else {}
+    return {"statusUpdate": {**IDS, "status": {"state": f"TASK_STATE_{state}", **said}}}
+
+
+def grown(text: str, *, append: bool = True) -> dict[str, object]:
+    artifact = {"artifactId": "a1", "parts": [{"text": text}]}
+    return {"artifactUpdate": {**IDS, "artifact": artifact, "append": append}}
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_an_agent_at_a_url_takes_a_task(world: World, version: str, binding: str) -> None:
+    async with Agent(shout, version=version, binding=binding).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        view = await sent(ada, url, skill="shout")
+        by_name = await sent(ada, "stranger")
+    assert (view.state, view.delivery, view.route, view.text) == ("TASK_STATE_COMPLETED", "DELIVERED", "http", "HELLO")
+    assert (view.agent.did, view.agent.name) == (url, "stranger")
+    assert by_name.text == "HELLO"
+    first = other.heard[0]
+    assert first.params["message"]["metadata"] == {"skill": "shout"}
+    assert first.request.headers["Idempotency-Key"] == first.params["message"]["messageId"]
+
+
+async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        found = await ada.api.discover(DiscoverRequest(skill="shout"))
+        detail = await ada.api.get_agent(GetAgentRequest(agent="stranger"))
+        view = await ada.api.send_task_by_skill(SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=5))
+    assert [(agent.did, agent.route, agent.skills[0].id) for agent in found.agents] == [(url, "http", "shout")]
+    assert detail.addresses == (f"{url}rpc (JSONRPC 1.0)",)
+    assert (view.text, view.agent.did) == ("HI", url)
+    assert view.chosen == f"stranger: it offers this skill at {url}"
+
+
+async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        with pytest.raises(AddressNotAllowedError, match=f"mcp-a2a peers add {other.url}"):
+            await sent(ada, other.url)
+        with pytest.raises(AddressNotAllowedError):
+            await ada.api.get_agent(GetAgentRequest(agent=other.url))
+        assert (other.cards_read, other.heard) == (0, [])
+        await added(ada, other)
+        assert (await sent(ada, other.url)).text == "HELLO"
+
+
+async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> None:
+    more = anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        write = lambda event: response.write(  # noqa: E731
+            b"data: " + web.json_response({"jsonrpc": "2.0", "id": "1", "result": event}).body + b"\n\n"
+        )
+        await write({"task": task("TASK_STATE_SUBMITTED")})
+        await write(grown("one ", append=False))
+        await more.wait()
+        await write(grown("two"))
+        await write(status("COMPLETED"))
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
+        opened = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, follow=True))
+        told: list[str] = []
+        view = A2AFollowView(cursor=opened.cursor or "", over=False)
+        while not view.over:
+            view = await ada.api.a2a_follow(
+                A2AFollowRequest(agent=url, task_id=opened.task.id, cursor=view.cursor, wait_seconds=5)
+            )
+            for event in view.events:
+                if event.artifact_update is not None:
+                    told.append(event.artifact_update.artifact.parts[0].text or "")
+                    more.set()
+        final = await looked(ada, (await ada.api.list_tasks(ListTasksRequest())).tasks[0])
+    assert told == ["one ", "two"]
+    assert (final.text, final.state) == ("one two", TaskState.COMPLETED)
+    assert other.asked == ["stream"]
+
+
+async def test_a_broken_stream_is_taken_up_by_subscribing(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "stream":
+            return [{"task": task("TASK_STATE_WORKING")}, grown("one ", append=False)]
+        return [{"task": task("TASK_STATE_WORKING", "one two")}, status("COMPLETED")]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "one two")
+    assert other.asked == ["stream", "subscribe"]
+
+
+async def test_an_agent_that_does_not_stream_as_it_says_is_polled(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation in ("stream", "subscribe"):
+            error = {"code": -32004, "message": "no"}
+            return web.json_response({"jsonrpc": "2.0", "id": "1", "error": error})
+        if heard.operation == "send":
+            return {"task": task("TASK_STATE_WORKING")}
+        return task(text="polled")
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.text == "polled"
+    assert other.asked == ["stream", "send", "get"]
+
+
+async def test_a_question_is_answered_in_their_task_and_conversation(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if "taskId" not in heard.params["message"]:
+            asks = {"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "Which?"}]}
+            return {"task": {**task(), "status": {"state": "TASK_STATE_INPUT_REQUIRED", "message": asks}}}
+        return {"task": task(text=heard.text)}
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "Which?")
+        request = ReplyRequest(task_id=view.task_id, message="this", wait_seconds=5)
+        done = await ada.api.reply_to_task(request)
+        again = await ada.api.reply_to_task(request)
+    assert (done.state, done.text) == (TaskState.COMPLETED, "this")
+    first, second, third = (heard.params["message"] for heard in other.heard)
+    assert "contextId" not in first
+    assert (second["taskId"], second["contextId"]) == ("t-1", "c-1")
+    assert third["contextId"] == "c-1"
+    assert again.task_id != done.task_id
+
+
+async def test_a_message_in_place_of_a_task_is_the_answer(world: World) -> None:
+    async def answer(_: Heard) -> object:
+        return {"message": {"messageId": "r", "role": "ROLE_AGENT", "parts": [{"text": "just words"}]}}
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        view = await sent(ada, url)
+        message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
+        direct = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=5))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "just words")
+    assert direct.reply is not None
+    assert direct.reply.text == "just words"
+
+
+async def test_cancelling_reaches_the_agent_also_while_it_streams(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "cancel":
+            assert heard.params["id"] == "t-1"
+            return task("TASK_STATE_CANCELED")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        body = web.json_response({"jsonrpc": "2.0", "id": "1", "result": {"task": task("TASK_STATE_WORKING")}}).body
+        await response.write(b"data: " + body + b"\n\n")
+        await anyio.sleep_forever()
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(5):
+            while view.state != TaskState.WORKING:
+                changed = ada.node.context.task_changes.event(view.task_id)
+                view = await looked(ada, view, 0)
+                if view.state != TaskState.WORKING:
+                    await changed.wait()
+        await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+        view = await looked(ada, view)
+    assert view.state == TaskState.CANCELED
+    assert other.asked == ["stream", "cancel"]
+
+
+async def test_a_task_for_an_agent_that_is_away_waits_and_says_why(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        other.binding, other.version = "JSONRPC", "1.0"
+        card = ada.node.web.known(url)
+        assert card is not None
+        port = url.rpartition(":")[2].strip("/")
+    async with somebody(world) as ada:
+        view = await sent(ada, url, wait=0.3)
+        assert (view.delivery, view.state) == (Delivery.QUEUED, TaskState.SUBMITTED)
+        assert f"127.0.0.1:{port} could not be reached" in view.tried[0]
+        with pytest.raises(NoRouteError, match="could not be reached"):
+            await sent(ada, url, queue=False)
+        listed = (await ada.api.discover(DiscoverRequest(settle_seconds=0))).agents
+        assert [agent.online for agent in listed] == [False]
+
+
+async def test_a_task_survives_the_node_before_and_after_it_was_taken(world: World) -> None:
+    taken = anyio.Event()
+    stuck = True
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return task(text="later")
+        taken.set()
+        if stuck:
+            await anyio.sleep_forever()
+        return {"task": task("TASK_STATE_WORKING")}
+
+    async with Agent(answer).serve() as other:
+        async with somebody(world) as ada:
+            view = await sent(ada, await added(ada, other), wait=0)
+            with anyio.fail_after(5):
+                await taken.wait()
+        stuck = False
+        async with somebody(world) as ada:
+            view = await looked(ada, view)
+        assert (view.state, view.text) == (TaskState.COMPLETED, "later")
+    first, second = (heard.params["message"]["messageId"] for heard in other.heard[:2])
+    assert first == second
+    assert other.asked == ["send", "send", "get"]
+
+
+@pytest.mark.parametrize(
+    ("response", "state", "code", "sentence"),
+    [
+        (lambda: web.Response(text="<html>", content_type="text/html"), "FAILED", "web_answer", "a web page"),
+        (lambda: web.Response(status=401), "REJECTED", "web_refused", "--token-stdin"),
+        (lambda: web.json_response({"error": {"code": -32603, "message": "boom"}}), "REJECTED", "web_refused", "boom"),
+        (lambda: web.json_response({"jsonrpc": "2.0", "result": {}}), "FAILED", "web_answer", "has no id"),
+    ],
+)
+async def test_what_an_agent_does_wrong_is_said(
+    world: World, response: object, state: str, code: str, sentence: str
+) -> None:
+    async def answer(_: Heard) -> object:
+        assert callable(response)
+        return response()
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert (view.state, view.error.code) == (f"TASK_STATE_{state}", code)
+    assert sentence in f"{view.error.message} {view.error.hint}"
+
+
+async def test_a_credential_is_sent_to_its_origin_and_kept_for_the_next_start(world: World) -> None:
+    async with Agent(shout).serve() as other:
+        async with somebody(world) as ada:
+            headers = {"Authorization": "Bearer s3cret"}
+            await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+            await added(ada, other)  # once more, without saying anything about credentials
+        async with somebody(world) as ada:
+            await sent(ada, other.url)
+    assert other.heard[0].request.headers["Authorization"] == "Bearer s3cret"
+
+
+async def test_files_travel_in_the_message(world: World, tmp_path: Path) -> None:
+    async def answer(heard: Heard) -> object:
+        raws = [part["raw"] for part in heard.params["message"]["parts"] if "raw" in part]
+        return {"task": task(text=" ".join(str(len(base64.b64decode(raw))) for raw in raws))}
+
+    small, large = tmp_path / "small.bin", tmp_path / "large.bin"
+    small.write_bytes(b"x" * 100)
+    large.write_bytes(b"y" * 200_000)
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        files = [{"path": str(small)}, {"path": str(large)}]
+        view = await sent(ada, await added(ada, other), files=files)
+    assert view.text == "100 200000"
+
+
+async def test_a_card_that_is_signed_by_somebody_else_than_before_is_a_hard_stop(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        peer = ada.node.web.known(url)
+        assert peer is not None
+        peer.row.key = world.did("somebody")
+        with pytest.raises(CardError, match="was signed by did:key"):
+            await added(ada, other)
