@@ -22,6 +22,7 @@ from mcp_a2a.views import (
     SaveFilesRequest,
     SetTrustRequest,
 )
+from mcp_a2a_transports.memory import Faults
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
 from tests.node.world import World, acquainted
 
@@ -244,3 +245,16 @@ async def test_results_stay_with_their_task_and_inputs_go_a_day_after_it(world: 
                 person.node.files.tidy()
                 await person.node.context.database.write(lambda _: None)
             assert (len(spooled(world, "alice")), len(spooled(world, "bob"))) == (at_alice, at_bob)
+
+
+async def test_a_file_arrives_whole_over_a_network_that_loses_doubles_and_delays(world: World, tmp_path: Path) -> None:
+    there, back = some_file(tmp_path, 3 * MIB, "there"), some_file(tmp_path, 2 * MIB, "back")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        world.network.faults = Faults(loss=0.02, delay_seconds=0.001, jitter_seconds=0.004, duplication=0.5)
+        sent = await alice.api.send_task(task(there))
+        item = await next_item(bob, 40)
+        assert item.files[0].sha256 == sha256(there)
+        await answer(bob, item, back)
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=40))
+        assert [file.sha256 for file in view.files] == [sha256(back)]
