@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.control import ControlServer, socket_path
@@ -45,7 +46,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     folder = open_folder(settings.folder)
     identity = load_identity(folder, os.urandom(32))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
-    async with open_database(folder / DATABASE, stamp) as database, WebClient() as web:
+    async with open_database(folder / DATABASE, stamp) as database, WebClient() as web, WebHooks() as hooks:
         relays = RelayTransport()
         parts = NodeParts(
             identity=identity,
@@ -67,6 +68,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             downloads=settings.downloads,
             file_roots=settings.file_roots,
             web=web,
+            hooks=hooks if settings.a2a_push else None,
         )
         async with run_node(parts) as node:
             await node.inbox.release(_is_alive)

@@ -38,6 +38,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.model import TaskPushNotificationConfig
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -443,6 +444,27 @@ class LookupHandler(Protocol):
 
     def lost(self, peer: PeerId, provenance: str) -> None:
         """That lookup no longer sees the peer."""
+        ...
+
+
+class Hooks(Protocol):
+    """Posts to URLs that A2A clients named."""
+
+    def check(self, url: str) -> None:
+        """Refuse a URL that must not be called, as far as it can be told by how it is written.
+
+        Raises:
+            AddressNotAllowedError
+        """
+        ...
+
+    async def post(self, config: TaskPushNotificationConfig, body: bytes) -> None:
+        """Post an event (A2A 4.3.3).
+
+        Raises:
+            AddressNotAllowedError: it leads to somewhere that it must not reach.
+            WebError: it was not taken; whether trying again makes sense is in `retryable`.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ import os
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import ConfigurationError, PushNotSupportedError, SkillNotFoundError, TaskNotFoundError
+from mcp_a2a.errors import ConfigurationError, SkillNotFoundError, TaskNotFoundError
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -366,15 +366,15 @@ class LocalApi:
 
     async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
         """Keep a push configuration."""
-        raise PushNotSupportedError
+        return await self._desk.set_push(request)
 
     async def a2a_push_get(self, request: A2APushRequest) -> A2APushView:
         """The push configurations of a task."""
-        raise PushNotSupportedError
+        return await self._desk.get_push(request)
 
     async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
         """Forget a push configuration."""
-        raise PushNotSupportedError
+        return await self._desk.delete_push(request)
 
 
 def _addresses(peer: Peer) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from mcp_a2a.errors import (
     ContextMismatchError,
     NotAwaitingReplyError,
     PageTokenError,
+    PushNotSupportedError,
     QueueFullError,
     TaskNotFoundError,
     TransitionError,
@@ -29,6 +30,8 @@ from mcp_a2a.exchange import (
     A2AFollowView,
     A2AGetRequest,
     A2AListRequest,
+    A2APushRequest,
+    A2APushView,
     A2ASendRequest,
     A2ATaskPage,
     Reach,
@@ -91,9 +94,11 @@ class Desk:
 
     async def _open(self, request: A2ASendRequest, message: Message) -> A2AAnswer:
         cursor: list[str] = []
+        if request.push_config is not None:
+            self._node.pushes.check(request.push_config)
 
         def follow(record: TaskRecord) -> None:
-            if request.follow:
+            if request.follow or request.push_config is not None:
                 cursor.append(self._node.feed.open(record))
 
         if request.agent == SELF:
@@ -106,7 +111,9 @@ class Desk:
                 record = await self._node.web_sending.send_message(peer, draft, follow)
             else:
                 record = await self._node.sending.send_message(peer, draft, follow)
-        return await self._answer(record, request.wait_seconds, cursor)
+        if request.push_config is not None:
+            await self._node.pushes.set(record, request.push_config, *cursor)
+        return await self._answer(record, request.wait_seconds, cursor if request.follow else [])
 
     def _opening(self, request: A2ASendRequest) -> str:
         scope = f"{request.agent}\0{request.caller}"
@@ -152,7 +159,7 @@ class Desk:
 
     def _may_go_ahead(self, request: A2ASendRequest, record: TaskRecord) -> bool:
         """Whether the task is waited for, and surely new."""
-        if request.wait_seconds < AHEAD_SECONDS or request.follow or record.spooled:
+        if request.wait_seconds < AHEAD_SECONDS or request.follow or request.push_config or record.spooled:
             return False
         if (request.idempotency_key or "").startswith(OWN_KEY) and not request.again:
             return True
@@ -289,6 +296,26 @@ class Desk:
             self._node.inbox.withdraw(leased)
             self._context.task_changes.notify(record.id, record)
         return record
+
+    # --- push ------------------------------------------------------------------------------------
+
+    async def set_push(self, request: A2APushRequest) -> A2APushView:
+        """See `NodeApi.a2a_push_set`."""
+        record = await self._mine(request, request.task_id)
+        if request.config is None:
+            raise PushNotSupportedError
+        return A2APushView(configs=(await self._node.pushes.set(record, request.config),))
+
+    async def get_push(self, request: A2APushRequest) -> A2APushView:
+        """See `NodeApi.a2a_push_get`."""
+        record = await self._mine(request, request.task_id)
+        return A2APushView(configs=self._node.pushes.get(record.id, request.config_id))
+
+    async def delete_push(self, request: A2APushRequest) -> A2APushView:
+        """See `NodeApi.a2a_push_delete`."""
+        record = await self._mine(request, request.task_id)
+        await self._node.pushes.delete(record.id, request.config_id)
+        return A2APushView()
 
     # --- who may see what ------------------------------------------------------------------------
 

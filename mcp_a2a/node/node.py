@@ -32,13 +32,14 @@ from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import agent_view
+from mcp_a2a.node.pushes import Pushes
 from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_sending import WebSending
-from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Link, Sighting, Transport
+from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Hooks, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
@@ -102,6 +103,8 @@ class NodeParts:
     """Where files of others are written on request; `files` in the data folder, where nobody says."""
     file_roots: Sequence[Path] = ()
     """Folders that a model may attach files from."""
+    hooks: Hooks | None = None
+    """Who posts push notifications; nobody does where it is missing."""
     web: WebCalls | None = None
     """Who calls agents at URLs; nobody does where it is missing."""
     web_watch: WebWatch | None = None
@@ -127,6 +130,7 @@ class Node:
         self.web_courier = WebCourier(context, self.web, self.files)
         self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending)
         self.feed = Feed(context)
+        self.pushes = Pushes(context, self.feed, parts.hooks)
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
@@ -240,6 +244,7 @@ class Node:
             await self._look_around(stack)
             self.outbox.load(self.context.database.read(pending_outbox))
             self.web_courier.start()
+            self.pushes.load()
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
             self.context.tasks.start_soon(self.networks.watch_folder)

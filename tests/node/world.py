@@ -13,7 +13,7 @@ import anyio
 
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node, NodeParts, run_node
-from mcp_a2a.ports import Sighting, Transport
+from mcp_a2a.ports import Hooks, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
@@ -89,6 +89,7 @@ class World:
         transport: Transport | None = None,
         networks: Path | None = None,
         web: WebCalls | None = None,
+        hooks: Hooks | None = None,
     ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -112,6 +113,7 @@ class World:
                 near=lambda address: True,
                 lease_seconds=self.lease_seconds,
                 web=web,
+                hooks=hooks,
             )
             async with run_node(parts) as node:
                 yield Person(node, LocalApi(node))

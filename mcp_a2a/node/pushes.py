@@ -1,0 +1,169 @@
+"""Push notifications: what happens to a task is posted to the URLs that its caller named for it (A2A 3.5.3).
+
+One courier per configuration reads the node's feed and posts each event in its order; what is not taken is tried
+again a few times, and then left. Configurations are kept until their task has ended and that was told, also over a
+restart: whoever was told nothing meanwhile gets the task as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import anyio
+
+from mcp_a2a.errors import McpA2AError, PushNotSupportedError, QueueFullError, TaskNotFoundError, WebError
+from mcp_a2a.node.context import Context
+from mcp_a2a.node.document import document
+from mcp_a2a.node.feed import Feed
+from mcp_a2a.ports import Hooks
+from mcp_a2a.protocol.jitter import full_jitter
+from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.store.push import drop_push, push_configs, put_push
+from mcp_a2a.store.records import TaskRecord, find_task
+
+logger = logging.getLogger(__name__)
+
+MAX_EACH = 8
+"""Configurations of one task."""
+
+MAX_ALL = 1_000
+
+ATTEMPTS = 6
+BASE_SECONDS = 1.0
+CAP_SECONDS = 30.0
+"""How often an event is posted to a URL that does not take it, and the longest pause in between."""
+
+SLICE_SECONDS = 600.0
+
+
+class Pushes:
+    """Posts for a node. Without `hooks` there are no push notifications."""
+
+    def __init__(self, context: Context, feed: Feed, hooks: Hooks | None) -> None:
+        self._context = context
+        self._feed = feed
+        self._hooks = hooks
+        self._couriers: dict[tuple[str, str], anyio.CancelScope] = {}
+
+    def load(self) -> None:
+        """Go on with what an earlier process was asked for."""
+        if self._hooks is not None:
+            for config in self._context.database.read(push_configs):
+                self._start(config, None)
+
+    # --- configurations --------------------------------------------------------------------------
+
+    def check(self, config: TaskPushNotificationConfig) -> None:
+        """Refuse a configuration that would not be kept.
+
+        Raises:
+            PushNotSupportedError, AddressNotAllowedError
+        """
+        if self._hooks is None:
+            raise PushNotSupportedError
+        self._hooks.check(config.url)
+
+    async def set(
+        self, record: TaskRecord, config: TaskPushNotificationConfig, cursor: str | None = None
+    ) -> TaskPushNotificationConfig:
+        """Keep a configuration, and post from `cursor` on.
+
+        Raises:
+            PushNotSupportedError, AddressNotAllowedError, QueueFullError
+        """
+        self.check(config)
+        kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
+        known = self._context.database.read(push_configs)
+        others = [one for one in known if (one.task_id, one.id) != (kept.task_id, kept.id)]
+        if len(others) >= MAX_ALL or sum(one.task_id == record.id for one in others) >= MAX_EACH:
+            raise QueueFullError("list of push notifications", MAX_EACH)
+        cursor = cursor or self._feed.open(record)
+        await self._context.database.write(lambda connection: put_push(connection, kept))
+        self._start(kept, cursor)
+        return kept
+
+    def get(self, task_id: str, config_id: str | None) -> tuple[TaskPushNotificationConfig, ...]:
+        """One configuration, or all of a task.
+
+        Raises:
+            PushNotSupportedError, TaskNotFoundError
+        """
+        if self._hooks is None:
+            raise PushNotSupportedError
+        configs = self._context.database.read(lambda connection: push_configs(connection, task_id))
+        if config_id is None:
+            return tuple(configs)
+        found = tuple(config for config in configs if config.id == config_id)
+        if not found:
+            raise TaskNotFoundError(config_id)
+        return found
+
+    async def delete(self, task_id: str, config_id: str | None) -> None:
+        """Forget a configuration; one that is not there is forgotten.
+
+        Raises:
+            PushNotSupportedError
+        """
+        if self._hooks is None:
+            raise PushNotSupportedError
+        await self._context.database.write(lambda connection: drop_push(connection, task_id, config_id))
+        for key, scope in list(self._couriers.items()):
+            if key[0] == task_id and config_id in (None, key[1]):
+                scope.cancel()
+
+    # --- couriers --------------------------------------------------------------------------------
+
+    def _start(self, config: TaskPushNotificationConfig, cursor: str | None) -> None:
+        key = (config.task_id or "", config.id or "")
+        running = self._couriers.pop(key, None)
+        if running is not None:
+            running.cancel()
+        scope = self._couriers[key] = anyio.CancelScope()
+        self._context.tasks.start_soon(self._carry, config, cursor, key, scope)
+
+    async def _carry(
+        self, config: TaskPushNotificationConfig, cursor: str | None, key: tuple[str, str], scope: anyio.CancelScope
+    ) -> None:
+        with scope:
+            await self._follow(config, cursor)
+            await self._context.database.write(lambda connection: drop_push(connection, *key))
+        if self._couriers.get(key) is scope:
+            del self._couriers[key]
+
+    async def _follow(self, config: TaskPushNotificationConfig, cursor: str | None) -> None:
+        """Post what happens until the task has ended."""
+        task_id = config.task_id or ""
+        while True:
+            changed = self._context.task_changes.event(task_id)
+            record = self._context.database.read(lambda connection: find_task(connection, task_id))
+            if record is None:
+                return
+            reading = await self._feed.read(record, cursor, SLICE_SECONDS)
+            cursor = reading.cursor
+            if reading.whole is not None:
+                await self._post(config, StreamResponse(task=document(reading.whole)))
+            for event in reading.events:
+                await self._post(config, event)
+            if not reading.over:
+                continue
+            latest = self._context.database.read(lambda connection: find_task(connection, task_id))
+            if latest is None or latest.done:
+                return
+            if not reading.events:
+                await changed.wait()  # it waits for its caller
+
+    async def _post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
+        if self._hooks is None:
+            return None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._hooks.post(config, event.to_json().encode())
+            except WebError as error:
+                if not error.retryable or attempt == ATTEMPTS:
+                    return logger.warning("a push notification of %s was not taken: %s", config.task_id, error.message)
+            except McpA2AError as error:
+                return logger.warning("a push notification of %s was not sent: %s", config.task_id, error.message)
+            chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
+            await anyio.sleep(full_jitter(attempt, chance, BASE_SECONDS, CAP_SECONDS))
+        return None

@@ -1,0 +1,225 @@
+"""Push notifications: every event, in order, with what authenticates it, to public https addresses and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+from mcp_a2a.a2a.addresses import as_typed
+from mcp_a2a.a2a.push import WebHooks
+from mcp_a2a.errors import AddressNotAllowedError, PushNotSupportedError, TaskNotFoundError
+from mcp_a2a.exchange import A2ACancelRequest, A2APushRequest, A2ASendRequest
+from mcp_a2a.node import pushes
+from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
+from mcp_a2a.store.push import push_configs
+from tests.node.test_desk import say, working
+from tests.node.world import Person, World
+from tests.transports.certificates import Authority, authority
+
+HOST = "hooks.example"
+
+
+@dataclass
+class Hook:
+    """A webhook that keeps what it gets, and answers as it is told."""
+
+    url: str
+    answers: list[int] = field(default_factory=list)
+    """Statuses of the next answers; then 200."""
+    got: list[tuple[dict[str, str], Any]] = field(default_factory=list)
+    news: anyio.Event = field(default_factory=anyio.Event)
+
+    async def serve(self, request: web.Request) -> web.Response:
+        status = self.answers.pop(0) if self.answers else 200
+        if status == 200:
+            self.got.append((dict(request.headers), json.loads(await request.read())))
+        self.news.set()
+        self.news = anyio.Event()
+        return web.Response(status=status)
+
+    async def until(self, state: str) -> list[Any]:
+        """All that came, once this state is among it."""
+        with anyio.fail_after(10):
+            while not any(_state(event) == state for _, event in self.got):
+                await self.news.wait()
+        return [event for _, event in self.got]
+
+
+def _state(event: Any) -> str | None:
+    status = event.get("task", event.get("statusUpdate", {})).get("status", {})
+    return status.get("state", "").removeprefix("TASK_STATE_").lower() or None
+
+
+@asynccontextmanager
+async def hooked(signer: Authority) -> AsyncIterator[tuple[Hook, WebHooks]]:
+    hook = Hook("")
+    app = web.Application()
+    app.router.add_post("/{path:.*}", hook.serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=signer.listening(HOST))
+    await site.start()
+    port = runner.addresses[0][1]
+    hook.url = f"https://{HOST}:{port}/events"
+
+    async def here(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    try:
+        async with WebHooks(as_typed(hook.url), tls=signer.trusted, resolve=here) as hooks:
+            yield hook, hooks
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[tuple[Person, Hook]]:
+    """Alice works, and posts to the hook."""
+    async with (
+        hooked(authority(tmp_path)) as (hook, hooks),
+        World(tmp_path).person("alice", hooks=hooks) as alice,
+        working(alice),
+    ):
+        yield alice, hook
+
+
+def config(hook: Hook, **more: Any) -> TaskPushNotificationConfig:
+    return TaskPushNotificationConfig(url=hook.url, **more)
+
+
+def secrets(token: str, credentials: str) -> dict[str, Any]:
+    return {"token": token, "authentication": AuthenticationInfo(scheme="Bearer", credentials=credentials)}
+
+
+async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    secret = config(hook, **secrets("the-token", "the-key"))
+    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=secret, wait_seconds=10))
+    events = await hook.until("completed")
+    texts = [event["artifactUpdate"]["artifact"]["parts"][0]["text"] for event in events if "artifactUpdate" in event]
+    assert texts == ["one ", "two ", "three"]
+    assert _state(events[-1]) == "completed"
+    for headers, event in hook.got:
+        assert headers["Content-Type"] == "application/a2a+json"
+        assert headers["Authorization"] == "Bearer the-key"
+        assert headers["X-A2A-Notification-Token"] == "the-token"
+        assert sent.task.id in json.dumps(event)
+
+
+async def test_a_hook_that_is_down_for_a_while_misses_nothing(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
+    alice, hook = scene
+    hook.answers = [503, 500, 429]
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=10))
+    events = await hook.until("completed")
+    assert sum("artifactUpdate" in event for event in events) == 3
+
+
+async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
+    first = (await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook)))).configs[0]
+    second = (await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="mine")))).configs[0]
+    assert (first.task_id, second.id) == (task.id, "mine")
+    listed = (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs
+    assert {one.id for one in listed} == {first.id, "mine"}
+    for _ in range(2):  # deleting is idempotent
+        await alice.api.a2a_push_delete(A2APushRequest(task_id=task.id, config_id="mine"))
+    with pytest.raises(TaskNotFoundError):
+        await alice.api.a2a_push_get(A2APushRequest(task_id=task.id, config_id="mine"))
+    await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
+    await hook.until("canceled")
+    with anyio.fail_after(5):
+        while alice.node.context.database.read(push_configs):
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_after_a_restart_the_hook_gets_the_task_as_it_is(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with hooked(authority(tmp_path)) as (hook, hooks):
+        async with world.person("alice", hooks=hooks) as alice:
+            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook)))
+        assert not any(_state(event) == "completed" for _, event in hook.got)
+        async with world.person("alice", hooks=hooks) as alice, working(alice):
+            await hook.until("completed")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "https://127.0.0.1/hook",
+        "https://10.1.2.3/hook",
+        "https://[::1]/hook",
+        "https://169.254.169.254/latest",
+        "https://2130706433/",
+        "https://user:pass@example.com/",
+        "ftp://example.com/",
+        "not a url",
+    ],
+)
+async def test_an_address_that_is_not_public_https_is_refused_before_anything_is_kept(tmp_path: Path, url: str) -> None:
+    async with WebHooks() as hooks, World(tmp_path).person("alice", hooks=hooks) as alice:
+        with pytest.raises(AddressNotAllowedError):
+            await alice.api.a2a_send(
+                A2ASendRequest(message=say("hello"), push_config=TaskPushNotificationConfig(url=url))
+            )
+        task = (await alice.api.a2a_send(A2ASendRequest(message=say("hello")))).task
+        with pytest.raises(AddressNotAllowedError):
+            await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=TaskPushNotificationConfig(url=url)))
+        assert alice.node.context.database.read(push_configs) == []
+
+
+async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path) -> None:
+    signer = authority(tmp_path)
+    async with hooked(signer) as (hook, _):
+
+        async def inward(host: str, port: int) -> list[str]:
+            return ["127.0.0.1"]
+
+        async with (
+            WebHooks(tls=signer.trusted, resolve=inward) as hooks,
+            World(tmp_path).person("alice", hooks=hooks) as alice,
+            working(alice),
+        ):
+            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=10))
+            with anyio.fail_after(5):
+                while alice.node.context.database.read(push_configs):
+                    await anyio.lowlevel.checkpoint()
+        assert hook.got == []
+
+
+async def test_without_hooks_there_are_no_push_notifications(tmp_path: Path) -> None:
+    async with World(tmp_path).person("alice") as alice:
+        task = (await alice.api.a2a_send(A2ASendRequest(message=say("hello")))).task
+        for operation in (alice.api.a2a_push_set, alice.api.a2a_push_get, alice.api.a2a_push_delete):
+            with pytest.raises(PushNotSupportedError):
+                await operation(
+                    A2APushRequest(task_id=task.id, config=TaskPushNotificationConfig(url="https://example.com"))
+                )
+
+
+async def test_the_secrets_of_a_configuration_are_in_no_log(
+    scene: tuple[Person, Hook], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
+    alice, hook = scene
+    hook.answers = [500] * 100
+    secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
+    caplog.set_level("DEBUG")
+    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=10))
+    with anyio.fail_after(10):
+        while alice.node.context.database.read(push_configs):
+            await anyio.lowlevel.checkpoint()
+    assert "was not taken" in caplog.text
+    assert "CANARY" not in caplog.text
