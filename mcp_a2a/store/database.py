@@ -14,6 +14,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -164,16 +165,19 @@ class Database:
     def _gather(self) -> tuple[list[_Pending], bool]:
         """Everything that is queued now. Where nobody waits for any of it, what comes in the next moment too."""
         batch: list[_Pending] = []
-        hurried = False
+        hurried, closes_at = False, 0.0
         while len(batch) < MAX_BATCH:
             try:
-                pending = self._queue.get(block=not hurried, timeout=LAZY_SECONDS if batch else self._idle_seconds())
+                # A steady trickle must not keep the first of it from the disk: the moment is counted from there.
+                moment = max(0.0, closes_at - time.monotonic()) if batch else self._idle_seconds()
+                pending = self._queue.get(block=not hurried, timeout=moment)
             except queue.Empty:
                 if not batch:
                     self._checkpoint()
                 break
             if pending is None:
                 return batch, False
+            closes_at = closes_at or time.monotonic() + LAZY_SECONDS
             batch.append(pending)
             hurried = hurried or not pending.lazy
         return batch, True
