@@ -13,7 +13,7 @@ Plain ASGI without a framework: routing and request objects cost more than the o
 
 from __future__ import annotations
 
-import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,14 +24,16 @@ import anyio
 from pydantic import JsonValue
 from starlette.types import Receive, Scope, Send
 
-from mcp_a2a.a2a import jsonrpc, rest
+from mcp_a2a.a2a import jsonrpc, legacy, rest
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
 from mcp_a2a.a2a.dispatch import Dispatch, Service
-from mcp_a2a.a2a.faults import Fault, Kind, fault_of
+from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.jsonrpc import Reply, dump
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.views import DiscoverRequest, GetAgentRequest, SendTaskRequest
+from mcp_a2a.exchange import A2ASendRequest
+from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.views import DiscoverRequest, GetAgentRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
@@ -74,10 +76,6 @@ KNOWN_SECONDS = 2.0
 MAX_KNOWN = 1_000
 
 
-class _Gone(Exception):  # noqa: N818  nobody reads what would be said
-    """The caller hung up."""
-
-
 @dataclass(frozen=True)
 class _Request:
     """What a request is about."""
@@ -102,13 +100,9 @@ class A2AApp:
         """Answer one request, whatever it is."""
         try:
             await self._answer(scope, receive, send)
-        except _Gone:
-            return
-        except Fault as fault:
+        except (Fault, McpA2AError) as error:
+            fault = told(error)
             await _send_json(send, fault.kind.value.http, dump(fault.http_error()), JSON)
-        except McpA2AError as error:
-            told = fault_of(error)
-            await _send_json(send, told.kind.value.http, dump(told.http_error()), JSON)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, request = scope["method"], _request(scope["path"])
@@ -121,7 +115,7 @@ class A2AApp:
         service = await self._service(scope, receive, request)
         if request.agent == "self" and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
             body = await _body(receive) if method == "POST" else b""
-            return await _send_json(send, *(await self._old_route(method, request.path, body)), JSON)
+            return await _send_json(send, *(await self._old_route(method, request.path, body, service.caller)), JSON)
         if request.path in ("/", "/a2a/jsonrpc"):
             if method != "POST":
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
@@ -191,7 +185,7 @@ class A2AApp:
         async def patiently(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
             outcome = await _unless_gone(answer, receive)
             if outcome is None:
-                raise _Gone
+                raise Fault(Kind.INTERNAL, "The caller hung up.")  # so nobody reads it
             return outcome
 
         return Service(
@@ -235,7 +229,7 @@ class A2AApp:
 
     # --- what clients of older systems call ------------------------------------------------------
 
-    async def _old_route(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _old_route(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
         if path == "/a2a/peers" and method == "GET":
             found = await self._node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))
             peers: list[JsonValue] = [
@@ -244,20 +238,20 @@ class A2AApp:
             ]
             return 200, dump({"peers": peers})
         if path == "/a2a/send" and method == "POST":
-            return await self._old_send(body)
+            return await self._old_send(body, caller)
         raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
 
-    async def _old_send(self, body: bytes) -> tuple[int, bytes]:
+    async def _old_send(self, body: bytes, caller: str) -> tuple[int, bytes]:
         fields = jsonrpc.parse(body)
-        target, message = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
-        if not isinstance(target, str) or not isinstance(message, str) or not target or not message:
+        target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
+        if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
             raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
+        message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
         try:
-            view = await self._node.send_task(SendTaskRequest(agent=target, message=message, wait_seconds=0))
+            answer = await self._node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))
         except McpA2AError as error:
-            fault = fault_of(error)
-            return fault.kind.value.http, dump({"ok": False, "error": str(error)})
-        return 200, dump({"ok": True, "result": json.loads(view.model_dump_json(exclude_none=True))})
+            return told(error).kind.value.http, dump({"ok": False, "error": str(error)})
+        return 200, dump({"ok": True, "result": legacy.task(answer.task)})
 
 
 def _request(path: str) -> _Request:

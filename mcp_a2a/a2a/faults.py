@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,6 +31,8 @@ from mcp_a2a.errors import (
     WebError,
 )
 from mcp_a2a.protocol.text import preview
+
+logger = logging.getLogger(__name__)
 
 DOMAIN = "a2a-protocol.org"
 
@@ -127,6 +130,16 @@ def fault_of(error: McpA2AError) -> Fault:
     """How an error of the node is told to a client."""
     kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.INTERNAL)
     return Fault(kind, str(error))
+
+
+def told(error: Exception) -> Fault:
+    """How whatever went wrong is told to a client; a bug of ours is told to the log, and to nobody else."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, McpA2AError):
+        return fault_of(error)
+    logger.error("a request of A2A failed", exc_info=error)
+    return Fault(Kind.INTERNAL, "Something went wrong in this server; its log says what.")
 
 
 def invalid_params(error: ValidationError) -> Fault:

@@ -12,9 +12,8 @@ from pydantic_core import from_json
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
-from mcp_a2a.a2a.faults import Fault, Kind, fault_of, invalid_params
+from mcp_a2a.a2a.faults import Fault, Kind, invalid_params, told
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
-from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 
@@ -94,10 +93,8 @@ async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
         if method in STREAMS:
             return await _begin(STREAMS[method](dispatch, params, service), request_id)
         return Reply(result(request_id, await ANSWERS[method](dispatch, params, service)))
-    except Fault as fault:
-        return Reply(error(request_id, fault))
-    except McpA2AError as failure:
-        return Reply(error(request_id, fault_of(failure)))
+    except Exception as failure:  # noqa: BLE001  the top of a request
+        return Reply(error(request_id, told(failure)))
 
 
 def _request(value: JsonValue) -> Json:
@@ -139,8 +136,8 @@ async def _wrapped(events: AsyncIterator[bytes], request_id: JsonValue) -> Async
     try:
         async for event in events:
             yield result(request_id, event)
-    except McpA2AError as failure:
-        yield error(request_id, fault_of(failure))
+    except Exception as failure:  # noqa: BLE001  as in `serve`
+        yield error(request_id, told(failure))
 
 
 def result(request_id: JsonValue, value: bytes) -> bytes:

@@ -9,10 +9,9 @@ from urllib.parse import parse_qsl, unquote
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
-from mcp_a2a.a2a.faults import Fault, Kind, fault_of
+from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.jsonrpc import Json, Reply, configs, dump, extended_card, page, parse, read, sent
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
-from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
@@ -70,26 +69,28 @@ async def serve(dispatch: Dispatch, method: str, path: str, call: Call, service:
         route, names, tenant = _route(method, path)
         check_service(service)
         call = replace(call, names=names | ({"tenant": tenant} if tenant else {}))
-        if route.stream is not None:
-            events = route.stream(dispatch, call, service)
-            first = await anext(events)
-            return 200, Reply(events=_guarded(events), first=first)
-        if route.answer is None:
-            raise TypeError("a route answers or streams")
-        return 200, Reply(await route.answer(dispatch, call, service))
-    except Fault as fault:
+        return 200, await _answered(route, dispatch, call, service)
+    except Exception as failure:  # noqa: BLE001  the top of a request
+        fault = told(failure)
         return fault.kind.value.http, Reply(dump(fault.http_error()))
-    except McpA2AError as failure:
-        told = fault_of(failure)
-        return told.kind.value.http, Reply(dump(told.http_error()))
+
+
+async def _answered(route: Route, dispatch: Dispatch, call: Call, service: Service) -> Reply:
+    if route.stream is not None:
+        events = route.stream(dispatch, call, service)
+        first = await anext(events)
+        return Reply(events=_guarded(events), first=first)
+    if route.answer is None:
+        raise TypeError("a route answers or streams")
+    return Reply(await route.answer(dispatch, call, service))
 
 
 async def _guarded(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
         async for event in events:
             yield event
-    except McpA2AError as failure:
-        yield dump(fault_of(failure).http_error())
+    except Exception as failure:  # noqa: BLE001  as in `serve`
+        yield dump(told(failure).http_error())
 
 
 def _route(method: str, path: str) -> tuple[Route, Json, str]:

@@ -129,7 +129,7 @@ async def test_on_this_machine_without_a_token_the_caller_is_the_owner_and_a_wro
         assert response.status == 401
 
 
-def test_a_token_is_kept_as_a_hash_in_a_private_file(guarded: Served) -> None:
+async def test_a_token_is_kept_as_a_hash_in_a_private_file(guarded: Served) -> None:
     token = guarded.callers.add("kept")
     path = guarded.callers._folder / "kept"
     assert token not in path.read_text()
