@@ -18,6 +18,8 @@ TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
 FILE_LOST = "file_lost"
 """Not said by the recipient: we give up by ourselves."""
 
+FILE_HINT = "Send it again when both are on one network, a smaller one, or where it can be fetched."
+
 REFUSALS = {
     "blocked": "it does not take messages from you",
     "not_trusted": "its owner has not trusted you, and its list of waiting strangers has no place for more from you",
@@ -99,6 +101,8 @@ class Settlement:
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here."""
         error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
+        if code.startswith("file_"):
+            error.hint = FILE_HINT
         if row.type == "blob":
             self._lose_files(row, error)
         else:
