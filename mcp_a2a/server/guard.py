@@ -17,6 +17,7 @@ talk A2A with it, under its name, and nothing else.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_a2a.a2a.asgi import CALLER
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
+from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.server.address import names_of
 
 MCP_PATH = "/mcp"
@@ -188,16 +190,23 @@ def _is_json(content_type: Collection[str]) -> bool:
 def _refused(path: str, refusal: Refusal, headers: Mapping[str, str] | None) -> Response:
     if path == MCP_PATH or path in _PUBLIC:
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
-    # A client of A2A reads JSON: by its `error` it knows that this is no answer, whatever binding it speaks.
-    error = {
-        "code": refusal.status,
-        "status": _STATUS.get(refusal.status, "INVALID_ARGUMENT"),
-        "message": refusal.reason,
-    }
-    return JSONResponse({"error": error}, refusal.status, headers)
+    # A client of A2A reads JSON, in the words of its binding.
+    fault = Fault(_KINDS[refusal.status], refusal.reason)
+    if _JSON_RPC.fullmatch(path):
+        return JSONResponse({"jsonrpc": "2.0", "id": None, "error": fault.rpc_error()}, refusal.status, headers)
+    return JSONResponse(fault.http_error(), refusal.status, headers)
 
 
-_STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+_JSON_RPC = re.compile(r"(/a/[^/]+)?(/a2a/jsonrpc|/?)")
+"""Where JSON-RPC is spoken."""
+
+_KINDS = {
+    400: Kind.INVALID_REQUEST,
+    401: Kind.UNAUTHENTICATED,
+    403: Kind.FORBIDDEN,
+    415: Kind.MEDIA_TYPE,
+    421: Kind.MISDIRECTED,
+}
 
 
 def _inward(scope: Scope, rules: Rules) -> Scope:

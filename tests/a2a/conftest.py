@@ -33,7 +33,7 @@ def behaving(name: str = "behaving") -> Agent:  # noqa: C901  a table of behavio
     """An agent that does what the text of a message says."""
     agent = Agent(name, description="Does what it is told", concurrency=16)
 
-    @agent.skill(tags=["test"])
+    @agent.skill(tags=["test"], input_modes=["application/octet-stream"])
     async def behave(task: TaskContext) -> AsyncIterator[object]:
         match task.text:
             case "ask":

@@ -108,13 +108,21 @@ async def test_the_routes_of_older_systems(served: Served) -> None:
     assert "nextPageToken" in listed
 
 
-async def test_rest_of_0_3(served: Served) -> None:
-    body = json.dumps({"message": kind_text("hello")})
+@pytest.mark.parametrize(
+    "message",
+    [
+        kind_text("hello"),
+        {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hello"}]},
+    ],
+)
+async def test_rest_of_0_3_is_spelled_as_its_proto(served: Served, message: Any) -> None:
+    body = json.dumps({"message": message})
     async with served.web.post(f"{served.url}/v1/message:send", data=body, headers=JSON) as response:
-        task = await response.json(content_type=None)
-    assert task["status"]["state"] == "completed"
+        task = (await response.json(content_type=None))["task"]
+    assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert task["history"][0]["content"] == [{"text": "hello"}]
     async with served.web.get(f"{served.url}/v1/tasks/{task['id']}") as response:
-        assert (await response.json(content_type=None))["kind"] == "task"
+        assert (await response.json(content_type=None))["id"] == task["id"]
 
 
 async def test_a_tenant_may_stand_before_every_path(served: Served) -> None:
