@@ -8,7 +8,6 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,7 +23,7 @@ from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import AgentDetail, GetAgentRequest
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+    from anyio.abc import TaskGroup, TaskStatus
 
     from mcp_a2a.agent.definition import Agent
     from mcp_a2a.ports import NodeApi
@@ -76,7 +75,7 @@ async def _host(
     async with open_node(settings, service.card) as node, anyio.create_task_group() as tasks:
         me = await node.get_agent(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)
-        to.ready(me, await _serve_a2a(tasks, node, a2a, settings) if a2a is not None else None)
+        to.ready(me, await _serve_a2a(tasks, node, a2a, settings, stopping) if a2a is not None else None)
         worker = Worker(
             node,
             service.handler,
@@ -89,10 +88,16 @@ async def _host(
         tasks.cancel_scope.cancel()
 
 
-async def _serve_a2a(tasks: TaskGroup, node: NodeApi, a2a: Listening, settings: Settings) -> Served:
+async def _serve_a2a(
+    tasks: TaskGroup, node: NodeApi, a2a: Listening, settings: Settings, stopping: anyio.Event
+) -> Served:
     from mcp_a2a.server.hosting import host as host_http  # noqa: PLC0415  most agents serve no HTTP
 
-    served: Served = await tasks.start(partial(host_http, node, None, a2a, settings))
+    async def serve(*, task_status: TaskStatus[Served]) -> None:
+        await host_http(node, None, a2a, settings, task_status=task_status)
+        stopping.set()  # the server has taken the signals for itself: asyncio knows one handler for each
+
+    served: Served = await tasks.start(serve)
     return served
 
 
