@@ -57,7 +57,9 @@ class Listen:
             ConfigurationError: the address is not one of this machine's, or the port is not allowed.
         """
         version = ipaddress.ip_address(self.host).version
-        bound = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        bound = socket.socket(
+            socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self.host == "::":
