@@ -10,3 +10,4 @@ from mcp_a2a_transports.relay import backoff
 def reconnect() -> None:
     """Hardly pause."""
     backoff.full_jitter = partial(backoff.full_jitter, cap=0.2)
+    backoff.FIRST_SECONDS = 0.2
