@@ -400,6 +400,8 @@ class Sending:
             if not await wait_until(changed, deadline - anyio.current_time()):
                 return self.latest(record.id)
             record = changed.record or self.latest(record.id)
+            if not record.done:
+                record = self.latest(record.id)  # the next change may have come before this one was seen
         return record
 
     def _is_stuck(self, record: TaskRecord) -> bool:

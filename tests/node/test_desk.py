@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -264,6 +265,19 @@ async def test_what_a2a_sent_and_what_mcp_sent_are_one_list(tmp_path: Path) -> N
         assert (await alice.api.get_task(GetTaskRequest(task_id=task.id))).text == "HELLO"
         listed = (await alice.api.list_tasks(ListTasksRequest())).tasks
         assert [view.task_id for view in listed] == [task.id]
+
+
+async def test_who_waits_looks_again_when_two_changes_came_at_once(tmp_path: Path) -> None:
+    async with both(tmp_path) as (alice, bob):
+        sent = await alice.api.a2a_send(A2ASendRequest(agent=bob.did, message=say("hello")))
+        begun = alice.node.sending.latest(sent.task.id)
+        async with working(bob):
+            await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=10))
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(alice.node.sending.settled, begun, 30, even_held=False))
+                await anyio.wait_all_tasks_blocked()
+                alice.node.context.task_changes.notify(begun.id, begun)
 
 
 async def test_a_message_survives_a_restart_of_the_node_with_all_it_holds(tmp_path: Path) -> None:
