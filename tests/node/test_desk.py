@@ -271,8 +271,7 @@ async def test_who_waits_looks_again_when_two_changes_came_at_once(tmp_path: Pat
     async with both(tmp_path) as (alice, bob):
         sent = await alice.api.a2a_send(A2ASendRequest(agent=bob.did, message=say("hello")))
         begun = alice.node.sending.latest(sent.task.id)
-        async with working(bob):
-            await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=10))
+        await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=10))
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(partial(alice.node.sending.settled, begun, 30, even_held=False))
