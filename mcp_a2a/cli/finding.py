@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.views import (
     AddPeerRequest,
     DiscoverRequest,
@@ -51,10 +54,11 @@ def _show_found(session: Session, view: DiscoverView) -> None:
         session.output.note(reason if view.agents else f"No agents found. {reason}")
 
 
-def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, or self.")]) -> None:
+def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, URL, or self.")]) -> None:
     """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
     session = session_of(context)
-    view = session.ask(lambda node: node.get_agent(GetAgentRequest(agent=agent)))
+    request = GetAgentRequest(agent=agent)
+    view = session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
 
 
@@ -79,13 +83,34 @@ def list_peers(context: typer.Context) -> None:
 @peers.command("add")
 def add_peer(
     context: typer.Context,
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where its node listens (its `status` tells).")],
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="HOST:PORT of a node (its `status` tells), or URL of an A2A agent.")
+    ],
+    token_stdin: TokenStdin = False,
+    header_env: HeaderEnv = None,
 ) -> None:
-    """Reach a node by its address, where discovery does not, and remember it."""
+    """Reach an agent by its address, where discovery does not, and remember it.
+
+    An A2A agent at a URL is then an agent like any other. A credential for it is kept in the data folder, which only
+    you can read, and is sent to that host only; adding the URL again without one leaves it.
+    """
     session = session_of(context)
     session.waiting_for = address
-    view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address)))
+    headers = credentials(address, header_env, token_stdin=token_stdin)
+    view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address, headers=headers)))
     session.output.show(view, lambda: session.output.rich(render.agents_table([view])))
+
+
+@peers.command("remove")
+def remove_peer(
+    context: typer.Context, agent: Annotated[str, typer.Argument(metavar="URL", help="The URL of an A2A agent.")]
+) -> None:
+    """Forget an A2A agent at a URL, with its credential; what is open there is withdrawn."""
+    if not is_web(agent):
+        raise UsageError("Only agents at URLs can be forgotten. Another one: mcp-a2a trust AGENT --undo, or block.")
+    session = session_of(context)
+    view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
+    session.output.show(view, lambda: session.output.line(f"{view.agent.name} ({view.agent.did}) is forgotten."))
 
 
 def _show_peers(session: Session, view: PeersView) -> None:

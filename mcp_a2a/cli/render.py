@@ -29,7 +29,7 @@ from mcp_a2a.views import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay"}
+ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay", "http": "web"}
 TRUSTS = {
     "self": "this node",
     "own": "yours",
@@ -81,7 +81,8 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
     drawn = table("AGENT", "SKILLS", "ROUTE", "SEEN", "TRUST")
     for agent in agents:
         twin = names[agent.name] > 1
-        name = preview(agent.name, 40) + (f"\n  {agent.words}\n  {agent.did}" if twin else "")
+        twin_lines = (agent.words, agent.did) if agent.words else (agent.did,)
+        name = preview(agent.name, 40) + ("".join(f"\n  {line}" for line in twin_lines) if twin else "")
         drawn.add_row(name, skills(agent.skills), route(agent), seen(agent), trust(agent))
     return drawn
 
@@ -131,7 +132,7 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     agent, card = detail.agent, detail.card
     lines = [
         f"{agent.name}   {agent.did}",
-        f"  words    {agent.words}",
+        *([f"  words    {agent.words}"] if agent.words else []),
         f"  trust    {TRUSTS[agent.trust]}" + (f"   in {_names(agent.networks)}" if agent.networks else ""),
         f"  route    {route(agent)}"
         + (f"   {', '.join(map(_without_key, detail.addresses))}" if detail.addresses else ""),

@@ -14,6 +14,7 @@ from mcp_a2a.cli.files import FileOption, Moving, attachments, file_lines, save_
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.web import as_typed
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import TransitionError
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
@@ -88,9 +89,8 @@ def send(
                 SendTaskBySkillRequest.model_validate({"skill": skill, "message": text, **shared})
             )
         else:
-            task = await node.send_task(
-                SendTaskRequest.model_validate({"agent": agent, "message": text, "skill": skill, **shared})
-            )
+            asked = SendTaskRequest.model_validate({"agent": agent, "message": text, "skill": skill, **shared})
+            task = await as_typed(node, agent, lambda: node.send_task(asked))
         if follow_it:
             return await writing.follow(node, task, wait)
         return await (hand_over(session, node, task) if detach else follow(session, node, task, wait))

@@ -13,12 +13,15 @@ from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.web_book import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
+from mcp_a2a.store.web import drop_web_letters, forget_web_agent
 from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
 
 DESCRIBE_SECONDS = 3.0
@@ -84,6 +87,9 @@ class Acquaintance:
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError
         """
+        known = self._node.web.known(request.agent) if is_web(request.agent) else None
+        if known is not None:
+            return await self._decide_about(known, request)
         peer = self._meant(request.agent)
         row, now = replace(peer.row, trust=request.level), self._node.context.clock()
 
@@ -105,6 +111,28 @@ class Acquaintance:
             dropped, letters, ended = await self._decided(peer, request.level, decide)
             self._apply(peer, letters, ended)
         return SetTrustView(agent=self._view(peer), released=len(letters), dropped=dropped + len(ended))
+
+    async def _decide_about(self, peer: WebPeer, request: SetTrustRequest) -> SetTrustView:
+        """An agent at a URL sends nothing here: it is known, or it is not."""
+        if request.level == "trusted":
+            return SetTrustView(agent=(await self._node.web.add(peer.url)).view())
+        now = self._node.context.clock()
+
+        def forget(connection: sqlite3.Connection) -> list[TaskRecord]:
+            ended = open_tasks_with(connection, peer.url)
+            for record in ended:
+                drop_web_letters(connection, record.id)
+                _end_blocked(connection, replace(record), now)
+            forget_web_agent(connection, peer.url)
+            return ended
+
+        with anyio.CancelScope(shield=True):
+            ended = await self._node.context.database.write(forget)
+            self._node.web.forget(peer)
+            for record in ended:
+                self._node.web_courier.kick(record.id)
+                self._node.context.task_changes.notify(record.id)
+        return SetTrustView(agent=peer.view(), dropped=len(ended))
 
     async def _decided(self, peer: Peer, level: str, decide: Callable[[sqlite3.Connection], _Decision]) -> _Decision:
         """Decide here and on the disk. At once here, so that what comes in meanwhile is treated accordingly."""

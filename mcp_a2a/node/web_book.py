@@ -209,6 +209,11 @@ class WebBook:
         kept = replace(row)
         await self._context.database.write(lambda connection: save_web_agent(connection, kept))
 
+    def forget(self, peer: WebPeer) -> None:
+        """A person wants to know no more of it."""
+        self._peers.pop(peer.url, None)
+        self._changes.notify()
+
     def answered(self, peer: WebPeer) -> None:
         """It is there."""
         if peer.trouble:

@@ -47,7 +47,7 @@ async def discover(
 async def get_agent(
     agent: Annotated[
         str,
-        Field(min_length=1, max_length=512, description="Name or did:key of an agent, or `self` for this node."),
+        Field(min_length=1, max_length=512, description="Name, did:key or URL of an agent, or `self` for this node."),
     ],
     ctx: Call,
 ) -> Annotated[CallToolResult, AgentDetail]:
@@ -114,7 +114,8 @@ def _quoted(words: str, limit: int) -> str:
 def _detail_lines(detail: AgentDetail) -> Iterator[str]:
     agent = detail.agent
     yield f"{label(agent.name, agent.did)}: {_trust(agent)}, {_reach(agent)}."
-    yield f"Fingerprint words: {agent.words}"
+    if agent.words:
+        yield f"Fingerprint words: {agent.words}"
     if detail.addresses:
         yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
     if detail.node:

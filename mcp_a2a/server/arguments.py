@@ -17,7 +17,11 @@ OptionalText: TypeAlias = Annotated[str, BeforeValidator(_blank_for_none)]
 
 AgentName: TypeAlias = Annotated[
     str,
-    Field(min_length=1, max_length=512, description="Name or did:key of the agent, as discover shows it."),
+    Field(
+        min_length=1,
+        max_length=512,
+        description="Name or did:key of the agent, as discover shows it; or the https URL of an A2A agent.",
+    ),
 ]
 Message: TypeAlias = Annotated[
     str,

@@ -58,6 +58,12 @@ def all_web_agents(connection: sqlite3.Connection) -> list[WebRow]:
     return found
 
 
+def forget_web_agent(connection: sqlite3.Connection, url: str) -> None:
+    """As if it had never been met."""
+    connection.execute("DELETE FROM web_agents WHERE url=?", (url,))
+    connection.execute("DELETE FROM web_contexts WHERE peer=?", (url,))
+
+
 def put_web_letter(connection: sqlite3.Connection, task: str, kind: str, message: str, now: float) -> None:
     """Something the agent of a task must be told."""
     connection.execute(
