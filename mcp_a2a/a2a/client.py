@@ -71,8 +71,9 @@ class WebClient(WebCalls):
 
     async def __aexit__(self, *_: object) -> None:
         sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
+        with anyio.CancelScope(shield=True):  # closing takes no time, and what is left open is left for ever
+            for session in sessions.values():
+                await session.close()
 
     def _session(self, url: str, *, typed: bool) -> GuardedSession:
         policy = as_typed(url) if typed else PUBLIC_HTTPS

@@ -1,0 +1,67 @@
+"""Agents at URLs on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from tests.cli.inside import call
+from tests.web.agents import Agent, shout
+
+pytestmark = [pytest.mark.slow]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@contextmanager
+def serving(agent: Agent) -> Iterator[Agent]:
+    """The agent in a thread of its own: commands have event loops of theirs."""
+    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(agent.serve()):
+        yield agent
+
+
+def test_a_url_that_a_person_types_may_be_on_this_machine(home: Path) -> None:
+    with serving(Agent(shout)) as other:
+        sent = call(home, "send", other.url, "hello")
+        assert (sent.stdout, sent.returncode) == ("HELLO\n", 0)
+        listed = json.loads(call(home, "discover", "--json", "--settle", "0").stdout)
+        shown = call(home, "show", "stranger").stdout
+    assert [(agent["did"], agent["route"]) for agent in listed["agents"]] == [(other.url, "http")]
+    assert "words" not in shown
+    assert f"{other.url}rpc (JSONRPC 1.0)" in shown
+
+
+def test_a_credential_comes_from_stdin_or_the_environment_and_nowhere_else(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_KEY", "k3y")
+    with serving(Agent(shout)) as other:
+        words = ["peers", "add", other.url, "--token-stdin", "--header-env", "X-API-Key=AGENT_KEY"]
+        added = call(home, *words, stdin="t0ken\n")
+        assert (added.returncode, added.stdout.split()[5:7]) == (0, ["stranger", "shout"])
+        call(home, "send", "stranger", "hi")
+        headers = other.heard[0].request.headers
+        assert (headers["Authorization"], headers["X-API-Key"]) == ("Bearer t0ken", "k3y")
+        assert call(home, "peers", "remove", other.url).stdout == f"stranger ({other.url}) is forgotten.\n"
+        assert json.loads(call(home, "peers", "--json").stdout)["peers"] == []
+    for words in (["10.0.0.1:5", "--token-stdin"], [other.url, "--header-env", "nonsense"]):
+        assert call(home, "peers", "add", *words, stdin="x").returncode == 2
+    assert b"t0ken" not in b"".join(file.read_bytes() for file in home.rglob("*.log"))
+
+
+def test_what_is_wrong_with_an_address_is_said(home: Path) -> None:
+    with serving(Agent(shout, card={"name": "x"})) as other:
+        failed = call(home, "peers", "add", other.url)
+    assert (failed.returncode, failed.stdout) == (3, "")
+    assert "names no interface" in failed.stderr
+    away = call(home, "peers", "add", other.url)
+    assert away.returncode == 4
+    assert "could not be reached" in away.stderr
