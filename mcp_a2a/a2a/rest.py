@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
-from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a import legacy_rest
 from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.jsonrpc import Json, Reply, configs, dump, extended_card, page, parse, read, sent
@@ -169,28 +169,29 @@ async def _subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncI
 
 
 async def _old_send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(SendParams, legacy.send_params(call.json()))
+    params = read(SendParams, legacy_rest.send_params(call.json()))
     length = params.configuration.history_length if params.configuration is not None else None
-    return dump(legacy.answer(await dispatch.send(params, service), length))
+    answer = await dispatch.send(params, service)
+    return dump(legacy_rest.answer(answer, trimmed(answer.task, length)))
 
 
 async def _old_get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
     params = read(TaskParams, {**call.query, **call.names})
-    return dump(legacy.task(trimmed(await dispatch.get(params, service), params.history_length)))
+    return dump(legacy_rest.task(trimmed(await dispatch.get(params, service), params.history_length)))
 
 
 async def _old_cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return dump(legacy.task(await dispatch.cancel(read(TaskParams, call.names), service)))
+    return dump(legacy_rest.task(await dispatch.cancel(read(TaskParams, call.names), service)))
 
 
 async def _old_stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.stream(read(SendParams, legacy.send_params(call.json())), service):
-        yield dump(legacy.event(event))
+    async for event in dispatch.stream(read(SendParams, legacy_rest.send_params(call.json())), service):
+        yield dump(legacy_rest.event(event))
 
 
 async def _old_subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
     async for event in dispatch.subscribe(read(TaskParams, call.names), service):
-        yield dump(legacy.event(event))
+        yield dump(legacy_rest.event(event))
 
 
 _TASK = r"/tasks/(?P<id>[^/:]+)"

@@ -191,23 +191,26 @@ class WebCourier:
     async def _listen(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
         """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
         problem: WebError | None = None
-        news = errand.news
+        news, heard = errand.news, anyio.Event()
+        if letter is None:
+            heard.set()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_interrupt, news, errand.taken, tasks.cancel_scope)
+            tasks.start_soon(_interrupt, (heard, news, errand.taken), tasks.cancel_scope)
             try:
-                await self._hear(errand, events, letter)
+                await self._hear(errand, events, letter, heard)
             except WebError as error:
                 problem = error
             tasks.cancel_scope.cancel()
         if problem is not None:
             raise problem
 
-    async def _hear(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
+    async def _hear(self, errand: _Errand, events: Events, letter: LetterRow | None, heard: anyio.Event) -> None:
         follow_up, first = letter is not None and errand.taken.is_set(), True
         async with events as stream:
             async for told in stream:
                 await self._take(errand, told, letter)
                 letter = None
+                heard.set()
                 record = self._context.database.read(lambda connection: find_task(connection, errand.task))
                 # The first word after a reply may still be the question.
                 if record is None or record.done or (is_resting(record) and not (first and follow_up)):
@@ -271,8 +274,8 @@ class WebCourier:
             self._book.failed(peer, error)
         if not self._is_hopeless(errand, letter, error):
             await self._pause(errand, record, letter, error)
-        elif letter is not None and letter.type == "cancel":
-            await self._drop(letter)
+        elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
+            await self._drop(letter)  # what became of it is seen by looking on
         else:
             answered = isinstance(error, WebAnswerError) or record.remote is not None
             await self._end(record, error, Delivery.DELIVERED if answered else Delivery.REFUSED)
@@ -300,6 +303,11 @@ class WebCourier:
         return int.from_bytes(self._context.randomness(4), "big") / 2**32
 
 
+def _may_have_been_heard(record: TaskRecord, error: WebError) -> bool:
+    """Whether a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
+    return record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"
+
+
 def _store(
     connection: sqlite3.Connection, task: str, events: Sequence[StreamResponse], letter: LetterRow | None, now: float
 ) -> tuple[TaskRecord | None, bool]:
@@ -322,8 +330,11 @@ def _store(
     return record, changed
 
 
-async def _interrupt(news: anyio.Event, taken: anyio.Event, scope: anyio.CancelScope) -> None:
-    """Something is to be told while a stream goes on: it can wait for nothing but the task's name."""
-    await news.wait()
-    await taken.wait()
+async def _interrupt(events: Sequence[anyio.Event], scope: anyio.CancelScope) -> None:
+    """Something is to be told while a stream goes on: it can wait for nothing but what is being told, and a name.
+
+    What is being told may be the very thing that there is news of: broken off, it would be told twice.
+    """
+    for event in events:
+        await event.wait()
     scope.cancel()

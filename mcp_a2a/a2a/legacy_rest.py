@@ -1,0 +1,134 @@
+"""A2A 0.3 over HTTP+JSON: the same nouns as in its JSON-RPC, spelled as its proto file spells them.
+
+A message's parts are its `content`, a file's bytes are `fileWithBytes`, states are in capitals and CANCELLED with two
+Ls. Clients that speak by the text of the specification, with `kind`, are understood as well.
+"""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.legacy import Json
+from mcp_a2a.exchange import A2AAnswer
+from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, Task, TaskState, TaskStatus
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def send_params(body: Json) -> Json:
+    """Parameters of a message in 1.0's words."""
+    message = body.get("message", body.get("request"))
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(message, dict) and isinstance(content, list):
+        parts = [_part_of(part) if isinstance(part, dict) else part for part in content]
+        message = {**{name: value for name, value in message.items() if name != "content"}, "parts": parts}
+        configuration = body.get("configuration")
+        if isinstance(configuration, dict):  # in the JSON of a proto, what is false is left out
+            body = {**body, "configuration": {"blocking": False, **configuration}}
+    return legacy.send_params({**body, "message": message})
+
+
+def _part_of(part: Json) -> JsonValue:
+    """A part as 0.3 has it elsewhere."""
+    file, data = part.get("file"), part.get("data")
+    if isinstance(file, dict):
+        read = {name: value for name, value in file.items() if name in ("mimeType", "name")}
+        for name, key in (("fileWithBytes", "bytes"), ("fileWithUri", "uri")):
+            if name in file:
+                read[key] = file[name]
+        return {**part, "file": read}
+    if isinstance(data, dict) and set(data) == {"data"}:
+        return {**part, "data": data["data"]}
+    return part
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def answer(sent: A2AAnswer, shown: Task) -> Json:
+    """What a message is answered with; `shown` is its task as long as was asked for."""
+    return {"message": message(sent.reply)} if sent.reply is not None else {"task": task(shown)}
+
+
+def task(noun: Task) -> Json:
+    """A task."""
+    return {
+        "id": noun.id,
+        "contextId": noun.context_id or "",
+        "status": status(noun.status),
+        "artifacts": [artifact(one) for one in noun.artifacts],
+        "history": [message(one) for one in noun.history],
+        **({"metadata": noun.metadata} if noun.metadata is not None else {}),
+    }
+
+
+def status(noun: TaskStatus) -> Json:
+    """A status."""
+    written: Json = {"state": _state(noun.state)}
+    if noun.message is not None:
+        written["message"] = message(noun.message)
+    if noun.timestamp is not None:
+        written["timestamp"] = noun.timestamp
+    return written
+
+
+def _state(state: TaskState) -> str:
+    return "TASK_STATE_CANCELLED" if state == TaskState.CANCELED else state.value
+
+
+def message(noun: Message) -> Json:
+    """A message."""
+    written: Json = {
+        "messageId": noun.message_id,
+        "role": noun.role.value,
+        "content": [part(one) for one in noun.parts],
+    }
+    for name, value in (("contextId", noun.context_id), ("taskId", noun.task_id), ("metadata", noun.metadata)):
+        if value is not None:
+            written[name] = value
+    return written
+
+
+def artifact(noun: Artifact) -> Json:
+    """An artifact."""
+    return {**legacy.artifact(noun), "parts": [part(one) for one in noun.parts]}
+
+
+def part(noun: Part) -> Json:
+    """A part."""
+    written = {name: value for name, value in legacy.part(noun).items() if name != "kind"}
+    file = written.get("file")
+    if isinstance(file, dict):
+        for name, key in (("bytes", "fileWithBytes"), ("uri", "fileWithUri")):
+            if name in file:
+                file[key] = file.pop(name)
+    elif "data" in written:
+        written["data"] = {"data": written["data"]}
+    return written
+
+
+def event(noun: StreamResponse) -> Json:
+    """An event of a stream."""
+    if noun.task is not None:
+        return {"task": task(noun.task)}
+    if noun.message is not None:
+        return {"message": message(noun.message)}
+    if noun.status_update is not None:
+        update = noun.status_update
+        ends = is_terminal(update.status.state) or update.status.state in INTERRUPTED
+        told: Json = {"taskId": update.task_id, "contextId": update.context_id, "status": status(update.status)}
+        return {"statusUpdate": {**told, "final": ends}}
+    if noun.artifact_update is None:
+        raise TypeError("an event is one of four")
+    grown = noun.artifact_update
+    return {
+        "artifactUpdate": {
+            "taskId": grown.task_id,
+            "contextId": grown.context_id,
+            "artifact": artifact(grown.artifact),
+            "append": grown.append,
+            "lastChunk": grown.last_chunk,
+        }
+    }
