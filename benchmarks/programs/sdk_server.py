@@ -48,7 +48,7 @@ def card(url: str) -> AgentCard:
 
 
 def main() -> None:
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # named, or its event loop leaves Nagle on
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)  # who connects now waits until uvicorn is ready

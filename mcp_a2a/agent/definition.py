@@ -55,6 +55,7 @@ class Agent:
         self.version = version
         self.concurrency = concurrency
         self._skills: dict[str, FunctionSkill] = {}
+        self._default: str | None = None
 
     @overload
     def skill(self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -70,6 +71,7 @@ class Agent:
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
         input_modes: Sequence[str] = (),
+        default: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
     def skill(  # noqa: PLR0913  each is a field of the card
@@ -83,29 +85,37 @@ class Agent:
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
         input_modes: Sequence[str] = (),
+        default: bool = False,
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Make a function a skill of this agent, with or without notes: `@agent.skill`, `@agent.skill(…)`.
 
         `input_modes` are the media types of files that it reads (`task.files`), for clients that look there first.
+        The `default` takes the tasks that name no skill: clients that only speak A2A have no word for one.
 
         Raises:
-            ConfigurationError: its parameters cannot come from a task, or its id is taken.
+            ConfigurationError: its parameters cannot come from a task, its id is taken, or there is a default.
         """
         notes = SkillNotes(id, name, description, tuple(tags), tuple(examples), tuple(input_modes))
 
         def add(function: Callable[P, R]) -> Callable[P, R]:
-            self._add(FunctionSkill(function, notes))
+            self._add(FunctionSkill(function, notes), default=default)
             return function
 
         return add if function is None else add(function)
 
-    def _add(self, skill: FunctionSkill) -> None:
+    def _add(self, skill: FunctionSkill, *, default: bool) -> None:
         if skill.id in self._skills:
             raise ConfigurationError(
                 f"{self.name} has two skills with the id {skill.id!r}.",
                 'Give one of them another: @agent.skill(id="…").',
             )
+        if default and self._default is not None:
+            raise ConfigurationError(
+                f"{self.name} has two default skills: {self._default} and {skill.id}.",
+                "Only one can take what names none.",
+            )
         self._skills[skill.id] = skill
+        self._default = skill.id if default else self._default
 
     @property
     def skills(self) -> tuple[FunctionSkill, ...]:
@@ -128,17 +138,22 @@ class Agent:
             self.version,
             [skill.card for skill in self._skills.values()],
         )
-        return Service(card, Router(card.name, self._skills), self.concurrency)
+        return Service(card, Router(card.name, self._skills, self._default), self.concurrency)
 
-    async def serve(self, settings: Settings, *, stopping: anyio.Event | None = None) -> None:
+    async def serve(
+        self, settings: Settings, *, stopping: anyio.Event | None = None, a2a_listen: str | None = None
+    ) -> None:
         """Take tasks until `stopping` is set, or for ever, under an identity of its own where none is set.
+
+        With `a2a_listen` ("[HOST]:PORT") also from any A2A client, over HTTP. Then SIGINT and SIGTERM end it too.
 
         Raises:
             ConfigurationError: it has no skill, or its node cannot run here.
+            PortInUseError: another program has the port.
         """
         from mcp_a2a.agent.hosting import host  # noqa: PLC0415  only who runs an agent needs a node
 
-        await host(self, settings, stopping=stopping)
+        await host(self, settings, stopping=stopping, a2a_listen=a2a_listen)
 
     def run(self) -> None:
         """Take tasks until Ctrl-C or SIGTERM, as the `MCP_A2A_*` variables say. Prints one line when ready.

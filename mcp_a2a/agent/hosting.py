@@ -48,10 +48,18 @@ async def host(
     *,
     to: Console | None = None,
     stopping: anyio.Event | None = None,
+    a2a_listen: str | None = None,
 ) -> None:
     """Run an agent of Python functions until `stopping` is set, or for ever."""
     settings = agent_settings(settings, agent.name)
-    await host_service(agent.service(settings.name), settings, to or silent(), stopping or anyio.Event())
+    a2a = _listening(a2a_listen) if a2a_listen is not None else None
+    await host_service(agent.service(settings.name), settings, to or silent(), stopping or anyio.Event(), a2a)
+
+
+def _listening(address: str) -> Listening:
+    from mcp_a2a.server.hosting import Listening  # noqa: PLC0415  most agents serve no HTTP
+
+    return Listening(address)
 
 
 async def host_service(

@@ -8,17 +8,16 @@ from mcp_a2a.node.job import Handler, Outcome, TaskContext
 
 
 class Router:
-    """Hands a task to the skill it names, or to the only one there is."""
+    """Hands a task to the skill it names; what names none to the default, or to the only one there is."""
 
-    def __init__(self, agent: str, skills: Mapping[str, Handler]) -> None:
+    def __init__(self, agent: str, skills: Mapping[str, Handler], default: str | None = None) -> None:
         self._agent = agent
         self._skills = dict(skills)
+        self._default = next(iter(skills)) if len(skills) == 1 else default
 
     async def __call__(self, task: TaskContext) -> Outcome:
         """Run the skill; a task for none of them is rejected, with the list of them."""
-        asked = task.skill
-        if asked is None and len(self._skills) == 1:
-            asked = next(iter(self._skills))
+        asked = self._default if task.skill is None else task.skill
         if asked in self._skills:
             return await self._skills[asked](task)
         listed = ", ".join(self._skills)

@@ -265,6 +265,11 @@ class TaskContext:
         return self._job.item.context_id
 
     @property
+    def hop(self) -> int:
+        """How often the work was passed on until it came here. What passes it on says so: `SendTaskRequest(hop=…)`."""
+        return self._job.item.hop
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """All that the sender wrote in this task: the request first, then replies."""
         return self._job.item.messages

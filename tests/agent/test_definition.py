@@ -74,6 +74,21 @@ async def test_a_task_for_no_skill_is_rejected_with_the_list(asked: str | None, 
     assert "reverse, shout" in outcome.text
 
 
+async def test_a_task_that_names_no_skill_goes_to_the_default() -> None:
+    agent = reverser()
+    agent.skill(id="greet", default=True)(lambda text: f"hello {text}")
+    handler = agent.service().handler
+    assert (await handler(task_of("abc"))).text == "hello abc"
+    assert (await handler(task_of("abc", skill="reverse"))).text == "cba"
+
+
+def test_two_default_skills_are_refused() -> None:
+    agent = Agent("a")
+    agent.skill(id="one", default=True)(lambda text: text)
+    with pytest.raises(ConfigurationError, match="two default skills: one and two"):
+        agent.skill(id="two", default=True)(lambda text: text)
+
+
 def test_two_skills_of_one_id_are_refused() -> None:
     agent = reverser()
     with pytest.raises(ConfigurationError, match="two skills with the id 'shout'"):
