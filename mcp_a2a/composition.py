@@ -88,6 +88,7 @@ def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
         name=settings.name or memorable_name(peer_id),
         description="An AI assistant. It answers when its user lets it look into its inbox.",
         version=__version__,
+        default_input_modes=("text/plain", "*/*"),
     )
 
 

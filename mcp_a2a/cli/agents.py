@@ -136,7 +136,12 @@ def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
                 f"--skill {text!r}: give each skill an id of its own, as in --skill reverse='Reverses text'."
             )
         name = skill_id.replace("-", " ").replace("_", " ").capitalize()
-        cards[skill_id] = AgentSkill(id=skill_id, name=name, description=description or f"{name}, done by {program}")
+        cards[skill_id] = AgentSkill(
+            id=skill_id,
+            name=name,
+            description=description or f"{name}, done by {program}",
+            input_modes=("text/plain", "*/*"),  # a program finds files of any kind in its folder
+        )
     return list(cards.values())
 
 
