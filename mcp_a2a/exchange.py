@@ -7,7 +7,7 @@ that reach does not exist (A2A 13.1, requirement S35).
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mcp_a2a.protocol.model import Message, StreamResponse, Task, TaskPushNotificationConfig, TaskState
 from mcp_a2a.views import View
@@ -116,6 +116,18 @@ class A2APushRequest(Reach):
     config_id: str | None = Field(default=None, max_length=128)
     config: TaskPushNotificationConfig | None = None
     """The one to set."""
+
+
+class A2ACardRequest(View):
+    """The card of our own agent as an A2A server of ours shows it, to be signed."""
+
+    card: dict[str, JsonValue]
+
+
+class A2ACardView(View):
+    """The same card, signed."""
+
+    card: dict[str, JsonValue]
 
 
 class A2APushView(View):

@@ -25,6 +25,8 @@ from typing import Protocol
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
+    A2ACardRequest,
+    A2ACardView,
     A2AFollowRequest,
     A2AFollowView,
     A2AGetRequest,
@@ -258,6 +260,14 @@ class NodeApi(Protocol):
 
         Raises:
             TaskNotFoundError
+        """
+        ...
+
+    async def a2a_card(self, request: A2ACardRequest) -> A2ACardView:
+        """Sign the card of our own agent, which may say where and how it is served, and nothing else than ours does.
+
+        Raises:
+            CardError: it is not the card of this agent.
         """
         ...
 

@@ -31,7 +31,7 @@ from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.jsonrpc import Reply, dump
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import A2ASendRequest
+from mcp_a2a.exchange import A2ACardRequest, A2ASendRequest
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.views import DiscoverRequest, GetAgentRequest
 
@@ -95,6 +95,8 @@ class A2AApp:
         self._offer = offer
         self._dispatch = Dispatch(node)
         self._known: dict[str, tuple[float, AgentDetail]] = {}
+        self._signed: tuple[bytes, bytes] | None = None
+        """Our card as it was last shown, without and with its signatures."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is."""
@@ -196,15 +198,23 @@ class A2AApp:
             extensions=frozenset(filter(None, (uri.strip() for uri in extensions.split(",")))),
             idempotency_key=_header(headers, b"idempotency-key"),
             push=self._offer.push,
-            show_card=partial(self._card_of, scope, request, detail.card),
+            show_card=partial(self._shown_card, scope, request, detail.card),
             has_extended_card=self._offer.token,
             file_url=partial(self._file_url, scope, request),
             patiently=patiently,
         )
 
-    def _card_of(self, scope: Scope, request: _Request, card: AgentCard) -> bytes:
+    async def _shown_card(self, scope: Scope, request: _Request, card: AgentCard) -> bytes:
+        """The card as it is served: signed where it is our own, for those behind this node sign for themselves."""
         terms = Terms(f"{self._origin(scope)}{request.base}/", self._offer.style, self._offer.push, self._offer.token)
-        return dump(card_json(card, terms))
+        fields = card_json(card, terms)
+        if request.agent != "self":
+            return dump(fields)
+        unsigned = dump(fields)
+        if self._signed is None or self._signed[0] != unsigned:
+            view = await self._node.a2a_card(A2ACardRequest(card=fields))
+            self._signed = unsigned, dump(view.card)
+        return self._signed[1]
 
     def _file_url(self, scope: Scope, request: _Request, task_id: str, file_id: str) -> str:
         return f"{self._origin(scope)}{request.base}{FILES}{quote(task_id, safe='')}/{quote(file_id, safe='')}"
@@ -219,7 +229,7 @@ class A2AApp:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A card can only be read.")
         detail = await self._agent(request.agent)
-        body = self._card_of(scope, request, detail.card)
+        body = await self._shown_card(scope, request, detail.card)
         tag = etag_of(body)
         more = [(b"etag", tag.encode()), (b"cache-control", f"public, max-age={MAX_AGE_SECONDS}".encode())]
         if tag in (_header(scope["headers"], b"if-none-match") or ""):

@@ -17,14 +17,15 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, as_typed
-from mcp_a2a.a2a.client_card import read_card, usable
+from mcp_a2a.a2a.client_card import card_of, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
-from mcp_a2a.a2a.client_read import Fields, read_answer, read_event, read_task
+from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_sse import EventReader
 from mcp_a2a.a2a.client_write import Asked, ask_message, ask_task
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, resolve_anywhere
 from mcp_a2a.errors import CardError, WebAnswerError, WebError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
+from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
 from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebRequest
 
@@ -42,13 +43,6 @@ IDLE_SECONDS = 300.0
 Noun = TypeVar("Noun")
 
 Events = AsyncIterator[Sequence[StreamResponse]]
-Verify = Callable[[Fields], str | None]
-"""Which did:key has signed a card; None where none claims to. Raises CardError where that is not true."""
-
-
-def unsigned(card: Fields) -> str | None:
-    """Nobody looks."""
-    return None
 
 
 class WebClient(WebCalls):
@@ -57,12 +51,11 @@ class WebClient(WebCalls):
     def __init__(
         self,
         *,
-        verify: Verify = unsigned,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve = resolve_anywhere,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        self._verify, self._tls, self._resolve = verify, tls, resolve
+        self._tls, self._resolve = tls, resolve
         self._idle_seconds = idle_seconds
         self._sessions: dict[Policy, GuardedSession] = {}
 
@@ -118,7 +111,10 @@ class WebClient(WebCalls):
         if "html" in answer.media_type:
             raise _NoCardError(f"{url} is a web page")
         card, fields = read_card(answer.body, url)
-        return FoundCard(agent_url(url), card, self._verify(fields))
+        signed = verify_card(fields)
+        if signed.card is not fields:  # what is not signed of it does not count
+            card = card_of(signed.card, url)
+        return FoundCard(agent_url(url), card, str(signed.key) if signed.key is not None else None)
 
     # --- tasks -----------------------------------------------------------------------------------
 

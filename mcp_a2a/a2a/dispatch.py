@@ -62,6 +62,10 @@ VERSIONS = frozenset({"", "0.3", "1.0"})
 Patience = Callable[[Awaitable[A2AAnswer]], Awaitable[A2AAnswer]]
 
 
+async def _no_card() -> bytes:
+    return b"null"
+
+
 async def _at_once(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
     return await answer
 
@@ -77,7 +81,7 @@ class Service:
     extensions: frozenset[str] = frozenset()
     idempotency_key: str | None = None
     push: bool = False
-    show_card: Callable[[], bytes] = lambda: b"null"
+    show_card: Callable[[], Awaitable[bytes]] = _no_card
     """The card as it is served."""
     has_extended_card: bool = False
     """Whether there is a card for callers that have shown who they are."""

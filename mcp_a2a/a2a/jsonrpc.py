@@ -232,10 +232,10 @@ async def _subscribe(dispatch: Dispatch, params: Json, service: Service) -> Asyn
 
 
 async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return extended_card(service)
+    return await extended_card(service)
 
 
-def extended_card(service: Service) -> bytes:
+async def extended_card(service: Service) -> bytes:
     """The card for callers that have shown who they are.
 
     Raises:
@@ -243,7 +243,7 @@ def extended_card(service: Service) -> bytes:
     """
     if not service.has_extended_card:
         raise Fault(Kind.UNSUPPORTED_OPERATION, "This agent has no extended card.")
-    return service.show_card()
+    return await service.show_card()
 
 
 # --- the methods of 0.3, and of before ------------------------------------------------------------
@@ -312,7 +312,7 @@ async def _old_delete_push(dispatch: Dispatch, params: Json, service: Service) -
 
 
 async def _card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return service.show_card()
+    return await service.show_card()
 
 
 ANSWERS: dict[str, Answer] = {

@@ -152,7 +152,7 @@ async def _delete_push(dispatch: Dispatch, call: Call, service: Service) -> byte
 
 
 async def _card(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return extended_card(service)
+    return await extended_card(service)
 
 
 async def _stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:

@@ -11,6 +11,8 @@ from mcp_a2a.errors import ConfigurationError, SkillNotFoundError, TaskNotFoundE
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
+    A2ACardRequest,
+    A2ACardView,
     A2AFollowRequest,
     A2AFollowView,
     A2AGetRequest,
@@ -28,6 +30,7 @@ from mcp_a2a.node.files import shown
 from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
+from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
@@ -363,6 +366,11 @@ class LocalApi:
     async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """What happens to a task of the caller."""
         return await self._desk.follow(request)
+
+    async def a2a_card(self, request: A2ACardRequest) -> A2ACardView:
+        """Sign the card of our own agent."""
+        own = self._node.introduction.card
+        return A2ACardView(card=sign_own(request.card, own, self._node.context.identity))
 
     async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
         """Keep a push configuration."""

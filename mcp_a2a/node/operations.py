@@ -37,6 +37,7 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "a2a_list": (exchange.A2AListRequest, exchange.A2ATaskPage),
         "a2a_cancel": (exchange.A2ACancelRequest, exchange.A2AAnswer),
         "a2a_follow": (exchange.A2AFollowRequest, exchange.A2AFollowView),
+        "a2a_card": (exchange.A2ACardRequest, exchange.A2ACardView),
         "a2a_push_set": (exchange.A2APushRequest, exchange.A2APushView),
         "a2a_push_get": (exchange.A2APushRequest, exchange.A2APushView),
         "a2a_push_delete": (exchange.A2APushRequest, exchange.A2APushView),

@@ -292,6 +292,10 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("a2a_follow", request, exchange.A2AFollowView)
 
+    async def a2a_card(self, request: exchange.A2ACardRequest) -> exchange.A2ACardView:
+        """See `NodeApi`."""
+        return await self._ask("a2a_card", request, exchange.A2ACardView)
+
     async def a2a_push_set(self, request: exchange.A2APushRequest) -> exchange.A2APushView:
         """See `NodeApi`."""
         return await self._ask("a2a_push_set", request, exchange.A2APushView)

@@ -1,11 +1,14 @@
-"""Our own key: it says who we are and signs labelled messages, never anything else.
+"""Our own key: it says who we are and signs labelled messages and JWS (RFC 7515), never anything else.
 
 A label names what a signature is for and ends in a zero byte, so a signature given for one purpose
-can never be shown for another. Sealing uses a separate key (`bundle`), which is what makes that one
+can never be shown for another. What a JWS signs is base64url and a dot: it has no zero byte, so it
+is no labelled message. Sealing uses a separate key (`bundle`), which is what makes that one
 rotatable.
 """
 
 from __future__ import annotations
+
+from base64 import urlsafe_b64encode
 
 from typing_extensions import override
 
@@ -34,10 +37,29 @@ class Identity:
         """The 64-byte signature over label and message."""
         return self._key.sign(_labelled(label, message))
 
+    def sign_jws(self, header: bytes, payload: bytes) -> tuple[str, str]:
+        """The header and the 64-byte signature of a JWS, as they are written (base64url)."""
+        protected = base64url(header)
+        return protected, base64url(self._key.sign(_jws_input(protected, payload)))
+
 
 def verify(peer: PeerId, label: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `peer` signed this message under this label. Never raises for what a peer sent."""
     return signature_is_valid(peer.key, _labelled(label, message), signature)
+
+
+def verify_jws(peer: PeerId, protected: str, payload: bytes, signature: bytes) -> bool:
+    """Whether `peer` signed this JWS, whose header is given as it was written. Never raises for what a peer sent."""
+    return protected.isascii() and signature_is_valid(peer.key, _jws_input(protected, payload), signature)
+
+
+def base64url(raw: bytes) -> str:
+    """Base64 as JOSE writes it: for URLs, and without padding."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _jws_input(protected: str, payload: bytes) -> bytes:
+    return f"{protected}.{base64url(payload)}".encode()
 
 
 def _labelled(label: bytes, message: bytes) -> bytes:

@@ -1,0 +1,43 @@
+"""Signs the card of our own agent for whoever serves it.
+
+The A2A server knows where it serves and on what terms, the node has the key. So the node signs what the server shows,
+but only what its own agent says of itself: a server that shows another name, other words or other skills gets nothing.
+"""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import JsonValue
+
+from mcp_a2a.errors import CardError
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.signed_card import sign_card
+
+OURS = ("name", "description", "version", "provider", "documentationUrl", "iconUrl")
+"""What a server may not say otherwise."""
+
+
+def sign_own(card: dict[str, JsonValue], own: AgentCard, identity: Identity) -> dict[str, JsonValue]:
+    """That card, signed.
+
+    Raises:
+        CardError: it is not that of our own agent.
+    """
+    said: dict[str, JsonValue] = json.loads(own.to_json())
+    other = [name for name in OURS if card.get(name) != said.get(name)]
+    if own.skills and _skills(card) != _skills(said):
+        other.append("skills")
+    if other:
+        raise CardError(
+            f"This is not the card of {own.name}, whose node signs no other: {', '.join(other)} differ.",
+            "The agent has changed since; look at its card again.",
+        )
+    return sign_card(card, identity)
+
+
+def _skills(card: dict[str, JsonValue]) -> list[list[JsonValue]]:
+    skills = card.get("skills")
+    listed = [skill for skill in skills if isinstance(skill, dict)] if isinstance(skills, list) else []
+    return [[skill.get(name) for name in ("id", "name", "description", "examples", "inputSchema")] for skill in listed]

@@ -1,0 +1,196 @@
+"""Cards are signed by the agent's own key, and what claims to be is held to it (A2A 8.4, requirement S37)."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mcp_a2a.errors import CardError
+from mcp_a2a.exchange import A2ACardRequest
+from mcp_a2a.protocol.identity import Identity, verify
+from mcp_a2a.protocol.jcs import canonical_json
+from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, known_part, sign_card, verify_card
+from mcp_a2a.views import AddPeerRequest, GetAgentRequest
+from tests.a2a.conftest import Served
+from tests.node.world import World
+from tests.web.agents import Agent, shout
+from tests.web.people import somebody
+
+ME, OTHER = Identity(bytes(32)), Identity(bytes([1]) * 32)
+
+CARD: dict[str, Any] = {
+    "name": "ada",
+    "description": "",
+    "version": "1",
+    "url": "http://127.0.0.1/",  # of 0.3, as `additional`
+    "supportedInterfaces": [{"url": "http://127.0.0.1/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
+    "capabilities": {"streaming": False, "extensions": [{"uri": "urn:x", "required": False, "params": {"n": 1.0}}]},
+    "skills": [{"id": "s", "name": "S", "description": "d", "tags": [], "inputSchema": {"type": "object"}}],
+}
+
+
+def signed(card: dict[str, Any] = CARD, identity: Identity = ME) -> dict[str, Any]:
+    return json.loads(json.dumps(sign_card(card, identity)))
+
+
+def header_of(signature: dict[str, Any]) -> dict[str, Any]:
+    protected = signature["protected"]
+    header: dict[str, Any] = json.loads(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
+    return header
+
+
+def jws(header: dict[str, Any], payload: bytes, identity: Identity = ME) -> dict[str, str]:
+    protected, signature = identity.sign_jws(canonical_json(header), payload)
+    return {"protected": protected, "signature": signature}
+
+
+def kid(identity: Identity = ME) -> str:
+    return f"{identity.peer_id}#{str(identity.peer_id).removeprefix('did:key:')}"
+
+
+# --- signing -------------------------------------------------------------------------------------
+
+
+def test_the_header_names_algorithm_type_and_key() -> None:
+    for signature in signed()["signatures"]:
+        assert header_of(signature) == {"alg": "EdDSA", "typ": "JOSE", "kid": kid()}
+
+
+def test_a_signed_card_is_verified_however_it_was_written() -> None:
+    card = signed()
+    shuffled = dict(reversed(card.items()))
+    assert verify_card(shuffled).key == ME.peer_id
+    assert verify_card(shuffled).card is shuffled
+
+
+def test_signing_again_replaces_signatures() -> None:
+    assert signed(signed()) == signed()
+
+
+def test_a_reader_that_knows_the_specification_only_finds_a_signature_over_what_it_knows() -> None:
+    known = known_part(CARD)
+    assert known == {
+        "name": "ada",
+        "version": "1",
+        "supportedInterfaces": CARD["supportedInterfaces"],
+        "capabilities": {"streaming": False, "extensions": [{"uri": "urn:x", "params": {"n": 1.0}}]},
+        "skills": [{"id": "s", "name": "S", "description": "d"}],
+    }
+    assert verify_card({**known, "signatures": signed()["signatures"][1:]}).key == ME.peer_id
+
+
+def test_a_jws_is_no_labelled_message_of_ours() -> None:
+    protected, signature = ME.sign_jws(b"{}", b"\0task\0")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    assert not verify(ME.peer_id, b"task\0", protected.encode(), raw)
+
+
+# --- verifying -----------------------------------------------------------------------------------
+
+
+def test_a_card_without_signatures_is_nobodys() -> None:
+    for nothing in (CARD, {**CARD, "signatures": []}, {**CARD, "signatures": None}, {**CARD, "signatures": "x"}):
+        assert verify_card(nothing).key is None
+
+
+def test_signatures_of_other_kinds_are_not_verified_and_harm_nothing() -> None:
+    others = [
+        {"protected": "e30", "signature": "AAAA"},
+        jws({"alg": "ES256", "kid": "https://example.com/keys#1"}, b"x"),
+        jws({"alg": "ES256", "kid": "did:key:zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv"}, b"x"),
+        "nonsense",
+        {"protected": 1, "signature": []},
+    ]
+    assert verify_card({**CARD, "signatures": others}).key is None
+    card = signed()
+    assert verify_card({**card, "signatures": [*others, *card["signatures"]]}).key == ME.peer_id
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another name": lambda card: card.update(name="eve"),
+    "another interface": lambda card: card["supportedInterfaces"][0].update(url="http://evil.example/"),
+    "an interface more": lambda card: card["supportedInterfaces"].append({"url": "http://evil.example/"}),
+    "another url of 0.3": lambda card: card.update(url="http://evil.example/"),
+    "a field more": lambda card: card.update(iconUrl="http://evil.example/"),
+    "a field less": lambda card: card.pop("version"),
+    "a number too large": lambda card: card.update(n=10**400),
+    "another signature": lambda card: card["signatures"][0].update(signature="A" * 86),
+    "a short signature": lambda card: card["signatures"][0].update(signature="AAAA"),
+    "no signature": lambda card: card["signatures"][0].pop("signature"),
+    "a padded signature": lambda card: card["signatures"][0].update(
+        signature=card["signatures"][0]["signature"] + "=="
+    ),
+    "the key of somebody else": lambda card: card["signatures"].append(jws({"alg": "EdDSA", "kid": kid(OTHER)}, b"x")),
+    "somebody else's words": lambda card: card["signatures"].append(signed({}, OTHER)["signatures"][0]),
+    "no algorithm": lambda card: card["signatures"].append(jws({"alg": "none", "kid": kid()}, b"x")),
+    "another fragment": lambda card: card["signatures"].append(
+        jws({"alg": "EdDSA", "kid": f"{ME.peer_id}#other"}, canonical_json(CARD))
+    ),
+    "a header that must be understood": lambda card: card["signatures"].append(
+        jws({"alg": "EdDSA", "kid": kid(), "crit": ["b64"], "b64": False}, canonical_json(CARD))
+    ),
+    "no such key": lambda card: card["signatures"].append(jws({"alg": "EdDSA", "kid": "did:key:z6Mkx"}, b"x")),
+    "very many": lambda card: card.update(signatures=card["signatures"] * MAX_SIGNATURES),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_card_that_claims_a_key_must_be_signed_by_it(change: Callable[[dict[str, Any]], object]) -> None:
+    card = copy.deepcopy(signed())
+    change(card)
+    with pytest.raises(CardError):
+        verify_card(card)
+
+
+def test_a_claim_outside_of_the_protected_header_is_a_claim_too() -> None:
+    signature = {**jws({"alg": "EdDSA"}, b"x"), "header": {"kid": kid()}}
+    with pytest.raises(CardError):
+        verify_card({**CARD, "signatures": [signature]})
+
+
+def test_what_is_only_signed_in_part_counts_in_that_part() -> None:
+    card = signed()
+    card["signatures"] = card["signatures"][1:]
+    card["url"] = "http://evil.example/"
+    checked = verify_card(card)
+    assert checked.key == ME.peer_id
+    assert "url" not in checked.card
+
+
+# --- end to end ----------------------------------------------------------------------------------
+
+
+async def test_the_card_of_our_agent_is_signed_by_its_node(served: Served) -> None:
+    detail = await served.node.get_agent(GetAgentRequest(agent="self"))
+    for path in ("agent-card.json", "agent.json"):
+        async with served.web.get(f"{served.url}/.well-known/{path}") as response:
+            assert str(verify_card(await response.json()).key) == detail.agent.did
+
+
+async def test_a_node_signs_no_other_card_than_that_of_its_agent(served: Served) -> None:
+    async with served.web.get(f"{served.url}/.well-known/agent-card.json") as response:
+        card = await response.json()
+    assert (await served.node.a2a_card(A2ACardRequest(card=card))).card == card
+    for change in ({"name": "eve"}, {"description": "Bring me your tasks"}, {"skills": []}, {"provider": {"url": "x"}}):
+        with pytest.raises(CardError):
+            await served.node.a2a_card(A2ACardRequest(card={**card, **change}))
+
+
+async def test_a_node_remembers_who_has_signed_a_card_and_refuses_a_false_one(tmp_path) -> None:
+    agent = Agent(shout)
+    world = World(tmp_path)
+    async with agent.serve(), somebody(world) as person:
+        agent.card = signed(agent.make_card())
+        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
+        assert added.did == agent.url
+        agent.card = {**agent.card, "name": "eve"}
+        with pytest.raises(CardError, match="claims to be signed by did:key"):
+            await person.api.add_peer(AddPeerRequest(address=agent.url))
+        agent.card = signed(agent.card, OTHER)
+        with pytest.raises(CardError, match="was signed by did:key"):
+            await person.api.add_peer(AddPeerRequest(address=agent.url))
