@@ -28,6 +28,7 @@ from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
+from mcp_a2a_transports.dns_sd import A2AWatch
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.mdns import MdnsLookup
 from mcp_a2a_transports.relay.client import RelayTransport
@@ -68,6 +69,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             downloads=settings.downloads,
             file_roots=settings.file_roots,
             web=web,
+            web_watch=A2AWatch() if settings.mdns else None,
             hooks=hooks if settings.a2a_push else None,
         )
         async with run_node(parts) as node:

@@ -12,7 +12,7 @@ from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.sending import Candidate
-from mcp_a2a.node.web_book import TYPED, WebPeer
+from mcp_a2a.node.web_book import LAN, TYPED, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.records import peers_with_open_tasks
@@ -150,7 +150,9 @@ class Search:
         listed = [
             peer
             for peer in self._node.web
-            if (not request.skill or peer.has_skill(request.skill)) and _score(_words_of_web(peer), request.query)
+            if not self._is_known_by_key(peer)
+            and (not request.skill or peer.has_skill(request.skill))
+            and _score(_words_of_web(peer), request.query)
         ]
         listed.sort(key=lambda peer: (bool(peer.trouble), -_score(_words_of_web(peer), request.query), peer.name))
         return listed
@@ -171,6 +173,14 @@ class Search:
         ]
         listed.sort(key=lambda peer: (not peer.online, -_score(_words_of(peer), request.query), _rtt(peer), peer.name))
         return listed
+
+    def _is_known_by_key(self, web: WebPeer) -> bool:
+        """Whether an agent that announces itself is listed already, or is this node."""
+        if web.row.origin != LAN or web.row.key is None:
+            return False
+        return any(web.row.key == peer.row.did for peer in self._node.directory) or web.row.key == str(
+            self._node.context.me
+        )
 
     def _reason(self, request: DiscoverRequest) -> str:
         present = self._node.directory.present()
