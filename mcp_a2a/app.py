@@ -46,6 +46,18 @@ async def open_node(
         yield node
 
 
+async def announce_a2a(settings: Settings, address: str, url: str) -> None:
+    """Announce an A2A server on the LAN while this runs, if others there reach it.
+
+    `address` is where it was asked to listen, `url` where it listens.
+    """
+    from mcp_a2a.composition import announce_server  # noqa: PLC0415  as below
+
+    if settings.mdns:
+        host = address.rpartition(":")[0]
+        await announce_server("0.0.0.0" if host == "*" else host, url)  # noqa: S104  as it was asked for
+
+
 def _own_node() -> OwnNode:
     from mcp_a2a.composition import own_node  # noqa: PLC0415  see above: half a second that nobody should wait for
 

@@ -5,12 +5,16 @@ It imports everything a node needs, which takes a few hundred milliseconds; `app
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import urlsplit
+
+import anyio
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.push import WebHooks
@@ -28,10 +32,12 @@ from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
-from mcp_a2a_transports.dns_sd import A2AWatch
+from mcp_a2a_transports.dns_sd import A2AWatch, announced
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.mdns import MdnsLookup
 from mcp_a2a_transports.relay.client import RelayTransport
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "node.db"
 
@@ -77,6 +83,17 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             api = LocalApi(node)
             async with ControlServer(api, partial(_release, node)).serve(socket_path(folder)):
                 yield api
+
+
+async def announce_server(host: str, url: str) -> None:
+    """Announce an A2A server, until cancelled."""
+    parts = urlsplit(url)
+    try:
+        async with announced(host, parts.port or 0, tls=parts.scheme == "https") as is_announced:
+            if is_announced:
+                await anyio.sleep_forever()
+    except OSError as error:
+        logger.warning("the A2A server is not announced on this network: %s", error)
 
 
 def _lookups(settings: Settings) -> Sequence[AddressLookup]:

@@ -18,7 +18,6 @@ from typing import Protocol
 
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
 
-
 NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
 """Reasons of a `WebRefusedError` for which something else than a stream may do."""
 

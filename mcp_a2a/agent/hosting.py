@@ -15,7 +15,7 @@ import anyio
 from mcp_a2a.agent.console import Console, console, silent
 from mcp_a2a.agent.registry import registry
 from mcp_a2a.agent.service import Service, slug
-from mcp_a2a.app import open_node
+from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.loop import run, unwrapped
@@ -57,7 +57,7 @@ async def host(
 
 
 def _listening(address: str) -> Listening:
-    from mcp_a2a.server.hosting import Listening  # noqa: PLC0415  most agents serve no HTTP
+    from mcp_a2a.server.listening import Listening  # noqa: PLC0415  most agents serve no HTTP
 
     return Listening(address)
 
@@ -106,6 +106,7 @@ async def _serve_a2a(
         stopping.set()  # the server has taken the signals for itself: asyncio knows one handler for each
 
     served: Served = await tasks.start(serve)
+    tasks.start_soon(announce_a2a, settings, a2a.address, served.url)
     return served
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
 import anyio
+from anyio.abc import TaskStatus
 
-from mcp_a2a.app import open_node
+from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
@@ -122,8 +122,14 @@ async def _serve_port(settings: Settings, listening: Listening) -> None:
     from mcp_a2a.server.surface import build_server  # noqa: PLC0415  see `_serve_pipe`
 
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
-        serve = partial(hosting.host, node, build_server(node), listening, settings, start=node.start)
+
+        async def serve(*, task_status: TaskStatus[hosting.Served]) -> None:
+            mcp = build_server(node)
+            await hosting.host(node, mcp, listening, settings, start=node.start, task_status=task_status)
+            tasks.cancel_scope.cancel()
+
         served: hosting.Served = await tasks.start(serve)
+        tasks.start_soon(announce_a2a, settings, listening.address, served.url)
         _say(f"MCP server at {served.url}/mcp")
         _say(f"A2A server at {served.url}/   agents behind this node at {served.url}/a/NAME/")
         if served.token is not None:
