@@ -107,7 +107,7 @@ class A2AApp:
             await _send_json(send, fault.kind.value.http, dump(fault.http_error()), JSON)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method, request = scope["method"], _request(scope["path"])
+        method, request = scope["method"], _request(scope)
         if request.path in PATHS:
             return await self._card(scope, request, send)
         if request.agent == "self" and request.path == "/health":
@@ -243,7 +243,12 @@ class A2AApp:
         if path == "/a2a/peers" and method == "GET":
             found = await self._node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))
             peers: list[JsonValue] = [
-                {"name": agent.name, "did": agent.did, "online": agent.online, "path": f"{BEHIND}{agent.did}/"}
+                {
+                    "name": agent.name,
+                    "did": agent.did,
+                    "online": agent.online,
+                    "path": f"{BEHIND}{quote(agent.did, safe=':')}/",
+                }
                 for agent in found.agents
             ]
             return 200, dump({"peers": peers})
@@ -264,11 +269,18 @@ class A2AApp:
         return 200, dump({"ok": True, "result": legacy.task(answer.task)})
 
 
-def _request(path: str) -> _Request:
+def _path_of(did: str) -> str:
+    """Where an agent behind this node is served."""
+    return f"{BEHIND}{quote(did, safe=':')}/"
+
+
+def _request(scope: Scope) -> _Request:
+    path: str = scope["path"]
     if path.startswith(BEHIND):
-        name, _, rest_of_path = path.removeprefix(BEHIND).partition("/")
+        # As it was written: the name of an agent at a URL has slashes of its own.
+        name, _, rest_of_path = scope["raw_path"].decode("latin-1").removeprefix(BEHIND).partition("/")
         if name:
-            return _Request(unquote(name), f"{BEHIND}{name}", f"/{rest_of_path}")
+            return _Request(unquote(name), f"{BEHIND}{name}", unquote(f"/{rest_of_path}"))
     return _Request("self", "", path or "/")
 
 

@@ -143,7 +143,8 @@ class WebCourier:
             await self._drop(letter)
             return
         await self._book.refresh(peer)
-        request = WebRequest(await self._outgoing.made(record, message), letter.message)
+        # By task, for a client of ours may give several messages one id.
+        request = WebRequest(await self._outgoing.made(record, message), f"{record.id}/{letter.message}")
         if peer.agent.streams and errand.streams:
             try:
                 await self._listen(errand, self._book.calls.stream(peer.agent, request), letter)

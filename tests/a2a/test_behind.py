@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
+from yarl import URL
 
 from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.views import DiscoverRequest, ListTasksRequest
+from mcp_a2a.views import AddPeerRequest, DiscoverRequest, ListTasksRequest
 from tests.a2a.bindings import Binding, Failed, said
 from tests.a2a.conftest import Served, behaving, serving
 
@@ -142,3 +144,23 @@ async def test_the_routes_of_older_systems_send_for_whoever_calls(front: Served)
     ) as response:
         task = (await response.json())["result"]["task"]
     assert task["artifacts"][0]["parts"] == [{"text": "BY ITS PATH"}]
+
+
+async def test_an_agent_at_a_url_stands_behind_this_node_like_any_other(front: Served, tmp_path: Path) -> None:
+    async with serving(tmp_path, behaving("remote")) as remote:
+        await front.node.add_peer(AddPeerRequest(address=f"{remote.url}/"))
+        async with front.web.get(f"{front.url}/a2a/peers", headers=OWNER) as response:
+            paths = {peer["name"]: peer["path"] for peer in (await response.json())["peers"]}
+        for base in ("/a/remote", paths["remote"].removesuffix("/")):
+            async with front.web.get(URL(f"{front.url}{base}/.well-known/agent-card.json", encoded=True)) as response:
+                card = await response.json()
+            assert (card["name"], card["url"]) == ("remote", f"{front.url}{base}/")
+        client = front.binding("rest", "/a/remote", **OWNER)
+        task = await client.task("over http")
+        assert task["artifacts"][0]["parts"] == [{"text": "OVER HTTP"}]
+        assert (await client.get(task["id"]))["status"]["state"] == "TASK_STATE_COMPLETED"
+        events = await client.stream("stream")
+        assert events[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+        asked = await client.task("ask")
+        done = await client.task("blue", taskId=asked["id"])
+        assert done["artifacts"][0]["parts"] == [{"text": "you said blue"}]
