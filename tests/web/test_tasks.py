@@ -55,7 +55,7 @@ async def test_an_agent_at_a_url_takes_a_task(world: World, version: str, bindin
     assert by_name.text == "HELLO"
     first = other.heard[0]
     assert first.params["message"]["metadata"] == {"skill": "shout"}
-    assert first.request.headers["Idempotency-Key"] == first.params["message"]["messageId"]
+    assert first.request.headers["Idempotency-Key"] == f"{view.task_id}/{first.params['message']['messageId']}"
 
 
 async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> None:
