@@ -195,8 +195,8 @@ class LocalApi:
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
         deadline = anyio.current_time() + request.wait_seconds
+        candidates = await self._search.candidates(request.skill)
         web = self._search.web_candidates(request.skill)
-        candidates = await self._search.candidates(request.skill, patient=not web)
         if not (candidates or web):
             raise SkillNotFoundError(request.skill, self._search.closest_skills(request.skill))
         if web and not any(candidate.peer.online for candidate in candidates):

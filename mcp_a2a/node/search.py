@@ -47,6 +47,8 @@ class Search:
             if known is None and not meet:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
+        if not asked.startswith("did:"):
+            await self._patience(lambda: self._is_present(asked) or web.named(asked))
         named = web.named(asked)
         if not named:
             return await self.find(asked)
@@ -95,9 +97,9 @@ class Search:
 
     # --- by skill --------------------------------------------------------------------------------
 
-    async def candidates(self, skill: str, *, patient: bool = True) -> list[Candidate]:
+    async def candidates(self, skill: str) -> list[Candidate]:
         """Agents with this skill, best first: those I trust, then those that answer fastest."""
-        await self._patience(lambda: not patient or self._with_skill(skill, present=True))
+        await self._patience(lambda: self._with_skill(skill, present=True) or self.web_candidates(skill))
         found = self._with_skill(skill, present=True) or self._with_skill(skill, present=False)
         found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 3), _rtt(peer), peer.name))
         return [Candidate(peer, self._why(peer, len(found))) for peer in found]
