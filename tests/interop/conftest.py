@@ -12,7 +12,7 @@ import pytest
 from tests.a2a.conftest import anyio_backend, served  # noqa: F401  fixtures
 
 REQUIREMENTS = {
-    "1": ("a2a-sdk[http-server]==1.3.0", "uvicorn"),
+    "1": ("a2a-sdk[http-server,grpc,signing]==1.3.0", "uvicorn"),
     "0_3": ("a2a-sdk[http-server]==0.3.26", "uvicorn"),
 }
 
