@@ -68,6 +68,8 @@ class Offer:
     token: bool = False
     url: str | None = None
     """How others reach it, where that is not the address that they called."""
+    grpc: str | None = None
+    """HOST:PORT at which our own agent is served by gRPC, if it is."""
 
 
 KNOWN_SECONDS = 2.0
@@ -206,7 +208,13 @@ class A2AApp:
 
     async def _shown_card(self, scope: Scope, request: _Request, card: AgentCard) -> bytes:
         """The card as it is served: signed where it is our own, for those behind this node sign for themselves."""
-        terms = Terms(f"{self._origin(scope)}{request.base}/", self._offer.style, self._offer.push, self._offer.token)
+        terms = Terms(
+            f"{self._origin(scope)}{request.base}/",
+            self._offer.style,
+            self._offer.push,
+            self._offer.token,
+            self._offer.grpc if request.agent == "self" else None,
+        )
         fields = card_json(card, terms)
         if request.agent != "self":
             return dump(fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,8 @@ class Terms:
     push: bool = False
     token: bool = False
     """Whether callers must show a token."""
+    grpc: str | None = None
+    """HOST:PORT at which gRPC is served, if it is."""
 
 
 def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
@@ -45,8 +48,8 @@ def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = json.loads(card.to_json())
     fields |= {
         "supportedInterfaces": [
-            {"url": terms.url, "protocolBinding": binding, "protocolVersion": version}
-            for binding, version in _interfaces(terms.style)
+            {"url": url, "protocolBinding": binding, "protocolVersion": version}
+            for url, binding, version in _interfaces(terms)
         ],
         "capabilities": {
             **_dict(fields.get("capabilities")),
@@ -74,9 +77,14 @@ def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
     return fields
 
 
-def _interfaces(style: Style) -> list[tuple[str, str]]:
-    bindings = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0")]
-    return [*bindings, ("JSONRPC", "0.3")] if style == "dual" else bindings
+def _interfaces(terms: Terms) -> Iterator[tuple[str, str, str]]:
+    """Where and how the agent is spoken to, the best first."""
+    yield terms.url, "JSONRPC", "1.0"
+    yield terms.url, "HTTP+JSON", "1.0"
+    if terms.grpc is not None:
+        yield terms.grpc, "GRPC", "1.0"
+    if terms.style == "dual":
+        yield terms.url, "JSONRPC", "0.3"
 
 
 def _skill(skill: AgentSkill) -> dict[str, JsonValue]:

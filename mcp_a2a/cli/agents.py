@@ -16,7 +16,7 @@ from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.serving import applied, listening
-from mcp_a2a.cli.serving_options import A2AListen, BehindProxy, CardStyle, PublicUrl, Push, TlsCert, TlsKey
+from mcp_a2a.cli.serving_options import A2AListen, BehindProxy, CardStyle, GrpcListen, PublicUrl, Push, TlsCert, TlsKey
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
@@ -44,6 +44,7 @@ def run_file(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    grpc_listen: GrpcListen = None,
 ) -> None:
     """Run the agent that a Python file defines, until Ctrl-C."""
     where = listening(
@@ -54,6 +55,7 @@ def run_file(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        grpc=grpc_listen,
         option="--a2a-listen",
     )
     session = session_of(context)
@@ -91,6 +93,7 @@ def run_command(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    grpc_listen: GrpcListen = None,
 ) -> None:
     """Make any program an agent: a task's text is its standard input, what it prints is the result.
 
@@ -108,6 +111,7 @@ def run_command(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        grpc=grpc_listen,
         option="--a2a-listen",
     )
     session = session_of(context)

@@ -65,6 +65,7 @@ def serve(
     tls_key: serving_options.TlsKey = None,
     behind_proxy: serving_options.BehindProxy = False,
     a2a_push: serving_options.Push = False,
+    grpc_listen: serving_options.GrpcListen = None,
 ) -> None:
     """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
 
@@ -79,6 +80,7 @@ def serve(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        grpc=grpc_listen,
     )
     serving.serve(session_of(context).settings(), where)
 

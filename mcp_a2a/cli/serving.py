@@ -17,7 +17,7 @@ from mcp_a2a.loop import run
 from mcp_a2a.server.listening import Certificate, Listening
 
 _SWITCHES = ("--behind-proxy", "--a2a-push")
-_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key")
+_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
 
 
 def parse(words: Sequence[str]) -> Listening | None:
@@ -49,6 +49,7 @@ def parse(words: Sequence[str]) -> Listening | None:
         tls_key=last("--tls-key"),
         behind_proxy="--behind-proxy" in given,
         push="--a2a-push" in given,
+        grpc=last("--grpc-listen"),
     )
 
 
@@ -61,6 +62,7 @@ def listening(
     tls_key: str | Path | None = None,
     behind_proxy: bool = False,
     push: bool = False,
+    grpc: str | None = None,
     option: str = "--listen",
 ) -> Listening | None:
     """Where to serve, as it was said; None where nothing was.
@@ -72,8 +74,9 @@ def listening(
     if card not in ("v1", "dual"):
         raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
     if address is None:
-        if urls or tls_cert or tls_key or behind_proxy or push:
-            raise UsageError(f"--public-url, --tls-cert, --tls-key, --behind-proxy and --a2a-push go with {option}.")
+        if urls or tls_cert or tls_key or behind_proxy or push or grpc:
+            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push and --grpc-listen"
+            raise UsageError(f"{rest} go with {option}.")
         return None
     if tls_key is not None and tls_cert is None:
         raise UsageError("--tls-key names a key without its certificate: add --tls-cert.")
@@ -87,6 +90,7 @@ def listening(
         certificate,
         behind_proxy=behind_proxy,
         push=push,
+        grpc=grpc,
     )
 
 

@@ -17,4 +17,7 @@ CardStyle = Annotated[str, typer.Option(metavar="v1|dual", help="Agent cards: A2
 TlsCert = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for https.")]
 TlsKey = Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, where that is another file.")]
 BehindProxy = Annotated[bool, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")]
+GrpcListen = Annotated[
+    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A by gRPC there too; needs the extra `grpc`.")
+]
 Push = Annotated[bool, typer.Option("--a2a-push", help="Post what happens to tasks to URLs that A2A clients name.")]

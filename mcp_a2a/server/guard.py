@@ -142,6 +142,13 @@ def _all(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
+def admitted(rules: Rules, given: str | None) -> str | None:
+    """Under which name a client of A2A may call with this token, or without one; None where it may not."""
+    if given is None:
+        return "" if rules.token is None else None
+    return "" if _is_owners(given, rules) else rules.callers(given)
+
+
 def caller_of(scope: Scope, rules: Rules) -> str:
     """Under which name a request that passed is made; the owner's is empty."""
     given = _given(scope)

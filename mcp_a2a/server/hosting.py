@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,7 +14,9 @@ from anyio.abc import TaskStatus
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.config import Settings
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen
+from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.listening import Listening
 from mcp_a2a.server.token import Token, load_token
@@ -58,21 +62,26 @@ async def host(
     folder = open_folder(settings.folder)
     token = load_token(folder) if not listen.local or listening.public_urls else None
     callers = CallerFolder(folder)
-    offer = Offer(
-        style=listening.card,
-        push=settings.a2a_push,
-        token=token is not None,
-        url=listening.public_urls[0] if listening.public_urls else None,
-    )
-    async with anyio.create_task_group() as tasks:
+    rules = Rules(token=token.value if token else None, callers=callers.name_of)
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        grpc = None
+        if listening.grpc is not None:
+            grpc = await stack.enter_async_context(_serve_grpc(node, listening.grpc, listening, settings, rules))
+        offer = Offer(
+            style=listening.card,
+            push=settings.a2a_push,
+            token=token is not None,
+            url=listening.public_urls[0] if listening.public_urls else None,
+            grpc=grpc,
+        )
 
         async def serve(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
             await serve_http(
                 mcp,
                 listen,
                 a2a=A2AApp(node, offer),
-                callers=callers.name_of,
-                token=token.value if token else None,
+                callers=rules.callers,
+                token=rules.token,
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
                 origins=listening.public_urls,
                 tls=listening.certificate,
@@ -81,6 +90,30 @@ async def host(
             )
 
         task_status.started(Served(await tasks.start(serve), token, tuple(_warnings(listen, listening))))
+
+
+@asynccontextmanager
+async def _serve_grpc(
+    node: NodeApi, address: str, listening: Listening, settings: Settings, rules: Rules
+) -> AsyncIterator[str]:
+    try:
+        from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: PLC0415  an extra, which few install
+    except ImportError as error:
+        raise ConfigurationError(
+            f"gRPC cannot be served: {error}.", "Install the extra: pip install 'mcp-a2a[grpc]'"
+        ) from error
+    listen = Listen.parse(address)
+    if not listen.local and rules.token is None:
+        raise ConfigurationError(
+            f"Serving gRPC on {listen.host} lets other machines in, so it needs a token.",
+            "Listen for HTTP beyond this machine as well, which makes one.",
+        )
+    certificate = listening.certificate
+    pem = (certificate.chain.read_bytes(), (certificate.key or certificate.chain).read_bytes()) if certificate else None
+    offer = GrpcOffer(partial(admitted, rules), push=settings.a2a_push, token=rules.token is not None, certificate=pem)
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    async with grpc_server(node, f"{host}:{listen.port}", offer) as port:
+        yield f"{host}:{port}"
 
 
 def _warnings(listen: Listen, listening: Listening) -> Iterator[str]:

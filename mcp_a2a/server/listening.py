@@ -42,5 +42,7 @@ class Listening:
     certificate: Certificate | None = None
     behind_proxy: bool = False
     """A proxy speaks TLS for it."""
+    grpc: str | None = None
+    """Where to serve gRPC as well."""
     push: bool = False
     """Post what happens to tasks to the URLs that clients name."""

@@ -1,0 +1,302 @@
+"""The gRPC binding (A2A 10), for who has the extra `grpc`: the official SDK's handler over our dispatch.
+
+What the SDK leaves out is here: the version is checked, and the token, which travels as metadata. Protobuf knows no
+whole numbers in data, so they come as floats and are made whole again where that loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import grpc
+from a2a.server.context import ServerCallContext
+from a2a.server.request_handlers import RequestHandler
+from a2a.server.request_handlers.grpc_handler import GrpcHandler
+from a2a.types import a2a_pb2 as pb
+from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server
+from a2a.utils import errors
+from google.protobuf.json_format import MessageToDict, ParseDict
+from pydantic import BaseModel, JsonValue
+from typing_extensions import override
+
+from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
+from mcp_a2a.a2a.faults import Fault, Kind, fault_of
+from mcp_a2a.a2a.jsonrpc import read
+from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.views import GetAgentRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from google.protobuf.message import Message
+
+    from mcp_a2a.ports import NodeApi
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+GRACE_SECONDS = 1.0
+
+ParamsT = TypeVar("ParamsT", bound=BaseModel)
+MessageT = TypeVar("MessageT", bound="Message")
+
+Event: TypeAlias = pb.Message | pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
+
+_ERRORS: dict[Kind, type[errors.A2AError]] = {
+    Kind.TASK_NOT_FOUND: errors.TaskNotFoundError,
+    Kind.NOT_CANCELABLE: errors.TaskNotCancelableError,
+    Kind.PUSH_NOT_SUPPORTED: errors.PushNotificationNotSupportedError,
+    Kind.UNSUPPORTED_OPERATION: errors.UnsupportedOperationError,
+    Kind.CONTENT_TYPE: errors.ContentTypeNotSupportedError,
+    Kind.INVALID_RESPONSE: errors.InvalidAgentResponseError,
+    Kind.NO_EXTENDED_CARD: errors.ExtendedAgentCardNotConfiguredError,
+    Kind.EXTENSION_REQUIRED: errors.ExtensionSupportRequiredError,
+    Kind.VERSION: errors.VersionNotSupportedError,
+    Kind.INVALID_PARAMS: errors.InvalidParamsError,
+    Kind.INVALID_REQUEST: errors.InvalidRequestError,
+    Kind.METHOD_NOT_FOUND: errors.MethodNotFoundError,
+}
+
+
+@dataclass(frozen=True)
+class GrpcOffer:
+    """How the agent is served by gRPC."""
+
+    caller_of: Callable[[str | None], str | None]
+    """Under which name a token may call; None for one that may not. None is a call without a token."""
+    push: bool = False
+    token: bool = False
+    certificate: tuple[bytes, bytes] | None = None
+    """Chain and key in PEM."""
+
+
+class CoreHandler(RequestHandler):
+    """The SDK's interface, answered by our dispatch."""
+
+    def __init__(self, node: NodeApi, offer: GrpcOffer) -> None:
+        self._node = node
+        self._offer = offer
+        self._dispatch = Dispatch(node)
+
+    # --- operations ------------------------------------------------------------------------------
+
+    @override
+    async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
+        service = await self._service(context)
+        with _told():
+            asked = _read(SendParams, params)
+            answer = await self._dispatch.send(asked, service)
+        if answer.reply is not None:
+            return _made(answer.reply, pb.Message())
+        length = asked.configuration.history_length if asked.configuration is not None else None
+        return _made(trimmed(answer.task, length), pb.Task())
+
+    @override
+    async def on_message_send_stream(
+        self, params: pb.SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event]:
+        service = await self._service(context)
+        with _told():
+            async for event in self._dispatch.stream(_read(SendParams, params), service):
+                yield _event(event)
+
+    @override
+    async def on_subscribe_to_task(
+        self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event]:
+        service = await self._service(context)
+        with _told():
+            async for event in self._dispatch.subscribe(_read(TaskParams, params), service):
+                yield _event(event)
+
+    @override
+    async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
+        service = await self._service(context)
+        with _told():
+            asked = _read(TaskParams, params)
+            return _made(trimmed(await self._dispatch.get(asked, service), asked.history_length), pb.Task())
+
+    @override
+    async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:
+        service = await self._service(context)
+        with _told():
+            asked = _read(ListParams, params)
+            page = await self._dispatch.list(asked, service)
+        return pb.ListTasksResponse(
+            tasks=[_made(task, pb.Task()) for task in page.tasks],
+            next_page_token=page.next_page_token,
+            page_size=asked.page_size or 50,
+            total_size=page.total_size,
+        )
+
+    @override
+    async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task | None:
+        service = await self._service(context)
+        with _told():
+            return _made(await self._dispatch.cancel(_read(TaskParams, params), service), pb.Task())
+
+    @override
+    async def on_create_task_push_notification_config(
+        self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        service = await self._service(context)
+        with _told():
+            config = await self._dispatch.set_push(_read(TaskPushNotificationConfig, params), service)
+        return _made(config, pb.TaskPushNotificationConfig())
+
+    @override
+    async def on_get_task_push_notification_config(
+        self, params: pb.GetTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        service = await self._service(context)
+        with _told():
+            config = await self._dispatch.get_push(_read(PushParams, params), service)
+        return _made(config, pb.TaskPushNotificationConfig())
+
+    @override
+    async def on_list_task_push_notification_configs(
+        self, params: pb.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
+    ) -> pb.ListTaskPushNotificationConfigsResponse:
+        service = await self._service(context)
+        with _told():
+            configs = await self._dispatch.list_push(_read(PushParams, params), service)
+        made = [_made(config, pb.TaskPushNotificationConfig()) for config in configs]
+        return pb.ListTaskPushNotificationConfigsResponse(configs=made)
+
+    @override
+    async def on_delete_task_push_notification_config(
+        self, params: pb.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> None:
+        service = await self._service(context)
+        with _told():
+            await self._dispatch.delete_push(_read(PushParams, params), service)
+
+    @override
+    async def on_get_extended_agent_card(
+        self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
+    ) -> pb.AgentCard:
+        service = await self._service(context)
+        if not self._offer.token:
+            raise errors.UnsupportedOperationError("This agent has no extended card.")
+        return _made(service.card, pb.AgentCard())
+
+    # --- who calls, and how ----------------------------------------------------------------------
+
+    async def _service(self, context: ServerCallContext) -> Service:
+        """What the call says beside its parameters; it is over here for who may not call."""
+        call: grpc.aio.ServicerContext = context.state["grpc_context"]
+        metadata = {key.lower(): str(value) for key, value in call.invocation_metadata() or ()}
+        caller = self._offer.caller_of(_token(metadata))
+        if caller is None:
+            await call.abort(
+                grpc.StatusCode.UNAUTHENTICATED, "Send the token as metadata: authorization: Bearer TOKEN."
+            )
+            raise AssertionError("abort raises")
+        detail = await self._node.get_agent(GetAgentRequest(agent="self"))
+        service = Service(
+            agent="self",
+            card=detail.card,
+            caller=caller,
+            version=metadata.get("a2a-version", ""),
+            extensions=frozenset(context.requested_extensions),
+            idempotency_key=metadata.get("idempotency-key"),
+            push=self._offer.push,
+            has_extended_card=self._offer.token,
+        )
+        with _told():
+            check_service(service)
+        return service
+
+
+def _token(metadata: dict[str, str]) -> str | None:
+    if "x-api-key" in metadata:
+        return metadata["x-api-key"]
+    if "authorization" not in metadata:
+        return None
+    scheme, _, token = metadata["authorization"].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class _told:  # noqa: N801  used as a statement
+    """What goes wrong inside is told in the SDK's errors."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, McpA2AError):
+            error = fault_of(error)
+        if isinstance(error, Fault):
+            raise _ERRORS.get(error.kind, errors.InternalError)(error.message) from error
+
+
+# --- between protobuf and our nouns --------------------------------------------------------------
+
+
+def _read(model: type[ParamsT], message: Message) -> ParamsT:
+    return read(model, _whole(MessageToDict(message)))
+
+
+def _whole(value: JsonValue) -> JsonValue:
+    """Numbers as they were before protobuf made floats of them."""
+    match value:
+        case dict():
+            return {name: _whole(inner) for name, inner in value.items()}
+        case list():
+            return [_whole(inner) for inner in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case _:
+            return value
+
+
+def _made(noun: BaseModel, message: MessageT) -> MessageT:
+    fields = json.loads(noun.model_dump_json(by_alias=True, exclude_none=True))
+    return ParseDict(fields, message, ignore_unknown_fields=True)  # type: ignore[no-any-return]
+
+
+def _event(event: StreamResponse) -> Event:
+    """The event itself; the SDK's handler puts it into its envelope."""
+    if event.task is not None:
+        return _made(event.task, pb.Task())
+    if event.message is not None:
+        return _made(event.message, pb.Message())
+    if event.status_update is not None:
+        return _made(event.status_update, pb.TaskStatusUpdateEvent())
+    if event.artifact_update is None:
+        raise TypeError("an event is one of four")
+    return _made(event.artifact_update, pb.TaskArtifactUpdateEvent())
+
+
+@asynccontextmanager
+async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIterator[int]:
+    """Serve gRPC at HOST:PORT while the context lasts; yields the port.
+
+    Raises:
+        ConfigurationError: the address cannot be used.
+    """
+    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(options=options)
+    add_A2AServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        GrpcHandler(CoreHandler(node, offer)), server
+    )
+    try:
+        port = _bind(server, address, offer.certificate)
+    except RuntimeError as error:
+        raise ConfigurationError(f"gRPC cannot listen on {address}: {error}.", "Choose another port.") from error
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(GRACE_SECONDS)
+
+
+def _bind(server: grpc.aio.Server, address: str, certificate: tuple[bytes, bytes] | None) -> int:
+    if certificate is None:
+        return int(server.add_insecure_port(address))
+    chain, key = certificate
+    return int(server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)])))

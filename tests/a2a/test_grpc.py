@@ -1,0 +1,141 @@
+"""gRPC, where the extra is installed: the same data as over the other bindings, and the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+grpc = pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
+pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
+
+from a2a.types import a2a_pb2 as pb  # noqa: E402
+from a2a.types.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
+from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
+
+from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
+from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
+from tests.a2a.bindings import said  # noqa: E402
+from tests.a2a.conftest import Served  # noqa: E402
+from tests.a2a.test_equivalence import constant  # noqa: E402
+
+V1 = (("a2a-version", "1.0"),)
+TOKEN = "t" * 43
+
+REQUESTS = {
+    "SendMessage": pb.SendMessageRequest,
+    "SendStreamingMessage": pb.SendMessageRequest,
+    "SubscribeToTask": pb.SubscribeToTaskRequest,
+    "GetTask": pb.GetTaskRequest,
+    "ListTasks": pb.ListTasksRequest,
+    "CancelTask": pb.CancelTaskRequest,
+    "GetExtendedAgentCard": pb.GetExtendedAgentCardRequest,
+    "CreateTaskPushNotificationConfig": pb.TaskPushNotificationConfig,
+}
+
+
+class Client:
+    """The operations by gRPC."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    async def call(self, operation: str, params: Any, metadata: Any = V1) -> Any:
+        request = ParseDict(params, REQUESTS[operation]())
+        return MessageToDict(await getattr(self._stub, operation)(request, metadata=metadata))
+
+    async def events(self, operation: str, params: Any) -> list[Any]:
+        request = ParseDict(params, REQUESTS[operation]())
+        return [MessageToDict(event) async for event in getattr(self._stub, operation)(request, metadata=V1)]
+
+
+@pytest.fixture(scope="module")
+async def rpc(served: Served) -> AsyncIterator[Client]:
+    offer = GrpcOffer(partial(admitted, Rules()))
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        yield Client(A2AServiceStub(channel))
+
+
+@pytest.mark.parametrize("text", ["hello", "ask", "authorize", "direct", "reject", "fail", "stream"])
+async def test_a_message_is_answered_as_over_json_rpc(served: Served, rpc: Client, text: str) -> None:
+    over_json = _without_defaults(constant(await served.binding("jsonrpc").send(text)))
+    assert constant(await rpc.call("SendMessage", said(text))) == over_json
+
+
+@pytest.mark.parametrize("text", ["hello", "ask", "direct", "stream"])
+async def test_a_stream_tells_as_over_json_rpc(served: Served, rpc: Client, text: str) -> None:
+    def told(events: list[Any]) -> list[Any]:
+        # Protobuf leaves out what is false or empty.
+        return [_without_defaults(constant(event)) for event in events]
+
+    over_grpc = await rpc.events("SendStreamingMessage", said(text))
+    assert told(over_grpc) == told(await served.binding("jsonrpc").stream(text))
+
+
+def _without_defaults(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_defaults(inner) for name, inner in value.items() if inner not in (False, [], "")}
+        case list():
+            return [_without_defaults(inner) for inner in value]
+        case _:
+            return value
+
+
+async def test_a_task_is_the_same_task(served: Served, rpc: Client) -> None:
+    task = await served.binding("rest").task("hello", contextId="by-grpc")
+    assert await rpc.call("GetTask", {"id": task["id"]}) == task
+    listed = await rpc.call("ListTasks", {"contextId": "by-grpc", "includeArtifacts": True})
+    assert listed["tasks"] == [task]
+    waiting = await served.binding("rest").task("wait", {"returnImmediately": True})
+    canceled = await rpc.call("CancelTask", {"id": waiting["id"]})
+    assert canceled["status"]["state"] == "TASK_STATE_CANCELED"
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "metadata", "code"),
+    [
+        ("GetTask", {"id": "nothing"}, V1, "NOT_FOUND"),
+        ("CancelTask", {"id": "nothing"}, V1, "NOT_FOUND"),
+        ("SendMessage", said("x", parts=[{"raw": "AA==", "mediaType": "video/mp4"}]), V1, "INVALID_ARGUMENT"),
+        ("SendMessage", {"message": {}}, V1, "INVALID_ARGUMENT"),
+        ("SendMessage", said("x"), (("a2a-version", "1.7"),), "FAILED_PRECONDITION"),
+        ("GetExtendedAgentCard", {}, V1, "FAILED_PRECONDITION"),
+        (
+            "CreateTaskPushNotificationConfig",
+            {"taskId": "x", "url": "https://example.com"},
+            V1,
+            "FAILED_PRECONDITION",
+        ),
+        ("SendMessage", said("x"), (*V1, ("authorization", "Bearer wrong")), "UNAUTHENTICATED"),
+    ],
+)
+async def test_what_fails_has_its_status(rpc: Client, operation: str, params: Any, metadata: Any, code: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await rpc.call(operation, params, metadata)
+    assert caught.value.code() == grpc.StatusCode[code]
+
+
+async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
+    ann = served.callers.add("ann-by-grpc")
+    offer = GrpcOffer(partial(admitted, Rules(token=TOKEN, callers=served.callers.name_of)), token=True)
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        client = Client(A2AServiceStub(channel))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call("SendMessage", said("hello"))
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        by_owner, by_ann = (*V1, ("authorization", f"Bearer {TOKEN}")), (*V1, ("x-api-key", ann))
+        task = (await client.call("SendMessage", said("hello"), by_owner))["task"]
+        assert (await client.call("GetTask", {"id": task["id"]}, by_owner))["id"] == task["id"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call("GetTask", {"id": task["id"]}, by_ann)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert (await client.call("GetExtendedAgentCard", {}, by_owner))["name"] == "behaving"
