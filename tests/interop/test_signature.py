@@ -19,10 +19,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROGRAM = Path(__file__).parent / "programs" / "signature_1.py"
 
+TOKEN = "t" * 40
+
 
 async def test_the_sdk_verifies_our_card_and_we_verify_its(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     python = python_with(request.config.cache, "1")
-    async with serving(tmp_path, token="t") as served:  # so that there are security schemes in the card
+    async with serving(tmp_path, token=TOKEN) as served:  # so that there are security schemes in the card
         finished = await anyio.run_process([str(python), str(PROGRAM), served.url], stderr=subprocess.PIPE, check=False)
     assert finished.returncode == 0, finished.stderr.decode()
     seen = json.loads(finished.stdout)
