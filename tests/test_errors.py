@@ -43,6 +43,8 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.LeaseLostError: ("task-xyz",),
     errors.SelfSendError: ("alice",),
     errors.NotAwaitingReplyError: ("task-xyz", "TASK_STATE_COMPLETED"),
+    errors.ContextMismatchError: ("task-xyz",),
+    errors.AddressNotAllowedError: ("http://10.0.0.1/", "it is not https"),
 }
 """Each with values as they occur."""
 
@@ -53,6 +55,13 @@ PLAIN = {
     errors.NetworkError: "built with message and hint where it is raised",
     errors.DeliveryError: "a family",
     errors.TaskError: "a family",
+    errors.PageTokenError: "a sentence without values",
+    errors.PushNotSupportedError: "likewise",
+    errors.WebError: "built with message and hint where it is raised",
+    errors.CardError: "as WebError",
+    errors.WebRefusedError: "as WebError",
+    errors.WebAnswerError: "as WebError; while an answer is read, a fragment that becomes a sentence",
+    errors.FileError: "as WebError",
     errors.LinkError: "a fragment that NoRouteError lists among its attempts",
     errors.ProtocolError: "a family",
     errors.LocalProtocolError: "a bug of ours: logged, never shown",
@@ -69,6 +78,7 @@ hears one uniform answer, our log the reason, and whoever waits for a task learn
 
 ELSEWHERE = {
     "mcp_a2a.node.control.OwnerLostError": "never leaves node.shared, which asks the next owner",
+    "mcp_a2a.a2a.push.HookGoneError": "never leaves a2a.push, which stops calling that hook",
     "mcp_a2a.cli.demo.DemoError": "built with a message where it is raised; the demonstration shows what it did before",
 }
 """Errors of a single module, and why they are not in the tables."""
@@ -109,6 +119,15 @@ CODES = {
     "LeaseLostError": "lease_lost",
     "SelfSendError": "self_send",
     "NotAwaitingReplyError": "not_awaiting_reply",
+    "ContextMismatchError": "context_mismatch",
+    "PageTokenError": "page_token",
+    "PushNotSupportedError": "push_not_supported",
+    "WebError": "web",
+    "CardError": "card",
+    "AddressNotAllowedError": "address_not_allowed",
+    "WebRefusedError": "web_refused",
+    "WebAnswerError": "web_answer",
+    "FileError": "file",
     "ProtocolError": "protocol",
     "LocalProtocolError": "local_protocol",
     "RemoteProtocolError": "remote_protocol",

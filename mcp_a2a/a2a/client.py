@@ -80,7 +80,7 @@ class WebClient(WebCalls):
     @override
     async def find_card(self, url: str, *, typed: bool, headers: Mapping[str, str]) -> FoundCard:
         session = self._session(url, typed=typed)
-        problems: list[CardError] = []
+        missing: list[str] = []
         for candidate in card_urls(url):
             secrets = headers if origin(candidate) == origin(spelled(url)) else {}
             answer = await session.fetch(
@@ -94,27 +94,14 @@ class WebClient(WebCalls):
                     secrets=secrets,
                 )
             )
-            try:
-                return self._found(answer, candidate)
-            except CardError as error:
-                problems.append(error)
-        raise _worst(url, problems)
-
-    def _found(self, answer: Answered, url: str) -> FoundCard:
-        if answer.status in (401, 403):
-            raise CardError(
-                f"{url} wants to know who calls (HTTP {answer.status}).",
-                f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
-            )
-        if answer.status != 200:
-            raise _NoCardError(f"{url} answers with HTTP {answer.status}")
-        if "html" in answer.media_type:
-            raise _NoCardError(f"{url} is a web page")
-        card, fields = read_card(answer.body, url)
-        signed = verify_card(fields)
-        if signed.card is not fields:  # what is not signed of it does not count
-            card = card_of(signed.card, url)
-        return FoundCard(agent_url(url), card, str(signed.key) if signed.key is not None else None)
+            reason = _no_card(answer, candidate)
+            if reason is None:
+                return _found(answer, candidate)
+            missing.append(reason)
+        raise CardError(
+            f"There is no agent card at {url}: {'; '.join(missing[:3])}.",
+            "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
+        )
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -239,19 +226,29 @@ def _read(agent: WebAgent, read: Callable[[JsonValue], Noun], value: JsonValue) 
         raise wrong(agent.url, error) from None
 
 
-class _NoCardError(CardError):
-    """There is none at one of the places where it may be."""
+def _no_card(answer: Answered, url: str) -> str | None:
+    """Why what is there is no card at all; None where it means to be one.
+
+    Raises:
+        WebError: it may be there, but not now, or not for us.
+    """
+    if answer.status in (401, 403):
+        raise CardError(
+            f"{url} wants to know who calls (HTTP {answer.status}).",
+            f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
+        )
+    if answer.status == 429 or answer.status >= 500:
+        raise WebError(f"{url} answers with HTTP {answer.status}.", "It may be able to later.")
+    if answer.status != 200:
+        return f"{url} answers with HTTP {answer.status}"
+    if "html" in answer.media_type or answer.body.lstrip()[:1] != b"{":
+        return f"{url} is {'a web page' if 'html' in answer.media_type else 'no JSON object'}"
+    return None
 
 
-def _worst(url: str, problems: Sequence[CardError]) -> CardError:
-    """What to say of several places: what is wrong with a card, before that there is none elsewhere."""
-    told = next((problem for problem in problems if not isinstance(problem, _NoCardError)), None)
-    if told is not None and len(problems) > 1 and "no agent card" in told.message:
-        told = None
-    if told is not None:
-        return told
-    tried = "; ".join(problem.message.rstrip(".") for problem in problems[:3])
-    return CardError(
-        f"There is no agent card at {url}: {tried}.",
-        "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
-    )
+def _found(answer: Answered, url: str) -> FoundCard:
+    card, fields = read_card(answer.body, url)
+    signed = verify_card(fields)
+    if signed.card is not fields:  # what is not signed of it does not count
+        card = card_of(signed.card, url)
+    return FoundCard(agent_url(url), card, str(signed.key) if signed.key is not None else None)
