@@ -60,9 +60,8 @@ class Server:
 
     def counts(self) -> dict[str, int]:
         """What its monitor has counted."""
-        return {
-            kind: int(count) for kind, count in re.findall(r"^  (\S+): (\d+)$", self.say("status report"), re.MULTILINE)
-        }
+        found = re.findall(r"^  (\S+): (\d+)$", self.say("status report"), re.MULTILINE)
+        return {kind: int(count) for kind, count in found}
 
     @property
     def others(self) -> dict[str, dict[str, Any]]:
@@ -83,17 +82,14 @@ def free_port() -> int:
 def server(home: Path, name: str, *connect: str) -> Iterator[Server]:
     port = free_port()
     words = ["--port", str(port), "--name", name, "--home", str(home / name), "--connect", ",".join(connect)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(SERVER), *words], env=environment(home), stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{name} at http://127.0.0.1:{port}/\n"
-        yield Server(name, f"http://127.0.0.1:{port}/", process)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+    ) as process:
         try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{name} at http://127.0.0.1:{port}/\n"
+            yield Server(name, f"http://127.0.0.1:{port}/", process)
+            process.terminate()
             process.wait(SECONDS)
         finally:
             process.kill()
