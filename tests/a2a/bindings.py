@@ -120,6 +120,16 @@ class Rest(Binding):
             "SubscribeToTask": ("POST", f"/tasks/{task}:subscribe", None),
             "CreateTaskPushNotificationConfig": ("POST", f"/tasks/{task}/pushNotificationConfigs", rest),
             "ListTaskPushNotificationConfigs": ("GET", f"/tasks/{task}/pushNotificationConfigs", None),
+            "GetTaskPushNotificationConfig": (
+                "GET",
+                f"/tasks/{params.get('taskId')}/pushNotificationConfigs/{task}",
+                None,
+            ),
+            "DeleteTaskPushNotificationConfig": (
+                "DELETE",
+                f"/tasks/{params.get('taskId')}/pushNotificationConfigs/{task}",
+                None,
+            ),
             "GetExtendedAgentCard": ("GET", "/extendedAgentCard", None),
         }[operation]
         query = {} if body is not None else {name: _plain(value) for name, value in rest.items()}

@@ -228,12 +228,45 @@ async def test_14_the_extended_card_is_for_who_shows_a_token(tmp_path: Any) -> N
                 assert response.status == 401
 
 
+@pytest.mark.parametrize("name", ["jsonrpc", "rest"])
+async def test_15_push_configurations_are_kept_and_deleting_is_idempotent(tmp_path: Any, name: str) -> None:
+    """That each event is delivered, with what authenticates it, is shown where there is a hook: `test_push`."""
+    async with serving(tmp_path, a2a_push=True) as served:
+        client = served.binding(name)
+        async with served.web.get(f"{served.url}/.well-known/agent-card.json") as response:
+            assert (await response.json())["capabilities"]["pushNotifications"] is True
+        task = await client.task("wait", {"returnImmediately": True})
+        hook = {"taskId": task["id"], "url": "https://hook.invalid/", "token": "secret"}
+        made = await client.call("CreateTaskPushNotificationConfig", hook)
+        assert made["url"] == hook["url"]
+        one = {"taskId": task["id"], "id": made["id"]}
+        assert await client.call("GetTaskPushNotificationConfig", one) == made
+        listed = await client.call("ListTaskPushNotificationConfigs", {"taskId": task["id"]})
+        assert (listed["configs"], listed["nextPageToken"]) == ([made], "")
+        for _ in range(2):
+            assert not await client.call("DeleteTaskPushNotificationConfig", one)
+        assert (await fails(client.call("GetTaskPushNotificationConfig", one))).reason == "TASK_NOT_FOUND"
+        for url in ("http://hook.invalid/", "https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/"):
+            inward = client.call("CreateTaskPushNotificationConfig", {"taskId": task["id"], "url": url})
+            assert (await fails(inward)).reason == "INVALID_PARAMS"
+        await client.cancel(task["id"])
+
+
 async def test_16_a_task_that_needs_authorization_says_so_and_waits(client: Binding) -> None:
     asked = await client.task("authorize")
     assert asked["status"]["state"] == "TASK_STATE_AUTH_REQUIRED"
     assert asked["status"]["message"]["parts"] == [{"text": "may I?"}]
     done = await client.task("yes", taskId=asked["id"])
     assert done["artifacts"][0]["parts"] == [{"text": "you said yes"}]
+
+
+async def test_17_a_binding_of_our_own_would_be_named_by_a_uri(served: Served) -> None:
+    async with served.web.get(f"{served.url}/.well-known/agent-card.json") as response:
+        interfaces = (await response.json())["supportedInterfaces"]
+    for interface in interfaces:
+        binding = interface["protocolBinding"]
+        assert binding in ("JSONRPC", "HTTP+JSON", "GRPC") or re.match(r"[a-z][a-z0-9+.-]*:", binding)
+        assert re.fullmatch(r"\d+\.\d+", interface["protocolVersion"])
 
 
 async def test_the_errors_carry_the_codes_of_their_binding(served: Served) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
@@ -154,6 +155,15 @@ async def test_after_a_restart_the_hook_gets_the_task_as_it_is(tmp_path: Path) -
             await hook.until("completed")
 
 
+@pytest.mark.parametrize("secret", ["a\r\nX-Evil: 1", "a\n", "\u20ac", "\x00"])
+def test_what_would_be_two_headers_is_no_secret_of_a_configuration(secret: str) -> None:
+    for more in ({"token": secret}, {"authentication": {"scheme": "Bearer", "credentials": secret}}):
+        with pytest.raises(ValidationError):
+            TaskPushNotificationConfig.model_validate({"url": "https://example.com", **more})
+    with pytest.raises(ValidationError):
+        AuthenticationInfo(scheme=f"Bearer{secret}")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -215,6 +225,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
     alice, hook = scene
     hook.answers = [500] * 100
+    hook.url += "/CANARY-3?key=CANARY-4"
     secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
     caplog.set_level("DEBUG")
     await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=10))
