@@ -164,7 +164,9 @@ async def _use(node: SharedNode, url: str) -> None:
     asked = await node.send_task(SendTaskRequest(agent=added.did, message="ask"))
     assert (asked.state, asked.question) == (TaskState.INPUT_REQUIRED, "which?")
     answered = await node.reply_to_task(ReplyRequest(task_id=asked.task_id, message="blue"))
-    assert (answered.task_id, answered.state, answered.text) == (asked.task_id, TaskState.COMPLETED, "BLUE"), answered.error
+    assert (answered.task_id, answered.state, answered.text) == (asked.task_id, TaskState.COMPLETED, "BLUE"), (
+        answered.error
+    )
     waiting = await node.send_task(SendTaskRequest(agent=added.did, message="wait", wait_seconds=0))
     while not waiting.progress:
         waiting = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
