@@ -19,6 +19,7 @@ from mcp_a2a.node.feed import Feed
 from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.push import drop_push, push_configs, put_push
 from mcp_a2a.store.records import TaskRecord, find_task
 
@@ -161,9 +162,15 @@ class Pushes:
                 return await self._hooks.post(config, event.to_json().encode())
             except WebError as error:
                 if not error.retryable or attempt == ATTEMPTS:
-                    return logger.warning("a push notification of %s was not taken: %s", config.task_id, error.message)
+                    return logger.warning("a push notification of %s was not taken: %s", *_told(config, error))
             except McpA2AError as error:
-                return logger.warning("a push notification of %s was not sent: %s", config.task_id, error.message)
+                return logger.warning("a push notification of %s was not sent: %s", *_told(config, error))
             chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
             await anyio.sleep(full_jitter(attempt, chance, BASE_SECONDS, CAP_SECONDS))
         return None
+
+
+def _told(config: TaskPushNotificationConfig, error: McpA2AError) -> tuple[str | None, str]:
+    """For the log: of a URL, the host only, for many a hook has its secret in the rest."""
+    _, host, _ = origin(config.url)
+    return config.task_id, error.message.replace(config.url, host)

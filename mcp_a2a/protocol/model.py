@@ -174,11 +174,15 @@ class StreamResponse(A2AModel):
     artifact_update: TaskArtifactUpdateEvent | None = None
 
 
+_HEADER_VALUE = r"^[\x20-\x7e]*$"
+"""What can stand in a header of HTTP without becoming two."""
+
+
 class AuthenticationInfo(A2AModel):
     """How to authenticate towards a webhook."""
 
-    scheme: str = Field(min_length=1, max_length=64)
-    credentials: str | None = Field(default=None, max_length=4096)
+    scheme: str = Field(max_length=64, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    credentials: str | None = Field(default=None, max_length=4096, pattern=_HEADER_VALUE)
 
 
 class TaskPushNotificationConfig(A2AModel):
@@ -187,7 +191,7 @@ class TaskPushNotificationConfig(A2AModel):
     url: str = Field(min_length=1, max_length=2048)
     id: str | None = Field(default=None, max_length=128)
     task_id: str | None = Field(default=None, max_length=128)
-    token: str | None = Field(default=None, max_length=4096)
+    token: str | None = Field(default=None, max_length=4096, pattern=_HEADER_VALUE)
     authentication: AuthenticationInfo | None = None
     tenant: str | None = None
 

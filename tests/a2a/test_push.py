@@ -64,7 +64,7 @@ async def hooked(signer: Authority) -> AsyncIterator[tuple[Hook, WebHooks]]:
     hook = Hook("")
     app = web.Application()
     app.router.add_post("/{path:.*}", hook.serve)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)  # ours is the log that is looked into
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=signer.listening(HOST))
     await site.start()
