@@ -7,6 +7,7 @@ host, no proxy is used, no cookie kept, and what comes back is counted while it 
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -36,7 +37,9 @@ MAX_CHECKED = 1024
 CONNECT_SECONDS = 10.0
 """To be let through to the other side, TLS and all."""
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256
+KEEP_SECONDS = 4.0
+"""Many servers close what was idle for five seconds; a request must not cross that on its way."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host."""
@@ -112,6 +115,7 @@ class GuardedSession:
                 resolver=_CheckingResolver(policy, resolve, self._remember),
                 use_dns_cache=False,
                 limit=MAX_CONNECTIONS,
+                keepalive_timeout=KEEP_SECONDS,
                 socket_factory=self._socket,
                 ssl=tls if tls is not None else True,
             ),
@@ -277,6 +281,14 @@ def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
     return following
 
 
+_NOT_CONNECTED = {
+    errno.ECONNREFUSED: "nothing listens there (connection refused)",
+    errno.EHOSTUNREACH: "no way leads to that host",
+    errno.ENETUNREACH: "no way leads to that network",
+    errno.ETIMEDOUT: "nothing answers there in time",
+}
+
+
 def unreachable(url: str, error: Exception) -> WebError:
     """What went wrong before an answer came, in words."""
     host = urlsplit(url).netloc
@@ -288,7 +300,7 @@ def unreachable(url: str, error: Exception) -> WebError:
         case aiohttp.ClientConnectorDNSError() | socket.gaierror():
             why = "its name is not known"
         case aiohttp.ClientConnectorError():
-            why = (error.os_error.strerror or "nothing answers there").lower()
+            why = _NOT_CONNECTED.get(error.os_error.errno or 0, "no connection could be made")
         case aiohttp.ServerDisconnectedError():
             why = "it closed the connection without an answer"
         case TimeoutError():

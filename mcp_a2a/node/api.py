@@ -34,13 +34,14 @@ from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
-from mcp_a2a.node.web_book import WebPeer
+from mcp_a2a.node.web_book import WebPeer, ping_web
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.records import TaskRecord, count_waiting, list_tasks
+from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -161,7 +162,7 @@ class LocalApi:
             lookups=dict(node.lookups),
             networks=self._membership.all().networks,
             agents_online=len(node.directory.present()),
-            outbox=read(count_outbox),
+            outbox=read(count_outbox) + read(count_web_letters),
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
             accept=node.trust.accept,
@@ -314,7 +315,10 @@ class LocalApi:
 
     async def ping(self, request: PingRequest) -> PingView:
         """A sealed message there and a receipt back."""
-        return await self._reach.ping(await self._search.find(request.agent), request.timeout_seconds)
+        peer = await self._search.meant(request.agent)
+        if isinstance(peer, WebPeer):
+            return await ping_web(self._node.web, peer, request.timeout_seconds)
+        return await self._reach.ping(peer, request.timeout_seconds)
 
     async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
         """What works from here."""

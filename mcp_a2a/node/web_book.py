@@ -23,8 +23,8 @@ from mcp_a2a.protocol.model import AgentCard, AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import agent_url, spelled
-from mcp_a2a.store.web import WebRow, all_web_agents, save_web_agent
-from mcp_a2a.views import AgentView
+from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
+from mcp_a2a.views import AgentRef, AgentView, PingView
 from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ MAX_SIGHTED = 64
 """Agents of the LAN that are listed unasked, and looked up at once at most `MAX_READING`."""
 
 MAX_READING = 4
+MAX_KNOWN = 1_000
+"""Agents that are kept though no person has added them; the one met first makes room."""
 
 
 @dataclass(eq=False)
@@ -181,19 +183,27 @@ class WebBook:
         )
         peer = known or WebPeer(row)
         peer.row, peer.read_at, peer.trouble = row, anyio.current_time(), ""
+        self._make_room()
         self._peers[found.url] = peer
         if origin != LAN:
             await self._keep(row)
         self._changes.notify()
         return peer
 
-    async def refresh(self, peer: WebPeer) -> None:
-        """Read its card again where that was long ago.
+    def _make_room(self) -> None:
+        passing = [peer for peer in self if peer.row.origin != TYPED]
+        if len(passing) >= MAX_KNOWN:
+            url = min(passing, key=lambda peer: peer.row.last_seen or 0).url
+            del self._peers[url]
+            self._context.database.enqueue_lazily(lambda connection: forget_web_agent(connection, url))
+
+    async def refresh(self, peer: WebPeer, *, anew: bool = False) -> None:
+        """Read its card again where that was long ago, or is to be `anew`.
 
         Raises:
             WebError: it is not there, or the card is not what it was.
         """
-        if anyio.current_time() - peer.read_at < FRESH_SECONDS:
+        if not anew and anyio.current_time() - peer.read_at < FRESH_SECONDS:
             return
         found = await self.calls.find_card(peer.url, typed=peer.row.origin != TASK, headers=peer.row.headers)
         if found.url == peer.url:
@@ -255,6 +265,20 @@ class WebBook:
             if all(row.url != url for row in self._context.database.read(all_web_agents)):
                 del self._peers[url]
             self._changes.notify()
+
+
+async def ping_web(book: WebBook, peer: WebPeer, seconds: float) -> PingView:
+    """An agent's card, fetched anew."""
+    agent, begun = AgentRef(name=peer.name, did=peer.url), anyio.current_time()
+    try:
+        with anyio.fail_after(seconds):
+            await book.refresh(peer, anew=True)
+    except WebError as error:
+        return PingView(agent=agent, detail=str(error))
+    except TimeoutError:
+        return PingView(agent=agent, detail=f"It did not answer within {seconds:g} s.")
+    ms = round((anyio.current_time() - begun) * 1000, 2)
+    return PingView(agent=agent, route="http", address=peer.url, ms=ms)
 
 
 def _staying(card: AgentCard, host: str) -> AgentCard:

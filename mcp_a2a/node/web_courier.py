@@ -33,6 +33,7 @@ from mcp_a2a.store.web import (
     LetterRow,
     drop_web_letter,
     drop_web_letters,
+    forget_web_contexts,
     next_web_letter,
     put_web_context,
     unfinished_web_tasks,
@@ -45,6 +46,9 @@ RETRY_CAP_SECONDS = 60.0
 DISK_SECONDS = 5.0
 LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
 """Pauses between looks at a task that no stream tells of, growing while nothing is new."""
+
+MAX_LISTENING = 128
+"""Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
 
 MAX_NONSENSE = 5
 """Answers in a row that are none, about a task that was taken; then it is given up."""
@@ -76,11 +80,13 @@ class WebCourier:
         self._context, self._book = context, book
         self._outgoing = Outgoing(context, files)
         self._errands: dict[str, _Errand] = {}
+        self._listening = 0
 
     def start(self) -> None:
         """Take up what was left when the node stopped."""
         for task in self._context.database.read(unfinished_web_tasks):
             self.kick(task)
+        self._context.database.enqueue_lazily(forget_web_contexts)
 
     def kick(self, task: str) -> None:
         """There is something to tell the agent of a task, or to ask it."""
@@ -145,7 +151,7 @@ class WebCourier:
         await self._book.refresh(peer)
         # By task, for a client of ours may give several messages one id.
         request = WebRequest(await self._outgoing.made(record, message), f"{record.id}/{letter.message}")
-        if peer.agent.streams and errand.streams:
+        if self._may_stream(errand, peer):
             try:
                 await self._listen(errand, self._book.calls.stream(peer.agent, request), letter)
             except WebRefusedError as error:
@@ -174,7 +180,7 @@ class WebCourier:
         """How a task gets on that was taken."""
         if record.remote is None:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
-        streaming = peer.agent.streams and errand.streams
+        streaming = self._may_stream(errand, peer)
         pause = min(LOOK_CAP_SECONDS, LOOK_BASE_SECONDS * 1.5 ** min(errand.looks, 16))
         if (errand.looks or not streaming) and await wait_until(errand.news, pause * (0.75 + self._chance() / 2)):
             return
@@ -189,18 +195,25 @@ class WebCourier:
         task = await self._book.calls.get(peer.agent, record.remote)
         await self._take(errand, [StreamResponse(task=task)], None)
 
+    def _may_stream(self, errand: _Errand, peer: WebPeer) -> bool:
+        """Whether the agent streams, as far as we know, and we have a connection to spare."""
+        return peer.agent.streams and errand.streams and self._listening < MAX_LISTENING
+
     async def _listen(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
         """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
         problem: WebError | None = None
         news, heard = errand.news, anyio.Event()
         if letter is None:
             heard.set()
+        self._listening += 1
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_interrupt, (heard, news, errand.taken), tasks.cancel_scope)
             try:
                 await self._hear(errand, events, letter, heard)
             except WebError as error:
                 problem = error
+            finally:
+                self._listening -= 1
             tasks.cancel_scope.cancel()
         if problem is not None:
             raise problem

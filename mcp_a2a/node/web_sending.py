@@ -57,12 +57,12 @@ class WebSending:
         return await self._open(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
     async def _reach(self, peer: WebPeer) -> None:
-        peer.read_at = float("-inf")
         try:
-            await self._book.refresh(peer)
+            await self._book.refresh(peer, anew=True)
         except WebError as error:
             if error.retryable:
-                raise NoRouteError(peer.name, [error.message.rstrip(".")]) from error
+                reason = error.message.rstrip(".").replace(" could not be reached: ", ": ")
+                raise NoRouteError(peer.name, [reason]) from error
             raise
 
     async def _open(

@@ -108,6 +108,11 @@ def put_web_context(connection: sqlite3.Connection, peer: str, context: str, rem
     connection.execute("INSERT OR REPLACE INTO web_contexts VALUES (?,?,?)", (peer, context, remote))
 
 
+def forget_web_contexts(connection: sqlite3.Connection) -> None:
+    """Drop the names of conversations of which no task is left."""
+    connection.execute("DELETE FROM web_contexts WHERE context NOT IN (SELECT context_id FROM tasks)")
+
+
 def find_web_context(connection: sqlite3.Connection, peer: str, context: str) -> str | None:
     """What the agent calls a conversation, if it has heard of it."""
     row = connection.execute("SELECT remote FROM web_contexts WHERE peer=? AND context=?", (peer, context)).fetchone()

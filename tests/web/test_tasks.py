@@ -18,6 +18,7 @@ from mcp_a2a.views import (
     DiscoverRequest,
     GetAgentRequest,
     ListTasksRequest,
+    PingRequest,
     ReplyRequest,
     SendTaskBySkillRequest,
 )
@@ -304,3 +305,36 @@ async def test_a_card_that_is_signed_by_somebody_else_than_before_is_a_hard_stop
         peer.row.key = world.did("somebody")
         with pytest.raises(CardError, match="was signed by did:key"):
             await added(ada, other)
+
+
+async def test_a_ping_reads_the_card(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        pong = await ada.api.ping(PingRequest(agent="stranger"))
+    assert (pong.route, pong.address, other.cards_read) == ("http", url, 2)
+    async with somebody(world) as ada:
+        silence = await ada.api.ping(PingRequest(agent=url))
+    assert "connection refused" in (silence.detail or "")
+
+
+async def test_an_agent_that_sends_a_byte_at_a_time_holds_nobody_up(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(heard.request)
+        while True:
+            await response.write(b" ")
+            await anyio.sleep(0.01)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        with anyio.fail_after(5):
+            view = await sent(ada, url, wait=0.2)
+            view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+    assert view.state == TaskState.CANCELED
+
+
+async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.MAX_LISTENING", 0)
+    async with Agent(shout, streaming=True).serve() as other, somebody(world) as ada:
+        assert (await sent(ada, await added(ada, other))).text == "HELLO"
+    assert other.asked == ["send"]
