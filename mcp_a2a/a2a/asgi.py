@@ -31,9 +31,10 @@ from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.jsonrpc import Reply, dump
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import A2ACardRequest, A2ASendRequest
+from mcp_a2a.exchange import OWNER, A2ACardRequest, A2ASendRequest
 from mcp_a2a.protocol.model import Message, Part, Role
-from mcp_a2a.views import DiscoverRequest, GetAgentRequest
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import DiscoverRequest, GetAgentRequest, PeersRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
@@ -166,8 +167,9 @@ class A2AApp:
 
     # --- what a request is about -----------------------------------------------------------------
 
-    async def _agent(self, name: str) -> AgentDetail:
+    async def _agent(self, name: str, caller: str) -> AgentDetail:
         """An agent and its card, as they were a moment ago."""
+        await self._check_reach(name, caller)
         now = anyio.current_time()
         until, detail = self._known.get(name, (0.0, None))
         if detail is None or now >= until:
@@ -177,9 +179,21 @@ class A2AApp:
             self._known[name] = (now + KNOWN_SECONDS, detail)
         return detail
 
+    async def _check_reach(self, name: str, caller: str) -> None:
+        """A new address on the web is for the owner to name: nobody else makes this node call there.
+
+        Raises:
+            Fault: AGENT_NOT_FOUND
+        """
+        if caller == OWNER or "://" not in name:
+            return
+        known = (await self._node.peers(PeersRequest())).peers
+        if all(peer.did != name for peer in known):
+            raise Fault(Kind.AGENT_NOT_FOUND, f"There is no agent {preview(name, 128)} behind this node.")
+
     async def _service(self, scope: Scope, receive: Receive, request: _Request) -> Service:
-        detail = await self._agent(request.agent)
-        caller = str(scope.get(CALLER, ""))
+        caller = str(scope.get(CALLER, OWNER))
+        detail = await self._agent(request.agent, caller)
         headers = scope["headers"]
         version = _header(headers, b"a2a-version") or _query(scope, "A2A-Version") or ""
         extensions = ",".join(
@@ -236,7 +250,7 @@ class A2AApp:
     async def _card(self, scope: Scope, request: _Request, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A card can only be read.")
-        detail = await self._agent(request.agent)
+        detail = await self._agent(request.agent, str(scope.get(CALLER, OWNER)))
         body = await self._shown_card(scope, request, detail.card)
         tag = etag_of(body)
         more = [(b"etag", tag.encode()), (b"cache-control", f"public, max-age={MAX_AGE_SECONDS}".encode())]
@@ -269,6 +283,7 @@ class A2AApp:
         target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
         if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
             raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
+        await self._check_reach(target, caller)
         message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
         try:
             answer = await self._node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))

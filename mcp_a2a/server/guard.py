@@ -9,9 +9,10 @@ being bound to loopback protects nothing. In this order (requirements S31 to S34
 4. Where there is a token, `Authorization: Bearer` must carry it: else 401.
 5. A POST must say that it is JSON: else 415. A form or a plain text is what a page can send without being asked first.
 
-`/healthz`, `/health` and the cards of agents answer behind 1 to 3: the first two say nothing, and a card is there to be
-read. Whoever talks A2A is told what is wrong in JSON. A client that the owner gave a token of its own (`Callers`) may
-talk A2A with it, under its name, and nothing else.
+`/healthz`, `/health` and our own card answer behind 1 to 3: the first two say nothing, and a card is there to be read.
+The cards of agents behind this node are for those who may call: they tell whom its owner knows. Whoever talks A2A is
+told what is wrong in JSON. A client that the owner gave a token of its own (`Callers`) may talk A2A with it, under its
+name, and nothing else.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def _is_mcp(scope: Scope) -> bool:
 
 def _is_public(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path in _PUBLIC or (scope.get("method") in ("GET", "HEAD") and path.endswith(CARD_PATHS))
+    return path in _PUBLIC or (scope.get("method") in ("GET", "HEAD") and path in CARD_PATHS)
 
 
 def _says_nothing(scope: Scope) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -46,6 +47,8 @@ def client(request: pytest.FixtureRequest, front: Served) -> Binding:
 async def test_its_card_is_its_own_and_names_the_path_that_leads_to_it(front: Served) -> None:
     for path in (f"{BASE}/.well-known/agent-card.json", f"{BASE}/.well-known/agent.json"):
         async with front.web.get(f"{front.url}{path}") as response:
+            assert response.status == 401  # it tells whom the owner knows
+        async with front.web.get(f"{front.url}{path}", headers=OWNER) as response:
             card = await response.json()
         assert card["name"] == "worker"
         assert {interface["url"] for interface in card["supportedInterfaces"]} == {f"{front.url}{BASE}/"}
@@ -135,8 +138,8 @@ async def test_the_routes_of_older_systems_send_for_whoever_calls(front: Served)
     mine = front.binding("rest", BASE, **guest)
     assert (await mine.get(answer["result"]["id"]))["id"] == answer["result"]["id"]
     async with front.web.get(f"{front.url}/a2a/peers", headers=guest) as response:
-        (peer,) = (await response.json())["peers"]
-    assert peer["name"] == "worker"
+        peers = (await response.json())["peers"]
+    peer = next(peer for peer in peers if peer["name"] == "worker")
     async with front.web.post(
         f"{front.url}{peer['path']}",
         json={"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": said("by its path")},
@@ -152,9 +155,15 @@ async def test_an_agent_at_a_url_stands_behind_this_node_like_any_other(front: S
         async with front.web.get(f"{front.url}/a2a/peers", headers=OWNER) as response:
             paths = {peer["name"]: peer["path"] for peer in (await response.json())["peers"]}
         for base in ("/a/remote", paths["remote"].removesuffix("/")):
-            async with front.web.get(URL(f"{front.url}{base}/.well-known/agent-card.json", encoded=True)) as response:
+            async with front.web.get(
+                URL(f"{front.url}{base}/.well-known/agent-card.json", encoded=True), headers=OWNER
+            ) as response:
                 card = await response.json()
             assert (card["name"], card["url"]) == ("remote", f"{front.url}{base}/")
+        guest = {"Authorization": f"Bearer {front.callers.add('web-guest')}"}
+        assert (await front.binding("rest", "/a/remote", **guest).task("x"))["status"][
+            "state"
+        ] == "TASK_STATE_COMPLETED"
         client = front.binding("rest", "/a/remote", **OWNER)
         task = await client.task("over http")
         assert task["artifacts"][0]["parts"] == [{"text": "OVER HTTP"}]
@@ -164,3 +173,15 @@ async def test_an_agent_at_a_url_stands_behind_this_node_like_any_other(front: S
         asked = await client.task("ask")
         done = await client.task("blue", taskId=asked["id"])
         assert done["artifacts"][0]["parts"] == [{"text": "you said blue"}]
+
+
+async def test_only_its_owner_has_this_node_call_an_unknown_address(front: Served, tmp_path: Path) -> None:
+    guest = {"Authorization": f"Bearer {front.callers.add('curious-guest')}"}
+    async with serving(tmp_path, behaving("unknown")) as unknown:
+        base = f"{front.url}/a/{quote(unknown.url, safe='')}"
+        for path in ("/.well-known/agent-card.json", "/tasks"):
+            async with front.web.get(URL(base + path, encoded=True), headers=guest) as response:
+                assert response.status == 404
+        body = {"target": unknown.url, "message": "hello"}
+        async with front.web.post(f"{front.url}/a2a/send", json=body, headers=guest) as response:
+            assert response.status == 404

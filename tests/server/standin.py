@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
+from mcp_a2a.exchange import A2ACardRequest, A2ACardView, A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery, TaskState
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -170,6 +170,9 @@ class StandIn:
         """Nothing happens on the way."""
         await anyio.sleep_forever()
         raise AssertionError(request)
+
+    async def a2a_card(self, request: A2ACardRequest) -> A2ACardView:
+        return A2ACardView(card=request.card)
 
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         await self._hear(request)

@@ -58,7 +58,8 @@ async def test_nothing_older_than_tls_1_2_is_spoken(tmp_path: Path, ca: Authorit
     old.minimum_version, old.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     listening = Listening("127.0.0.1:0", certificate=Certificate(*ca.issue("127.0.0.1")))
-    async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession() as web:
+    apart = aiohttp.TCPConnector(force_close=True)
+    async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession(connector=apart) as web:
         async with web.get(url + CARD, ssl=old) as response:
             assert response.status == 200
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):

@@ -1,0 +1,77 @@
+"""MCP and A2A on one port, each for whom it is meant."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+
+from mcp_a2a.config import Settings
+from mcp_a2a.server.hosting import Served, host
+from mcp_a2a.server.listening import Listening
+from mcp_a2a.server.surface import build_server
+from mcp_a2a.store.callers import CallerFolder
+from tests.server.standin import StandIn
+
+CARD = "/.well-known/agent-card.json"
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+async def hosted(tasks: TaskGroup, settings: Settings, listening: Listening) -> Served:
+    node = StandIn()
+    return await tasks.start(partial(host, node, build_server(node), listening, settings))
+
+
+async def test_one_port_serves_both(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path), Listening("127.0.0.1:0"))
+        assert served.token is None
+        async with web.post(f"{served.url}/mcp", json=PING, headers=ACCEPT) as response:
+            assert response.status == 200
+        for path in (CARD, "/healthz", "/health"):
+            async with web.get(f"{served.url}{path}") as response:
+                assert response.status == 200
+        async with web.post(f"{served.url}/", json=PING) as response:
+            assert (await response.json())["error"]["code"] == -32601
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, settings, Listening("127.0.0.1:0", ("https://agents.example",)))
+        assert served.token is not None
+        guest = CallerFolder(settings.folder).add("guest")
+        for token, mcp in ((served.token.value, 200), (guest, 401), ("x" * 43, 401)):
+            headers = {"Authorization": f"Bearer {token}", **ACCEPT}
+            async with web.post(f"{served.url}/mcp", json=PING, headers=headers) as response:
+                assert response.status == mcp
+        for token, a2a in ((served.token.value, 200), (guest, 200), ("x" * 43, 401)):
+            async with web.post(f"{served.url}/", json=PING, headers={"X-API-Key": token}) as response:
+                assert response.status == a2a
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("style", ["v1", "dual"])
+async def test_the_card_is_in_the_style_that_was_asked_for(tmp_path: Path, style: str) -> None:
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path), Listening("127.0.0.1:0", card=style))
+        async with web.get(f"{served.url}{CARD}") as response:
+            card = await response.json()
+        assert {"url", "protocolVersion", "preferredTransport"}.isdisjoint(card) is (style == "v1")
+        versions = {interface["protocolVersion"] for interface in card["supportedInterfaces"]}
+        assert versions == ({"1.0"} if style == "v1" else {"1.0", "0.3"})
+        tasks.cancel_scope.cancel()
+
+
+async def test_push_is_declared_where_it_is_switched_on(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path, a2a_push=True), Listening("127.0.0.1:0"))
+        async with web.get(f"{served.url}{CARD}") as response:
+            assert (await response.json())["capabilities"]["pushNotifications"] is True
+        tasks.cancel_scope.cancel()
