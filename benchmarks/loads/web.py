@@ -50,12 +50,14 @@ class Client:
     async def _send(self, flight: Flight, number: int) -> None:
         message = {"messageId": uuid.uuid4().hex, "role": "ROLE_USER", "parts": [{"text": TEXT}]}
         body = {"jsonrpc": "2.0", "id": number, "method": "SendMessage", "params": {"message": message}}
+        answer = b""
         try:
             async with self._session.post(self._url, data=json.dumps(body), headers=HEADERS) as response:
-                task = json.loads(await response.read())["result"]["task"]
+                answer = await response.read()
+            task = json.loads(answer)["result"]["task"]
             result = task["status"]["state"], task["artifacts"][0]["parts"]
         except (aiohttp.ClientError, KeyError, ValueError) as error:
-            return flight.failed(repr(error))
+            return flight.failed(f"{error!r} in {answer[:200]!r}")
         if result != ("TASK_STATE_COMPLETED", [{"text": TEXT}]):
             return flight.failed(f"unexpected answer: {result}")
         return flight.confirmed(number)
