@@ -49,11 +49,13 @@ class Search:
             return known or await web.find(asked)
         if not asked.startswith("did:"):
             await self._patience(lambda: self._is_present(asked) or web.named(asked))
-        named = web.named(asked)
-        if not named:
-            return await self.find(asked)
         wanted = asked.strip().casefold()
         others = [peer for peer in self._node.directory if peer.name.casefold() == wanted]
+        every = web.named(asked)
+        # Whoever shouts a name on the LAN does not get in the way of those who have it already.
+        named = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
+        if not named:
+            return await self.find(asked)
         if others or len(named) > 1:
             listed = [*((peer.row.did, peer.words) for peer in others), *((peer.url, "at its URL") for peer in named)]
             raise AmbiguousNameError(asked, listed)

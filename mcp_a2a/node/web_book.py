@@ -38,6 +38,7 @@ MAX_SIGHTED = 64
 """Agents of the LAN that are listed unasked, and looked up at once at most `MAX_READING`."""
 
 MAX_READING = 4
+READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
 MAX_KNOWN = 1_000
 """Agents that are kept though no person has added them; the one met first makes room."""
 
@@ -245,26 +246,39 @@ class WebBook:
             self._context.tasks.start_soon(self._read_sighted, sighting)
 
     async def _read_sighted(self, sighting: WebSighting) -> None:
-        try:
-            async with self._reading:
-                found = await self.calls.find_card(sighting.card_url, typed=True, headers={})
-            card = _staying(found.card, sighting.host)
-            if sighting.name in self._seen and found.url not in self._peers:
-                await self._enter(replace(found, card=card), LAN, {})
-                self._seen[sighting.name] = found.url
-        except WebError as error:
-            self._seen.pop(sighting.name, None)
-            logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
+        for pause in READ_AFTER_SECONDS:  # an agent may announce itself before it answers
+            await anyio.sleep(pause)
+            if sighting.name not in self._seen:
+                return
+            try:
+                async with self._reading:
+                    found = await self.calls.find_card(sighting.card_url, typed=True, headers={})
+                card = _staying(found.card, sighting.host)
+            except WebError as error:
+                logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
+                continue
+            if sighting.name in self._seen:
+                await self._list_sighted(sighting.name, replace(found, card=card))
+            return
+
+    async def _list_sighted(self, name: str, found: FoundCard) -> None:
+        self._seen[name] = found.url
+        known = self._peers.get(found.url)
+        if known is None:
+            await self._enter(found, LAN, {})
+        else:
+            self.answered(known)
 
     def lost(self, name: str) -> None:
         """An announcement is gone. An agent that we have sent something to stays known."""
         url = self._seen.pop(name, "")
         peer = self._peers.get(url)
-        if peer is not None and peer.row.origin == LAN:
-            peer.trouble = "it no longer announces itself on this network"
-            if all(row.url != url for row in self._context.database.read(all_web_agents)):
-                del self._peers[url]
-            self._changes.notify()
+        if peer is None or peer.row.origin != LAN or url in self._seen.values():
+            return
+        peer.trouble = "it no longer announces itself on this network"
+        if all(row.url != url for row in self._context.database.read(all_web_agents)):
+            del self._peers[url]
+        self._changes.notify()
 
 
 async def ping_web(book: WebBook, peer: WebPeer, seconds: float) -> PingView:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from aiohttp import web
 
@@ -22,6 +24,7 @@ from mcp_a2a.views import (
     ReplyRequest,
     SendTaskBySkillRequest,
 )
+from mcp_a2a.web_ports import WebSighting
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, shout, task
 from tests.web.people import added, looked, sent, somebody
@@ -305,6 +308,35 @@ async def test_a_card_that_is_signed_by_somebody_else_than_before_is_a_hard_stop
         peer.row.key = world.did("somebody")
         with pytest.raises(CardError, match="was signed by did:key"):
             await added(ada, other)
+
+
+async def test_an_agent_that_shouts_a_name_on_the_lan_does_not_take_it_from_anybody(world: World) -> None:
+    async with Agent(shout).serve() as typed, Agent(shout).serve() as other, somebody(world) as ada:
+        sighting = WebSighting("x", "127.0.0.1", int(other.url.split(":")[2].strip("/")), "/", tls=False)
+        ada.node.web.sighted(replace(sighting, path="/.well-known/agent-card.json"))
+        with anyio.fail_after(5):
+            while ada.node.web.known(other.url) is None:
+                await ada.node.directory.changes.event().wait()
+        by_shout = (await sent(ada, "stranger")).agent.did
+        by_person = await added(ada, typed)
+        assert (by_shout, (await sent(ada, "stranger")).agent.did) == (other.url, by_person)
+        trust = {agent.did: agent.trust for agent in (await ada.api.discover(DiscoverRequest())).agents}
+        assert trust == {other.url: "stranger", by_person: "trusted"}
+        ada.node.web.lost("x")
+        assert [agent.online for agent in (await ada.api.discover(DiscoverRequest())).agents] == [True, False]
+
+
+async def test_an_announced_agent_is_called_where_it_announced_itself_only(world: World) -> None:
+    card = {"name": "liar", "supportedInterfaces": [
+        {"url": "http://127.0.0.2:1/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+    ]}  # fmt: skip
+    async with Agent(shout, card=card).serve() as other, somebody(world) as ada:
+        port = int(other.url.split(":")[2].strip("/"))
+        ada.node.web.sighted(WebSighting("x", "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
+        with anyio.fail_after(5):
+            while not other.cards_read:
+                await anyio.lowlevel.checkpoint()
+        assert (await ada.api.discover(DiscoverRequest(settle_seconds=0.1))).agents == ()
 
 
 async def test_a_ping_reads_the_card(world: World) -> None:

@@ -217,6 +217,7 @@ class _Watch(RecordUpdateListener):
         if sighting is None:
             self._lose(name)
         elif self._known.get(name) != sighting:
+            self._lose(name)  # it is elsewhere now
             self._known[name] = sighting
             self._sighted(sighting)
 
