@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 from pydantic import JsonValue
@@ -70,7 +70,7 @@ class Offer:
     url: str | None = None
     """How others reach it, where that is not the address that they called."""
     grpc: str | None = None
-    """HOST:PORT at which our own agent is served by gRPC, if it is."""
+    """[HOST]:PORT at which our own agent is served by gRPC, if it is; without a host, at that of the card."""
 
 
 KNOWN_SECONDS = 2.0
@@ -126,6 +126,17 @@ class A2AApp:
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
             return await self._json_rpc(receive, send, service)
         return await self._rest(scope, receive, send, request, service)
+
+    # --- for other bindings of our own agent -----------------------------------------------------
+
+    async def own_card(self, origin: str) -> bytes:
+        """Our card as it is served at this origin."""
+        detail = await self._agent("self", OWNER)
+        return await self._shown_card((self._offer.url or origin).rstrip("/"), _OWN, detail.card)
+
+    def own_file_url(self, origin: str, task_id: str, file_id: str) -> str:
+        """Where a file of a task of our agent is fetched from this origin."""
+        return _file_url((self._offer.url or origin).rstrip("/"), _OWN, task_id, file_id)
 
     # --- bindings --------------------------------------------------------------------------------
 
@@ -214,20 +225,20 @@ class A2AApp:
             extensions=frozenset(filter(None, (uri.strip() for uri in extensions.split(",")))),
             idempotency_key=_header(headers, b"idempotency-key"),
             push=self._offer.push,
-            show_card=partial(self._shown_card, scope, request, detail.card),
+            show_card=partial(self._shown_card, self._origin(scope), request, detail.card),
             has_extended_card=self._offer.token,
-            file_url=partial(self._file_url, scope, request),
+            file_url=partial(_file_url, self._origin(scope), request),
             patiently=patiently,
         )
 
-    async def _shown_card(self, scope: Scope, request: _Request, card: AgentCard) -> bytes:
+    async def _shown_card(self, origin: str, request: _Request, card: AgentCard) -> bytes:
         """The card as it is served: signed where it is our own, for those behind this node sign for themselves."""
         terms = Terms(
-            f"{self._origin(scope)}{request.base}/",
+            f"{origin}{request.base}/",
             self._offer.style,
             self._offer.push,
             self._offer.token,
-            self._offer.grpc if request.agent == "self" else None,
+            _grpc_at(self._offer.grpc, origin) if request.agent == "self" else None,
         )
         fields = card_json(card, terms)
         if request.agent != "self":
@@ -237,9 +248,6 @@ class A2AApp:
             view = await self._node.a2a_card(A2ACardRequest(card=fields))
             self._signed = unsigned, dump(view.card)
         return self._signed[1]
-
-    def _file_url(self, scope: Scope, request: _Request, task_id: str, file_id: str) -> str:
-        return f"{self._origin(scope)}{request.base}{FILES}{quote(task_id, safe='')}/{quote(file_id, safe='')}"
 
     def _origin(self, scope: Scope) -> str:
         if self._offer.url is not None:
@@ -251,7 +259,7 @@ class A2AApp:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A card can only be read.")
         detail = await self._agent(request.agent, str(scope.get(CALLER, OWNER)))
-        body = await self._shown_card(scope, request, detail.card)
+        body = await self._shown_card(self._origin(scope), request, detail.card)
         tag = etag_of(body)
         more = [(b"etag", tag.encode()), (b"cache-control", f"public, max-age={MAX_AGE_SECONDS}".encode())]
         if tag in (_header(scope["headers"], b"if-none-match") or ""):
@@ -295,6 +303,21 @@ class A2AApp:
 def _path_of(did: str) -> str:
     """Where an agent behind this node is served."""
     return f"{BEHIND}{quote(did, safe=':')}/"
+
+
+_OWN = _Request("self", "", "/")
+
+
+def _file_url(origin: str, request: _Request, task_id: str, file_id: str) -> str:
+    return f"{origin}{request.base}{FILES}{quote(task_id, safe='')}/{quote(file_id, safe='')}"
+
+
+def _grpc_at(address: str | None, origin: str) -> str | None:
+    """Where gRPC is for who reads the card there."""
+    if address is None or not address.startswith(":"):
+        return address
+    host = urlsplit(origin).hostname or ""
+    return f"[{host}]{address}" if ":" in host else f"{host}{address}"
 
 
 def _request(scope: Scope) -> _Request:

@@ -62,8 +62,14 @@ VERSIONS = frozenset({"", "0.3", "1.0"})
 Patience = Callable[[Awaitable[A2AAnswer]], Awaitable[A2AAnswer]]
 
 
-async def _no_card() -> bytes:
+async def no_card() -> bytes:
+    """For who shows none."""
     return b"null"
+
+
+def no_url(task_id: str, file_id: str) -> str:
+    """For who is served no files: where they are below any server of ours."""
+    return f"/files/{task_id}/{file_id}"
 
 
 async def _at_once(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
@@ -81,11 +87,11 @@ class Service:
     extensions: frozenset[str] = frozenset()
     idempotency_key: str | None = None
     push: bool = False
-    show_card: Callable[[], Awaitable[bytes]] = _no_card
+    show_card: Callable[[], Awaitable[bytes]] = no_card
     """The card as it is served."""
     has_extended_card: bool = False
     """Whether there is a card for callers that have shown who they are."""
-    file_url: FileUrl = lambda task_id, file_id: f"/files/{task_id}/{file_id}"
+    file_url: FileUrl = no_url
     """Where a file of a task is fetched."""
     patiently: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""

@@ -7,7 +7,7 @@ whole numbers in data, so they come as floats and are made whole again where tha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -23,11 +23,12 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from pydantic import BaseModel, JsonValue
 from typing_extensions import override
 
-from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
-from mcp_a2a.a2a.faults import Fault, Kind, fault_of
-from mcp_a2a.a2a.jsonrpc import read
+from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, no_card, no_url, trimmed
+from mcp_a2a.a2a.faults import Fault, Kind, told
+from mcp_a2a.a2a.files import FileUrl
+from mcp_a2a.a2a.jsonrpc import extended_card, read
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
 
@@ -72,6 +73,10 @@ class GrpcOffer:
     token: bool = False
     certificate: tuple[bytes, bytes] | None = None
     """Chain and key in PEM."""
+    show_card: Callable[[], Awaitable[bytes]] = no_card
+    """The card as it is served over HTTP."""
+    file_url: FileUrl = no_url
+    """Where a file that does not fit into a message is fetched."""
 
 
 class CoreHandler(RequestHandler):
@@ -180,9 +185,8 @@ class CoreHandler(RequestHandler):
         self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> pb.AgentCard:
         service = await self._service(context)
-        if not self._offer.token:
-            raise errors.UnsupportedOperationError("This agent has no extended card.")
-        return _made(service.card, pb.AgentCard())
+        with _told():
+            return _parsed(await extended_card(service), pb.AgentCard())
 
     # --- who calls, and how ----------------------------------------------------------------------
 
@@ -196,18 +200,22 @@ class CoreHandler(RequestHandler):
                 grpc.StatusCode.UNAUTHENTICATED, "Send the token as metadata: authorization: Bearer TOKEN."
             )
             raise AssertionError("abort raises")
-        detail = await self._node.get_agent(GetAgentRequest(agent="self"))
-        service = Service(
-            agent="self",
-            card=detail.card,
-            caller=caller,
-            version=metadata.get("a2a-version", ""),
-            extensions=frozenset(context.requested_extensions),
-            idempotency_key=metadata.get("idempotency-key"),
-            push=self._offer.push,
-            has_extended_card=self._offer.token,
-        )
         with _told():
+            detail = await self._node.get_agent(GetAgentRequest(agent="self"))
+            service = Service(
+                agent="self",
+                card=detail.card,
+                caller=caller,
+                version=metadata.get("a2a-version", ""),
+                extensions=frozenset(context.requested_extensions),
+                idempotency_key=metadata.get("idempotency-key"),
+                push=self._offer.push,
+                show_card=self._offer.show_card,
+                has_extended_card=self._offer.token,
+                file_url=self._offer.file_url,
+            )
+            if service.version.startswith("0."):  # its messages have another package, and other fields
+                raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
             check_service(service)
         return service
 
@@ -228,10 +236,10 @@ class _told:  # noqa: N801  used as a statement
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, McpA2AError):
-            error = fault_of(error)
-        if isinstance(error, Fault):
-            raise _ERRORS.get(error.kind, errors.InternalError)(error.message) from error
+        if not isinstance(error, Exception) or isinstance(error, errors.A2AError | grpc.aio.AbortError):
+            return
+        fault = told(error)
+        raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
 
 
 # --- between protobuf and our nouns --------------------------------------------------------------
@@ -255,8 +263,11 @@ def _whole(value: JsonValue) -> JsonValue:
 
 
 def _made(noun: BaseModel, message: MessageT) -> MessageT:
-    fields = json.loads(noun.model_dump_json(by_alias=True, exclude_none=True))
-    return ParseDict(fields, message, ignore_unknown_fields=True)  # type: ignore[no-any-return]
+    return _parsed(noun.model_dump_json(by_alias=True, exclude_none=True), message)
+
+
+def _parsed(text: str | bytes, message: MessageT) -> MessageT:
+    return ParseDict(json.loads(text), message, ignore_unknown_fields=True)  # type: ignore[no-any-return]
 
 
 def _event(event: StreamResponse) -> Event:

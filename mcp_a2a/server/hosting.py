@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from mcp_a2a.store.folder import open_folder
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
+    from mcp_a2a.a2a.grpc_server import GrpcOffer
     from mcp_a2a.ports import NodeApi
 
 
@@ -64,9 +66,11 @@ async def host(
     callers = CallerFolder(folder)
     rules = Rules(token=token.value if token else None, callers=callers.name_of)
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        grpc = None
+        grpc, web = None, _Web()
         if listening.grpc is not None:
-            grpc = await stack.enter_async_context(_serve_grpc(node, listening.grpc, listening, settings, rules))
+            offering = partial(_grpc_offer, listening, settings, rules, web)
+            port = await stack.enter_async_context(_serve_grpc(node, listening.grpc, rules, offering))
+            grpc = _grpc_address(listening, port)
         offer = Offer(
             style=listening.card,
             push=settings.a2a_push,
@@ -74,12 +78,13 @@ async def host(
             url=listening.public_urls[0] if listening.public_urls else None,
             grpc=grpc,
         )
+        app = web.app = A2AApp(node, offer)
 
         async def serve(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
             await serve_http(
                 mcp,
                 listen,
-                a2a=A2AApp(node, offer),
+                a2a=app,
                 callers=rules.callers,
                 token=rules.token,
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
@@ -89,15 +94,33 @@ async def host(
                 task_status=task_status,
             )
 
-        task_status.started(Served(await tasks.start(serve), token, tuple(_warnings(listen, listening))))
+        web.url = await tasks.start(serve)
+        web.serves.set()
+        task_status.started(Served(web.url, token, tuple(_warnings(listen, listening))))
+
+
+class _Web:
+    """The HTTP server beside gRPC, which is there a moment later: cards and files are its."""
+
+    def __init__(self) -> None:
+        self.app: A2AApp | None = None
+        self.url = ""
+        self.serves = anyio.Event()
+
+    async def card(self) -> bytes:
+        await self.serves.wait()
+        return await self.app.own_card(self.url) if self.app is not None else b"null"
+
+    def file_url(self, task_id: str, file_id: str) -> str:
+        return self.app.own_file_url(self.url, task_id, file_id) if self.app is not None else ""
 
 
 @asynccontextmanager
 async def _serve_grpc(
-    node: NodeApi, address: str, listening: Listening, settings: Settings, rules: Rules
-) -> AsyncIterator[str]:
+    node: NodeApi, address: str, rules: Rules, offering: Callable[[], GrpcOffer]
+) -> AsyncIterator[int]:
     try:
-        from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: PLC0415  an extra, which few install
+        from mcp_a2a.a2a.grpc_server import grpc_server  # noqa: PLC0415  an extra, which few install
     except ImportError as error:
         raise ConfigurationError(
             f"gRPC cannot be served: {error}.", "Install the extra: pip install 'mcp-a2a[grpc]'"
@@ -108,12 +131,34 @@ async def _serve_grpc(
             f"Serving gRPC on {listen.host} lets other machines in, so it needs a token.",
             "Listen for HTTP beyond this machine as well, which makes one.",
         )
+    async with grpc_server(node, f"{_bracketed(listen.host)}:{listen.port}", offering()) as port:
+        yield port
+
+
+def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _Web) -> GrpcOffer:
+    from mcp_a2a.a2a.grpc_server import GrpcOffer  # noqa: PLC0415  see `_serve_grpc`
+
     certificate = listening.certificate
     pem = (certificate.chain.read_bytes(), (certificate.key or certificate.chain).read_bytes()) if certificate else None
-    offer = GrpcOffer(partial(admitted, rules), push=settings.a2a_push, token=rules.token is not None, certificate=pem)
-    host = f"[{listen.host}]" if ":" in listen.host else listen.host
-    async with grpc_server(node, f"{host}:{listen.port}", offer) as port:
-        yield f"{host}:{port}"
+    return GrpcOffer(
+        partial(admitted, rules),
+        push=settings.a2a_push,
+        token=rules.token is not None,
+        certificate=pem,
+        show_card=web.card,
+        file_url=web.file_url,
+    )
+
+
+def _grpc_address(listening: Listening, port: int) -> str:
+    """What cards say: the address it is bound to, where that is one; else that of whoever reads the card."""
+    host = Listen.parse(listening.grpc or "").host
+    anywhere = listening.public_urls or ipaddress.ip_address(host).is_unspecified
+    return f":{port}" if anywhere else f"{_bracketed(host)}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _warnings(listen: Listen, listening: Listening) -> Iterator[str]:

@@ -15,7 +15,9 @@ from a2a.types import a2a_pb2 as pb  # noqa: E402
 from a2a.types.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
 from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
 
+from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
+from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402
 from tests.a2a.conftest import Served  # noqa: E402
@@ -105,6 +107,7 @@ async def test_a_task_is_the_same_task(served: Served, rpc: Client) -> None:
         ("SendMessage", said("x", parts=[{"raw": "AA==", "mediaType": "video/mp4"}]), V1, "INVALID_ARGUMENT"),
         ("SendMessage", {"message": {}}, V1, "INVALID_ARGUMENT"),
         ("SendMessage", said("x"), (("a2a-version", "1.7"),), "FAILED_PRECONDITION"),
+        ("SendMessage", said("x"), (("a2a-version", "0.3"),), "FAILED_PRECONDITION"),
         ("GetExtendedAgentCard", {}, V1, "FAILED_PRECONDITION"),
         (
             "CreateTaskPushNotificationConfig",
@@ -123,7 +126,12 @@ async def test_what_fails_has_its_status(rpc: Client, operation: str, params: An
 
 async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
     ann = served.callers.add("ann-by-grpc")
-    offer = GrpcOffer(partial(admitted, Rules(token=TOKEN, callers=served.callers.name_of)), token=True)
+    app = A2AApp(served.node, Offer(token=True, grpc=":1234"))
+    offer = GrpcOffer(
+        partial(admitted, Rules(token=TOKEN, callers=served.callers.name_of)),
+        token=True,
+        show_card=partial(app.own_card, served.url),
+    )
     async with (
         grpc_server(served.node, "127.0.0.1:0", offer) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -138,4 +146,7 @@ async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.call("GetTask", {"id": task["id"]}, by_ann)
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
-        assert (await client.call("GetExtendedAgentCard", {}, by_owner))["name"] == "behaving"
+        card = await client.call("GetExtendedAgentCard", {}, by_owner)
+        grpc_interface = {"url": "127.0.0.1:1234", "protocolBinding": "GRPC", "protocolVersion": "1.0"}
+        assert grpc_interface in card["supportedInterfaces"]
+        assert verify_card(card).key is not None
