@@ -4,8 +4,8 @@ The key is named as a did:key, so nothing need be fetched to verify it; whether 
 met it before to say.
 
 Two readers see two cards: one who keeps all that is in it (the keys of 0.3, extensions of ours), and one who keeps what
-the specification knows, as a reader with protobuf types does. Each finds a signature over what it sees. A card that is
-only signed as the latter is worth that much: `Signed.card` holds nothing else.
+the specification knows, as a reader with protobuf types does, and who passes a card on through such types. Each finds a
+signature over what it sees. A card that is signed as the latter only is worth that much: `Signed.card` holds no more.
 """
 
 from __future__ import annotations
@@ -75,9 +75,19 @@ def verify_card(card: Fields) -> Signed:
     if len(signers) > 1:
         raise CardError("The agent card claims to be that of several did:keys.", _ASK)
     whole = _unsigned(card)
-    parts = (whole, known_part(whole))
-    seen = {_payload_signed(claim, parts) for claim in claims}
-    return Signed(card if 0 in seen else parts[1], claims[0].key)
+    for part, shown in ((whole, card), (known := known_part(whole), known)):
+        payload = _payload(part)
+        if payload is not None and any(claim.covers(payload) for claim in claims):
+            return Signed(shown, claims[0].key)
+    raise CardError(f"The agent card claims to be signed by {claims[0].key}, and is not.", _ASK)
+
+
+def _payload(card: Fields) -> bytes | None:
+    """What a signature of it would be over; None for what nobody can have signed."""
+    try:
+        return canonical_json(card)
+    except RemoteProtocolError:
+        return None
 
 
 _ASK = "Nothing was sent. Ask its owner."
@@ -92,6 +102,10 @@ class _Claim:
     signature: bytes
     sound: bool
     """Whether its header is one that we understand."""
+
+    def covers(self, payload: bytes) -> bool:
+        """Whether it is a signature over this."""
+        return self.sound and verify_jws(self.key, self.protected, payload, self.signature)
 
 
 def _claim(value: JsonValue) -> _Claim | None:
@@ -112,22 +126,6 @@ def _claim(value: JsonValue) -> _Claim | None:
         raise CardError(f"The agent card claims a key that cannot be read: {error}.", _ASK) from None
     sound = header.get("alg") in ALGORITHMS and "crit" not in header and fragment in ("", did.removeprefix(_DID))
     return _Claim(key, protected if isinstance(protected, str) else "", raw, sound)
-
-
-def _payload_signed(claim: _Claim, parts: tuple[Fields, ...]) -> int:
-    """Which of the payloads this signature is for.
-
-    Raises:
-        CardError: none of them.
-    """
-    for number, part in enumerate(parts):
-        try:
-            payload = canonical_json(part)
-        except RemoteProtocolError as error:
-            raise CardError(f"The agent card cannot be verified: {error}.", _ASK) from None
-        if claim.sound and verify_jws(claim.key, claim.protected, payload, claim.signature):
-            return number
-    raise CardError(f"The agent card claims to be signed by {claim.key}, and is not.", _ASK)
 
 
 def _header(protected: JsonValue) -> Fields:
