@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
@@ -22,14 +23,23 @@ NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"}
 """Reasons of a `WebRefusedError` for which something else than a stream may do."""
 
 
+class Range(StrEnum):
+    """Where calls to an agent may lead."""
+
+    PUBLIC_HTTPS = "public https"
+    PUBLIC = "public"
+    """Also without TLS."""
+    ANYWHERE = "anywhere"
+    """The host of its URL may be in a private network; only a person, or the LAN about itself, opens that."""
+
+
 @dataclass(frozen=True)
 class WebAgent:
     """An agent at a URL, and how it may be called."""
 
     url: str
     card: AgentCard
-    typed: bool = False
-    """A person named it: its host may be anywhere, and need not speak TLS."""
+    range: Range = Range.PUBLIC_HTTPS
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials, for the origin of `url` and nobody else."""
 
@@ -60,7 +70,7 @@ class WebRequest:
 class WebCalls(Protocol):
     """Speaks A2A as a client."""
 
-    async def find_card(self, url: str, *, typed: bool, headers: Mapping[str, str]) -> FoundCard:
+    async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
         """The agent at a URL: that of an agent, of an interface of it, or of its card.
 
         Raises:

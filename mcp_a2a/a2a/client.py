@@ -16,7 +16,7 @@ import anyio
 from pydantic import JsonValue
 from typing_extensions import override
 
-from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, as_typed
+from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed
 from mcp_a2a.a2a.client_card import card_of, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
@@ -27,7 +27,7 @@ from mcp_a2a.errors import CardError, WebAnswerError, WebError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
-from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebRequest
+from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebCalls, WebRequest
 
 CARD_SECONDS = 5.0
 MAX_CARD = 64 * 1024
@@ -68,8 +68,8 @@ class WebClient(WebCalls):
             for session in sessions.values():
                 await session.close()
 
-    def _session(self, url: str, *, typed: bool) -> GuardedSession:
-        policy = as_typed(url) if typed else PUBLIC_HTTPS
+    def _session(self, url: str, within: Range) -> GuardedSession:
+        policy = _policy(url, within)
         session = self._sessions.get(policy)
         if session is None:
             session = self._sessions[policy] = GuardedSession(policy, tls=self._tls, resolve=self._resolve)
@@ -78,8 +78,8 @@ class WebClient(WebCalls):
     # --- cards -----------------------------------------------------------------------------------
 
     @override
-    async def find_card(self, url: str, *, typed: bool, headers: Mapping[str, str]) -> FoundCard:
-        session = self._session(url, typed=typed)
+    async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
+        session = self._session(url, within)
         missing: list[str] = []
         for candidate in card_urls(url):
             secrets = headers if origin(candidate) == origin(spelled(url)) else {}
@@ -141,23 +141,33 @@ class WebClient(WebCalls):
     # --- calls -----------------------------------------------------------------------------------
 
     async def _fetch(self, agent: WebAgent, asked: Asked, seconds: float) -> JsonValue:
-        answer = await self._session(agent.url, typed=agent.typed).fetch(_call(agent, asked, seconds))
+        answer = await self._session(agent.url, agent.range).fetch(_call(agent, asked, seconds))
         return check_answer(agent.url, answer.status, answer.media_type, answer.body)
 
     async def _known_way(self, agent: WebAgent, first: Asked, second: Asked) -> Asked:
         """The one of two ways to ask that the agent knows."""
-        session = self._session(agent.url, typed=agent.typed)
+        session = self._session(agent.url, agent.range)
         async with session.stream(_call(agent, first, CALL_SECONDS)) as answer:
             return second if answer.status in (404, 405) else first
 
     @asynccontextmanager
     async def _stream(self, agent: WebAgent, asked: Asked, seconds: float) -> AsyncIterator[Events]:
-        session = self._session(agent.url, typed=agent.typed)
+        session = self._session(agent.url, agent.range)
         async with session.stream(_call(agent, asked, seconds)) as answer:
             if answer.status == 200 and answer.media_type == "text/event-stream":
                 yield _events(agent, answer, self._idle_seconds)
             else:
                 yield _only(await _one_answer(agent, answer))
+
+
+def _policy(url: str, within: Range) -> Policy:
+    match within:
+        case Range.PUBLIC_HTTPS:
+            return PUBLIC_HTTPS
+        case Range.PUBLIC:
+            return PUBLIC
+        case Range.ANYWHERE:
+            return as_typed(url)
 
 
 async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Events:

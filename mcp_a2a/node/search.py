@@ -12,7 +12,7 @@ from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.sending import Candidate
-from mcp_a2a.node.web_book import LAN, TYPED, WebPeer
+from mcp_a2a.node.web_book import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.records import peers_with_open_tasks
@@ -132,7 +132,7 @@ class Search:
     def web_candidates(self, skill: str) -> list[WebPeer]:
         """Agents at URLs with this skill: those that a person added first, and those that answered last time."""
         found = [peer for peer in self._node.web if peer.has_skill(skill)]
-        return sorted(found, key=lambda peer: (peer.row.origin != TYPED, bool(peer.trouble), peer.name))
+        return sorted(found, key=lambda peer: (not peer.is_typed, bool(peer.trouble), peer.name))
 
     # --- everybody -------------------------------------------------------------------------------
 

@@ -25,11 +25,15 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import agent_url, spelled
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, AgentView, PingView
-from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
+from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)
 
-TYPED, TASK, LAN = "typed", "task", "lan"
+TYPED, NEAR, TASK, LAN = "typed", "near", "task", "lan"
+"""How we came to know an agent: by a person, at a public or at a private address; by a task; on the LAN."""
+
+_RANGES = {TYPED: Range.PUBLIC, NEAR: Range.ANYWHERE, TASK: Range.PUBLIC_HTTPS, LAN: Range.ANYWHERE}
+"""An agent that was public when a person added it does not get at private addresses by moving its name there."""
 
 FRESH_SECONDS = 900.0
 """A card that was read so long ago is read again before the next task goes there."""
@@ -81,7 +85,12 @@ class WebPeer:
     @property
     def agent(self) -> WebAgent:
         """How it may be called."""
-        return WebAgent(self.row.url, self.row.card, self.row.origin != TASK, self.row.headers)
+        return WebAgent(self.row.url, self.row.card, _RANGES[self.row.origin], self.row.headers)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person has added it."""
+        return self.row.origin in (TYPED, NEAR)
 
     def view(self, waiting: int = 0) -> AgentView:
         """The agent as it is shown."""
@@ -95,7 +104,7 @@ class WebPeer:
             route="http",
             online=not self.trouble,
             last_seen=iso(self.row.last_seen) if self.row.last_seen else None,
-            trust="trusted" if self.row.origin == TYPED else "stranger",
+            trust="trusted" if self.is_typed else "stranger",
             waiting=waiting,
         )
 
@@ -166,10 +175,13 @@ class WebBook:
         """
         known = self.known(url)
         secrets = dict(headers) if headers is not None else known.row.headers if known else {}
-        return await self._meet(url, TYPED, secrets)
+        try:
+            return await self._meet(url, TYPED, secrets)
+        except AddressNotAllowedError:
+            return await self._meet(url, NEAR, secrets)
 
     async def _meet(self, url: str, origin: str, headers: dict[str, str]) -> WebPeer:
-        found = await self.calls.find_card(spelled(url), typed=origin != TASK, headers=headers)
+        found = await self.calls.find_card(spelled(url), within=_RANGES[origin], headers=headers)
         return await self._enter(found, origin, headers)
 
     async def _enter(self, found: FoundCard, origin: str, headers: dict[str, str]) -> WebPeer:
@@ -192,7 +204,7 @@ class WebBook:
         return peer
 
     def _make_room(self) -> None:
-        passing = [peer for peer in self if peer.row.origin != TYPED]
+        passing = [peer for peer in self if not peer.is_typed]
         if len(passing) >= MAX_KNOWN:
             url = min(passing, key=lambda peer: peer.row.last_seen or 0).url
             del self._peers[url]
@@ -206,7 +218,8 @@ class WebBook:
         """
         if not anew and anyio.current_time() - peer.read_at < FRESH_SECONDS:
             return
-        found = await self.calls.find_card(peer.url, typed=peer.row.origin != TASK, headers=peer.row.headers)
+        within = peer.agent.range
+        found = await self.calls.find_card(peer.url, within=within, headers=peer.row.headers)
         if found.url == peer.url:
             if peer.row.origin == LAN:
                 found = replace(found, card=_staying(found.card, urlsplit(peer.url).hostname or ""))
@@ -252,7 +265,7 @@ class WebBook:
                 return
             try:
                 async with self._reading:
-                    found = await self.calls.find_card(sighting.card_url, typed=True, headers={})
+                    found = await self.calls.find_card(sighting.card_url, within=_RANGES[LAN], headers={})
                 card = _staying(found.card, sighting.host)
             except WebError as error:
                 logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)

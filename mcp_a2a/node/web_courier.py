@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.errors import ExpiredError, FileError, McpA2AError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    ExpiredError,
+    FileError,
+    McpA2AError,
+    WebAnswerError,
+    WebError,
+    WebRefusedError,
+)
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook, WebPeer
@@ -284,6 +292,8 @@ class WebCourier:
         record = read(lambda connection: find_task(connection, errand.task))
         if record is None:
             return
+        if isinstance(error, AddressNotAllowedError):
+            error.hint = f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {record.peer}"
         if peer is not None and error.retryable:
             self._book.failed(peer, error)
         if not self._is_hopeless(errand, letter, error):

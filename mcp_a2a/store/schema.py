@@ -129,7 +129,7 @@ MIGRATIONS: tuple[str, ...] = (
       url       TEXT PRIMARY KEY,
       name      TEXT NOT NULL,
       card      TEXT NOT NULL,                -- AgentCard as we read it
-      origin    TEXT NOT NULL,                -- typed | task | lan: how we came to know it
+      origin    TEXT NOT NULL,                -- typed | near | task | lan: how we came to know it
       key       TEXT,                         -- did that has signed its card
       headers   TEXT NOT NULL DEFAULT '{}',   -- credentials, as HTTP headers for its origin
       last_seen REAL

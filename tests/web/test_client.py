@@ -11,7 +11,7 @@ from aiohttp import web
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
-from mcp_a2a.web_ports import FoundCard, WebAgent, WebRequest
+from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest
 from tests.web.agents import Agent, Heard, shout, task
 
 
@@ -22,8 +22,8 @@ async def client() -> AsyncIterator[WebClient]:
 
 
 async def found(client: WebClient, agent: Agent, url: str = "") -> WebAgent:
-    card: FoundCard = await client.find_card(url or agent.url, typed=True, headers={})
-    return WebAgent(card.url, card.card, typed=True)
+    card: FoundCard = await client.find_card(url or agent.url, within=Range.ANYWHERE, headers={})
+    return WebAgent(card.url, card.card, Range.ANYWHERE)
 
 
 def request(*parts: Part) -> WebRequest:
@@ -248,5 +248,5 @@ async def test_where_there_is_no_card_the_places_are_named(client: WebClient) ->
 async def test_a_card_that_nobody_typed_is_not_fetched_from_here(client: WebClient) -> None:
     async with Agent(shout).serve() as other:
         with pytest.raises(AddressNotAllowedError):
-            await client.find_card(other.url, typed=False, headers={})
+            await client.find_card(other.url, within=Range.PUBLIC, headers={})
     assert other.cards_read == 0

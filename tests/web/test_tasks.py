@@ -85,6 +85,19 @@ async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None
         assert (await sent(ada, other.url)).text == "HELLO"
 
 
+async def test_an_agent_that_was_public_gets_at_nothing_private_by_moving_its_name(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        peer = ada.node.web.known(url)
+        assert peer is not None
+        assert peer.row.origin == "near"
+        peer.row.origin = "typed"  # as if its name had led to a public address when it was added
+        view = await sent(ada, url)
+    assert (view.delivery, other.heard) == (Delivery.REFUSED, [])
+    assert view.error is not None
+    assert "not a public address" in view.error.message
+
+
 async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> None:
     more = anyio.Event()
 
