@@ -13,28 +13,26 @@ Plain ASGI without a framework: routing and request objects cost more than the o
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 import anyio
-from pydantic import JsonValue
 from starlette.types import Receive, Scope, Send
 
-from mcp_a2a.a2a import jsonrpc, legacy, rest
+from mcp_a2a.a2a import jsonrpc, old_routes, rest
+from mcp_a2a.a2a.body import dump
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
 from mcp_a2a.a2a.dispatch import Dispatch, Service
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
-from mcp_a2a.a2a.jsonrpc import Reply, dump
+from mcp_a2a.a2a.old_routes import BEHIND, check_reach
+from mcp_a2a.a2a.wire import A2A_JSON, JSON, header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import OWNER, A2ACardRequest, A2ASendRequest
-from mcp_a2a.protocol.model import Message, Part, Role
-from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import DiscoverRequest, GetAgentRequest, PeersRequest
+from mcp_a2a.exchange import OWNER, A2ACardRequest
+from mcp_a2a.views import GetAgentRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
@@ -42,20 +40,10 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.model import AgentCard
     from mcp_a2a.views import AgentDetail
 
-T = TypeVar("T")
-
-JSON = b"application/json"
-A2A_JSON = b"application/a2a+json"
-EVENT_STREAM = b"text/event-stream"
-
-MAX_BODY_BYTES = 4 * 1024 * 1024
-KEEP_ALIVE_SECONDS = 15.0
-KEEP_ALIVE = b": still here\n\n"
 
 CALLER = "mcp_a2a.caller"
 """Where the guard in front leaves the name of the caller in the scope."""
 
-BEHIND = "/a/"
 
 FILES = "/files/"
 
@@ -107,20 +95,22 @@ class A2AApp:
             await self._answer(scope, receive, send)
         except (Fault, McpA2AError) as error:
             fault = told(error)
-            await _send_json(send, fault.kind.value.http, dump(fault.http_error()), JSON)
+            await send_json(send, fault.kind.value.http, dump(fault.http_error()), JSON)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, request = scope["method"], _request(scope)
         if request.path in PATHS:
             return await self._card(scope, request, send)
         if request.agent == "self" and request.path == "/health":
-            return await _send_json(send, 200, b'{"ok":true}', JSON)
+            return await send_json(send, 200, b'{"ok":true}', JSON)
         if request.path.startswith(FILES):
             return await self._file(scope, receive, send, request)
         service = await self._service(scope, receive, request)
         if request.agent == "self" and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
-            body = await _body(receive) if method == "POST" else b""
-            return await _send_json(send, *(await self._old_route(method, request.path, body, service.caller)), JSON)
+            body = await read_body(receive) if method == "POST" else b""
+            return await send_json(
+                send, *(await old_routes.serve(self._node, method, request.path, body, service.caller)), JSON
+            )
         if request.path in ("/", "/a2a/jsonrpc"):
             if method != "POST":
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
@@ -142,17 +132,17 @@ class A2AApp:
 
     async def _json_rpc(self, receive: Receive, send: Send, service: Service) -> None:
         try:
-            body = await _body(receive)
+            body = await read_body(receive)
         except Fault as fault:
-            return await _send_json(send, fault.kind.value.http, jsonrpc.error(None, fault), JSON)
+            return await send_json(send, fault.kind.value.http, jsonrpc.error(None, fault), JSON)
         reply = await jsonrpc.serve(self._dispatch, body, service)
-        return await _send_reply(send, receive, 200, reply, JSON)
+        return await send_reply(send, receive, 200, reply, JSON)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send, request: _Request, service: Service) -> None:
-        body = await _body(receive)
+        body = await read_body(receive)
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
-        await _send_reply(send, receive, status, reply, A2A_JSON)
+        await send_reply(send, receive, status, reply, A2A_JSON)
 
     # --- files -----------------------------------------------------------------------------------
 
@@ -173,14 +163,14 @@ class A2AApp:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "GET":
-            await _unless_gone(_send_chunks(send, download.chunks), receive)
+            await unless_gone(send_chunks(send, download.chunks), receive)
         await send({"type": "http.response.body", "body": b""})
 
     # --- what a request is about -----------------------------------------------------------------
 
     async def _agent(self, name: str, caller: str) -> AgentDetail:
         """An agent and its card, as they were a moment ago."""
-        await self._check_reach(name, caller)
+        await check_reach(self._node, name, caller)
         now = anyio.current_time()
         until, detail = self._known.get(name, (0.0, None))
         if detail is None or now >= until:
@@ -190,29 +180,15 @@ class A2AApp:
             self._known[name] = (now + KNOWN_SECONDS, detail)
         return detail
 
-    async def _check_reach(self, name: str, caller: str) -> None:
-        """A new address on the web is for the owner to name: nobody else makes this node call there.
-
-        Raises:
-            Fault: AGENT_NOT_FOUND
-        """
-        if caller == OWNER or "://" not in name:
-            return
-        known = (await self._node.peers(PeersRequest())).peers
-        if all(peer.did != name for peer in known):
-            raise Fault(Kind.AGENT_NOT_FOUND, f"There is no agent {preview(name, 128)} behind this node.")
-
     async def _service(self, scope: Scope, receive: Receive, request: _Request) -> Service:
         caller = str(scope.get(CALLER, OWNER))
         detail = await self._agent(request.agent, caller)
         headers = scope["headers"]
-        version = _header(headers, b"a2a-version") or _query(scope, "A2A-Version") or ""
-        extensions = ",".join(
-            filter(None, (_header(headers, b"a2a-extensions"), _header(headers, b"x-a2a-extensions")))
-        )
+        version = header(headers, b"a2a-version") or query(scope, "A2A-Version") or ""
+        extensions = ",".join(filter(None, (header(headers, b"a2a-extensions"), header(headers, b"x-a2a-extensions"))))
 
         async def patiently(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
-            outcome = await _unless_gone(answer, receive)
+            outcome = await unless_gone(answer, receive)
             if outcome is None:
                 raise Fault(Kind.INTERNAL, "The caller hung up.")  # so nobody reads it
             return outcome
@@ -223,7 +199,7 @@ class A2AApp:
             caller=caller,
             version=version.strip(),
             extensions=frozenset(filter(None, (uri.strip() for uri in extensions.split(",")))),
-            idempotency_key=_header(headers, b"idempotency-key"),
+            idempotency_key=header(headers, b"idempotency-key"),
             push=self._offer.push,
             show_card=partial(self._shown_card, self._origin(scope), request, detail.card),
             has_extended_card=self._offer.token,
@@ -262,47 +238,10 @@ class A2AApp:
         body = await self._shown_card(self._origin(scope), request, detail.card)
         tag = etag_of(body)
         more = [(b"etag", tag.encode()), (b"cache-control", f"public, max-age={MAX_AGE_SECONDS}".encode())]
-        if tag in (_header(scope["headers"], b"if-none-match") or ""):
-            await _send_json(send, 304, b"", JSON, more)
+        if tag in (header(scope["headers"], b"if-none-match") or ""):
+            await send_json(send, 304, b"", JSON, more)
         else:
-            await _send_json(send, 200, body, JSON, more)
-
-    # --- what clients of older systems call ------------------------------------------------------
-
-    async def _old_route(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
-        if path == "/a2a/peers" and method == "GET":
-            found = await self._node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))
-            peers: list[JsonValue] = [
-                {
-                    "name": agent.name,
-                    "did": agent.did,
-                    "online": agent.online,
-                    "path": f"{BEHIND}{quote(agent.did, safe=':')}/",
-                }
-                for agent in found.agents
-            ]
-            return 200, dump({"peers": peers})
-        if path == "/a2a/send" and method == "POST":
-            return await self._old_send(body, caller)
-        raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
-
-    async def _old_send(self, body: bytes, caller: str) -> tuple[int, bytes]:
-        fields = jsonrpc.parse(body)
-        target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
-        if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
-            raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
-        await self._check_reach(target, caller)
-        message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
-        try:
-            answer = await self._node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))
-        except McpA2AError as error:
-            return told(error).kind.value.http, dump({"ok": False, "error": str(error)})
-        return 200, dump({"ok": True, "result": legacy.task(answer.task)})
-
-
-def _path_of(did: str) -> str:
-    """Where an agent behind this node is served."""
-    return f"{BEHIND}{quote(did, safe=':')}/"
+            await send_json(send, 200, body, JSON, more)
 
 
 _OWN = _Request("self", "", "/")
@@ -328,116 +267,3 @@ def _request(scope: Scope) -> _Request:
         if name:
             return _Request(unquote(name), f"{BEHIND}{name}", unquote(f"/{rest_of_path}"))
     return _Request("self", "", path or "/")
-
-
-# --- the wire ------------------------------------------------------------------------------------
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body; what is too large is refused before it is read.
-
-    Raises:
-        Fault
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False) and len(body) <= MAX_BODY_BYTES:
-        return body
-    chunks, size = [body], len(body)
-    while message.get("more_body", False):
-        if size > MAX_BODY_BYTES:
-            break
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-    if size > MAX_BODY_BYTES:
-        raise Fault(Kind.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
-    return b"".join(chunks)
-
-
-async def _unless_gone(serving: Awaitable[T], receive: Receive) -> T | None:
-    """The outcome; None when the client hung up before. The task it asked for goes on."""
-    async with anyio.create_task_group() as group:
-        gone = False
-
-        async def watch() -> None:
-            nonlocal gone
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone = True
-            group.cancel_scope.cancel()
-
-        group.start_soon(watch)
-        try:
-            outcome: T | Exception = await serving
-        except Exception as error:  # noqa: BLE001  raised outside of the group, which would wrap it
-            outcome = error
-        group.cancel_scope.cancel()
-    if gone:
-        return None
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-async def _send_reply(send: Send, receive: Receive, status: int, reply: Reply, media_type: bytes) -> None:
-    if reply.events is not None and reply.first is not None:
-        await _unless_gone(_send_events(send, reply.first, reply.events), receive)
-    elif reply.body is None:
-        await _send_json(send, 202, b"", media_type)
-    else:
-        await _send_json(send, status, reply.body, media_type)
-
-
-async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes]) -> bool:
-    """Server-Sent Events, and a comment now and then so that nobody in between takes the silence for an end."""
-    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await _send_piece(send, _frame(first))
-    writing = anyio.Lock()
-
-    async def keep_alive() -> None:
-        while True:
-            await anyio.sleep(KEEP_ALIVE_SECONDS)
-            async with writing:
-                await _send_piece(send, KEEP_ALIVE)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(keep_alive)
-        async for event in events:
-            async with writing:
-                await _send_piece(send, _frame(event))
-        group.cancel_scope.cancel()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-    return True
-
-
-async def _send_chunks(send: Send, chunks: AsyncIterator[bytes]) -> bool:
-    async for chunk in chunks:
-        await _send_piece(send, chunk)
-    return True
-
-
-def _frame(event: bytes) -> bytes:
-    return b"data: " + event + b"\n\n"
-
-
-async def _send_piece(send: Send, piece: bytes) -> None:
-    await send({"type": "http.response.body", "body": piece, "more_body": True})
-
-
-async def _send_json(
-    send: Send, status: int, body: bytes, media_type: bytes, more: Sequence[tuple[bytes, bytes]] = ()
-) -> None:
-    headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in headers if key == name), None)
-
-
-def _query(scope: Scope, name: str) -> str | None:
-    value = rest.query_of(scope["query_string"].decode("latin-1")).get(name)
-    return value if isinstance(value, str) else None

@@ -3,81 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
-from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic_core import from_json
+from pydantic import JsonValue
 
-from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a import legacy_rpc
+from mcp_a2a.a2a.body import Answer, Json, Reply, Stream, configs, extended_card, page, parse, read, sent
 from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
-from mcp_a2a.a2a.faults import Fault, Kind, invalid_params, told
+from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
-from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
-from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
-
-Json = dict[str, JsonValue]
-ParamsT = TypeVar("ParamsT", bound=BaseModel)
-
-Answer = Callable[[Dispatch, Json, Service], Awaitable[bytes]]
-"""Answers a method with the JSON of its result."""
-Stream = Callable[[Dispatch, Json, Service], AsyncIterator[bytes]]
-"""The same for a method that streams."""
-
-MAX_DEPTH = 100
-"""How deep a request may nest."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What is answered: a body at once, events one by one, or nothing."""
-
-    body: bytes | None = None
-    events: AsyncIterator[bytes] | None = None
-    first: bytes | None = None
-    """The first event, which was waited for: what fails before it is an error and no stream."""
-
-
-def parse(body: bytes) -> JsonValue:
-    """The JSON of a request.
-
-    Raises:
-        Fault: PARSE
-    """
-    try:
-        value: JsonValue = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Fault(Kind.PARSE, f"The body is not JSON: {error}.") from None
-    _check_depth(value)
-    return value
-
-
-def _check_depth(value: JsonValue) -> None:
-    level: list[JsonValue] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise Fault(Kind.INVALID_REQUEST, f"The request nests deeper than {MAX_DEPTH} levels.")
-
-
-def read(model: type[ParamsT], params: JsonValue) -> ParamsT:
-    """Parameters as they should be.
-
-    Raises:
-        Fault: INVALID_PARAMS
-    """
-    try:
-        return model.model_validate(params)
-    except ValidationError as error:
-        raise invalid_params(error) from None
+from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
 async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
@@ -150,39 +85,7 @@ def error(request_id: JsonValue, fault: Fault) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": fault.rpc_error()}).encode()
 
 
-def dump(value: JsonValue) -> bytes:
-    """JSON as it is sent."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
 # --- the methods of 1.0 --------------------------------------------------------------------------
-
-
-def sent(answer: A2AAnswer, params: SendParams) -> bytes:
-    """What a message is answered with."""
-    if answer.reply is not None:
-        return b'{"message":' + answer.reply.to_json().encode() + b"}"
-    length = params.configuration.history_length if params.configuration is not None else None
-    return b'{"task":' + trimmed(answer.task, length).to_json().encode() + b"}"
-
-
-def page(tasks: A2ATaskPage, params: ListParams) -> bytes:
-    """A page of tasks; the token is always there (A2A 3.1.4)."""
-    hidden = None if params.include_artifacts else {"artifacts"}
-    listed = b",".join(
-        task.model_dump_json(by_alias=True, exclude_none=True, exclude=hidden).encode() for task in tasks.tasks
-    )
-    rest = {
-        "nextPageToken": tasks.next_page_token,
-        "pageSize": params.page_size or 50,
-        "totalSize": tasks.total_size,
-    }
-    return b'{"tasks":[' + listed + b"]," + json.dumps(rest).encode()[1:]
-
-
-def configs(listed: tuple[TaskPushNotificationConfig, ...]) -> bytes:
-    """All push configurations of a task."""
-    return b'{"configs":[' + b",".join(config.to_json().encode() for config in listed) + b'],"nextPageToken":""}'
 
 
 async def _send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
@@ -235,86 +138,6 @@ async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> 
     return await extended_card(service)
 
 
-async def extended_card(service: Service) -> bytes:
-    """The card for callers that have shown who they are.
-
-    Raises:
-        Fault: there is none.
-    """
-    if not service.has_extended_card:
-        raise Fault(Kind.UNSUPPORTED_OPERATION, "This agent has no extended card.")
-    return await service.show_card()
-
-
-# --- the methods of 0.3, and of before ------------------------------------------------------------
-
-
-async def _old_send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(SendParams, legacy.send_params(params))
-    length = asked.configuration.history_length if asked.configuration is not None else None
-    return dump(legacy.answer(await dispatch.send(asked, service), length))
-
-
-async def _old_get(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(TaskParams, legacy.task_params(params))
-    return dump(legacy.task(trimmed(await dispatch.get(asked, service), asked.history_length)))
-
-
-async def _old_cancel(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return dump(legacy.task(await dispatch.cancel(read(TaskParams, legacy.task_params(params)), service)))
-
-
-async def _old_list(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(ListParams, params)
-    tasks = await dispatch.list(asked.model_copy(update={"include_artifacts": True}), service)
-    return dump(
-        {
-            "tasks": [legacy.task(task) for task in tasks.tasks],
-            "nextPageToken": tasks.next_page_token,
-            "totalSize": tasks.total_size,
-        }
-    )
-
-
-async def _old_stream(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.stream(read(SendParams, legacy.send_params(params)), service):
-        yield dump(legacy.event(event))
-
-
-async def _old_subscribe(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, legacy.task_params(params)), service):
-        yield dump(legacy.event(event))
-
-
-def _old_push_params(params: Json) -> Json:
-    task_id = params.get("id") or params.get("taskId") or params.get("task_id")
-    return {"taskId": task_id, "id": params.get("pushNotificationConfigId")}
-
-
-async def _old_set_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    nested = params.get("pushNotificationConfig")
-    config = legacy.push_of(nested if isinstance(nested, dict) else {}, params.get("taskId") or params.get("id"))
-    return dump(legacy.push(await dispatch.set_push(read(TaskPushNotificationConfig, config), service)))
-
-
-async def _old_get_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return dump(legacy.push(await dispatch.get_push(read(PushParams, _old_push_params(params)), service)))
-
-
-async def _old_list_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    listed = await dispatch.list_push(read(PushParams, _old_push_params(params)), service)
-    return dump([legacy.push(config) for config in listed])
-
-
-async def _old_delete_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    await dispatch.delete_push(read(PushParams, _old_push_params(params)), service)
-    return b"null"
-
-
-async def _card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return await service.show_card()
-
-
 ANSWERS: dict[str, Answer] = {
     "SendMessage": _send,
     "GetTask": _get,
@@ -325,25 +148,13 @@ ANSWERS: dict[str, Answer] = {
     "ListTaskPushNotificationConfigs": _list_push,
     "DeleteTaskPushNotificationConfig": _delete_push,
     "GetExtendedAgentCard": _extended_card,
-    "message/send": _old_send,
-    "tasks/send": _old_send,
-    "tasks/get": _old_get,
-    "tasks/list": _old_list,
-    "tasks/cancel": _old_cancel,
-    "tasks/pushNotificationConfig/set": _old_set_push,
-    "tasks/pushNotificationConfig/get": _old_get_push,
-    "tasks/pushNotificationConfig/list": _old_list_push,
-    "tasks/pushNotificationConfig/delete": _old_delete_push,
-    "agent/getAuthenticatedExtendedCard": _extended_card,
-    "agent/card": _card,
+    **legacy_rpc.ANSWERS,
 }
 
 STREAMS: dict[str, Stream] = {
     "SendStreamingMessage": _stream,
     "SubscribeToTask": _subscribe,
-    "message/stream": _old_stream,
-    "tasks/sendSubscribe": _old_stream,
-    "tasks/resubscribe": _old_subscribe,
+    **legacy_rpc.STREAMS,
 }
 
-__all__ = ["Reply", "StreamResponse", "error", "extended_card", "parse", "read", "serve"]
+__all__ = ["error", "extended_card", "read", "serve"]

@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 import pytest
 
-from mcp_a2a.a2a import asgi
+from mcp_a2a.a2a import wire
 from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
@@ -37,7 +37,7 @@ async def test_a_stream_is_made_of_data_frames_and_not_kept_by_anybody(served: S
 
 
 async def test_a_silent_stream_is_kept_alive_by_comments(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(wire, "KEEP_ALIVE_SECONDS", 0.05)
     client = served.binding("rest")
     task = await client.task("wait", {"returnImmediately": True})
     async with served.web.get(f"{served.url}/tasks/{task['id']}:subscribe") as response:

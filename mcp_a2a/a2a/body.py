@@ -1,0 +1,122 @@
+"""What goes over the wire in both bindings: JSON that is read strictly, and results written as bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import from_json
+
+from mcp_a2a.a2a.dispatch import Dispatch, Service, trimmed
+from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
+from mcp_a2a.a2a.params import ListParams, SendParams
+from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
+from mcp_a2a.protocol.model import TaskPushNotificationConfig
+
+Json = dict[str, JsonValue]
+ParamsT = TypeVar("ParamsT", bound=BaseModel)
+
+Answer = Callable[[Dispatch, Json, Service], Awaitable[bytes]]
+"""Answers a method with the JSON of its result."""
+Stream = Callable[[Dispatch, Json, Service], AsyncIterator[bytes]]
+"""The same for a method that streams."""
+
+MAX_DEPTH = 100
+"""How deep a request may nest."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered: a body at once, events one by one, or nothing."""
+
+    body: bytes | None = None
+    events: AsyncIterator[bytes] | None = None
+    first: bytes | None = None
+    """The first event, which was waited for: what fails before it is an error and no stream."""
+
+
+def parse(body: bytes) -> JsonValue:
+    """The JSON of a request.
+
+    Raises:
+        Fault: PARSE
+    """
+    try:
+        value: JsonValue = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Fault(Kind.PARSE, f"The body is not JSON: {error}.") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: JsonValue) -> None:
+    level: list[JsonValue] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise Fault(Kind.INVALID_REQUEST, f"The request nests deeper than {MAX_DEPTH} levels.")
+
+
+def read(model: type[ParamsT], params: JsonValue) -> ParamsT:
+    """Parameters as they should be.
+
+    Raises:
+        Fault: INVALID_PARAMS
+    """
+    try:
+        return model.model_validate(params)
+    except ValidationError as error:
+        raise invalid_params(error) from None
+
+
+def dump(value: JsonValue) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def sent(answer: A2AAnswer, params: SendParams) -> bytes:
+    """What a message is answered with."""
+    if answer.reply is not None:
+        return b'{"message":' + answer.reply.to_json().encode() + b"}"
+    length = params.configuration.history_length if params.configuration is not None else None
+    return b'{"task":' + trimmed(answer.task, length).to_json().encode() + b"}"
+
+
+def page(tasks: A2ATaskPage, params: ListParams) -> bytes:
+    """A page of tasks; the token is always there (A2A 3.1.4)."""
+    hidden = None if params.include_artifacts else {"artifacts"}
+    listed = b",".join(
+        task.model_dump_json(by_alias=True, exclude_none=True, exclude=hidden).encode() for task in tasks.tasks
+    )
+    rest = {
+        "nextPageToken": tasks.next_page_token,
+        "pageSize": params.page_size or 50,
+        "totalSize": tasks.total_size,
+    }
+    return b'{"tasks":[' + listed + b"]," + json.dumps(rest).encode()[1:]
+
+
+def configs(listed: tuple[TaskPushNotificationConfig, ...]) -> bytes:
+    """All push configurations of a task."""
+    return b'{"configs":[' + b",".join(config.to_json().encode() for config in listed) + b'],"nextPageToken":""}'
+
+
+async def extended_card(service: Service) -> bytes:
+    """The card for callers that have shown who they are.
+
+    Raises:
+        Fault: there is none.
+    """
+    if not service.has_extended_card:
+        raise Fault(Kind.UNSUPPORTED_OPERATION, "This agent has no extended card.")
+    return await service.show_card()

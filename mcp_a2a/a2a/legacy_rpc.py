@@ -1,0 +1,102 @@
+"""The methods of A2A 0.3, and of before: the operations of 1.0 in their words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.body import Answer, Json, Stream, dump, extended_card, read
+from mcp_a2a.a2a.dispatch import Dispatch, Service, trimmed
+from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.protocol.model import TaskPushNotificationConfig
+
+
+async def _send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    asked = read(SendParams, legacy.send_params(params))
+    length = asked.configuration.history_length if asked.configuration is not None else None
+    return dump(legacy.answer(await dispatch.send(asked, service), length))
+
+
+async def _get(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    asked = read(TaskParams, legacy.task_params(params))
+    return dump(legacy.task(trimmed(await dispatch.get(asked, service), asked.history_length)))
+
+
+async def _cancel(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    return dump(legacy.task(await dispatch.cancel(read(TaskParams, legacy.task_params(params)), service)))
+
+
+async def _list(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    asked = read(ListParams, params)
+    tasks = await dispatch.list(asked.model_copy(update={"include_artifacts": True}), service)
+    return dump(
+        {
+            "tasks": [legacy.task(task) for task in tasks.tasks],
+            "nextPageToken": tasks.next_page_token,
+            "totalSize": tasks.total_size,
+        }
+    )
+
+
+async def _stream(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.stream(read(SendParams, legacy.send_params(params)), service):
+        yield dump(legacy.event(event))
+
+
+async def _subscribe(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
+    async for event in dispatch.subscribe(read(TaskParams, legacy.task_params(params)), service):
+        yield dump(legacy.event(event))
+
+
+def _push_params(params: Json) -> Json:
+    task_id = params.get("id") or params.get("taskId") or params.get("task_id")
+    return {"taskId": task_id, "id": params.get("pushNotificationConfigId")}
+
+
+async def _set_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    nested = params.get("pushNotificationConfig")
+    config = legacy.push_of(nested if isinstance(nested, dict) else {}, params.get("taskId") or params.get("id"))
+    return dump(legacy.push(await dispatch.set_push(read(TaskPushNotificationConfig, config), service)))
+
+
+async def _get_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    return dump(legacy.push(await dispatch.get_push(read(PushParams, _push_params(params)), service)))
+
+
+async def _list_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    listed = await dispatch.list_push(read(PushParams, _push_params(params)), service)
+    return dump([legacy.push(config) for config in listed])
+
+
+async def _delete_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    await dispatch.delete_push(read(PushParams, _push_params(params)), service)
+    return b"null"
+
+
+async def _card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    return await service.show_card()
+
+
+async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    return await extended_card(service)
+
+
+ANSWERS: dict[str, Answer] = {
+    "message/send": _send,
+    "tasks/send": _send,
+    "tasks/get": _get,
+    "tasks/list": _list,
+    "tasks/cancel": _cancel,
+    "tasks/pushNotificationConfig/set": _set_push,
+    "tasks/pushNotificationConfig/get": _get_push,
+    "tasks/pushNotificationConfig/list": _list_push,
+    "tasks/pushNotificationConfig/delete": _delete_push,
+    "agent/card": _card,
+    "agent/getAuthenticatedExtendedCard": _extended_card,
+}
+
+STREAMS: dict[str, Stream] = {
+    "message/stream": _stream,
+    "tasks/sendSubscribe": _stream,
+    "tasks/resubscribe": _subscribe,
+}

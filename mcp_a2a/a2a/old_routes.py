@@ -1,0 +1,72 @@
+"""Routes that clients of older systems call beside A2A, and what an agent behind this node is called in a path."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import JsonValue
+
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.body import dump, parse
+from mcp_a2a.a2a.faults import Fault, Kind, told
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.exchange import OWNER, A2ASendRequest
+from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import DiscoverRequest, PeersRequest
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+BEHIND = "/a/"
+"""Below this is a path for every agent behind this node."""
+
+
+async def serve(node: NodeApi, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
+    """Answer a request: status and JSON.
+
+    Raises:
+        Fault, McpA2AError
+    """
+    if path == "/a2a/peers" and method == "GET":
+        return 200, dump({"peers": await _peers(node)})
+    if path == "/a2a/send" and method == "POST":
+        return await _send(node, body, caller)
+    raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
+
+
+async def _peers(node: NodeApi) -> list[JsonValue]:
+    found = await node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))
+    return [
+        {"name": agent.name, "did": agent.did, "online": agent.online, "path": f"{BEHIND}{quote(agent.did, safe=':')}/"}
+        for agent in found.agents
+    ]
+
+
+async def _send(node: NodeApi, body: bytes, caller: str) -> tuple[int, bytes]:
+    fields = parse(body)
+    target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
+    if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
+        raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
+    await check_reach(node, target, caller)
+    message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
+    try:
+        answer = await node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))
+    except McpA2AError as error:
+        return told(error).kind.value.http, dump({"ok": False, "error": str(error)})
+    return 200, dump({"ok": True, "result": legacy.task(answer.task)})
+
+
+async def check_reach(node: NodeApi, name: str, caller: str) -> None:
+    """A new address on the web is for the owner to name: nobody else makes this node call there.
+
+    Raises:
+        Fault: AGENT_NOT_FOUND
+    """
+    if caller == OWNER or "://" not in name:
+        return
+    known = (await node.peers(PeersRequest())).peers
+    if all(peer.did != name for peer in known):
+        raise Fault(Kind.AGENT_NOT_FOUND, f"There is no agent {preview(name, 128)} behind this node.")
