@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mcp_a2a.config import Settings
 from mcp_a2a.exchange import A2AFollowRequest, A2AListRequest, A2ASendRequest
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.protocol.model import Message, Part, Role, TaskState
+from mcp_a2a.server.hosting import host
+from mcp_a2a.server.listening import Listening
 from mcp_a2a.views import (
     AddPeerRequest,
     CancelRequest,
@@ -27,18 +30,18 @@ from mcp_a2a.views import (
     SendTaskBySkillRequest,
     SendTaskRequest,
 )
-from tests.a2a.conftest import Served
+from tests.a2a.conftest import Served, serving
+from tests.interop.conftest import python_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-async def seen_by(sdk: tuple[str, Path], url: str) -> dict[str, Any]:
+async def seen_by(sdk: tuple[str, Path], url: str, *bindings: str) -> dict[str, Any]:
     version, python = sdk
-    finished = await anyio.run_process(
-        [str(python), str(PROGRAMS / f"client_{version}.py"), url], stderr=subprocess.PIPE, check=False
-    )
+    program = PROGRAMS / f"client_{version}.py"
+    finished = await anyio.run_process([str(python), str(program), url, *bindings], stderr=subprocess.PIPE, check=False)
     assert finished.returncode == 0, finished.stderr.decode()
     observed: dict[str, Any] = json.loads(finished.stdout)
     return observed
@@ -49,7 +52,8 @@ def texts(parts: list[dict[str, Any]]) -> str:
 
 
 async def test_the_sdk_as_a_client_gets_all_that_it_asks_of_us(sdk: tuple[str, Path], served: Served) -> None:
-    observed = await seen_by(sdk, served.url)
+    observed = await seen_by(sdk, served.url, "JSONRPC", "HTTP+JSON")
+    assert len(observed) == 2
     for binding, seen in observed.items():
         (check_1 if sdk[0] == "1" else check_0_3)(seen)
         if sdk[0] == "0_3":
@@ -57,6 +61,17 @@ async def test_the_sdk_as_a_client_gets_all_that_it_asks_of_us(sdk: tuple[str, P
             exact = 12345678901234567
             # Over HTTP+JSON its own protobuf makes every number a float.
             assert data == {"integer": exact if binding == "JSONRPC" else float(exact), "one": 1}
+
+
+async def test_the_sdk_finds_grpc_on_our_card_and_gets_the_same_there(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    python = python_with(request.config.cache, "1")
+    listening = Listening("127.0.0.1:0", grpc="127.0.0.1:0")
+    async with serving(tmp_path) as served, anyio.create_task_group() as tasks:
+        hosted = await tasks.start(partial(host, served.node, None, listening, Settings(home=tmp_path)))
+        check_1((await seen_by(("1", python), hosted.url, "GRPC"))["GRPC"])
+        tasks.cancel_scope.cancel()
 
 
 def check_1(seen: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 
+import grpc
 import httpx
 from a2a.client import ClientConfig, ClientFactory
 from a2a.types import (
@@ -52,6 +53,7 @@ async def observe(url, binding):
                 supported_protocol_bindings=[binding],
                 use_client_preference=True,
                 httpx_client=http,
+                grpc_channel_factory=grpc.aio.insecure_channel,
             )
         )
         for streaming in (False, True)
@@ -86,7 +88,7 @@ async def observe(url, binding):
 
 
 async def main():
-    print(json.dumps({binding: await observe(sys.argv[1], binding) for binding in ("JSONRPC", "HTTP+JSON")}))
+    print(json.dumps({binding: await observe(sys.argv[1], binding) for binding in sys.argv[2:]}))
 
 
 asyncio.run(main())
