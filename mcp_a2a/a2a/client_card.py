@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.a2a.client_read import Fields, parse
+from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from mcp_a2a.a2a.client_read import Fields, parse
+from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.text import preview
 

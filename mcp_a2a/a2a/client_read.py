@@ -7,12 +7,12 @@ only mean one thing is taken for it; what cannot be guessed is said in a sentenc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
+from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -27,9 +27,6 @@ from mcp_a2a.protocol.model import (
     TaskStatusUpdateEvent,
 )
 
-Fields = dict[str, JsonValue]
-
-MAX_DEPTH = 48
 MAX_ID = 1024
 
 _NUMBERED = (
@@ -45,40 +42,6 @@ _OTHERWISE = {
     "FINISHED": TaskState.COMPLETED, "ERROR": TaskState.FAILED, "CANCELLED": TaskState.CANCELED,
 }  # fmt: skip
 """What agents say that do not know the states of A2A."""
-
-
-def parse(body: bytes) -> JsonValue:
-    """JSON from anybody.
-
-    Raises:
-        ValueError: it is none, or nested beyond reason.
-    """
-    try:
-        value: JsonValue = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=_refuse_constant)
-        return _tidy(value, 0)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> JsonValue:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _tidy(value: JsonValue, depth: int) -> JsonValue:
-    """Without halves of characters, which nobody could store, and without depths in which programs drown."""
-    if depth > MAX_DEPTH:
-        raise ValueError("it is nested too deeply")
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode() if not value.isascii() else value
-        case list():
-            return [_tidy(item, depth + 1) for item in value]
-        case dict():
-            return {str(_tidy(name, depth)): _tidy(item, depth + 1) for name, item in value.items()}
-        case float() if value in (float("inf"), float("-inf")):
-            raise ValueError("a number in it is too large")
-        case _:
-            return value
 
 
 # --- answers -------------------------------------------------------------------------------------

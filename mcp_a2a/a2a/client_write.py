@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_card import is_current
-from mcp_a2a.a2a.client_read import Fields
+from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.protocol.model import AgentInterface, Message, Part, Role
 from mcp_a2a.web_ports import WebRequest
 

@@ -7,7 +7,6 @@ host, no proxy is used, no cookie kept, and what comes back is counted while it 
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,6 +22,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import MAX_URL, Policy, check_addresses, check_url
+from mcp_a2a.a2a.unreachable import unreachable
 from mcp_a2a.errors import AddressNotAllowedError, WebError
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.version import __version__
@@ -279,34 +279,3 @@ def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
     if redirects > MAX_REDIRECTS:
         raise WebError(f"{call.url} sends callers round in circles.", "Its owner must mend that.")
     return following
-
-
-_NOT_CONNECTED = {
-    errno.ECONNREFUSED: "nothing listens there (connection refused)",
-    errno.EHOSTUNREACH: "no way leads to that host",
-    errno.ENETUNREACH: "no way leads to that network",
-    errno.ETIMEDOUT: "nothing answers there in time",
-}
-
-
-def unreachable(url: str, error: Exception) -> WebError:
-    """What went wrong before an answer came, in words."""
-    host = urlsplit(url).netloc
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            why = "its TLS certificate is not accepted"
-        case aiohttp.ClientSSLError():
-            why = "it does not speak TLS, or not one that is safe"
-        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
-            why = "its name is not known"
-        case aiohttp.ClientConnectorError():
-            why = _NOT_CONNECTED.get(error.os_error.errno or 0, "no connection could be made")
-        case aiohttp.ServerDisconnectedError():
-            why = "it closed the connection without an answer"
-        case TimeoutError():
-            why = "nothing answers there in time"
-        case aiohttp.ClientResponseError():
-            why = "it does not speak HTTP"
-        case _:
-            why = "the connection was cut"
-    return WebError(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")

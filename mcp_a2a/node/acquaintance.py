@@ -13,7 +13,7 @@ from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
-from mcp_a2a.node.web_book import WebPeer
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody

@@ -34,7 +34,8 @@ from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
-from mcp_a2a.node.web_book import WebPeer, ping_web
+from mcp_a2a.node.web_book import ping_web
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words

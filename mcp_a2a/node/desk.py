@@ -44,7 +44,7 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
-from mcp_a2a.node.web_book import WebPeer
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (

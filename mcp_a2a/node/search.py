@@ -12,7 +12,7 @@ from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.sending import Candidate
-from mcp_a2a.node.web_book import LAN, WebPeer
+from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.records import peers_with_open_tasks

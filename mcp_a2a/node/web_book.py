@@ -10,30 +10,22 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import anyio
 
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.context import Changes, Context
-from mcp_a2a.node.present import iso, skill_views
-from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import AgentCard, AgentInterface, AgentSkill
-from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer
+from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import agent_url, spelled
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
-from mcp_a2a.views import AgentRef, AgentView, PingView
-from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebCalls, WebSighting
+from mcp_a2a.views import AgentRef, PingView
+from mcp_a2a.web_ports import FoundCard, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)
-
-TYPED, NEAR, TASK, LAN = "typed", "near", "task", "lan"
-"""How we came to know an agent: by a person, at a public or at a private address; by a task; on the LAN."""
-
-_RANGES = {TYPED: Range.PUBLIC, NEAR: Range.ANYWHERE, TASK: Range.PUBLIC_HTTPS, LAN: Range.ANYWHERE}
-"""An agent that was public when a person added it does not get at private addresses by moving its name there."""
 
 FRESH_SECONDS = 900.0
 """A card that was read so long ago is read again before the next task goes there."""
@@ -45,68 +37,6 @@ MAX_READING = 4
 READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
 MAX_KNOWN = 1_000
 """Agents that are kept though no person has added them; the one met first makes room."""
-
-
-@dataclass(eq=False)
-class WebPeer:
-    """An agent at a URL."""
-
-    row: WebRow
-    read_at: float = float("-inf")
-    """When its card was read, by the event loop's clock."""
-    trouble: str = ""
-    """Why it could not be reached the last time."""
-
-    @property
-    def url(self) -> str:
-        """What it is known by."""
-        return self.row.url
-
-    @property
-    def name(self) -> str:
-        """What it calls itself, cleaned."""
-        return self.row.name
-
-    @property
-    def skills(self) -> tuple[AgentSkill, ...]:
-        """What it offers."""
-        return self.row.card.skills
-
-    @property
-    def interfaces(self) -> tuple[AgentInterface, ...]:
-        """Where it says that it is."""
-        return self.row.card.supported_interfaces
-
-    def has_skill(self, skill: str) -> bool:
-        """Whether one of its skills is called so."""
-        wanted = skill.strip().casefold()
-        return any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in self.skills)
-
-    @property
-    def agent(self) -> WebAgent:
-        """How it may be called."""
-        return WebAgent(self.row.url, self.row.card, _RANGES[self.row.origin], self.row.headers)
-
-    @property
-    def is_typed(self) -> bool:
-        """Whether a person has added it."""
-        return self.row.origin in (TYPED, NEAR)
-
-    def view(self, waiting: int = 0) -> AgentView:
-        """The agent as it is shown."""
-        words = fingerprint_words(PeerId.parse_untrusted(self.row.key)) if self.row.key else ""
-        return AgentView(
-            name=self.name,
-            did=self.url,
-            words=words,
-            description=preview(self.row.card.description, 512),
-            skills=skill_views(self.skills),
-            route="http",
-            online=not self.trouble,
-            last_seen=iso(self.row.last_seen) if self.row.last_seen else None,
-            trust="trusted" if self.is_typed else "stranger",
-            waiting=waiting,
-        )
 
 
 class WebBook:
@@ -181,7 +111,7 @@ class WebBook:
             return await self._meet(url, NEAR, secrets)
 
     async def _meet(self, url: str, origin: str, headers: dict[str, str]) -> WebPeer:
-        found = await self.calls.find_card(spelled(url), within=_RANGES[origin], headers=headers)
+        found = await self.calls.find_card(spelled(url), within=RANGES[origin], headers=headers)
         return await self._enter(found, origin, headers)
 
     async def _enter(self, found: FoundCard, origin: str, headers: dict[str, str]) -> WebPeer:
@@ -265,7 +195,7 @@ class WebBook:
                 return
             try:
                 async with self._reading:
-                    found = await self.calls.find_card(sighting.card_url, within=_RANGES[LAN], headers={})
+                    found = await self.calls.find_card(sighting.card_url, within=RANGES[LAN], headers={})
                 card = _staying(found.card, sighting.host)
             except WebError as error:
                 logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)

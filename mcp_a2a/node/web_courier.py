@@ -11,10 +11,8 @@ it, so after a crash it is sent again, under the same ids. What cannot be reache
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -30,20 +28,21 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.files import Files
-from mcp_a2a.node.web_book import WebBook, WebPeer
-from mcp_a2a.node.web_news import apply, end, is_resting, remote_of
+from mcp_a2a.node.web_book import WebBook
+from mcp_a2a.node.web_errand import Errand, interrupt
+from mcp_a2a.node.web_journal import store_end, store_news
+from mcp_a2a.node.web_news import apply, is_resting
 from mcp_a2a.node.web_outgoing import Outgoing
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (
     LetterRow,
     drop_web_letter,
-    drop_web_letters,
     forget_web_contexts,
     next_web_letter,
-    put_web_context,
     unfinished_web_tasks,
 )
 from mcp_a2a.web_ports import NO_STREAM, WebRequest
@@ -64,30 +63,13 @@ MAX_NONSENSE = 5
 Events = AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]
 
 
-@dataclass
-class _Errand:
-    """What is known of a task on its way, beside what is stored."""
-
-    task: str
-    news: anyio.Event = field(default_factory=anyio.Event)
-    taken: anyio.Event = field(default_factory=anyio.Event)
-    """The agent has told us its name for the task."""
-    failures: int = 0
-    looks: int = 0
-    """In a row that showed nothing new."""
-    nonsense: int = 0
-    streams: bool = True
-    """What its card says of streaming has not turned out to be wrong."""
-    tried: str = ""
-
-
 class WebCourier:
     """Runs the errands of a node."""
 
     def __init__(self, context: Context, book: WebBook, files: Files) -> None:
         self._context, self._book = context, book
         self._outgoing = Outgoing(context, files)
-        self._errands: dict[str, _Errand] = {}
+        self._errands: dict[str, Errand] = {}
         self._listening = 0
 
     def start(self) -> None:
@@ -102,7 +84,7 @@ class WebCourier:
         if errand is not None:
             errand.news.set()
             return
-        self._errands[task] = _Errand(task)
+        self._errands[task] = Errand(task)
         self._context.tasks.start_soon(self._run, self._errands[task])
 
     def tried(self, task: str) -> tuple[str, ...]:
@@ -110,7 +92,7 @@ class WebCourier:
         errand = self._errands.get(task)
         return (errand.tried,) if errand is not None and errand.tried else ()
 
-    async def _run(self, errand: _Errand) -> None:
+    async def _run(self, errand: Errand) -> None:
         going = True
         while going:
             try:
@@ -120,7 +102,7 @@ class WebCourier:
                 await anyio.sleep(DISK_SECONDS)
         del self._errands[errand.task]
 
-    async def _step(self, errand: _Errand) -> bool:
+    async def _step(self, errand: Errand) -> bool:
         """One thing to do for a task; False when there is none."""
         errand.news = anyio.Event()
         read = self._context.database.read
@@ -148,7 +130,7 @@ class WebCourier:
 
     # --- telling ---------------------------------------------------------------------------------
 
-    async def _tell(self, errand: _Errand, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
+    async def _tell(self, errand: Errand, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
         if letter.type == "cancel":
             await self._cancel(record, letter, peer)
             return
@@ -180,11 +162,11 @@ class WebCourier:
             except (WebRefusedError, WebAnswerError) as error:
                 # It is over there already, or cannot be stopped: how it ends is seen by looking on.
                 logger.info("%s was not canceled: %s", record.id, error)
-        await self._take(_Errand(record.id), events, letter)
+        await self._take(Errand(record.id), events, letter)
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def _look(self, errand: _Errand, record: TaskRecord, peer: WebPeer) -> None:
+    async def _look(self, errand: Errand, record: TaskRecord, peer: WebPeer) -> None:
         """How a task gets on that was taken."""
         if record.remote is None:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
@@ -203,11 +185,11 @@ class WebCourier:
         task = await self._book.calls.get(peer.agent, record.remote)
         await self._take(errand, [StreamResponse(task=task)], None)
 
-    def _may_stream(self, errand: _Errand, peer: WebPeer) -> bool:
+    def _may_stream(self, errand: Errand, peer: WebPeer) -> bool:
         """Whether the agent streams, as far as we know, and we have a connection to spare."""
         return peer.agent.streams and errand.streams and self._listening < MAX_LISTENING
 
-    async def _listen(self, errand: _Errand, events: Events, letter: LetterRow | None) -> None:
+    async def _listen(self, errand: Errand, events: Events, letter: LetterRow | None) -> None:
         """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
         problem: WebError | None = None
         news, heard = errand.news, anyio.Event()
@@ -215,7 +197,7 @@ class WebCourier:
             heard.set()
         self._listening += 1
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_interrupt, (heard, news, errand.taken), tasks.cancel_scope)
+            tasks.start_soon(interrupt, (heard, news, errand.taken), tasks.cancel_scope)
             try:
                 await self._hear(errand, events, letter, heard)
             except WebError as error:
@@ -226,7 +208,7 @@ class WebCourier:
         if problem is not None:
             raise problem
 
-    async def _hear(self, errand: _Errand, events: Events, letter: LetterRow | None, heard: anyio.Event) -> None:
+    async def _hear(self, errand: Errand, events: Events, letter: LetterRow | None, heard: anyio.Event) -> None:
         follow_up, first = letter is not None and errand.taken.is_set(), True
         async with events as stream:
             async for told in stream:
@@ -243,14 +225,14 @@ class WebCourier:
 
     # --- the record ------------------------------------------------------------------------------
 
-    async def _take(self, errand: _Errand, events: Sequence[StreamResponse], letter: LetterRow | None) -> bool:
+    async def _take(self, errand: Errand, events: Sequence[StreamResponse], letter: LetterRow | None) -> bool:
         """Store what the agent says, and that it has heard us, in one transaction; whether it was news."""
         now = self._context.clock()
         if letter is None and not self._is_news(errand, events, now):
             return False
 
         record, changed = await self._context.database.write(
-            lambda connection: _store(connection, errand.task, events, letter, now)
+            lambda connection: store_news(connection, errand.task, events, letter, now)
         )
         if record is not None:
             if record.remote is not None:
@@ -260,7 +242,7 @@ class WebCourier:
                 self._context.task_changes.notify(record.id, record)
         return changed
 
-    def _is_news(self, errand: _Errand, events: Sequence[StreamResponse], now: float) -> bool:
+    def _is_news(self, errand: Errand, events: Sequence[StreamResponse], now: float) -> bool:
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
         return record is not None and apply(record, events, now)
 
@@ -270,22 +252,13 @@ class WebCourier:
     async def _end(self, record: TaskRecord, error: McpA2AError, delivery: Delivery | None = None) -> None:
         now = self._context.clock()
 
-        def finish(connection: sqlite3.Connection) -> TaskRecord | None:
-            drop_web_letters(connection, record.id)
-            current = find_task(connection, record.id)
-            if current is None or current.done:
-                return None
-            end(current, error, now, delivery=delivery)
-            save_task(connection, current)
-            return current
-
-        ended = await self._context.database.write(finish)
+        ended = await self._context.database.write(lambda c: store_end(c, record.id, error, delivery, now))
         if ended is not None:
             self._context.task_changes.notify(ended.id, ended)
 
     # --- trouble ---------------------------------------------------------------------------------
 
-    async def _failed(self, errand: _Errand, peer: WebPeer | None, error: WebError) -> None:
+    async def _failed(self, errand: Errand, peer: WebPeer | None, error: WebError) -> None:
         """The agent could not be asked, would not, or answered nonsense. It may have heard the letter nevertheless."""
         read = self._context.database.read
         letter = read(lambda connection: next_web_letter(connection, errand.task))
@@ -304,7 +277,7 @@ class WebCourier:
             answered = isinstance(error, WebAnswerError) or record.remote is not None
             await self._end(record, error, Delivery.DELIVERED if answered else Delivery.REFUSED)
 
-    def _is_hopeless(self, errand: _Errand, letter: LetterRow | None, error: WebError) -> bool:
+    def _is_hopeless(self, errand: Errand, letter: LetterRow | None, error: WebError) -> bool:
         if error.retryable:
             return False
         if letter is not None or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
@@ -312,7 +285,7 @@ class WebCourier:
         errand.nonsense += 1
         return errand.nonsense >= MAX_NONSENSE
 
-    async def _pause(self, errand: _Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
+    async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:
             await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
             return
@@ -330,35 +303,3 @@ class WebCourier:
 def _may_have_been_heard(record: TaskRecord, error: WebError) -> bool:
     """Whether a refusal may only mean that the agent went on already: a reply whose answer was lost is told twice."""
     return record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "UNSUPPORTED_OPERATION"
-
-
-def _store(
-    connection: sqlite3.Connection, task: str, events: Sequence[StreamResponse], letter: LetterRow | None, now: float
-) -> tuple[TaskRecord | None, bool]:
-    """The task with what its agent says, and whether anything is new about it."""
-    if letter is not None:
-        drop_web_letter(connection, letter.n)
-    record = find_task(connection, task)
-    if record is None:
-        return None, False
-    remote, context_id = remote_of(events)
-    if remote is not None and (record.remote is None or letter is not None):
-        record.remote = remote
-    if context_id is not None and context_id != record.context_id:
-        put_web_context(connection, record.peer, record.context_id, context_id)
-    before = record.delivery
-    if letter is not None and letter.type == "message" and not record.done:
-        record.delivery = Delivery.DELIVERED
-    changed = apply(record, events, now) or record.delivery != before
-    save_task(connection, record)
-    return record, changed
-
-
-async def _interrupt(events: Sequence[anyio.Event], scope: anyio.CancelScope) -> None:
-    """Something is to be told while a stream goes on: it can wait for nothing but what is being told, and a name.
-
-    What is being told may be the very thing that there is news of: broken off, it would be told twice.
-    """
-    for event in events:
-        await event.wait()
-    scope.cancel()

@@ -13,8 +13,9 @@ from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
-from mcp_a2a.node.web_book import WebBook, WebPeer
+from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task

@@ -1,0 +1,41 @@
+"""Why a server could not be reached, in words."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from mcp_a2a.errors import WebError
+
+_NOT_CONNECTED = {
+    errno.ECONNREFUSED: "nothing listens there (connection refused)",
+    errno.EHOSTUNREACH: "no way leads to that host",
+    errno.ENETUNREACH: "no way leads to that network",
+    errno.ETIMEDOUT: "nothing answers there in time",
+}
+
+
+def unreachable(url: str, error: Exception) -> WebError:
+    """What went wrong before an answer came, in words."""
+    host = urlsplit(url).netloc
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = "its TLS certificate is not accepted"
+        case aiohttp.ClientSSLError():
+            why = "it does not speak TLS, or not one that is safe"
+        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
+            why = "its name is not known"
+        case aiohttp.ClientConnectorError():
+            why = _NOT_CONNECTED.get(error.os_error.errno or 0, "no connection could be made")
+        case aiohttp.ServerDisconnectedError():
+            why = "it closed the connection without an answer"
+        case TimeoutError():
+            why = "nothing answers there in time"
+        case aiohttp.ClientResponseError():
+            why = "it does not speak HTTP"
+        case _:
+            why = "the connection was cut"
+    return WebError(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")
