@@ -25,10 +25,11 @@ from starlette.types import Receive, Scope, Send
 from mcp_a2a.a2a import jsonrpc, old_routes, rest
 from mcp_a2a.a2a.body import dump
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
-from mcp_a2a.a2a.dispatch import Dispatch, Service
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.old_routes import BEHIND, check_reach
+from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import A2A_JSON, JSON, header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWNER, A2ACardRequest

@@ -10,9 +10,10 @@ from typing import TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
-from mcp_a2a.a2a.dispatch import Dispatch, Service, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
 from mcp_a2a.a2a.params import ListParams, SendParams
+from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 

@@ -6,14 +6,14 @@ Rule 2: whoever asks was authenticated before, and sees what its `Reach` holds, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mcp_a2a.a2a.faults import Fault, Kind
-from mcp_a2a.a2a.files import FileUrl, Presenter
+from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -27,12 +27,10 @@ from mcp_a2a.exchange import (
 )
 from mcp_a2a.protocol.model import (
     AgentCard,
-    Message,
     Part,
     StreamResponse,
     Task,
     TaskPushNotificationConfig,
-    TaskState,
 )
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 
@@ -55,65 +53,6 @@ FIRST_WORD_SECONDS = 0.1
 """How long a stream may wait with its task, in case the agent answers with a message and means no task."""
 
 DEFAULT_PAGE = 50
-
-VERSIONS = frozenset({"", "0.3", "1.0"})
-
-
-Patience = Callable[[Awaitable[A2AAnswer]], Awaitable[A2AAnswer]]
-
-
-async def no_card() -> bytes:
-    """For who shows none."""
-    return b"null"
-
-
-def no_url(task_id: str, file_id: str) -> str:
-    """For who is served no files: where they are below any server of ours."""
-    return f"/files/{task_id}/{file_id}"
-
-
-async def _at_once(answer: Awaitable[A2AAnswer]) -> A2AAnswer:
-    return await answer
-
-
-@dataclass(frozen=True)
-class Service:
-    """What a request says beside its parameters (A2A 3.2.6)."""
-
-    agent: str
-    card: AgentCard
-    caller: str = ""
-    version: str = ""
-    extensions: frozenset[str] = frozenset()
-    idempotency_key: str | None = None
-    push: bool = False
-    show_card: Callable[[], Awaitable[bytes]] = no_card
-    """The card as it is served."""
-    has_extended_card: bool = False
-    """Whether there is a card for callers that have shown who they are."""
-    file_url: FileUrl = no_url
-    """Where a file of a task is fetched."""
-    patiently: Patience = field(default=_at_once)
-    """Waits for what may take long, as long as the caller is there."""
-
-
-def check_service(service: Service) -> None:
-    """Refuse what is not served here, before anything is done.
-
-    Raises:
-        Fault: VERSION, EXTENSION_REQUIRED
-    """
-    major_minor = ".".join(service.version.split(".")[:2])
-    if major_minor not in VERSIONS:
-        raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken here; 1.0 and 0.3 are.", supported="1.0, 0.3")
-    required = {extension.uri for extension in service.card.capabilities.extensions or () if extension.required}
-    missing = sorted(required - service.extensions)
-    if missing:
-        raise Fault(
-            Kind.EXTENSION_REQUIRED,
-            f"This agent insists on extensions that the request does not name in A2A-Extensions: {', '.join(missing)}.",
-            extensions=", ".join(missing),
-        )
 
 
 class Dispatch:
@@ -324,6 +263,3 @@ def _seconds(timestamp: str | None) -> float | None:
     if at is None or at.tzinfo is None:
         raise Fault(Kind.INVALID_PARAMS, "statusTimestampAfter must be an ISO 8601 time in UTC, ending in Z.")
     return at.timestamp()
-
-
-__all__ = ["Dispatch", "Message", "Service", "TaskState", "check_service", "rests", "trimmed"]

@@ -23,11 +23,12 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from pydantic import BaseModel, JsonValue
 from typing_extensions import override
 
-from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, no_card, no_url, trimmed
+from mcp_a2a.a2a.body import extended_card, read
+from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
-from mcp_a2a.a2a.jsonrpc import extended_card, read
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.service import Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest

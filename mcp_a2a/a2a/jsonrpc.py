@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a import legacy_rpc
 from mcp_a2a.a2a.body import Answer, Json, Reply, Stream, configs, extended_card, page, parse, read, sent
-from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.service import Service, check_service
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
@@ -156,5 +157,3 @@ STREAMS: dict[str, Stream] = {
     "SubscribeToTask": _subscribe,
     **legacy_rpc.STREAMS,
 }
-
-__all__ = ["error", "extended_card", "read", "serve"]

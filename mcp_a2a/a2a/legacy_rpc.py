@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Answer, Json, Stream, dump, extended_card, read
-from mcp_a2a.a2a.dispatch import Dispatch, Service, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.service import Service
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, unquote
 
 from mcp_a2a.a2a import legacy_rest
 from mcp_a2a.a2a.body import Json, Reply, configs, dump, extended_card, page, parse, read, sent
-from mcp_a2a.a2a.dispatch import Dispatch, Service, check_service, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.service import Service, check_service
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
