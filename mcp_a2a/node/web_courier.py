@@ -57,9 +57,6 @@ LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
 MAX_LISTENING = 128
 """Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
 
-MAX_NONSENSE = 5
-"""Answers in a row that are none, about a task that was taken; then it is given up."""
-
 Events = AbstractAsyncContextManager[AsyncIterator[Sequence[StreamResponse]]]
 
 
@@ -269,21 +266,13 @@ class WebCourier:
             error.hint = f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {record.peer}"
         if peer is not None and error.retryable:
             self._book.failed(peer, error)
-        if not self._is_hopeless(errand, letter, error):
+        if not errand.is_hopeless(error, undelivered=letter is not None):
             await self._pause(errand, record, letter, error)
         elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
             await self._drop(letter)  # what became of it is seen by looking on
         else:
             answered = isinstance(error, WebAnswerError) or record.remote is not None
             await self._end(record, error, Delivery.DELIVERED if answered else Delivery.REFUSED)
-
-    def _is_hopeless(self, errand: Errand, letter: LetterRow | None, error: WebError) -> bool:
-        if error.retryable:
-            return False
-        if letter is not None or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
-            return True
-        errand.nonsense += 1
-        return errand.nonsense >= MAX_NONSENSE
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from mcp_a2a.errors import WebError, WebRefusedError
+
+MAX_NONSENSE = 5
+"""Answers in a row that are none, about a task that was taken; then it is given up."""
+
 
 @dataclass
 class Errand:
@@ -23,6 +28,15 @@ class Errand:
     streams: bool = True
     """What its card says of streaming has not turned out to be wrong."""
     tried: str = ""
+
+    def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
+        """Whether trying again would be in vain."""
+        if error.retryable:
+            return False
+        if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
+            return True
+        self.nonsense += 1
+        return self.nonsense >= MAX_NONSENSE
 
 
 async def interrupt(events: Sequence[anyio.Event], scope: anyio.CancelScope) -> None:

@@ -239,6 +239,30 @@ async def test_a_task_for_an_agent_that_is_away_waits_and_says_why(world: World)
         assert [agent.online for agent in listed] == [False]
 
 
+async def test_a_task_that_nobody_takes_for_a_week_expires(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+    async with somebody(world) as ada:
+        view = await sent(ada, url, wait=0.1)
+        world.clock.advance(7.1 * 86_400)
+        view = await looked(ada, view)
+    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.EXPIRED)
+
+
+async def test_a_task_that_its_agent_has_forgotten_ends(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "send":
+            return {"task": task("TASK_STATE_WORKING")}
+        error = {"code": -32001, "message": "Task not found"}
+        return web.json_response({"jsonrpc": "2.0", "id": "1", "error": error}, status=404)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert "Task not found" in view.error.message
+
+
 async def test_a_task_survives_the_node_before_and_after_it_was_taken(world: World) -> None:
     taken = anyio.Event()
     stuck = True
