@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import anyio
 import grpc
 from a2a.server.context import ServerCallContext
 from a2a.server.request_handlers import RequestHandler
@@ -30,7 +31,7 @@ from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.protocol.model import AgentCard, StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 GRACE_SECONDS = 1.0
+
+KNOWN_SECONDS = 2.0
+"""The card is asked for again so soon: asking costs more than a call."""
 
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
 MessageT = TypeVar("MessageT", bound="Message")
@@ -87,6 +91,7 @@ class CoreHandler(RequestHandler):
         self._node = node
         self._offer = offer
         self._dispatch = Dispatch(node)
+        self._known: tuple[float, AgentCard] | None = None
 
     # --- operations ------------------------------------------------------------------------------
 
@@ -202,10 +207,10 @@ class CoreHandler(RequestHandler):
             )
             raise AssertionError("abort raises")
         with _told():
-            detail = await self._node.get_agent(GetAgentRequest(agent="self"))
+            card = await self._card()
             service = Service(
                 agent="self",
-                card=detail.card,
+                card=card,
                 caller=caller,
                 version=metadata.get("a2a-version", ""),
                 extensions=frozenset(context.requested_extensions),
@@ -219,6 +224,14 @@ class CoreHandler(RequestHandler):
                 raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
             check_service(service)
         return service
+
+    async def _card(self) -> AgentCard:
+        """Our card, as it was a moment ago."""
+        now = anyio.current_time()
+        if self._known is None or now >= self._known[0]:
+            detail = await self._node.get_agent(GetAgentRequest(agent="self"))
+            self._known = now + KNOWN_SECONDS, detail.card
+        return self._known[1]
 
 
 def _token(metadata: dict[str, str]) -> str | None:
