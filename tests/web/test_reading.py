@@ -61,8 +61,23 @@ def test_a_part_is_one_however_it_is_written(shape: str) -> None:
 
 
 NAMES = st.sampled_from(
-    ["task", "message", "id", "status", "state", "parts", "artifacts", "artifact", "text", "data", "file", "kind"]
-    + ["taskId", "statusUpdate", "artifactUpdate"]
+    [
+        "task",
+        "message",
+        "id",
+        "status",
+        "state",
+        "parts",
+        "artifacts",
+        "artifact",
+        "text",
+        "data",
+        "file",
+        "kind",
+        "taskId",
+        "statusUpdate",
+        "artifactUpdate",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
