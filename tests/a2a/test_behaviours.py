@@ -323,6 +323,18 @@ async def test_content_that_the_agent_does_not_read_is_refused(kit: Kit) -> None
     assert refusal.value.reason == "CONTENT_TYPE_NOT_SUPPORTED"
 
 
+async def test_files_and_data_that_the_agent_reads_are_taken(kit: Kit) -> None:
+    message = user_message(fresh("tck-complete-task"))
+    message["parts"] = [
+        {"data": {"count": 42}, "mediaType": "application/json"},
+        {"raw": "dGNr", "filename": "a.txt", "mediaType": "text/plain"},
+        {"url": "https://example.com/a.png", "mediaType": "image/png"},
+    ]
+    task = cast("Json", (await kit.call("SendMessage", message=message))["task"])
+    assert state(task) == "TASK_STATE_COMPLETED"
+    assert cast("list[Json]", task["history"])[0]["parts"] == message["parts"]
+
+
 async def test_tasks_of_a_context_are_listed_in_pages_newest_first_and_without_artifacts(kit: Kit) -> None:
     context, made = fresh("tck-test-context"), list[object]()
     for _ in range(3):
