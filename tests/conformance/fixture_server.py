@@ -258,7 +258,7 @@ def fixture_server() -> Surface:
 async def main() -> None:
     async with anyio.create_task_group() as group:
         url = await group.start(partial(serve_http, fixture_server(), Listen("127.0.0.1", 0), stateless=False))
-        sys.stdout.write(f"{url}\n")
+        sys.stdout.write(f"{url}/mcp\n")
         sys.stdout.flush()
 
 
