@@ -1,16 +1,14 @@
 """The gRPC binding (A2A 10), for who has the extra `grpc`: the official SDK's handler over our dispatch.
 
-What the SDK leaves out is here: the version is checked, and the token, which travels as metadata. Protobuf knows no
-whole numbers in data, so they come as floats and are made whole again where that loses nothing.
+What the SDK leaves out is here: the version is checked, and the token, which travels as metadata.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 import grpc
@@ -20,24 +18,21 @@ from a2a.server.request_handlers.grpc_handler import GrpcHandler
 from a2a.types import a2a_pb2 as pb
 from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server
 from a2a.utils import errors
-from google.protobuf.json_format import MessageToDict, ParseDict
-from pydantic import BaseModel, JsonValue
 from typing_extensions import override
 
-from mcp_a2a.a2a.body import extended_card, read
+from mcp_a2a.a2a.body import extended_card
 from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
 from mcp_a2a.a2a.service import Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.protocol.model import AgentCard, StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from google.protobuf.message import Message
 
     from mcp_a2a.ports import NodeApi
 
@@ -46,11 +41,6 @@ GRACE_SECONDS = 1.0
 
 KNOWN_SECONDS = 2.0
 """The card is asked for again so soon: asking costs more than a call."""
-
-ParamsT = TypeVar("ParamsT", bound=BaseModel)
-MessageT = TypeVar("MessageT", bound="Message")
-
-Event: TypeAlias = pb.Message | pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
 
 _ERRORS: dict[Kind, type[errors.A2AError]] = {
     Kind.TASK_NOT_FOUND: errors.TaskNotFoundError,
@@ -99,12 +89,12 @@ class CoreHandler(RequestHandler):
     async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
         service = await self._service(context)
         with _told():
-            asked = _read(SendParams, params)
+            asked = read_message(SendParams, params)
             answer = await self._dispatch.send(asked, service)
         if answer.reply is not None:
-            return _made(answer.reply, pb.Message())
+            return made(answer.reply, pb.Message())
         length = asked.configuration.history_length if asked.configuration is not None else None
-        return _made(trimmed(answer.task, length), pb.Task())
+        return made(trimmed(answer.task, length), pb.Task())
 
     @override
     async def on_message_send_stream(
@@ -112,8 +102,8 @@ class CoreHandler(RequestHandler):
     ) -> AsyncGenerator[Event]:
         service = await self._service(context)
         with _told():
-            async for event in self._dispatch.stream(_read(SendParams, params), service):
-                yield _event(event)
+            async for event in self._dispatch.stream(read_message(SendParams, params), service):
+                yield event_of(event)
 
     @override
     async def on_subscribe_to_task(
@@ -121,24 +111,24 @@ class CoreHandler(RequestHandler):
     ) -> AsyncGenerator[Event]:
         service = await self._service(context)
         with _told():
-            async for event in self._dispatch.subscribe(_read(TaskParams, params), service):
-                yield _event(event)
+            async for event in self._dispatch.subscribe(read_message(TaskParams, params), service):
+                yield event_of(event)
 
     @override
     async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
         service = await self._service(context)
         with _told():
-            asked = _read(TaskParams, params)
-            return _made(trimmed(await self._dispatch.get(asked, service), asked.history_length), pb.Task())
+            asked = read_message(TaskParams, params)
+            return made(trimmed(await self._dispatch.get(asked, service), asked.history_length), pb.Task())
 
     @override
     async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:
         service = await self._service(context)
         with _told():
-            asked = _read(ListParams, params)
+            asked = read_message(ListParams, params)
             page = await self._dispatch.list(asked, service)
         return pb.ListTasksResponse(
-            tasks=[_made(task, pb.Task()) for task in page.tasks],
+            tasks=[made(task, pb.Task()) for task in page.tasks],
             next_page_token=page.next_page_token,
             page_size=asked.page_size or 50,
             total_size=page.total_size,
@@ -148,7 +138,7 @@ class CoreHandler(RequestHandler):
     async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task | None:
         service = await self._service(context)
         with _told():
-            return _made(await self._dispatch.cancel(_read(TaskParams, params), service), pb.Task())
+            return made(await self._dispatch.cancel(read_message(TaskParams, params), service), pb.Task())
 
     @override
     async def on_create_task_push_notification_config(
@@ -156,8 +146,8 @@ class CoreHandler(RequestHandler):
     ) -> pb.TaskPushNotificationConfig:
         service = await self._service(context)
         with _told():
-            config = await self._dispatch.set_push(_read(TaskPushNotificationConfig, params), service)
-        return _made(config, pb.TaskPushNotificationConfig())
+            config = await self._dispatch.set_push(read_message(TaskPushNotificationConfig, params), service)
+        return made(config, pb.TaskPushNotificationConfig())
 
     @override
     async def on_get_task_push_notification_config(
@@ -165,8 +155,8 @@ class CoreHandler(RequestHandler):
     ) -> pb.TaskPushNotificationConfig:
         service = await self._service(context)
         with _told():
-            config = await self._dispatch.get_push(_read(PushParams, params), service)
-        return _made(config, pb.TaskPushNotificationConfig())
+            config = await self._dispatch.get_push(read_message(PushParams, params), service)
+        return made(config, pb.TaskPushNotificationConfig())
 
     @override
     async def on_list_task_push_notification_configs(
@@ -174,8 +164,8 @@ class CoreHandler(RequestHandler):
     ) -> pb.ListTaskPushNotificationConfigsResponse:
         service = await self._service(context)
         with _told():
-            configs = await self._dispatch.list_push(_read(PushParams, params), service)
-        made = [_made(config, pb.TaskPushNotificationConfig()) for config in configs]
+            configs = await self._dispatch.list_push(read_message(PushParams, params), service)
+        made = [made(config, pb.TaskPushNotificationConfig()) for config in configs]
         return pb.ListTaskPushNotificationConfigsResponse(configs=made)
 
     @override
@@ -184,7 +174,7 @@ class CoreHandler(RequestHandler):
     ) -> None:
         service = await self._service(context)
         with _told():
-            await self._dispatch.delete_push(_read(PushParams, params), service)
+            await self._dispatch.delete_push(read_message(PushParams, params), service)
 
     @override
     async def on_get_extended_agent_card(
@@ -192,7 +182,7 @@ class CoreHandler(RequestHandler):
     ) -> pb.AgentCard:
         service = await self._service(context)
         with _told():
-            return _parsed(await extended_card(service), pb.AgentCard())
+            return parsed(await extended_card(service), pb.AgentCard())
 
     # --- who calls, and how ----------------------------------------------------------------------
 
@@ -254,47 +244,6 @@ class _told:  # noqa: N801  used as a statement
             return
         fault = told(error)
         raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
-
-
-# --- between protobuf and our nouns --------------------------------------------------------------
-
-
-def _read(model: type[ParamsT], message: Message) -> ParamsT:
-    return read(model, _whole(MessageToDict(message)))
-
-
-def _whole(value: JsonValue) -> JsonValue:
-    """Numbers as they were before protobuf made floats of them."""
-    match value:
-        case dict():
-            return {name: _whole(inner) for name, inner in value.items()}
-        case list():
-            return [_whole(inner) for inner in value]
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-        case _:
-            return value
-
-
-def _made(noun: BaseModel, message: MessageT) -> MessageT:
-    return _parsed(noun.model_dump_json(by_alias=True, exclude_none=True), message)
-
-
-def _parsed(text: str | bytes, message: MessageT) -> MessageT:
-    return ParseDict(json.loads(text), message, ignore_unknown_fields=True)  # type: ignore[no-any-return]
-
-
-def _event(event: StreamResponse) -> Event:
-    """The event itself; the SDK's handler puts it into its envelope."""
-    if event.task is not None:
-        return _made(event.task, pb.Task())
-    if event.message is not None:
-        return _made(event.message, pb.Message())
-    if event.status_update is not None:
-        return _made(event.status_update, pb.TaskStatusUpdateEvent())
-    if event.artifact_update is None:
-        raise TypeError("an event is one of four")
-    return _made(event.artifact_update, pb.TaskArtifactUpdateEvent())
 
 
 @asynccontextmanager
