@@ -124,7 +124,13 @@ def _claim(value: JsonValue) -> _Claim | None:
         raw = _decoded(signature)
     except (RemoteProtocolError, ValueError) as error:
         raise CardError(f"The agent card claims a key that cannot be read: {error}.", _ASK) from None
-    sound = header.get("alg") in ALGORITHMS and "crit" not in header and fragment in ("", did.removeprefix(_DID))
+    algorithm = header.get("alg")
+    sound = (
+        isinstance(algorithm, str)
+        and algorithm in ALGORITHMS
+        and "crit" not in header
+        and fragment in ("", did.removeprefix(_DID))
+    )
     return _Claim(key, protected if isinstance(protected, str) else "", raw, sound)
 
 

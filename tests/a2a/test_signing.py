@@ -6,9 +6,12 @@ import base64
 import copy
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcp_a2a.errors import CardError
 from mcp_a2a.exchange import A2ACardRequest
@@ -127,6 +130,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "the key of somebody else": lambda card: card["signatures"].append(jws({"alg": "EdDSA", "kid": kid(OTHER)}, b"x")),
     "somebody else's words": lambda card: card["signatures"].append(signed({}, OTHER)["signatures"][0]),
     "no algorithm": lambda card: card.update(signatures=[jws({"alg": "none", "kid": kid()}, canonical_json(CARD))]),
+    "no kind of algorithm": lambda card: card.update(
+        signatures=[jws({"alg": ["EdDSA"], "kid": kid()}, canonical_json(CARD))]
+    ),
     "another fragment": lambda card: card.update(
         signatures=[jws({"alg": "EdDSA", "kid": f"{ME.peer_id}#other"}, canonical_json(CARD))]
     ),
@@ -165,6 +171,39 @@ def test_one_good_signature_does_not_need_the_others() -> None:
     card = signed()
     card["signatures"].insert(0, jws({"alg": "EdDSA", "kid": kid()}, b"of another version"))
     assert verify_card(card).card is card
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([kid(), "EdDSA", "did:key:z6Mk"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kid", "alg", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+NAMES = st.sampled_from([*CARD, "signatures", "securitySchemes", "provider", "more"])
+KIDS = st.sampled_from([kid(), kid(OTHER), "did:key:z6Mk"])
+HEADERS = st.fixed_dictionaries({"kid": KIDS | JSON}, optional={"alg": JSON, "crit": JSON})
+SIGNATURES = st.builds(
+    lambda header, raw, more: {
+        "protected": base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode(),
+        "signature": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
+        **more,
+    },
+    HEADERS | JSON,
+    st.binary(max_size=70),
+    st.fixed_dictionaries({}, optional={"header": HEADERS | JSON}),
+)
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=5), st.lists(SIGNATURES | JSON, max_size=3) | JSON)
+def test_no_card_does_more_than_be_refused(card: dict[str, Any], signatures: Any) -> None:
+    with suppress(CardError):
+        assert verify_card({**card, "signatures": signatures}).key is None
 
 
 # --- end to end ----------------------------------------------------------------------------------
