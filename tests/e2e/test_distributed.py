@@ -194,7 +194,7 @@ def test_a_text_that_is_passed_on_comes_back_and_one_in_circles_ends(servers: Th
     assert 1 < circles.count("forwarded") < 10
 
 
-def test_without_one_server_the_report_names_it_and_a_signal_ends_the_others(tmp_path: Path) -> None:
+def test_without_one_server_the_report_names_it_and_it_hears_what_it_missed_when_it_is_back(tmp_path: Path) -> None:
     with three_servers(tmp_path) as (a, b, c):
         c.process.kill()
         c.process.wait()
@@ -202,6 +202,12 @@ def test_without_one_server_the_report_names_it_and_a_signal_ends_the_others(tmp
         assert "Coordinated task across 2 servers, received 1 responses" in lines[0]
         assert any(line.startswith("- Server-B: [Server-B]") for line in lines)
         assert any(line.startswith("- Server-C: no answer:") for line in lines)
+        # What it missed is kept for it, and its monitor counts each event once.
+        with server(tmp_path, "Server-C", a.url, b.url) as back:
+            until(lambda: _answers(back))
+            missed = {"coordination.started": 1, "coordination.complete": 1, "task.completed": 1}
+            until(lambda: sum(back.counts().values()) >= sum(missed.values()))
+            assert back.counts() == missed
         for one in (a, b):
             one.process.send_signal(signal.SIGTERM)
             assert one.process.wait(SECONDS) == 0
