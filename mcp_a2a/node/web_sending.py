@@ -15,7 +15,7 @@ from mcp_a2a.node.present import iso
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
-from mcp_a2a.node.web_peer import WebPeer
+from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
@@ -81,7 +81,8 @@ class WebSending:
         return opened
 
     async def _journal(self, peer: WebPeer, record: TaskRecord) -> TaskRecord:
-        await self._book.keep(peer)
+        if peer.row.origin == LAN:
+            await self._book.keep(peer)  # who a task is with is to be known after a restart
 
         def journal(connection: sqlite3.Connection) -> TaskRecord | None:
             if not insert_task(connection, record):
@@ -100,32 +101,49 @@ class WebSending:
     # --- by skill --------------------------------------------------------------------------------
 
     async def send_by_skill(self, peers: Sequence[WebPeer], request: SendTaskBySkillRequest) -> TaskRecord:
-        """To the first of them that is there and takes it.
+        """To the first of them that is there and takes it; kept for the best one where none is.
 
         Raises:
-            NoRouteError: none is there.
+            NoRouteError: with `queue` False, when none is there.
         """
-        opening = self._sending.opening_id(request.idempotency_key, f"skill\0{request.skill}")
-        existing = self._sending.find(task_id_of(self._context.me, opening))
-        if existing is not None:
-            return existing
+        refused: list[TaskRecord] = []
+        for attempt in range(len(peers)):  # what an earlier call with the same key came to
+            record = self._sending.find(task_id_of(self._context.me, self._opening(request, attempt)))
+            if record is not None and record.delivery != Delivery.REFUSED:
+                return record
+            refused += [record] if record is not None else []
         deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
-        tried: list[str] = []
-        for number, peer in enumerate(peers):
+        tried = [f"{record.peer_name}: refused" for record in refused]
+        left = [peer for peer in peers if peer.url not in {record.peer for record in refused}]
+        for peer in left:
             try:
                 await self._reach(peer)
             except (NoRouteError, WebError) as error:
                 tried.append(error.message)
                 continue
-            # An agent that refused has ended the task, so the next one gets one of its own.
-            draft = draft_of(request, opening if not number else self._context.fresh_id())
-            attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
-            record = await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
+            record = await self._entrust(peer, request, len(refused), tried)
             record = await self._accepted(record, deadline)
-            if record.delivery != Delivery.REFUSED or peer is peers[-1]:
+            if record.delivery != Delivery.REFUSED:
                 return record
+            refused.append(record)
             tried.append(f"{peer.name}: refused")
-        raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
+        if refused:
+            return refused[-1]
+        if not request.queue:
+            raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
+        return await self._entrust(peers[0], request, 0, tried)
+
+    def _opening(self, request: SendTaskBySkillRequest, attempt: int) -> str:
+        """An agent that refused has ended the task, so the next one gets one of its own."""
+        scope = f"skill\0{request.skill}" + (f"\0{attempt}" if attempt else "")
+        return self._sending.opening_id(request.idempotency_key, scope)
+
+    async def _entrust(
+        self, peer: WebPeer, request: SendTaskBySkillRequest, attempt: int, tried: Sequence[str]
+    ) -> TaskRecord:
+        draft = draft_of(request, self._opening(request, attempt))
+        attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
+        return await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
 
     async def _accepted(self, record: TaskRecord, deadline: float) -> TaskRecord:
         with anyio.move_on_at(deadline):

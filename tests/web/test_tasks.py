@@ -74,6 +74,33 @@ async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> N
     assert view.chosen == f"stranger: it offers this skill at {url}"
 
 
+async def test_a_skill_is_asked_of_the_next_agent_when_one_is_away_or_refuses(world: World) -> None:
+    async def refuse(_: Heard) -> object:
+        return web.Response(status=403)
+
+    def card(name: str, url: str) -> dict[str, object]:
+        interface = {"url": f"{url}rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+        return {"name": name, "supportedInterfaces": [interface], "skills": [{"id": "shout"}]}
+
+    request = SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=5, idempotency_key="k")
+    async with Agent(refuse).serve() as rude, Agent(shout).serve() as kind, somebody(world) as ada:
+        rude.card, kind.card = card("b", rude.url), card("c", kind.url)
+        async with Agent(shout).serve() as away:
+            away.card = card("a", away.url)
+            await added(ada, away)
+        await added(ada, rude)
+        await added(ada, kind)
+        view = await ada.api.send_task_by_skill(request)
+        again = await ada.api.send_task_by_skill(request)
+    assert (view.text, view.agent.name, again.task_id) == ("HI", "c", view.task_id)
+    assert [reason.split(" ")[0] for reason in view.tried] == ["a", "b:"]
+    async with somebody(world) as ada:
+        kept = await ada.api.send_task_by_skill(request.model_copy(update={"idempotency_key": None, "wait_seconds": 0}))
+        assert kept.delivery == Delivery.QUEUED
+        with pytest.raises(NoRouteError):
+            await ada.api.send_task_by_skill(request.model_copy(update={"idempotency_key": None, "queue": False}))
+
+
 async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         with pytest.raises(AddressNotAllowedError, match=f"mcp-a2a peers add {other.url}"):
