@@ -92,6 +92,8 @@ class A2AFollowRequest(Reach):
     task_id: str = Field(max_length=256)
     cursor: str | None = Field(default=None, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    to_end: bool = False
+    """Follow it through all that it waits for, to a terminal state."""
 
 
 class A2AFollowView(View):
@@ -106,7 +108,7 @@ class A2AFollowView(View):
     events: tuple[StreamResponse, ...] = ()
     cursor: str
     over: bool
-    """The task is in a terminal or interrupted state, and all of its events up to there were told."""
+    """The task is in a terminal state (or, without `to_end`, an interrupted one), and all up to there was told."""
 
 
 class A2APushRequest(Reach):

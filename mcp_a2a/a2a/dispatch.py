@@ -111,7 +111,8 @@ class Dispatch:
                 yield event
             if view.over:
                 return
-            view = await self._node.a2a_follow(request.model_copy(update={"cursor": view.cursor}))
+            on = {"cursor": view.cursor, "wait_seconds": SLICE_SECONDS}
+            view = await self._node.a2a_follow(request.model_copy(update=on))
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -139,13 +140,17 @@ class Dispatch:
             tasks = tuple(task.model_copy(update={"artifacts": ()}) for task in tasks)
         return page.model_copy(update={"tasks": tasks})
 
-    async def subscribe(self, params: TaskParams, service: Service) -> AsyncIterator[StreamResponse]:
-        """SubscribeToTask: the task first, then what happens to it.
+    async def subscribe(
+        self, params: TaskParams, service: Service, *, to_end: bool = True
+    ) -> AsyncIterator[StreamResponse]:
+        """SubscribeToTask: the task first, then what happens to it, until it ends (A2A 3.1.6).
+
+        Without `to_end` only until it waits for its caller, as in 0.3.
 
         Raises:
             Fault: UNSUPPORTED_OPERATION for a task that has ended.
         """
-        request = _follow_request(service, params.id, None)
+        request = _follow_request(service, params.id, None).model_copy(update={"to_end": to_end})
         view = await self._node.a2a_follow(request)
         if view.task is not None and is_terminal(view.task.status.state):
             raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
@@ -241,10 +246,7 @@ def _matches(mode: str, allowed: set[str]) -> bool:
 
 
 def _follow_request(service: Service, task_id: str, cursor: str | None) -> A2AFollowRequest:
-    wait = SLICE_SECONDS if cursor is not None else 0
-    return A2AFollowRequest(
-        agent=service.agent, caller=service.caller, task_id=task_id, cursor=cursor, wait_seconds=wait
-    )
+    return A2AFollowRequest(agent=service.agent, caller=service.caller, task_id=task_id, cursor=cursor)
 
 
 def _push_request(service: Service, task_id: str, config_id: str | None = None) -> A2APushRequest:

@@ -45,7 +45,7 @@ async def _stream(dispatch: Dispatch, params: Json, service: Service) -> AsyncIt
 
 
 async def _subscribe(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, legacy.task_params(params)), service):
+    async for event in dispatch.subscribe(read(TaskParams, legacy.task_params(params)), service, to_end=False):
         yield dump(legacy.event(event))
 
 

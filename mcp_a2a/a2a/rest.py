@@ -191,7 +191,7 @@ async def _old_stream(dispatch: Dispatch, call: Call, service: Service) -> Async
 
 
 async def _old_subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, call.names), service):
+    async for event in dispatch.subscribe(read(TaskParams, call.names), service, to_end=False):
         yield dump(legacy_rest.event(event))
 
 

@@ -260,7 +260,7 @@ class Desk:
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """See `NodeApi.a2a_follow`."""
         record = await self._mine(request, request.task_id)
-        reading = await self._node.feed.read(record, request.cursor, request.wait_seconds)
+        reading = await self._node.feed.read(record, request.cursor, request.wait_seconds, to_end=request.to_end)
         return _follow_view(reading)
 
     # --- withdrawing -----------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class _Thread:
     dropped: int = 0
     """Events that are no longer kept."""
     grew: anyio.Event = field(default_factory=anyio.Event)
+    readers: int = 0
+    """How many wait for it to grow."""
 
     @property
     def length(self) -> int:
@@ -55,8 +57,20 @@ class _Thread:
         """Whether nothing will happen until somebody says something."""
         return self.latest.done or self.latest.state in INTERRUPTED
 
+    def is_over(self, *, to_end: bool) -> bool:
+        """Whether a reader has all there will be: to the end of the task, or until it waits for somebody."""
+        return self.latest.done if to_end else self.resting
+
     def cursor(self, position: int) -> str:
         return f"{self.name}.{position}"
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it grows, or is dropped."""
+        self.readers += 1
+        try:
+            await wait_until(self.grew, seconds)
+        finally:
+            self.readers -= 1
 
     def position(self, cursor: str) -> int | None:
         """Where the reader is; None where it reads something else, or is too far behind."""
@@ -104,20 +118,24 @@ class Feed:
             self._threads[record.id] = thread
         return thread.cursor(thread.length)
 
-    async def read(self, record: TaskRecord, cursor: str | None, seconds: float) -> Reading:
-        """What came after `cursor`, waiting for it up to so long; without one, the task as it is."""
+    async def read(self, record: TaskRecord, cursor: str | None, seconds: float, *, to_end: bool = False) -> Reading:
+        """What came after `cursor`, waiting for it up to so long; without one, the task as it is.
+
+        With `to_end` it is not over while the task waits for somebody.
+        """
         begun = self.open(record)
         thread = self._threads[record.id]
         thread.read_at = anyio.current_time()
         position = thread.position(cursor) if cursor is not None else None
         if position is None:
-            return Reading(thread.latest, (), begun, thread.resting, _direct(thread.latest))
-        if position == thread.length and not thread.resting:
-            await wait_until(thread.grew, seconds)
+            return Reading(thread.latest, (), begun, thread.is_over(to_end=to_end), _direct(thread.latest))
+        if position == thread.length and not thread.is_over(to_end=to_end):
+            await thread.wait(seconds)
         thread.read_at = anyio.current_time()
         # What was read before may have been dropped while this waited.
         events = tuple(thread.events)[max(0, position - thread.dropped) :]
-        return Reading(None, events, thread.cursor(thread.length), thread.resting, _direct(thread.latest))
+        over = thread.is_over(to_end=to_end)
+        return Reading(None, events, thread.cursor(thread.length), over, _direct(thread.latest))
 
     def _changed(self, task_id: str, record: TaskRecord | None) -> None:
         thread = self._threads.get(task_id)
@@ -125,7 +143,7 @@ class Feed:
             return
         latest = record or self._context.database.read(lambda connection: find_task(connection, task_id))
         if latest is None:
-            del self._threads[task_id]
+            self._threads.pop(task_id).grew.set()
             return
         if thread.latest.done or _older(latest, thread.latest):
             return
@@ -141,9 +159,15 @@ class Feed:
         oldest = next(iter(self._threads))
         if len(self._threads) < MAX_THREADS and now - self._threads[oldest].read_at < IDLE_SECONDS:
             return
-        idle = [name for name, thread in self._threads.items() if now - thread.read_at >= IDLE_SECONDS]
-        for name in idle or [oldest]:
-            del self._threads[name]
+        idle = [
+            name
+            for name, thread in self._threads.items()
+            if not thread.readers and now - thread.read_at >= IDLE_SECONDS
+        ]
+        if not idle and len(self._threads) >= MAX_THREADS:
+            idle = [oldest]
+        for name in idle:
+            self._threads.pop(name).grew.set()  # who waits for it begins anew
 
 
 def _direct(record: TaskRecord) -> TaskRecord | None:

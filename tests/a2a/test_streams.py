@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import anyio
@@ -12,11 +13,16 @@ import pytest
 
 from mcp_a2a.a2a import wire
 from mcp_a2a.a2a.asgi import A2AApp, Offer
+from mcp_a2a.a2a.dispatch import Dispatch
+from mcp_a2a.a2a.params import TaskParams
+from mcp_a2a.a2a.service import Service
+from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
+from mcp_a2a.protocol.model import Task, TaskState, TaskStatus
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from tests.a2a.bindings import Binding, said
 from tests.a2a.conftest import Served
-from tests.server.standin import StandIn
+from tests.server.standin import CARD, StandIn
 
 
 async def lines(response: aiohttp.ClientResponse, count: int) -> list[bytes]:
@@ -103,3 +109,48 @@ async def test_a_bug_of_ours_is_told_in_the_words_of_the_binding_and_logged(
             assert response.status == 500
             assert (await response.json(content_type=None))["error"]["status"] == "INTERNAL"
     assert "a secret of ours" in caplog.text
+
+
+async def test_who_subscribes_follows_a_task_through_its_questions_to_its_end(client: Binding) -> None:
+    asked = await client.task("ask")
+    told: list[list[Any]] = []
+
+    async def follow(begun: anyio.Event) -> None:
+        async with client.events("SubscribeToTask", {"id": asked["id"]}) as events:
+            first = await anext(events)
+            begun.set()
+            told.append([first, *[event async for event in events]])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            begun = anyio.Event()
+            tasks.start_soon(follow, begun)
+            await begun.wait()
+        await client.task("blue", taskId=asked["id"])
+    assert told[0] == told[1]
+    assert told[0][0]["task"]["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+    assert told[0][-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_in_0_3_a_subscription_ends_with_a_question(served: Served) -> None:
+    asked = await served.binding("rest").task("ask")
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/resubscribe", "params": {"id": asked["id"]}}
+    async with served.web.post(f"{served.url}/", json=body) as response:
+        (event,) = [json.loads(line[6:])["result"] async for line in response.content if line.startswith(b"data: ")]
+    assert event["status"]["state"] == "input-required"
+
+
+class Silent(StandIn):
+    """A node with a task that ends when it is asked for the second time."""
+
+    async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
+        self.asked.append(request)
+        task = Task(id="t", status=TaskStatus(state=TaskState.WORKING)) if request.cursor is None else None
+        return A2AFollowView(task=task, cursor="c.1", over=request.cursor is not None)
+
+
+async def test_a_silent_task_is_waited_for_in_long_slices() -> None:
+    node = Silent()
+    params, service = TaskParams(id="t"), Service(agent="self", card=CARD)
+    assert len([event async for event in Dispatch(node).subscribe(params, service)]) == 1
+    assert [request.wait_seconds > 60 for request in node.asked] == [False, True]
