@@ -11,7 +11,8 @@ from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import CardError
-from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
+from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
+from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 """What we speak."""
@@ -62,6 +63,7 @@ def card_of(fields: Fields, url: str) -> AgentCard:
             icon_url=_text(_get(fields, "iconUrl")) or None,
             security_schemes=_object(_get(fields, "securitySchemes")) or None,
             security_requirements=_requirements(fields),
+            signatures=_signatures(fields),
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -187,6 +189,20 @@ def _skill(value: JsonValue) -> AgentSkill | None:
 def _requirements(fields: Fields) -> tuple[Fields, ...] | None:
     listed = _list(_get(fields, "securityRequirements")) or _list(_get(fields, "security"))
     return tuple(item for item in listed if isinstance(item, dict)) or None
+
+
+def _signatures(fields: Fields) -> tuple[AgentCardSignature, ...] | None:
+    """As they came. Whether they are good, `protocol.signed_card` says."""
+    listed = map(_object, _list(_get(fields, "signatures"))[:MAX_SIGNATURES])
+    written = [(_get(one, "protected"), _get(one, "signature")) for one in listed]
+    return (
+        tuple(
+            AgentCardSignature(protected=protected[:4096], signature=signature[:4096])
+            for protected, signature in written
+            if isinstance(protected, str) and isinstance(signature, str)
+        )
+        or None
+    )
 
 
 def _get(fields: Fields, name: str) -> JsonValue:

@@ -133,6 +133,7 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     lines = [
         f"{agent.name}   {agent.did}",
         *([f"  words    {agent.words}"] if agent.words else []),
+        *(["  signed   by a key that mcp-a2a cannot verify"] if card.signatures and not agent.words else []),
         f"  trust    {TRUSTS[agent.trust]}" + (f"   in {_names(agent.networks)}" if agent.networks else ""),
         f"  route    {route(agent)}"
         + (f"   {', '.join(map(_without_key, detail.addresses))}" if detail.addresses else ""),

@@ -7,16 +7,19 @@ import copy
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_a2a.cli.render import agent_lines
 from mcp_a2a.errors import CardError
 from mcp_a2a.exchange import A2ACardRequest
 from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.jcs import canonical_json
+from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, known_part, sign_card, verify_card
 from mcp_a2a.views import AddPeerRequest, GetAgentRequest
 from tests.a2a.conftest import Served
@@ -225,7 +228,21 @@ async def test_a_node_signs_no_other_card_than_that_of_its_agent(served: Served)
             await served.node.a2a_card(A2ACardRequest(card={**card, **change}))
 
 
-async def test_a_node_remembers_who_has_signed_a_card_and_refuses_a_false_one(tmp_path) -> None:
+async def test_a_signature_that_cannot_be_verified_is_shown_as_that(tmp_path: Path) -> None:
+    agent = Agent(shout)
+    async with agent.serve(), somebody(World(tmp_path)) as person:
+        agent.card = {**agent.make_card(), "signatures": [jws({"alg": "ES256", "kid": "key-1"}, b"x")]}
+        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
+        detail = await person.api.get_agent(GetAgentRequest(agent=added.did))
+        assert "  signed   by a key that mcp-a2a cannot verify" in agent_lines(detail)
+        agent.card = signed(agent.make_card())
+        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
+        assert added.words == fingerprint_words(ME.peer_id)
+        detail = await person.api.get_agent(GetAgentRequest(agent=added.did))
+        assert not any("signed" in line for line in agent_lines(detail))
+
+
+async def test_a_node_remembers_who_has_signed_a_card_and_refuses_a_false_one(tmp_path: Path) -> None:
     agent = Agent(shout)
     world = World(tmp_path)
     async with agent.serve(), somebody(world) as person:
