@@ -21,6 +21,7 @@ from mcp_a2a.exchange import (
     A2AListRequest,
     A2ASendRequest,
 )
+from mcp_a2a.node import feed
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState
@@ -190,6 +191,28 @@ async def test_who_begins_to_follow_gets_the_task_first(desk: tuple[Person, str]
     assert not view.over
     lost = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.id, cursor="elsewhere.7"))
     assert lost.task is not None
+
+
+async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
+    desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "IDLE_SECONDS", 0.0)
+    person, agent = desk
+    waiting = await send(desk, "wait", wait=0)
+    begun = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.task.id))
+    views: list[A2AFollowView] = []
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+
+            async def follow() -> None:
+                views.extend(await listen(desk, waiting.task.id, begun.cursor))
+
+            tasks.start_soon(follow)
+            await anyio.wait_all_tasks_blocked()
+            other = await send(desk, "hello")
+            await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=other.task.id))
+            await person.api.a2a_cancel(A2ACancelRequest(agent=agent, task_id=waiting.task.id))
+    assert [view.task for view in views] == [None] * len(views)  # nobody had to begin anew
 
 
 async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> None:
