@@ -244,7 +244,7 @@ class WebCourier:
         return record is not None and apply(record, events, now)
 
     async def _drop(self, letter: LetterRow) -> None:
-        await self._context.database.write(lambda connection: drop_web_letter(connection, letter.n))
+        await self._context.database.write(lambda connection: drop_web_letter(connection, letter))
 
     async def _end(self, record: TaskRecord, error: McpA2AError, delivery: Delivery | None = None) -> None:
         now = self._context.clock()

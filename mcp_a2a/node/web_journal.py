@@ -17,7 +17,7 @@ def store_news(
 ) -> tuple[TaskRecord | None, bool]:
     """The task with what its agent says, and whether anything is new about it."""
     if letter is not None:
-        drop_web_letter(connection, letter.n)
+        drop_web_letter(connection, letter)
     record = find_task(connection, task)
     if record is None:
         return None, False

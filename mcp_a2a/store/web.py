@@ -79,9 +79,12 @@ def next_web_letter(connection: sqlite3.Connection, task: str) -> LetterRow | No
     return LetterRow(*row) if row else None
 
 
-def drop_web_letter(connection: sqlite3.Connection, n: int) -> None:
-    """It was told."""
-    connection.execute("DELETE FROM web_letters WHERE n=?", (n,))
+def drop_web_letter(connection: sqlite3.Connection, letter: LetterRow) -> None:
+    """It was told. What has got its number since, because it was withdrawn meanwhile, is another one."""
+    connection.execute(
+        "DELETE FROM web_letters WHERE n=? AND task=? AND type=? AND message=? AND created=?",
+        (letter.n, letter.task, letter.type, letter.message, letter.created),
+    )
 
 
 def drop_web_letters(connection: sqlite3.Connection, task: str) -> None:

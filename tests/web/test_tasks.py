@@ -434,3 +434,45 @@ async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pyt
     async with Agent(shout, streaming=True).serve() as other, somebody(world) as ada:
         assert (await sent(ada, await added(ada, other))).text == "HELLO"
     assert other.asked == ["send"]
+
+
+async def test_a_task_that_was_withdrawn_while_it_was_handed_over_is_stopped_there_too(world: World) -> None:
+    handing, go_on, stopped = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "cancel":
+            stopped.set()
+            return task("TASK_STATE_CANCELED")
+        handing.set()
+        await go_on.wait()
+        return {"task": task("TASK_STATE_WORKING")}
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(5):
+            await handing.wait()
+            view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+            assert view.state == TaskState.CANCELED
+            go_on.set()
+            await stopped.wait()
+        assert (await looked(ada, view)).state == TaskState.CANCELED
+    assert other.asked == ["send", "cancel"]
+
+
+async def test_a_word_more_reaches_an_agent_that_is_still_streaming(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.text == "more":
+            return [{"task": task("TASK_STATE_WORKING")}, grown("heard", append=False), status("COMPLETED")]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        body = web.json_response({"jsonrpc": "2.0", "id": "1", "result": {"task": task("TASK_STATE_WORKING")}}).body
+        await response.write(b"data: " + body + b"\n\n")
+        await anyio.sleep_forever()
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=0.3)
+        assert view.state == TaskState.WORKING
+        done = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=5))
+    assert (done.state, done.text, done.task_id) == (TaskState.COMPLETED, "heard", view.task_id)
+    assert other.heard[1].params["message"]["taskId"] == "t-1"
