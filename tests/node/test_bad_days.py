@@ -194,7 +194,8 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
         with anyio.fail_after(5):
             while max(map(len, pauses.values())) < 6:
                 await alice.node.directory.changes.event().wait()
-        assert all(failures == list(range(failures[0], failures[0] + len(failures))) for failures in pauses.values())
+        for failures in filter(None, pauses.values()):
+            assert failures == list(range(failures[0], failures[0] + len(failures)))
         await parted(alice, bob)
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
         assert view.delivery == Delivery.QUEUED
