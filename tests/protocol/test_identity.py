@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import LocalProtocolError
-from mcp_a2a.protocol.identity import Identity, verify
+from mcp_a2a.protocol.identity import Identity, verify, verify_jws
 from tests.protocol.people import ALICE, BOB, bit_flips
 
 LABEL = b"mcp-a2a/v1/test\0"
@@ -66,3 +68,16 @@ def test_nothing_that_is_printed_holds_the_secret() -> None:
 
     assert seed.hex() not in shown
     assert str(Identity(seed).peer_id) in shown
+
+
+def test_a_jws_is_that_of_rfc_8037() -> None:
+    """Appendix A.1 and A.4."""
+    seed = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+    payload = b"Example of Ed25519 signing"
+    written = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+    identity = Identity(seed)
+    assert identity.sign_jws(b'{"alg":"EdDSA"}', payload) == ("eyJhbGciOiJFZERTQSJ9", written)
+    raw = base64.urlsafe_b64decode(written + "==")
+    assert verify_jws(identity.peer_id, "eyJhbGciOiJFZERTQSJ9", payload, raw)
+    assert not verify_jws(identity.peer_id, "eyJhbGciOiJFZERTQSJ9", payload + b".", raw)
+    assert not verify_jws(identity.peer_id, "\N{EURO SIGN}", payload, raw)
