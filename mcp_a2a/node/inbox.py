@@ -311,7 +311,11 @@ class Inbox:
             if content and not answer.direct:
                 record.renewed = (Artifact(artifact_id="result", name="result", parts=content),)
                 record.artifacts = replace(record.artifacts, record.renewed)
-        record.status = TaskStatus(state=state, message=self._message(said), timestamp=iso(now))
+        if state != TaskState.WORKING or _parts(record.status) != (
+            state,
+            said,
+        ):  # a chunk alone is no news of the status
+            record.status = TaskStatus(state=state, message=self._message(said), timestamp=iso(now))
         if state == TaskState.WORKING:
             record.lease_until = now + self._lease_seconds
         else:
@@ -383,6 +387,11 @@ def _unlease(task_id: str, holder: str) -> Callable[[sqlite3.Connection], None]:
             save_task(connection, record)
 
     return unlease
+
+
+def _parts(status: TaskStatus) -> tuple[TaskState, tuple[Part, ...]]:
+    """What a status says, apart from when."""
+    return status.state, status.message.parts if status.message is not None else ()
 
 
 def _streamed_text(record: TaskRecord) -> str:
