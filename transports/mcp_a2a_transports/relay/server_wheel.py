@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 RELIEF_SECONDS = 0.02
 """How often a connection that reads slowly is looked at."""
-SWEEP_TICKS = 20
+SWEEP_TICKS = 5
 FORGET_TICKS = 3600
 CLOSE_SECONDS = 0.5
 LEAVE_SECONDS = 1.0
