@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ INSTALL_SECONDS = 240
 
 
 def python_with(cache: pytest.Cache, version: str) -> Path:
-    """An interpreter that has that SDK."""
+    """An interpreter that has that SDK. All of them are made at once: most of that is waiting."""
+    with ThreadPoolExecutor() as pool:
+        made = {each: pool.submit(_python_with, cache, each) for each in REQUIREMENTS}
+    return made[version].result()
+
+
+def _python_with(cache: pytest.Cache, version: str) -> Path:
     folder = cache.mkdir(f"a2a-sdk-{version}-{sys.version_info.major}.{sys.version_info.minor}")
     interpreter, done = folder / "bin" / "python", folder / "complete"
     if done.exists() and done.read_text() == repr(REQUIREMENTS[version]):
