@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,8 +16,9 @@ from mcp_a2a.node.context import delivery_of
 from mcp_a2a.node.job import Outcome, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
-from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.store.records import TaskRecord, count_open, find_task
 from mcp_a2a.views import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
+from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted
 
 Handler = Callable[[TaskContext], Awaitable[Outcome]]
@@ -47,6 +49,11 @@ class Scene:
         with anyio.fail_after(10):
             while self.kinds != list(kinds):
                 await self.happened.wait()
+
+    async def until_waiting(self, tasks: int) -> None:
+        """Wait until Bob has that many open tasks."""
+        counting = partial(count_open, peer=self.alice.did)
+        await until(lambda: self.bob.node.context.database.read(counting)[0] == tasks)
 
     async def until_recorded(self, person: Person, task: TaskView, condition: Callable[[TaskRecord], bool]) -> None:
         """Wait until the task's record at this person is so."""
@@ -98,11 +105,13 @@ async def test_a_task_is_worked_on_and_answered(scene: Scene) -> None:
 
 async def test_a_burst_flows_with_never_more_at_a_time_than_there_are_slots(scene: Scene) -> None:
     running, most = 0, 0
+    all_wait = anyio.Event()
 
     async def count(task: TaskContext) -> Outcome:
         nonlocal running, most
         running, most = running + 1, max(most, running + 1)
-        await anyio.sleep(0.001)
+        await all_wait.wait()  # with every task at hand, a fourth slot would show
+        await anyio.lowlevel.checkpoint()
         running -= 1
         return Outcome("completed", task.text)
 
@@ -114,6 +123,8 @@ async def test_a_burst_flows_with_never_more_at_a_time_than_there_are_slots(scen
     async with working(scene, scene.worker(count, concurrency=3)), anyio.create_task_group() as senders:
         for number in range(64):
             senders.start_soon(send, number)
+        await scene.until_waiting(64)
+        all_wait.set()
         # the group ends when all are answered
     assert sorted(map(str, answers)) == sorted(f"task {number}" for number in range(64))
     assert most == 3

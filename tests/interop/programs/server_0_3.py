@@ -64,6 +64,7 @@ class Behaving(AgentExecutor):
 def main():
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # before the port is printed: whoever reads it connects at once
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     card = AgentCard(
         name="sdk-agent",
