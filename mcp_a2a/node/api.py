@@ -41,7 +41,7 @@ from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import count_held, count_outbox
-from mcp_a2a.store.records import TaskRecord, count_waiting, list_tasks
+from mcp_a2a.store.records import Position, TaskRecord, count_waiting, list_tasks, parse_position, position_token
 from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 from mcp_a2a.views import (
@@ -252,7 +252,7 @@ class LocalApi:
             )
         )
         shown = records[: request.limit]
-        more = f"{shown[-1].updated!r}/{shown[-1].id}" if len(records) > request.limit else None
+        more = position_token(shown[-1]) if len(records) > request.limit else None
         return TaskPage(tasks=tuple(self._view(record, text_limit=500) for record in shown), next_cursor=more)
 
     async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:
@@ -399,12 +399,9 @@ def _addresses(peer: Peer) -> tuple[str, ...]:
     return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
 
 
-def _cursor(text: str | None) -> tuple[float, str] | None:
-    if text is None:
-        return None
-    at, _, task_id = text.partition("/")
+def _cursor(text: str | None) -> Position | None:
     try:
-        return float(at), task_id
+        return None if text is None else parse_position(text)
     except ValueError:
         raise ConfigurationError(
             f"{text!r} is not a cursor of list_tasks.", "Use next_cursor of the page before, or none."

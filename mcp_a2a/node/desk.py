@@ -39,21 +39,23 @@ from mcp_a2a.exchange import (
 from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Reading
 from mcp_a2a.node.inbox import Order
-from mcp_a2a.node.intake import MAX_OPEN, MAX_OPEN_PER_PEER, take_turn
+from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, call_off, take_turn, too_many_open
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.node.web_peer import WebPeer
-from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
+    Position,
     TaskRecord,
     Within,
-    count_open,
     find_task,
+    get_task,
     has_task,
     insert_task,
+    parse_position,
+    position_token,
     save_task,
     tasks_within,
 )
@@ -145,7 +147,7 @@ class Desk:
             return await self._entrust(record, order, request.wait_seconds)
         else:
             fresh = await self._lease(record, order)
-        return fresh or self._latest(record.id)
+        return fresh or self._node.sending.latest(record.id)
 
     async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
         """Store a task, leased to somebody who waits for one; None where it was stored before."""
@@ -209,7 +211,7 @@ class Desk:
         message = message.model_copy(update={"parts": attached.parts})
 
         def hear(connection: sqlite3.Connection) -> TaskRecord:
-            record = self._in(connection, task_id)
+            record = get_task(connection, task_id)
             if record.has_heard(message):
                 return record
             if record.done:
@@ -254,7 +256,7 @@ class Desk:
             lambda connection: tasks_within(connection, within, before, request.page_size + 1)
         )
         shown = records[: request.page_size]
-        token = f"{shown[-1].updated!r}/{shown[-1].id}" if len(records) > len(shown) else ""
+        token = position_token(shown[-1]) if len(records) > len(shown) else ""
         return A2ATaskPage(tasks=tuple(document(record) for record in shown), next_page_token=token, total_size=total)
 
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
@@ -280,14 +282,11 @@ class Desk:
         now = self._context.clock()
 
         def stop(connection: sqlite3.Connection) -> tuple[TaskRecord, TaskRecord]:
-            record = self._in(connection, task_id)
+            record = get_task(connection, task_id)
             if record.done:
                 raise TransitionError(record.state, TaskState.CANCELED)
             leased = replace(record)
-            record.state, record.updated = TaskState.CANCELED, now
-            record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-            record.seq_out += 1
-            record.end_lease()
+            call_off(record, now)
             save_task(connection, record)
             return leased, record
 
@@ -338,15 +337,6 @@ class Desk:
             raise TaskNotFoundError(task_id)
         return record
 
-    def _latest(self, task_id: str) -> TaskRecord:
-        return self._context.database.read(lambda connection: self._in(connection, task_id))
-
-    def _in(self, connection: sqlite3.Connection, task_id: str) -> TaskRecord:
-        record = find_task(connection, task_id)
-        if record is None:
-            raise TaskNotFoundError(task_id)
-        return record
-
 
 def _insert(record: TaskRecord, connection: sqlite3.Connection) -> TaskRecord | None:
     """Store a caller's task; None where it was stored before.
@@ -356,8 +346,7 @@ def _insert(record: TaskRecord, connection: sqlite3.Connection) -> TaskRecord | 
     """
     if not insert_task(connection, record):
         return None
-    theirs, everybodys = count_open(connection, record.peer)
-    if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
+    if too_many_open(connection, record.peer):
         raise QueueFullError("inbox", MAX_OPEN_PER_PEER)
     return record
 
@@ -372,11 +361,8 @@ def _follow_view(reading: Reading) -> A2AFollowView:
     )
 
 
-def _position(token: str) -> tuple[float, str] | None:
-    if not token:
-        return None
-    at, _, task_id = token.partition("/")
+def _position(token: str) -> Position | None:
     try:
-        return float(at), task_id
+        return parse_position(token) if token else None
     except ValueError:
         raise PageTokenError from None

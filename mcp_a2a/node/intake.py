@@ -285,10 +285,8 @@ class Intake:
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
     ) -> TaskRecord | None:
         record = self.accept(connection, payload, name, order, now)
-        if record is not None:
-            theirs, everybodys = count_open(connection, record.peer)
-            if theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN:
-                raise Refusal("busy", BUSY_RETRY_SECONDS)
+        if record is not None and too_many_open(connection, record.peer):
+            raise Refusal("busy", BUSY_RETRY_SECONDS)
         return record
 
     def accept(
@@ -388,10 +386,7 @@ class Intake:
         if record is None or record.sent or record.peer != sender or record.done:
             return None
         leased = changed(record)
-        record.state, record.updated = TaskState.CANCELED, now
-        record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-        record.seq_out += 1
-        record.end_lease()
+        call_off(record, now)
         save_task(connection, record)
         row = post_update(self._context, connection, record, now)
         return _Applied(record, lambda: self._canceled(leased, row))
@@ -448,6 +443,20 @@ def take_turn(record: TaskRecord, message: Message, now: float) -> None:
     if record.state in INTERRUPTED:
         record.state, record.attempts = TaskState.SUBMITTED, 0
         record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
+
+
+def call_off(record: TaskRecord, now: float) -> None:
+    """The sender no longer wants it: it is over, whoever works on it."""
+    record.state, record.updated = TaskState.CANCELED, now
+    record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+    record.seq_out += 1
+    record.end_lease()
+
+
+def too_many_open(connection: sqlite3.Connection, peer: str) -> bool:
+    """Whether more is unfinished here than we take: of this peer, or of all."""
+    theirs, everybodys = count_open(connection, peer)
+    return theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN
 
 
 def _grow(record: TaskRecord, body: UpdateBody) -> None:

@@ -194,12 +194,31 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
     return _record(rows[0])
 
 
+Position = tuple[float, str]
+"""Where a page of tasks ended: when its last task had changed, and its id."""
+
+
+def position_token(last: TaskRecord) -> str:
+    """What asks for the tasks after this one."""
+    return f"{last.updated!r}/{last.id}"
+
+
+def parse_position(token: str) -> Position:
+    """What `position_token` made.
+
+    Raises:
+        ValueError
+    """
+    at, _, task_id = token.partition("/")
+    return float(at), task_id
+
+
 def list_tasks(
     connection: sqlite3.Connection,
     *,
     state: TaskState | None,
     direction: str | None,
-    before: tuple[float, str] | None,
+    before: Position | None,
     limit: int,
 ) -> list[TaskRecord]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
@@ -244,7 +263,7 @@ class Within:
 
 
 def tasks_within(
-    connection: sqlite3.Connection, within: Within, before: tuple[float, str] | None, limit: int
+    connection: sqlite3.Connection, within: Within, before: Position | None, limit: int
 ) -> tuple[list[TaskRecord], int]:
     """A page of the tasks in reach, newest change first, and how many there are in all."""
     where, values = within.where()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,18 +32,20 @@ class Failed(Exception):  # noqa: N818  what a client is answered with
 
 
 @dataclass
-class Binding:
+class Binding(ABC):
     """The operations of A2A 1.0."""
 
     web: aiohttp.ClientSession
     url: str
     headers: Json = field(default_factory=dict)
 
+    @abstractmethod
     async def call(self, operation: str, params: Json) -> Any:
-        raise NotImplementedError
+        """Its result."""
 
+    @abstractmethod
     def events(self, operation: str, params: Json) -> Any:
-        raise NotImplementedError
+        """What it streams, as an asynchronous context manager."""
 
     async def send(self, text: str, configuration: Json | None = None, **message: Any) -> Json:
         return await self.call("SendMessage", {**said(text, **message), "configuration": configuration or {}})
