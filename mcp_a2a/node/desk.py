@@ -37,7 +37,7 @@ from mcp_a2a.exchange import (
     Reach,
 )
 from mcp_a2a.node.document import direct_reply, document
-from mcp_a2a.node.feed import Reading
+from mcp_a2a.node.feed import Beginning, Reading
 from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, call_off, take_turn, too_many_open
 from mcp_a2a.node.node import Node
@@ -90,18 +90,18 @@ class Desk:
     async def send(self, request: A2ASendRequest) -> A2AAnswer:
         """See `NodeApi.a2a_send`."""
         message = request.message.model_copy(update={"role": Role.USER})
+        if request.push_config is not None:
+            self._node.pushes.check(request.push_config)
         if message.task_id is not None:
             return await self._go_on(request, message, message.task_id)
         return await self._open(request, message)
 
     async def _open(self, request: A2ASendRequest, message: Message) -> A2AAnswer:
-        cursor: list[str] = []
-        if request.push_config is not None:
-            self._node.pushes.check(request.push_config)
+        begun: list[Beginning] = []
 
         def follow(record: TaskRecord) -> None:
             if request.follow or request.push_config is not None:
-                cursor.append(self._node.feed.open(record))
+                begun.append(self._node.feed.open(self._node.sending.find(record.id) or record))
 
         if request.agent == SELF:
             record = await self._take_in(request, message, follow)
@@ -113,9 +113,7 @@ class Desk:
                 record = await self._node.web_sending.send_message(peer, draft, follow)
             else:
                 record = await self._node.sending.send_message(peer, draft, follow)
-        if request.push_config is not None:
-            await self._node.pushes.set(record, request.push_config, *cursor)
-        return await self._answer(record, request.wait_seconds, cursor if request.follow else [])
+        return await self._answer(record, request, *begun)
 
     def _opening(self, request: A2ASendRequest) -> str:
         scope = f"{request.agent}\0{request.caller}"
@@ -160,8 +158,10 @@ class Desk:
         return fresh
 
     def _may_go_ahead(self, request: A2ASendRequest, record: TaskRecord) -> bool:
-        """Whether the task is waited for, and surely new."""
+        """Whether the task is waited for, surely new, and not one too many."""
         if request.wait_seconds < AHEAD_SECONDS or request.follow or request.push_config or record.spooled:
+            return False
+        if self._context.database.read(lambda connection: too_many_open(connection, record.peer, more=1)):
             return False
         if (request.idempotency_key or "").startswith(OWN_KEY) and not request.again:
             return True
@@ -184,7 +184,7 @@ class Desk:
 
         self._node.inbox.lease(record, order, record.created)
         self._node.inbox.filled(order, record)
-        self._context.database.enqueue_lazily(partial(_insert, record), landed)
+        self._context.database.enqueue_lazily(lambda connection: insert_task(connection, record), landed)
         try:
             return await self._node.sending.settled(record, seconds, even_held=False)
         finally:
@@ -196,12 +196,13 @@ class Desk:
             raise ContextMismatchError(task_id)
         if record.done:
             raise NotAwaitingReplyError(task_id, record.state)
-        cursor = [self._node.feed.open(record)] if request.follow else []
         if record.sent:
             record = await self._node.sender_to(record.peer).go_on(task_id, message)
         else:
             record = await self._hear(task_id, message)
-        return await self._answer(record, request.wait_seconds, cursor)
+        # Without a pause between the two: what comes after this is told, and nothing before it twice.
+        begun = self._node.feed.open(self._node.sending.latest(task_id))
+        return await self._answer(record, request, begun)
 
     async def _hear(self, task_id: str, message: Message) -> TaskRecord:
         """A caller says something more to our own agent."""
@@ -230,9 +231,14 @@ class Desk:
         self._node.inbox.offer()
         return record
 
-    async def _answer(self, record: TaskRecord, seconds: float, cursor: list[str]) -> A2AAnswer:
-        if cursor:
-            return A2AAnswer(task=document(record), cursor=cursor[0])
+    async def _answer(self, record: TaskRecord, request: A2ASendRequest, begun: Beginning | None = None) -> A2AAnswer:
+        if begun is not None and request.push_config is not None:
+            await self._node.pushes.set(record, request.push_config, begun.cursor)
+        if begun is not None and request.follow:
+            return A2AAnswer(task=document(begun.whole), cursor=begun.cursor)
+        return await self._rested(record, request.wait_seconds)
+
+    async def _rested(self, record: TaskRecord, seconds: float) -> A2AAnswer:
         record = await self._node.sending.settled(record, seconds, even_held=False)
         return A2AAnswer(task=document(record), reply=direct_reply(record))
 
@@ -241,7 +247,7 @@ class Desk:
     async def get(self, request: A2AGetRequest) -> A2AAnswer:
         """See `NodeApi.a2a_get`."""
         record = await self._mine(request, request.task_id)
-        return await self._answer(record, request.wait_seconds, [])
+        return await self._rested(record, request.wait_seconds)
 
     async def list(self, request: A2AListRequest) -> A2ATaskPage:
         """See `NodeApi.a2a_list`."""
@@ -275,7 +281,7 @@ class Desk:
         if not record.sent:
             return A2AAnswer(task=document(await self._stop(record.id)))
         record = await self._node.sender_to(record.peer).cancel(record.id)
-        return await self._answer(record, request.wait_seconds, [])
+        return await self._rested(record, request.wait_seconds)
 
     async def _stop(self, task_id: str) -> TaskRecord:
         """A caller no longer wants what our own agent does."""

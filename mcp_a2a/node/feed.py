@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import anyio
 
@@ -17,6 +18,7 @@ from mcp_a2a.node.document import document, shown_artifact
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
+    Part,
     StreamResponse,
     Task,
     TaskArtifactUpdateEvent,
@@ -26,12 +28,15 @@ from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.store.records import TaskRecord, find_task
 
 MAX_EVENTS = 5_000
-"""Events kept of one task. A reader who is further behind gets the task as it is."""
+MAX_BACKLOG = 16 * 1024 * 1024
+"""Events, and characters of content in them, kept of one task. A reader who is further behind gets it as it is."""
 
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 60.0
 """A thread that nobody reads is kept so long."""
 
 MAX_THREADS = 5_000
+MAX_WEIGHT = 64 * 1024 * 1024
+"""Threads, and characters of content in them, above which those that nobody reads go sooner."""
 
 
 @dataclass
@@ -40,13 +45,21 @@ class _Thread:
 
     name: str
     latest: TaskRecord
-    read_at: float
-    events: deque[StreamResponse] = field(default_factory=deque)
+    begun_with: int
+    """Characters of content in the task when it was first followed, or nearly."""
+    events: deque[tuple[StreamResponse, int]] = field(default_factory=deque)
+    """Each with its weight."""
+    backlog: int = 0
+    """Their weights together."""
     dropped: int = 0
     """Events that are no longer kept."""
     grew: anyio.Event = field(default_factory=anyio.Event)
     readers: int = 0
     """How many wait for it to grow."""
+
+    @property
+    def weight(self) -> int:
+        return self.begun_with + self.backlog
 
     @property
     def length(self) -> int:
@@ -64,14 +77,6 @@ class _Thread:
     def cursor(self, position: int) -> str:
         return f"{self.name}.{position}"
 
-    async def wait(self, seconds: float) -> None:
-        """Wait until it grows, or is dropped."""
-        self.readers += 1
-        try:
-            await wait_until(self.grew, seconds)
-        finally:
-            self.readers -= 1
-
     def position(self, cursor: str) -> int | None:
         """Where the reader is; None where it reads something else, or is too far behind."""
         name, _, number = cursor.rpartition(".")
@@ -80,13 +85,23 @@ class _Thread:
         position = int(number)
         return position if self.dropped <= position <= self.length else None
 
-    def append(self, events: list[StreamResponse]) -> None:
-        self.events.extend(events)
-        while len(self.events) > MAX_EVENTS:
-            self.events.popleft()
+    def since(self, position: int) -> tuple[StreamResponse, ...]:
+        """What came after it and is kept."""
+        return tuple(event for event, _ in islice(self.events, max(0, position - self.dropped), None))
+
+    def append(self, events: list[StreamResponse]) -> int:
+        """Grow; how much heavier that made it."""
+        before = self.backlog
+        for event in events:
+            weight = _event_weight(event)
+            self.events.append((event, weight))
+            self.backlog += weight
+        while len(self.events) > MAX_EVENTS or self.backlog > MAX_BACKLOG:
+            self.backlog -= self.events.popleft()[1]
             self.dropped += 1
         grew, self.grew = self.grew, anyio.Event()
         grew.set()
+        return self.backlog - before
 
 
 @dataclass(frozen=True)
@@ -101,41 +116,89 @@ class Reading:
     """The task, where its agent answered with a message and meant no task."""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """A task as it is where somebody begins to follow it, and the cursor to read on from."""
+
+    whole: TaskRecord
+    cursor: str
+
+
 class Feed:
     """The threads of a node."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._threads: dict[str, _Thread] = {}
+        self._unread: dict[str, float] = {}
+        """Tasks whose threads nobody reads now, and since when; what was read longest ago comes first."""
+        self._weight = 0
         context.task_changes.on_notify = self._changed
 
-    def open(self, record: TaskRecord) -> str:
-        """Follow a task from now on; the cursor to read on from."""
-        thread = self._threads.get(record.id)
-        if thread is None:
-            self._drop_idle()
-            thread = _Thread(self._context.fresh_id(), record, anyio.current_time())
-            self._threads[record.id] = thread
-        return thread.cursor(thread.length)
+    def open(self, record: TaskRecord) -> Beginning:
+        """Follow a task from now on: from what is known of it here, or else from this record."""
+        thread = self._thread(record)
+        return Beginning(thread.latest, thread.cursor(thread.length))
 
     async def read(self, record: TaskRecord, cursor: str | None, seconds: float, *, to_end: bool = False) -> Reading:
         """What came after `cursor`, waiting for it up to so long; without one, the task as it is.
 
         With `to_end` it is not over while the task waits for somebody.
         """
-        begun = self.open(record)
-        thread = self._threads[record.id]
-        thread.read_at = anyio.current_time()
+        thread = self._thread(record)
         position = thread.position(cursor) if cursor is not None else None
         if position is None:
-            return Reading(thread.latest, (), begun, thread.is_over(to_end=to_end), _direct(thread.latest))
+            begun, over = thread.cursor(thread.length), thread.is_over(to_end=to_end)
+            return Reading(thread.latest, (), begun, over, _direct(thread.latest))
         if position == thread.length and not thread.is_over(to_end=to_end):
-            await thread.wait(seconds)
-        thread.read_at = anyio.current_time()
+            await self._wait(record.id, thread, seconds)
         # What was read before may have been dropped while this waited.
-        events = tuple(thread.events)[max(0, position - thread.dropped) :]
         over = thread.is_over(to_end=to_end)
-        return Reading(None, events, thread.cursor(thread.length), over, _direct(thread.latest))
+        return Reading(None, thread.since(position), thread.cursor(thread.length), over, _direct(thread.latest))
+
+    def drop_idle(self) -> None:
+        """Drop the threads that nobody has read for long, and while there is too much, those read longest ago."""
+        now = anyio.current_time()
+        while len(self._unread) > 1:  # the last was opened just now
+            task_id, since = next(iter(self._unread.items()))
+            fits = len(self._threads) <= MAX_THREADS and self._weight <= MAX_WEIGHT
+            if fits and now - since < IDLE_SECONDS:
+                return
+            self._drop(task_id)
+
+    def _thread(self, record: TaskRecord) -> _Thread:
+        thread = self._threads.get(record.id)
+        if thread is None:
+            thread = self._threads[record.id] = _Thread(self._context.fresh_id(), record, _weight(record))
+            self._weight += thread.weight
+            self._leave(record.id, thread)
+            self.drop_idle()
+        else:
+            self._leave(record.id, thread)
+        return thread
+
+    def _leave(self, task_id: str, thread: _Thread) -> None:
+        """Somebody has read it, and may come again."""
+        self._unread.pop(task_id, None)
+        if not thread.readers:
+            self._unread[task_id] = anyio.current_time()
+
+    async def _wait(self, task_id: str, thread: _Thread, seconds: float) -> None:
+        """Wait until a thread grows, or its task is gone."""
+        thread.readers += 1
+        self._unread.pop(task_id, None)
+        try:
+            await wait_until(thread.grew, seconds)
+        finally:
+            thread.readers -= 1
+            if self._threads.get(task_id) is thread:
+                self._leave(task_id, thread)
+
+    def _drop(self, task_id: str) -> None:
+        self._unread.pop(task_id, None)
+        thread = self._threads.pop(task_id)
+        self._weight -= thread.weight
+        thread.grew.set()  # who waits for it begins anew
 
     def _changed(self, task_id: str, record: TaskRecord | None) -> None:
         thread = self._threads.get(task_id)
@@ -143,31 +206,14 @@ class Feed:
             return
         latest = record or self._context.database.read(lambda connection: find_task(connection, task_id))
         if latest is None:
-            self._threads.pop(task_id).grew.set()
+            self._drop(task_id)
             return
         if thread.latest.done or _older(latest, thread.latest):
             return
         events = _events(thread.latest, latest)
         thread.latest = latest
         if events:
-            thread.append(events)
-
-    def _drop_idle(self) -> None:
-        if not self._threads:
-            return
-        now = anyio.current_time()
-        oldest = next(iter(self._threads))
-        if len(self._threads) < MAX_THREADS and now - self._threads[oldest].read_at < IDLE_SECONDS:
-            return
-        idle = [
-            name
-            for name, thread in self._threads.items()
-            if not thread.readers and now - thread.read_at >= IDLE_SECONDS
-        ]
-        if not idle and len(self._threads) >= MAX_THREADS:
-            idle = [oldest]
-        for name in idle:
-            self._threads.pop(name).grew.set()  # who waits for it begins anew
+            self._weight += thread.append(events)
 
 
 def _direct(record: TaskRecord) -> TaskRecord | None:
@@ -176,13 +222,13 @@ def _direct(record: TaskRecord) -> TaskRecord | None:
 
 def _older(record: TaskRecord, known: TaskRecord) -> bool:
     """Whether news came late: two that changed a task tell of it in their own order."""
-    return (record.seq_out, record.seq_in) < (known.seq_out, known.seq_in) and not record.added
+    return (record.seq_out, record.seq_in) < (known.seq_out, known.seq_in)
 
 
 def _events(before: TaskRecord, after: TaskRecord) -> list[StreamResponse]:
     """What one change means to those who follow: first what was made, then where the task stands."""
     task = document(after)
-    chunks = [*after.added, *(_whole(artifact) for artifact in _replaced(before, after))]
+    chunks = _chunks(before, after)
     events = [StreamResponse(artifact_update=_artifact_update(task, chunk)) for chunk in chunks]
     if after.status != before.status:
         update = TaskStatusUpdateEvent(task_id=task.id, context_id=after.context_id, status=task.status)
@@ -190,17 +236,28 @@ def _events(before: TaskRecord, after: TaskRecord) -> list[StreamResponse]:
     return events
 
 
-def _replaced(before: TaskRecord, after: TaskRecord) -> list[Artifact]:
-    """Artifacts that are new as a whole."""
-    if after.renewed:
-        return list(after.renewed)
-    grown = {chunk.artifact.artifact_id for chunk in after.added}
+def _chunks(before: TaskRecord, after: TaskRecord) -> list[ArtifactChunk]:
+    """What was made since: by chunks where all of them are known, else artifacts as a whole."""
+    added = _added(before, after)
+    if added is not None and after.renewed:
+        return [*added, *map(_whole, after.renewed)]
+    grown = {chunk.artifact.artifact_id for chunk in added or ()}
     known = {artifact.artifact_id: artifact for artifact in before.artifacts}
-    return [
-        artifact
-        for artifact in after.artifacts
-        if artifact.artifact_id not in grown and known.get(artifact.artifact_id) != artifact
-    ]
+    fresh = (one for one in after.artifacts if one.artifact_id not in grown and known.get(one.artifact_id) != one)
+    return [*(added or ()), *map(_whole, fresh)]
+
+
+def _added(before: TaskRecord, after: TaskRecord) -> tuple[ArtifactChunk, ...] | None:
+    """The chunks that are new to a thread; None where it lacks some that came between.
+
+    It may have begun, or have been told of a later change, while the news of this one was on its way.
+    """
+    if after.attempts > before.attempts:
+        return after.added  # begun anew
+    missing = after.streamed - before.streamed
+    if missing > len(after.added):
+        return None
+    return after.added[len(after.added) - max(0, missing) :]
 
 
 def _whole(artifact: Artifact) -> ArtifactChunk:
@@ -215,3 +272,17 @@ def _artifact_update(task: Task, chunk: ArtifactChunk) -> TaskArtifactUpdateEven
         append=chunk.append,
         last_chunk=chunk.last_chunk,
     )
+
+
+def _weight(record: TaskRecord) -> int:
+    said = (part for message in record.messages for part in message.parts)
+    made = (part for artifact in record.artifacts for part in artifact.parts)
+    return sum(map(_part_weight, chain(said, made)))
+
+
+def _event_weight(event: StreamResponse) -> int:
+    return sum(map(_part_weight, event.artifact_update.artifact.parts)) if event.artifact_update is not None else 0
+
+
+def _part_weight(part: Part) -> int:
+    return len(part.text or part.raw or "") or len(part.model_dump_json())

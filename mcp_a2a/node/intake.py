@@ -453,10 +453,10 @@ def call_off(record: TaskRecord, now: float) -> None:
     record.end_lease()
 
 
-def too_many_open(connection: sqlite3.Connection, peer: str) -> bool:
-    """Whether more is unfinished here than we take: of this peer, or of all."""
+def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
+    """Whether more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
     theirs, everybodys = count_open(connection, peer)
-    return theirs > MAX_OPEN_PER_PEER or everybodys > MAX_OPEN
+    return theirs + more > MAX_OPEN_PER_PEER or everybodys + more > MAX_OPEN
 
 
 def _grow(record: TaskRecord, body: UpdateBody) -> None:

@@ -278,6 +278,7 @@ class Node:
             self.context.database.enqueue_lazily(partial(_keep_books, now=self.context.latest()))
             self.networks.forget_lapsed()
             self.files.tidy()
+            self.feed.drop_idle()
             if first:
                 await anyio.sleep(ADDRESS_SECONDS)
             self._tell_addresses()

@@ -79,7 +79,7 @@ class Pushes:
         others = [one for one in known if (one.task_id, one.id) != (kept.task_id, kept.id)]
         if len(others) >= MAX_ALL or sum(one.task_id == record.id for one in others) >= MAX_EACH:
             raise QueueFullError("list of push notifications", MAX_EACH)
-        cursor = cursor or self._feed.open(record)
+        cursor = cursor or self._feed.open(record).cursor
         await self._context.database.write(lambda connection: put_push(connection, kept))
         self._start(kept, cursor)
         return kept

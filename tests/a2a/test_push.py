@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.errors import AddressNotAllowedError, PushNotSupportedError, TaskNotFoundError
-from mcp_a2a.exchange import A2ACancelRequest, A2APushRequest, A2ASendRequest
+from mcp_a2a.exchange import A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
 from mcp_a2a.store.push import push_configs
@@ -113,6 +113,18 @@ async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(sce
         assert headers["Authorization"] == "Bearer the-key"
         assert headers["X-A2A-Notification-Token"] == "the-token"
         assert sent.task.id in json.dumps(event)
+
+
+async def test_an_answer_to_a_question_may_name_a_hook_too(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=10))).task
+    answer = say("this", taskId=asked.id)
+    elsewhere = TaskPushNotificationConfig(url="http://127.0.0.1/events")
+    with pytest.raises(AddressNotAllowedError):
+        await alice.api.a2a_send(A2ASendRequest(message=answer, push_config=elsewhere))
+    assert (await alice.api.a2a_get(A2AGetRequest(task_id=asked.id))).task == asked  # nothing was said
+    await alice.api.a2a_send(A2ASendRequest(message=answer, push_config=config(hook)))
+    assert "completed" in map(_state, await hook.until("completed"))
 
 
 async def test_a_hook_that_is_down_for_a_while_misses_nothing(

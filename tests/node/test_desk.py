@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import anyio
 import pytest
 
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
-from mcp_a2a.errors import ContextMismatchError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
+from mcp_a2a.errors import (
+    ContextMismatchError,
+    NotAwaitingReplyError,
+    QueueFullError,
+    TaskNotFoundError,
+    TransitionError,
+)
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -21,15 +28,30 @@ from mcp_a2a.exchange import (
     A2AListRequest,
     A2ASendRequest,
 )
-from mcp_a2a.node import feed
+from mcp_a2a.node import feed, intake
+from mcp_a2a.node.document import document
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState
+from mcp_a2a.protocol.artifacts import grow
+from mcp_a2a.protocol.model import (
+    Artifact,
+    ArtifactChunk,
+    Message,
+    Part,
+    Role,
+    StreamResponse,
+    Task,
+    TaskState,
+)
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 from mcp_a2a.views import GetTaskRequest, ListTasksRequest
 from tests.node.world import Person, World, acquainted
 
 Handler = Callable[[TaskContext], Awaitable[Outcome]]
+
+
+COUNT = 100
+"""So many chunks are a long stream."""
 
 
 async def behave(task: TaskContext) -> object:
@@ -45,6 +67,11 @@ async def behave(task: TaskContext) -> object:
             raise Reject("not this")
         case "wait":
             await anyio.sleep_forever()
+        case "count":
+            for number in range(COUNT):
+                await task.stream(str(number))
+                await anyio.sleep(0.002)
+            return None
         case "stream":
             await task.progress("beginning")
             await task.stream("one ")
@@ -212,6 +239,120 @@ async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
             await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=other.task.id))
             await person.api.a2a_cancel(A2ACancelRequest(agent=agent, task_id=waiting.task.id))
     assert [view.task for view in views] == [None] * len(views)  # nobody had to begin anew
+
+
+async def test_who_asks_again_with_the_same_key_is_told_how_the_task_ended(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    asked = A2ASendRequest(agent=agent, message=say("hello"), idempotency_key="k", wait_seconds=10)
+    task = (await person.api.a2a_send(asked)).task
+    again = await person.api.a2a_send(asked.model_copy(update={"follow": True, "wait_seconds": 0}))
+    assert again.task == task
+    assert [view.over for view in await listen(desk, task.id, again.cursor)] == [True]
+    view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=task.id))
+    assert (view.task, view.over) == (task, True)
+
+
+async def test_who_says_something_while_it_is_streamed_misses_nothing_and_gets_nothing_twice(
+    desk: tuple[Person, str],
+) -> None:
+    person, agent = desk
+    task = (await send(desk, "count", wait=0)).task
+    heard: list[str] = []
+
+    async def say_more(number: int) -> None:
+        more = A2ASendRequest(agent=agent, message=say(f"more {number}", taskId=task.id), follow=True)
+        await anyio.sleep(number * 0.01)
+        answer = await person.api.a2a_send(more)
+        views = await listen(desk, task.id, answer.cursor)
+        heard.append(rebuilt(answer.task, events_of(views)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(say_more, number)
+    assert heard == ["".join(map(str, range(COUNT)))] * 20
+
+
+def rebuilt(task: Task, events: list[StreamResponse]) -> str:
+    """The text that a client puts together from what it was told."""
+    text = "".join(part.text or "" for artifact in task.artifacts for part in artifact.parts)
+    for update in (event.artifact_update for event in events if event.artifact_update):
+        chunk = "".join(part.text or "" for part in update.artifact.parts)
+        text = text + chunk if update.append else chunk
+    return text
+
+
+async def test_news_that_comes_late_or_twice_is_told_once(desk: tuple[Person, str]) -> None:
+    person, _ = desk
+    node = person.node
+    before = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
+    chunks = [ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text=text),)), append=True) for text in "ab"]
+    first, second = (
+        replace(
+            before,
+            seq_out=before.seq_out + number,
+            streamed=number,
+            artifacts=grow((), chunks[:number]),
+            added=(chunks[number - 1],),
+        )
+        for number in (1, 2)
+    )
+    begun = node.feed.open(first)
+    node.context.task_changes.notify(first.id, first)  # what the thread began with was on its way to it
+    assert (await node.feed.read(first, begun.cursor, 0)).events == ()
+    node.context.task_changes.notify(second.id, second)
+    assert len((await node.feed.read(second, begun.cursor, 0)).events) == 1
+
+
+async def test_of_news_that_overtook_other_news_the_whole_is_told(desk: tuple[Person, str]) -> None:
+    person, _ = desk
+    node = person.node
+    before = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
+    chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text="b"),)), append=True)
+    whole = Artifact(artifact_id="a", parts=(Part(text="ab"),))
+    begun = node.feed.open(before)
+    later = replace(before, seq_out=before.seq_out + 2, streamed=2, artifacts=(whole,), added=(chunk,))
+    node.context.task_changes.notify(later.id, later)
+    node.context.task_changes.notify(later.id, replace(later, seq_out=before.seq_out + 1, streamed=1))
+    events = (await node.feed.read(later, begun.cursor, 0)).events
+    assert rebuilt(document(before), list(events)) == "ab"
+    assert len(events) == 1
+
+
+async def test_threads_that_nobody_reads_go_when_there_is_too_much_of_them(
+    desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MAX_WEIGHT", 10_000)
+    person, agent = desk
+    cursors = {}
+    for number in range(5):
+        sent = A2ASendRequest(agent=agent, message=say(str(number) * 4_000), follow=True)
+        answer = await person.api.a2a_send(sent)
+        await listen(desk, answer.task.id, answer.cursor)
+        cursors[answer.task.id] = answer.cursor
+    kept = []
+    for task_id, cursor in reversed(cursors.items()):
+        view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor))
+        assert view.over
+        kept.append(view.task is None)
+    assert kept == [True, False, False, False, False]  # who reads what was dropped gets the task
+
+
+async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MAX_OPEN_PER_PEER", 2)
+    done: list[str] = []
+
+    async def note(task: TaskContext) -> object:
+        done.append(task.text)
+        return await behave(task)
+
+    async with World(tmp_path).person("alice", "any") as alice, working(alice, note):
+        for _ in range(2):
+            await send((alice, "self"), "ask")
+        with pytest.raises(QueueFullError):
+            await send((alice, "self"), "pay")
+    assert done == ["ask", "ask"]
 
 
 async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> None:
