@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
-from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import (
     A2AAnswer,
@@ -174,7 +174,7 @@ class Dispatch:
         view = await self._node.a2a_push_set(request.model_copy(update={"config": config}))
         return view.configs[0]
 
-    async def get_push(self, params: PushParams, service: Service) -> TaskPushNotificationConfig:
+    async def get_push(self, params: OnePushParams, service: Service) -> TaskPushNotificationConfig:
         """GetTaskPushNotificationConfig."""
         view = await self._node.a2a_push_get(_push_request(service, params.task_id, params.id))
         return view.configs[0]
@@ -183,7 +183,7 @@ class Dispatch:
         """ListTaskPushNotificationConfigs."""
         return (await self._node.a2a_push_get(_push_request(service, params.task_id))).configs
 
-    async def delete_push(self, params: PushParams, service: Service) -> None:
+    async def delete_push(self, params: OnePushParams, service: Service) -> None:
         """DeleteTaskPushNotificationConfig; what is not there is deleted."""
         await self._node.a2a_push_delete(_push_request(service, params.task_id, params.id))
 

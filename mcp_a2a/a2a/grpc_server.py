@@ -24,7 +24,7 @@ from mcp_a2a.a2a.body import extended_card
 from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
-from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
 from mcp_a2a.a2a.service import Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
@@ -155,7 +155,7 @@ class CoreHandler(RequestHandler):
     ) -> pb.TaskPushNotificationConfig:
         service = await self._service(context)
         with _told():
-            config = await self._dispatch.get_push(read_message(PushParams, params), service)
+            config = await self._dispatch.get_push(read_message(OnePushParams, params), service)
         return made(config, pb.TaskPushNotificationConfig())
 
     @override
@@ -174,7 +174,7 @@ class CoreHandler(RequestHandler):
     ) -> None:
         service = await self._service(context)
         with _told():
-            await self._dispatch.delete_push(read_message(PushParams, params), service)
+            await self._dispatch.delete_push(read_message(OnePushParams, params), service)
 
     @override
     async def on_get_extended_agent_card(

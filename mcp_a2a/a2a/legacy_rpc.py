@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Answer, Json, Stream, dump, extended_card, read
 from mcp_a2a.a2a.dispatch import Dispatch, trimmed
-from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
@@ -61,7 +62,13 @@ async def _set_push(dispatch: Dispatch, params: Json, service: Service) -> bytes
 
 
 async def _get_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return dump(legacy.push(await dispatch.get_push(read(PushParams, _push_params(params)), service)))
+    asked = _push_params(params)
+    if asked["id"] is not None:
+        return dump(legacy.push(await dispatch.get_push(read(OnePushParams, asked), service)))
+    listed = await dispatch.list_push(read(PushParams, asked), service)
+    if not listed:
+        raise Fault(Kind.TASK_NOT_FOUND, "That task has no push configuration.")
+    return dump(legacy.push(listed[0]))
 
 
 async def _list_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
@@ -70,7 +77,7 @@ async def _list_push(dispatch: Dispatch, params: Json, service: Service) -> byte
 
 
 async def _delete_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    await dispatch.delete_push(read(PushParams, _push_params(params)), service)
+    await dispatch.delete_push(read(OnePushParams, _push_params(params)), service)
     return b"null"
 
 

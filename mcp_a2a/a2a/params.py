@@ -65,7 +65,12 @@ class ListParams(Params):
 
 
 class PushParams(Params):
-    """Push configurations: of a task, one of them by its id."""
+    """Push configurations of a task."""
 
     task_id: Id
-    id: Annotated[str | None, Field(max_length=128)] = None
+
+
+class OnePushParams(PushParams):
+    """One of them, by its id."""
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]

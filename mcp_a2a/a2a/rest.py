@@ -11,7 +11,7 @@ from mcp_a2a.a2a import legacy_rest
 from mcp_a2a.a2a.body import Json, Reply, configs, dump, extended_card, page, parse, read, sent
 from mcp_a2a.a2a.dispatch import Dispatch, trimmed
 from mcp_a2a.a2a.faults import Fault, Kind, told
-from mcp_a2a.a2a.params import ListParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service, check_service
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
@@ -140,7 +140,7 @@ async def _set_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
 
 
 async def _get_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return (await dispatch.get_push(read(PushParams, call.names), service)).to_json().encode()
+    return (await dispatch.get_push(read(OnePushParams, call.names), service)).to_json().encode()
 
 
 async def _list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
@@ -148,7 +148,7 @@ async def _list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
 
 
 async def _delete_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    await dispatch.delete_push(read(PushParams, call.names), service)
+    await dispatch.delete_push(read(OnePushParams, call.names), service)
     return b"{}"
 
 

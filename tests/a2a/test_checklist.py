@@ -252,6 +252,21 @@ async def test_15_push_configurations_are_kept_and_deleting_is_idempotent(tmp_pa
         await client.cancel(task["id"])
 
 
+async def test_15_a_push_configuration_is_seen_and_deleted_by_its_id_only(tmp_path: Any) -> None:
+    async with serving(tmp_path, a2a_push=True) as served:
+        client = served.binding("jsonrpc")
+        task = await client.task("wait", {"returnImmediately": True})
+        hook = {"taskId": task["id"], "url": "https://hook.invalid/"}
+        made = [await client.call("CreateTaskPushNotificationConfig", {**hook, "id": name}) for name in "ab"]
+        for operation in ("GetTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig"):
+            for unnamed in ({}, {"id": ""}, {"id": None}):
+                request = client.call(operation, {"taskId": task["id"], **unnamed})
+                assert (await fails(request)).code == -32602
+        listed = await client.call("ListTaskPushNotificationConfigs", {"taskId": task["id"]})
+        assert listed["configs"] == made
+        await client.cancel(task["id"])
+
+
 async def test_16_a_task_that_needs_authorization_says_so_and_waits(client: Binding) -> None:
     asked = await client.task("authorize")
     assert asked["status"]["state"] == "TASK_STATE_AUTH_REQUIRED"

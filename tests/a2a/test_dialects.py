@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.a2a.conftest import Served
+from tests.a2a.conftest import Served, serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -106,6 +107,23 @@ async def test_the_routes_of_older_systems(served: Served) -> None:
     assert card["name"] == "behaving"
     listed = (await call(served, "tasks/list", {}))["result"]
     assert "nextPageToken" in listed
+
+
+async def test_of_the_push_configurations_of_0_3_one_is_seen_without_an_id_and_none_deleted(tmp_path: Path) -> None:
+    async with serving(tmp_path, a2a_push=True) as served:
+        params = {"message": kind_text("wait"), "configuration": {"blocking": False}}
+        task_id = (await call(served, "message/send", params))["result"]["id"]
+        push = "tasks/pushNotificationConfig"
+        assert (await call(served, f"{push}/get", {"id": task_id}))["error"]["code"] == -32001
+        hook = {"taskId": task_id, "pushNotificationConfig": {"id": "a", "url": "https://hook.invalid/"}}
+        assert (await call(served, f"{push}/set", hook))["result"] == hook
+        assert (await call(served, f"{push}/delete", {"id": task_id}))["error"]["code"] == -32602
+        assert (await call(served, f"{push}/get", {"id": task_id}))["result"] == hook
+        named = {"id": task_id, "pushNotificationConfigId": "a"}
+        assert (await call(served, f"{push}/get", named))["result"] == hook
+        assert (await call(served, f"{push}/delete", named))["result"] is None
+        assert (await call(served, f"{push}/list", {"id": task_id}))["result"] == []
+        await call(served, "tasks/cancel", {"id": task_id})
 
 
 @pytest.mark.parametrize(
