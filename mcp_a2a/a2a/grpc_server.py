@@ -165,8 +165,8 @@ class CoreHandler(RequestHandler):
         service = await self._service(context)
         with _told():
             configs = await self._dispatch.list_push(read_message(PushParams, params), service)
-        made = [made(config, pb.TaskPushNotificationConfig()) for config in configs]
-        return pb.ListTaskPushNotificationConfigsResponse(configs=made)
+        listed = [made(config, pb.TaskPushNotificationConfig()) for config in configs]
+        return pb.ListTaskPushNotificationConfigsResponse(configs=listed)
 
     @override
     async def on_delete_task_push_notification_config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402
-from tests.a2a.conftest import Served  # noqa: E402
+from tests.a2a.conftest import Served, serving  # noqa: E402
 from tests.a2a.test_equivalence import constant  # noqa: E402
 
 V1 = (("a2a-version", "1.0"),)
@@ -35,6 +36,9 @@ REQUESTS = {
     "CancelTask": pb.CancelTaskRequest,
     "GetExtendedAgentCard": pb.GetExtendedAgentCardRequest,
     "CreateTaskPushNotificationConfig": pb.TaskPushNotificationConfig,
+    "GetTaskPushNotificationConfig": pb.GetTaskPushNotificationConfigRequest,
+    "ListTaskPushNotificationConfigs": pb.ListTaskPushNotificationConfigsRequest,
+    "DeleteTaskPushNotificationConfig": pb.DeleteTaskPushNotificationConfigRequest,
 }
 
 
@@ -122,6 +126,25 @@ async def test_what_fails_has_its_status(rpc: Client, operation: str, params: An
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await rpc.call(operation, params, metadata)
     assert caught.value.code() == grpc.StatusCode[code]
+
+
+async def test_push_configurations_are_made_seen_listed_and_deleted(tmp_path: Path) -> None:
+    offer = GrpcOffer(partial(admitted, Rules()), push=True)
+    async with (
+        serving(tmp_path, a2a_push=True) as served,
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        client, task = Client(A2AServiceStub(channel)), {"taskId": (await served.binding("rest").task("ask"))["id"]}
+        made = await client.call("CreateTaskPushNotificationConfig", {**task, "url": "https://hook.invalid/"})
+        one = {**task, "id": made["id"]}
+        assert await client.call("GetTaskPushNotificationConfig", one) == made
+        assert (await client.call("ListTaskPushNotificationConfigs", task))["configs"] == [made]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call("DeleteTaskPushNotificationConfig", task)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        await client.call("DeleteTaskPushNotificationConfig", one)
+        assert await client.call("ListTaskPushNotificationConfigs", task) == {}
 
 
 async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
