@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -74,10 +75,25 @@ def read(model: type[ParamsT], params: JsonValue) -> ParamsT:
     Raises:
         Fault: INVALID_PARAMS
     """
+    if not _is_finite(params):
+        raise Fault(Kind.INVALID_PARAMS, "A number in the parameters is too large.")
     try:
         return model.model_validate(params)
     except ValidationError as error:
         raise invalid_params(error) from None
+
+
+def _is_finite(value: JsonValue) -> bool:
+    """Whether every number in it is one: 1e400 is none to a computer."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+        case _:
+            return True
 
 
 def dump(value: JsonValue) -> bytes:

@@ -213,19 +213,13 @@ def _content(fields: Fields, file: Fields) -> Fields | None:
             found = holder.get(name)
             if isinstance(found, str) and not found.startswith("blob:"):  # that is how we name files of our own
                 kind = "text" if name == "text" else "raw" if name in ("raw", "bytes", "fileWithBytes") else "url"
-                return {kind: _base64(found) if kind == "raw" else found}
+                return {kind: found}
     if "data" in fields:
         return {"data": fields["data"]}
     if "content" in fields:
         content = fields["content"]
         return {"text": content} if isinstance(content, str) else {"data": content}
     return None
-
-
-def _base64(text: str) -> str:
-    """Base64 as the rest of us writes it: some have the alphabet of URLs, some leave out the end."""
-    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    return plain + "=" * (-len(plain) % 4)
 
 
 def _first(fields: Fields, file: Fields, *names: str) -> str | None:

@@ -87,7 +87,7 @@ def message_of(message: Json, around: Json | None = None) -> Json:
 
 def part_of(part: Json) -> Json:
     """A part in 1.0's words."""
-    if any(name in part for name in ("raw", "url")):
+    if any(part.get(name) is not None for name in ("raw", "url")):
         return part
     read: Json = {name: part[name] for name in ("metadata", "filename", "mediaType") if name in part}
     file = part.get("file")

@@ -6,16 +6,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
-from mcp_a2a.protocol.model import A2AModel, Message, TaskPushNotificationConfig, TaskState
+from mcp_a2a.protocol.model import A2AModel, Message, OptionalId, TaskPushNotificationConfig, TaskState
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-def _text(value: object) -> object:
-    return None if value == "" else value
-
-
-OptionalId = Annotated[str | None, BeforeValidator(_text)]
+def _unspecified(state: object) -> object:
+    return None if state == "TASK_STATE_UNSPECIFIED" else state
 
 
 class Params(A2AModel):
@@ -56,7 +53,7 @@ class ListParams(Params):
     """ListTasks."""
 
     context_id: OptionalId = None
-    status: TaskState | None = None
+    status: Annotated[TaskState | None, BeforeValidator(_unspecified)] = None
     page_size: int | None = Field(default=None, ge=1, le=100)
     page_token: str | None = None
     history_length: int | None = Field(default=None, ge=0)

@@ -7,9 +7,12 @@ message travels.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -28,6 +31,25 @@ class A2AModel(BaseModel):
     def to_json(self) -> str:
         """The noun as it travels."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _unset(text: object) -> object:
+    return None if text == "" else text
+
+
+OptionalId = Annotated[str | None, BeforeValidator(_unset)]
+"""An id that may be left out; in protobuf an empty one is."""
+
+
+def _plain_base64(text: str | None) -> str | None:
+    if text is None:
+        return None
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    return plain + "=" * (-len(plain) % 4)
+
+
+Base64 = Annotated[str | None, AfterValidator(_plain_base64)]
+"""Base64 as we write it: some have the alphabet of URLs, some leave out the end."""
 
 
 class TaskState(StrEnum):
@@ -61,14 +83,11 @@ class Role(StrEnum):
     AGENT = "ROLE_AGENT"
 
 
-_CONTENTS = frozenset({"text", "raw", "url", "data"})
-
-
 class Part(A2AModel):
     """A piece of content: exactly one of `text`, `raw` (base64), `url` or `data`."""
 
     text: str | None = None
-    raw: str | None = None
+    raw: Base64 = None
     url: str | None = None
     data: JsonValue = None
     filename: str | None = None
@@ -77,8 +96,9 @@ class Part(A2AModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Part:
-        # `data` may be JSON null, so presence counts, not the value.
-        if len(self.model_fields_set & _CONTENTS) != 1:
+        # What is null is absent; only `data` may be JSON null, so there presence counts.
+        contents = [self.text is not None, self.raw is not None, self.url is not None, "data" in self.model_fields_set]
+        if sum(contents) != 1:
             raise ValueError("a part holds exactly one of text, raw, url, data")
         return self
 
@@ -97,8 +117,8 @@ class Message(A2AModel):
     message_id: str
     role: Role
     parts: tuple[Part, ...] = Field(min_length=1)
-    context_id: str | None = None
-    task_id: str | None = None
+    context_id: OptionalId = None
+    task_id: OptionalId = None
     metadata: dict[str, JsonValue] | None = None
     extensions: tuple[str, ...] | None = None
     reference_task_ids: tuple[str, ...] | None = None

@@ -66,7 +66,8 @@ async def test_files_and_data_of_0_3(served: Served) -> None:
         {"kind": "data", "data": {"n": 7}},
         {"kind": "data", "data": {"metadata": None}},
     ]
-    task = (await call(served, "message/send", {"message": kind_text("", parts=parts)}))["result"]
+    with_null = [parts[0], {**parts[1], "raw": None, "url": None}, parts[2]]
+    task = (await call(served, "message/send", {"message": kind_text("", parts=with_null)}))["result"]
     assert task["artifacts"][0]["parts"] == parts[1:]
 
 

@@ -74,6 +74,11 @@ async def alive(served: Served) -> bool:
         (rpc("SendMessage", said("x", parts=[{"text": "a", "url": "b"}])), -32602),
         (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_KING", "parts": [{"text": "x"}]}}), -32602),
         (rpc("SendMessage", {**said("x"), "configuration": {"historyLength": -1}}), -32602),
+        (rpc("SendMessage", said("x", parts=[{"text": "a", "data": None}])), -32602),
+        (rpc("SendMessage", said("x", parts=[{"text": None}])), -32602),
+        (rpc("SendMessage", said("x", parts=[{"raw": "!!!"}])), -32602),
+        (rpc("SendMessage", said("x", parts=[{"data": [{"n": "HUGE"}]}])).replace(b'"HUGE"', b"1e400"), -32602),
+        (rpc("SendMessage", {**said("x"), "metadata": {"n": "HUGE"}}).replace(b'"HUGE"', b"-1e400"), -32602),
         (rpc("ListTasks", {"status": "TASK_STATE_SLEEPING"}), -32602),
         (rpc("ListTasks", {"pageSize": 0}), -32602),
         (rpc("ListTasks", {"pageSize": "many"}), -32602),
@@ -113,6 +118,24 @@ async def test_integers_stay_integers(served: Served) -> None:
         assert json.dumps(part["data"]) == json.dumps(sent)
         bare = await served.binding(name).task("mirror", parts=[{"text": "mirror"}, {"data": None}, {"data": 7}])
         assert bare["artifacts"][0]["parts"] == [{"data": None}, {"data": 7}]
+
+
+@pytest.mark.parametrize("name", ["jsonrpc", "rest"])
+async def test_null_empty_and_unspecified_are_absent(served: Served, name: str) -> None:
+    client = served.binding(name)
+    parts = [{"text": "hello", "raw": None, "url": None}]
+    task = await client.task("hello", parts=parts, taskId="", contextId="")
+    assert task["contextId"]
+    assert task["artifacts"][0]["parts"] == [{"text": "HELLO"}]
+    listed = await client.list(status="TASK_STATE_UNSPECIFIED", contextId=task["contextId"])
+    assert [one["id"] for one in listed["tasks"]] == [task["id"]]
+
+
+@pytest.mark.parametrize(("written", "meant"), [("YWI", "YWI="), ("-_-_", "+/+/"), ("-_8", "+/8="), ("YWI=", "YWI=")])
+async def test_base64_may_have_the_alphabet_of_urls_and_no_end(served: Served, written: str, meant: str) -> None:
+    parts = [{"text": "mirror"}, {"raw": written, "mediaType": "application/octet-stream"}]
+    task = await served.binding("jsonrpc").task("mirror", parts=parts)
+    assert task["artifacts"][0]["parts"][0]["raw"] == meant
 
 
 @pytest.mark.parametrize("size", [MIB, 4 * MIB])
