@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
-from mcp_a2a.a2a.service import Service
+from mcp_a2a.a2a.service import CLIENTS_KEY, Service
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -210,7 +210,7 @@ def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
         caller=service.caller,
         message=params.message,
         skill=_skill(params),
-        idempotency_key=f"client-{service.idempotency_key}" if service.idempotency_key else None,
+        idempotency_key=f"{CLIENTS_KEY}{service.idempotency_key}" if service.idempotency_key else None,
         push_config=push,
         wait_seconds=QUICK_SECONDS,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
 
 from mcp_a2a.protocol.model import A2AModel, Message, OptionalId, TaskPushNotificationConfig, TaskState
 
@@ -34,10 +34,16 @@ class SendConfiguration(A2AModel):
     return_immediately: bool | None = None
 
 
+def _identified(message: Message) -> Message:
+    if not message.message_id:
+        raise ValueError("a message has a messageId")
+    return message
+
+
 class SendParams(Params):
     """SendMessage, SendStreamingMessage."""
 
-    message: Message
+    message: Annotated[Message, AfterValidator(_identified)]
     configuration: SendConfiguration | None = None
     metadata: dict[str, JsonValue] | None = None
 

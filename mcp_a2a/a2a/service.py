@@ -12,6 +12,11 @@ from mcp_a2a.protocol.model import AgentCard
 
 VERSIONS = frozenset({"", "0.3", "1.0"})
 
+CLIENTS_KEY = "client-"
+"""So begins an idempotency key here that a client chose."""
+
+MAX_KEY = 256 - len(CLIENTS_KEY)
+"""Characters in an Idempotency-Key."""
 
 Patience = Callable[[Awaitable[A2AAnswer]], Awaitable[A2AAnswer]]
 
@@ -55,8 +60,10 @@ def check_service(service: Service) -> None:
     """Refuse what is not served here, before anything is done.
 
     Raises:
-        Fault: VERSION, EXTENSION_REQUIRED
+        Fault: INVALID_PARAMS, VERSION, EXTENSION_REQUIRED
     """
+    if len(service.idempotency_key or "") > MAX_KEY:
+        raise Fault(Kind.INVALID_PARAMS, f"The Idempotency-Key is longer than {MAX_KEY} characters.")
     major_minor = ".".join(service.version.split(".")[:2])
     if major_minor not in VERSIONS:
         raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken here; 1.0 and 0.3 are.", supported="1.0, 0.3")

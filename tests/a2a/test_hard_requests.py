@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.a2a.bindings import said
+from mcp_a2a.a2a.service import MAX_KEY
+from tests.a2a.bindings import Failed, said
 from tests.a2a.conftest import Served
 
 JSON = {"Content-Type": "application/json"}
@@ -68,6 +69,7 @@ async def alive(served: Served) -> bool:
         (rpc("SendMessage", {"message": None}), -32602),
         (rpc("SendMessage", {"message": "hi"}), -32602),
         (rpc("SendMessage", {"message": {"role": "ROLE_USER", "parts": [{"text": "x"}]}}), -32602),
+        (rpc("SendMessage", said("x", messageId="")), -32602),
         (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": []}}), -32602),
         (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{}]}}), -32602),
         (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": 7}]}}), -32602),
@@ -118,6 +120,17 @@ async def test_integers_stay_integers(served: Served) -> None:
         assert json.dumps(part["data"]) == json.dumps(sent)
         bare = await served.binding(name).task("mirror", parts=[{"text": "mirror"}, {"data": None}, {"data": 7}])
         assert bare["artifacts"][0]["parts"] == [{"data": None}, {"data": 7}]
+
+
+@pytest.mark.parametrize("name", ["jsonrpc", "rest"])
+async def test_an_idempotency_key_is_as_long_as_it_may_be(served: Served, name: str) -> None:
+    client = served.binding(name, **{"Idempotency-Key": name * 200})
+    with pytest.raises(Failed) as caught:
+        await client.task("hello")
+    assert caught.value.reason == "INVALID_PARAMS"
+    assert f"{MAX_KEY} characters" in caught.value.message
+    client.headers["Idempotency-Key"] = (name * 200)[:MAX_KEY]
+    assert (await client.task("hello"))["id"] == (await client.task("hello"))["id"]
 
 
 @pytest.mark.parametrize("name", ["jsonrpc", "rest"])
