@@ -96,7 +96,8 @@ class A2AApp:
             await self._answer(scope, receive, send)
         except (Fault, McpA2AError) as error:
             fault = told(error)
-            await send_json(send, fault.kind.value.http, dump(fault.http_error()), JSON)
+            body = jsonrpc.error(None, fault) if is_json_rpc(scope) else dump(fault.http_error())
+            await send_json(send, fault.kind.value.http, body, JSON)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, request = scope["method"], _request(scope)
@@ -112,7 +113,7 @@ class A2AApp:
             return await send_json(
                 send, *(await old_routes.serve(self._node, method, request.path, body, service.caller)), JSON
             )
-        if request.path in ("/", "/a2a/jsonrpc"):
+        if is_json_rpc(scope):
             if method != "POST":
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
             return await self._json_rpc(receive, send, service)
@@ -258,6 +259,11 @@ def _grpc_at(address: str | None, origin: str) -> str | None:
         return address
     host = urlsplit(origin).hostname or ""
     return f"[{host}]{address}" if ":" in host else f"{host}{address}"
+
+
+def is_json_rpc(scope: Scope) -> bool:
+    """Whether JSON-RPC is spoken there."""
+    return _request(scope).path in ("/", "/a2a/jsonrpc")
 
 
 def _request(scope: Scope) -> _Request:

@@ -18,7 +18,6 @@ name, and nothing else.
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -26,7 +25,7 @@ from urllib.parse import parse_qsl
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_a2a.a2a.asgi import CALLER
+from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.server.address import names_of
@@ -81,7 +80,7 @@ class Guard:
         if refusal is None:
             return await self._app(_inward(scope, self._rules), receive, send)
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
-        response = _refused(scope["path"], refusal, headers)
+        response = _refused(scope, refusal, headers)
         return await response(scope, receive, send)
 
 
@@ -195,18 +194,15 @@ def _is_json(content_type: Collection[str]) -> bool:
     return len(types) == 1 and types[0] in ("application/json", "application/a2a+json")
 
 
-def _refused(path: str, refusal: Refusal, headers: Mapping[str, str] | None) -> Response:
-    if path == MCP_PATH or path in _PUBLIC:
+def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str] | None) -> Response:
+    if scope["path"] == MCP_PATH or scope["path"] in _PUBLIC:
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
     # A client of A2A reads JSON, in the words of its binding.
     fault = Fault(_KINDS[refusal.status], refusal.reason)
-    if _JSON_RPC.fullmatch(path):
+    if is_json_rpc(scope):
         return JSONResponse({"jsonrpc": "2.0", "id": None, "error": fault.rpc_error()}, refusal.status, headers)
     return JSONResponse(fault.http_error(), refusal.status, headers)
 
-
-_JSON_RPC = re.compile(r"(/a/[^/]+)?(/a2a/jsonrpc|/?)")
-"""Where JSON-RPC is spoken."""
 
 _KINDS = {
     400: Kind.INVALID_REQUEST,

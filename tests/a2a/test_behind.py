@@ -119,11 +119,15 @@ async def test_a_caller_reaches_its_own_tasks_there_and_no_others(front: Served,
 
 
 async def test_an_agent_that_nobody_knows_is_not_found(front: Served) -> None:
-    for path in ("/a/nobody/", "/a/nobody/message:send", "/a/nobody/a2a/jsonrpc"):
+    for path, details in (
+        ("/a/nobody/", "data"),
+        ("/a/nobody/message:send", "details"),
+        ("/a/nobody/a2a/jsonrpc", "data"),
+    ):
         async with front.web.post(f"{front.url}{path}", json=said("hello"), headers=OWNER) as response:
             assert response.status == 404
             error = (await response.json(content_type=None))["error"]
-        assert error["details"][0]["reason"] == "AGENT_NOT_FOUND"
+        assert error[details][0]["reason"] == "AGENT_NOT_FOUND"
 
 
 async def test_the_routes_of_older_systems_send_for_whoever_calls(front: Served) -> None:

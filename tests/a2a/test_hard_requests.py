@@ -211,6 +211,17 @@ async def test_what_is_not_there_is_said_in_json(served: Served, method: str, pa
         assert "error" in await response.json(content_type=None)
 
 
+async def test_who_speaks_json_rpc_is_told_in_json_rpc_that_an_agent_is_not_there(served: Served) -> None:
+    ann, stranger = {"X-API-Key": served.callers.add("ann")}, {"Origin": "https://evil.example"}
+    for path in ("/a/nobody/", "/a/nobody", "/a/nobody/a2a/jsonrpc", "/a/https:%2F%2Fnobody.invalid/"):
+        url = aiohttp.client.URL(f"{served.url}{path}", encoded=True)
+        for headers, status, code in ((ann, 404, -32601), (stranger, 403, -32600)):
+            async with served.web.post(url, data=rpc(), headers={**JSON, **headers}) as response:
+                answer = await response.json()
+            assert (response.status, answer["error"]["code"]) == (status, code)
+            assert (answer["jsonrpc"], answer["id"]) == ("2.0", None)
+
+
 async def test_a_client_that_hangs_up_leaves_nothing_behind(served: Served) -> None:
     client = served.binding("rest")
     task = await client.task("wait", {"returnImmediately": True})
