@@ -11,9 +11,9 @@ from typing import TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
-from mcp_a2a.a2a.dispatch import Dispatch, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
-from mcp_a2a.a2a.params import ListParams, SendParams
+from mcp_a2a.a2a.params import ListParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
@@ -101,12 +101,11 @@ def dump(value: JsonValue) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def sent(answer: A2AAnswer, params: SendParams) -> bytes:
+def sent(answer: A2AAnswer) -> bytes:
     """What a message is answered with."""
     if answer.reply is not None:
         return b'{"message":' + answer.reply.to_json().encode() + b"}"
-    length = params.configuration.history_length if params.configuration is not None else None
-    return b'{"task":' + trimmed(answer.task, length).to_json().encode() + b"}"
+    return b'{"task":' + answer.task.to_json().encode() + b"}"
 
 
 def page(tasks: A2ATaskPage, params: ListParams) -> bytes:

@@ -72,7 +72,8 @@ class Dispatch:
             answer = await self._node.a2a_send(request)
             if not rests(answer.task):
                 answer = await service.patiently(self._until_rest(answer, service))
-        return await self._presenter(service).answer(answer)
+        task = _trimmed(answer.task, params.history_length)
+        return await self._presenter(service).answer(answer.model_copy(update={"task": task}))
 
     def _presenter(self, service: Service) -> Presenter:
         return Presenter(self._node, service.caller, service.file_url)
@@ -98,9 +99,10 @@ class Dispatch:
         if view.reply is not None:
             yield await present(StreamResponse(message=view.reply), answer.task.id)
             return
-        yield await present(StreamResponse(task=answer.task), answer.task.id)
+        length = params.history_length
+        yield await present(_shortened(StreamResponse(task=answer.task), length), answer.task.id)
         async for event in self._events(following, view):
-            yield await present(event, answer.task.id)
+            yield await present(_shortened(event, length), answer.task.id)
 
     async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
         """What happens from there until the task rests."""
@@ -119,7 +121,8 @@ class Dispatch:
     async def get(self, params: TaskParams, service: Service) -> Task:
         """GetTask."""
         request = A2AGetRequest(agent=service.agent, caller=service.caller, task_id=params.id)
-        return await self._presenter(service).task((await self._node.a2a_get(request)).task)
+        task = _trimmed((await self._node.a2a_get(request)).task, params.history_length)
+        return await self._presenter(service).task(task)
 
     async def list(self, params: ListParams, service: Service) -> A2ATaskPage:
         """ListTasks; without artifacts unless they are asked for."""
@@ -135,7 +138,7 @@ class Dispatch:
             )
         )
         page = self._presenter(service).page(page)
-        tasks = tuple(trimmed(task, params.history_length) for task in page.tasks)
+        tasks = tuple(_trimmed(task, params.history_length) for task in page.tasks)
         if not params.include_artifacts:
             tasks = tuple(task.model_copy(update={"artifacts": ()}) for task in tasks)
         return page.model_copy(update={"tasks": tasks})
@@ -193,11 +196,16 @@ def rests(task: Task) -> bool:
     return is_terminal(task.status.state) or task.status.state in INTERRUPTED
 
 
-def trimmed(task: Task, history_length: int | None) -> Task:
+def _trimmed(task: Task, history_length: int | None) -> Task:
     """The task with at most so many of its newest messages; None is all of them."""
     if history_length is None or len(task.history) <= history_length:
         return task
     return task.model_copy(update={"history": task.history[len(task.history) - history_length :]})
+
+
+def _shortened(event: StreamResponse, history_length: int | None) -> StreamResponse:
+    """The same for the task in an event, if there is one."""
+    return event if event.task is None else StreamResponse(task=_trimmed(event.task, history_length))
 
 
 def _send_request(params: SendParams, service: Service) -> A2ASendRequest:

@@ -21,7 +21,7 @@ from a2a.utils import errors
 from typing_extensions import override
 
 from mcp_a2a.a2a.body import extended_card
-from mcp_a2a.a2a.dispatch import Dispatch, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
@@ -89,12 +89,10 @@ class CoreHandler(RequestHandler):
     async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
         service = await self._service(context)
         with _told():
-            asked = read_message(SendParams, params)
-            answer = await self._dispatch.send(asked, service)
+            answer = await self._dispatch.send(read_message(SendParams, params), service)
         if answer.reply is not None:
             return made(answer.reply, pb.Message())
-        length = asked.configuration.history_length if asked.configuration is not None else None
-        return made(trimmed(answer.task, length), pb.Task())
+        return made(answer.task, pb.Task())
 
     @override
     async def on_message_send_stream(
@@ -118,8 +116,7 @@ class CoreHandler(RequestHandler):
     async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
         service = await self._service(context)
         with _told():
-            asked = read_message(TaskParams, params)
-            return made(trimmed(await self._dispatch.get(asked, service), asked.history_length), pb.Task())
+            return made(await self._dispatch.get(read_message(TaskParams, params), service), pb.Task())
 
     @override
     async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a import legacy_rpc
 from mcp_a2a.a2a.body import Answer, Json, Reply, Stream, configs, extended_card, page, parse, read, sent
-from mcp_a2a.a2a.dispatch import Dispatch, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service, check_service
@@ -90,13 +90,11 @@ def error(request_id: JsonValue, fault: Fault) -> bytes:
 
 
 async def _send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    read_params = read(SendParams, params)
-    return sent(await dispatch.send(read_params, service), read_params)
+    return sent(await dispatch.send(read(SendParams, params), service))
 
 
 async def _get(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(TaskParams, params)
-    return trimmed(await dispatch.get(asked, service), asked.history_length).to_json().encode()
+    return (await dispatch.get(read(TaskParams, params), service)).to_json().encode()
 
 
 async def _list(dispatch: Dispatch, params: Json, service: Service) -> bytes:

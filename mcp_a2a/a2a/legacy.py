@@ -10,7 +10,6 @@ import uuid
 
 from pydantic import JsonValue
 
-from mcp_a2a.a2a.dispatch import trimmed
 from mcp_a2a.exchange import A2AAnswer
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -131,11 +130,9 @@ def push_of(push: Json, task_id: JsonValue = None) -> Json:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def answer(sent: A2AAnswer, history_length: int | None = None) -> Json:
+def answer(sent: A2AAnswer) -> Json:
     """What `message/send` is answered with: the task or the message, bare."""
-    if sent.reply is not None:
-        return message(sent.reply)
-    return task(trimmed(sent.task, history_length))
+    return message(sent.reply) if sent.reply is not None else task(sent.task)
 
 
 def task(noun: Task) -> Json:

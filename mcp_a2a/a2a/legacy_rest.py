@@ -47,9 +47,9 @@ def _part_of(part: Json) -> JsonValue:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def answer(sent: A2AAnswer, shown: Task) -> Json:
-    """What a message is answered with; `shown` is its task as long as was asked for."""
-    return {"message": message(sent.reply)} if sent.reply is not None else {"task": task(shown)}
+def answer(sent: A2AAnswer) -> Json:
+    """What a message is answered with."""
+    return {"message": message(sent.reply)} if sent.reply is not None else {"task": task(sent.task)}
 
 
 def task(noun: Task) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Answer, Json, Stream, dump, extended_card, read
-from mcp_a2a.a2a.dispatch import Dispatch, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service
@@ -14,14 +14,11 @@ from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
 async def _send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(SendParams, legacy.send_params(params))
-    length = asked.configuration.history_length if asked.configuration is not None else None
-    return dump(legacy.answer(await dispatch.send(asked, service), length))
+    return dump(legacy.answer(await dispatch.send(read(SendParams, legacy.send_params(params)), service)))
 
 
 async def _get(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(TaskParams, legacy.task_params(params))
-    return dump(legacy.task(trimmed(await dispatch.get(asked, service), asked.history_length)))
+    return dump(legacy.task(await dispatch.get(read(TaskParams, legacy.task_params(params)), service)))
 
 
 async def _cancel(dispatch: Dispatch, params: Json, service: Service) -> bytes:

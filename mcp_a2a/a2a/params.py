@@ -47,6 +47,11 @@ class SendParams(Params):
     configuration: SendConfiguration | None = None
     metadata: dict[str, JsonValue] | None = None
 
+    @property
+    def history_length(self) -> int | None:
+        """As in `TaskParams`: how much of the history is asked for."""
+        return self.configuration.history_length if self.configuration is not None else None
+
 
 class TaskParams(Params):
     """GetTask, CancelTask, SubscribeToTask."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from mcp_a2a.a2a import legacy_rest
 from mcp_a2a.a2a.body import Json, Reply, configs, dump, extended_card, page, parse, read, sent
-from mcp_a2a.a2a.dispatch import Dispatch, trimmed
+from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import Service, check_service
@@ -115,13 +115,11 @@ def _route(method: str, path: str) -> tuple[Route, Json, str]:
 
 
 async def _send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(SendParams, call.json())
-    return sent(await dispatch.send(params, service), params)
+    return sent(await dispatch.send(read(SendParams, call.json()), service))
 
 
 async def _get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(TaskParams, {**call.query, **call.names})
-    return trimmed(await dispatch.get(params, service), params.history_length).to_json().encode()
+    return (await dispatch.get(read(TaskParams, {**call.query, **call.names}), service)).to_json().encode()
 
 
 async def _list(dispatch: Dispatch, call: Call, service: Service) -> bytes:
@@ -171,14 +169,12 @@ async def _subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncI
 
 async def _old_send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
     params = read(SendParams, legacy_rest.send_params(call.json()))
-    length = params.configuration.history_length if params.configuration is not None else None
-    answer = await dispatch.send(params, service)
-    return dump(legacy_rest.answer(answer, trimmed(answer.task, length)))
+    return dump(legacy_rest.answer(await dispatch.send(params, service)))
 
 
 async def _old_get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
     params = read(TaskParams, {**call.query, **call.names})
-    return dump(legacy_rest.task(trimmed(await dispatch.get(params, service), params.history_length)))
+    return dump(legacy_rest.task(await dispatch.get(params, service)))
 
 
 async def _old_cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:

@@ -179,6 +179,15 @@ async def test_09_the_history_is_as_long_as_asked(client: Binding) -> None:
     assert (await fails(client.get(asked["id"], historyLength=-1))).reason == "INVALID_PARAMS"
 
 
+async def test_09_the_history_is_as_long_as_asked_in_what_a_message_is_answered_with(client: Binding) -> None:
+    without = {"historyLength": 0}
+    assert not (await client.task("hello", without)).get("history")
+    async with client.events("SendStreamingMessage", {**said("stream"), "configuration": without}) as events:
+        first, *_ = [event async for event in events]
+    assert not first["task"].get("history")
+    assert len((await client.get(first["task"]["id"]))["history"]) == 1
+
+
 async def test_10_what_is_not_declared_is_refused_as_such(client: Binding) -> None:
     done = await client.task("hello")
     push = {"taskId": done["id"], "url": "https://example.com/hook"}
