@@ -11,7 +11,16 @@ from pydantic import JsonValue
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.legacy import Json
 from mcp_a2a.exchange import A2AAnswer
-from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, Task, TaskState, TaskStatus
+from mcp_a2a.protocol.model import (
+    Artifact,
+    Message,
+    Part,
+    StreamResponse,
+    Task,
+    TaskPushNotificationConfig,
+    TaskState,
+    TaskStatus,
+)
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 
 # --- reading -------------------------------------------------------------------------------------
@@ -42,6 +51,15 @@ def _part_of(part: Json) -> JsonValue:
     if isinstance(data, dict) and set(data) == {"data"}:
         return {**part, "data": data["data"]}
     return part
+
+
+def push_of(body: Json, task_id: JsonValue) -> Json:
+    """A push configuration; the proto file puts it into the request that makes it."""
+    request = body.get("config")
+    around = request if isinstance(request, dict) else body
+    push = around.get("pushNotificationConfig")
+    read = legacy.push_of(push if isinstance(push, dict) else {}, task_id)
+    return {"id": body.get("configId"), **read}
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -107,6 +125,12 @@ def part(noun: Part) -> Json:
     elif "data" in written:
         written["data"] = {"data": written["data"]}
     return written
+
+
+def push(noun: TaskPushNotificationConfig) -> Json:
+    """A push configuration, whose name says its task."""
+    config = legacy.push(noun)["pushNotificationConfig"]
+    return {"name": f"tasks/{noun.task_id}/pushNotificationConfigs/{noun.id}", "pushNotificationConfig": config}
 
 
 def event(noun: StreamResponse) -> Json:

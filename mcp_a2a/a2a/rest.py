@@ -50,6 +50,9 @@ class Route:
 _INTEGERS = frozenset({"pageSize", "historyLength", "page_size", "history_length"})
 _BOOLEANS = frozenset({"includeArtifacts", "include_artifacts"})
 
+NO_TENANTS = frozenset({"v1", "mcp"})
+"""What paths begin with that are not ours, or those of 0.3."""
+
 
 def query_of(text: str) -> Json:
     """The query as parameters, numbers and truth values as such."""
@@ -97,8 +100,9 @@ async def _guarded(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _route(method: str, path: str) -> tuple[Route, Json, str]:
     """The route of a path, with or without a tenant before it."""
     first, _, rest = path.removeprefix("/").partition("/")
+    candidates = ((path, ""),) if first in NO_TENANTS else ((path, ""), (f"/{rest}", first))
     wrong_method = False
-    for candidate, tenant in ((path, ""), (f"/{rest}", first)):
+    for candidate, tenant in candidates:
         for route in ROUTES:
             match = route.path.fullmatch(candidate)
             if match is None:
@@ -181,6 +185,20 @@ async def _old_cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes
     return dump(legacy_rest.task(await dispatch.cancel(read(TaskParams, call.names), service)))
 
 
+async def _old_set_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    config = read(TaskPushNotificationConfig, legacy_rest.push_of(call.json(), call.names["task_id"]))
+    return dump(legacy_rest.push(await dispatch.set_push(config, service)))
+
+
+async def _old_get_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return dump(legacy_rest.push(await dispatch.get_push(read(OnePushParams, call.names), service)))
+
+
+async def _old_list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    listed = await dispatch.list_push(read(PushParams, call.names), service)
+    return dump({"configs": [legacy_rest.push(config) for config in listed], "nextPageToken": ""})
+
+
 async def _old_stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
     async for event in dispatch.stream(read(SendParams, legacy_rest.send_params(call.json())), service):
         yield dump(legacy_rest.event(event))
@@ -220,5 +238,9 @@ ROUTES: tuple[Route, ...] = (
     _at("POST", "/v1" + _TASK + ":cancel", _old_cancel),
     _at("POST", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
     _at("GET", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
+    _at("POST", "/v1" + _PUSH, _old_set_push),
+    _at("GET", "/v1" + _PUSH, _old_list_push),
+    _at("GET", "/v1" + _ONE_PUSH, _old_get_push),
+    _at("DELETE", "/v1" + _ONE_PUSH, _delete_push),
     _at("GET", "/v1/card", _card),
 )

@@ -144,6 +144,31 @@ async def test_rest_of_0_3_is_spelled_as_its_proto(served: Served, message: Any)
         assert (await response.json(content_type=None))["id"] == task["id"]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_push_configurations_of_rest_of_0_3(tmp_path: Path, whole: bool) -> None:  # noqa: FBT001  a parameter
+    async with serving(tmp_path, a2a_push=True) as served:
+        task_id = (await served.binding("rest").task("ask"))["id"]
+        name, url = f"tasks/{task_id}/pushNotificationConfigs", "https://hook.invalid/"
+        config = {"name": f"{name}/a", "pushNotificationConfig": {"id": "a", "url": url}}
+        inner = {"pushNotificationConfig": {"url": url}}
+        body = {"parent": f"tasks/{task_id}", "configId": "a", "config": inner} if whole else config
+        for method, path, sent, answer in (
+            ("POST", name, json.dumps(body), config),
+            ("GET", f"{name}/a", None, config),
+            ("GET", name, None, {"configs": [config], "nextPageToken": ""}),
+            ("DELETE", f"{name}/a", None, {}),
+            ("GET", name, None, {"configs": [], "nextPageToken": ""}),
+        ):
+            async with served.web.request(method, f"{served.url}/v1/{path}", data=sent, headers=JSON) as response:
+                assert (response.status, await response.json(content_type=None)) == (200, answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/extendedAgentCard", "/mcp/tasks", "/mcp/v1/tasks/x"])
+async def test_neither_mcp_nor_a_version_is_a_tenant(served: Served, path: str) -> None:
+    async with served.web.get(f"{served.url}{path}") as response:
+        assert response.status == 404
+
+
 async def test_a_tenant_may_stand_before_every_path(served: Served) -> None:
     client = served.binding("rest", "/tenant-7")
     task = await client.task("hello")
