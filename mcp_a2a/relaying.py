@@ -6,9 +6,7 @@ its operator's commands reach it (`relay_admin`).
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import ssl
 import sys
 import time
@@ -30,6 +28,7 @@ from mcp_a2a.protocol.relay_limits import MIB, RelayLimits
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
 from mcp_a2a.relay_ports import MailboxStore
+from mcp_a2a.server.address import seen_address
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import open_relay_store
@@ -172,15 +171,10 @@ def _url(settings: RelaySettings, host: str, port: int, relay: PeerId) -> RelayU
 
 def _reachable(host: str) -> str:
     """An address to tell others, for a relay that listens on all of them."""
-    wildcards = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}  # noqa: S104  compared
-    if host not in wildcards:
-        return host
-    family, somewhere = wildcards[host]
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((somewhere, 9))  # sends nothing: it only picks the address that others would see
-        found: str = probe.getsockname()[0]
-        return found
-    if family == socket.AF_INET6:
+    seen = seen_address(host)
+    if seen is not None:
+        return seen
+    if host == "::":
         return "::1"
     # No way out of this network, so any address in it: a relay may serve a LAN alone.
     return next((address.host for address in own_addresses(0)), "127.0.0.1")

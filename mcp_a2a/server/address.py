@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -11,6 +12,8 @@ from functools import lru_cache
 from mcp_a2a.errors import ConfigurationError, PortInUseError
 
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_SOMEWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}  # noqa: S104  compared
+"""An address that is not here, for each that stands for all of them."""
 _PORTS_UNSAID = frozenset({80, 443})
 """Ports that a client may leave out, of http and https."""
 
@@ -72,9 +75,21 @@ class Listen:
 
 
 def url_of(bound: socket.socket, scheme: str = "http") -> str:
-    """The URL of a bound socket."""
+    """The URL at which a bound socket is reached, by others too where they may."""
     host, port = bound.getsockname()[:2]
-    return f"{scheme}://{_in_url(host)}:{port}"
+    reached = seen_address(host) or ("::1" if host == "::" else "127.0.0.1")
+    return f"{scheme}://{_in_url(reached)}:{port}"
+
+
+def seen_address(host: str) -> str | None:
+    """What others see of a server that listens there; None for one on all addresses if no way leads out of here."""
+    if host not in _SOMEWHERE:
+        return host
+    family, somewhere = _SOMEWHERE[host]
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((somewhere, 9))  # sends nothing: it only picks the address that others would see
+        return str(probe.getsockname()[0])
+    return None
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.server import address
 from mcp_a2a.server.address import Listen, names_of, url_of
 
 
@@ -42,6 +43,13 @@ def test_anything_else_is_refused_with_a_sentence(text: str):
 def test_a_free_port_is_found():
     with Listen("127.0.0.1", 0).bind() as bound:
         assert url_of(bound) == f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("out", ["192.168.1.5", None])
+def test_who_listens_everywhere_is_reached_as_others_see_it(out: str | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(address, "seen_address", lambda _: out)
+    with Listen("0.0.0.0", 0).bind() as bound:
+        assert url_of(bound) == f"http://{out or '127.0.0.1'}:{bound.getsockname()[1]}"
 
 
 def test_a_port_in_use_is_said_to_be():

@@ -41,6 +41,16 @@ async def test_one_port_serves_both(tmp_path: Path) -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_who_listens_everywhere_is_told_an_address_that_answers(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path), Listening("0.0.0.0:0"))
+        async with web.get(f"{served.url}{CARD}") as response:
+            assert response.status == 200
+            card = await response.json()
+        assert card["url"] == f"{served.url}/"
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
