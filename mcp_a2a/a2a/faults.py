@@ -129,10 +129,16 @@ _KINDS: tuple[tuple[tuple[type[McpA2AError], ...], Kind], ...] = (
 )  # fmt: skip
 
 
+_HINTS_FOR_OTHERS = frozenset(
+    {Kind.TASK_NOT_FOUND, Kind.NOT_CANCELABLE, Kind.UNSUPPORTED_OPERATION, Kind.AGENT_NOT_FOUND}
+)
+"""What to do about these is said to assistants and owners: the names of tools and commands are nothing to a client."""
+
+
 def fault_of(error: McpA2AError) -> Fault:
     """How an error of the node is told to a client."""
     kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.INTERNAL)
-    return Fault(kind, str(error))
+    return Fault(kind, error.message if kind in _HINTS_FOR_OTHERS else str(error))
 
 
 def told(error: Exception) -> Fault:

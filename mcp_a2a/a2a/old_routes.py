@@ -55,7 +55,8 @@ async def _send(node: NodeApi, body: bytes, caller: str) -> tuple[int, bytes]:
     try:
         answer = await node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))
     except McpA2AError as error:
-        return told(error).kind.value.http, dump({"ok": False, "error": str(error)})
+        fault = told(error)
+        return fault.kind.value.http, dump({"ok": False, "error": fault.message})
     return 200, dump({"ok": True, "result": legacy.task(answer.task)})
 
 

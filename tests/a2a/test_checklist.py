@@ -307,6 +307,21 @@ async def test_the_errors_carry_the_codes_of_their_binding(served: Served) -> No
         assert rpc.reason == rest.reason
 
 
+async def test_no_error_tells_a_client_of_the_tools_that_assistants_have(served: Served, client: Binding) -> None:
+    done = await client.task("hello")
+    nobody = served.binding("rest", "/a/nobody")
+    for request in (
+        client.get("nothing"),
+        client.cancel(done["id"]),
+        client.send("x", taskId=done["id"]),
+        nobody.get("nothing"),
+    ):
+        message = (await fails(request)).message
+        assert not re.search(r"[a-z]_[a-z]|discover|mcp-a2a", message), message
+    async with served.web.post(f"{served.url}/a2a/send", json={"target": "nobody", "message": "x"}) as response:
+        assert "discover" not in (await response.json())["error"]
+
+
 async def test_times_are_utc_with_milliseconds(client: Binding) -> None:
     stamp = (await client.task("hello"))["status"]["timestamp"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
