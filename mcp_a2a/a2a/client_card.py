@@ -92,7 +92,8 @@ def _interfaces(fields: Fields, url: str) -> tuple[AgentInterface, ...]:
     found = tuple(dict.fromkeys(interface for interface in listed if interface is not None))[:MAX_INTERFACES]
     if not found:
         raise CardError(
-            f"The agent card at {url} cannot be used: it names no interface (supportedInterfaces, or url in 0.3).",
+            f"The agent card at {url} cannot be used: it names no interface at a URL"
+            " (supportedInterfaces, or url in 0.3).",
             _MEND,
         )
     if not any(interface.protocol_binding in BINDINGS for interface in found):
@@ -117,26 +118,36 @@ def _older(fields: Fields, url: str) -> list[AgentInterface | None]:
 
 
 def _interface(value: JsonValue, base: str, version: str) -> AgentInterface | None:
-    if not isinstance(value, dict) or not _text(_get(value, "url")):
+    url = _place(_text(_get(value, "url")), base) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or url is None:
         return None
     binding = _text(_get(value, "protocolBinding")) or _text(_get(value, "transport")) or "JSONRPC"
     plain = binding.upper().replace("-", "").replace("_", "")
     known = {"JSONRPC": "JSONRPC", "JSONRPC2.0": "JSONRPC", "HTTP+JSON": "HTTP+JSON", "HTTPJSON": "HTTP+JSON"}
     return AgentInterface(
-        url=mended(urljoin(base, _text(_get(value, "url"))), base),
+        url=url,
         protocol_binding=known.get(plain, known.get(plain.replace("REST", "HTTP+JSON"), binding))[:256],
         protocol_version=(_text(_get(value, "protocolVersion")) or version)[:16],
         tenant=_text(_get(value, "tenant")) or None,
     )
 
 
-def mended(url: str, base: str) -> str:
-    """Where the agent is that says "localhost" of itself: at the host that its card was read from."""
+def _place(said: str, base: str) -> str | None:
+    """Where an interface is; None where what is said of that is no URL."""
     try:
-        said, here = urlsplit(url), urlsplit(base)
-        port = f":{said.port}" if said.port is not None else ""
+        return mended(urljoin(base, said), base) if said else None
     except ValueError:
-        return url
+        return None
+
+
+def mended(url: str, base: str) -> str:
+    """Where the agent is that says "localhost" of itself: at the host that its card was read from.
+
+    Raises:
+        ValueError: it is no URL.
+    """
+    said, here = urlsplit(url), urlsplit(base)
+    port = f":{said.port}" if said.port is not None else ""
     if said.hostname not in _ANYWHERE or here.hostname in _ANYWHERE or here.hostname is None:
         return url
     if here.port is None or here.scheme == "https":

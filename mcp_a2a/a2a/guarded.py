@@ -23,13 +23,17 @@ from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import MAX_URL, Policy, check_addresses, check_url
 from mcp_a2a.a2a.unreachable import unreachable
-from mcp_a2a.errors import AddressNotAllowedError, WebError
+from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
+from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.version import __version__
 
 AGENT = f"mcp-a2a/{__version__}"
 
 MAX_BODY = 8 * 1024 * 1024
+MAX_TYPE = 255
+"""Characters of a media type (RFC 6838 4.2)."""
+
 MAX_REDIRECTS = 3
 MAX_CHECKED = 1024
 """Addresses that are remembered as checked; a connection that comes later is checked anew."""
@@ -93,7 +97,7 @@ class Streaming:
 
 def media_type(headers: Mapping[str, str]) -> str:
     """The content type without its parameters."""
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return preview(headers.get("Content-Type", "").partition(";")[0], MAX_TYPE).lower()
 
 
 async def resolve_anywhere(host: str, port: int) -> list[str]:
@@ -259,7 +263,10 @@ def _headers(call: Call, url: str) -> dict[str, str]:
 
 
 def _moved(response: aiohttp.ClientResponse) -> str | None:
-    return response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
+    """Where a redirect leads. Longer than any URL stays so, and is refused as one."""
+    if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+        return None
+    return preview(response.headers["Location"], MAX_URL + 1)
 
 
 def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
@@ -268,8 +275,11 @@ def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
     Raises:
         WebError: it is not.
     """
-    following = urljoin(url, target)
-    here, there = urlsplit(url), urlsplit(following)
+    try:
+        following = urljoin(url, target)
+        here, there = urlsplit(url), urlsplit(following)
+    except ValueError:
+        raise WebAnswerError(f"{url} sends callers on to what is no URL.", "Its owner must mend that.") from None
     safe = there.scheme in ("https", here.scheme)
     if not call.follow or here.hostname != there.hostname or not safe:
         raise WebError(

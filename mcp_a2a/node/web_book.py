@@ -200,6 +200,9 @@ class WebBook:
             except WebError as error:
                 logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
                 continue
+            except Exception:  # a stranger's shout must not take the node down
+                logger.exception("an agent that announces itself at %s is not listed", sighting.host)
+                return
             if sighting.name in self._seen:
                 await self._list_sighted(sighting.name, replace(found, card=card))
             return

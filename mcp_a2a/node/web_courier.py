@@ -97,6 +97,9 @@ class WebCourier:
             except McpA2AError as error:  # the disk is full, say: nothing was told to anybody that is not stored
                 logger.warning("the errand of %s waits: %s", errand.task, error)
                 await anyio.sleep(DISK_SECONDS)
+            except Exception:  # one agent must not take all others down with it
+                logger.exception("the errand of %s broke", errand.task)
+                errand.broken, going = True, not errand.broken
         del self._errands[errand.task]
 
     async def _step(self, errand: Errand) -> bool:
@@ -106,6 +109,9 @@ class WebCourier:
         letter = read(lambda connection: next_web_letter(connection, errand.task))
         record = read(lambda connection: find_task(connection, errand.task))
         if record is None or (letter is None and is_resting(record)):
+            return False
+        if errand.broken:
+            await self._end(record, McpA2AError("It failed inside this node.", "See its log."))
             return False
         if record.remote is not None:
             errand.taken.set()
@@ -188,7 +194,7 @@ class WebCourier:
 
     async def _listen(self, errand: Errand, events: Events, letter: LetterRow | None) -> None:
         """Apply what a stream tells until there is nothing more to come, or something to tell the agent."""
-        problem: WebError | None = None
+        problem: McpA2AError | None = None
         news, heard = errand.news, anyio.Event()
         if letter is None:
             heard.set()
@@ -197,7 +203,7 @@ class WebCourier:
             tasks.start_soon(interrupt, (heard, news, errand.taken), tasks.cancel_scope)
             try:
                 await self._hear(errand, events, letter, heard)
-            except WebError as error:
+            except McpA2AError as error:
                 problem = error
             finally:
                 self._listening -= 1

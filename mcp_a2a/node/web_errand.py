@@ -28,6 +28,8 @@ class Errand:
     streams: bool = True
     """What its card says of streaming has not turned out to be wrong."""
     tried: str = ""
+    broken: bool = False
+    """It failed in a way that nobody has thought of."""
 
     def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
         """Whether trying again would be in vain."""

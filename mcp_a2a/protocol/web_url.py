@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
+from mcp_a2a.errors import AddressNotAllowedError
+
 WELL_KNOWN = "/.well-known/"
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 """A2A 8.2, and where agents before 0.3 had it."""
@@ -32,9 +34,13 @@ def spelled(url: str) -> str:
 
 
 def agent_url(card_url: str) -> str:
-    """What stands for the agent that has its card there: where it is, if the card is in its well-known place."""
+    """What stands for the agent that has its card there: where it is, if the card is in its well-known place.
+
+    Raises:
+        AddressNotAllowedError: it is no URL.
+    """
     url = spelled(card_url)
-    parts = urlsplit(url)
+    parts = _split(url)
     for path in CARD_PATHS:
         if parts.path.endswith(path):
             return SplitResult(parts.scheme, parts.netloc, f"{parts.path.removesuffix(path)}/", "", "").geturl()
@@ -42,8 +48,12 @@ def agent_url(card_url: str) -> str:
 
 
 def card_urls(url: str) -> tuple[str, ...]:
-    """Where the card may be that a URL means, the likeliest first."""
-    parts = urlsplit(spelled(url))
+    """Where the card may be that a URL means, the likeliest first.
+
+    Raises:
+        AddressNotAllowedError: it is no URL.
+    """
+    parts = _split(spelled(url))
     path = parts.path.rstrip("/")
     if WELL_KNOWN in parts.path or path.endswith(".json"):
         return (spelled(url),)
@@ -56,6 +66,19 @@ def card_urls(url: str) -> tuple[str, ...]:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: whom a credential is for."""
-    parts = urlsplit(url)
+    """Scheme, host and port: whom a credential is for.
+
+    Raises:
+        AddressNotAllowedError: it is no URL.
+    """
+    parts = _split(url)
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise AddressNotAllowedError(url, "it is not written as a URL") from None
+    return parts

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 from aiohttp import web
 
 Answer = Callable[["Heard"], Awaitable[object]]
@@ -132,3 +133,12 @@ async def shout(heard: Heard) -> object:
     """A well-behaved agent, without streaming."""
     done = task(text=heard.text.upper()) if "message" in heard.params else task(text="DONE")
     return {"task": done} if heard.operation == "send" and heard.version else done
+
+
+async def raw(heard: Heard, answer: bytes) -> None:
+    """Answer in bytes that no library would write, and hang up."""
+    transport = heard.request.transport
+    assert transport is not None
+    transport.write(answer)
+    transport.close()
+    await anyio.sleep_forever()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from mcp_a2a.a2a.client import WebClient
@@ -12,9 +12,11 @@ from tests.web.agents import Agent
 
 
 @asynccontextmanager
-async def somebody(world: World, name: str = "ada") -> AsyncIterator[Person]:
+async def somebody(
+    world: World, name: str = "ada", calls: Callable[..., WebClient] = WebClient
+) -> AsyncIterator[Person]:
     """A person whose node calls agents at URLs."""
-    async with WebClient(idle_seconds=2) as client, world.person(name, web=client) as person:
+    async with calls(idle_seconds=2) as client, world.person(name, web=client) as person:
         yield person
 
 

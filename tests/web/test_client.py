@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import pytest
@@ -11,8 +11,10 @@ from aiohttp import web
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
+from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.web_url import agent_url, card_urls, origin
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest
-from tests.web.agents import Agent, Heard, shout, task
+from tests.web.agents import Agent, Heard, raw, shout, task
 
 
 @pytest.fixture
@@ -155,6 +157,27 @@ async def test_a_broken_answer_is_said_in_a_sentence(client: WebClient, way: str
             await events(client, agent)
 
 
+HEADERS = {
+    "no URL": (b"302 Found\r\nLocation: http://[bad", "no URL"),
+    "bytes in a URL": (b"302 Found\r\nLocation: http://other.example/\xc2\x9b31m\xff", "http://other.example/, which"),
+    "bytes in a type": (b"200 OK\r\nContent-Type: text/\xc2\x9b31mplain\xff", "text/plain that is no JSON"),
+}
+
+
+@pytest.mark.parametrize("way", list(HEADERS))
+async def test_whatever_bytes_a_header_has_are_said_in_characters_that_can_be_kept(client: WebClient, way: str) -> None:
+    header, sentence = HEADERS[way]
+
+    async def answer(heard: Heard) -> object:
+        return await raw(heard, b"HTTP/1.1 " + header + b"\r\nContent-Length: 5\r\n\r\nhello")
+
+    async with Agent(answer).serve() as other:
+        with pytest.raises(WebError) as told:
+            await client.send(await found(client, other), request())
+    assert sentence in told.value.message
+    assert clean(told.value.message) == told.value.message
+
+
 async def test_what_may_pass_is_told_from_what_will_not(client: WebClient) -> None:
     for status in (429, 500, 503):
 
@@ -228,6 +251,7 @@ async def test_a_card_with_faults_is_read_with_goodwill(client: WebClient) -> No
 CARDS = {
     "has no name": {"description": "x"},
     "names no interface": {"name": "x"},
+    "at a URL": {"name": "x", "supportedInterfaces": [{"url": "http://[bad"}], "url": "http://127.0.0.1:99999/"},
     "offers GRPC only": {"name": "x", "supportedInterfaces": [{"url": "http://x", "protocolBinding": "GRPC"}]},
 }
 
@@ -237,6 +261,32 @@ async def test_what_is_wrong_with_a_card_is_said(client: WebClient, sentence: st
     async with Agent(shout, card=CARDS[sentence]).serve() as other:
         with pytest.raises(CardError, match=sentence):
             await found(client, other)
+
+
+async def test_an_interface_that_is_nowhere_leaves_the_others_alone(client: WebClient) -> None:
+    urls = ("http://[bad", "http://127.0.0.1:abc/", "http://127.0.0.1:5/rpc")
+    card = {"name": "x", "supportedInterfaces": [{"url": url} for url in urls]}
+    async with Agent(shout, card=card).serve() as other:
+        read = (await found(client, other)).card
+    assert [interface.url for interface in read.supported_interfaces] == ["http://127.0.0.1:5/rpc"]
+
+
+async def test_a_card_that_moves_to_what_is_no_url_is_not_followed(client: WebClient) -> None:
+    async def moved(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://[bad"})
+
+    other = Agent(shout)
+    other._card = moved  # type: ignore[method-assign]
+    async with other.serve():
+        with pytest.raises(WebAnswerError, match="no URL"):
+            await found(client, other)
+
+
+@pytest.mark.parametrize("read", [agent_url, card_urls, origin])
+def test_what_is_no_url_is_refused_in_a_sentence(read: Callable[[str], object]) -> None:
+    for url in ("http://[bad", "http://127.0.0.1:99999/"):
+        with pytest.raises(AddressNotAllowedError, match="not written as a URL"):
+            read(url)
 
 
 async def test_where_there_is_no_card_the_places_are_named(client: WebClient) -> None:

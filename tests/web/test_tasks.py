@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 import pytest
 from aiohttp import web
+from typing_extensions import override
 
+from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, Task, TaskState
 from mcp_a2a.views import (
     AddPeerRequest,
     CancelRequest,
@@ -24,9 +28,9 @@ from mcp_a2a.views import (
     ReplyRequest,
     SendTaskBySkillRequest,
 )
-from mcp_a2a.web_ports import WebSighting
+from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
 from tests.node.world import World
-from tests.web.agents import Agent, Heard, shout, task
+from tests.web.agents import Agent, Heard, raw, shout, task
 from tests.web.people import added, looked, sent, somebody
 
 IDS = {"taskId": "t-1", "contextId": "c-1"}
@@ -337,6 +341,55 @@ async def test_what_an_agent_does_wrong_is_said(
     assert view.error is not None
     assert (view.state, view.error.code) == (f"TASK_STATE_{state}", code)
     assert sentence in f"{view.error.message} {view.error.hint}"
+
+
+async def test_an_agent_that_cannot_even_write_a_header_fails_its_own_task_only(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        await raw(heard, b"HTTP/1.1 302 Found\r\nLocation: http://[bad\r\nContent-Length: 0\r\n\r\n")
+
+    async with Agent(answer).serve() as other, Agent(shout).serve() as kind, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+        assert view.error is not None
+        assert (view.state, view.error.code) == (TaskState.FAILED, "web_answer")
+        assert (await sent(ada, await added(ada, kind))).text == "HELLO"
+
+
+class Broken(WebClient):
+    """Has a fault that nobody has thought of."""
+
+    faults = 0
+
+    @override
+    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+        raise ValueError("whatever")
+
+    @override
+    async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
+        if not urlsplit(url).path.startswith("/fault"):
+            return await super().find_card(url, within=within, headers=headers)
+        Broken.faults += 1
+        raise ValueError("whatever")
+
+
+async def test_a_fault_of_ours_ends_the_task_and_leaves_the_node_running(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world, calls=Broken) as ada:
+        url = await added(ada, other)
+        for _ in range(2):
+            view = await sent(ada, url)
+            assert view.error is not None
+            assert (view.state, view.error.message) == (TaskState.FAILED, "It failed inside this node.")
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        assert (await looked(ada, view)).state == TaskState.FAILED
+        assert (await sent(ada, await added(ada, other))).text == "HELLO"
+
+
+async def test_a_fault_of_ours_with_what_is_announced_leaves_the_node_running(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world, calls=Broken) as ada:
+        ada.node.web.sighted(WebSighting("x", "127.0.0.1", 9, "/fault", tls=False))
+        with anyio.fail_after(5):
+            while not Broken.faults:
+                await anyio.lowlevel.checkpoint()
+        assert await added(ada, other) == other.url
 
 
 async def test_a_credential_is_sent_to_its_origin_and_kept_for_the_next_start(world: World) -> None:
