@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 
 from mcp_a2a.errors import (
     AddressNotAllowedError,
@@ -223,6 +223,8 @@ class WebCourier:
                 if record is None or record.done or (is_resting(record) and not (first and follow_up)):
                     return
                 first = False
+                # Where more is always there, the loop waits for nothing but the disk, and that cannot be interrupted.
+                await anyio.lowlevel.checkpoint()
         if letter is not None:
             raise WebError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
 

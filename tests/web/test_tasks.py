@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ import pytest
 from aiohttp import web
 from typing_extensions import override
 
-from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.a2a.client import Events, WebClient
+from mcp_a2a.a2a.client_read import read_event
 from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, Task, TaskState
@@ -480,6 +482,34 @@ async def test_an_agent_that_sends_a_byte_at_a_time_holds_nobody_up(world: World
             view = await sent(ada, url, wait=0.2)
             view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
     assert view.state == TaskState.CANCELED
+
+
+async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) -> None:
+    begun = anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        return task("TASK_STATE_CANCELED")
+
+    class Restless(WebClient):
+        """The next event is there before the last one was stored."""
+
+        @override
+        @asynccontextmanager
+        async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
+            yield self.events()
+
+        async def events(self) -> Events:
+            for number in range(1_000):
+                yield [read_event(status("WORKING", f"{number}"))]
+                begun.set()
+            yield [read_event(status("COMPLETED"))]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world, calls=Restless) as ada:
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(5):
+            await begun.wait()
+        view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+        assert (await looked(ada, view, wait=10)).state == TaskState.CANCELED
 
 
 async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
