@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mcp_a2a.errors import McpA2AError, WebAnswerError
 from mcp_a2a.node.intake import ENDINGS
@@ -25,7 +25,7 @@ from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import TaskErrorView
 
 MAX_RESULT = 32 * 1024 * 1024
-"""Characters of all artifacts of a task that are kept."""
+"""Of all artifacts of a task, as they are stored: data, names and what is around them count like text."""
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
@@ -56,7 +56,7 @@ def apply(record: TaskRecord, events: Sequence[StreamResponse], now: float) -> b
     for event in events:
         if not record.done:
             _apply(record, event, now)
-    if sum(map(_size, record.artifacts)) > MAX_RESULT:
+    if _is_too_large(record):
         raise WebAnswerError(f"{record.peer} sends more than {MAX_RESULT // 1024 // 1024} MiB as its result.")
     if (record.state, record.status, record.artifacts) == before:
         return False
@@ -123,5 +123,11 @@ def is_resting(record: TaskRecord) -> bool:
     return record.done or record.state in INTERRUPTED
 
 
-def _size(artifact: Artifact) -> int:
-    return sum(len(part.text or part.raw or "") + (512 if part.data is not None else 0) for part in artifact.parts)
+def _is_too_large(record: TaskRecord) -> bool:
+    """Whether there is more than we keep. Everything is measured only where what is new may have been too much."""
+    fresh = (*(chunk.artifact for chunk in record.added), *record.renewed)
+    return record.size + _size(fresh) > MAX_RESULT and _size(record.artifacts) > MAX_RESULT
+
+
+def _size(artifacts: Iterable[Artifact]) -> int:
+    return sum(len(artifact.to_json()) for artifact in artifacts)

@@ -59,6 +59,8 @@ class TaskRecord:
     """Artifacts that this change made or replaced whole; likewise."""
     spooled: tuple[BlobRef, ...] = field(default=(), metadata={"kept": False})
     """Files that this change attached: they are in our spool, and their pieces go ahead of the message."""
+    size: int = field(default=0, metadata={"kept": False})
+    """Bytes of its artifacts as they are stored."""
 
     @property
     def opening_id(self) -> str:
@@ -133,6 +135,7 @@ def _record(row: tuple[object, ...]) -> TaskRecord:
     record.worker, record.direct = bool(record.worker), bool(record.direct)
     record.messages = _MESSAGES.validate_json(_text(record.messages))
     record.status = TaskStatus.model_validate_json(_text(record.status))
+    record.size = len(_text(record.artifacts))
     record.artifacts = _ARTIFACTS.validate_json(_text(record.artifacts))
     record.error = TaskErrorView.model_validate_json(_text(record.error)) if record.error else None
     record.tried = _TRIED.validate_json(_text(record.tried))

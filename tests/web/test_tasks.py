@@ -194,6 +194,52 @@ async def test_an_agent_that_does_not_stream_as_it_says_is_polled(world: World) 
     assert other.asked == ["stream", "send", "get"]
 
 
+LARGE: dict[str, dict[str, object]] = {
+    "text": {"parts": [{"text": "x" * 900}]},
+    "data": {"parts": [{"data": {"x": ["y" * 9] * 90}}]},
+    "metadata": {"parts": [{"text": ""}], "metadata": {"x": "y" * 900}},
+    "metadata of a part": {"parts": [{"text": "", "metadata": {"x": "y" * 900}}]},
+    "a name": {"parts": [{"text": ""}], "name": "x" * 900},
+    "parts": {"parts": [{"text": ""}] * 90},
+}
+
+
+@pytest.mark.parametrize("what", list(LARGE))
+async def test_whatever_an_agent_sends_counts_towards_what_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_news.MAX_RESULT", 10_000)
+
+    async def answer(_: Heard) -> object:
+        large = [{"artifactId": f"a{number}", **LARGE[what]} for number in range(20)]
+        updates = [{"artifactUpdate": {**IDS, "artifact": artifact}} for artifact in large]
+        return [{"task": task("TASK_STATE_WORKING")}, *updates, status("COMPLETED")]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=20)
+    assert view.error is not None
+    assert (view.state, "as its result" in view.error.message) == (TaskState.FAILED, True)
+    assert sum(len(artifact.model_dump_json()) for artifact in view.artifacts) < 20_000
+
+
+async def test_what_takes_the_place_of_something_does_not_count_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_news.MAX_RESULT", 10_000)
+
+    async def answer(_: Heard) -> object:
+        return [
+            {"task": task("TASK_STATE_WORKING")},
+            grown("a" * 9_000, append=False),
+            grown("b" * 9_000, append=False),
+            {"task": task(text="c" * 9_000)},
+        ]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "c" * 9_000)
+
+
 async def test_a_question_is_answered_in_their_task_and_conversation(world: World) -> None:
     async def answer(heard: Heard) -> object:
         if "taskId" not in heard.params["message"]:
