@@ -17,10 +17,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from mcp_a2a.errors import WebError
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
 
 NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
 """Reasons of a `WebRefusedError` for which something else than a stream may do."""
+
+
+class AnswerLostError(WebError):
+    """An agent took what it was told, and its answer did not come whole: it may have done it."""
+
+    code = "answer_lost"
 
 
 class Range(StrEnum):

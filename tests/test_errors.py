@@ -79,6 +79,7 @@ hears one uniform answer, our log the reason, and whoever waits for a task learn
 ELSEWHERE = {
     "mcp_a2a.node.control.OwnerLostError": "never leaves node.shared, which asks the next owner",
     "mcp_a2a.a2a.push.HookGoneError": "never leaves a2a.push, which stops calling that hook",
+    "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",
     "mcp_a2a.cli.demo.DemoError": "built with a message where it is raised; the demonstration shows what it did before",
 }
 """Errors of a single module, and why they are not in the tables."""

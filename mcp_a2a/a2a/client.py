@@ -27,7 +27,7 @@ from mcp_a2a.errors import CardError, WebAnswerError, WebError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
-from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebCalls, WebRequest
+from mcp_a2a.web_ports import AnswerLostError, FoundCard, Range, WebAgent, WebCalls, WebRequest
 
 CARD_SECONDS = 5.0
 MAX_CARD = 64 * 1024
@@ -183,7 +183,7 @@ async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Ev
             except StopAsyncIteration:
                 going = False
         if patience.cancelled_caught:
-            raise WebError(f"{agent.url} has said nothing for {idle_seconds:.0f} s.", "It is asked again.")
+            raise AnswerLostError(f"{agent.url} has said nothing for {idle_seconds:.0f} s.", "It is asked again.")
         try:
             told = reader.feed(piece) if going else reader.end()
         except WebAnswerError as error:

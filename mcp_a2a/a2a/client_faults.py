@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.web_ports import AnswerLostError
 
 REASONS = {
     -32001: "TASK_NOT_FOUND",
@@ -31,12 +32,14 @@ def check_answer(url: str, status: int, media_type: str, body: bytes) -> JsonVal
     """The JSON of an answer that is no error.
 
     Raises:
-        WebRefusedError, WebAnswerError, WebError
+        WebRefusedError, WebAnswerError, AnswerLostError, WebError
     """
     value = _parsed(body)
     error = _error_in(value)
-    if status in _PASSING or (status >= 500 and error is None):
+    if status in _PASSING:
         raise WebError(f"{url} answered with HTTP {status}{_quoted(_message(error))}.", "It may be able to later.")
+    if status >= 500 and error is None:
+        raise AnswerLostError(f"{url} answered with HTTP {status}.", "It may be able to later.")
     if error is not None or status >= 400:
         raise refusal(url, error or {}, status)
     if value is _NO_JSON:

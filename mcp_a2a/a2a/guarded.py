@@ -27,6 +27,7 @@ from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.version import __version__
+from mcp_a2a.web_ports import AnswerLostError
 
 AGENT = f"mcp-a2a/{__version__}"
 
@@ -152,7 +153,7 @@ class GuardedSession:
                     body = await _read(response, call)
                     return Answered(str(response.url), response.status, response.headers, body)
         except TimeoutError:
-            raise WebError(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.") from None
+            raise _late(call) from None
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[Streaming]:
@@ -166,7 +167,7 @@ class GuardedSession:
                 patience.deadline = float("inf")
                 yield Streaming(str(response.url), response.status, response.headers, _pieces(response, call.url))
         if patience.cancelled_caught:
-            raise WebError(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.")
+            raise _late(call)
 
     @asynccontextmanager
     async def _open(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -245,7 +246,9 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
     async for piece in _pieces(response, call.url):
         body += piece
         if len(body) > call.max_bytes:
-            raise WebError(f"{call.url} answers with more than {call.max_bytes:,} bytes.", "It was not read further.")
+            raise WebAnswerError(
+                f"{call.url} answers with more than {call.max_bytes:,} bytes.", "It was not read further."
+            )
     return bytes(body)
 
 
@@ -254,7 +257,18 @@ async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[b
         async for piece in response.content.iter_any():
             yield piece
     except (aiohttp.ClientError, OSError) as error:
-        raise WebError(f"{url} broke off in the middle of its answer.", "Try again.") from error
+        began = 200 <= response.status < 300
+        kind = _lost(response.method) if began else WebError
+        raise kind(f"{url} broke off in the middle of its answer.", "Try again.") from error
+
+
+def _late(call: Call) -> WebError:
+    return _lost(call.method)(f"{call.url} did not answer within {call.seconds:.0f} s.", "Try again later.")
+
+
+def _lost(method: str) -> type[WebError]:
+    """What it means that an answer is missing: to read something does nothing (RFC 9110 9.2.1), anything else may."""
+    return WebError if method == "GET" else AnswerLostError
 
 
 def _headers(call: Call, url: str) -> dict[str, str]:
@@ -282,7 +296,8 @@ def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
         raise WebAnswerError(f"{url} sends callers on to what is no URL.", "Its owner must mend that.") from None
     safe = there.scheme in ("https", here.scheme)
     if not call.follow or here.hostname != there.hostname or not safe:
-        raise WebError(
+        kind = WebError if call.follow else WebAnswerError  # a card may be back later; who was told has answered
+        raise kind(
             f"{url} sends callers on to {following[:MAX_URL]}, which is not followed.",
             "If that is where the agent is, use that address.",
         )

@@ -5,7 +5,8 @@
     otherwise  ->  the errand is over until somebody says something
 
 One errand for each task, one thing at a time. A letter leaves the journal in the transaction that stores the answer to
-it, so after a crash it is sent again, under the same ids. What cannot be reached is tried again with growing pauses.
+it, so after a crash it is sent again, under the same ids. What cannot be reached is tried again with growing pauses;
+what took a letter and gave no proper answer, a few times only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mcp_a2a.errors import (
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
-from mcp_a2a.node.web_errand import Errand, interrupt
+from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
 from mcp_a2a.node.web_news import apply, is_resting
 from mcp_a2a.node.web_outgoing import Outgoing
@@ -45,7 +46,7 @@ from mcp_a2a.store.web import (
     next_web_letter,
     unfinished_web_tasks,
 )
-from mcp_a2a.web_ports import NO_STREAM, WebRequest
+from mcp_a2a.web_ports import NO_STREAM, AnswerLostError, WebRequest
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class WebCourier:
             await self._end(record, error, Delivery.REFUSED)
         else:
             self._book.answered(peer)
-            errand.failures, errand.nonsense, errand.tried = 0, 0, ""
+            errand.failures, errand.nonsense, errand.lost, errand.tried = 0, 0, 0, ""
         return True
 
     # --- telling ---------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ class WebCourier:
                 # Where more is always there, the loop waits for nothing but the disk, and that cannot be interrupted.
                 await anyio.lowlevel.checkpoint()
         if letter is not None:
-            raise WebError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
+            raise AnswerLostError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
 
     # --- the record ------------------------------------------------------------------------------
 
@@ -279,8 +280,8 @@ class WebCourier:
         elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
             await self._drop(letter)  # what became of it is seen by looking on
         else:
-            answered = isinstance(error, WebAnswerError) or record.remote is not None
-            await self._end(record, error, Delivery.DELIVERED if answered else Delivery.REFUSED)
+            answered = isinstance(error, WebAnswerError | AnswerLostError) or record.remote is not None
+            await self._end(record, given_up(error), Delivery.DELIVERED if answered else Delivery.REFUSED)
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.errors import WebError, WebRefusedError
+from mcp_a2a.errors import WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.web_ports import AnswerLostError
 
 MAX_NONSENSE = 5
 """Answers in a row that are none, about a task that was taken; then it is given up."""
+
+MAX_LOST = 5
+"""Times that an agent is told something that it took without a proper answer: each time it may have done it."""
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Errand:
     looks: int = 0
     """In a row that showed nothing new."""
     nonsense: int = 0
+    lost: int = 0
+    """Times that what is to be told was taken, and no proper answer came."""
     streams: bool = True
     """What its card says of streaming has not turned out to be wrong."""
     tried: str = ""
@@ -32,13 +38,26 @@ class Errand:
     """It failed in a way that nobody has thought of."""
 
     def is_hopeless(self, error: WebError, *, undelivered: bool) -> bool:
-        """Whether trying again would be in vain."""
+        """Whether trying again would be in vain, or do more harm than good."""
+        if undelivered and isinstance(error, AnswerLostError):
+            self.lost += 1
+            return self.lost >= MAX_LOST
         if error.retryable:
             return False
         if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
             return True
         self.nonsense += 1
         return self.nonsense >= MAX_NONSENSE
+
+
+def given_up(error: WebError) -> WebError:
+    """Why a task ends: what went wrong the last time."""
+    if not isinstance(error, AnswerLostError):
+        return error
+    return WebAnswerError(
+        f"{error.message} It was told {MAX_LOST} times, and may have done it.",
+        "Look there, or ask its owner, before you send it again.",
+    )
 
 
 async def interrupt(events: Sequence[anyio.Event], scope: anyio.CancelScope) -> None:

@@ -402,6 +402,67 @@ async def test_an_agent_that_cannot_even_write_a_header_fails_its_own_task_only(
         assert (await sent(ada, await added(ada, kind))).text == "HELLO"
 
 
+LOST = {
+    "a 500": b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nno",
+    "half an answer": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    "half a stream": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100\r\n\r\ndata: {",
+    "no stream": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("way", list(LOST))
+async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+
+    async def answer(heard: Heard) -> object:
+        return await raw(heard, LOST[way])
+
+    async with Agent(answer, streaming="stream" in way).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert (view.state, view.delivery, view.error.retryable) == (TaskState.FAILED, Delivery.DELIVERED, False)
+    assert "told 5 times, and may have done it" in view.error.message
+    assert len(other.asked) == 5
+
+
+async def test_an_agent_that_says_not_now_is_asked_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    busy = iter([429, 502, 503, 504] * 2)
+
+    async def answer(heard: Heard) -> object:
+        said = next(busy, None)
+        return await shout(heard) if said is None else web.Response(status=said)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        assert (await sent(ada, await added(ada, other))).text == "HELLO"
+    assert len(other.asked) == 9
+
+
+@pytest.mark.parametrize(
+    ("response", "sentence"),
+    [
+        (lambda: web.json_response({"task": task(text="x" * 10_000)}), "more than 10,000 bytes"),
+        (lambda: web.Response(status=307, headers={"Location": "/elsewhere"}), "not followed"),
+    ],
+)
+async def test_what_will_not_change_is_not_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, response: object, sentence: str
+) -> None:
+    monkeypatch.setattr("mcp_a2a.a2a.client.MAX_ANSWER", 10_000)
+
+    async def answer(_: Heard) -> object:
+        assert callable(response)
+        return response()
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert (view.state, sentence in view.error.message) == (TaskState.FAILED, True)
+    assert other.asked == ["send"]
+
+
 class Broken(WebClient):
     """Has a fault that nobody has thought of."""
 
