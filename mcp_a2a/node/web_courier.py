@@ -32,7 +32,7 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
-from mcp_a2a.node.web_news import apply, is_resting
+from mcp_a2a.node.web_news import apply, is_resting, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.jitter import full_jitter
@@ -214,9 +214,12 @@ class WebCourier:
 
     async def _hear(self, errand: Errand, events: Events, letter: LetterRow | None, heard: anyio.Event) -> None:
         follow_up, first = letter is not None and errand.taken.is_set(), True
+        whole = letter is not None  # a subscription need not begin where the last stream broke off
         async with events as stream:
             async for told in stream:
-                await self._take(errand, told, letter)
+                whole = whole or any(event.task is not None for event in told)
+                heard_now = told if whole else await self._with_what_was_missed(errand, told)
+                await self._take(errand, heard_now, letter)
                 letter = None
                 heard.set()
                 record = self._context.database.read(lambda connection: find_task(connection, errand.task))
@@ -228,6 +231,19 @@ class WebCourier:
                 await anyio.lowlevel.checkpoint()
         if letter is not None:
             raise AnswerLostError(f"The stream of {errand.task} ended before it began.", "It is tried again.")
+
+    async def _with_what_was_missed(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
+        """What is told, and before the agent stops the task as it has it: between two streams it may have said more."""
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
+        if record is None or record.remote is None or not any(map(stops, told)):
+            return told
+        peer = await self._book.find(record.peer)
+        try:
+            task = await self._book.calls.get(peer.agent, record.remote)
+        except (WebRefusedError, WebAnswerError) as error:
+            logger.info("what was missed of %s is lost: %s", record.id, error)
+            return told
+        return [*(event for event in told if not stops(event)), StreamResponse(task=task), *filter(stops, told)]
 
     # --- the record ------------------------------------------------------------------------------
 

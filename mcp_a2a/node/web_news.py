@@ -19,7 +19,7 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import TaskErrorView
@@ -121,6 +121,14 @@ def end(record: TaskRecord, error: McpA2AError, now: float, *, delivery: Deliver
 def is_resting(record: TaskRecord) -> bool:
     """Whether nothing will come before somebody says something."""
     return record.done or record.state in INTERRUPTED
+
+
+def stops(event: StreamResponse) -> bool:
+    """Whether the agent says that it will say no more by itself."""
+    if event.status_update is None:
+        return event.message is not None
+    state = event.status_update.status.state
+    return is_terminal(state) or state in INTERRUPTED
 
 
 def _is_too_large(record: TaskRecord) -> bool:

@@ -179,6 +179,23 @@ async def test_a_broken_stream_is_taken_up_by_subscribing(world: World) -> None:
     assert other.asked == ["stream", "subscribe"]
 
 
+@pytest.mark.parametrize("knows", [True, False])
+async def test_what_was_said_between_two_streams_is_fetched_before_the_end_counts(world: World, *, knows: bool) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "stream":
+            return [{"task": task("TASK_STATE_WORKING")}, grown("one ", append=False)]
+        if heard.operation == "subscribe":  # as agents of 0.3 do: with what is new, and not with the task
+            return [grown("three "), status("COMPLETED", "bye")]
+        error = {"code": -32001, "message": "Task not found"}
+        forgotten = web.json_response({"jsonrpc": "2.0", "id": "1", "error": error})
+        return task("TASK_STATE_WORKING", "one two three ") if knows else forgotten
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "one two three " if knows else "one three ")
+    assert other.asked == ["stream", "subscribe", "get"]
+
+
 async def test_an_agent_that_does_not_stream_as_it_says_is_polled(world: World) -> None:
     async def answer(heard: Heard) -> object:
         if heard.operation in ("stream", "subscribe"):
