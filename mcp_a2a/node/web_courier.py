@@ -2,6 +2,7 @@
 
     letters in the journal  ->  message, by stream where the agent streams; cancel
     no letter, work going on  ->  subscribe; where that is not known, poll
+    somebody must log in  ->  poll, slowly: where that is done, nobody tells us
     otherwise  ->  the errand is over until somebody says something
 
 One errand for each task, one thing at a time. A letter leaves the journal in the transaction that stores the answer to
@@ -32,11 +33,11 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
-from mcp_a2a.node.web_news import apply, is_resting, stops
+from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.jitter import full_jitter
-from mcp_a2a.protocol.model import Delivery, StreamResponse, Task
+from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (
@@ -109,7 +110,7 @@ class WebCourier:
         read = self._context.database.read
         letter = read(lambda connection: next_web_letter(connection, errand.task))
         record = read(lambda connection: find_task(connection, errand.task))
-        if record is None or (letter is None and is_resting(record)):
+        if record is None or (letter is None and needs_nothing(record)):
             return False
         if errand.broken:
             await self._end(record, McpA2AError("It failed inside this node.", "See its log."))
@@ -174,8 +175,10 @@ class WebCourier:
         """How a task gets on that was taken."""
         if record.remote is None:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
-        streaming = self._may_stream(errand, peer)
-        pause = min(LOOK_CAP_SECONDS, LOOK_BASE_SECONDS * 1.5 ** min(errand.looks, 16))
+        elsewhere = record.state == TaskState.AUTH_REQUIRED  # that takes a person, so nobody is in a hurry
+        streaming = self._may_stream(errand, peer) and not elsewhere
+        growing = LOOK_BASE_SECONDS * 1.5 ** min(errand.looks, 16)
+        pause = LOOK_CAP_SECONDS if elsewhere else min(LOOK_CAP_SECONDS, growing)
         if (errand.looks or not streaming) and await wait_until(errand.news, pause * (0.75 + self._chance() / 2)):
             return
         errand.looks += 1

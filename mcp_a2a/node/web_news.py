@@ -119,8 +119,13 @@ def end(record: TaskRecord, error: McpA2AError, now: float, *, delivery: Deliver
 
 
 def is_resting(record: TaskRecord) -> bool:
-    """Whether nothing will come before somebody says something."""
+    """Whether nothing will come before somebody does something."""
     return record.done or record.state in INTERRUPTED
+
+
+def needs_nothing(record: TaskRecord) -> bool:
+    """Whether its agent need not be asked before we say something: where a person must log in, that is elsewhere."""
+    return record.done or record.state == TaskState.INPUT_REQUIRED
 
 
 def stops(event: StreamResponse) -> bool:

@@ -101,7 +101,7 @@ def unfinished_web_tasks(connection: sqlite3.Connection) -> list[str]:
     """Tasks that an agent at a URL must be told something about, or must be asked about."""
     rows = connection.execute(
         "SELECT task FROM web_letters UNION SELECT id FROM tasks WHERE direction='sent' AND peer GLOB 'http*' "
-        "AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+        "AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING', 'TASK_STATE_AUTH_REQUIRED')"
     ).fetchall()
     return [str(row[0]) for row in rows]
 

@@ -278,6 +278,31 @@ async def test_a_question_is_answered_in_their_task_and_conversation(world: Worl
     assert again.task_id != done.task_id
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_task_goes_on_when_a_person_has_logged_in_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, streaming: bool
+) -> None:
+    async def answer(heard: Heard) -> object:
+        asks = {"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "Log in at https://agent.example/"}]}
+        waiting = {**task(), "status": {"state": "TASK_STATE_AUTH_REQUIRED", "message": asks}}
+        if heard.operation == "get":
+            return task(text="welcome") if other.asked.count("get") == 3 else waiting
+        return [{"task": waiting}] if streaming else {"task": waiting}
+
+    async with Agent(answer, streaming=streaming).serve() as other:
+        async with somebody(world) as ada:
+            view = await sent(ada, await added(ada, other))
+            assert (view.state, view.question) == (TaskState.AUTH_REQUIRED, "Log in at https://agent.example/")
+        monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+        async with somebody(world) as ada:
+            with anyio.fail_after(5):
+                while view.state == TaskState.AUTH_REQUIRED:
+                    await anyio.lowlevel.checkpoint()
+                    view = await looked(ada, view, wait=0)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "welcome")
+    assert other.asked == ["stream" if streaming else "send", "get", "get", "get"]
+
+
 async def test_a_message_in_place_of_a_task_is_the_answer(world: World) -> None:
     async def answer(_: Heard) -> object:
         return {"message": {"messageId": "r", "role": "ROLE_AGENT", "parts": [{"text": "just words"}]}}
