@@ -509,6 +509,7 @@ class AddressNotAllowedError(WebError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url} may not be called: {reason}.", "Only public https addresses may be.")
+        self.url = url
 
 
 class WebRefusedError(WebError):

@@ -86,6 +86,14 @@ class WebCalls(Protocol):
         """
         ...
 
+    async def check(self, agent: WebAgent) -> None:
+        """Look whether the interface that would be called may be, without calling it.
+
+        Raises:
+            AddressNotAllowedError: it may not.
+        """
+        ...
+
     async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
         """A message, and what the agent makes of it. It is asked not to wait, but may."""
         ...

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 from pydantic import JsonValue
 from typing_extensions import override
 
-from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed
+from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
 from mcp_a2a.a2a.client_card import card_of, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
@@ -102,6 +103,16 @@ class WebClient(WebCalls):
             f"There is no agent card at {url}: {'; '.join(missing[:3])}.",
             "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
         )
+
+    @override
+    async def check(self, agent: WebAgent) -> None:
+        url, policy = _best(agent).url, _policy(agent.url, agent.range)
+        host = check_url(url, policy)
+        if policy.allows_anything_at(host):
+            return
+        # A name that nobody knows now leads nowhere; that is found out by whoever calls it.
+        with anyio.move_on_after(CARD_SECONDS), suppress(OSError, UnicodeError):
+            check_addresses(url, host, await self._resolve(host, urlsplit(url).port or 0), policy)
 
     # --- tasks -----------------------------------------------------------------------------------
 

@@ -148,9 +148,9 @@ def mended(url: str, base: str) -> str:
     """
     said, here = urlsplit(url), urlsplit(base)
     port = f":{said.port}" if said.port is not None else ""
-    if said.hostname not in _ANYWHERE or here.hostname in _ANYWHERE or here.hostname is None:
+    if said.hostname not in _ANYWHERE or here.hostname is None:
         return url
-    if here.port is None or here.scheme == "https":
+    if here.hostname not in _ANYWHERE and (here.port is None or here.scheme == "https"):
         return said._replace(
             scheme=here.scheme, netloc=here.netloc
         ).geturl()  # behind a proxy: its own port is not seen

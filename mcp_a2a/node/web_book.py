@@ -17,13 +17,13 @@ import anyio
 
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebError
 from mcp_a2a.node.context import Changes, Context
-from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer
+from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import agent_url, spelled
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, PingView
-from mcp_a2a.web_ports import FoundCard, WebCalls, WebSighting
+from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class WebBook:
         if peer is not None:
             return peer
         try:
-            return await self._meet(url, TASK, {})
+            return await self._enter(await self._read(url, TASK, {}), TASK, {})
         except AddressNotAllowedError as error:
             error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {preview(url, 512)}"
             raise
@@ -106,13 +106,26 @@ class WebBook:
         known = self.known(url)
         secrets = dict(headers) if headers is not None else known.row.headers if known else {}
         try:
-            return await self._meet(url, TYPED, secrets)
+            found, origin = await self._read(url, TYPED, secrets), TYPED
         except AddressNotAllowedError:
-            return await self._meet(url, NEAR, secrets)
+            found, origin = await self._read(url, NEAR, secrets), NEAR
+        await self._check(WebAgent(found.url, found.card, RANGES[origin]))
+        return await self._enter(found, origin, secrets)
 
-    async def _meet(self, url: str, origin: str, headers: dict[str, str]) -> WebPeer:
-        found = await self.calls.find_card(spelled(url), within=RANGES[origin], headers=headers)
-        return await self._enter(found, origin, headers)
+    async def _read(self, url: str, origin: str, headers: dict[str, str]) -> FoundCard:
+        return await self.calls.find_card(spelled(url), within=RANGES[origin], headers=headers)
+
+    async def _check(self, agent: WebAgent) -> None:
+        """Whether a person who adds it gets an agent that can be called.
+
+        Raises:
+            AddressNotAllowedError: it names an interface that may not be; says what would have to be allowed.
+        """
+        try:
+            await self.calls.check(agent)
+        except AddressNotAllowedError as error:
+            error.hint = way_to_allow(agent, error)
+            raise
 
     async def _enter(self, found: FoundCard, origin: str, headers: dict[str, str]) -> WebPeer:
         known = self._peers.get(found.url)

@@ -35,7 +35,7 @@ from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
 from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, stops
 from mcp_a2a.node.web_outgoing import Outgoing
-from mcp_a2a.node.web_peer import WebPeer
+from mcp_a2a.node.web_peer import WebPeer, way_to_allow
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
@@ -290,8 +290,8 @@ class WebCourier:
         record = read(lambda connection: find_task(connection, errand.task))
         if record is None:
             return
-        if isinstance(error, AddressNotAllowedError):
-            error.hint = f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {record.peer}"
+        if isinstance(error, AddressNotAllowedError) and peer is not None:
+            error.hint = way_to_allow(peer.agent, error)
         if peer is not None and error.retryable:
             self._book.failed(peer, error)
         if not errand.is_hopeless(error, undelivered=letter is not None):

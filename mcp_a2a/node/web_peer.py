@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.node.present import iso, skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
@@ -80,3 +82,27 @@ class WebPeer:
             trust="trusted" if self.is_typed else "stranger",
             waiting=waiting,
         )
+
+
+def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
+    """What a person may do about an address that an agent may not be called at."""
+    refused, own = _host(error.url), _host(agent.url)
+    elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url) != own]
+    if elsewhere and agent.range != Range.PUBLIC_HTTPS:
+        parts = urlsplit(elsewhere[0])
+        there = preview(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/", 128)
+        return (
+            f"The card at {agent.url} names another place, {there}, and a card opens no place but its own. "
+            f"If the agent has its card there too, a person may allow it: mcp-a2a peers add {there}"
+        )
+    if agent.range == Range.ANYWHERE:
+        return "Its owner must mend its card."
+    return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {agent.url}"
+
+
+def _host(url: str) -> str:
+    """The host of a URL, or of an error that names nothing else."""
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return ""

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.a2a.client_card import card_of, mended
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.text import clean
@@ -246,6 +247,39 @@ async def test_a_card_with_faults_is_read_with_goodwill(client: WebClient) -> No
     assert (read.name, read.version, read.description, read.capabilities.streaming) == ("7", "1.5", "", True)
     assert [skill.id for skill in read.skills] == ["bare", "named", "4", "x"]
     assert read.supported_interfaces[0].protocol_version == "0.3"
+
+
+@pytest.mark.parametrize(
+    ("said", "read_from", "called"),
+    [
+        ("http://127.0.0.1:5001/a", "http://localhost:5001/", "http://localhost:5001/a"),
+        ("http://localhost:7/", "http://[::1]:5001/", "http://[::1]:7/"),
+        ("http://0.0.0.0:7/", "https://localhost/", "http://localhost:7/"),
+        ("http://localhost:7/", "http://10.0.0.5:5001/", "http://10.0.0.5:7/"),
+        ("http://localhost:7/a", "https://agent.example/", "https://agent.example/a"),
+        ("http://10.0.0.5:7/", "http://localhost:5001/", "http://10.0.0.5:7/"),
+    ],
+)
+def test_an_agent_that_knows_no_host_of_its_own_is_at_that_of_its_card(said: str, read_from: str, called: str) -> None:
+    assert mended(said, read_from) == called
+
+
+async def test_an_interface_is_judged_by_where_its_name_leads() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        if host == "unknown.example":
+            raise OSError
+        return ["10.1.2.3" if host == "inside.example" else "93.184.216.34"]
+
+    def agent(host: str, within: Range) -> WebAgent:
+        card = card_of({"name": "x", "url": f"http://{host}/"}, "http://agent.example/")
+        return WebAgent("http://agent.example/", card, within)
+
+    async with WebClient(resolve=resolve) as client:
+        for host in ("outside.example", "unknown.example", "agent.example"):
+            await client.check(agent(host, Range.PUBLIC))
+        for within in (Range.PUBLIC, Range.ANYWHERE):
+            with pytest.raises(AddressNotAllowedError, match=r"http://inside.example/ .* 10.1.2.3"):
+                await client.check(agent("inside.example", within))
 
 
 CARDS = {

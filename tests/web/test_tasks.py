@@ -19,7 +19,7 @@ from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
 from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, Task, TaskState
+from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task, TaskState
 from mcp_a2a.views import (
     AddPeerRequest,
     CancelRequest,
@@ -129,6 +129,49 @@ async def test_an_agent_that_was_public_gets_at_nothing_private_by_moving_its_na
     assert (view.delivery, other.heard) == (Delivery.REFUSED, [])
     assert view.error is not None
     assert "not a public address" in view.error.message
+
+
+async def test_an_agent_on_this_machine_is_called_by_the_name_that_was_typed(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        view = await ada.api.add_peer(AddPeerRequest(address=other.url.replace("127.0.0.1", "localhost")))
+        assert (await sent(ada, view.did)).text == "HELLO"
+
+
+async def test_who_adds_an_agent_that_is_at_another_private_place_hears_what_that_is(world: World) -> None:
+    elsewhere = {
+        "name": "x",
+        "supportedInterfaces": [{"url": "http://u:pw@10.1.2.3:5/a?b", "protocolBinding": "JSONRPC"}],
+    }
+    advice = "mcp-a2a peers add http://10.1.2.3:5/"
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        other.card = elsewhere
+        with pytest.raises(AddressNotAllowedError) as refused:
+            await added(ada, other)
+        peer = ada.node.web.known(url)
+        assert peer is not None
+        assert (peer.name, refused.value.hint.endswith(advice)) == ("stranger", True)
+        peer.read_at = float("-inf")
+        read_anew = await sent(ada, url)
+        peer.row.card = peer.row.card.model_copy(
+            update={
+                "supported_interfaces": (
+                    AgentInterface(url="http://10.1.2.3:5/", protocol_binding="JSONRPC", protocol_version="1.0"),
+                )
+            }
+        )
+        peer.read_at = anyio.current_time()
+        known_before = await sent(ada, url)
+    for view in (read_anew, known_before):
+        assert view.error is not None
+        assert (view.delivery, view.error.hint.endswith(advice)) == (Delivery.REFUSED, True)
+
+
+async def test_nobody_is_sent_round_by_an_address_that_only_its_owner_can_mend(world: World) -> None:
+    card = {"name": "x", "supportedInterfaces": [{"url": "http://127.0.0.1:99999/", "protocolBinding": "JSONRPC"}]}
+    async with Agent(shout, card=card).serve() as other, somebody(world) as ada:
+        with pytest.raises(AddressNotAllowedError, match="Its owner must mend its card"):
+            await added(ada, other)
 
 
 async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> None:
