@@ -9,7 +9,8 @@ import anyio
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskState
+from mcp_a2a.protocol.artifacts import grow
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, StreamResponse, TaskState, text_of
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.views import GetTaskRequest, TaskView
 
@@ -24,9 +25,15 @@ class Writing:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._artifact: str | None = None
+        self._artifacts: tuple[Artifact, ...] = ()
+        self._last: str | None = None
+        """The artifact whose text was shown last."""
         self._told: str | None = None
-        self.text = ""
+
+    @property
+    def text(self) -> str:
+        """The answer so far, as the task has it."""
+        return clean(text_of(tuple(part for artifact in self._artifacts for part in artifact.parts)))
 
     async def follow(self, node: NodeApi, task: TaskView, seconds: float) -> TaskView:
         """Show what the agent says and makes until the task rests, or for so long; the task as it is then."""
@@ -47,7 +54,7 @@ class Writing:
             if view.over or (not view.events and await self._is_stuck(node, task, moving)):
                 break
         self._session.task_id = None
-        if self.text:
+        if self._last is not None:
             self._session.output.piece("\n")
         return await node.get_task(GetTaskRequest(task_id=task.task_id))
 
@@ -60,29 +67,34 @@ class Writing:
     def _show(self, view: A2AFollowView) -> None:
         if view.task is not None:  # the beginning, or what was missed
             for artifact in view.task.artifacts:
-                self._piece(artifact.artifact_id, clean("".join(part.text or "" for part in artifact.parts)))
+                self._grow(ArtifactChunk(artifact=artifact))
         for event in view.events:
             self._event(event)
 
     def _event(self, event: StreamResponse) -> None:
         if event.artifact_update is not None:
             update = event.artifact_update
-            text = clean("".join(part.text or "" for part in update.artifact.parts))
-            if not update.append and update.artifact.artifact_id == self._artifact and text.startswith(self.text):
-                text = text[len(self.text) :]  # the whole, of which this was shown already
-            self._piece(update.artifact.artifact_id, text)
+            self._grow(ArtifactChunk(artifact=update.artifact, append=update.append))
         if event.status_update is not None and event.status_update.status.state == TaskState.WORKING:
             said = event.status_update.status.message
             if said is not None and said.text != self._told:
                 self._told = said.text
                 self._session.output.note(f"  {clean(said.text)}")
 
+    def _grow(self, chunk: ArtifactChunk) -> None:
+        """Show what of an artifact was not shown before, also where it comes as a whole."""
+        name = chunk.artifact.artifact_id
+        shown = self._text_of(name)
+        self._artifacts = grow(self._artifacts, (chunk,))
+        self._piece(name, clean(self._text_of(name).removeprefix(shown)))
+
+    def _text_of(self, name: str) -> str:
+        return "".join(text_of(artifact.parts) for artifact in self._artifacts if artifact.artifact_id == name)
+
     def _piece(self, artifact: str, text: str) -> None:
         if not text:
             return
-        if self._artifact not in (None, artifact):
+        if self._last not in (None, artifact):
             self._session.output.piece("\n")
-            self.text = ""
-        self._artifact = artifact
-        self.text += text
+        self._last = artifact
         self._session.output.piece(text)

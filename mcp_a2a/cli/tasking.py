@@ -179,8 +179,9 @@ def _tell(session: Session, task: TaskView, shown: str) -> None:
     note, short = session.output.note, task.task_id
     if task.direction == "sent":
         note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
-    if task.text is not None and task.text != shown and (task.direction == "sent" or not task.done):
-        session.output.line(task.text)
+    rest = (task.text or "").removeprefix(shown)
+    if rest and (task.direction == "sent" or not task.done):
+        session.output.line(rest.removeprefix("\n") if shown else rest)
     if task.text_next is not None:
         note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
     data = sum(_is_data(part) for artifact in task.artifacts for part in artifact.parts)
