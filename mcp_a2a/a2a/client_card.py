@@ -13,6 +13,7 @@ from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
+from mcp_a2a.protocol.text import preview
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 """What we speak."""
@@ -97,7 +98,7 @@ def _interfaces(fields: Fields, url: str) -> tuple[AgentInterface, ...]:
             _MEND,
         )
     if not any(interface.protocol_binding in BINDINGS for interface in found):
-        offered = ", ".join(sorted({interface.protocol_binding for interface in found}))
+        offered = preview(", ".join(sorted({interface.protocol_binding for interface in found})), 128)
         raise CardError(
             f"The agent at {url} offers {offered} only, and mcp-a2a speaks {' and '.join(BINDINGS)}.",
             "Ask its owner for one of these.",

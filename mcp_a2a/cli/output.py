@@ -18,6 +18,7 @@ from pydantic import BaseModel, JsonValue
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.text import clean
 from mcp_a2a.views import DiscoverView
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ class Output:
         if self.options.json and not self._lost:
             fields = {
                 "code": code or error.code,
-                "message": error.message,
-                "hint": error.hint,
+                "message": clean(error.message),
+                "hint": clean(error.hint),
                 "retryable": error.retryable,
             }
             try:
@@ -154,6 +155,7 @@ class Output:
             raise
 
     def _say(self, text: str) -> None:
+        text = clean(text)  # whoever quotes an agent here may have left something in it that controls a terminal
         # What goes wrong with words beside the answer does not spoil the answer.
         with suppress(OSError):
             _write(self._stderr, (_fitted(text, self._stderr) if self._stderr.isatty() else text) + "\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
@@ -160,7 +160,7 @@ def _inputs(skill: SkillView) -> str:
     if not isinstance(properties, dict):
         return "data"
     named = [
-        f"{preview(name, 40)}: {value.get('type', 'any') if isinstance(value, dict) else 'any'}"
+        f"{preview(name, 40)}: {preview(str(value.get('type', 'any')), 40) if isinstance(value, dict) else 'any'}"
         for name, value in properties.items()
     ]
     return ", ".join(named)
@@ -236,12 +236,12 @@ def network_lines(network: NetworkView) -> list[str]:
 
 def ping_lines(reply: PingView) -> list[str]:
     """One answer, or why there is none."""
-    lines = [f"  tried {attempt}" for attempt in reply.tried]
+    lines = [f"  tried {clean(attempt)}" for attempt in reply.tried]
     name, way = preview(reply.agent.name, 40), _without_key(reply.address or "")
     if reply.ms is not None:
         return [*lines, f"reply from {name} via {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
     through = f" via {ROUTES.get(reply.route, reply.route)} {way}" if reply.route else ""
-    return [*lines, f"no reply from {name}{through}: {reply.detail}"]
+    return [*lines, f"no reply from {name}{through}: {clean(reply.detail or '')}"]
 
 
 def check_lines(view: NetcheckView, mark: Callable[[bool], str]) -> list[str]:

@@ -120,8 +120,7 @@ class LocalApi:
             return self._self()
         peer = await self._search.meant(request.agent, meet=True)
         if isinstance(peer, WebPeer):
-            urls = tuple(f"{one.url} ({one.protocol_binding} {one.protocol_version})" for one in peer.interfaces)
-            return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=urls)
+            return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=peer.addresses)
         card = (
             peer.advert.card
             if peer.advert

@@ -52,6 +52,12 @@ class WebPeer:
         """Where it says that it is."""
         return self.row.card.supported_interfaces
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The same in words, cleaned."""
+        said = (f"{one.url} ({one.protocol_binding} {one.protocol_version})" for one in self.interfaces)
+        return tuple(preview(address, 1024) for address in said)
+
     def has_skill(self, skill: str) -> bool:
         """Whether one of its skills is called so."""
         wanted = skill.strip().casefold()

@@ -10,6 +10,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
@@ -116,7 +117,7 @@ def _detail_lines(detail: AgentDetail) -> Iterator[str]:
     yield f"{label(agent.name, agent.did)}: {_trust(agent)}, {_reach(agent)}."
     if agent.words:
         yield f"Fingerprint words: {agent.words}"
-    if detail.addresses:
+    if detail.addresses and not is_web(agent.did):  # those of an agent at a URL are its card's own words
         yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
     if detail.node:
         yield from _node_lines(detail.node)

@@ -17,7 +17,10 @@ from mcp_a2a.server.fence import fence
 
 logger = logging.getLogger(__name__)
 
-_QUOTES_AGENTS = {"agent_not_found": "closest", "skill_not_found": "closest", "ambiguous_name": "", "refused": ""}
+_QUOTES_AGENTS = {
+    "agent_not_found": "closest", "skill_not_found": "closest", "ambiguous_name": "", "refused": "",
+    "unreachable": "attempts", "card": "", "web": "", "web_answer": "", "web_refused": "", "address_not_allowed": "",
+}  # fmt: skip
 """Errors whose message may quote another agent: the code, and the attribute that is empty when it does not."""
 
 

@@ -58,7 +58,8 @@ def task_lines(view: TaskView) -> Iterator[str]:
     if view.chosen:
         yield fence(view.chosen, "why this agent was chosen; names are the agents' own")
     if view.tried:
-        yield "Tried: " + "; ".join(preview(attempt, 160) for attempt in view.tried[-_TRIED_SHOWN:])
+        tried = "; ".join(preview(attempt, 160) for attempt in view.tried[-_TRIED_SHOWN:])
+        yield fence(f"Tried: {tried}", "what was tried, with words that other agents chose")
     yield transfer_line(view.transfer)
     yield from _words_of_others(view)
     yield f"Next: {view.next}"

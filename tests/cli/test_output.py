@@ -18,8 +18,9 @@ from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output, structured
 from mcp_a2a.cli.wording import for_people
-from mcp_a2a.errors import PeerNotFoundError
-from mcp_a2a.views import AgentRef, AgentView, CheckView, DiscoverView, NetcheckView, PingView, SkillView
+from mcp_a2a.errors import CardError, PeerNotFoundError
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.views import AgentDetail, AgentRef, AgentView, CheckView, DiscoverView, NetcheckView, PingView, SkillView
 from tests.e2e.command import MCP_A2A, environment
 
 
@@ -79,6 +80,29 @@ def test_errors_in_json_are_one_object_on_stdout() -> None:
     assert error["code"] == "agent_not_found"
     assert set(error) == {"code", "message", "hint", "retryable"}
     assert streams.err.getvalue() == ""
+
+
+HOSTILE = "a\x9b31m\x1b[2Jb\u202e\nc"
+
+
+def test_nothing_that_is_said_beside_the_answer_controls_the_terminal() -> None:
+    streams = Streams(PLAIN)
+    streams.output.note(f"  tried {HOSTILE}")
+    report_failure(streams.output, CardError(HOSTILE, HOSTILE))
+    assert streams.err.getvalue() == "  tried ab\nc\nab\nc\nab\nc\n"
+    as_json = Streams(JSON)
+    report_failure(as_json.output, CardError(HOSTILE, HOSTILE))
+    error = json.loads(as_json.out.getvalue())["error"]
+    assert (error["message"], error["hint"]) == ("ab\nc", "ab\nc")
+
+
+def test_what_an_agent_says_of_itself_controls_no_terminal() -> None:
+    lost = PingView(agent=AgentRef(name="bob", did="http://b"), detail=HOSTILE, tried=(HOSTILE,))
+    assert render.ping_lines(lost) == ["  tried ab\nc", "no reply from bob: ab\nc"]
+    skill = SkillView(id="s", name="s", description="d", input_schema={"properties": {"n": {"type": HOSTILE}}})
+    card = AgentCard(name="bob", description="", version="1", supported_interfaces=(), skills=())
+    detail = AgentDetail(agent=agent(skills=(skill,)), card=card)
+    assert "    s(n: ab c)   d" in render.agent_lines(detail)
 
 
 def test_a_usage_error_ends_with_2() -> None:

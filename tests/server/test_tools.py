@@ -11,8 +11,18 @@ import pytest
 from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
 
-from mcp_a2a.errors import NoRouteError, PeerNotFoundError, RefusedError, TaskNotFoundError
-from mcp_a2a.protocol.model import Delivery, Part, TaskState
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    CardError,
+    NoRouteError,
+    PeerNotFoundError,
+    RefusedError,
+    TaskNotFoundError,
+    WebAnswerError,
+    WebError,
+    WebRefusedError,
+)
+from mcp_a2a.protocol.model import AgentInterface, Delivery, Part, TaskState
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.fence import PAGE_CHARS
 from mcp_a2a.server.following import FIRST_SECONDS
@@ -262,6 +272,7 @@ async def test_no_word_of_a_peer_is_outside_a_fence_or_a_label(connect: Connect,
         artifacts=(ArtifactView(artifact_id="CANARY-id", parts=(Part(data={"k": "CANARY data"}),)),),
         error=TaskErrorView(code="failed", message="CANARY message", hint="CANARY hint"),
         chosen="CANARY name took it",
+        tried=("CANARY tried",),
     )
     node.found = DiscoverView(agents=(agent(name="CANARY", description="CANARY"),), total=1)
     node.detail = AgentDetail(agent=agent(), card=CARD.model_copy(update={"description": "CANARY"}))
@@ -278,6 +289,18 @@ async def test_no_word_of_a_peer_is_outside_a_fence_or_a_label(connect: Connect,
             text = text_of(await client.call_tool(name, arguments))
             assert "CANARY" in text, name
             assert "CANARY" not in outside_fences(text), name
+
+
+async def test_where_an_agent_at_a_url_says_that_it_is_stays_in_its_card(connect: Connect, node: StandIn):
+    there = AgentInterface(url="https://a.example/", protocol_binding="CANARY", protocol_version="1.0")
+    card = CARD.model_copy(update={"supported_interfaces": (there,)})
+    node.detail = AgentDetail(
+        agent=agent(did="https://a.example/"), card=card, addresses=("https://a.example/ (CANARY)",)
+    )
+    async with connect() as client:
+        text = text_of(await client.call_tool("get_agent", {"agent": "a"}))
+    assert "CANARY" in text
+    assert "CANARY" not in outside_fences(text)
 
 
 async def test_an_agent_cannot_forge_the_line_of_another_in_the_list(connect: Connect, node: StandIn):
@@ -419,7 +442,16 @@ async def test_a_failure_is_a_sentence_with_a_next_step(
     assert "Error executing tool" not in text_of(result)
 
 
-@pytest.mark.parametrize("failure", [PeerNotFoundError("x", ["CANARY"], 1), RefusedError("x", "CANARY")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        PeerNotFoundError("x", ["CANARY"], 1),
+        RefusedError("x", "CANARY"),
+        NoRouteError("x", ["CANARY"]),
+        AddressNotAllowedError("http://10.0.0.1/CANARY", "it leads to 10.0.0.1"),
+        *(kind("CANARY", "Do that.") for kind in (CardError, WebError, WebAnswerError, WebRefusedError)),
+    ],
+)
 async def test_names_that_agents_chose_are_fenced_in_failures_too(connect: Connect, node: StandIn, failure: Exception):
     node.failure = failure
     async with connect() as client:

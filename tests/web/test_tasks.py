@@ -167,6 +167,14 @@ async def test_who_adds_an_agent_that_is_at_another_private_place_hears_what_tha
         assert (view.delivery, view.error.hint.endswith(advice)) == (Delivery.REFUSED, True)
 
 
+async def test_where_an_agent_says_that_it_is_comes_cleaned(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        interfaces = [{"url": f"{other.url}rpc", "protocolBinding": binding} for binding in ("JSONRPC", "a\x9b31mb\n")]
+        other.card = {"name": "x", "supportedInterfaces": interfaces}
+        detail = await ada.api.get_agent(GetAgentRequest(agent=await added(ada, other)))
+    assert detail.addresses == (f"{other.url}rpc (JSONRPC 1.0)", f"{other.url}rpc (ab 1.0)")
+
+
 async def test_nobody_is_sent_round_by_an_address_that_only_its_owner_can_mend(world: World) -> None:
     card = {"name": "x", "supportedInterfaces": [{"url": "http://127.0.0.1:99999/", "protocolBinding": "JSONRPC"}]}
     async with Agent(shout, card=card).serve() as other, somebody(world) as ada:
