@@ -20,6 +20,7 @@ model reads both. `code` is stable and machine-readable; `exit_code` is what the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -58,6 +59,11 @@ def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
     yield kind
     for child in kind.__subclasses__():
         yield from _subclasses(child)
+
+
+def without_user(url: str) -> str:
+    """A URL as it may be shown: without the name and the password that somebody wrote into it."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
 # --- configuration: this machine or folder cannot run a node as asked ----------------------------
@@ -166,8 +172,9 @@ class PeerNotFoundError(DiscoveryError):
 
     def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0) -> None:
         near = f" Closest names: {', '.join(closest)}." if closest else ""
+        shown = without_user(asked)
         super().__init__(
-            f"No agent named {asked!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}",
+            f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}",
             "Call discover to list the agents and why others may be missing.",
         )
         self.asked, self.closest = asked, tuple(closest)
@@ -501,15 +508,18 @@ class CardError(WebError):
 
 
 class AddressNotAllowedError(WebError):
-    """A URL that somebody else chose leads to a place that it must not reach (requirement S36)."""
+    """A URL that somebody else chose leads to a place that it must not reach (requirement S36).
+
+    `remedy` is what to do where nobody can allow it.
+    """
 
     code = "address_not_allowed"
     exit_code = 5
     retryable = False
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} may not be called: {reason}.", "Only public https addresses may be.")
-        self.url = url
+    def __init__(self, url: str, reason: str, remedy: str = "") -> None:
+        self.url, self.remedy = without_user(url), remedy
+        super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https addresses may be.")
 
 
 class WebRefusedError(WebError):

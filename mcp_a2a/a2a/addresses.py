@@ -24,6 +24,11 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 MAX_URL = 2048
 
+_CREDENTIALS = (
+    "Leave them out of the address. An agent is given a credential with --token-stdin (see mcp-a2a peers add --help)."
+)
+_WRITTEN = "An address is written like https://host:port/path."
+
 _EMBEDDING = (
     (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
     (ipaddress.ip_network("::ffff:0:0/96"), 0),  # IPv4-mapped
@@ -91,7 +96,7 @@ def check_url(url: str, policy: Policy) -> str:
     if parts.scheme not in ("https", "http"):
         raise AddressNotAllowedError(url, "it is no http address")
     if parts.username is not None or parts.password is not None:
-        raise AddressNotAllowedError(url, "it has credentials in it")
+        raise AddressNotAllowedError(url, "it has credentials in it", _CREDENTIALS)
     if parts.scheme == "http" and not policy.plain and not policy.allows_anything_at(host):
         raise AddressNotAllowedError(url, "it is not https")
     address = _literal(host)
@@ -146,18 +151,23 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def _readable(url: str) -> str:
     if len(url) > MAX_URL or _CONTROL.search(url):
-        raise AddressNotAllowedError(url[:MAX_URL], "it is not written as a URL")
+        raise _unreadable(url)
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise AddressNotAllowedError(url, "it is not written as a URL") from None
+        raise _unreadable(url) from None
     return url
+
+
+def _unreadable(url: str) -> AddressNotAllowedError:
+    # Where its host begins is not known, so all that may be a password before it is left out.
+    return AddressNotAllowedError(url.rpartition("@")[2][:MAX_URL], "it is not written as a URL", _WRITTEN)
 
 
 def _host(url: str, host: str | None) -> str:
     if not host:
-        raise AddressNotAllowedError(url, "it names no host")
+        raise AddressNotAllowedError(url, "it names no host", _WRITTEN)
     return host.lower()
 
 

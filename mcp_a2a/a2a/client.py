@@ -81,6 +81,7 @@ class WebClient(WebCalls):
     @override
     async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
         session = self._session(url, within)
+        check_url(spelled(url), session.policy)
         missing: list[str] = []
         for candidate in card_urls(url):
             secrets = headers if origin(candidate) == origin(spelled(url)) else {}

@@ -94,7 +94,8 @@ class WebBook:
         try:
             return await self._enter(await self._read(url, TASK, {}), TASK, {})
         except AddressNotAllowedError as error:
-            error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {preview(url, 512)}"
+            if not error.remedy:
+                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {preview(url, 512)}"
             raise
 
     async def add(self, url: str, headers: Mapping[str, str] | None = None) -> WebPeer:

@@ -101,7 +101,7 @@ def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
             f"The card at {agent.url} names another place, {there}, and a card opens no place but its own. "
             f"If the agent has its card there too, a person may allow it: mcp-a2a peers add {there}"
         )
-    if agent.range == Range.ANYWHERE:
+    if agent.range == Range.ANYWHERE or error.remedy:
         return "Its owner must mend its card."
     return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {agent.url}"
 

@@ -62,6 +62,9 @@ def test_what_is_wrong_with_an_address_is_said(home: Path) -> None:
         failed = call(home, "peers", "add", other.url)
     assert (failed.returncode, failed.stdout) == (3, "")
     assert "names no interface" in failed.stderr
+    for words in (["peers", "add"], ["peers", "remove"], ["show"], ["trust"]):
+        refused = call(home, *words, other.url.replace("//", "//user:S3CRET@"))
+        assert (refused.returncode in (3, 5), "S3CRET" in refused.stdout + refused.stderr) == (True, False)
     away = call(home, "peers", "add", other.url)
     assert away.returncode == 4
     assert "could not be reached" in away.stderr

@@ -22,6 +22,8 @@ from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task, TaskState
 from mcp_a2a.views import (
     AddPeerRequest,
+    AgentDetail,
+    AgentView,
     CancelRequest,
     DiscoverRequest,
     GetAgentRequest,
@@ -31,7 +33,7 @@ from mcp_a2a.views import (
     SendTaskBySkillRequest,
 )
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
-from tests.node.world import World
+from tests.node.world import Person, World
 from tests.web.agents import Agent, Heard, raw, shout, task
 from tests.web.people import added, looked, sent, somebody
 
@@ -165,6 +167,28 @@ async def test_who_adds_an_agent_that_is_at_another_private_place_hears_what_tha
     for view in (read_anew, known_before):
         assert view.error is not None
         assert (view.delivery, view.error.hint.endswith(advice)) == (Delivery.REFUSED, True)
+
+
+async def looked_up(person: Person, url: str) -> AgentDetail:
+    return await person.api.get_agent(GetAgentRequest(agent=url))
+
+
+async def typed(person: Person, url: str) -> AgentView:
+    return await person.api.add_peer(AddPeerRequest(address=url))
+
+
+@pytest.mark.parametrize("password", ["S3CRET", "S3/CRET", "S3 CRET", "S3@CRET", "S3:CRET%"])
+async def test_a_password_in_an_address_is_repeated_to_nobody(world: World, password: str) -> None:
+    url = f"http://user:{password}@127.0.0.1:1/@x/"
+    async with somebody(world) as ada:
+        for ask in (sent, looked_up, typed):
+            with pytest.raises(AddressNotAllowedError) as refused:
+                await ask(ada, url)
+            said = str(refused.value)
+            assert ("S3" in said, "CRET" in said, "user" in said, "peers add http" in said) == (False,) * 4
+    if password.isalnum():
+        assert said.startswith("http://127.0.0.1:1/@x/ may not be called: it has credentials in it.")
+        assert "--token-stdin" in said
 
 
 async def test_where_an_agent_says_that_it_is_comes_cleaned(world: World) -> None:
