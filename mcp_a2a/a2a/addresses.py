@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, unreadable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -22,12 +23,9 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 """Where programs disagree on what of a URL is its host."""
 
-MAX_URL = 2048
-
 _CREDENTIALS = (
     "Leave them out of the address. An agent is given a credential with --token-stdin (see mcp-a2a peers add --help)."
 )
-_WRITTEN = "An address is written like https://host:port/path."
 
 _EMBEDDING = (
     (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
@@ -151,23 +149,18 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def _readable(url: str) -> str:
     if len(url) > MAX_URL or _CONTROL.search(url):
-        raise _unreadable(url)
+        raise unreadable(url)
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise _unreadable(url) from None
+        raise unreadable(url) from None
     return url
-
-
-def _unreadable(url: str) -> AddressNotAllowedError:
-    # Where its host begins is not known, so all that may be a password before it is left out.
-    return AddressNotAllowedError(url.rpartition("@")[2][:MAX_URL], "it is not written as a URL", _WRITTEN)
 
 
 def _host(url: str, host: str | None) -> str:
     if not host:
-        raise AddressNotAllowedError(url, "it names no host", _WRITTEN)
+        raise AddressNotAllowedError(url, "it names no host", WRITTEN)
     return host.lower()
 
 

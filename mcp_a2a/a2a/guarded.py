@@ -21,11 +21,11 @@ from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
-from mcp_a2a.a2a.addresses import MAX_URL, Policy, check_addresses, check_url
+from mcp_a2a.a2a.addresses import Policy, check_addresses, check_url
 from mcp_a2a.a2a.unreachable import unreachable
 from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import origin
+from mcp_a2a.protocol.web_url import MAX_URL, origin
 from mcp_a2a.version import __version__
 from mcp_a2a.web_ports import AnswerLostError
 

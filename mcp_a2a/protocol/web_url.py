@@ -6,6 +6,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
 
+MAX_URL = 2048
+
+WRITTEN = "An address is written like https://host:port/path."
+
 WELL_KNOWN = "/.well-known/"
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 """A2A 8.2, and where agents before 0.3 had it."""
@@ -80,5 +84,10 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise AddressNotAllowedError(url, "it is not written as a URL") from None
+        raise unreadable(url) from None
     return parts
+
+
+def unreadable(url: str) -> AddressNotAllowedError:
+    """What is said of what is no URL. Where its host begins is not known, so whatever may be a password is left out."""
+    return AddressNotAllowedError(url.rpartition("@")[2][:MAX_URL], "it is not written as a URL", WRITTEN)
