@@ -14,11 +14,11 @@ import pytest
 
 from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
 from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Role
+from mcp_a2a.protocol.door import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Waiting
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports._door import MAX_WAITING_PER_HOST
 from mcp_a2a_transports._links import MAX_LINKS
 from mcp_a2a_transports.direct import DirectTransport
 from tests.transports.people import Witness, credentials, envelope, identity, ring, until

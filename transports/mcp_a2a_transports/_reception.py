@@ -1,6 +1,6 @@
 """The listening half of `direct`: an HTTP server with one door, behind which links begin.
 
-A hostile client meets, in this order: a waiting room for connections without a proven key (`_door`),
+A hostile client meets, in this order: a waiting room for connections without a proven key (`protocol.door`),
 aiohttp's limits on an HTTP request, one path that is closed to pages in a browser, a limit on the
 size of a message, and the link session itself. Nothing that one client does is felt by another.
 """
@@ -20,9 +20,9 @@ from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
 from mcp_a2a.protocol.control import ByeCode
+from mcp_a2a.protocol.door import WAIT_SECONDS, Door
 from mcp_a2a.protocol.handshake import Side
 from mcp_a2a.protocol.paths import DirectAddr, route_of
-from mcp_a2a_transports._door import WAIT_SECONDS, Door
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel

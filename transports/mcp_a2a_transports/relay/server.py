@@ -26,11 +26,11 @@ from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.control import MAX_FRAME, NONCE_SIZE, ByeCode, Role
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.door import WAIT_SECONDS, host_of
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.relay_ports import MailboxStore
-from mcp_a2a_transports._door import WAIT_SECONDS, host_of
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.server_desk import RelayDesk

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from mcp_a2a.protocol.door import Door, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import RelayLimits
-from mcp_a2a_transports._door import Door, host_of
-from mcp_a2a_transports.relay.server_http import is_here, may_be_proxy
+from mcp_a2a_transports.relay.server_http import may_be_proxy
 
 MAX_HALF_OPEN_PER_HOST = 64
 

@@ -132,11 +132,3 @@ def may_be_proxy(peer: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_private
-
-
-def is_here(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""Keeps an eye on connections that have proven nothing yet (limit L10).
+"""Keeps an eye on connections that have proven nothing, or asked nothing, yet (limit L10).
 
 Whoever floods us may be on the same address as somebody we want to hear (every agent of this
 machine is), so a full waiting room turns out its oldest guest and not the newest: an honest one
@@ -21,8 +21,13 @@ Guest = TypeVar("Guest")
 class Door(Generic[Guest]):
     """The waiting room. Decides who has to go; sending them away is the caller's job."""
 
-    def __init__(self, max_waiting: int = MAX_WAITING, max_per_host: int = MAX_WAITING_PER_HOST) -> None:
-        self._max_waiting, self._max_per_host = max_waiting, max_per_host
+    def __init__(
+        self,
+        max_waiting: int = MAX_WAITING,
+        max_per_host: int = MAX_WAITING_PER_HOST,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._max_waiting, self._max_per_host, self._wait_seconds = max_waiting, max_per_host, wait_seconds
         self._waiting: dict[Guest, tuple[str, float]] = {}  # in the order they came
 
     def __len__(self) -> int:
@@ -48,14 +53,14 @@ class Door(Generic[Guest]):
 
     def overdue(self, now: float) -> list[Guest]:
         """Those who waited too long; they count as gone."""
-        late = [guest for guest, (_, since) in self._waiting.items() if now - since >= WAIT_SECONDS]
+        late = [guest for guest, (_, since) in self._waiting.items() if now - since >= self._wait_seconds]
         for guest in late:
             del self._waiting[guest]
         return late
 
     def next_timeout(self) -> float:
         """When somebody will be overdue."""
-        return min((since + WAIT_SECONDS for _, since in self._waiting.values()), default=math.inf)
+        return min((since + self._wait_seconds for _, since in self._waiting.values()), default=math.inf)
 
 
 def host_of(address: str) -> str:
@@ -67,3 +72,13 @@ def host_of(address: str) -> str:
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
     return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
+
+
+def is_here(address: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
