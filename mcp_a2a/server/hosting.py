@@ -90,6 +90,7 @@ async def host(
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
                 origins=listening.public_urls,
                 tls=listening.certificate,
+                behind_proxy=listening.behind_proxy,
                 start=start,
                 task_status=task_status,
             )

@@ -23,13 +23,12 @@ from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
+from mcp_a2a.server.reception import MAX_CONNECTIONS, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The SDK counts while the body arrives, and answers 413 without waiting for the rest."""
-
-MAX_CONNECTIONS = 1_000
 
 GRACE_SECONDS = 1.0
 """How long open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
@@ -81,6 +80,8 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     tls: Certificate | None = None,
+    behind_proxy: bool = False,
+    limits: Limits | None = None,
     stateless: bool = True,
     start: Callable[[], None] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
@@ -100,7 +101,8 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         )
     rules = Rules(token=token, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with listen.bind() as bound:
-        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls)
+        reception = Reception(limits or Limits(), behind_proxy=behind_proxy)
+        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls, reception)
         async with anyio.create_task_group() as group:
             await group.start(stop_on_signal, web.stop)
             try:
@@ -117,10 +119,11 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
 class _WebServer(uvicorn.Server):
     """uvicorn inside a task group: it leaves the signals to us and cannot be cut off in the middle of its shutdown."""
 
-    def __init__(self, app: ASGIApp, tls: Certificate | None) -> None:
-        self._requests = OpenRequests(app)
+    def __init__(self, app: ASGIApp, tls: Certificate | None, reception: Reception) -> None:
+        self._requests, self._reception = OpenRequests(app), reception
         config = uvicorn.Config(
             self._requests,
+            http=reception.protocol,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -165,6 +168,11 @@ class _WebServer(uvicorn.Server):
             group.start_soon(self._end_requests)
             await super().shutdown(sockets)
             group.cancel_scope.cancel()
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        self._reception.show_out(anyio.current_time())
+        return await super().on_tick(counter)
 
     async def _end_requests(self) -> None:
         await anyio.sleep(GRACE_SECONDS)
