@@ -251,7 +251,7 @@ class LocalApi:
             )
         )
         shown = records[: request.limit]
-        more = position_token(shown[-1]) if len(records) > request.limit else None
+        more = position_token(shown[-1].updated, shown[-1]) if len(records) > request.limit else None
         return TaskPage(tasks=tuple(self._view(record, text_limit=500) for record in shown), next_cursor=more)
 
     async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:

@@ -262,7 +262,7 @@ class Desk:
             lambda connection: tasks_within(connection, within, before, request.page_size + 1)
         )
         shown = records[: request.page_size]
-        token = position_token(shown[-1]) if len(records) > len(shown) else ""
+        token = position_token(shown[-1].status_at, shown[-1]) if len(records) > len(shown) else ""
         return A2ATaskPage(tasks=tuple(document(record) for record in shown), next_page_token=token, total_size=total)
 
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:

@@ -33,7 +33,12 @@ MAX_SKILLS_LISTED = 64
 
 def iso(at: float) -> str:
     """ISO 8601 UTC with milliseconds, as A2A spells it."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return spelled(datetime.fromtimestamp(at, UTC))
+
+
+def spelled(at: datetime) -> str:
+    """The same of a time in UTC."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def network_view(row: NetworkRow, me: str, states: Sequence[RelayState], members: int, online: int) -> NetworkView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
 
 from pydantic import TypeAdapter
 
@@ -18,6 +19,8 @@ from mcp_a2a.views import TaskErrorView
 _MESSAGES = TypeAdapter(tuple[Message, ...])
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 _TRIED = TypeAdapter(tuple[str, ...])
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True)
@@ -86,6 +89,16 @@ class TaskRecord:
         return self.direction == "sent"
 
     @property
+    def since(self) -> datetime:
+        """Since when it has its status. Where its agent told no time that can be read: since its newest change."""
+        return _time_untrusted(self.status.timestamp) or datetime.fromtimestamp(self.updated, UTC)
+
+    @property
+    def status_at(self) -> int:
+        """The same in whole milliseconds since the epoch, which is what A2A shows of it."""
+        return (self.since - _EPOCH) // timedelta(milliseconds=1)
+
+    @property
     def done(self) -> bool:
         """Whether nothing can follow."""
         return is_terminal(self.state)
@@ -99,12 +112,22 @@ class TaskRecord:
         self.holder, self.worker, self.lease_until = None, False, None
 
 
+def _time_untrusted(text: str | None) -> datetime | None:
+    """A time of ISO 8601 that says its zone; None for anything else."""
+    try:
+        at = datetime.fromisoformat(text or "")
+        return None if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 _COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
+_WRITTEN = (*_COLUMNS, "status_at")
 _INSERT = (
-    f"INSERT INTO tasks({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
+    f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
 )
-_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _COLUMNS[1:])} WHERE id=?"  # noqa: S608
+_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} WHERE id=?"  # noqa: S608
 
 
 _OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
@@ -124,7 +147,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         record.error.model_dump_json() if record.error else None,
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
-        record.caller, record.opening, record.streamed, record.direct, record.remote,
+        record.caller, record.opening, record.streamed, record.direct, record.remote, record.status_at,
     )  # fmt: skip
 
 
@@ -198,12 +221,12 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
 
 
 Position = tuple[float, str]
-"""Where a page of tasks ended: when its last task had changed, and its id."""
+"""Where a page of tasks ended: the time of its last task, by which the list goes, and its id."""
 
 
-def position_token(last: TaskRecord) -> str:
+def position_token(at: float, last: TaskRecord) -> str:
     """What asks for the tasks after this one."""
-    return f"{last.updated!r}/{last.id}"
+    return f"{at!r}/{last.id}"
 
 
 def parse_position(token: str) -> Position:
@@ -249,6 +272,7 @@ class Within:
     context_id: str | None = None
     state: TaskState | None = None
     after: float | None = None
+    """Only those that have their status since then: "greater than or equal" (a2a.proto, ListTasksRequest)."""
 
     def holds(self, record: TaskRecord) -> bool:
         """Whether a task is in reach."""
@@ -258,7 +282,8 @@ class Within:
         """The condition, and its values. An answer that is a message is no task."""
         clauses = ["direction=? AND peer=? AND caller=? AND NOT direct"]
         values: list[object] = [self.direction, self.peer, self.caller]
-        for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("updated>?", self.after)):
+        after = None if self.after is None else round(self.after * 1000, 3)
+        for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("status_at>=?", after)):
             if value is not None:
                 clauses.append(clause)
                 values.append(value.value if isinstance(value, TaskState) else value)
@@ -268,13 +293,13 @@ class Within:
 def tasks_within(
     connection: sqlite3.Connection, within: Within, before: Position | None, limit: int
 ) -> tuple[list[TaskRecord], int]:
-    """A page of the tasks in reach, newest change first, and how many there are in all."""
+    """A page of the tasks in reach, newest status first, and how many there are in all."""
     where, values = within.where()
     total = connection.execute(f"SELECT COUNT(*) FROM tasks WHERE {where}", values).fetchone()[0]  # noqa: S608
     if before is not None:
-        where, values = f"{where} AND (updated, id) < (?, ?)", [*values, *before]
+        where, values = f"{where} AND (status_at, id) < (?, ?)", [*values, *before]
     rows = connection.execute(
-        f"{_SELECT} WHERE {where} ORDER BY updated DESC, id DESC LIMIT ?", (*values, limit)
+        f"{_SELECT} WHERE {where} ORDER BY status_at DESC, id DESC LIMIT ?", (*values, limit)
     ).fetchall()
     return [_record(row) for row in rows], int(total)
 

@@ -175,6 +175,16 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX blobs_by_task ON blobs(task);
     """,
+    """
+    -- Since when a task has its status, in whole milliseconds, as A2A shows it: lists of A2A go by it. What streams
+    -- moves `updated` on, and not this.
+    ALTER TABLE tasks ADD COLUMN status_at INTEGER NOT NULL DEFAULT 0;
+    UPDATE tasks SET status_at = CAST(ROUND(COALESCE(
+      (julianday(CASE WHEN json_valid(CAST(status AS TEXT)) THEN json_extract(CAST(status AS TEXT), '$.timestamp') END)
+        - 2440587.5) * 86400000, CAST(updated * 1000 AS INTEGER))) AS INTEGER);
+    DROP INDEX tasks_by_peer;
+    CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, status_at DESC, id DESC);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -422,6 +422,33 @@ async def test_a_list_is_read_page_by_page_and_by_state_and_context(desk: tuple[
     assert (await person.api.a2a_list(A2AListRequest(agent=agent, status=TaskState.WORKING))).total_size == 0
 
 
+async def test_a_list_goes_by_the_status_and_not_by_what_is_streamed(tmp_path: Path) -> None:
+    going_on = anyio.Event()
+
+    async def function(task: TaskContext) -> object:
+        if task.text == "quick":
+            return "done"
+        await task.progress("beginning")
+        await going_on.wait()
+        await task.stream("more")
+        return await anyio.sleep_forever()
+
+    world = World(tmp_path)
+    async with world.person("alice", "any") as alice, working(alice, function):
+        sent = await alice.api.a2a_send(A2ASendRequest(agent="self", message=say("slow"), follow=True))
+        follow = A2AFollowRequest(agent="self", task_id=sent.task.id, cursor=sent.cursor, wait_seconds=5)
+        begun = await alice.api.a2a_follow(follow)
+        assert [event.status_update is not None for event in begun.events] == [True]
+        world.clock.advance(1)
+        quick = (await send((alice, "self"), "quick")).task
+        world.clock.advance(1)
+        going_on.set()
+        streamed = await alice.api.a2a_follow(follow.model_copy(update={"cursor": begun.cursor}))
+        assert [event.artifact_update is not None for event in streamed.events] == [True]
+        listed = (await alice.api.a2a_list(A2AListRequest(agent="self"))).tasks
+        assert [task.id for task in listed] == [quick.id, sent.task.id]
+
+
 async def test_what_a2a_sent_and_what_mcp_sent_are_one_list(tmp_path: Path) -> None:
     async with both(tmp_path) as (alice, bob):
         task = (await send((alice, bob.did), "hello")).task
