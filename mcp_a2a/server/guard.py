@@ -18,6 +18,7 @@ name, and nothing else.
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -37,6 +38,9 @@ _BODILESS = (":cancel", ":subscribe")
 """Operations of A2A that need no body."""
 
 _PUBLIC = frozenset({HEALTH_PATH, "/health"})
+
+MAX_OPEN_PER_CALLER = 100
+"""Requests of one client at a time, open streams among them: a tenth of all connections."""
 
 INNER_HOST = "127.0.0.1"
 """By this name the SDK is called, whatever name the client used; see `_inward`."""
@@ -71,6 +75,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
+        self._open: Counter[str | None] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what passes."""
@@ -78,10 +83,26 @@ class Guard:
             return await self._app(scope, receive, send)
         refusal = check(scope, self._rules)
         if refusal is None:
-            return await self._app(_inward(scope, self._rules), receive, send)
+            inner = _inward(scope, self._rules)
+            refusal = self._crowding(inner)
+            if refusal is None:
+                return await self._pass(inner, receive, send)
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
         response = _refused(scope, refusal, headers)
         return await response(scope, receive, send)
+
+    def _crowding(self, scope: Scope) -> Refusal | None:
+        if not scope.get(CALLER) or self._open[scope[CALLER]] < MAX_OPEN_PER_CALLER:
+            return None  # the owner may use up what is the owner's
+        return Refusal(503, f"This client has {MAX_OPEN_PER_CALLER} requests open. Try again when one has ended.")
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get(CALLER)
+        self._open[caller] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open[caller] -= 1
 
 
 def check(scope: Scope, rules: Rules) -> Refusal | None:
@@ -210,6 +231,7 @@ _KINDS = {
     403: Kind.FORBIDDEN,
     415: Kind.MEDIA_TYPE,
     421: Kind.MISDIRECTED,
+    503: Kind.OVERLOADED,
 }
 
 
