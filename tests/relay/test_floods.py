@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.control import Bye, Delivered, Refused, Role, Stored
+from mcp_a2a.protocol.door import WAIT_SECONDS
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a_transports import _door
 from tests.relay.guest import Door, Guest, envelope, open_door, person
 from tests.relay.process import MIB, RelayProcess, relay_process
 
@@ -152,7 +152,7 @@ async def test_what_is_no_websocket_or_a_bad_one_is_ended_in_time(relay: RelayPr
     async def drip() -> None:
         """A byte now and then is no way to stay."""
         async with await anyio.connect_tcp("127.0.0.1", relay.port) as stream:
-            with anyio.fail_after(_door.WAIT_SECONDS + 3), suppress(anyio.BrokenResourceError):
+            with anyio.fail_after(WAIT_SECONDS + 3), suppress(anyio.BrokenResourceError):
                 for byte in UPGRADE[:60]:
                     await stream.send(bytes([byte]))
                     await anyio.sleep(0.3)

@@ -30,8 +30,7 @@ from mcp_a2a.protocol.frames import decode_untrusted
 from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.store.relay_store import RelayStore
-from mcp_a2a_transports import _door
-from mcp_a2a_transports.relay import server_wire
+from mcp_a2a_transports.relay import server_gate, server_wire
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, Person, entry, envelope, id_of, person
 
@@ -236,12 +235,13 @@ async def test_connections_without_a_key_the_oldest_makes_room_for_an_honest_one
         assert frames[1] == Bye(ByeCode.BUSY)
 
 
-async def test_whoever_proves_no_key_in_time_is_sent_away(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_door, "WAIT_SECONDS", 0.2)
-    socket = await door.knock()
-    await socket.receive()
-    with anyio.fail_after(3):
-        assert decode_untrusted((await socket.receive()).data) == Bye(ByeCode.TIMEOUT)
+async def test_whoever_proves_no_key_in_time_is_sent_away(open_relay: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_gate, "WAIT_SECONDS", 0.2)
+    async with open_relay() as (_, door):
+        socket = await door.knock()
+        await socket.receive()
+        with anyio.fail_after(3):
+            assert decode_untrusted((await socket.receive()).data) == Bye(ByeCode.TIMEOUT)
 
 
 async def test_a_host_that_fails_to_prove_keys_too_often_has_to_wait_and_others_do_not(open_relay: Open) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from mcp_a2a.protocol.door import Door, host_of, is_here
+from mcp_a2a.protocol.door import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a_transports.relay.server_http import may_be_proxy
@@ -24,7 +24,7 @@ class Gate:
         self._limits = limits
         self._behind_proxy = behind_proxy
         per_host = min(MAX_HALF_OPEN_PER_HOST, limits.max_half_open)
-        self._door: Door[web.RequestHandler] = Door(limits.max_half_open, per_host)
+        self._door: Door[web.RequestHandler] = Door(limits.max_half_open, per_host, WAIT_SECONDS)
         self._failures: Buckets[str] = Buckets(limits.failures)
         self._unproven: dict[web.RequestHandler, str] = {}
         self._links: dict[str, int] = {}
