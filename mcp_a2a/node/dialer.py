@@ -68,7 +68,7 @@ class Dialer:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody who was just seen is being dialled."""
+        """Whether somebody who was just seen is being dialled, or has not yet said who it is."""
         return bool(self._hopeful)
 
     async def connect(self, peer: Peer) -> Link:
@@ -153,9 +153,10 @@ class Dialer:
             await flight.over.wait()
         if not peer.has_direct_link:
             return False
-        self._lose_hope(peer)
         with anyio.move_on_after(STEADY_SECONDS):
             while peer.has_direct_link:
+                if peer.advert is not None and peer.peer_id in self._hopeful:
+                    self._lose_hope(peer)
                 await self._directory.changes.event().wait()
         return peer.has_direct_link
 

@@ -23,6 +23,9 @@ SETTLE_LAN_SECONDS = 1.6
 SETTLE_RELAY_SECONDS = 1.8
 """How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
 
+SETTLE_DIALLING_SECONDS = 3.0
+"""The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time."""
+
 _WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
 _RANK = {"own": 0, "trusted": 0, "member": 1, "stranger": 2}
 
@@ -95,6 +98,8 @@ class Search:
         settle = SETTLE_LAN_SECONDS if self._node.lookups.get("mdns") == "on" else SETTLE_LOCAL_SECONDS
         if not self._node.networks.settled:
             settle = SETTLE_RELAY_SECONDS
+        if self._node.dialer.busy:
+            settle = SETTLE_DIALLING_SECONDS
         return max(0.0, self._node.started + settle - anyio.current_time())
 
     # --- by skill --------------------------------------------------------------------------------

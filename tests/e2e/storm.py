@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -29,6 +30,7 @@ class Process:
     """A program of ours that can be killed and started again."""
 
     def __init__(self, home: Path, name: str, *arguments: str, on: Sequence[str] = ()) -> None:
+        self._home = home
         self.database = home / "identities" / name / "node.db"
         self._command = [*on, sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
         environment = {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "trusted", "HURRY": "1"}
@@ -53,7 +55,14 @@ class Process:
             if self.process.stdout:
                 self.process.stdout.close()
 
+    @property
+    def announced(self) -> bool:
+        """Whether others on this machine can see it."""
+        pids = [json.loads(notice.read_text())["pid"] for notice in self._home.glob("announce/*.json")]
+        return self.process is not None and self.process.pid in pids
+
     def count(self, query: str) -> int:
+        assert self.process is None or self.process.poll() in (None, 0, -signal.SIGKILL), self._log.read_text()[-4000:]
         if not self.database.exists():
             return 0
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as connection:

@@ -241,6 +241,14 @@ async def test_work_by_skill_goes_to_the_next_agent_while_nobody_has_accepted(wo
         assert len((await carol.api.check_inbox(CheckInboxRequest())).items) == 1
 
 
+async def test_a_young_node_waits_for_a_name_while_somebody_who_was_seen_is_being_dialled(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
+        world.network.faults.delay_seconds = 0.1  # a handshake and a card take several times that
+        alice.sees(bob)
+        view = await alice.api.send_task(SendTaskRequest(agent="bob", message="hi"))
+        assert view.agent.did == bob.did
+
+
 async def test_an_unknown_name_gets_the_closest_ones(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
