@@ -245,7 +245,7 @@ async def test_a_young_node_waits_for_a_name_while_somebody_who_was_seen_is_bein
     async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
         world.network.faults.delay_seconds = 0.1  # a handshake and a card take several times that
         alice.sees(bob)
-        view = await alice.api.send_task(SendTaskRequest(agent="bob", message="hi"))
+        view = await alice.api.send_task(SendTaskRequest(agent="bob", message="hi", wait_seconds=0))
         assert view.agent.did == bob.did
 
 

@@ -49,7 +49,7 @@ def test_there_are_more_than_100_payloads():
     assert len(HOSTILE) > 100
 
 
-@pytest.mark.parametrize("payload", HOSTILE)
+@pytest.mark.parametrize("payload", HOSTILE, ids=map(str, range(len(HOSTILE))))
 def test_hostile_text_stays_inside(payload: str):
     found = _FENCED.match(fence(payload, "from somebody"))
     assert found is not None
