@@ -13,6 +13,7 @@ import mimetypes
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -97,19 +98,47 @@ class Attaching:
             with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
                 made = await anyio.to_thread.run_sync(self._attach, parts, files, roots, refs)
         except BaseException:
-            self.discard(refs)
+            self._discard(refs)
             raise
         return Attached(tuple(made), tuple(refs))
 
-    def discard(self, refs: Sequence[BlobRef]) -> None:
-        """These files were attached to something that did not come to be."""
-        self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
+    async def attach_to_answer(self, request: AnswerRequest) -> tuple[AnswerRequest, tuple[BlobRef, ...]]:
+        """An answer with what it brings attached to it, and the files that travel beside.
 
-    def discard_unkept(self, refs: Sequence[BlobRef], task_id: str) -> None:
-        """Of these, those that the task has not become the owner of: it was there already, or did not come to be."""
-        if refs:
-            kept = {row.id for row in self._context.database.read(lambda connection: blobs_of(connection, task_id))}
-            self.discard([ref for ref in refs if ref.id not in kept])
+        Raises:
+            FileError: as in `attach`.
+        """
+        attached = await self.attach(request.parts, request.files, request.roots)
+        refs, chunks = list(attached.refs), list[ArtifactChunk]()
+        try:
+            for chunk in request.chunks:
+                made = await self.attach(chunk.artifact.parts)
+                refs.extend(made.refs)
+                artifact = chunk.artifact.model_copy(update={"parts": made.parts})
+                chunks.append(chunk.model_copy(update={"artifact": artifact}))
+        except BaseException:
+            self._discard(refs)
+            raise
+        if not refs and attached.parts == request.parts:
+            return request, ()
+        update = {"parts": attached.parts, "chunks": tuple(chunks), "files": ()}
+        return request.model_copy(update=update), tuple(refs)
+
+    @contextmanager
+    def given_to(self, task_id: str, refs: Sequence[BlobRef]) -> Iterator[None]:
+        """Within it a task is journalled with these files.
+
+        Those that are not the task's in the end are removed: it was there already, or did not come to be.
+        """
+        try:
+            yield
+        finally:
+            if refs:
+                kept = {row.id for row in self._context.database.read(lambda connection: blobs_of(connection, task_id))}
+                self._discard([ref for ref in refs if ref.id not in kept])
+
+    def _discard(self, refs: Sequence[BlobRef]) -> None:
+        self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
 
     def _attach(
         self, parts: Sequence[Part], files: Sequence[FileArg], roots: Sequence[str] | None, refs: list[BlobRef]
@@ -207,29 +236,6 @@ class Attaching:
                 "Put the file there; or your user allows another folder with MCP_A2A_FILE_ROOTS (separated by "
                 f"{os.pathsep!r}), or sends it with: mcp-a2a send AGENT TEXT --file PATH",
             )
-
-
-async def attach_to_answer(attaching: Attaching, request: AnswerRequest) -> tuple[AnswerRequest, tuple[BlobRef, ...]]:
-    """An answer with what it brings attached to it, and the files that travel beside.
-
-    Raises:
-        FileError
-    """
-    attached = await attaching.attach(request.parts, request.files, request.roots)
-    refs, chunks = list(attached.refs), list[ArtifactChunk]()
-    try:
-        for chunk in request.chunks:
-            made = await attaching.attach(chunk.artifact.parts)
-            refs.extend(made.refs)
-            artifact = chunk.artifact.model_copy(update={"parts": made.parts})
-            chunks.append(chunk.model_copy(update={"artifact": artifact}))
-    except BaseException:
-        attaching.discard(refs)
-        raise
-    if not refs and attached.parts == request.parts:
-        return request, ()
-    update = {"parts": attached.parts, "chunks": tuple(chunks), "files": ()}
-    return request.model_copy(update=update), tuple(refs)
 
 
 def _resolved(folder: Path) -> Path:

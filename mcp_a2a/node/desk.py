@@ -127,10 +127,8 @@ class Desk:
         attached = await self._node.attaching.attach(message.parts)
         draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
         record = new_record(self._context, peer, peer.removeprefix(CALLER), with_files(draft, attached))
-        try:
+        with self._node.attaching.given_to(record.id, attached.refs):
             return await self._store(request, record, follow)
-        finally:
-            self._node.attaching.discard_unkept(attached.refs, record.id)
 
     async def _store(
         self, request: A2ASendRequest, record: TaskRecord, follow: Callable[[TaskRecord], None]
@@ -223,10 +221,8 @@ class Desk:
             save_task(connection, record)
             return record
 
-        try:
+        with self._node.attaching.given_to(task_id, attached.refs):
             record = await self._context.database.write(hear)
-        finally:
-            self._node.attaching.discard_unkept(attached.refs, task_id)
         self._context.task_changes.notify(record.id, record)
         self._node.inbox.offer()
         return record

@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors import LeaseLostError, McpA2AError, NotAwaitingReplyError
-from mcp_a2a.node.attaching import Attaching, attach_to_answer
+from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import post_update
 from mcp_a2a.node.outbox import Outbox
@@ -255,17 +255,11 @@ class Inbox:
         Raises:
             TaskNotFoundError, NotAwaitingReplyError, LeaseLostError, TransitionError, TooLargeError, FileError
         """
-        request, spooled = await attach_to_answer(self._attaching, request)
-        try:
-            concluded = await self._answer(request, spooled)
-        except BaseException:
-            self._attaching.discard(spooled)
-            raise
-        if concluded.again:
-            self._attaching.discard(spooled)
-        return concluded.record
+        request, spooled = await self._attaching.attach_to_answer(request)
+        with self._attaching.given_to(request.task_id, spooled):
+            return await self._answer(request, spooled)
 
-    async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> Concluded:
+    async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> TaskRecord:
         now = self._context.clock()
         state = STATUS[request.status]
 
@@ -285,7 +279,7 @@ class Inbox:
         concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
         if not concluded.again:
             self._posted([concluded])
-        return concluded
+        return concluded.record
 
     def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
         stale = request.attempt is not None and request.attempt != record.attempts

@@ -127,18 +127,12 @@ class Sending:
     async def _open_with_files(
         self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
     ) -> TaskRecord:
-        try:
+        with self._attaching.given_to(task_id_of(self._context.me, draft.opening), attached.refs):
             if attached.needs_direct:
                 await self._reach_directly(peer, attached)
             record = self._new_record(peer, with_files(draft, attached))
             follow(record)
-            opened = await self.open(record)
-        except BaseException:
-            self._attaching.discard(attached.refs)
-            raise
-        if opened is not record:
-            self._attaching.discard(attached.refs)
-        return opened
+            return await self.open(record)
 
     async def _reach_directly(self, peer: Peer, attached: Attached) -> None:
         """A file that no relay takes waits for an absent agent, but not for one that only a relay reaches.
@@ -215,23 +209,14 @@ class Sending:
             NoRouteError: with `queue` False, when none can be reached.
         """
         opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
-        existing = self.find(task_id_of(self._context.me, opening))
+        task_id = task_id_of(self._context.me, opening)
+        existing = self.find(task_id)
         if existing is not None:
             return existing
         draft = draft_of(request, opening)
         attached = await self._attach(draft, request)
-        record: TaskRecord | None = None
-        try:
-            record = await self._send_to_best(candidates, request, with_files(draft, attached))
-        finally:
-            if record is None or record.spooled != attached.refs:
-                self._discard_unused(attached, task_id_of(self._context.me, opening))
-        return record
-
-    def _discard_unused(self, attached: Attached, task_id: str) -> None:
-        """What was attached in vain: the task did not come to be, or was there already."""
-        if self.find(task_id) is None:
-            self._attaching.discard(attached.refs)
+        with self._attaching.given_to(task_id, attached.refs):
+            return await self._send_to_best(candidates, request, with_files(draft, attached))
 
     async def _send_to_best(
         self, candidates: list[Candidate], request: SendTaskBySkillRequest, draft: Draft
@@ -320,14 +305,8 @@ class Sending:
         """
         more = with_it or Attachments()
         attached = await self._attaching.attach(message.parts, more.files, more.roots)
-        try:
-            record = await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
-        except BaseException:
-            self._attaching.discard(attached.refs)
-            raise
-        if record.spooled != attached.refs:
-            self._attaching.discard(attached.refs)
-        return record
+        with self._attaching.given_to(task_id, attached.refs):
+            return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
     async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
         now = self._context.clock()

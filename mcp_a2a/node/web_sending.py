@@ -70,15 +70,9 @@ class WebSending:
         self, peer: WebPeer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
     ) -> TaskRecord:
         record = new_record(self._context, peer.url, peer.name, with_files(draft, attached))
-        try:
+        with self._attaching.given_to(record.id, attached.refs):
             follow(record)
-            opened = await self._journal(peer, record)
-        except BaseException:
-            self._attaching.discard(attached.refs)
-            raise
-        if opened is not record:
-            self._attaching.discard(attached.refs)
-        return opened
+            return await self._journal(peer, record)
 
     async def _journal(self, peer: WebPeer, record: TaskRecord) -> TaskRecord:
         if peer.row.origin == LAN:
@@ -166,15 +160,8 @@ class WebSending:
         """See `Sending.go_on`."""
         more = with_it or Attachments()
         attached = await self._attaching.attach(message.parts, more.files, more.roots)
-        said = message.model_copy(update={"parts": attached.parts})
-        try:
-            record = await self._go_on(task_id, said, attached)
-        except BaseException:
-            self._attaching.discard(attached.refs)
-            raise
-        if record.spooled != attached.refs:
-            self._attaching.discard(attached.refs)
-        return record
+        with self._attaching.given_to(task_id, attached.refs):
+            return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
     async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
         now = self._context.clock()
