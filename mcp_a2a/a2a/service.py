@@ -10,6 +10,9 @@ from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.exchange import A2AAnswer
 from mcp_a2a.protocol.model import AgentCard
 
+MAX_OPEN_PER_CALLER = 100
+"""Requests of one client at a time, open streams among them: a tenth of all that a server takes."""
+
 VERSIONS = frozenset({"", "0.3", "1.0"})
 
 CLIENTS_KEY = "client-"

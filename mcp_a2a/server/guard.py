@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER
 from mcp_a2a.server.address import names_of
 
 MCP_PATH = "/mcp"
@@ -38,9 +39,6 @@ _BODILESS = (":cancel", ":subscribe")
 """Operations of A2A that need no body."""
 
 _PUBLIC = frozenset({HEALTH_PATH, "/health"})
-
-MAX_OPEN_PER_CALLER = 100
-"""Requests of one client at a time, open streams among them: a tenth of all connections."""
 
 INNER_HOST = "127.0.0.1"
 """By this name the SDK is called, whatever name the client used; see `_inward`."""

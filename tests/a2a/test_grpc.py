@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 grpc = pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
@@ -16,6 +17,7 @@ from a2a.types import a2a_pb2 as pb  # noqa: E402
 from a2a.types.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
 from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
 
+import mcp_a2a.a2a.grpc_server as grpc_module  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
@@ -126,6 +128,35 @@ async def test_what_fails_has_its_status(rpc: Client, operation: str, params: An
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await rpc.call(operation, params, metadata)
     assert caught.value.code() == grpc.StatusCode[code]
+
+
+async def test_a_client_with_too_many_calls_open_keeps_nobody_else_from_calling(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_module, "MAX_OPEN_PER_CALLER", 2)
+    rules = Rules(token=TOKEN, callers=lambda token: token if token in ("ann", "bea") else None)
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", GrpcOffer(partial(admitted, rules), token=True)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        client = Client(A2AServiceStub(channel))
+        ann, bea = ((*V1, ("authorization", f"Bearer {name}")) for name in ("ann", "bea"))
+        asking = ParseDict(said("wait"), pb.SendMessageRequest())
+        streams = [A2AServiceStub(channel).SendStreamingMessage(asking, metadata=ann) for _ in range(2)]
+        for stream in streams:
+            assert await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError, match="2 calls open") as caught:
+            await client.call("ListTasks", {}, ann)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await client.call("ListTasks", {}, bea)
+        streams[0].cancel()
+        with anyio.fail_after(5):
+            while True:
+                try:
+                    assert (await client.call("ListTasks", {}, ann))["totalSize"] == 2
+                    break
+                except grpc.aio.AioRpcError:
+                    await anyio.sleep(0.01)
 
 
 async def test_push_configurations_are_made_seen_listed_and_deleted(tmp_path: Path) -> None:
