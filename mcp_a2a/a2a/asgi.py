@@ -144,7 +144,8 @@ class A2AApp:
         body = await read_body(receive)
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
-        await send_reply(send, receive, status, reply, A2A_JSON)
+        # Errors are in the format of AIP-193, as plain JSON: so the SDK sends them, and the conformance kit wants them.
+        await send_reply(send, receive, status, reply, A2A_JSON if status == 200 else JSON)
 
     # --- files -----------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ being bound to loopback protects nothing. In this order (requirements S31 to S34
 2. `Origin`, if there is one, must be this server itself or one the owner configured: else 403. No CORS headers, ever.
 3. A token in the query string is refused (400): it would end up in logs and histories.
 4. Where there is a token, `Authorization: Bearer` must carry it: else 401.
-5. A POST must say that it is JSON: else 415. A form or a plain text is what a page can send without being asked first.
+5. A POST must say that it is JSON: else 415 (400 where A2A's HTTP+JSON is spoken, whose code for it that is). A form or
+   a plain text is what a page can send without being asked first.
 
 `/healthz`, `/health` and our own card answer behind 1 to 3: the first two say nothing, and a card is there to be read.
 The cards of agents behind this node are for those who may call: they tell whom its owner knows. Whoever talks A2A is
@@ -220,14 +221,14 @@ def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str] | None) 
     fault = Fault(_KINDS[refusal.status], refusal.reason)
     if is_json_rpc(scope):
         return JSONResponse({"jsonrpc": "2.0", "id": None, "error": fault.rpc_error()}, refusal.status, headers)
-    return JSONResponse(fault.http_error(), refusal.status, headers)
+    return JSONResponse(fault.http_error(), fault.kind.value.http, headers)
 
 
 _KINDS = {
     400: Kind.INVALID_REQUEST,
     401: Kind.UNAUTHENTICATED,
     403: Kind.FORBIDDEN,
-    415: Kind.MEDIA_TYPE,
+    415: Kind.CONTENT_TYPE,
     421: Kind.MISDIRECTED,
     503: Kind.OVERLOADED,
 }

@@ -50,7 +50,7 @@ class Kit:
         async with self._request(method, params) as response:
             body = json.loads(await response.read())
             if self.binding == "rest":
-                assert response.content_type == "application/a2a+json"
+                assert response.content_type == f"application/{'a2a+json' if response.status == 200 else 'json'}"
             return self._result(response.status, body)
 
     async def stream(self, method: str, **params: object) -> AsyncGenerator[Json]:

@@ -176,7 +176,10 @@ async def test_a_megabyte_of_text_is_answered(served: Served) -> None:
 async def test_another_content_type_is_refused(served: Served, kind: str) -> None:
     status, answer = await post(served, rpc(), **{"Content-Type": kind})
     assert status == 415
-    assert answer["error"]["code"] == -32600
+    assert answer["error"]["code"] == -32005
+    async with served.web.post(f"{served.url}/message:send", data=b"{}", headers={"Content-Type": kind}) as response:
+        assert (response.status, response.content_type) == (400, "application/json")
+        assert (await response.json())["error"]["details"][0]["reason"] == "CONTENT_TYPE_NOT_SUPPORTED"
     assert (await post(served, rpc(), **{"Content-Type": "application/json; charset=utf-8"}))[0] == 200
 
 

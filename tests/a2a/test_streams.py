@@ -68,7 +68,7 @@ async def test_a_stream_closes_when_its_task_asks_and_another_goes_on_from_there
 async def test_a_request_that_fails_is_answered_with_an_error_and_no_stream(served: Served) -> None:
     wrong = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": []}}
     async with served.web.post(f"{served.url}/message:stream", json=wrong) as response:
-        assert (response.status, response.headers["content-type"]) == (400, "application/a2a+json")
+        assert (response.status, response.headers["content-type"]) == (400, "application/json")
     body = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": wrong}
     async with served.web.post(f"{served.url}/", json=body) as response:
         assert (await response.json())["error"]["code"] == -32602
