@@ -17,6 +17,9 @@ from mcp_a2a.node.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.thread import call_in_thread
 from mcp_a2a.protocol.model import AgentSkill
 
+ALWAYS_READ = ("text/plain", "application/json")
+"""Beside what an author names: a message's text and its arguments."""
+
 STREAMED = Outcome("completed")
 """The result was streamed, and nothing is to be added."""
 
@@ -50,7 +53,7 @@ class FunctionSkill:
             description=notes.description or inspect.getdoc(function) or name,
             tags=notes.tags,
             examples=notes.examples or None,
-            input_modes=("text/plain", "application/json", *notes.input_modes) if notes.input_modes else None,
+            input_modes=tuple(dict.fromkeys((*ALWAYS_READ, *notes.input_modes))) if notes.input_modes else None,
             input_schema=self.signature.schema,
         )
 

@@ -53,6 +53,11 @@ def test_a_skill_is_described_by_its_function() -> None:
     assert card.description == "Count the words.\n\nAll of them."
 
 
+def test_what_a_skill_reads_is_named_once_each() -> None:
+    card = skill_of(lambda text: text, id="echo", input_modes=("application/json", "image/png", "image/png")).card
+    assert card.input_modes == ("text/plain", "application/json", "image/png")
+
+
 def test_notes_outweigh_the_function() -> None:
     def f(text: str) -> str:
         return text
