@@ -116,7 +116,8 @@ class Output:
         if self.interactive and (text or self._progressing):
             self._progressing = bool(text)
             with suppress(OSError):
-                _write(self._stderr, f"\r\x1b[K{text}")
+                # Of a line that the terminal broke, only the rest could be replaced.
+                _write(self._stderr, f"\r\x1b[K{text[: _columns(self._stderr) - 1]}")
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
@@ -180,11 +181,16 @@ def _is_loss(error: BaseException) -> bool:
 
 def _fitted(text: str, stream: TextIO) -> str:
     """Sentences broken between words; a command to copy stays in one piece, for the terminal to break."""
+    columns = _columns(stream)
+    return "\n".join(_fitted_line(line, columns) for line in text.split("\n"))
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide a terminal is."""
     columns = 0
     with suppress(OSError, ValueError):
         columns = os.get_terminal_size(stream.fileno()).columns
-    columns = columns or shutil.get_terminal_size().columns  # a terminal that does not know its size says 0
-    return "\n".join(_fitted_line(line, columns) for line in text.split("\n"))
+    return columns or shutil.get_terminal_size().columns  # one that does not know its size says 0
 
 
 def _fitted_line(line: str, columns: int) -> str:
