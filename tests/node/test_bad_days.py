@@ -44,7 +44,7 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
     monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_BASE_SECONDS", 0.01)
     monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_CAP_SECONDS", 0.05)
-    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 1.0)
 
 
 def task(text: str, **more: object) -> SendTaskRequest:
