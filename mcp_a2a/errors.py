@@ -10,7 +10,7 @@
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
-                                ContextMismatchError  PageTokenError  PushNotSupportedError
+                                ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -486,6 +486,16 @@ class PushNotSupportedError(TaskError):
             "This agent does not send push notifications.",
             "Follow the task by streaming or polling, or have its owner start it with --a2a-push.",
         )
+
+
+class PushConfigNotFoundError(TaskError):
+    """The task has no push configuration with this id."""
+
+    code = "push_config_not_found"
+    exit_code = 3
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(f"The task has no push notification configuration {asked!r}.", "List those of the task.")
 
 
 # --- the web: agents, cards and hooks at URLs that others chose -----------------------------------

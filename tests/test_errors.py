@@ -44,6 +44,7 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.SelfSendError: ("alice",),
     errors.NotAwaitingReplyError: ("task-xyz", "TASK_STATE_COMPLETED"),
     errors.ContextMismatchError: ("task-xyz",),
+    errors.PushConfigNotFoundError: ("mine",),
     errors.AddressNotAllowedError: ("http://10.0.0.1/", "it is not https"),
 }
 """Each with values as they occur."""
@@ -123,6 +124,7 @@ CODES = {
     "ContextMismatchError": "context_mismatch",
     "PageTokenError": "page_token",
     "PushNotSupportedError": "push_not_supported",
+    "PushConfigNotFoundError": "push_config_not_found",
     "WebError": "web",
     "CardError": "card",
     "AddressNotAllowedError": "address_not_allowed",

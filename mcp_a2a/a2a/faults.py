@@ -21,6 +21,7 @@ from mcp_a2a.errors import (
     NotAwaitingReplyError,
     PageTokenError,
     PeerNotFoundError,
+    PushConfigNotFoundError,
     PushNotSupportedError,
     QueueFullError,
     SelfSendError,
@@ -110,7 +111,7 @@ class Fault(Exception):  # noqa: N818  an answer of the protocol
 
 
 _KINDS: tuple[tuple[tuple[type[McpA2AError], ...], Kind], ...] = (
-    ((TaskNotFoundError,), Kind.TASK_NOT_FOUND),
+    ((TaskNotFoundError, PushConfigNotFoundError), Kind.TASK_NOT_FOUND),  # A2A 3.1.8 has no word for the second
     ((TransitionError,), Kind.NOT_CANCELABLE),
     ((NotAwaitingReplyError,), Kind.UNSUPPORTED_OPERATION),
     ((PushNotSupportedError,), Kind.PUSH_NOT_SUPPORTED),

@@ -54,6 +54,7 @@ from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
+from mcp_a2a.store.push import drop_orphaned_push
 from mcp_a2a.store.records import forget_finished
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
@@ -316,6 +317,7 @@ class Node:
 def _keep_books(connection: sqlite3.Connection, now: float) -> None:
     set_meta(connection, "clock", str(now))
     forget_finished(connection, now - KEEP_SECONDS)
+    drop_orphaned_push(connection)
     forget_members(connection, now)
     forget_held(connection, now - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
 

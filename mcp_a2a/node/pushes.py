@@ -1,18 +1,19 @@
 """Push notifications: what happens to a task is posted to the URLs that its caller named for it (A2A 3.5.3).
 
 One courier per configuration reads the node's feed and posts each event in its order; what is not taken is tried
-again a few times, and then left. Configurations are kept until their task has ended and that was told, also over a
-restart: whoever was told nothing meanwhile gets the task as it is.
+again a few times, and then left. Until the end of their task was told they are posted to, also over a restart: whoever
+was told nothing meanwhile gets the task as it is. They can be read for as long as their task.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 
 import anyio
 
-from mcp_a2a.errors import McpA2AError, PushNotSupportedError, QueueFullError, TaskNotFoundError, WebError
+from mcp_a2a.errors import McpA2AError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError, WebError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.document import document
 from mcp_a2a.node.feed import Feed
@@ -20,7 +21,7 @@ from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.web_url import origin
-from mcp_a2a.store.push import drop_push, push_configs, put_push
+from mcp_a2a.store.push import drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.store.records import TaskRecord, find_task
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ MAX_EACH = 8
 """Configurations of one task."""
 
 MAX_ALL = 1_000
+"""Of all tasks that have not ended."""
 
 ATTEMPTS = 6
 BASE_SECONDS = 1.0
@@ -50,7 +52,7 @@ class Pushes:
     def load(self) -> None:
         """Go on with what an earlier process was asked for."""
         if self._hooks is not None:
-            for config in self._context.database.read(push_configs):
+            for config in self._context.database.read(untold_configs):
                 self._start(config, None)
 
     # --- configurations --------------------------------------------------------------------------
@@ -75,10 +77,7 @@ class Pushes:
         """
         self.check(config)
         kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
-        known = self._context.database.read(push_configs)
-        others = [one for one in known if (one.task_id, one.id) != (kept.task_id, kept.id)]
-        if len(others) >= MAX_ALL or sum(one.task_id == record.id for one in others) >= MAX_EACH:
-            raise QueueFullError("list of push notifications", MAX_EACH)
+        self._context.database.read(lambda connection: _check_room(connection, kept))
         cursor = cursor or self._feed.open(record).cursor
         await self._context.database.write(lambda connection: put_push(connection, kept))
         self._start(kept, cursor)
@@ -88,7 +87,7 @@ class Pushes:
         """One configuration, or all of a task.
 
         Raises:
-            PushNotSupportedError, TaskNotFoundError
+            PushNotSupportedError, PushConfigNotFoundError
         """
         if self._hooks is None:
             raise PushNotSupportedError
@@ -97,7 +96,7 @@ class Pushes:
             return tuple(configs)
         found = tuple(config for config in configs if config.id == config_id)
         if not found:
-            raise TaskNotFoundError(config_id)
+            raise PushConfigNotFoundError(config_id)
         return found
 
     async def delete(self, task_id: str, config_id: str | None) -> None:
@@ -128,7 +127,7 @@ class Pushes:
     ) -> None:
         with scope:
             await self._follow(config, cursor)
-            await self._context.database.write(lambda connection: drop_push(connection, *key))
+            await self._context.database.write(lambda connection: mark_told(connection, *key))
         if self._couriers.get(key) is scope:
             del self._couriers[key]
 
@@ -168,6 +167,12 @@ class Pushes:
             chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
             await anyio.sleep(full_jitter(attempt, chance, BASE_SECONDS, CAP_SECONDS))
         return None
+
+
+def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> None:
+    of_task = [one for one in push_configs(connection, config.task_id or "") if one.id != config.id]
+    if len(of_task) >= MAX_EACH or len(untold_configs(connection)) >= MAX_ALL:
+        raise QueueFullError("list of push notifications", MAX_EACH)
 
 
 def _told(config: TaskPushNotificationConfig, error: McpA2AError) -> tuple[str | None, str]:

@@ -157,6 +157,7 @@ MIGRATIONS: tuple[str, ...] = (
       task   TEXT NOT NULL,
       id     TEXT NOT NULL,
       config TEXT NOT NULL,                   -- TaskPushNotificationConfig
+      told   INTEGER NOT NULL DEFAULT 0,      -- whether its task has ended and that was posted, or given up
       PRIMARY KEY(task, id)
     ) WITHOUT ROWID;
 

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
-from mcp_a2a.errors import AddressNotAllowedError, PushNotSupportedError, TaskNotFoundError
+from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError
 from mcp_a2a.exchange import A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
+from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
-from mcp_a2a.store.push import push_configs
+from mcp_a2a.store.push import push_configs, untold_configs
 from tests.node.test_desk import say, working
 from tests.node.world import Person, World
 from tests.transports.certificates import Authority, authority
@@ -148,13 +149,38 @@ async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Per
     assert {one.id for one in listed} == {first.id, "mine"}
     for _ in range(2):  # deleting is idempotent
         await alice.api.a2a_push_delete(A2APushRequest(task_id=task.id, config_id="mine"))
-    with pytest.raises(TaskNotFoundError):
+    with pytest.raises(PushConfigNotFoundError):
         await alice.api.a2a_push_get(A2APushRequest(task_id=task.id, config_id="mine"))
     await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
     await hook.until("canceled")
     with anyio.fail_after(5):
-        while alice.node.context.database.read(push_configs):
+        while alice.node.context.database.read(untold_configs):
             await anyio.lowlevel.checkpoint()
+    assert (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs == (first,)
+
+
+async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_and_goes_with_its_task(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    async with hooked(authority(tmp_path)) as (hook, hooks):
+        async with world.person("alice", hooks=hooks) as alice, working(alice):
+            await alice.api.a2a_send(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=10))
+            while alice.node.context.database.read(untold_configs):
+                await anyio.lowlevel.checkpoint()
+        told = len(hook.got)
+        async with world.person("alice", hooks=hooks) as alice, working(alice):
+            sent = await alice.api.a2a_send(
+                A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=10)
+            )
+            while alice.node.context.database.read(untold_configs):
+                await anyio.lowlevel.checkpoint()
+            assert all(sent.task.id in json.dumps(event) for _, event in hook.got[told:])
+        world.clock.advance(KEEP_SECONDS + 60)
+        async with world.person("alice", hooks=hooks) as alice:
+            with anyio.fail_after(5):
+                while alice.node.context.database.read(lambda connection: push_configs(connection, sent.task.id)):
+                    await anyio.lowlevel.checkpoint()
 
 
 async def test_after_a_restart_the_hook_gets_the_task_as_it_is(tmp_path: Path) -> None:
@@ -199,7 +225,7 @@ async def test_an_address_that_is_not_public_https_is_refused_before_anything_is
         task = (await alice.api.a2a_send(A2ASendRequest(message=say("hello")))).task
         with pytest.raises(AddressNotAllowedError):
             await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=TaskPushNotificationConfig(url=url)))
-        assert alice.node.context.database.read(push_configs) == []
+        assert alice.node.context.database.read(untold_configs) == []
 
 
 async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path) -> None:
@@ -216,7 +242,7 @@ async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path)
         ):
             await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=10))
             with anyio.fail_after(5):
-                while alice.node.context.database.read(push_configs):
+                while alice.node.context.database.read(untold_configs):
                     await anyio.lowlevel.checkpoint()
         assert hook.got == []
 
@@ -242,7 +268,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     caplog.set_level("DEBUG")
     await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=10))
     with anyio.fail_after(10):
-        while alice.node.context.database.read(push_configs):
+        while alice.node.context.database.read(untold_configs):
             await anyio.lowlevel.checkpoint()
     assert "was not taken" in caplog.text
     assert "CANARY" not in caplog.text

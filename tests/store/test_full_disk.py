@@ -6,9 +6,11 @@ import contextlib
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +19,7 @@ import pytest
 from mcp_a2a.errors import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.link import Refused
 from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.store.database import _Pending
 from mcp_a2a.store.journal import get_meta
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.views import (
@@ -133,7 +136,8 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("hello"))
         await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
-        bob.node.context.database._writer.execute("PRAGMA query_only=ON")
+        writing = switch(bob, monkeypatch)
+        writing("OFF")
         key = bob.node.ring.current
         world.clock.advance(86_400 + 900)
         with pytest.raises(HomeUnusableError):
@@ -142,13 +146,30 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
             while caplog.text.count("keys") < 2 or caplog.text.count("leases") < 2:
                 await anyio.lowlevel.checkpoint()
         assert bob.node.ring.current is not key
-        bob.node.context.database._writer.execute("PRAGMA query_only=OFF")
+        writing("ON")
         items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
         assert [(item.task_id, item.attempt) for item in items] == [(sent.task_id, 2)]
         newest = bob.node.ring.current
         with anyio.fail_after(5):
             while newest.kid.hex() not in (stored_ring(bob) or ""):
                 await anyio.lowlevel.checkpoint()
+
+
+def switch(person: Person, monkeypatch: pytest.MonkeyPatch) -> Callable[[Literal["ON", "OFF"]], None]:
+    """Lets the database write or not, between its transactions: two threads would read each other's errors."""
+    database, turn = person.node.context.database, threading.Lock()
+    commit = database._commit
+
+    def commit_in_turn(batch: Sequence[_Pending]) -> list[object]:
+        with turn:
+            return commit(batch)
+
+    def writing(state: Literal["ON", "OFF"]) -> None:
+        with turn:
+            database._writer.execute(f"PRAGMA query_only={'OFF' if state == 'ON' else 'ON'}")
+
+    monkeypatch.setattr(database, "_commit", commit_in_turn)
+    return writing
 
 
 def stored_ring(person: Person) -> str | None:
