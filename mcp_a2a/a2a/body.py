@@ -116,7 +116,7 @@ def page(tasks: A2ATaskPage, params: ListParams) -> bytes:
     )
     rest = {
         "nextPageToken": tasks.next_page_token,
-        "pageSize": params.page_size or 50,
+        "pageSize": params.size,
         "totalSize": tasks.total_size,
     }
     return b'{"tasks":[' + listed + b"]," + json.dumps(rest).encode()[1:]

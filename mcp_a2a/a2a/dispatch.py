@@ -52,8 +52,6 @@ CANCEL_SECONDS = 10.0
 FIRST_WORD_SECONDS = 0.1
 """How long a stream may wait with its task, in case the agent answers with a message and means no task."""
 
-DEFAULT_PAGE = 50
-
 
 class Dispatch:
     """Every operation of A2A."""
@@ -132,7 +130,7 @@ class Dispatch:
                 caller=service.caller,
                 context_id=params.context_id,
                 status=params.status,
-                page_size=params.page_size or DEFAULT_PAGE,
+                page_size=params.size,
                 page_token=params.page_token or "",
                 status_timestamp_after=_seconds(params.status_timestamp_after),
             )
@@ -211,8 +209,8 @@ def _shortened(event: StreamResponse, history_length: int | None) -> StreamRespo
 def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
     _check_modes(params.message.parts, service.card)
     push = params.configuration.task_push_notification_config if params.configuration is not None else None
-    if push is not None and not service.push:
-        raise Fault(Kind.PUSH_NOT_SUPPORTED, "This agent does not send push notifications.")
+    if push is not None:
+        _check_push(service)
     return A2ASendRequest(
         agent=service.agent,
         caller=service.caller,
@@ -244,7 +242,7 @@ def _check_modes(parts: tuple[Part, ...], card: AgentCard) -> None:
         if mode and not _matches(mode, allowed):
             raise Fault(
                 Kind.CONTENT_TYPE,
-                f"This agent does not read {mode}. It reads {', '.join(sorted(allowed))}.",
+                f"The content type {mode} is not supported by this agent. It reads {', '.join(sorted(allowed))}.",
                 mediaType=mode,
             )
 
@@ -258,9 +256,13 @@ def _follow_request(service: Service, task_id: str, cursor: str | None) -> A2AFo
 
 
 def _push_request(service: Service, task_id: str, config_id: str | None = None) -> A2APushRequest:
-    if not service.push:
-        raise Fault(Kind.PUSH_NOT_SUPPORTED, "This agent does not send push notifications.")
+    _check_push(service)
     return A2APushRequest(agent=service.agent, caller=service.caller, task_id=task_id, config_id=config_id)
+
+
+def _check_push(service: Service) -> None:
+    if not service.push:
+        raise Fault(Kind.PUSH_NOT_SUPPORTED, "Push notifications are not supported by this agent.")
 
 
 def _seconds(timestamp: str | None) -> float | None:

@@ -132,7 +132,7 @@ class CoreHandler(RequestHandler):
         return pb.ListTasksResponse(
             tasks=[made(task, pb.Task()) for task in page.tasks],
             next_page_token=page.next_page_token,
-            page_size=asked.page_size or 50,
+            page_size=asked.size,
             total_size=page.total_size,
         )
 

@@ -10,6 +10,7 @@ import uuid
 
 from pydantic import JsonValue
 
+from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.exchange import A2AAnswer
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -22,8 +23,12 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
 )
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.text import preview
 
 Json = dict[str, JsonValue]
+
+KINDS = ("text", "file", "data")
+"""Of parts."""
 
 _STATES = {state: state.name.lower().replace("_", "-") for state in TaskState}
 
@@ -85,7 +90,16 @@ def message_of(message: Json, around: Json | None = None) -> Json:
 
 
 def part_of(part: Json) -> Json:
-    """A part in 1.0's words."""
+    """A part in 1.0's words.
+
+    Raises:
+        Fault: it says that it is something that we do not know.
+    """
+    kind = part.get("kind", part.get("type"))
+    if kind is not None and kind not in KINDS:
+        raise Fault(
+            Kind.INVALID_PARAMS, f"There is no kind of part {preview(repr(kind), 40)}: text, file and data are."
+        )
     if any(part.get(name) is not None for name in ("raw", "url")):
         return part
     read: Json = {name: part[name] for name in ("metadata", "filename", "mediaType") if name in part}
@@ -102,6 +116,13 @@ def part_of(part: Json) -> Json:
         content = part["content"]
         read["text" if isinstance(content, str) else "data"] = content
     return read
+
+
+def list_params(params: Json) -> Json:
+    """Parameters of a list; before 1.0 there was none, so 1.0's are taken with the states as they were called."""
+    named = {name: state.value for state, name in _STATES.items()}
+    status = params.get("status")
+    return {**params, "status": named.get(status, status)} if isinstance(status, str) else params
 
 
 def task_params(params: Json) -> Json:

@@ -26,12 +26,13 @@ async def _cancel(dispatch: Dispatch, params: Json, service: Service) -> bytes:
 
 
 async def _list(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(ListParams, params)
+    asked = read(ListParams, legacy.list_params(params))
     tasks = await dispatch.list(asked.model_copy(update={"include_artifacts": True}), service)
     return dump(
         {
             "tasks": [legacy.task(task) for task in tasks.tasks],
             "nextPageToken": tasks.next_page_token,
+            "pageSize": asked.size,
             "totalSize": tasks.total_size,
         }
     )
@@ -83,6 +84,8 @@ async def _card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
 
 
 async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
+    if not service.has_extended_card:
+        raise Fault(Kind.NO_EXTENDED_CARD, "This agent has no extended card.")  # 1.0 has another word for that
     return await extended_card(service)
 
 

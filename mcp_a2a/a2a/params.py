@@ -60,6 +60,10 @@ class TaskParams(Params):
     history_length: int | None = Field(default=None, ge=0)
 
 
+DEFAULT_PAGE = 50
+"""Tasks of a list where nobody says how many (A2A 3.1.4)."""
+
+
 class ListParams(Params):
     """ListTasks."""
 
@@ -70,6 +74,11 @@ class ListParams(Params):
     history_length: int | None = Field(default=None, ge=0)
     status_timestamp_after: str | None = None
     include_artifacts: bool | None = None
+
+    @property
+    def size(self) -> int:
+        """Tasks at most."""
+        return self.page_size or DEFAULT_PAGE
 
 
 class PushParams(Params):

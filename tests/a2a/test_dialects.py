@@ -106,8 +106,20 @@ async def test_the_routes_of_older_systems(served: Served) -> None:
         assert response.status == 400
     card = (await call(served, "agent/card", {}))["result"]
     assert card["name"] == "behaving"
-    listed = (await call(served, "tasks/list", {}))["result"]
-    assert "nextPageToken" in listed
+    listed = (await call(served, "tasks/list", {"status": "completed"}))["result"]
+    assert (listed["nextPageToken"], listed["pageSize"]) == ("", 50)
+    assert {task["status"]["state"] for task in listed["tasks"]} <= {"completed"}
+    assert (await call(served, "tasks/list", {"status": "running"}))["error"]["code"] == -32602
+
+
+async def test_a_part_of_a_kind_that_nobody_knows_is_refused_and_not_read_as_text(served: Served) -> None:
+    for part in ({"kind": "hologram", "text": "x"}, {"type": "hologram", "text": "x"}, {"kind": ["text"], "text": "x"}):
+        message = {**kind_text("x"), "parts": [part]}
+        assert (await call(served, "message/send", {"message": message}))["error"]["code"] == -32602
+
+
+async def test_the_extended_card_that_0_3_asks_for_is_not_configured(served: Served) -> None:
+    assert (await call(served, "agent/getAuthenticatedExtendedCard", {}))["error"]["code"] == -32007
 
 
 async def test_of_the_push_configurations_of_0_3_one_is_seen_without_an_id_and_none_deleted(tmp_path: Path) -> None:
