@@ -394,7 +394,7 @@ class TaskNotFoundError(TaskError):
     code = "task_not_found"
 
     def __init__(self, asked: str, matches: int = 0) -> None:
-        why = f"matches {matches} tasks" if matches else "is not a task of this identity"
+        why = f"matches {matches} tasks" if matches else "was not found among the tasks of this identity"
         super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
         self.asked = asked
 

@@ -145,7 +145,9 @@ class A2AApp:
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
         # Errors are in the format of AIP-193, as plain JSON: so the SDK sends them, and the conformance kit wants them.
-        await send_reply(send, receive, status, reply, A2A_JSON if status == 200 else JSON)
+        # 0.3 knows no other media type.
+        plain = status != 200 or request.path.startswith("/v1/")
+        await send_reply(send, receive, status, reply, JSON if plain else A2A_JSON)
 
     # --- files -----------------------------------------------------------------------------------
 

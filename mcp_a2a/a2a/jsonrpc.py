@@ -27,7 +27,8 @@ async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
             return Reply()  # a notification: nothing of A2A is one, and nobody reads an answer
         check_service(service)
         if method in STREAMS:
-            return await _begin(STREAMS[method](dispatch, params, service), request_id)
+            events = STREAMS[method](dispatch, params, service)
+            return await _begin(events, request_id, always=method in legacy_rpc.STREAMS)
         return Reply(result(request_id, await ANSWERS[method](dispatch, params, service)))
     except Exception as failure:  # noqa: BLE001  the top of a request
         return Reply(error(request_id, told(failure)))
@@ -62,10 +63,18 @@ def _method(request: Json) -> tuple[str, Json]:
     return method, params
 
 
-async def _begin(events: AsyncIterator[bytes], request_id: JsonValue) -> Reply:
-    """Wait for the first event: a request that fails is answered with an error, not with a stream."""
-    first = await anext(events)
-    return Reply(events=_wrapped(events, request_id), first=result(request_id, first))
+async def _begin(events: AsyncIterator[bytes], request_id: JsonValue, *, always: bool) -> Reply:
+    """Wait for the first event: a request that fails is answered with an error, not with a stream.
+
+    0.3 answers with a stream `always`, of which the error is the only event (0.3, section 3.3.1).
+    """
+    try:
+        first = result(request_id, await anext(events))
+    except Exception as failure:
+        if not always:
+            raise
+        first = error(request_id, told(failure))
+    return Reply(events=_wrapped(events, request_id), first=first)
 
 
 async def _wrapped(events: AsyncIterator[bytes], request_id: JsonValue) -> AsyncIterator[bytes]:

@@ -139,7 +139,7 @@ def push_of(push: Json, task_id: JsonValue = None) -> Json:
     """A push configuration, which 0.3 nests and names otherwise."""
     read: Json = {name: push[name] for name in ("url", "id", "token") if push.get(name) is not None}
     authentication = push.get("authentication")
-    if isinstance(authentication, dict):
+    if isinstance(authentication, dict) and authentication:
         schemes = authentication.get("schemes")
         scheme = schemes[0] if isinstance(schemes, list) and schemes else authentication.get("scheme", "Bearer")
         read["authentication"] = {"scheme": scheme, "credentials": authentication.get("credentials")}

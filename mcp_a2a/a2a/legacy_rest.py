@@ -6,7 +6,10 @@ Ls. Clients that speak by the text of the specification, with `kind`, are unders
 
 from __future__ import annotations
 
+from typing import overload
+
 from pydantic import JsonValue
+from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.legacy import Json
@@ -29,19 +32,24 @@ from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 def send_params(body: Json) -> Json:
     """Parameters of a message in 1.0's words."""
     message = body.get("message", body.get("request"))
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(message, dict) and isinstance(content, list):
-        parts = [_part_of(part) if isinstance(part, dict) else part for part in content]
-        message = {**{name: value for name, value in message.items() if name != "content"}, "parts": parts}
-        configuration = body.get("configuration")
-        if isinstance(configuration, dict):  # in the JSON of a proto, what is false is left out
-            body = {**body, "configuration": {"blocking": False, **configuration}}
+    if not isinstance(message, dict):
+        return legacy.send_params({**body, "message": message})
+    content, configuration = message.get("content"), body.get("configuration")
+    if isinstance(content, list) and isinstance(configuration, dict):
+        # In the JSON of a proto, what is false is left out.
+        body = {**body, "configuration": {"blocking": False, **configuration}}
+    parts = content if isinstance(content, list) else message.get("parts")
+    if isinstance(parts, list):
+        message = {name: value for name, value in message.items() if name != "content"}
+        message["parts"] = [_part_of(part) if isinstance(part, dict) else part for part in parts]
     return legacy.send_params({**body, "message": message})
 
 
 def _part_of(part: Json) -> JsonValue:
-    """A part as 0.3 has it elsewhere."""
-    file, data = part.get("file"), part.get("data")
+    """A part as 0.3 has it elsewhere. One that says its kind is so already."""
+    if "kind" in part or "type" in part:
+        return part
+    file, data = _camel(part.get("file")), part.get("data")
     if isinstance(file, dict):
         read = {name: value for name, value in file.items() if name in ("mimeType", "name")}
         for name, key in (("fileWithBytes", "bytes"), ("fileWithUri", "uri")):
@@ -55,11 +63,21 @@ def _part_of(part: Json) -> JsonValue:
 
 def push_of(body: Json, task_id: JsonValue) -> Json:
     """A push configuration; the proto file puts it into the request that makes it."""
-    request = body.get("config")
-    around = request if isinstance(request, dict) else body
+    request = _camel(body)
+    inner = _camel(request.get("config"))
+    around = inner if isinstance(inner, dict) else request
     push = around.get("pushNotificationConfig")
     read = legacy.push_of(push if isinstance(push, dict) else {}, task_id)
-    return {"id": body.get("configId"), **read}
+    return {"id": request.get("configId"), **read}
+
+
+@overload
+def _camel(value: Json) -> Json: ...
+@overload
+def _camel(value: JsonValue) -> JsonValue: ...
+def _camel(value: JsonValue) -> JsonValue:
+    """An object of the proto with its names in the one spelling; ProtoJSON takes both."""
+    return {to_camel(name): inner for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 # --- writing -------------------------------------------------------------------------------------

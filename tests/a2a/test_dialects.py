@@ -149,21 +149,52 @@ async def test_of_the_push_configurations_of_0_3_one_is_seen_without_an_id_and_n
 async def test_rest_of_0_3_is_spelled_as_its_proto(served: Served, message: Any) -> None:
     body = json.dumps({"message": message})
     async with served.web.post(f"{served.url}/v1/message:send", data=body, headers=JSON) as response:
-        task = (await response.json(content_type=None))["task"]
+        assert response.content_type == "application/json"  # 0.3 knows no other
+        task = (await response.json())["task"]
     assert task["status"]["state"] == "TASK_STATE_COMPLETED"
     assert task["history"][0]["content"] == [{"text": "hello"}]
     async with served.web.get(f"{served.url}/v1/tasks/{task['id']}") as response:
-        assert (await response.json(content_type=None))["id"] == task["id"]
+        assert (await response.json())["id"] == task["id"]
 
 
-@pytest.mark.parametrize("whole", [True, False])
-async def test_push_configurations_of_rest_of_0_3(tmp_path: Path, whole: bool) -> None:  # noqa: FBT001  a parameter
+@pytest.mark.parametrize("name", ["content", "parts"])
+async def test_the_parts_of_rest_of_0_3_are_read_under_either_name_and_in_either_spelling(
+    served: Served, name: str
+) -> None:
+    file = {"mime_type": "text/plain", "file_with_bytes": "aGk=", "name": "a.txt"}
+    parts = [{"text": "hello"}, {"data": {"data": {"a": 1}}}, {"file": file}]
+    body = {"message": {"message_id": "m", "role": "ROLE_USER", name: parts}}
+    async with served.web.post(f"{served.url}/v1/message:send", json=body) as response:
+        task = (await response.json())["task"]
+    text, data, read = task["history"][0]["content"]
+    assert (text, data) == ({"text": "hello"}, {"data": {"data": {"a": 1}}})
+    assert read["file"] == {"mimeType": "text/plain", "fileWithBytes": "aGk=", "name": "a.txt"}
+
+
+async def test_a_stream_of_0_3_that_fails_is_a_stream_with_the_error(served: Served) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/resubscribe", "params": {"id": "nothing"}}
+    async with served.web.post(f"{served.url}/", json=body) as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        events = [json.loads(line[6:]) async for line in response.content if line.startswith(b"data: ")]
+    assert [event["error"]["code"] for event in events] == [-32001]
+
+
+@pytest.mark.parametrize("sent_as", ["request", "spelled otherwise", "configuration"])
+async def test_push_configurations_of_rest_of_0_3(tmp_path: Path, sent_as: str) -> None:
     async with serving(tmp_path, a2a_push=True) as served:
         task_id = (await served.binding("rest").task("ask"))["id"]
         name, url = f"tasks/{task_id}/pushNotificationConfigs", "https://hook.invalid/"
         config = {"name": f"{name}/a", "pushNotificationConfig": {"id": "a", "url": url}}
         inner = {"pushNotificationConfig": {"url": url}}
-        body = {"parent": f"tasks/{task_id}", "configId": "a", "config": inner} if whole else config
+        body = {
+            "request": {"parent": f"tasks/{task_id}", "configId": "a", "config": inner},
+            "spelled otherwise": {
+                "parent": f"tasks/{task_id}",
+                "config_id": "a",
+                "config": {"push_notification_config": {"url": url, "authentication": {}}},
+            },
+            "configuration": config,
+        }[sent_as]
         for method, path, sent, answer in (
             ("POST", name, json.dumps(body), config),
             ("GET", f"{name}/a", None, config),

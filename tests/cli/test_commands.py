@@ -151,7 +151,7 @@ def test_canceling_twice_is_canceling_once(home: Path) -> None:
     [
         (["send", "rav", "x"], 3, "Closest names: rev"),
         (["send", "--skill", "revers", "x"], 3, "reverse"),
-        (["task", "task-nonsense"], 3, "not a task of this identity"),
+        (["task", "task-nonsense"], 3, "not found among the tasks of this identity"),
         (["show", "nobody"], 3, "No agent named 'nobody'"),
         (["send", "rev"], 2, "What shall rev do?"),
         (["send", "rev", "two", "words"], 2, "in quotes"),

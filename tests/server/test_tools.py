@@ -427,7 +427,7 @@ async def test_a_task_that_waits_at_a_relay_says_so(connect: Connect, node: Stan
         (PeerNotFoundError("bobb", ["bob"], 3), ["'bobb'", "bob", "Call discover"]),
         (PeerNotFoundError("bobb"), ["'bobb'", "Call discover"]),
         (NoRouteError("bob", ["10.0.0.2:7301: timed out"]), ["10.0.0.2:7301: timed out", "Check that it is running"]),
-        (TaskNotFoundError("t"), ["'t' is not a task", "Call list_tasks"]),
+        (TaskNotFoundError("t"), ["'t' was not found", "Call list_tasks"]),
     ],
 )
 async def test_a_failure_is_a_sentence_with_a_next_step(
