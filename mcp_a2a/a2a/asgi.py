@@ -23,14 +23,14 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from mcp_a2a.a2a import jsonrpc, old_routes, rest
-from mcp_a2a.a2a.body import dump
+from mcp_a2a.a2a.body import JSON, dump
 from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, etag_of
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
 from mcp_a2a.a2a.old_routes import BEHIND, check_reach
 from mcp_a2a.a2a.service import Service
-from mcp_a2a.a2a.wire import A2A_JSON, JSON, header, query, read_body, send_chunks, send_json, send_reply, unless_gone
+from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWNER, A2ACardRequest
 from mcp_a2a.views import GetAgentRequest
@@ -138,16 +138,13 @@ class A2AApp:
         except Fault as fault:
             return await send_json(send, fault.kind.value.http, jsonrpc.error(None, fault), JSON)
         reply = await jsonrpc.serve(self._dispatch, body, service)
-        return await send_reply(send, receive, 200, reply, JSON)
+        return await send_reply(send, receive, 200, reply)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send, request: _Request, service: Service) -> None:
         body = await read_body(receive)
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
-        # Errors are in the format of AIP-193, as plain JSON: so the SDK sends them, and the conformance kit wants them.
-        # 0.3 knows no other media type.
-        plain = status != 200 or request.path.startswith("/v1/")
-        await send_reply(send, receive, status, reply, JSON if plain else A2A_JSON)
+        await send_reply(send, receive, status, reply)
 
     # --- files -----------------------------------------------------------------------------------
 

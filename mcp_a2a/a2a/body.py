@@ -30,6 +30,10 @@ MAX_DEPTH = 100
 """How deep a request may nest."""
 
 
+JSON = b"application/json"
+A2A_JSON = b"application/a2a+json"
+
+
 @dataclass(frozen=True)
 class Reply:
     """What is answered: a body at once, events one by one, or nothing."""
@@ -38,6 +42,8 @@ class Reply:
     events: AsyncIterator[bytes] | None = None
     first: bytes | None = None
     """The first event, which was waited for: what fails before it is an error and no stream."""
+    media_type: bytes = JSON
+    """Of the body."""
 
 
 def parse(body: bytes) -> JsonValue:

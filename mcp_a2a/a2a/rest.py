@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
 from mcp_a2a.a2a import legacy_rest
-from mcp_a2a.a2a.body import Json, Reply, configs, dump, extended_card, page, parse, read, sent
+from mcp_a2a.a2a.body import A2A_JSON, JSON, Json, Reply, configs, dump, extended_card, page, parse, read, sent
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
@@ -45,6 +45,7 @@ class Route:
     path: re.Pattern[str]
     answer: Answer | None = None
     stream: Stream | None = None
+    media_type: bytes = A2A_JSON
 
 
 _INTEGERS = frozenset({"pageSize", "historyLength", "page_size", "history_length"})
@@ -76,6 +77,7 @@ async def serve(dispatch: Dispatch, method: str, path: str, call: Call, service:
         return 200, await _answered(route, dispatch, call, service)
     except Exception as failure:  # noqa: BLE001  the top of a request
         fault = told(failure)
+        # In the format of AIP-193, as plain JSON: so the SDK sends errors, and the conformance kit wants them.
         return fault.kind.value.http, Reply(dump(fault.http_error()))
 
 
@@ -86,7 +88,7 @@ async def _answered(route: Route, dispatch: Dispatch, call: Call, service: Servi
         return Reply(events=_guarded(events), first=first)
     if route.answer is None:
         raise TypeError("a route answers or streams")
-    return Reply(await route.answer(dispatch, call, service))
+    return Reply(await route.answer(dispatch, call, service), media_type=route.media_type)
 
 
 async def _guarded(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -215,7 +217,8 @@ _ONE_PUSH = _PUSH + r"/(?P<id>[^/]+)"
 
 
 def _at(method: str, path: str, answer: Answer | None = None, stream: Stream | None = None) -> Route:
-    return Route(method, re.compile(path), answer, stream)
+    plain = path.startswith("/v1/")  # 0.3 knows no other media type
+    return Route(method, re.compile(path), answer, stream, JSON if plain else A2A_JSON)
 
 
 ROUTES: tuple[Route, ...] = (

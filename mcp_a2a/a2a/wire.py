@@ -14,8 +14,6 @@ from mcp_a2a.a2a.rest import query_of
 
 T = TypeVar("T")
 
-JSON = b"application/json"
-A2A_JSON = b"application/a2a+json"
 EVENT_STREAM = b"text/event-stream"
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -70,14 +68,14 @@ async def unless_gone(serving: Awaitable[T], receive: Receive) -> T | None:
     return outcome
 
 
-async def send_reply(send: Send, receive: Receive, status: int, reply: Reply, media_type: bytes) -> None:
+async def send_reply(send: Send, receive: Receive, status: int, reply: Reply) -> None:
     """A reply of a binding: at once, event by event, or nothing to say."""
     if reply.events is not None and reply.first is not None:
         await unless_gone(_send_events(send, reply.first, reply.events), receive)
     elif reply.body is None:
-        await send_json(send, 202, b"", media_type)
+        await send_json(send, 202, b"", reply.media_type)
     else:
-        await send_json(send, status, reply.body, media_type)
+        await send_json(send, status, reply.body, reply.media_type)
 
 
 async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes]) -> bool:

@@ -171,6 +171,13 @@ async def test_the_parts_of_rest_of_0_3_are_read_under_either_name_and_in_either
     assert read["file"] == {"mimeType": "text/plain", "fileWithBytes": "aGk=", "name": "a.txt"}
 
 
+async def test_behind_a_tenant_0_3_is_0_3_as_well(served: Served) -> None:
+    body = {"message": {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hello"}]}}
+    async with served.web.post(f"{served.url}/tenant-7/v1/message:send", json=body) as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+        assert (await response.json())["task"]["history"][0]["content"] == [{"text": "hello"}]
+
+
 async def test_a_stream_of_0_3_that_fails_is_a_stream_with_the_error(served: Served) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/resubscribe", "params": {"id": "nothing"}}
     async with served.web.post(f"{served.url}/", json=body) as response:
