@@ -133,12 +133,12 @@ def configs(listed: tuple[TaskPushNotificationConfig, ...]) -> bytes:
     return b'{"configs":[' + b",".join(config.to_json().encode() for config in listed) + b'],"nextPageToken":""}'
 
 
-async def extended_card(service: Service) -> bytes:
+async def extended_card(service: Service, missing: Kind = Kind.UNSUPPORTED_OPERATION) -> bytes:
     """The card for callers that have shown who they are.
 
     Raises:
-        Fault: there is none.
+        Fault: `missing`, there is none.
     """
     if not service.has_extended_card:
-        raise Fault(Kind.UNSUPPORTED_OPERATION, "This agent has no extended card.")
+        raise Fault(missing, "This agent has no extended card.")
     return await service.show_card()

@@ -84,9 +84,7 @@ async def _card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
 
 
 async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    if not service.has_extended_card:
-        raise Fault(Kind.NO_EXTENDED_CARD, "This agent has no extended card.")  # 1.0 has another word for that
-    return await extended_card(service)
+    return await extended_card(service, Kind.NO_EXTENDED_CARD)
 
 
 ANSWERS: dict[str, Answer] = {
