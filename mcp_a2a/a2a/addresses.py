@@ -10,10 +10,10 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, unreadable
+from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, split_url, unreadable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -80,7 +80,7 @@ def as_typed(url: str) -> Policy:
     Raises:
         AddressNotAllowedError: it is no URL.
     """
-    return Policy(plain=True, typed=_bare(_host(url, urlsplit(_readable(url)).hostname)))
+    return Policy(plain=True, typed=_bare(_host(url, _split(url).hostname)))
 
 
 def check_url(url: str, policy: Policy) -> str:
@@ -89,7 +89,7 @@ def check_url(url: str, policy: Policy) -> str:
     Raises:
         AddressNotAllowedError: with the reason.
     """
-    parts = urlsplit(_readable(url))
+    parts = _split(url)
     host = _host(url, parts.hostname)
     if parts.scheme not in ("https", "http"):
         raise AddressNotAllowedError(url, "it is no http address")
@@ -147,15 +147,10 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _readable(url: str) -> str:
+def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL or _CONTROL.search(url):
         raise unreadable(url)
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise unreadable(url) from None
-    return url
+    return split_url(url)
 
 
 def _host(url: str, host: str | None) -> str:

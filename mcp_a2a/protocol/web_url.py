@@ -44,7 +44,7 @@ def agent_url(card_url: str) -> str:
         AddressNotAllowedError: it is no URL.
     """
     url = spelled(card_url)
-    parts = _split(url)
+    parts = split_url(url)
     for path in CARD_PATHS:
         if parts.path.endswith(path):
             return SplitResult(parts.scheme, parts.netloc, f"{parts.path.removesuffix(path)}/", "", "").geturl()
@@ -57,7 +57,7 @@ def card_urls(url: str) -> tuple[str, ...]:
     Raises:
         AddressNotAllowedError: it is no URL.
     """
-    parts = _split(spelled(url))
+    parts = split_url(spelled(url))
     path = parts.path.rstrip("/")
     if WELL_KNOWN in parts.path or path.endswith(".json"):
         return (spelled(url),)
@@ -75,11 +75,16 @@ def origin(url: str) -> tuple[str, str, int | None]:
     Raises:
         AddressNotAllowedError: it is no URL.
     """
-    parts = _split(url)
+    parts = split_url(url)
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
 
 
-def _split(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL, port and all.
+
+    Raises:
+        AddressNotAllowedError: it is no URL.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port
