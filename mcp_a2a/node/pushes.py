@@ -21,7 +21,7 @@ from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.web_url import origin
-from mcp_a2a.store.push import drop_push, mark_told, push_configs, put_push, untold_configs
+from mcp_a2a.store.push import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.store.records import TaskRecord, find_task
 
 logger = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class Pushes:
 
 def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> None:
     of_task = [one for one in push_configs(connection, config.task_id or "") if one.id != config.id]
-    if len(of_task) >= MAX_EACH or len(untold_configs(connection)) >= MAX_ALL:
+    if len(of_task) >= MAX_EACH or count_other_untold(connection, config) >= MAX_ALL:
         raise QueueFullError("list of push notifications", MAX_EACH)
 
 

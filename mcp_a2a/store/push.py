@@ -26,6 +26,12 @@ def untold_configs(connection: sqlite3.Connection) -> list[TaskPushNotificationC
     return _configs(connection, "NOT told")
 
 
+def count_other_untold(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> int:
+    """How many of these there are beside this one."""
+    query = "SELECT COUNT(*) FROM push_configs WHERE NOT told AND (task, id) <> (?, ?)"
+    return int(connection.execute(query, (config.task_id, config.id)).fetchone()[0])
+
+
 def _configs(connection: sqlite3.Connection, where: str, *values: str) -> list[TaskPushNotificationConfig]:
     rows = connection.execute(f"SELECT config FROM push_configs WHERE {where} ORDER BY task, id", values)  # noqa: S608
     return [TaskPushNotificationConfig.model_validate_json(row[0]) for row in rows]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
-from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError
+from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError
 from mcp_a2a.exchange import A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
@@ -157,6 +157,20 @@ async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Per
         while alice.node.context.database.read(untold_configs):
             await anyio.lowlevel.checkpoint()
     assert (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs == (first,)
+
+
+async def test_where_there_are_as_many_as_may_be_one_may_still_be_replaced(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, hook = scene
+    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
+    monkeypatch.setattr(pushes, "MAX_ALL", 1)
+    await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="mine")))
+    with pytest.raises(QueueFullError):
+        await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="another")))
+    again = config(hook, id="mine", **secrets("new", "key"))
+    replaced = await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=again))
+    assert replaced.configs == (again.model_copy(update={"task_id": task.id}),)
 
 
 async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_and_goes_with_its_task(
