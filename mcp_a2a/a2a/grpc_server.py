@@ -5,7 +5,6 @@ What the SDK leaves out is here: the version is checked, and the token, which tr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Service, check_service, no_card, no_url
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Crowd, Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
@@ -86,7 +85,7 @@ class CoreHandler(RequestHandler):
         self._offer = offer
         self._dispatch = Dispatch(node)
         self._known: tuple[float, AgentCard] | None = None
-        self._open: Counter[str] = Counter()
+        self._crowd = Crowd(MAX_OPEN_PER_CALLER)
 
     # --- operations ------------------------------------------------------------------------------
 
@@ -198,7 +197,12 @@ class CoreHandler(RequestHandler):
                 grpc.StatusCode.UNAUTHENTICATED, "Send the token as metadata: authorization: Bearer TOKEN."
             )
             raise AssertionError("abort raises")
-        await self._count(call, caller)
+        if not self._crowd.enter(caller):
+            await call.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"This client has {self._crowd.most} calls open. Try again when one has ended.",
+            )
+        call.add_done_callback(lambda _: self._crowd.leave(caller))
         with _told():
             card = await self._card()
             service = Service(
@@ -217,16 +221,6 @@ class CoreHandler(RequestHandler):
                 raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
             check_service(service)
         return service
-
-    async def _count(self, call: grpc.aio.ServicerContext, caller: str) -> None:
-        """No client keeps the others from being served; the owner may use up what is the owner's."""
-        if caller and self._open[caller] >= MAX_OPEN_PER_CALLER:
-            await call.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"This client has {MAX_OPEN_PER_CALLER} calls open. Try again when one has ended.",
-            )
-        self._open[caller] += 1
-        call.add_done_callback(lambda _: self._open.subtract((caller,)))
 
     async def _card(self) -> AgentCard:
         """Our card, as it was a moment ago."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,26 @@ from mcp_a2a.protocol.model import AgentCard
 
 MAX_OPEN_PER_CALLER = 100
 """Requests of one client at a time, open streams among them: a tenth of all that a server takes."""
+
+
+class Crowd:
+    """How many requests each client has open, so that none keeps the others from being served."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._open: Counter[str] = Counter()
+
+    def enter(self, caller: str) -> bool:
+        """One more is open until `leave`, where there is room for it. The owner may use up what is the owner's."""
+        if caller and self._open[caller] >= self.most:
+            return False
+        self._open[caller] += 1
+        return True
+
+    def leave(self, caller: str) -> None:
+        """One has ended."""
+        self._open[caller] -= 1
+
 
 VERSIONS = frozenset({"", "0.3", "1.0"})
 

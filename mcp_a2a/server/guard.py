@@ -19,7 +19,6 @@ name, and nothing else.
 from __future__ import annotations
 
 import hmac
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -30,7 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Crowd
 from mcp_a2a.server.address import names_of
 
 MCP_PATH = "/mcp"
@@ -74,7 +73,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
-        self._open: Counter[str | None] = Counter()
+        self._crowd = Crowd(MAX_OPEN_PER_CALLER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what passes."""
@@ -82,26 +81,22 @@ class Guard:
             return await self._app(scope, receive, send)
         refusal = check(scope, self._rules)
         if refusal is None:
-            inner = _inward(scope, self._rules)
-            refusal = self._crowding(inner)
-            if refusal is None:
-                return await self._pass(inner, receive, send)
+            refusal = await self._pass(_inward(scope, self._rules), receive, send)
+        if refusal is None:
+            return None
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
         response = _refused(scope, refusal, headers)
         return await response(scope, receive, send)
 
-    def _crowding(self, scope: Scope) -> Refusal | None:
-        if not scope.get(CALLER) or self._open[scope[CALLER]] < MAX_OPEN_PER_CALLER:
-            return None  # the owner may use up what is the owner's
-        return Refusal(503, f"This client has {MAX_OPEN_PER_CALLER} requests open. Try again when one has ended.")
-
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = scope.get(CALLER)
-        self._open[caller] += 1
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
+        caller = scope.get(CALLER) or ""
+        if not self._crowd.enter(caller):
+            return Refusal(503, f"This client has {self._crowd.most} requests open. Try again when one has ended.")
         try:
             await self._app(scope, receive, send)
         finally:
-            self._open[caller] -= 1
+            self._crowd.leave(caller)
+        return None
 
 
 def check(scope: Scope, rules: Rules) -> Refusal | None:
