@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import anyio
 import grpc
@@ -26,7 +27,7 @@ from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Crowd, Service, check_service, no_card, no_url
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd, Service, check_service, no_card, no_url
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
@@ -65,8 +66,8 @@ _ERRORS: dict[Kind, type[errors.A2AError]] = {
 class GrpcOffer:
     """How the agent is served by gRPC."""
 
-    caller_of: Callable[[str | None], str | None]
-    """Under which name a token may call; None for one that may not. None is a call without a token."""
+    caller_of: Callable[[Arrival], str | None]
+    """Under which name a call is made; None where it may not be."""
     push: bool = False
     token: bool = False
     certificate: tuple[bytes, bytes] | None = None
@@ -86,6 +87,8 @@ class CoreHandler(RequestHandler):
         self._dispatch = Dispatch(node)
         self._known: tuple[float, AgentCard] | None = None
         self._crowd = Crowd(MAX_OPEN_PER_CALLER)
+        self.here = ("", 0)
+        """Where it listens."""
 
     # --- operations ------------------------------------------------------------------------------
 
@@ -191,10 +194,14 @@ class CoreHandler(RequestHandler):
         """What the call says beside its parameters; it is over here for who may not call."""
         call: grpc.aio.ServicerContext = context.state["grpc_context"]
         metadata = {key.lower(): str(value) for key, value in call.invocation_metadata() or ()}
-        caller = self._offer.caller_of(_token(metadata))
+        # Asked at each call: gRPC does not say which calls share a connection.
+        arrival = Arrival(_token(metadata), _end(call.peer()), self.here, frozenset(metadata))
+        caller = self._offer.caller_of(arrival)
         if caller is None:
             await call.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "Send the token as metadata: authorization: Bearer TOKEN."
+                grpc.StatusCode.UNAUTHENTICATED,
+                "This call is not shown to be of the user who runs this server. "
+                "Send the token as metadata: authorization: Bearer TOKEN.",
             )
             raise AssertionError("abort raises")
         if not self._crowd.enter(caller):
@@ -240,6 +247,12 @@ def _token(metadata: dict[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def _end(peer: str) -> tuple[str, int]:
+    """The end of a connection as gRPC writes it: ipv4:127.0.0.1:40000, ipv6:%5B::1%5D:40000."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+
+
 class _told:  # noqa: N801  used as a statement
     """What goes wrong inside is told in the SDK's errors."""
 
@@ -262,13 +275,13 @@ async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIte
     """
     options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
-    add_A2AServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        GrpcHandler(CoreHandler(node, offer)), server
-    )
+    handler = CoreHandler(node, offer)
+    add_A2AServiceServicer_to_server(GrpcHandler(handler), server)  # type: ignore[no-untyped-call]
     try:
         port = _bind(server, address, offer.certificate)
     except RuntimeError as error:
         raise ConfigurationError(f"gRPC cannot listen on {address}: {error}.", "Choose another port.") from error
+    handler.here = (address.rpartition(":")[0].strip("[]"), port)
     await server.start()
     try:
         yield port

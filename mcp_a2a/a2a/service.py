@@ -34,6 +34,20 @@ class Crowd:
         self._open[caller] -= 1
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """How a call came in, for the decision who makes it."""
+
+    token: str | None
+    """None for a call without one, empty for one that cannot be a token."""
+    peer: tuple[str, int]
+    """The other end of its connection."""
+    here: tuple[str, int]
+    """This end."""
+    headers: frozenset[str]
+    """The names of what came with it."""
+
+
 VERSIONS = frozenset({"", "0.3", "1.0"})
 
 CLIENTS_KEY = "client-"

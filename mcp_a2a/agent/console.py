@@ -61,10 +61,8 @@ def ready_line(me: AgentDetail) -> str:
 
 def served_lines(served: Served) -> list[str]:
     """Where it speaks A2A, and what a client must send."""
-    lines = [f"A2A at {served.url}/   card: {served.url}/.well-known/agent-card.json"]
-    if served.token is not None:
-        lines.append(f"Send this header:  Authorization: Bearer {served.token.value}   (kept in {served.token.path})")
-    return lines
+    where = f"A2A at {served.url}/   card: {served.url}/.well-known/agent-card.json"
+    return [where, *served.how_to_call(show=sys.stdout.isatty())]
 
 
 def _ready_json(me: AgentDetail, served: Served | None) -> str:
@@ -86,7 +84,7 @@ def _ready_json(me: AgentDetail, served: Served | None) -> str:
             "pid": me.node.pid,
         }
     if served is not None:
-        fields["a2a_url"] = f"{served.url}/"
+        fields |= {"a2a_url": f"{served.url}/", "token_file": str(served.token.path)}
     return json.dumps(fields, ensure_ascii=False)
 
 

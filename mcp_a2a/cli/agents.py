@@ -16,7 +16,18 @@ from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.serving import applied, listening
-from mcp_a2a.cli.serving_options import A2AListen, BehindProxy, CardStyle, GrpcListen, PublicUrl, Push, TlsCert, TlsKey
+from mcp_a2a.cli.serving_options import (
+    A2AListen,
+    AskToken,
+    BehindProxy,
+    CardStyle,
+    GrpcListen,
+    PublicUrl,
+    Push,
+    ShowToken,
+    TlsCert,
+    TlsKey,
+)
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
@@ -44,6 +55,8 @@ def run_file(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    token: AskToken = False,
+    show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
 ) -> None:
     """Run the agent that a Python file defines, until Ctrl-C."""
@@ -55,6 +68,8 @@ def run_file(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        token=token,
+        show_token=show_token,
         grpc=grpc_listen,
         option="--a2a-listen",
     )
@@ -93,6 +108,8 @@ def run_command(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    token: AskToken = False,
+    show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
 ) -> None:
     """Make any program an agent: a task's text is its standard input, what it prints is the result.
@@ -111,6 +128,8 @@ def run_command(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        token=token,
+        show_token=show_token,
         grpc=grpc_listen,
         option="--a2a-listen",
     )

@@ -65,12 +65,15 @@ def serve(
     tls_key: serving_options.TlsKey = None,
     behind_proxy: serving_options.BehindProxy = False,
     a2a_push: serving_options.Push = False,
+    token: serving_options.AskToken = False,
+    show_token: serving_options.ShowToken = False,
     grpc_listen: serving_options.GrpcListen = None,
 ) -> None:
     """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
 
     With --listen also A2A: your own agent at http://HOST:PORT/, every agent behind this node at /a/NAME/. Without a
-    host only this machine is served; any other needs the token that is printed.
+    host only programs of this user on this machine are served; all others, and there those behind a proxy or a tunnel,
+    need the token that is printed when it is made, and kept beside the identity.
     """
     where = serving.listening(
         listen,
@@ -80,6 +83,8 @@ def serve(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        token=token,
+        show_token=show_token,
         grpc=grpc_listen,
     )
     serving.serve(session_of(context).settings(), where)

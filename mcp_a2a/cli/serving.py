@@ -16,7 +16,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
 from mcp_a2a.server.listening import Certificate, Listening
 
-_SWITCHES = ("--behind-proxy", "--a2a-push")
+_SWITCHES = ("--behind-proxy", "--a2a-push", "--token", "--show-token")
 _VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
 
 
@@ -49,6 +49,8 @@ def parse(words: Sequence[str]) -> Listening | None:
         tls_key=last("--tls-key"),
         behind_proxy="--behind-proxy" in given,
         push="--a2a-push" in given,
+        token="--token" in given,
+        show_token="--show-token" in given,
         grpc=last("--grpc-listen"),
     )
 
@@ -62,6 +64,8 @@ def listening(
     tls_key: str | Path | None = None,
     behind_proxy: bool = False,
     push: bool = False,
+    token: bool = False,
+    show_token: bool = False,
     grpc: str | None = None,
     option: str = "--listen",
 ) -> Listening | None:
@@ -74,8 +78,9 @@ def listening(
     if card not in ("v1", "dual"):
         raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
     if address is None:
-        if urls or tls_cert or tls_key or behind_proxy or push or grpc:
-            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push and --grpc-listen"
+        if urls or tls_cert or tls_key or behind_proxy or push or grpc or token or show_token:
+            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push, --grpc-listen, --token and "
+            rest += "--show-token"
             raise UsageError(f"{rest} go with {option}.")
         return None
     if tls_key is not None and tls_cert is None:
@@ -90,6 +95,8 @@ def listening(
         certificate,
         behind_proxy=behind_proxy,
         push=push,
+        token=token,
+        show_token=show_token,
         grpc=grpc,
     )
 
@@ -136,8 +143,8 @@ async def _serve_port(settings: Settings, listening: Listening) -> None:
         tasks.start_soon(announce_a2a, settings, listening.address, served.url)
         _say(f"MCP server at {served.url}/mcp")
         _say(f"A2A server at {served.url}/   agents behind this node at {served.url}/a/NAME/")
-        if served.token is not None:
-            _say(f"Send this header:  Authorization: Bearer {served.token.value}   (kept in {served.token.path})")
+        for line in served.how_to_call(show=sys.stdout.isatty()):
+            _say(line)
         for warning in served.warnings:
             sys.stderr.write(f"note: {warning}\n")
 

@@ -21,3 +21,5 @@ GrpcListen = Annotated[
     str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A by gRPC there too; needs the extra `grpc`.")
 ]
 Push = Annotated[bool, typer.Option("--a2a-push", help="Post what happens to tasks to URLs that A2A clients name.")]
+AskToken = Annotated[bool, typer.Option("--token", help="Ask programs of this user for the token, too.")]
+ShowToken = Annotated[bool, typer.Option("--show-token", help="Print the token, on a terminal only.")]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from mcp_a2a.errors import AmbiguousNameError
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import AgentName
-from mcp_a2a.server.context import Call, node_of
+from mcp_a2a.server.context import Call, node_of, proves_user
 from mcp_a2a.server.fence import label
 from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
@@ -113,6 +113,8 @@ async def accept_contact(
 
 
 def _can_ask(ctx: Call) -> bool:
+    if not proves_user(ctx):
+        return False
     capabilities = ctx.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):

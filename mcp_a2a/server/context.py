@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # importing the ports imports the crypto libraries, and `init
 else:
     Call = Context
 
+PRINCIPAL = "mcp_a2a.principal"
+"""Where the guard of the HTTP server leaves in the scope how the owner is proven to call."""
+
 PROGRESS_SECONDS = 4.0
 """Clients that reset a deadline on progress are the ones with a short deadline."""
 
@@ -26,6 +29,23 @@ T = TypeVar("T")
 def node_of(ctx: Call) -> NodeApi:
     """The node that this server fronts."""
     return ctx.request_context.lifespan_context
+
+
+def proves_user(ctx: Call) -> bool:
+    """Whether what carried this call proves that the user's own client made it, so that the user answers questions.
+
+    A pipe does: the client started this process. Over HTTP the guard says how the owner was proven, if it was.
+    """
+    return principal_of(ctx.request_context.request) is not None
+
+
+def principal_of(request: object) -> str | None:
+    """How the owner is proven to make a request: on a pipe (there is none), or as the guard left it in its scope."""
+    if request is None:
+        return "pipe"
+    scope = getattr(request, "scope", None)
+    found = scope.get(PRINCIPAL) if isinstance(scope, dict) else None
+    return found if isinstance(found, str) else None
 
 
 async def while_reporting(ctx: Call, answer: Awaitable[T], seconds: float, doing: str) -> T:

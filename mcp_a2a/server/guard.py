@@ -1,25 +1,31 @@
-"""What every HTTP request must pass before anything of ours sees it, on every address and every route.
+"""What every HTTP request must pass before any application sees it, on every address and every route.
 
-A browser on this machine can be made to send requests here by any page it shows (DNS rebinding, cross-site posts), so
-being bound to loopback protects nothing. In this order (requirements S31 to S34):
+A browser on this machine can be made to send requests here by any page it shows (DNS rebinding, cross-site requests),
+and every program of every user here reaches loopback: being bound to it protects nothing. In this order (requirements
+S31 to S34):
 
 1. `Host` must be the very address the connection came to, or a name the owner configured: else 421.
-2. `Origin`, if there is one, must be this server itself or one the owner configured: else 403. No CORS headers, ever.
+2. `Origin`, if there is one, must be this server itself or one the owner configured, and `Sec-Fetch-Site`, if there is
+   one, must say the same: else 403. No CORS headers, ever.
 3. A token in the query string is refused (400): it would end up in logs and histories.
-4. Where there is a token, `Authorization: Bearer` must carry it: else 401.
-5. A POST must say that it is JSON: else 415 (400 where A2A's HTTP+JSON is spoken, whose code for it that is). A form or
+4. Metadata of an authorization server is not there (404): a client that finds some ignores the token it was given.
+5. Who calls must be proven: the connection is of the user who runs this server (`Rules.this_user`), or
+   `Authorization: Bearer` carries the token: else 401. A request that a proxy or a tunnel passed on is not of the user
+   whose program that is, so there the token alone counts.
+6. A POST must say that it is JSON: else 415 (400 where A2A's HTTP+JSON is spoken, whose code for it that is). A form or
    a plain text is what a page can send without being asked first.
 
-`/healthz`, `/health` and our own card answer behind 1 to 3: the first two say nothing, and a card is there to be read.
-The cards of agents behind this node are for those who may call: they tell whom its owner knows. Whoever talks A2A is
+`/healthz`, `/health` and our own card answer behind 1 to 4: the first two say nothing, and a card is there to be read.
+The cards of agents behind this node are for those who may call: they tell whom its owner knows. A client of A2A is
 told what is wrong in JSON. A client that the owner gave a token of its own (`Callers`) may talk A2A with it, under its
 name, and nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -29,8 +35,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Crowd
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
 from mcp_a2a.server.address import names_of
+from mcp_a2a.server.context import PRINCIPAL
+from mcp_a2a.server.local_user import is_this_user
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/healthz"
@@ -43,6 +51,23 @@ _PUBLIC = frozenset({HEALTH_PATH, "/health"})
 INNER_HOST = "127.0.0.1"
 """By this name the SDK is called, whatever name the client used; see `_inward`."""
 
+OF_THIS_USER = "mcp_a2a.of_this_user"
+"""Where the server leaves in the state of a connection whether this user made it."""
+
+_WELL_KNOWN = ("/.well-known/", f"{MCP_PATH}/.well-known/")
+
+_FORWARDED = frozenset(
+    {"cdn-loop", "client-ip", "forwarded", "true-client-ip", "via", "x-client-ip", "x-cluster-client-ip", "x-real-ip"}
+)
+_FORWARDED_PREFIXES = (
+    "cf-", "fastly-", "fly-", "forwarded-", "ngrok-", "proxy-", "tailscale-", "wl-proxy-", "x-amz-cf-", "x-amzn-",
+    "x-appengine-", "x-azure-", "x-envoy-", "x-forwarded", "x-original-", "x-vercel-",
+)  # fmt: skip
+"""What proxies, tunnels and content networks add to a request."""
+
+_OWN_SITE = frozenset({"none", "same-origin"})
+"""Sec-Fetch-Site of a request that no other site caused (W3C Fetch Metadata 2.3)."""
+
 _SECRETS_IN_QUERIES = frozenset(
     {"token", "access_token", "auth", "authorization", "bearer", "api_key", "apikey", "key"}
 )
@@ -53,6 +78,8 @@ class Rules:
     """Who may call. `hosts` and `origins` come on top of the server's own address; they are compared exactly."""
 
     token: str | None = None
+    this_user: bool = False
+    """Whether a connection of this user needs no token. Never where others reach this server through a proxy."""
     callers: Callable[[str], str | None] = lambda _: None
     """The name that a token was given out under; None for one that was not."""
     hosts: frozenset[str] = frozenset()
@@ -116,7 +143,9 @@ def _origin(scope: Scope, rules: Rules) -> Refusal | None:
     own = {f"{scope['scheme']}://{name}" for name in _own_names(scope, rules)} | {
         f"https://{name}" for name in rules.hosts
     }
-    if all(origin.lower() in own | rules.origins for origin in _all(scope, b"origin")):
+    origins, sites = _all(scope, b"origin"), _all(scope, b"sec-fetch-site")
+    allowed = all(origin.lower() in own | rules.origins for origin in origins)
+    if allowed and all(site.strip().lower() in _OWN_SITE for site in sites):
         return None
     return Refusal(403, "Pages of that Origin may not call this server. For one of yours, use --public-url URL.")
 
@@ -128,16 +157,32 @@ def _query(scope: Scope, _: Rules) -> Refusal | None:
     return Refusal(400, "Do not put a token into the URL; send it as the header Authorization: Bearer TOKEN.")
 
 
-def _token(scope: Scope, rules: Rules) -> Refusal | None:
+def _metadata(scope: Scope, _: Rules) -> Refusal | None:
+    if scope["path"] in CARD_PATHS or not scope["path"].startswith(_WELL_KNOWN):
+        return None
+    return Refusal(404, "There is no such metadata here.")
+
+
+def _identity(scope: Scope, rules: Rules) -> Refusal | None:
     if _is_public(scope):
         return None
     given = _given(scope)
-    if rules.token is None and (given is None or _is_mcp(scope)):
+    if given is None and _is_of_this_user(scope, rules):
         return None
     if given is not None and (_is_owners(given, rules) or (rules.callers(given) is not None and not _is_mcp(scope))):
         return None
     how = "Authorization: Bearer TOKEN" + ("" if _is_mcp(scope) else ", or X-API-Key: TOKEN")
-    return Refusal(401, f"Send the token of this server as the header {how}.", challenge=True)
+    reason = f"{_why(scope, rules, given)}Send the token of this server as the header {how}."
+    return Refusal(401, reason, challenge=True)
+
+
+def _why(scope: Scope, rules: Rules, given: str | None) -> str:
+    """Why a program that may need no token needs one."""
+    if given is not None or not rules.this_user:
+        return ""
+    if _is_passed_on(scope):
+        return "A proxy or a tunnel passed this request on, so it does not count as this user's. "
+    return "This connection is not shown to be of the user who runs this server. "
 
 
 def _content_type(scope: Scope, _: Rules) -> Refusal | None:
@@ -146,7 +191,7 @@ def _content_type(scope: Scope, _: Rules) -> Refusal | None:
     return Refusal(415, "A POST must have the Content-Type application/json, or application/a2a+json for A2A.")
 
 
-_RULES = (_host, _origin, _query, _token, _content_type)
+_RULES = (_host, _origin, _query, _metadata, _identity, _content_type)
 
 
 def _own_names(scope: Scope, rules: Rules) -> frozenset[str]:
@@ -157,11 +202,28 @@ def _all(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-def admitted(rules: Rules, given: str | None) -> str | None:
-    """Under which name a client of A2A may call with this token, or without one; None where it may not."""
-    if given is None:
-        return "" if rules.token is None else None
-    return "" if _is_owners(given, rules) else rules.callers(given)
+def admitted(rules: Rules, arrival: Arrival) -> str | None:
+    """Under which name a call that came by gRPC is made; None where it may not be."""
+    if arrival.token is not None:
+        return "" if _is_owners(arrival.token, rules) else rules.callers(arrival.token)
+    counts = rules.this_user and not is_passed_on(arrival.headers)
+    return "" if counts and is_this_user(arrival.peer, arrival.here) else None
+
+
+def is_passed_on(headers: Iterable[str]) -> bool:
+    """Whether headers of these names are of a request that a proxy or a tunnel passed on."""
+    names = {name.lower().replace("_", "-") for name in headers}
+    return not names.isdisjoint(_FORWARDED) or any(name.startswith(_FORWARDED_PREFIXES) for name in names)
+
+
+def _is_passed_on(scope: Scope) -> bool:
+    # HTTP/1.0 is what a proxy speaks to its upstream where nobody told it otherwise; no MCP client does.
+    old = scope.get("http_version", "1.1") not in ("1.1", "2")
+    return old or is_passed_on(key.decode("latin-1") for key, _ in scope["headers"])
+
+
+def _is_of_this_user(scope: Scope, rules: Rules) -> bool:
+    return rules.this_user and scope.get("state", {}).get(OF_THIS_USER) is True and not _is_passed_on(scope)
 
 
 def caller_of(scope: Scope, rules: Rules) -> str:
@@ -223,6 +285,7 @@ _KINDS = {
     400: Kind.INVALID_REQUEST,
     401: Kind.UNAUTHENTICATED,
     403: Kind.FORBIDDEN,
+    404: Kind.METHOD_NOT_FOUND,
     415: Kind.CONTENT_TYPE,
     421: Kind.MISDIRECTED,
     503: Kind.OVERLOADED,
@@ -241,4 +304,6 @@ def _inward(scope: Scope, rules: Rules) -> Scope:
     headers = [(key, value) for key, value in scope["headers"] if key not in {b"host", b"origin"}]
     headers = [(key, b"application/json" if key == b"content-type" else value) for key, value in headers]
     path = scope["path"].rstrip("/") or "/"
-    return {**scope, "path": path, "headers": [(b"host", INNER_HOST.encode()), *headers]}
+    given = _given(scope)
+    principal = "this user" if given is None else f"token {hashlib.sha256(given.encode()).hexdigest()}"
+    return {**scope, PRINCIPAL: principal, "path": path, "headers": [(b"host", INNER_HOST.encode()), *headers]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.listening import Listening
+from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.token import Token, load_token
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
@@ -37,9 +38,21 @@ class Served:
 
     url: str
     """Without a path, and without a slash at its end."""
-    token: Token | None
+    token: Token
+    this_user: bool
+    """Whether programs of this user need no token."""
+    show_token: bool = False
+    """Whether a terminal is shown a token that was made earlier."""
     warnings: tuple[str, ...] = ()
     """What whoever started it should know."""
+
+    def how_to_call(self, *, show: bool) -> Iterator[str]:
+        """What callers must send. The token stands there when it was just made; later if asked for, and with `show`."""
+        who = "Programs of this user need no token. Others send this header" if self.this_user else "Send this header"
+        if self.token.new or (show and self.show_token):
+            yield f"{who}:  Authorization: Bearer {self.token.value}   (kept in {self.token.path})"
+        else:
+            yield f"{who}:  Authorization: Bearer TOKEN   (kept in {self.token.path}; on a terminal --show-token)"
 
 
 async def host(
@@ -59,12 +72,12 @@ async def host(
     listen = Listen.parse(listening.address)
     if listening.certificate is not None:
         listening.certificate.check()
-    # A public URL ends at loopback, but begins anywhere.
     open_folder(settings.home)
     folder = open_folder(settings.folder)
-    token = load_token(folder) if not listen.local or listening.public_urls else None
+    token = load_token(folder)
     callers = CallerFolder(folder)
-    rules = Rules(token=token.value if token else None, callers=callers.name_of)
+    this_user = _is_told_by_user(listen, listening)
+    rules = Rules(token=token.value, this_user=this_user, callers=callers.name_of)
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         grpc, web = None, _Web()
         if listening.grpc is not None:
@@ -74,7 +87,7 @@ async def host(
         offer = Offer(
             style=listening.card,
             push=settings.a2a_push,
-            token=token is not None,
+            token=not this_user,
             url=listening.public_urls[0] if listening.public_urls else None,
             grpc=grpc,
         )
@@ -87,6 +100,7 @@ async def host(
                 a2a=app,
                 callers=rules.callers,
                 token=rules.token,
+                this_user=this_user,
                 hosts=[urlsplit(url).netloc for url in listening.public_urls],
                 origins=listening.public_urls,
                 tls=listening.certificate,
@@ -97,7 +111,9 @@ async def host(
 
         web.url = await tasks.start(serve)
         web.serves.set()
-        task_status.started(Served(web.url, token, tuple(_warnings(listen, listening))))
+        task_status.started(
+            Served(web.url, token, this_user, listening.show_token, tuple(_warnings(listen, listening)))
+        )
 
 
 class _Web:
@@ -127,11 +143,6 @@ async def _serve_grpc(
             f"gRPC cannot be served: {error}.", "Install the extra: pip install 'mcp-a2a[grpc]'"
         ) from error
     listen = Listen.parse(address)
-    if not listen.local and rules.token is None:
-        raise ConfigurationError(
-            f"Serving gRPC on {listen.host} lets other machines in, so it needs a token.",
-            "Listen for HTTP beyond this machine as well, which makes one.",
-        )
     async with grpc_server(node, f"{_bracketed(listen.host)}:{listen.port}", offering()) as port:
         yield port
 
@@ -141,14 +152,26 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
 
     certificate = listening.certificate
     pem = (certificate.chain.read_bytes(), (certificate.key or certificate.chain).read_bytes()) if certificate else None
+    if not Listen.parse(listening.grpc or "").local:
+        rules = replace(rules, this_user=False)
     return GrpcOffer(
         partial(admitted, rules),
         push=settings.a2a_push,
-        token=rules.token is not None,
+        token=not rules.this_user,
         certificate=pem,
         show_card=web.card,
         file_url=web.file_url,
     )
+
+
+def _is_told_by_user(listen: Listen, listening: Listening) -> bool:
+    """Whether the user of a connection says who calls.
+
+    Not where a proxy or a tunnel leads here: it ends at loopback as a program of this user, but begins anywhere.
+    """
+    if listening.token or listening.public_urls or listening.behind_proxy:
+        return False
+    return listen.local and can_tell()
 
 
 def _grpc_address(listening: Listening, port: int) -> str:

@@ -23,6 +23,7 @@ from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
+from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.reception import MAX_CONNECTIONS, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
@@ -77,6 +78,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     a2a: ASGIApp | None = None,
     callers: Callable[[str], str | None] = lambda _: None,
     token: str | None = None,
+    this_user: bool = True,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     tls: Certificate | None = None,
@@ -88,18 +90,23 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
 ) -> None:
     """Serve until cancelled, or until SIGTERM, SIGINT or SIGHUP; then return normally, soon after `GRACE_SECONDS`.
 
+    A program of this user needs no token, where `this_user` allows it and that can be told (`local_user`): never beyond
+    loopback, behind a proxy, or with names of a tunnel in `hosts` or `origins`.
+
     `task_status.started` gets the URL, without a path, once connections are accepted, after which `start` is called.
 
     Raises:
         PortInUseError: another program has the port.
-        ConfigurationError: the address cannot be used, or reaches beyond this machine and there is no token.
+        ConfigurationError: the address cannot be used, or there is no token and nothing else tells who calls.
     """
-    if not listen.local and token is None:
+    # A proxy or a tunnel on this machine is a program of this user, and speaks for everybody.
+    this_user = this_user and listen.local and not (hosts or origins or behind_proxy) and can_tell()
+    if token is None and not this_user:
         raise ConfigurationError(
-            f"Listening on {listen.host} lets other machines in, so it needs a token.",
-            "Let mcp-a2a make one, or listen on 127.0.0.1.",
+            f"Listening on {listen.host} lets others in, and nothing shows who they are, so it needs a token.",
+            "Let mcp-a2a make one.",
         )
-    rules = Rules(token=token, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
+    rules = Rules(token=token, this_user=this_user, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with listen.bind() as bound:
         reception = Reception(limits or Limits(), behind_proxy=behind_proxy)
         web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls, reception)

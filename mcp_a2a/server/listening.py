@@ -44,5 +44,9 @@ class Listening:
     """A proxy speaks TLS for it."""
     grpc: str | None = None
     """Where to serve gRPC as well."""
+    token: bool = False
+    """Ask programs of this user for the token too."""
+    show_token: bool = False
+    """Print the token on a terminal, though it was made earlier."""
     push: bool = False
     """Post what happens to tasks to the URLs that clients name."""

@@ -18,7 +18,9 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mcp_a2a.protocol.door import Door, host_of, is_here
+from mcp_a2a.server.guard import OF_THIS_USER
 from mcp_a2a.server.heads import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
+from mcp_a2a.server.local_user import is_this_user
 
 if TYPE_CHECKING:
     from asyncio import Transport  # noqa: TID251  what uvicorn hands us
@@ -122,6 +124,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn's says the same
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
+        if self.client and self.server and self.server[1] is not None:
+            # Asked once: the socket at the other end stays the one that it is, and a closed one could not be asked for.
+            proven = is_this_user(self.client, (self.server[0], self.server[1]))
+            self.app_state = {**self.app_state, OF_THIS_USER: proven}
         self._reception.entered(self, self.loop.time())
 
     @override

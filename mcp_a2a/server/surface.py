@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -12,6 +13,7 @@ import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INVALID_PARAMS,
@@ -24,6 +26,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
+from mcp_a2a.server.context import principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.sdk import add_method
 from mcp_a2a.version import __version__
@@ -130,7 +133,17 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
     async def lend_node(_: MCPServer[NodeApi]) -> AsyncIterator[NodeApi]:
         yield node
 
-    server = Surface("mcp-a2a", version=__version__, instructions=instructions, lifespan=lend_node, log_level="WARNING")
+    server = Surface(
+        "mcp-a2a",
+        version=__version__,
+        instructions=instructions,
+        lifespan=lend_node,
+        log_level="WARNING",
+        # A question is answered by who was asked: its state opens for the same principal only.
+        request_state_security=RequestStateSecurity(
+            keys=[os.urandom(32)], bind_principal=lambda call: principal_of(call.request)
+        ),
+    )
     add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
     return server
 

@@ -92,7 +92,13 @@ async def serving(
 
         async def serve(*, task_status: anyio.abc.TaskStatus[str]) -> None:
             await serve_http(
-                None, Listen("127.0.0.1", 0), a2a=app, callers=callers.name_of, token=token, task_status=task_status
+                None,
+                Listen("127.0.0.1", 0),
+                a2a=app,
+                callers=callers.name_of,
+                token=token,
+                this_user=token is None,
+                task_status=task_status,
             )
 
         url = await tasks.start(serve)

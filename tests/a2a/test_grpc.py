@@ -61,7 +61,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 async def rpc(served: Served) -> AsyncIterator[Client]:
-    offer = GrpcOffer(partial(admitted, Rules()))
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)))
     async with (
         grpc_server(served.node, "127.0.0.1:0", offer) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -160,7 +160,7 @@ async def test_a_client_with_too_many_calls_open_keeps_nobody_else_from_calling(
 
 
 async def test_push_configurations_are_made_seen_listed_and_deleted(tmp_path: Path) -> None:
-    offer = GrpcOffer(partial(admitted, Rules()), push=True)
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)), push=True)
     async with (
         serving(tmp_path, a2a_push=True) as served,
         grpc_server(served.node, "127.0.0.1:0", offer) as port,

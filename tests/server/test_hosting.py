@@ -30,7 +30,7 @@ async def hosted(tasks: TaskGroup, settings: Settings, listening: Listening) -> 
 async def test_one_port_serves_both(tmp_path: Path) -> None:
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
         served = await hosted(tasks, Settings(home=tmp_path), Listening("127.0.0.1:0"))
-        assert served.token is None
+        assert served.this_user
         async with web.post(f"{served.url}/mcp", json=PING, headers=ACCEPT) as response:
             assert response.status == 200
         for path in (CARD, "/healthz", "/health"):
@@ -55,7 +55,7 @@ async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
         served = await hosted(tasks, settings, Listening("127.0.0.1:0", ("https://agents.example",)))
-        assert served.token is not None
+        assert not served.this_user
         guest = CallerFolder(settings.folder).add("guest")
         for token, mcp in ((served.token.value, 200), (guest, 401), ("x" * 43, 401)):
             headers = {"Authorization": f"Bearer {token}", **ACCEPT}

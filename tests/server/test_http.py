@@ -172,11 +172,12 @@ async def test_two_hosts_or_one_bad_origin_among_two_are_refused():
 
 
 async def test_a_name_that_the_owner_configured_passes_with_its_origin():
-    async with serving(hosts=["Agents.example"], origins=["https://app.example"]) as web:
-        assert await web.hello(("Host", "agents.example")) == 200
-        assert await web.hello(("Host", "agents.example"), ("Origin", "https://agents.example")) == 200
-        assert await web.hello(("Origin", "https://app.example")) == 200
-        assert await web.hello(("Host", "agents.example:444")) == 421
+    async with serving(token=TOKEN, hosts=["Agents.example"], origins=["https://app.example"]) as web:
+        bearer = ("Authorization", f"Bearer {TOKEN}")
+        assert await web.hello(bearer, ("Host", "agents.example")) == 200
+        assert await web.hello(bearer, ("Host", "agents.example"), ("Origin", "https://agents.example")) == 200
+        assert await web.hello(bearer, ("Origin", "https://app.example")) == 200
+        assert await web.hello(bearer, ("Host", "agents.example:444")) == 421
 
 
 async def test_no_page_of_another_site_is_ever_told_it_may_call():
@@ -209,8 +210,8 @@ async def test_no_page_of_another_site_is_ever_told_it_may_call():
 )
 async def test_without_the_token_nothing_but_health_answers(value: str | None):
     headers = [] if value is None else [("Authorization", value)]
-    async with serving(token=TOKEN) as web:
-        for path in ("/mcp", "/", "/nowhere", "/.well-known/oauth-protected-resource"):
+    async with serving(token=TOKEN, this_user=False) as web:
+        for path in ("/mcp", "/", "/nowhere"):
             response = await web.ask("GET", path, headers)
             assert response.status == 401
             assert response.headers["www-authenticate"] == "Bearer"
@@ -230,6 +231,14 @@ async def test_a_token_in_the_url_is_refused_even_with_the_right_header(query: s
     async with serving(token=TOKEN) as web:
         headers = [*JSON_HEADERS.items(), ("Authorization", f"Bearer {TOKEN}")]
         assert await web.status("POST", f"/mcp?{query}", headers, HELLO) == 400
+
+
+@pytest.mark.parametrize("name", ["oauth-protected-resource", "oauth-authorization-server", "openid-configuration"])
+@pytest.mark.parametrize("path", ["/.well-known/{}", "/.well-known/{}/mcp", "/mcp/.well-known/{}"])
+async def test_a_client_that_looks_for_an_authorization_server_hears_that_there_is_none(path: str, name: str):
+    """A 401 there, or any metadata, makes clients drop the token that their user configured."""
+    async with serving(token=TOKEN, this_user=False) as web:
+        assert await web.status("GET", path.format(name)) == 404
 
 
 async def test_loopback_needs_no_token():
