@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mcp_a2a.cli.entry import check_environment, open_standard_streams, unicode_words
 from mcp_a2a.cli.options import Options, UsageError, split
 
 SERVER_OPTIONS = (
@@ -21,13 +22,15 @@ def main() -> None:
     Raises:
         SystemExit: always.
     """
+    open_standard_streams()
     raise SystemExit(run(sys.argv[1:]))
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line; the exit code it ends with."""
     try:
-        options, words = split(argv)
+        check_environment(os.environ)
+        options, words = split(unicode_words(argv))
     except UsageError as error:
         sys.stderr.write(f"{error} mcp-a2a --help shows how it is used.\n")
         return 2

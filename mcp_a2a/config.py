@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
@@ -20,9 +21,52 @@ IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_PORT = 65_535
 
 
+_VARIABLE = re.compile(r"\$[A-Za-z_({]|%\w+%|`")
+
+
 def default_home() -> Path:
-    """The data folder where nobody names one."""
-    return Path(platformdirs.user_data_dir("mcp-a2a", appauthor=False))
+    """The data folder of this account.
+
+    Raises:
+        ConfigurationError: the account has no home folder.
+    """
+    try:
+        return Path(platformdirs.user_data_dir("mcp-a2a", appauthor=False)).absolute()
+    except RuntimeError as error:  # as in a container that runs under a number without an account
+        raise ConfigurationError(
+            "This account has no home folder, so there is no place for the data folder.",
+            "Name one: --home DIR, or MCP_A2A_HOME.",
+        ) from error
+
+
+def _configured_path(value: object) -> object:
+    """The path that a setting means. A path from a JSON configuration never went through a shell."""
+    if not isinstance(value, (str, Path)):
+        return value
+    text = str(value).strip()
+    if not text:
+        raise ValueError("it is empty")
+    if _VARIABLE.search(text):
+        raise ValueError("it holds a variable that no shell has replaced: write the whole path")
+    return whole_path(text)
+
+
+def whole_path(text: str) -> Path:
+    """The absolute path that a text means, with `~` expanded.
+
+    Raises:
+        ValueError: there is no such home folder, or no working folder.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("there is no such home folder: write the whole path") from None
+    except FileNotFoundError:
+        raise ValueError("it is relative to the working folder, which no longer exists: write the whole path") from None
+
+
+WholePath = Annotated[Path, BeforeValidator(_configured_path)]
+"""A file or folder, with `~` expanded, absolute."""
 
 
 class Settings(BaseSettings):
@@ -30,7 +74,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MCP_A2A_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    home: Path = Field(default_factory=default_home)
+    home: WholePath = Field(default_factory=default_home)
     """Data folder of every identity of this person on this machine."""
     identity: str = Field(default="default", pattern=IDENTITY_PATTERN)
     """Which identity: one key, one inbox, one database."""
@@ -50,9 +94,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=900.0, gt=0)
     """How long whoever took a task from the inbox may be silent before it is offered again."""
 
-    downloads: Path | None = None
+    downloads: WholePath | None = None
     """Where files of others are written when somebody asks for it; without it `files` in the data folder."""
-    file_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    file_roots: Annotated[tuple[WholePath, ...], NoDecode] = ()
     """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
 
     a2a_push: bool = False
@@ -62,22 +106,6 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, folders: object) -> object:
         return tuple(filter(None, folders.split(os.pathsep))) if isinstance(folders, str) else folders
-
-    @field_validator("file_roots")
-    @classmethod
-    def _expand_roots(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
-        return tuple(folder.expanduser().absolute() for folder in folders)
-
-    @field_validator("downloads")
-    @classmethod
-    def _expand_downloads(cls, folder: Path | None) -> Path | None:
-        return folder.expanduser().absolute() if folder is not None else None
-
-    @field_validator("home")
-    @classmethod
-    def _expand(cls, home: Path) -> Path:
-        # A path from a JSON configuration never went through a shell.
-        return home.expanduser().absolute()
 
     @property
     def folder(self) -> Path:
@@ -92,7 +120,7 @@ class RelaySettings(BaseSettings):
         env_prefix="MCP_A2A_RELAY_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
 
-    home: Path = Field(
+    home: WholePath = Field(
         default_factory=default_home, validation_alias=AliasChoices("MCP_A2A_RELAY_HOME", "MCP_A2A_HOME")
     )
     """Data folder; the relay's own is `relay` in it."""
@@ -102,8 +130,8 @@ class RelaySettings(BaseSettings):
     """How others reach it, where that is not the address it listens on: behind a proxy or a port forwarding."""
     closed: bool = False
     """Serve only admitted keys and networks."""
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_cert: WholePath | None = None
+    tls_key: WholePath | None = None
     behind_proxy: bool = False
     """Believe the last X-Forwarded-For of a proxy on this machine or in a private network."""
 
@@ -130,11 +158,6 @@ class RelaySettings(BaseSettings):
     max_half_open: int = Field(default=256, ge=1)
     metrics_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks (CIDR) that may read /metrics and /status, beside this machine. A variable has commas between them."""
-
-    @field_validator("home")
-    @classmethod
-    def _expand(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
 
     @field_validator("metrics_allow", mode="before")
     @classmethod
@@ -186,6 +209,7 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     Raises:
         ConfigurationError: one of them cannot be; it names flag and variable.
     """
+    _check_variables(flags, {"MCP_A2A_HOME": "home", "MCP_A2A_DOWNLOADS": "downloads"})
     try:
         return Settings.model_validate(flags)
     except ValidationError as error:
@@ -198,10 +222,30 @@ def load_relay_settings(flags: Mapping[str, object]) -> RelaySettings:
     Raises:
         ConfigurationError: one of them cannot be; it names flag and variable.
     """
+    _check_variables(flags, {"MCP_A2A_RELAY_HOME": "home", "MCP_A2A_HOME": "home"})
     try:
         return RelaySettings.model_validate(flags)
     except ValidationError as error:
         raise _unusable(error, "MCP_A2A_RELAY_") from error
+
+
+def _check_variables(flags: Mapping[str, object], variables: Mapping[str, str]) -> None:
+    """Refuse folders from the environment that depend on where a process was started.
+
+    A client starts its servers in a folder of its choice, and each folder would get an identity of its own.
+
+    Raises:
+        ConfigurationError: a variable holds a relative path, and no flag replaces it.
+    """
+    for variable, setting in variables.items():
+        text = os.environ.get(variable, "").strip()
+        if text and setting not in flags and not text.startswith("~") and not Path(text).is_absolute():
+            if _VARIABLE.search(text):
+                continue  # the setting's own validator names that reason
+            raise ConfigurationError(
+                f"{variable} cannot be {text!r}: a relative path means another folder wherever a process starts.",
+                "Write the whole path.",
+            )
 
 
 def _unusable(error: ValidationError, prefix: str) -> ConfigurationError:
@@ -209,6 +253,6 @@ def _unusable(error: ValidationError, prefix: str) -> ConfigurationError:
     field = str(first["loc"][0]) if first["loc"] else "settings"
     flag, variable = f"--{field.replace('_', '-')}", f"{prefix}{field.upper()}"
     return ConfigurationError(
-        f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg']}.",
+        f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",
         "Use lowercase letters, digits, - and _." if field == "identity" else "Change it, or leave it out.",
     )

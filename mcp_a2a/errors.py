@@ -150,8 +150,8 @@ class StorageFullError(ConfigurationError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"The disk that holds {path} is full, so this was not stored and nothing was sent.",
-            "Free some space and try again; what was stored before is safe.",
+            f"The disk that holds {path} is full: nothing could be stored.",
+            "Free some space and try again. What was stored before is safe, and nothing is sent before it is stored.",
         )
 
 

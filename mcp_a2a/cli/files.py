@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
+from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import MIB, file_lines
+from mcp_a2a.config import whole_path
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.views import FileArg, SavedFilesView, SaveFilesRequest, TaskView, TransferView
 
@@ -33,8 +34,15 @@ def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:
 
 
 def _whole(path: str) -> str:
-    """The path as seen from anywhere: the node may run in another process."""
-    return str(Path(path).expanduser().absolute())
+    """The path as seen from anywhere: the node may run in another process.
+
+    Raises:
+        UsageError: it depends on a folder that does not exist.
+    """
+    try:
+        return str(whole_path(path))
+    except ValueError as error:
+        raise UsageError(f"{path!r} cannot be found: {error}.") from error
 
 
 def save(

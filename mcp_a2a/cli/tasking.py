@@ -74,6 +74,8 @@ def send(
     """
     session = session_of(context)
     agent, text = _addressed(words, skill)
+    if not text.strip() and not files:
+        raise UsageError("The text is empty, so there is nothing to send.")
     session.waiting_for = agent or skill or "an answer"
     shared: dict[str, object] = {
         "idempotency_key": idempotency_key,
