@@ -214,9 +214,12 @@ class MailboxStore(Protocol):
         ...
 
     def carry_out(
-        self, orders: Sequence[Put | Drop | Keep], done: Callable[[frozenset[int] | Exception], None]
+        self, orders: Sequence[Put | Drop | Keep], done: Callable[[Mapping[int, bool] | Exception], None]
     ) -> None:
-        """Write, delete and keep, in this order and as a whole: the numbers of those that were there before."""
+        """Write, delete and keep, in this order and as a whole.
+
+        Told: the numbers of what was not written because its id was there, each with whether that is the same message.
+        """
         ...
 
     def load(self, order: Load, now: float) -> tuple[Sequence[Message], bool]:

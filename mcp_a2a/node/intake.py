@@ -37,7 +37,7 @@ from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, open_untrusted, sign_receipt, sign_verdict
+from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
@@ -49,6 +49,14 @@ from mcp_a2a.protocol.payload import (
     Payload,
     TaskBody,
     UpdateBody,
+)
+from mcp_a2a.protocol.receipt import (
+    HELD_VERDICT,
+    MAX_POSTMARKS,
+    envelope_id_of,
+    postmark_of,
+    sign_receipt,
+    sign_verdict,
 )
 from mcp_a2a.protocol.replay import check_freshness
 from mcp_a2a.protocol.strict_json import base64url_untrusted
@@ -87,9 +95,6 @@ BUSY_RETRY_SECONDS = 10.0
 GAP_RETRY_SECONDS = 0.2
 """When a chunk of an artifact overtook another, it is asked for again so soon."""
 
-RECEIPT_SIZE = 256
-"""Most envelopes that one receipt signs for."""
-
 
 @dataclass(frozen=True)
 class _Applied:
@@ -125,27 +130,37 @@ class Intake:
         try:
             envelope_id = Header.parse_untrusted(envelope).envelope_id
             payload = open_untrusted(envelope, self._ring, self._context.me).payload
+        except UnknownKeyError:
+            link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
+        except RemoteProtocolError as error:
+            # Whose it is, is not known, so nothing can be signed that its sender would have to believe.
+            logger.warning("refused an envelope from %s: %s", link.peer, error)
+            link.answer(Refused(envelope_id, "rejected"))
+        else:
+            self._receive_opened(link, postmark_of(payload.from_, payload.id, envelope), payload)
+
+    def _receive_opened(self, link: Link, postmark: bytes, payload: Payload) -> None:
+        try:
             # An advert is short-lived and replayed in vain, so it need not wait until a clock set back has caught up.
             now = self._context.clock() if payload.type == "advert" else self._context.latest()
             check_freshness(payload.created, payload.expires, now)
-            self._receive(link, envelope_id, payload)
-        except UnknownKeyError:
-            link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
+            self._receive(link, postmark, payload)
         except StaleError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            self._refuse(link, envelope_id, Refusal("stale"))
+            self._refuse(link, postmark, Refusal("stale"))
         except RemoteProtocolError as error:
-            logger.warning("refused an envelope from %s: %s", link.peer, error)
-            self._refuse(link, envelope_id, Refusal("rejected"))
+            logger.warning("refused a message from %s: %s", link.peer, error)
+            self._refuse(link, postmark, Refusal("rejected"))
         except Refusal as refusal:
-            self._refuse(link, envelope_id, refusal)
+            self._refuse(link, postmark, refusal)
 
-    def _refuse(self, link: Link, envelope_id: bytes, refusal: Refusal) -> None:
-        signature = sign_verdict(self._context.identity, envelope_id, refusal.code)
-        link.answer(Refused(envelope_id, refusal.code, refusal.retry_after, signature=signature))
+    def _refuse(self, link: Link, postmark: bytes, refusal: Refusal) -> None:
+        signature = sign_verdict(self._context.identity, postmark, refusal.code)
+        link.answer(Refused(envelope_id_of(postmark), refusal.code, refusal.retry_after, signature=signature))
 
-    def _hold_back(self, link: Link, envelope_id: bytes) -> None:
-        link.answer(Held(envelope_id, sign_verdict(self._context.identity, envelope_id, HELD_VERDICT)))
+    def _hold_back(self, link: Link, postmark: bytes) -> None:
+        signature = sign_verdict(self._context.identity, postmark, HELD_VERDICT)
+        link.answer(Held(envelope_id_of(postmark), signature))
 
     def sign_receipts(self) -> None:
         """One signature for all that a link brought of one sender and this commit stored.
@@ -153,40 +168,40 @@ class Intake:
         Per sender, because a relay hands each receipt to the sender of what it signs for, and to nobody else.
         """
         receipts, self._receipts = self._receipts, {}
-        for (link, _), envelope_ids in receipts.items():
-            for start in range(0, len(envelope_ids), RECEIPT_SIZE):
-                ids = tuple(envelope_ids[start : start + RECEIPT_SIZE])
-                link.answer(Delivered(ids, sign_receipt(self._context.identity, ids)))
+        for (link, _), postmarks in receipts.items():
+            for start in range(0, len(postmarks), MAX_POSTMARKS):
+                some = tuple(postmarks[start : start + MAX_POSTMARKS])
+                link.answer(Delivered(some, sign_receipt(self._context.identity, some)))
 
-    def _receive(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
+    def _receive(self, link: Link, postmark: bytes, payload: Payload) -> None:
         sender = self._directory.get(payload.from_)
         if sender.row.trust == "blocked":
             raise Refusal("blocked")
         refs = refs_untrusted(payload)
         if refs and (payload.type != "task" or self._trust.admits(sender)):
-            self._context.tasks.start_soon(self._await_files, link, envelope_id, payload, refs)
+            self._context.tasks.start_soon(self._await_files, link, postmark, payload, refs)
         else:
-            self._dispatch(link, envelope_id, payload, sender)
+            self._dispatch(link, postmark, payload, sender)
 
-    def _dispatch(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
+    def _dispatch(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         match payload.body:
             case AdvertBody() as body:
                 self._introduce(payload, body)
-                self._receipts.setdefault((link, payload.from_), []).append(envelope_id)
+                self._receipts.setdefault((link, payload.from_), []).append(postmark)
                 self.sign_receipts()
             case TaskBody():
-                self._receive_task(link, envelope_id, payload, sender)
+                self._receive_task(link, postmark, payload, sender)
             case MessageBody(message=message):
-                self._apply(link, envelope_id, payload, lambda c, now: self._add_message(c, payload, message, now))
+                self._apply(link, postmark, payload, lambda c, now: self._add_message(c, payload, message, now))
             case UpdateBody():
-                self._apply(link, envelope_id, payload, lambda c, now: self._update(c, payload, now))
+                self._apply(link, postmark, payload, lambda c, now: self._update(c, payload, now))
             case BlobBody():
-                self._receive_piece(link, envelope_id, payload, sender)
+                self._receive_piece(link, postmark, payload, sender)
             case NetworkBody() as body:
-                self._renew(link, envelope_id, payload, body)
+                self._renew(link, postmark, payload, body)
             case _:
                 admitted = self._trust.admits(sender)
-                self._apply(link, envelope_id, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
+                self._apply(link, postmark, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
 
     def _introduce(self, payload: Payload, body: AdvertBody) -> None:
         advert = Advert.parse_untrusted(body.advert)
@@ -198,11 +213,11 @@ class Intake:
         self._outbox.offer_held(advert.peer)
         self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], advert.expires)
 
-    def _renew(self, link: Link, envelope_id: bytes, payload: Payload, body: NetworkBody) -> None:
+    def _renew(self, link: Link, postmark: bytes, payload: Payload, body: NetworkBody) -> None:
         """A new secret for a network: who takes it says when it is on the disk."""
 
         def done(outcome: object) -> None:
-            self._conclude(link, envelope_id, payload.from_, outcome)
+            self._conclude(link, postmark, payload.from_, outcome)
             self.sign_receipts()
 
         self.on_network(payload.from_, body, done)
@@ -230,43 +245,43 @@ class Intake:
 
     # --- files -----------------------------------------------------------------------------------
 
-    def _receive_piece(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
+    def _receive_piece(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         admitted, now = self._trust.admits(sender), self._context.clock()
 
         def done(outcome: Exception | None) -> None:
             match outcome:
                 case Refusal(code) if code == NOT_ADMITTED:
-                    self._hold_back(link, envelope_id)
+                    self._hold_back(link, postmark)
                 case RemoteProtocolError():
                     logger.warning("refused a piece of a file from %s: %s", link.peer, outcome)
-                    self._refuse(link, envelope_id, Refusal("rejected"))
+                    self._refuse(link, postmark, Refusal("rejected"))
                 case _:
-                    self._conclude(link, envelope_id, payload.from_, outcome)
+                    self._conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda c: self._pieces.take(c, payload, now, admitted=admitted), done)
 
-    async def _await_files(self, link: Link, envelope_id: bytes, payload: Payload, refs: Sequence[BlobRef]) -> None:
+    async def _await_files(self, link: Link, postmark: bytes, payload: Payload, refs: Sequence[BlobRef]) -> None:
         """Apply a message when its files are here; until then it comes again."""
         try:
             payload = await self._pieces.awaited(payload, refs)
-            self._dispatch(link, envelope_id, payload, self._directory.get(payload.from_))
+            self._dispatch(link, postmark, payload, self._directory.get(payload.from_))
         except Refusal as refusal:
-            self._refuse(link, envelope_id, refusal)
+            self._refuse(link, postmark, refusal)
         except RemoteProtocolError as error:
             logger.warning("refused a message with files from %s: %s", link.peer, error)
-            self._refuse(link, envelope_id, Refusal("rejected"))
+            self._refuse(link, postmark, Refusal("rejected"))
         except (McpA2AError, OSError) as error:
-            self._conclude(link, envelope_id, payload.from_, error)
+            self._conclude(link, postmark, payload.from_, error)
 
     # --- tasks -----------------------------------------------------------------------------------
 
-    def _receive_task(self, link: Link, envelope_id: bytes, payload: Payload, sender: Peer) -> None:
+    def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         if payload.hop >= MAX_HOP:
             raise Refusal("hop_limit")
         if payload.task != task_id_of(payload.from_, payload.id):
             raise RemoteProtocolError("the task id is not the one of its first message")
         if not self._trust.admits(sender):
-            self._hold(link, envelope_id, payload)
+            self._hold(link, postmark, payload)
             return
         order = self._inbox.reserve()
 
@@ -276,7 +291,7 @@ class Intake:
                 self._inbox.filled(order, fresh)
             elif fresh is not None:
                 self._inbox.offer()
-            self._conclude(link, envelope_id, payload.from_, outcome)
+            self._conclude(link, postmark, payload.from_, outcome)
 
         now = self._context.clock()
         self._context.database.enqueue(lambda c: self._admit(c, payload, sender.name, order, now), done)
@@ -310,7 +325,7 @@ class Intake:
             artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now, opening=payload.id,
         )  # fmt: skip
 
-    def _hold(self, link: Link, envelope_id: bytes, payload: Payload) -> None:
+    def _hold(self, link: Link, postmark: bytes, payload: Payload) -> None:
         now = self._context.clock()
         row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), now)
 
@@ -322,11 +337,11 @@ class Intake:
         def done(outcome: bool | Exception | None) -> None:  # noqa: FBT001  an outcome, not an option
             if isinstance(outcome, bool):
                 if outcome:
-                    self._hold_back(link, envelope_id)
+                    self._hold_back(link, postmark)
                 else:
-                    self._refuse(link, envelope_id, Refusal("not_trusted"))
+                    self._refuse(link, postmark, Refusal("not_trusted"))
             else:
-                self._conclude(link, envelope_id, payload.from_, outcome)
+                self._conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(operation, done)
 
@@ -335,7 +350,7 @@ class Intake:
     def _apply(
         self,
         link: Link,
-        envelope_id: bytes,
+        postmark: bytes,
         payload: Payload,
         change: Callable[[sqlite3.Connection, float], _Applied | None],
     ) -> None:
@@ -346,21 +361,21 @@ class Intake:
             if isinstance(outcome, _Applied):
                 outcome.then()
                 self._context.task_changes.notify(payload.task, outcome.record)
-            self._conclude(link, envelope_id, payload.from_, outcome)
+            self._conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda connection: change(connection, now), done)
 
-    def _conclude(self, link: Link, envelope_id: bytes, sender: PeerId, outcome: object) -> None:
+    def _conclude(self, link: Link, postmark: bytes, sender: PeerId, outcome: object) -> None:
         """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
         match outcome:
             case Refusal():
-                self._refuse(link, envelope_id, outcome)
+                self._refuse(link, postmark, outcome)
             case Exception():
                 # Nothing was stored, so nothing is acknowledged: the sender keeps it and tries again.
                 logger.error("a message from %s could not be stored: %s", link.peer, outcome)
-                self._refuse(link, envelope_id, Refusal("busy", BUSY_RETRY_SECONDS))
+                self._refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
             case _:
-                self._receipts.setdefault((link, sender), []).append(envelope_id)
+                self._receipts.setdefault((link, sender), []).append(postmark)
 
     def _add_message(
         self, connection: sqlite3.Connection, payload: Payload, message: Message, now: float

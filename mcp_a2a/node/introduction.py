@@ -18,6 +18,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.network import VOUCHER_SIZE
+from mcp_a2a.protocol.receipt import postmark_of
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.store.journal import get_meta, set_meta
 
@@ -90,9 +91,8 @@ class Introduction:
 
     def greet(self, link: Link) -> None:
         """Send our advert over a fresh link. Not journalled: the next link brings it again."""
-        envelope_id = self._context.randomness(16)
         try:
-            link.submit(self.greeting(link, envelope_id))
+            link.submit(self.greeting(link)[0])
         except LinkError:
             return  # closed again already; whoever comes next is greeted too
 
@@ -101,12 +101,14 @@ class Introduction:
         for link in list(links):
             self.greet(link)
 
-    def greeting(self, link: Link, envelope_id: bytes) -> bytes:
-        """Our advert, sealed for the peer of a link."""
+    def greeting(self, link: Link) -> tuple[bytes, bytes]:
+        """Our advert, sealed for the peer of a link; and what that peer has to sign when it has it (`receipt`)."""
         now = self._context.clock()
         vouchers = self._padded(self.vouch(link.peer))
         payload = advert_payload(self._context, link.peer, self.advert().to_text(), vouchers, now)
-        return seal(self._context.identity, payload, link.bundle, envelope_id, now + ADVERT_SECONDS)
+        envelope_id, expires = self._context.randomness(16), now + ADVERT_SECONDS
+        envelope = seal(self._context.identity, payload.to_bytes(), link.bundle, envelope_id, expires)
+        return envelope, postmark_of(self._context.me, payload.id, envelope)
 
     def _padded(self, vouchers: Sequence[bytes]) -> list[bytes]:
         missing = -len(vouchers) % VOUCHERS_MULTIPLE if vouchers else VOUCHERS_MULTIPLE

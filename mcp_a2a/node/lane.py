@@ -16,6 +16,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_PIECES
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.store.journal import OutboxRow
 
 WINDOW = 64
@@ -48,7 +49,7 @@ WAITING_SECONDS = 1.0
 class Sealed:
     """An envelope, and the key it was sealed to."""
 
-    envelope_id: bytes
+    postmark: bytes
     envelope: bytes
     bundle: KeyBundle
 
@@ -58,8 +59,8 @@ class Entry:
     """One message of a lane. All times are of the event loop's clock: somebody may set the other one back."""
 
     row: OutboxRow
-    envelope_id: bytes | None = None
-    """While it is under way, or stored."""
+    postmark: bytes | None = None
+    """While it is under way, or stored: what its recipient must sign."""
     link: Link | None = None
     """What it is under way on."""
     relay: str | None = None
@@ -75,6 +76,17 @@ class Entry:
     """Its recipient's owner must decide first."""
     barred_since: float | None = None
     """Since when only a relay is there for a piece of a file that no relay takes."""
+
+    @property
+    def envelope_id(self) -> bytes | None:
+        """Of the envelope that is under way, or stored."""
+        return None if self.postmark is None else envelope_id_of(self.postmark)
+
+    def went_by(self, link: Link) -> bool:
+        """Whether this link carries it, or leads to the relay that keeps it."""
+        if self.link is link or not link.is_relayed:
+            return self.link is link
+        return link.address in (self.relay, self.link.address if self.link is not None else None)
 
     @property
     def is_piece(self) -> bool:

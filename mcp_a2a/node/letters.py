@@ -81,7 +81,7 @@ def post_update(context: Context, connection: sqlite3.Connection, record: TaskRe
     return row
 
 
-def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence[bytes], now: float) -> bytes:
+def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence[bytes], now: float) -> Payload:
     """Our advert for one peer, which alone can read it."""
     return Payload(
         type="advert",
@@ -91,7 +91,7 @@ def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence
         created=now,
         expires=now + ADVERT_SECONDS,
         body=AdvertBody(advert=advert, vouchers=tuple(map(to_base64url, vouchers))),
-    ).to_bytes()
+    )
 
 
 def network_letter(context: Context, to: PeerId, body: NetworkBody, now: float) -> OutboxRow:

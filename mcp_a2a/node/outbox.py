@@ -24,8 +24,9 @@ from mcp_a2a.node.settlement import FILE_LOST, RELAY_REFUSALS, TOO_LARGE_FOR_REL
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import HELD_VERDICT, receipt_is_valid, seal, verdict_is_valid
+from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.store.journal import OutboxRow
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ SLOWED = frozenset({"rate_limited", "busy"})
 TOO_LARGE = f"a file of more than {MAX_RELAYED_SIZE // 1024**2} MiB waits for a direct connection"
 BARRED_SECONDS = 60.0
 """How long, before that is given up."""
+
+MAX_PUT_OFF_SECONDS = 600.0
+"""How long a pause may be that the recipient has not signed."""
 
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
@@ -95,9 +99,9 @@ class Outbox:
         number, sealed = lane.ahead or (None, None)
         entry = lane.entries[row.id] = Entry(row, sealed=sealed if number == row.n else None)
         lane.ahead = None
-        if row.relay is not None and row.envelope is not None:
-            entry.relay, entry.envelope_id, entry.sent_at = row.relay, row.envelope, anyio.current_time()
-            self._sent[row.envelope] = (lane, entry)
+        if row.relay is not None and row.postmark is not None:
+            entry.relay, entry.sent_at = row.relay, anyio.current_time()
+            self._note_flight(lane, entry, row.postmark)
         if lane.resting:
             lane.resting = False
             self._flush(lane, 1)
@@ -164,6 +168,8 @@ class Outbox:
             for entry in lane.entries.values():
                 if entry.relay is not None:
                     self._forget_flight(lane, entry)  # it is here itself: the copy at the relay is not waited for
+                if entry.refusal is not None:
+                    entry.not_before = 0.0  # nor is the pause that a relay asked for
         lane.wake.set()
 
     def _ask_about(self, lane: Lane, link: Link) -> None:
@@ -208,12 +214,12 @@ class Outbox:
     def answer_received(self, link: Link, answer: Answer) -> None:
         """Somebody's word about envelopes of ours.
 
-        Only the recipient's own signature ends our duty (requirement S29): of a relay we believe that it does not
-        take something now, and nothing else.
+        Only the recipient's own signature over what we sent ends our duty (requirement S29): of whoever carries it we
+        believe that it does not take something now, and nothing else.
         """
         match answer:
-            case Delivered(envelopes, signature):
-                self._delivered(link, envelopes, signature)
+            case Delivered(postmarks, signature):
+                self._delivered(link, postmarks, signature)
             case Held(envelope, signature):
                 self._held(link, envelope, signature)
             case Refused():
@@ -226,23 +232,37 @@ class Outbox:
         if lane.under_way < len(lane.entries):
             lane.wake.set()
 
-    def _delivered(self, link: Link, envelopes: tuple[bytes, ...], signature: bytes) -> None:
-        lanes = [self._sent[envelope][0] for envelope in envelopes if envelope in self._sent]
-        if not lanes:
+    def _delivered(self, link: Link, postmarks: tuple[bytes, ...], signature: bytes) -> None:
+        named = [self._sent[envelope_id_of(mark)] for mark in postmarks if envelope_id_of(mark) in self._sent]
+        if not named:
             return
-        if not receipt_is_valid(lanes[0].peer.peer_id, envelopes, signature):
-            logger.warning("%s sent a receipt that the recipient did not sign", link.address)
-            return
-        for envelope_id in envelopes:
-            lane, entry = self._sent.get(envelope_id, (None, None))
-            if lane is lanes[0] and entry is not None:
+        lane = named[0][0]
+        signed = frozenset(postmarks if receipt_is_valid(lane.peer.peer_id, postmarks, signature) else ())
+        for its_lane, entry in named:
+            if its_lane is not lane or entry.postmark is None:
+                continue  # another peer's, or named twice
+            if entry.postmark in signed:
                 self._remove(lane, entry.row.id)
                 self._settlement.delivered(entry.row)
-        self._answered(lanes[0])
+            else:
+                self._disbelieve(link, lane, entry)
+        if signed:
+            self._answered(lane)
+
+    def _disbelieve(self, link: Link, lane: Lane, entry: Entry) -> None:
+        """The recipient has not signed that about our message. Its envelope may be lost, so it goes out in another."""
+        logger.warning("%s brought an answer that the recipient did not sign for this message", link.address)
+        if not entry.went_by(link):
+            return
+        self._forget_flight(lane, entry)
+        entry.sealed = None
+        entry.rejections += 1
+        entry.not_before = anyio.current_time() + backoff(entry.rejections)
+        lane.wake.set()
 
     def _stored(self, link: Link, envelope_id: bytes) -> None:
         lane, entry = self._sent.get(envelope_id, (None, None))
-        if lane is None or entry is None or not link.is_relayed:
+        if lane is None or entry is None or entry.postmark is None or not (link.is_relayed and entry.went_by(link)):
             return
         entry.sent_at = anyio.current_time()
         if entry.relay is None:
@@ -250,15 +270,15 @@ class Outbox:
             entry.link, entry.relay, entry.refusal = None, link.address, None
             if entry.is_piece:
                 entry.sealed = None  # memory is not where files wait
-            self._settlement.stored(entry.row, link.address, envelope_id)
+            self._settlement.stored(entry.row, link.address, entry.postmark)
         self._answered(lane)
 
     def _held(self, link: Link, envelope_id: bytes, signature: bytes) -> None:
         lane, entry = self._sent.get(envelope_id, (None, None))
-        if lane is None or entry is None:
+        if lane is None or entry is None or entry.postmark is None:
             return
-        if not verdict_is_valid(lane.peer.peer_id, envelope_id, HELD_VERDICT, signature):
-            logger.warning("%s says that a message is held, but the recipient has not signed that", link.address)
+        if not verdict_is_valid(lane.peer.peer_id, entry.postmark, HELD_VERDICT, signature):
+            self._disbelieve(link, lane, entry)
             return
         self._forget_flight(lane, entry)
         entry.sealed, entry.held = None, True
@@ -269,23 +289,26 @@ class Outbox:
 
     def _refused(self, link: Link, answer: Refused) -> None:
         lane, entry = self._sent.get(answer.envelope, (None, None))
-        if lane is None or entry is None:
+        if lane is None or entry is None or entry.postmark is None:
             return
+        verdict = verdict_is_valid(lane.peer.peer_id, entry.postmark, answer.code, answer.signature)
+        if not verdict and not entry.went_by(link):
+            return  # neither of the recipient nor of what carries it
+        was_stored = entry.relay is not None
         self._forget_flight(lane, entry)
         entry.sealed = None
         now = anyio.current_time()
-        verdict = verdict_is_valid(lane.peer.peer_id, answer.envelope, answer.code, answer.signature)
         match answer.code:
             case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
                 lane.peer.learn_bundle(answer.bundle)
                 entry.rejections += 1
                 entry.not_before = now if entry.rejections <= MAX_NACKS else now + ANSWER_SECONDS
-            case "unknown" if link.is_relayed:
+            case "unknown" if was_stored:
                 entry.not_before = now  # the relay no longer has what it stored
             case _ if not verdict:
                 self._put_off(lane, entry, link, answer)
             case "busy":
-                entry.not_before = now + (answer.retry_after or ANSWER_SECONDS)
+                entry.not_before = now + min(answer.retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
             case "rejected" if entry.rejections < MAX_REJECTIONS:
                 entry.rejections += 1
                 entry.not_before = now + backoff(entry.rejections)
@@ -304,9 +327,13 @@ class Outbox:
         self._settlement.refused(entry.row, lane.peer.name, code)
 
     def _put_off(self, lane: Lane, entry: Entry, link: Link, answer: Refused) -> None:
-        """The recipient has not decided this, so it is not for good: try again later, and say why it takes so long."""
+        """The recipient has not decided this, so it is not for good: try again later, and say why it takes so long.
+
+        The pause is anybody's word as well, so it is not so long that the message expires of it.
+        """
         entry.rejections += 1
         pause = answer.retry_after if answer.retry_after is not None else max(1.0, backoff(entry.rejections))
+        pause = min(pause, MAX_PUT_OFF_SECONDS)
         entry.not_before = anyio.current_time() + pause
         if entry.is_piece and answer.code in SLOWED:
             return
@@ -349,8 +376,8 @@ class Outbox:
             return False
         lane.obstacle = None
         entry.sealed, entry.held = sealed if link.is_relayed else None, False
-        entry.envelope_id, entry.sent_at, entry.link = sealed.envelope_id, now, link
-        self._sent[sealed.envelope_id] = (lane, entry)
+        entry.sent_at, entry.link = now, link
+        self._note_flight(lane, entry, sealed.postmark)
         lane.under_way += 1
         try:
             link.submit(sealed.envelope)
@@ -378,15 +405,20 @@ class Outbox:
         if bundle is None or not bundle.usable(self._context.clock()):
             return None
         payload = row.payload or piece_payload(self._context, row)
-        envelope_id = self._context.randomness(16)
-        return Sealed(envelope_id, seal(self._context.identity, payload, bundle, envelope_id, row.expires), bundle)
+        envelope = seal(self._context.identity, payload, bundle, self._context.randomness(16), row.expires)
+        return Sealed(postmark_of(self._context.me, row.id, envelope), envelope, bundle)
+
+    def _note_flight(self, lane: Lane, entry: Entry, postmark: bytes) -> None:
+        """It is under way or stored from now on."""
+        entry.postmark = postmark
+        self._sent[envelope_id_of(postmark)] = (lane, entry)
 
     def _forget_flight(self, lane: Lane, entry: Entry) -> None:
         """It is neither under way nor stored any more, as far as we go by that."""
         if entry.envelope_id is not None:
             self._sent.pop(entry.envelope_id, None)
             lane.under_way -= entry.relay is None
-            entry.envelope_id = entry.link = entry.relay = None
+            entry.postmark = entry.link = entry.relay = None
 
     def _remove(self, lane: Lane, message_id: str) -> None:
         entry = lane.entries.pop(message_id, None)

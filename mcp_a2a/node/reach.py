@@ -13,8 +13,8 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import envelopes_of
-from mcp_a2a.protocol.envelope import receipt_is_valid
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.protocol.receipt import envelope_id_of, receipt_is_valid
 from mcp_a2a.views import AgentRef, CheckView, NetcheckView, PingView
 
 
@@ -23,6 +23,7 @@ class _Ping:
     """A greeting under way, and what came back."""
 
     peer: Peer
+    postmark: bytes
     heard: anyio.Event = field(default_factory=anyio.Event)
     answered: bool = False
     detail: str | None = None
@@ -47,18 +48,18 @@ class Reach:
         except (NoRouteError, TimeoutError) as error:
             tried = error.attempts if isinstance(error, NoRouteError) else peer.tried
             return PingView(agent=agent, detail="it could not be reached", tried=tried)
-        ping, milliseconds = _Ping(peer), None
+        greeting, postmark = self._node.introduction.greeting(link)
+        ping, milliseconds = _Ping(peer, postmark), None
         started = anyio.current_time()
-        envelope_id = self._node.context.randomness(16)
-        self._pings[envelope_id] = ping
+        self._pings[envelope_id_of(postmark)] = ping
         try:
-            link.submit(self._node.introduction.greeting(link, envelope_id))
+            link.submit(greeting)
             await wait_until(ping.heard, seconds)
             milliseconds = round((anyio.current_time() - started) * 1000, 2)
         except LinkError as error:
             ping.detail = error.message
         finally:
-            del self._pings[envelope_id]
+            del self._pings[envelope_id_of(postmark)]
         tried = peer.tried if link.is_relayed else ()
         if ping.answered:
             return PingView(agent=agent, route=link.route, address=link.address, ms=milliseconds, tried=tried)
@@ -69,8 +70,9 @@ class Reach:
         """Perhaps the answer to a ping."""
         for ping in [self._pings[one] for one in envelopes_of(answer) if one in self._pings]:
             match answer:
-                case Delivered(envelopes, signature):
-                    ping.answered = receipt_is_valid(ping.peer.peer_id, envelopes, signature)
+                case Delivered(postmarks, signature):
+                    signed = receipt_is_valid(ping.peer.peer_id, postmarks, signature)
+                    ping.answered = signed and ping.postmark in postmarks
                     ping.detail = "a receipt came that it has not signed"
                 case Stored():
                     ping.detail = "the relay has its mailbox, but it is not connected"

@@ -47,6 +47,7 @@ RELAY_REFUSALS = {
     "not_admitted": "it is a closed relay, and you are not admitted",
     "revoked": "its operator has revoked your key",
     "busy": "it has too much to do",
+    "duplicate": "it holds another message under the same number",
 }
 """What a relay's codes mean. It may change its mind, so none of them ends a task."""
 
@@ -78,11 +79,11 @@ class Settlement:
         key = delivery_of(row.task)
         self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
 
-    def stored(self, row: OutboxRow, relay: str, envelope_id: bytes) -> None:
+    def stored(self, row: OutboxRow, relay: str, postmark: bytes) -> None:
         """A relay keeps a copy. The note spares a restarted node from leaving a second one there."""
 
         def settle(connection: sqlite3.Connection) -> None:
-            mark_stored(connection, row.n, relay, envelope_id)
+            mark_stored(connection, row.n, relay, postmark)
             if row.type == "task":
                 connection.execute("UPDATE tasks SET delivery='STORED' WHERE id=? AND delivery='QUEUED'", (row.task,))
 

@@ -13,6 +13,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.listing import MAX_LISTING, Listing
+from mcp_a2a.protocol.receipt import envelope_id_of
 
 LINK_VERSION = 1
 NONCE_SIZE = 32
@@ -130,10 +131,15 @@ class EnvelopeFrame:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The recipient has these envelopes safely; `signature` is its receipt (`envelope`)."""
+    """The recipient has these messages safely; `signature` is its receipt over their postmarks (`receipt`)."""
 
-    envelopes: tuple[bytes, ...]
+    postmarks: tuple[bytes, ...]
     signature: bytes
+
+    @property
+    def envelopes(self) -> tuple[bytes, ...]:
+        """Ids of the envelopes that they came in."""
+        return tuple(envelope_id_of(postmark) for postmark in self.postmarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The recipient keeps the envelope until its owner agrees; believed only with its `signature` (`envelope`)."""
+    """The recipient keeps the envelope until its owner agrees; believed only with its `signature` (`receipt`)."""
 
     envelope: bytes
     signature: bytes
@@ -155,7 +161,7 @@ class Held:
 class Refused:
     """The envelope was not taken; `bundle` is the key to seal to instead.
 
-    A refusal is for good only with the recipient's `signature` (`envelope`): a relay could invent any other.
+    A refusal is for good only with the recipient's `signature` (`receipt`): a relay could invent any other.
     """
 
     envelope: bytes

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -39,11 +38,7 @@ __all__ = [
     "Header",
     "Opened",
     "open_untrusted",
-    "receipt_is_valid",
     "seal",
-    "sign_receipt",
-    "sign_verdict",
-    "verdict_is_valid",
 ]
 
 HEADER_SIZE = 64
@@ -58,19 +53,11 @@ WIRE_SIZES = frozenset(
 )
 MAX_ENVELOPE = max(WIRE_SIZES)
 
-MAX_RECEIPT_IDS = 256
-"""One signature may acknowledge a whole burst."""
-
 _MAGIC = b"A2E\x01"
 _HEADER = struct.Struct(f">4s32s{KID_SIZE}s{ENVELOPE_ID_SIZE}sI")
 _INNER = struct.Struct(f">I{crypto.SIGNATURE_SIZE}s")
 _ENVELOPE_LABEL = b"mcp-a2a/v1/env\0"
 _MESSAGE_LABEL = b"mcp-a2a/v1/msg\0"
-_RECEIPT_LABEL = b"mcp-a2a/v1/receipt\0"
-_VERDICT_LABEL = b"mcp-a2a/v1/verdict\0"
-
-HELD_VERDICT = "held"
-"""The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +138,6 @@ def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
     if header.expires != _full_hour(payload.expires):
         raise SealBrokenError("The envelope's expiry is not that of the message inside.")
     return Opened(payload, header.envelope_id)
-
-
-def sign_receipt(identity: Identity, envelope_ids: Sequence[bytes]) -> bytes:
-    """Our signature that these envelopes (1 to 256, in this order) are safely stored here."""
-    if not _is_receipt(envelope_ids):
-        raise LocalProtocolError("A receipt names 1 to 256 envelope ids of 16 bytes.")
-    return identity.sign(_RECEIPT_LABEL, b"".join(envelope_ids))
-
-
-def receipt_is_valid(peer: PeerId, envelope_ids: Sequence[bytes], signature: bytes) -> bool:
-    """Whether `peer` says so. Never raises."""
-    return _is_receipt(envelope_ids) and verify(peer, _RECEIPT_LABEL, b"".join(envelope_ids), signature)
-
-
-def sign_verdict(identity: Identity, envelope_id: bytes, verdict: str) -> bytes:
-    """Our signature that this is what we decided about an envelope that we did not take."""
-    return identity.sign(_VERDICT_LABEL, envelope_id + verdict.encode())
-
-
-def verdict_is_valid(peer: PeerId, envelope_id: bytes, verdict: str, signature: bytes | None) -> bool:
-    """Whether `peer` decided so. Never raises."""
-    return signature is not None and verify(peer, _VERDICT_LABEL, envelope_id + verdict.encode(), signature)
-
-
-def _is_receipt(envelope_ids: Sequence[bytes]) -> bool:
-    sized = all(len(envelope_id) == ENVELOPE_ID_SIZE for envelope_id in envelope_ids)
-    return sized and 1 <= len(envelope_ids) <= MAX_RECEIPT_IDS
 
 
 def _unpack_untrusted(inner: bytes) -> tuple[bytes, bytes]:

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.control import MAX_PRESENCE, MAX_TEXT_FRAME
 from mcp_a2a.protocol.did import DID_LENGTH, PeerId
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, MAX_RECEIPT_IDS
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
 
 MAX_RETRY_AFTER_SECONDS = 7 * 86_400
 MAX_WORD = 32
@@ -98,10 +99,17 @@ class Fields:
 
     def ids(self, name: str) -> tuple[bytes, ...]:
         """Ids of envelopes."""
+        return self._batch(name, ENVELOPE_ID_SIZE)
+
+    def postmarks(self, name: str) -> tuple[bytes, ...]:
+        """Postmarks of messages."""
+        return self._batch(name, POSTMARK_SIZE)
+
+    def _batch(self, name: str, size: int) -> tuple[bytes, ...]:
         values = self._fields.get(name)
-        if not isinstance(values, list) or not 1 <= len(values) <= MAX_RECEIPT_IDS:
-            raise RemoteProtocolError(f"A control frame has no list of ids in {name!r}.")
-        return tuple(unhex(value, ENVELOPE_ID_SIZE) for value in values)
+        if not isinstance(values, list) or not 1 <= len(values) <= MAX_POSTMARKS:
+            raise RemoteProtocolError(f"A control frame has no acceptable list in {name!r}.")
+        return tuple(unhex(value, size) for value in values)
 
     def inner(self, name: str) -> Fields:
         """An object."""

@@ -74,9 +74,9 @@ def _fields_of(frame: Control) -> dict[str, JsonValue]:
 
 def _answer_fields(frame: Answer) -> dict[str, JsonValue]:
     match frame:
-        case Delivered(envelopes, signature):
-            ids: list[JsonValue] = [envelope.hex() for envelope in envelopes]
-            return {"t": "delivered", "ids": ids, "sig": signature.hex()}
+        case Delivered(postmarks, signature):
+            marks: list[JsonValue] = [postmark.hex() for postmark in postmarks]
+            return {"t": "delivered", "marks": marks, "sig": signature.hex()}
         case Refused():
             return _refused_fields(frame)
         case Held(envelope, signature):
@@ -189,7 +189,7 @@ _READERS: dict[str, Callable[[Fields], Frame]] = {
     "challenge": _read_challenge,
     "hello": _read_hello,
     "welcome": lambda fields: Welcome(fields.raw("sig", SIGNATURE_SIZE), fields.text("bundle")),
-    "delivered": lambda fields: Delivered(fields.ids("ids"), fields.raw("sig", SIGNATURE_SIZE)),
+    "delivered": lambda fields: Delivered(fields.postmarks("marks"), fields.raw("sig", SIGNATURE_SIZE)),
     "stored": lambda fields: Stored(fields.raw("id", ENVELOPE_ID_SIZE)),
     "held": lambda fields: Held(fields.raw("id", ENVELOPE_ID_SIZE), fields.raw("sig", SIGNATURE_SIZE)),
     "refused": _read_refused,

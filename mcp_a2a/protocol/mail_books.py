@@ -20,7 +20,7 @@ class Books:
         self.other_bytes = 0
         """What everything else takes there."""
         self.orders: list[Order] = []
-        self._unwritten: dict[bytes, Message] = {}  # by envelope id: in memory or being written
+        self._unwritten: dict[tuple[bytes, bytes], Message] = {}  # in memory or being written
         self._dropping: set[int] = set()
 
     @property
@@ -28,9 +28,9 @@ class Books:
         """What is neither answered nor on disk."""
         return tuple(self._unwritten.values())
 
-    def pending(self, envelope_id: bytes) -> Message | None:
-        """The message with this id that is neither answered nor on disk."""
-        message = self._unwritten.get(envelope_id)
+    def pending(self, depositor: bytes, envelope_id: bytes) -> Message | None:
+        """The message of this depositor, with this id, that is neither answered nor on disk."""
+        message = self._unwritten.get((depositor, envelope_id))
         return message if message is not None and not message.is_settled else None
 
     def restored(self, count: int, size: int) -> None:
@@ -41,7 +41,7 @@ class Books:
         """A new message."""
         self.memory_bytes += message.size
         self.restored(1, message.size)
-        self._unwritten[message.envelope_id] = message
+        self._unwritten[message.depositor, message.envelope_id] = message
 
     def put(self, message: Message) -> None:
         """Have a message written that is nowhere else; nothing happens to any other."""
@@ -51,8 +51,9 @@ class Books:
 
     def written(self, message: Message) -> None:
         """It is on disk, or will never be."""
-        if self._unwritten.get(message.envelope_id) is message:  # and not the same again, brought meanwhile
-            del self._unwritten[message.envelope_id]
+        name = message.depositor, message.envelope_id
+        if self._unwritten.get(name) is message:  # and not the same again, brought meanwhile
+            del self._unwritten[name]
 
     def loaded(self, messages: Iterable[Message]) -> None:
         """These were read into memory."""

@@ -87,6 +87,10 @@ class Message:
         self.is_settled = False
         """Whether it was finally answered, expired or refused."""
 
+    def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
+        """Whether this depositor brings it again. An id alone says nothing: whoever saw one can use it."""
+        return self.depositor == depositor and self.envelope == envelope
+
 
 class Mailbox:
     """Everything that one key has not answered yet."""

@@ -30,6 +30,8 @@ AGAIN_SECONDS = 1.0
 """When something that is short for a moment may be there again."""
 FULL_SECONDS = 60.0
 """When a mailbox or a disk that is full may be worth another try."""
+DUPLICATE = "duplicate"
+"""The code for a message whose id another one in the mailbox has: its sender can take another id."""
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
 """How long a recipient that is too busy is left in peace."""
 
@@ -140,13 +142,13 @@ class PostOffice:
         """An envelope came in over a proven connection, within its rates. It is answered now or later, once."""
         recipient, envelope_id = header.to.key, header.envelope_id
         known = self._known(recipient, envelope_id)
-        if known is not None and known.depositor == wire.key:
+        if known is not None and known.is_the_same(wire.key, envelope):
             if known.place is Place.DISK:
                 wire.send(encode(Stored(envelope_id)))
             return  # otherwise the first one's answer is on its way
         code = self._objection(recipient, wire.key, header, len(envelope), wall)
         if code is not None or known is not None:
-            self.refuse(wire, envelope_id, code or "quota")
+            self.refuse(wire, envelope_id, code or DUPLICATE)
             return
         self._accept(wire.key, header, envelope, now, wall)
 
@@ -154,13 +156,12 @@ class PostOffice:
         """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
         self.tally.refused += 1
         if retry_after is None:
-            retry_after = AGAIN_SECONDS if code == "rate_limited" else FULL_SECONDS
+            retry_after = _pause_after(code)
         wire.send(encode(Refused(envelope_id, code, retry_after)))
 
     def is_pending(self, depositor: bytes, envelope_id: bytes) -> bool:
         """Whether an answer to this deposit is still to come."""
-        message = self.books.pending(envelope_id)
-        return message is not None and message.depositor == depositor
+        return self.books.pending(depositor, envelope_id) is not None
 
     def tell_what_became_of(
         self, wire: Wire, envelopes: Sequence[bytes], stored: Collection[bytes], answers: Mapping[bytes, str]
@@ -274,7 +275,10 @@ class PostOffice:
         self._pump(message.recipient, mailbox)
 
     def put_failed(self, message: Message, code: str) -> None:
-        """It is not on disk, so it is refused; should the recipient have it, it will know it when it comes again."""
+        """It is not on disk, so it is refused; should the recipient have it, it will know it when it comes again.
+
+        `DUPLICATE` where another message with its id is there.
+        """
         self.books.written(message)
         message.place = Place.MEMORY
         if message.is_settled:
@@ -282,7 +286,7 @@ class PostOffice:
         mailbox = self._mailboxes[message.recipient]
         self._settle(mailbox, message)
         self.tally.refused += 1
-        self._roster.tell(message.depositor, encode(Refused(message.envelope_id, code, FULL_SECONDS)))
+        self._roster.tell(message.depositor, encode(Refused(message.envelope_id, code, _pause_after(code))))
         self._pump(message.recipient, mailbox)
 
     def dropped(self, numbers: Iterable[int]) -> None:
@@ -314,7 +318,7 @@ class PostOffice:
         if mailbox is None:
             return
         message = mailbox.messages.get(envelope_id)
-        if message is not None:
+        if message is not None and message.number == number:
             self._settle(mailbox, message)
         else:
             mailbox.count_out(depositor, 1, size)
@@ -342,12 +346,14 @@ class PostOffice:
         self.books.settled(message)
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
-        """What is being written though the same is on disk: it was brought again, and is stored."""
+        """What is being written though its id is on disk: the same was brought again and is stored, or another one."""
         for row in rows:
             again = mailbox.messages.get(row.envelope_id)
             if again is not None and again.number != row.number:
                 self._settle(mailbox, again)
-                self._roster.tell(again.depositor, encode(Stored(again.envelope_id)))
+                is_the_same = row.is_the_same(again.depositor, again.envelope)
+                refused = Refused(again.envelope_id, DUPLICATE, _pause_after(DUPLICATE))
+                self._roster.tell(again.depositor, encode(Stored(again.envelope_id) if is_the_same else refused))
 
     def _shelve(self, key: bytes, mailbox: Mailbox) -> None:
         """Nobody is there to receive."""
@@ -377,3 +383,7 @@ class PostOffice:
     def _forget_empty(self, key: bytes, mailbox: Mailbox) -> None:
         if not mailbox.count and mailbox.wire is None:
             self._mailboxes.pop(key, None)
+
+
+def _pause_after(code: str) -> float:
+    return AGAIN_SECONDS if code in ("rate_limited", DUPLICATE) else FULL_SECONDS

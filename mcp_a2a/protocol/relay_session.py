@@ -32,13 +32,15 @@ from mcp_a2a.protocol.control import (
     Refused,
     UnknownFrame,
     Watch,
+    envelopes_of,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import MAX_RECEIPT_IDS
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
 from mcp_a2a.protocol.listing import Listing, is_listing
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
 from mcp_a2a.protocol.relay_desk import Desk
 
 CLAIM_SECONDS = 5.0
@@ -48,10 +50,11 @@ MAX_EXCESS_FRAMES = 1000
 PENALTY_SECONDS = 1.0
 
 # The one spelling that `frames.encode` has for a receipt. Any other is read as JSON.
-_DELIVERED = re.compile(r'\{"t":"delivered","ids":\[("[0-9a-f]{32}"(?:,"[0-9a-f]{32}")*+)\],"sig":"[0-9a-f]{128}"\}')
-_DELIVERED_START = '{"t":"delivered","ids":["'
-_ID_STEP = 35
-_MAX_IDS_TEXT = _ID_STEP * MAX_RECEIPT_IDS
+_DELIVERED = re.compile(r'\{"t":"delivered","marks":\[("[0-9a-f]{96}"(?:,"[0-9a-f]{96}")*+)\],"sig":"[0-9a-f]{128}"\}')
+_DELIVERED_START = '{"t":"delivered","marks":["'
+_ID_DIGITS = 2 * ENVELOPE_ID_SIZE
+_MARK_STEP = 2 * POSTMARK_SIZE + len('"",')
+_MAX_MARKS_TEXT = _MARK_STEP * MAX_POSTMARKS
 
 
 class Phase(Enum):
@@ -206,10 +209,11 @@ class RelaySession:
         else:
             self._receive_control(decode_untrusted(frame), now)
 
-    def _receive_receipt(self, frame: str, ids: str, now: float) -> None:
-        if len(ids) > _MAX_IDS_TEXT:
+    def _receive_receipt(self, frame: str, marks: str, now: float) -> None:
+        if len(marks) > _MAX_MARKS_TEXT:
             raise RemoteProtocolError("a receipt for too many envelopes")
-        envelopes = [bytes.fromhex(ids[at + 1 : at + _ID_STEP - 2]) for at in range(0, len(ids), _ID_STEP)]
+        starts = range(1, len(marks), _MARK_STEP)
+        envelopes = [bytes.fromhex(marks[at : at + _ID_DIGITS]) for at in starts]
         if not self._desk.answered(self, envelopes, frame):
             self._spend_untrusted(now)
 
@@ -231,10 +235,8 @@ class RelaySession:
         match answer:
             case Refused(envelope, "busy", retry_after):
                 known = self._desk.put_off(self, envelope, retry_after, now)
-            case Delivered(envelopes):
-                known = self._desk.answered(self, envelopes, encode(answer))
             case _:
-                known = self._desk.answered(self, (answer.envelope,), encode(answer))
+                known = self._desk.answered(self, envelopes_of(answer), encode(answer))
         if not known:
             self._spend_untrusted(now)
 

@@ -23,8 +23,8 @@ class OutboxRow:
     expires: float
     relay: str | None = None
     """The relay that keeps a sealed copy of it."""
-    envelope: bytes | None = None
-    """The copy's id there."""
+    postmark: bytes | None = None
+    """What the recipient of that copy must sign (`protocol.receipt`)."""
     pieces: tuple[OutboxRow, ...] = ()
     """Of the files that it names: they go ahead of it. Of type "blob", with a payload that is made from the file when
     it is sent; their `seq` is how many pieces that file has."""
@@ -41,9 +41,9 @@ def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
     )
 
 
-def mark_stored(connection: sqlite3.Connection, n: int, relay: str, envelope_id: bytes) -> None:
+def mark_stored(connection: sqlite3.Connection, n: int, relay: str, postmark: bytes) -> None:
     """A relay keeps a sealed copy of this message."""
-    connection.execute("UPDATE outbox SET relay=?, envelope=? WHERE n=?", (relay, envelope_id, n))
+    connection.execute("UPDATE outbox SET relay=?, postmark=? WHERE n=?", (relay, postmark, n))
 
 
 def drop_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -63,7 +63,7 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, *kinds: st
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
     rows = connection.execute(
-        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, envelope FROM outbox ORDER BY n"
+        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark FROM outbox ORDER BY n"
     ).fetchall()
     return [OutboxRow(*row) for row in rows]
 

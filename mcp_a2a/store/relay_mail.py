@@ -24,9 +24,9 @@ _MANY = 500
 
 def carry_out(
     connection: sqlite3.Connection, orders: Sequence[Put | Drop | Keep], answers_expire: float
-) -> frozenset[int]:
-    """Write, delete and keep in this order; the numbers of messages that were there before, in another row."""
-    existed: set[int] = set()
+) -> Mapping[int, bool]:
+    """Write, delete and keep in this order; what was not written as its id was there, and whether it was the same."""
+    existed: dict[int, bool] = {}
     for kind, run in groupby(orders, key=type):
         if kind is Put:
             existed.update(_put(connection, [order.message for order in run if isinstance(order, Put)]))
@@ -36,10 +36,10 @@ def carry_out(
             for order in run:
                 if isinstance(order, Keep):
                     keep(connection, order, answers_expire)
-    return frozenset(existed)
+    return existed
 
 
-def _put(connection: sqlite3.Connection, messages: Sequence[Message]) -> Iterator[int]:
+def _put(connection: sqlite3.Connection, messages: Sequence[Message]) -> Iterator[tuple[int, bool]]:
     for batch in _batches(messages):
         values: list[object] = []
         for message in batch:
@@ -55,7 +55,8 @@ def _put(connection: sqlite3.Connection, messages: Sequence[Message]) -> Iterato
         rows = ",".join([f"({','.join('?' * _COLUMNS)})"] * len(batch))
         written = connection.execute(f"INSERT OR IGNORE INTO messages VALUES {rows}", values).rowcount  # noqa: S608  only ?
         if written < len(batch):
-            yield from _missing(connection, [message.number for message in batch])
+            missing = _missing(connection, [message.number for message in batch])
+            yield from ((one.number, _is_there(connection, one)) for one in batch if one.number in missing)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
@@ -70,6 +71,15 @@ def _missing(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[int]
     marks = ",".join("?" * len(numbers))
     rows = connection.execute(f"SELECT number FROM messages WHERE number IN ({marks})", numbers)  # noqa: S608  only ?
     return set(numbers) - {int(row[0]) for row in rows}
+
+
+def _is_there(connection: sqlite3.Connection, message: Message) -> bool:
+    """Whether the row with its id is this depositor's, and the same to the last byte."""
+    row = connection.execute(
+        "SELECT depositor, envelope FROM messages WHERE envelope_id=? AND recipient=?",
+        (message.envelope_id, message.recipient),
+    ).fetchone()
+    return row is not None and message.is_the_same(*row)
 
 
 def drop(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:

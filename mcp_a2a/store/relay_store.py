@@ -51,7 +51,7 @@ class RelayStore(MailboxStore):
 
     @override
     def carry_out(
-        self, orders: Sequence[Put | Drop | Keep], done: Callable[[frozenset[int] | Exception], None]
+        self, orders: Sequence[Put | Drop | Keep], done: Callable[[Mapping[int, bool] | Exception], None]
     ) -> None:
         expires = self._wall_clock() + self._keep_answers
         operation = partial(relay_mail.carry_out, orders=orders, answers_expire=expires)

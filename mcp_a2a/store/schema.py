@@ -186,6 +186,12 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX tasks_by_peer;
     CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, status_at DESC, id DESC);
     """,
+    """
+    -- What the recipient of a copy at a relay must sign, which is more than the copy's id. Copies of which only the id
+    -- was kept can no longer be confirmed, so their messages are sent again; the recipient knows them by their own id.
+    ALTER TABLE outbox RENAME COLUMN envelope TO postmark;
+    UPDATE outbox SET relay = NULL, postmark = NULL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -16,11 +16,12 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.control import envelopes_of
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header, open_untrusted, seal, sign_receipt
+from mcp_a2a.protocol.envelope import Header, open_untrusted, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Body, CancelBody, MessageBody, Payload, PayloadType, TaskBody, UpdateBody
+from mcp_a2a.protocol.receipt import postmark_of, sign_receipt
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.world import Person
@@ -100,9 +101,12 @@ class Outsider(LinkHandler):
     def sign_for(self, link: Link, envelope: bytes) -> Answer:
         """What an honest node would say."""
         del link
-        self.read(envelope)
-        ids = (Header.parse_untrusted(envelope).envelope_id,)
-        return Delivered(ids, sign_receipt(self.identity, ids))
+        marks = (self.postmark(envelope, self.read(envelope)),)
+        return Delivered(marks, sign_receipt(self.identity, marks))
+
+    def postmark(self, envelope: bytes, payload: Payload) -> bytes:
+        """What an honest node signs about a message."""
+        return postmark_of(payload.from_, payload.id, envelope)
 
     async def dial(self, person: Person) -> Link:
         """Open a link to a node."""

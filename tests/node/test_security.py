@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.crypto import SEED_SIZE, KemSecret, best_suite
-from mcp_a2a.protocol.envelope import Header, seal, sign_receipt
+from mcp_a2a.protocol.envelope import Header, open_untrusted, seal
 from mcp_a2a.protocol.link import Answer, Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.receipt import sign_receipt
 from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from tests.node.outsider import (
     WEEK,
@@ -189,6 +191,14 @@ def flipped(position: int) -> Forge:
     return forge
 
 
+def opens(bob: Person, envelope: bytes) -> bool:
+    try:
+        open_untrusted(envelope, bob.node.ring, bob.node.context.me)
+    except RemoteProtocolError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("forge", "code"),
     [
@@ -216,9 +226,13 @@ async def test_a_forged_envelope_is_refused_and_nothing_of_it_stored(
 ) -> None:
     async with world.person("bob") as bob, outsider(tap.network, "mallory") as mallory:
         link = await mallory.dial(bob)
-        answer = await mallory.submit(link, forge(world, bob, link))
+        envelope = forge(world, bob, link)
+        answer = await mallory.submit(link, envelope)
         assert isinstance(answer, Refused)
         assert answer.code == code
+        assert (answer.signature is not None) == opens(bob, envelope), (
+            "of whom it is, must be known before it is signed"
+        )
         assert stored(bob) == {"tasks": 0, "held": 0, "outbox": 0}
         # The same hand can still deliver what Alice really signed: the refusals were about the envelope.
         assert isinstance(await mallory.submit(link, with_fields()(world, bob, link)), Delivered)
@@ -302,10 +316,11 @@ async def test_a_receipt_that_the_recipient_did_not_sign_does_not_count(world: W
     honest = False
 
     def react(link: Link, envelope: bytes) -> Answer | None:
-        ids = (Header.parse_untrusted(envelope).envelope_id,)
-        if honest or bob.read(envelope).type == "advert":
-            return Delivered(ids, sign_receipt(bob.identity, ids))
-        return Delivered(ids, sign_receipt(world.identity(liar), ids) if liar != "nobody" else bytes(64))
+        payload = bob.read(envelope)
+        marks = (bob.postmark(envelope, payload),)
+        if honest or payload.type == "advert":
+            return Delivered(marks, sign_receipt(bob.identity, marks))
+        return Delivered(marks, sign_receipt(world.identity(liar), marks) if liar != "nobody" else bytes(64))
 
     async with (
         world.person("alice") as alice,

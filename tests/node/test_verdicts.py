@@ -11,10 +11,10 @@ import pytest
 
 from mcp_a2a.node import outbox
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.envelope import HELD_VERDICT, Header, sign_verdict
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from tests.node.outsider import Outsider, cancel_letter, outsider, sealed, task_letter
 from tests.node.world import Person, World
@@ -30,10 +30,10 @@ def world(tmp_path: Path) -> World:
 def refused(code: str, signer: str | None) -> Verdict:
     """A refusal with this one's signature."""
 
-    def verdict(bob: Outsider, envelope_id: bytes) -> Answer:
+    def verdict(bob: Outsider, postmark: bytes) -> Answer:
         key = bob.identity if signer == "bob" else Identity(b"m" * 32)
-        signature = sign_verdict(key, envelope_id, code) if signer else None
-        return Refused(envelope_id, code, retry_after=0.0, signature=signature)
+        signature = sign_verdict(key, postmark, code) if signer else None
+        return Refused(envelope_id_of(postmark), code, retry_after=0.0, signature=signature)
 
     return verdict
 
@@ -46,11 +46,11 @@ async def fate(world: World, first: Verdict) -> tuple[TaskView, int]:
 
         def react(link: Link, envelope: bytes) -> Answer:
             nonlocal seen
-            if bob.read(envelope).type != "task":
+            payload = bob.read(envelope)
+            if payload.type != "task":
                 return bob.sign_for(link, envelope)
             seen += 1
-            envelope_id = Header.parse_untrusted(envelope).envelope_id
-            return first(bob, envelope_id) if seen == 1 else bob.sign_for(link, envelope)
+            return first(bob, bob.postmark(envelope, payload)) if seen == 1 else bob.sign_for(link, envelope)
 
         bob.reaction = react
         await bob.dial(alice)
@@ -83,9 +83,9 @@ async def test_a_refusal_that_the_recipient_has_signed_ends_the_task(world: Worl
 
 
 async def test_a_signature_for_one_code_does_not_serve_for_another(world: World) -> None:
-    def verdict(bob: Outsider, envelope_id: bytes) -> Answer:
-        signature = sign_verdict(bob.identity, envelope_id, "busy")
-        return Refused(envelope_id, "blocked", retry_after=0.0, signature=signature)
+    def verdict(bob: Outsider, postmark: bytes) -> Answer:
+        signature = sign_verdict(bob.identity, postmark, "busy")
+        return Refused(envelope_id_of(postmark), "blocked", retry_after=0.0, signature=signature)
 
     view, seen = await fate(world, verdict)
     assert (view.state, seen) == (TaskState.SUBMITTED, 2)
@@ -97,9 +97,9 @@ async def test_held_is_believed_with_the_signature_of_the_recipient_only(
     monkeypatch.setattr(outbox, "HELD_RETRY_SECONDS", 0.0)
     monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
 
-    def forged(bob: Outsider, envelope_id: bytes) -> Answer:
+    def forged(bob: Outsider, postmark: bytes) -> Answer:
         del bob
-        return Held(envelope_id, sign_verdict(world.identity("mallory"), envelope_id, HELD_VERDICT))
+        return Held(envelope_id_of(postmark), sign_verdict(world.identity("mallory"), postmark, HELD_VERDICT))
 
     view, seen = await fate(world, forged)
     assert (view.delivery, seen) == (Delivery.DELIVERED, 2)
@@ -110,9 +110,9 @@ async def test_a_direct_peer_that_says_it_is_a_relay_is_not_believed(
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.2)
 
-    def stored(bob: Outsider, envelope_id: bytes) -> Answer:
+    def stored(bob: Outsider, postmark: bytes) -> Answer:
         del bob
-        return Stored(envelope_id)
+        return Stored(envelope_id_of(postmark))
 
     view, seen = await fate(world, stored)
     assert (view.delivery, seen) == (Delivery.DELIVERED, 2)

@@ -15,7 +15,7 @@ from pathlib import Path
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.crypto import LOW_ORDER_KEYS, SUITE_MLKEM768_X25519, SUITE_X25519, KemSecret
-from mcp_a2a.protocol.envelope import Header, seal, sign_receipt
+from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
@@ -27,6 +27,7 @@ from mcp_a2a.protocol.payload import (
     TaskFailure,
     UpdateBody,
 )
+from mcp_a2a.protocol.receipt import postmark_of, sign_receipt
 from mcp_a2a.protocol.strict_json import to_base64url
 from tests.protocol.people import (
     ALICE,
@@ -250,10 +251,19 @@ def other_texts() -> Iterator[Case]:
     yield Case("an advert", SUCCESS, "advert", text.encode())
     renamed = text.replace("word-counter", "bank-teller").encode()
     yield Case("an advert with another name", "remote_protocol", "advert", renamed)
-    ids = [bytes([number]) * 16 for number in range(3)]
-    receipt = b"".join(ids) + sign_receipt(BOB, ids)
-    yield Case("a receipt for three envelopes", SUCCESS, "receipt", receipt)
-    yield Case("the same receipt for two", "seal_broken", "receipt", receipt[16:])
+    marks = [bytes([number]) * 48 for number in range(3)]
+    receipt = b"".join(marks) + sign_receipt(BOB, marks)
+    yield Case("a receipt for three messages", SUCCESS, "receipt", receipt)
+    yield Case("the same receipt for two", "seal_broken", "receipt", receipt[48:])
+    envelope, again = sealed(task()), sealed(task())
+    mark = postmark_of(ALICE.peer_id, task().id, envelope)
+    yield Case("a postmark", SUCCESS, "postmark", envelope + mark)
+    for name, other in {
+        "a postmark of another sender": postmark_of(BOB.peer_id, task().id, envelope),
+        "a postmark of another message": postmark_of(ALICE.peer_id, "0" * 32, envelope),
+        "a postmark of the same message, sealed again": postmark_of(ALICE.peer_id, task().id, again),
+    }.items():
+        yield Case(name, "seal_broken", "postmark", envelope + other)
 
 
 def cases() -> Iterator[Case]:

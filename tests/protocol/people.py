@@ -15,6 +15,7 @@ from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.payload import Payload, TaskBody
+from mcp_a2a.protocol.receipt import POSTMARK_SIZE
 from mcp_a2a.protocol.strict_json import to_base64url
 
 NOW = 1_790_000_000.0
@@ -105,3 +106,8 @@ def flip(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def mark(envelope_id: bytes) -> bytes:
+    """A postmark with this id. Whoever only carries it reads no more of it."""
+    return envelope_id.ljust(POSTMARK_SIZE, b"\0")

@@ -22,17 +22,12 @@ from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.envelope import (
     BUCKETS,
     HEADER_SIZE,
-    HELD_VERDICT,
     MAX_ENVELOPE,
     MAX_PAYLOAD,
     WIRE_SIZES,
     Header,
     open_untrusted,
-    receipt_is_valid,
     seal,
-    sign_receipt,
-    sign_verdict,
-    verdict_is_valid,
 )
 from mcp_a2a.protocol.payload import Payload
 from mcp_a2a.protocol.replay import check_freshness
@@ -336,61 +331,3 @@ def test_another_version_or_a_precise_expiry_is_no_envelope(magic: bytes, expire
 def test_an_impossible_id_or_expiry_is_our_bug(envelope_id: bytes, expires: float) -> None:
     with pytest.raises(LocalProtocolError):
         seal(ALICE, b"{}", RING.current, envelope_id, expires)
-
-
-# --- receipts -------------------------------------------------------------------------------------
-
-IDS = [bytes([number]) * 16 for number in range(256)]
-
-
-@pytest.mark.parametrize("count", [1, 2, 256])
-def test_a_receipt_names_exactly_these_envelopes_in_this_order(count: int) -> None:
-    signature = sign_receipt(BOB, IDS[:count])
-
-    assert receipt_is_valid(BOB.peer_id, IDS[:count], signature)
-    assert not receipt_is_valid(ALICE.peer_id, IDS[:count], signature)
-    assert not receipt_is_valid(BOB.peer_id, IDS[1 : count + 1], signature)
-    assert not receipt_is_valid(BOB.peer_id, [*IDS[:count], IDS[0]], signature)
-    assert not receipt_is_valid(BOB.peer_id, IDS[: count - 1], signature)
-    assert not receipt_is_valid(BOB.peer_id, IDS[:count], signature[:-1])
-
-
-def test_envelope_ids_cannot_be_cut_differently() -> None:
-    joined = IDS[1] + IDS[2]
-    signature = sign_receipt(BOB, [IDS[1], IDS[2]])
-
-    assert not receipt_is_valid(BOB.peer_id, [joined[:8], joined[8:]], signature)
-    assert not receipt_is_valid(BOB.peer_id, [joined], signature)
-
-
-@pytest.mark.parametrize("ids", [[], [*IDS, IDS[0]], [bytes(15)], [bytes(16), bytes(17)]])
-def test_a_receipt_for_nothing_or_too_much_is_our_bug_or_invalid(ids: list[bytes]) -> None:
-    with pytest.raises(LocalProtocolError):
-        sign_receipt(BOB, ids)
-    assert not receipt_is_valid(BOB.peer_id, ids, bytes(64))
-
-
-# --- verdicts -------------------------------------------------------------------------------------
-
-
-def test_a_verdict_is_one_peers_about_one_envelope() -> None:
-    signature = sign_verdict(BOB, IDS[1], HELD_VERDICT)
-
-    assert verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, signature)
-    assert not verdict_is_valid(ALICE.peer_id, IDS[1], HELD_VERDICT, signature)
-    assert not verdict_is_valid(BOB.peer_id, IDS[2], HELD_VERDICT, signature)
-    assert not verdict_is_valid(BOB.peer_id, IDS[1], "blocked", signature)
-    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, None)
-    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, signature[:-1])
-    assert not verdict_is_valid(BOB.peer_id, IDS[1], HELD_VERDICT, b"")
-
-
-def test_no_changed_bit_of_a_verdict_is_accepted() -> None:
-    signature = sign_verdict(BOB, IDS[1], "blocked")
-
-    assert not any(verdict_is_valid(BOB.peer_id, IDS[1], "blocked", changed) for changed in bit_flips(signature))
-
-
-def test_a_receipt_is_no_verdict_and_a_verdict_no_receipt() -> None:
-    assert not verdict_is_valid(BOB.peer_id, IDS[1], "", sign_receipt(BOB, [IDS[1]]))
-    assert not receipt_is_valid(BOB.peer_id, [IDS[1]], sign_verdict(BOB, IDS[1], ""))

@@ -31,7 +31,7 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES, Header
 from mcp_a2a.protocol.frames import MAX_TEXT_FRAME, decode_untrusted, encode
-from tests.protocol.people import ALICE, BOB, ENVELOPE_ID, EXPIRES, flip, ring_of
+from tests.protocol.people import ALICE, BOB, ENVELOPE_ID, EXPIRES, flip, mark, ring_of
 
 BUNDLE = ring_of(BOB).current
 NONCE, SIGNATURE = bytes(32), bytes(range(64))
@@ -42,7 +42,7 @@ EVERY_KIND: tuple[Control, ...] = (
     Challenge(1, NONCE, ALICE.peer_id, Role.NODE, MAX_ENVELOPE),
     Hello(1, BOB.peer_id, NONCE, SIGNATURE, BUNDLE.to_text()),
     Welcome(SIGNATURE, BUNDLE.to_text()),
-    Delivered((ENVELOPE_ID, bytes(16)), SIGNATURE),
+    Delivered((mark(ENVELOPE_ID), mark(bytes(16))), SIGNATURE),
     Stored(ENVELOPE_ID),
     Held(ENVELOPE_ID, bytes(64)),
     Refused(ENVELOPE_ID, "busy", retry_after=5.0),
@@ -54,9 +54,10 @@ EVERY_KIND: tuple[Control, ...] = (
 )
 
 ids = st.binary(min_size=16, max_size=16)
+marks = st.binary(min_size=48, max_size=48)
 signatures = st.binary(min_size=64, max_size=64)
 answers = st.one_of(
-    st.builds(Delivered, st.lists(ids, min_size=1, max_size=256).map(tuple), signatures),
+    st.builds(Delivered, st.lists(marks, min_size=1, max_size=256).map(tuple), signatures),
     st.builds(Stored, ids),
     st.builds(Held, ids, signatures),
     st.builds(Refused, ids, st.from_regex(r"[a-z][a-z_]{0,30}", fullmatch=True), st.none() | st.floats(0, 604_800)),
@@ -83,7 +84,7 @@ def test_a_binary_frame_is_an_envelope_with_a_readable_header() -> None:
 
 
 def test_the_largest_receipt_fits_into_a_text_frame() -> None:
-    assert len(encode(Delivered((ENVELOPE_ID,) * 256, SIGNATURE))) < MAX_TEXT_FRAME
+    assert len(encode(Delivered((mark(ENVELOPE_ID),) * 256, SIGNATURE))) < MAX_TEXT_FRAME
 
 
 def test_a_field_that_a_later_version_added_is_ignored() -> None:

@@ -13,8 +13,9 @@ from mcp_a2a.errors import McpA2AError, SealBrokenError
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import open_untrusted, receipt_is_valid
+from mcp_a2a.protocol.envelope import open_untrusted
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.receipt import postmark_of, receipt_is_valid
 from mcp_a2a.protocol.replay import check_freshness
 
 
@@ -58,9 +59,13 @@ def judge(kind: str, data: bytes) -> None:
         case "advert":
             assert Advert.parse_untrusted(data.decode()).peer == ALICE
         case "receipt":
-            ids = [data[start : start + 16] for start in range(0, len(data) - 64, 16)]
-            if not receipt_is_valid(BOB.peer_id, ids, data[-64:]):
+            marks = [data[start : start + 48] for start in range(0, len(data) - 64, 48)]
+            if not receipt_is_valid(BOB.peer_id, marks, data[-64:]):
                 raise SealBrokenError("not this receipt")
+        case "postmark":
+            envelope = data[:-48]
+            if postmark_of(ALICE, open_untrusted(envelope, RING, BOB.peer_id).payload.id, envelope) != data[-48:]:
+                raise SealBrokenError("not the postmark of this message")
         case _:
             pytest.fail(f"unknown kind {kind}")
 

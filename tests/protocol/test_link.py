@@ -48,7 +48,7 @@ from mcp_a2a.protocol.link_events import (
     PeerLeft,
 )
 from mcp_a2a.protocol.network import Network, proof_is_valid
-from tests.protocol.people import ALICE, BOB, CAROL, NOW, Dice, flip, ring_of
+from tests.protocol.people import ALICE, BOB, CAROL, NOW, Dice, flip, mark, ring_of
 
 SIGNATURE = bytes(64)
 RINGS = {identity.peer_id: ring_of(identity) for identity in (ALICE, BOB, CAROL)}
@@ -301,7 +301,7 @@ def test_both_sides_submit_on_one_link() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Delivered((name_of(1),), SIGNATURE),
+        Delivered((mark(name_of(1)),), SIGNATURE),
         Stored(name_of(1)),
         Held(name_of(1), bytes(64)),
         Refused(name_of(1), "busy", retry_after=5.0),
@@ -340,7 +340,7 @@ def test_reading_stops_while_too_many_envelopes_await_an_answer() -> None:
         assert listener.wants_frames
         listener.receive_frame_untrusted(envelope(number), 0.0)
     assert not listener.wants_frames
-    listener.answer(Delivered((name_of(0), name_of(1)), SIGNATURE))
+    listener.answer(Delivered((mark(name_of(0)), mark(name_of(1))), SIGNATURE))
     assert listener.wants_frames
 
 
@@ -535,7 +535,7 @@ HONEST_FRAMES: tuple[str | bytes, ...] = (
     encode(Challenge(1, b"l" * 32, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)),
     encode(Hello(1, BOB.peer_id, b"d" * 32, SIGNATURE, RINGS[BOB.peer_id].current.to_text())),
     encode(Welcome(SIGNATURE, RINGS[ALICE.peer_id].current.to_text())),
-    encode(Delivered((name_of(1), name_of(2)), SIGNATURE)),
+    encode(Delivered((mark(name_of(1)), mark(name_of(2))), SIGNATURE)),
     encode(Refused(name_of(1), "unknown_key", bundle=RINGS[ALICE.peer_id].current)),
     encode(BundleFrame(RINGS[ALICE.peer_id].current)),
     encode(Ping(1)),

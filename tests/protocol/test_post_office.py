@@ -15,10 +15,10 @@ from mcp_a2a.protocol.envelope import HOUR, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
-from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
 from mcp_a2a.protocol.roster import Roster
-from tests.protocol.people import ALICE, BOB, CAROL
+from tests.protocol.people import ALICE, BOB, CAROL, mark
 
 WALL = 1_790_000_000.0
 BODY = b"x" * (1712 - 64)
@@ -57,8 +57,9 @@ class Disk:
         self.kept: list[Keep] = []
         self.queue: list[list[Put | Drop | Keep]] = []
 
-    def has(self, recipient: bytes, envelope_id: bytes) -> bool:
-        return any((row.recipient, row.envelope_id) == (recipient, envelope_id) for row in self.rows.values())
+    def row(self, recipient: bytes, envelope_id: bytes) -> Message | None:
+        wanted = (recipient, envelope_id)
+        return next((row for row in self.rows.values() if (row.recipient, row.envelope_id) == wanted), None)
 
     def backlog(self) -> list[Backlog]:
         return [Backlog(row.recipient, row.depositor, 1, row.size) for row in self.rows.values()]
@@ -89,11 +90,11 @@ class Disk:
 
     def commit(self, office: PostOffice) -> None:
         changes = self.queue.pop(0)
-        existed = set()
+        existed: dict[int, bool] = {}
         for change in changes:
             match change:
-                case Put(message) if self.has(message.recipient, message.envelope_id):
-                    existed.add(message.number)
+                case Put(message) if there := self.row(message.recipient, message.envelope_id):
+                    existed[message.number] = message.is_the_same(there.depositor, there.envelope)
                 case Put(message):
                     self.rows[message.number] = message
                 case Drop(number):
@@ -101,8 +102,11 @@ class Disk:
                 case Keep():
                     self.kept.append(change)
         for change in changes:
-            if isinstance(change, Put):
-                office.put_done(change.message, existed=change.message.number in existed)
+            match change:
+                case Put(message) if existed.get(message.number) is False:
+                    office.put_failed(message, DUPLICATE)
+                case Put(message):
+                    office.put_done(message, existed=message.number in existed)
         office.dropped([change.number for change in changes if isinstance(change, Drop)])
 
     def fail(self, office: PostOffice) -> None:
@@ -149,7 +153,7 @@ class World:
         return header.envelope_id
 
     def answer(self, line: Line, *ids: bytes) -> bool:
-        known = self.office.answered(line, ids, encode(Delivered(ids, bytes(64))))
+        known = self.office.answered(line, ids, encode(Delivered(tuple(map(mark, ids)), bytes(64))))
         self.disk.take(self.office)
         return known
 
@@ -363,6 +367,74 @@ def test_another_key_cannot_take_the_place_of_a_message_by_its_id() -> None:
     assert not carol.heard()
 
 
+def codes_of(line: Line) -> list[str]:
+    return [frame.code for frame in line.heard() if isinstance(frame, Refused)]
+
+
+@pytest.mark.parametrize("who", [A, C], ids=["itself", "another key"])
+def test_another_message_under_the_id_of_one_on_the_disk_is_refused_and_never_called_stored(who: bytes) -> None:
+    world = World()
+    alice = world.enter(A)
+    first = world.deposit(alice, B, 1, BODY)
+    world.commit()
+    assert ids_of(alice.heard(), Stored) == [first]
+    intruder = alice if who == A else world.enter(who)
+    world.deposit(intruder, B, 1, b"y" * len(BODY))
+    world.commit()
+    assert codes_of(intruder) == [DUPLICATE]
+    bob = world.enter(B)
+    assert [frame[-1:] for frame in bob.frames if isinstance(frame, bytes)] == [b"x"]
+    world.answer(bob, first)
+    world.commit()
+    assert ids_of(alice.heard(), Delivered) == [first]
+    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+
+
+def test_another_message_under_the_id_of_one_that_is_being_loaded_is_refused_too() -> None:
+    world = World()
+    alice, carol = world.enter(A), world.enter(C)
+    first = world.deposit(alice, B, 1)
+    world.commit()
+    world.deposit(carol, B, 1, b"y" * len(BODY))  # its order to write is under way
+    bob = world.enter(B)
+    world.commit()
+    assert codes_of(carol) == [DUPLICATE]
+    assert [frame[-1:] for frame in bob.frames if isinstance(frame, bytes)] == [b"x"]
+    world.answer(bob, first)
+    world.commit()
+    assert ids_of(alice.heard(), Delivered) == [first]
+    assert not carol.heard()
+    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+
+
+def test_a_message_that_expires_does_not_take_along_another_one_with_its_id() -> None:
+    world = World()
+    alice, carol = world.enter(A), world.enter(C)
+    first = world.deposit(alice, B, 1)
+    world.commit()
+    world.deposit(carol, B, 1, b"y" * len(BODY))
+    row = next(iter(world.disk.rows.values()))
+    world.office.expired(row.number, row.recipient, row.envelope_id, row.depositor, row.size)
+    world.disk.take(world.office)
+    world.commit()
+    assert codes_of(carol) == [DUPLICATE]
+    assert not ids_of(alice.heard(), Delivered)
+    assert (world.disk.rows, world.office.messages) == ({}, (0, 0))
+    world.deposit(carol, B, 1, b"y" * len(BODY))
+    world.commit()
+    assert ids_of(carol.heard(), Stored) == [first]
+
+
+def test_a_deposit_under_the_id_of_anothers_does_not_hide_that_its_answer_is_still_to_come() -> None:
+    world = World()
+    alice, carol = world.enter(A), world.enter(C)
+    world.enter(B)
+    pending = world.deposit(alice, B, 1)
+    world.deposit(carol, C, 1)
+    assert world.office.is_pending(A, pending)
+    assert world.office.unwritten == 2
+
+
 @pytest.mark.parametrize(
     ("limits", "fits", "code"),
     [
@@ -457,7 +529,7 @@ def test_what_became_of_deposits_is_told_to_whoever_made_them() -> None:
     world = World()
     alice, bob = world.enter(A), world.enter(B)
     pending = world.deposit(alice, B, 1)
-    receipt = encode(Delivered((b"r" * 16, b"s" * 16), bytes(64)))
+    receipt = encode(Delivered((mark(b"r" * 16), mark(b"s" * 16)), bytes(64)))
     asked = [pending, b"r" * 16, b"s" * 16, b"t" * 16, b"u" * 16]
     answers = {b"r" * 16: receipt, b"s" * 16: receipt}
     world.office.tell_what_became_of(alice, asked, {b"t" * 16}, answers)

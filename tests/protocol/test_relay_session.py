@@ -34,11 +34,12 @@ from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, PING_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from tests.protocol.people import ALICE, BOB, CAROL, Dice, ring_of
 
-IDS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4).map(tuple)
+MARKS = st.lists(st.binary(min_size=48, max_size=48), min_size=1, max_size=4).map(tuple)
 
 
 class Notebook(Desk):
@@ -118,16 +119,16 @@ def session(desk: Notebook) -> RelaySession:
     return session
 
 
-@given(IDS, st.binary(min_size=64, max_size=64))
-def test_a_receipt_as_we_write_it_is_passed_on_letter_by_letter(ids: tuple[bytes, ...], signature: bytes) -> None:
+@given(MARKS, st.binary(min_size=64, max_size=64))
+def test_a_receipt_as_we_write_it_is_passed_on_letter_by_letter(marks: tuple[bytes, ...], signature: bytes) -> None:
     desk = Notebook()
     session = meet(desk)
-    frame = encode(Delivered(ids, signature))
+    frame = encode(Delivered(marks, signature))
     session.receive_frame_untrusted(frame, 1.0)
-    assert desk.noted[-1] == ("answered", ids, frame)
+    assert desk.noted[-1] == ("answered", tuple(map(envelope_id_of, marks)), frame)
 
 
-@pytest.mark.parametrize("answer", [Delivered((b"i" * 16,), b"s" * 64), Held(b"i" * 16, b"s" * 64),
+@pytest.mark.parametrize("answer", [Delivered((b"i" * 48,), b"s" * 64), Held(b"i" * 16, b"s" * 64),
                                     Refused(b"i" * 16, "blocked", None, None, b"s" * 64)])  # fmt: skip
 def test_an_answer_in_any_other_spelling_is_passed_on_in_ours_and_brings_nothing_else_along(
     desk: Notebook, session: RelaySession, answer: Delivered | Held | Refused
@@ -144,7 +145,7 @@ def test_busy_is_for_the_relay_alone(desk: Notebook, session: RelaySession) -> N
 
 def test_a_receipt_for_more_than_one_signature_covers_is_refused(session: RelaySession) -> None:
     with pytest.raises(RemoteProtocolError):
-        session.receive_frame_untrusted(encode(Delivered((bytes(16),) * 257, bytes(64))), 1.0)
+        session.receive_frame_untrusted(encode(Delivered((bytes(48),) * 257, bytes(64))), 1.0)
     assert said(session) == [Bye(ByeCode.PROTOCOL)]
 
 

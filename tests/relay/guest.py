@@ -29,12 +29,14 @@ from mcp_a2a.protocol.control import (
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import HOUR, Header, sign_receipt
+from mcp_a2a.protocol.envelope import HOUR, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.receipt import sign_receipt
+from tests.protocol.people import mark
 
 SMALL = 1712 - 64
 """What follows the header in the smallest envelope of today's suite."""
@@ -172,8 +174,8 @@ class Guest:
         return (await self.next(ListingFrame)).listing
 
     def receipt(self, *sealed: bytes) -> Delivered:
-        ids = tuple(id_of(one) for one in sealed)
-        return Delivered(ids, sign_receipt(self.who.identity, ids))
+        marks = tuple(mark(id_of(one)) for one in sealed)
+        return Delivered(marks, sign_receipt(self.who.identity, marks))
 
     async def take(self) -> bytes:
         """Receive one message and acknowledge it."""

@@ -28,8 +28,8 @@ from tests.relay.process import MIB, RelayProcess, relay_process
 WORDS = ["challenge", "hello", "welcome", "delivered", "stored", "held", "refused", "bundle", "ping", "pong", "bye",
          "watch", "presence", "find", "found", "check", "offer", "claim", "claimed", "done", "failed"]  # fmt: skip
 WRONG: list[object] = [None, [], {}, "x", -1, 1.5, True, "f" * 32, ["f" * 32], [None], 2**60, "\u202e\0"]
-FIELDS = ["n", "id", "ids", "sig", "did", "net", "code", "epoch", "since", "sealed", "uses", "expires", "bundle", "v",
-          "nonce", "networks", "retry_after", "online", "on", "off", "rev"]  # fmt: skip
+FIELDS = ["n", "id", "ids", "marks", "sig", "did", "net", "code", "epoch", "since", "sealed", "uses", "expires",
+          "bundle", "v", "nonce", "networks", "retry_after", "online", "on", "off", "rev"]  # fmt: skip
 
 GARBAGE: dict[str, str | bytes] = {
     "null": "null",
@@ -51,8 +51,8 @@ GARBAGE: dict[str, str | bytes] = {
     "a header alone": b"A2E\x01" + bytes(60),
     "an envelope of an odd size": b"A2E\x01" + bytes(1000),
     "a listing of an odd size": b"A2L\x01" + bytes(1000),
-    "a receipt for nothing": '{"t":"delivered","ids":[],"sig":"' + "0" * 128 + '"}',
-    "a receipt for too many": '{"t":"delivered","ids":[' + ",".join(['"' + "0" * 32 + '"'] * 300) + '],"sig":"'
+    "a receipt for nothing": '{"t":"delivered","marks":[],"sig":"' + "0" * 128 + '"}',
+    "a receipt for too many": '{"t":"delivered","marks":[' + ",".join(['"' + "0" * 96 + '"'] * 300) + '],"sig":"'
     + "0" * 128 + '"}',
 }  # fmt: skip
 

@@ -28,12 +28,13 @@ from mcp_a2a.protocol.control import (
     envelopes_of,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header, seal, sign_receipt, sign_verdict
+from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.handshake import Failed, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.receipt import sign_receipt, sign_verdict
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -48,6 +49,7 @@ from mcp_a2a.views import (
 from mcp_a2a_transports.direct import DirectTransport
 from tests.node.outsider import task_letter
 from tests.node.world import Person, World
+from tests.protocol.people import mark
 from tests.relay.scripted import Caller, ScriptedRelay
 
 MALLORY = Identity(b"mallory".ljust(32, b"!"))
@@ -98,10 +100,10 @@ class Boaster(ScriptedRelay):
 
 
 LIES: dict[str, tuple[Lie, Delivery]] = {
-    "delivered": (lambda key, sent: Delivered((sent,), sign_receipt(key, (sent,))), Delivery.QUEUED),
-    "held": (lambda key, sent: Held(sent, sign_verdict(key, sent, "held")), Delivery.QUEUED),
+    "delivered": (lambda key, sent: Delivered((mark(sent),), sign_receipt(key, (mark(sent),))), Delivery.QUEUED),
+    "held": (lambda key, sent: Held(sent, sign_verdict(key, mark(sent), "held")), Delivery.QUEUED),
     "blocked": (
-        lambda key, sent: Refused(sent, "blocked", 60.0, signature=sign_verdict(key, sent, "blocked")),
+        lambda key, sent: Refused(sent, "blocked", 60.0, signature=sign_verdict(key, mark(sent), "blocked")),
         Delivery.QUEUED,
     ),
     "stored": (lambda _, sent: Stored(sent), Delivery.STORED),
@@ -128,7 +130,7 @@ async def test_a_receipt_for_another_envelope_counts_for_none(world: World) -> N
         async def forward(self, depositor: PeerId, answer: Answer) -> None:
             if isinstance(answer, Delivered):
                 others = tuple(self.depositors.keys() - set(answer.envelopes)) or (bytes(16),)
-                answer = replace(answer, envelopes=(*answer.envelopes, *others))
+                answer = replace(answer, postmarks=(*answer.postmarks, *map(mark, others)))
             await super().forward(depositor, answer)
 
     async with pair(world, Shuffler()) as (alice, bob):

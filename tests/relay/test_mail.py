@@ -21,9 +21,10 @@ from mcp_a2a.protocol.control import (
     Stored,
 )
 from mcp_a2a.protocol.control import Failed as FailedFrame
-from mcp_a2a.protocol.envelope import sign_verdict
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.receipt import sign_verdict
+from tests.protocol.people import mark
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, envelope, id_of, person
 
@@ -124,7 +125,7 @@ async def test_held_and_refused_come_as_the_recipient_signed_them_and_end_the_ma
         sealed = envelope(bob.peer)
         await alice.send(sealed)
         await bob.mail()
-        signature = sign_verdict(bob.who.identity, id_of(sealed), word)
+        signature = sign_verdict(bob.who.identity, mark(id_of(sealed)), word)
         said = Held(id_of(sealed), signature) if word == "held" else Refused(id_of(sealed), word, None, None, signature)
         await bob.send(said)
         assert await alice.answer_to(sealed, type(said)) == said

@@ -108,6 +108,7 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP INDEX tasks_by_peer; ALTER TABLE tasks DROP COLUMN status_at; PRAGMA user_version=3;"
+            "ALTER TABLE outbox RENAME COLUMN postmark TO envelope;"
             "CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id)"
         )
     async with open_database(path, "test") as database:

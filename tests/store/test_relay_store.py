@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -43,16 +43,16 @@ def message(
     return Message(number, to, envelope_id, A, envelope=bytes(size), expires=expires)
 
 
-async def carry_out(store: RelayStore, *orders: Put | Drop | Keep) -> frozenset[int]:
+async def carry_out(store: RelayStore, *orders: Put | Drop | Keep) -> Mapping[int, bool]:
     landed, outcome = anyio.Event(), []
 
-    def done(result: frozenset[int] | Exception) -> None:
+    def done(result: Mapping[int, bool] | Exception) -> None:
         outcome.append(result)
         landed.set()
 
     store.carry_out(orders, done)
     await landed.wait()
-    assert isinstance(outcome[0], frozenset), outcome
+    assert isinstance(outcome[0], dict), outcome
     return outcome[0]
 
 
@@ -64,7 +64,7 @@ def load(store: RelayStore, after: int = 0, frames: int = 32, max_bytes: int = 1
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 200])
 async def test_any_number_of_messages_is_written_in_one_go_and_read_in_order(store: RelayStore, count: int) -> None:
-    assert await carry_out(store, *(Put(message(number)) for number in range(1, count + 1))) == frozenset()
+    assert await carry_out(store, *(Put(message(number)) for number in range(1, count + 1))) == {}
     assert load(store, frames=1000) == (list(range(1, count + 1)), True)
     assert store.backlog() == [Backlog(B, A, count, 100 * count)]
     assert store.last_number() == count
@@ -72,8 +72,22 @@ async def test_any_number_of_messages_is_written_in_one_go_and_read_in_order(sto
 
 async def test_what_is_there_already_is_told_and_not_written_twice(store: RelayStore) -> None:
     await carry_out(store, Put(message(1)), Put(message(2)))
-    assert await carry_out(store, *(Put(message(number, name=number - 2)) for number in range(3, 20))) == {3, 4}
+    assert await carry_out(store, *(Put(message(number, name=number - 2)) for number in range(3, 20))) == {
+        3: True,
+        4: True,
+    }
     assert store.backlog() == [Backlog(B, A, 17, 1700)]
+
+
+@pytest.mark.parametrize("other", [{"depositor": B}, {"envelope": bytes(99) + b"x"}], ids=["depositor", "content"])
+async def test_another_message_under_an_id_that_is_there_is_told_from_the_same(
+    store: RelayStore, other: dict[str, bytes]
+) -> None:
+    first = message(1)
+    await carry_out(store, Put(first))
+    second = Message(2, B, first.envelope_id, **{"depositor": A, "envelope": bytes(100), "expires": NOW + DAY, **other})
+    assert await carry_out(store, Put(second)) == {2: False}
+    assert load(store)[0] == [1]
 
 
 async def test_orders_are_carried_out_in_their_order(store: RelayStore) -> None:

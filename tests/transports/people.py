@@ -13,9 +13,10 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, LookupHandler, Sightin
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Answer, Delivered
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header, seal, sign_receipt
+from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.identity import Identity
-from tests.protocol.people import EXPIRES, NOW, Dice, ring_of
+from mcp_a2a.protocol.receipt import sign_receipt
+from tests.protocol.people import EXPIRES, NOW, Dice, mark, ring_of
 
 PATIENCE_SECONDS = 10.0
 """How long a test waits for what has to happen; never how long it takes."""
@@ -99,8 +100,8 @@ class Witness(LinkHandler):
 
     def sign(self, link: Link, *envelopes: bytes) -> None:
         """Give a receipt."""
-        ids = tuple(id_of(envelope) for envelope in envelopes)
-        link.answer(Delivered(ids, sign_receipt(identity(self.name), ids)))
+        marks = tuple(mark(id_of(envelope)) for envelope in envelopes)
+        link.answer(Delivered(marks, sign_receipt(identity(self.name), marks)))
 
     def _note(self, what: str) -> None:
         self.story.append(what)

@@ -13,9 +13,10 @@ from mcp_a2a.errors import LinkError, PortInUseError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Delivered, Held, Refused
-from mcp_a2a.protocol.envelope import MAX_PAYLOAD, receipt_is_valid
+from mcp_a2a.protocol.envelope import MAX_PAYLOAD
 from mcp_a2a.protocol.link import MAX_UNANSWERED
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, TransportAddr
+from mcp_a2a.protocol.receipt import receipt_is_valid
 from mcp_a2a_transports.direct import DirectTransport
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.protocol.people import NOW, Dice
@@ -216,7 +217,7 @@ async def test_an_envelope_arrives_unchanged_and_its_receipt_comes_back(maker: M
         (answer,) = two.of_ann.answers
         assert isinstance(answer, Delivered)
         assert answer.envelopes == (id_of(sent),)
-        assert receipt_is_valid(two.link.peer, answer.envelopes, answer.signature)
+        assert receipt_is_valid(two.link.peer, answer.postmarks, answer.signature)
 
 
 async def test_whoever_was_dialled_may_submit_as_well(maker: Maker) -> None:

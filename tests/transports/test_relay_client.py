@@ -30,14 +30,14 @@ from mcp_a2a.protocol.control import (
     Stored,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import MAX_RECEIPT_IDS, sign_receipt
 from mcp_a2a.protocol.frames import decode_untrusted
 from mcp_a2a.protocol.link import MAX_QUEUED_FRAMES, MAX_UNANSWERED
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.paths import RelayAddr
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS, sign_receipt
 from mcp_a2a_transports.relay import dispatches, questions, session
 from mcp_a2a_transports.relay.client import RelayTransport
-from tests.protocol.people import NOW, Dice
+from tests.protocol.people import NOW, Dice, mark
 from tests.relay.scripted import Caller, ScriptedRelay
 from tests.transports.people import credentials, envelope, identity, ring, until
 from tests.transports.relays import SHOP, Home, Listener, at_home
@@ -300,9 +300,9 @@ async def test_an_answer_comes_back_to_the_link_that_its_envelope_went_out_on(re
     answers: list[Answer] = [
         Stored(two),
         Refused(one, "mailbox_full", 5.0),
-        Delivered((two, three), bytes(64)),
+        Delivered((mark(two), mark(three)), bytes(64)),
         Held(two, bytes(64)),
-        Delivered((other,), bytes(64)),
+        Delivered((mark(other),), bytes(64)),
     ]
     await relay.say(*answers)
     await until(lambda: len(heard) == 6, ann.seen)
@@ -327,7 +327,7 @@ class Where(Listener):
 async def test_what_answers_late_or_was_never_sent_by_us_comes_on_a_link_of_the_relay(relay: Puppet) -> None:
     async with at_home("ann", relay.url, seen=Where("ann")) as ann:
         await ann.connected()
-        await relay.say(Delivered((bytes(16),), bytes(64)))
+        await relay.say(Delivered((bytes(48),), bytes(64)))
         await until(lambda: ann.seen.answers, ann.seen)
         assert isinstance(ann.seen, Where)
         (link,) = ann.seen.links
@@ -361,13 +361,13 @@ async def test_the_round_trip_is_from_an_envelope_to_its_receipt_and_not_of_one_
     assert link.rtt_seconds is None
     ids = [number.to_bytes(16) for number in range(3)]
     link.submit(envelope(0, "ben"))
-    await relay.say(Stored(ids[0]), Delivered((ids[0],), bytes(64)))
+    await relay.say(Stored(ids[0]), Delivered((mark(ids[0]),), bytes(64)))
     link.check([ids[1]])
-    await relay.say(Delivered((ids[1],), bytes(64)))
+    await relay.say(Delivered((mark(ids[1]),), bytes(64)))
     await until(lambda: len(ann.seen.answers) == 3, ann.seen)
     assert link.rtt_seconds is None, "one was stored, and the other only asked about"
     link.submit(envelope(2, "ben"))
-    await relay.say(Delivered((ids[2],), bytes(64)))
+    await relay.say(Delivered((mark(ids[2]),), bytes(64)))
     await until(lambda: len(ann.seen.answers) > 3, ann.seen)
     assert link.rtt_seconds is not None
     assert 0 <= link.rtt_seconds < 5
@@ -375,12 +375,12 @@ async def test_the_round_trip_is_from_an_envelope_to_its_receipt_and_not_of_one_
 
 async def test_many_envelopes_are_asked_about_in_frames_that_a_relay_takes(relay: Puppet, ann: Home) -> None:
     link = await ann.dial("ben")
-    ids = [number.to_bytes(16) for number in range(2 * MAX_RECEIPT_IDS + 1)]
+    ids = [number.to_bytes(16) for number in range(2 * MAX_POSTMARKS + 1)]
     link.check(ids)
     link.check([])
     await until(lambda: len(ann.seen.answers) == len(ids), ann.seen)
     checks = [frame for frame in map(decode_untrusted, relay.seen) if isinstance(frame, Check)]
-    assert [len(check.envelopes) for check in checks] == [MAX_RECEIPT_IDS, MAX_RECEIPT_IDS, 1]
+    assert [len(check.envelopes) for check in checks] == [MAX_POSTMARKS, MAX_POSTMARKS, 1]
     assert [envelope_id for check in checks for envelope_id in check.envelopes] == ids
 
 
@@ -430,7 +430,7 @@ async def test_after_a_link_is_closed_another_is_made(relay: Puppet, ann: Home) 
     link.close("no longer needed")
     again = await ann.dial("ben")
     assert again is not link
-    await relay.say(Delivered(((1).to_bytes(16),), bytes(64)))
+    await relay.say(Delivered((mark((1).to_bytes(16)),), bytes(64)))
     await until(lambda: ann.seen.answers, ann.seen)
     with pytest.raises(LinkError):
         link.check([bytes(16)])
@@ -501,7 +501,7 @@ async def test_mail_is_answered_on_the_session_it_came_on_and_without_one_not_at
         await until(lambda: ann.seen.received, ann.seen)
         await relay.callers[ANN][0].socket.close()
         await until(lambda: ann.seen.story.count("relay opened") == 2, ann.seen)
-        receipt = Delivered(((1).to_bytes(16),), sign_receipt(identity("ann"), [(1).to_bytes(16)]))
+        receipt = Delivered((mark((1).to_bytes(16)),), sign_receipt(identity("ann"), [mark((1).to_bytes(16))]))
         links[0].answer(receipt)  # that session is gone; the relay offers it again
         await relay.callers[ANN][0].say(envelope(1, "ann"))
         await until(lambda: len(ann.seen.received) == 2, ann.seen)

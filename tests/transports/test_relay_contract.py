@@ -19,8 +19,9 @@ from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
-from mcp_a2a.protocol.envelope import MAX_PAYLOAD, receipt_is_valid, seal
+from mcp_a2a.protocol.envelope import MAX_PAYLOAD, seal
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr
+from mcp_a2a.protocol.receipt import receipt_is_valid
 from mcp_a2a.protocol.relay_limits import WINDOW_FRAMES
 from mcp_a2a.relaying import ServingRelay, serve_relay
 from mcp_a2a_transports.relay.client import RelayTransport
@@ -69,7 +70,7 @@ async def test_an_envelope_arrives_unchanged_and_its_receipt_comes_back(relay: S
         assert of_ben.received == [sent]
         (answer,) = of_ann.answers
         assert isinstance(answer, Delivered)
-        assert receipt_is_valid(identity("ben").peer_id, answer.envelopes, answer.signature)
+        assert receipt_is_valid(identity("ben").peer_id, answer.postmarks, answer.signature)
         assert link.rtt_seconds is not None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mcp_a2a.errors import StorageFullError
 from mcp_a2a.protocol.mail_orders import Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message
-from mcp_a2a.protocol.post_office import PostOffice
+from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
 from mcp_a2a.relay_ports import MailboxStore
 
 logger = logging.getLogger(__name__)
@@ -51,13 +51,18 @@ class Clerk:
             logger.exception("a mailbox cannot be read")  # the other orders of this round must be carried out
         self._office.loaded(order, rows, is_all=is_all)
 
-    def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: frozenset[int] | Exception) -> None:
+    def _carried_out(self, changes: Sequence[Put | Drop | Keep], outcome: Mapping[int, bool] | Exception) -> None:
         if isinstance(outcome, Exception):
             self._failed(changes, outcome)
             return
         for change in changes:
-            if isinstance(change, Put):
-                self._office.put_done(change.message, existed=change.message.number in outcome)
+            if not isinstance(change, Put):
+                continue
+            existed = outcome.get(change.message.number)
+            if existed is False:
+                self._office.put_failed(change.message, DUPLICATE)
+            else:
+                self._office.put_done(change.message, existed=bool(existed))
         self._office.dropped(change.number for change in changes if isinstance(change, Drop))
         for depositor in {change.depositor for change in changes if isinstance(change, Keep)}:
             self._kept(depositor)

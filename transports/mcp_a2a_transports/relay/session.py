@@ -25,9 +25,10 @@ from mcp_a2a.protocol.control import (
     Role,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import MAX_RECEIPT_IDS, Header
+from mcp_a2a.protocol.envelope import Header
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.link import Answer, LinkSession
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports._channel import Channel
@@ -220,8 +221,8 @@ class RelaySession(House, LinkHandler, Post, Line):
 
     @override
     def check(self, link: RelayedLink, envelope_ids: Sequence[bytes]) -> None:
-        for start in range(0, len(envelope_ids), MAX_RECEIPT_IDS):
-            some = tuple(envelope_ids[start : start + MAX_RECEIPT_IDS])
+        for start in range(0, len(envelope_ids), MAX_POSTMARKS):
+            some = tuple(envelope_ids[start : start + MAX_POSTMARKS])
             self._open.request(Check(some))
             for envelope_id in some:
                 self._dispatches.note(envelope_id, link, None)

@@ -1,0 +1,75 @@
+"""What a recipient signs about a message: that it is stored (a receipt), or what was decided instead (a verdict).
+
+    postmark   envelope id 16 | SHA-256(label || sender's key 32 || SHA-256(envelope) 32 || message id)
+    receipt    signature over label || 1 to 256 postmarks
+    verdict    signature over label || postmark || code
+
+The id of an envelope is readable and may be used again by whoever carries it, so a signature over ids alone says
+nothing about the message that its sender meant. A postmark covers the sender, the message inside and every byte of the
+envelope, and only the sender and the recipient can compute it. The sender keeps it until the message is settled.
+A receipt spells its postmarks out: an unknown one among them does not spoil the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcp_a2a.errors import LocalProtocolError
+from mcp_a2a.protocol import crypto
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Header
+from mcp_a2a.protocol.identity import Identity, verify
+
+POSTMARK_SIZE = ENVELOPE_ID_SIZE + 32
+
+MAX_POSTMARKS = 256
+"""One signature may acknowledge a whole burst."""
+
+HELD_VERDICT = "held"
+"""The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""
+
+_POSTMARK_LABEL = b"mcp-a2a/v2/postmark\0"
+_RECEIPT_LABEL = b"mcp-a2a/v2/receipt\0"
+_VERDICT_LABEL = b"mcp-a2a/v2/verdict\0"
+
+
+def postmark_of(sender: PeerId, message_id: str, envelope: bytes) -> bytes:
+    """The 48 bytes that stand for this message of this sender in this envelope, and for nothing else."""
+    envelope_id = Header.parse_untrusted(envelope).envelope_id
+    proof = crypto.sha256(_POSTMARK_LABEL + sender.key + crypto.sha256(envelope) + message_id.encode())
+    return envelope_id + proof
+
+
+def envelope_id_of(postmark: bytes) -> bytes:
+    """The readable part: the id of the envelope."""
+    return postmark[:ENVELOPE_ID_SIZE]
+
+
+def sign_receipt(identity: Identity, postmarks: Sequence[bytes]) -> bytes:
+    """Our signature that these messages (1 to 256, in this order) are safely stored here."""
+    if not _is_receipt(postmarks):
+        raise LocalProtocolError(f"A receipt has 1 to {MAX_POSTMARKS} postmarks of {POSTMARK_SIZE} bytes.")
+    return identity.sign(_RECEIPT_LABEL, b"".join(postmarks))
+
+
+def receipt_is_valid(peer: PeerId, postmarks: Sequence[bytes], signature: bytes) -> bool:
+    """Whether `peer` says so. Never raises."""
+    return _is_receipt(postmarks) and verify(peer, _RECEIPT_LABEL, b"".join(postmarks), signature)
+
+
+def sign_verdict(identity: Identity, postmark: bytes, verdict: str) -> bytes:
+    """Our signature that this is what we decided about a message that we did not take."""
+    if len(postmark) != POSTMARK_SIZE:
+        raise LocalProtocolError(f"A verdict is about a postmark of {POSTMARK_SIZE} bytes.")
+    return identity.sign(_VERDICT_LABEL, postmark + verdict.encode())
+
+
+def verdict_is_valid(peer: PeerId, postmark: bytes, verdict: str, signature: bytes | None) -> bool:
+    """Whether `peer` decided so. Never raises."""
+    sized = len(postmark) == POSTMARK_SIZE
+    return sized and signature is not None and verify(peer, _VERDICT_LABEL, postmark + verdict.encode(), signature)
+
+
+def _is_receipt(postmarks: Sequence[bytes]) -> bool:
+    sized = all(len(postmark) == POSTMARK_SIZE for postmark in postmarks)
+    return sized and 1 <= len(postmarks) <= MAX_POSTMARKS
