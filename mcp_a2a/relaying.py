@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import ConfigurationError, HomeUnusableError, RelayRunsError
 from mcp_a2a.ports import Credentials
@@ -38,8 +38,6 @@ from mcp_a2a_transports.relay.server import RelayOptions, open_relay
 
 DATABASE = "relay.db"
 DAY = 86_400
-OTHER_FILES = 64
-"""Open files that are no connections."""
 
 
 @asynccontextmanager
@@ -182,17 +180,8 @@ def _reachable(host: str) -> str:
 
 def _allow_connections(settings: RelaySettings) -> int:
     """Ask the system for as many open files as there may be connections; how many there are."""
-    wanted = settings.max_connections + settings.max_half_open + OTHER_FILES
-    if sys.platform == "win32":
-        return wanted
-    import resource  # noqa: PLC0415  not on Windows
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted - settings.max_half_open - OTHER_FILES
+    others = settings.max_half_open + MAX_HANDSHAKES + RESERVED_FILES
+    return min(settings.max_connections, raise_open_files(settings.max_connections + others) - others)
 
 
 def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:

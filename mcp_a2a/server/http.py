@@ -17,14 +17,16 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open_files
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.local_user import can_tell
-from mcp_a2a.server.reception import MAX_CONNECTIONS, Limits, Reception
+from mcp_a2a.server.reception import MAX_CONNECTIONS, Connection, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
 
@@ -33,6 +35,9 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 GRACE_SECONDS = 1.0
 """How long open requests may go on after a signal. Without it an open `subscriptions/listen` would never end."""
+
+OTHER_FILES = 256
+"""Open files of a node: its database, links, sockets to other processes, files of tasks."""
 
 
 def http_app(
@@ -108,7 +113,9 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         )
     rules = Rules(token=token, this_user=this_user, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with listen.bind() as bound:
-        reception = Reception(limits or Limits(), behind_proxy=behind_proxy)
+        files = raise_open_files(MAX_CONNECTIONS + MAX_HANDSHAKES + RESERVED_FILES + OTHER_FILES)
+        limits = limits or Limits.within(files - MAX_HANDSHAKES - RESERVED_FILES - OTHER_FILES)
+        reception = Reception(limits, behind_proxy=behind_proxy)
         web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls, reception)
         async with anyio.create_task_group() as group:
             await group.start(stop_on_signal, web.stop)
@@ -130,7 +137,7 @@ class _WebServer(uvicorn.Server):
         self._requests, self._reception = OpenRequests(app), reception
         config = uvicorn.Config(
             self._requests,
-            http=reception.protocol,
+            http=HttpToolsProtocol,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -144,14 +151,14 @@ class _WebServer(uvicorn.Server):
         )
         super().__init__(config)
         self.finished = anyio.Event()
-        self._accepting = anyio.Event()
+        self._ready, self._accepting = anyio.Event(), anyio.CancelScope()
 
     async def serve_on(self, bound: socket, *, task_status: TaskStatus[None]) -> None:
         """Serve until `should_exit`; reports as started when connections are accepted."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
-                group.start_soon(self._report, task_status)
-                await self.serve(sockets=[bound])
+                group.start_soon(self._accept, bound, task_status)
+                await self.serve(sockets=[])
                 group.cancel_scope.cancel()
         self.finished.set()
 
@@ -160,17 +167,25 @@ class _WebServer(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
-    async def _report(self, task_status: TaskStatus[None]) -> None:
-        await self._accepting.wait()
+    async def _accept(self, bound: socket, task_status: TaskStatus[None]) -> None:
+        await self._ready.wait()
         task_status.started()
+        with self._accepting:
+            await accept(bound, self._connection, self.config.ssl)
+
+    def _connection(self) -> Connection:
+        return Connection(
+            self._reception, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     @override
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        self._accepting.set()
+        self._ready.set()
 
     @override
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._accepting.cancel()
         async with anyio.create_task_group() as group:
             group.start_soon(self._end_requests)
             await super().shutdown(sockets)

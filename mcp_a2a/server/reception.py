@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -44,6 +43,12 @@ class Limits:
     header_seconds: float = 10.0
     """From its beginning, or the end of an answer, to the end of the next header."""
 
+    @classmethod
+    def within(cls, files: int) -> Limits:
+        """Those for that many open files, if that is less than there may be connections."""
+        most = max(16, min(MAX_CONNECTIONS, files))
+        return cls(per_host=most // 4, silent=most // 2, silent_per_host=max(4, most // 10))
+
 
 class Guest(Protocol):
     """A connection."""
@@ -61,11 +66,6 @@ class Reception:
         self._limits, self._behind_proxy = limits, behind_proxy
         self._door: Door[Guest] = Door(limits.silent, limits.silent_per_host, limits.header_seconds)
         self._hosts: Counter[str] = Counter()
-
-    @property
-    def protocol(self) -> type[HttpToolsProtocol]:
-        """What uvicorn makes of each connection."""
-        return cast("type[HttpToolsProtocol]", partial(Connection, self))
 
     def entered(self, guest: Guest, now: float) -> None:
         """A connection was opened."""

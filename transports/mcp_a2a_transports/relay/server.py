@@ -14,13 +14,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, cast
 
 import anyio
-import anyio.lowlevel
 from aiohttp import WSMsgType, web
 from typing_extensions import override
 
+from mcp_a2a.accepting import accept
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
@@ -32,6 +31,7 @@ from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
+from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
 from mcp_a2a_transports.relay.server_desk import RelayDesk
 from mcp_a2a_transports.relay.server_gate import Gate
@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 _http_logger = logging.getLogger(f"{__name__}.http")
 _http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a stranger sent
 
-BACKLOG = 1024
 MAX_MESSAGE = MAX_FRAME + 64 * 1024
 """A little more than any frame has: an envelope that is a little too large is refused by its id."""
 
@@ -234,24 +233,6 @@ async def _see_off(websocket: web.WebSocketResponse) -> None:
             pass
 
 
-class _Server(Protocol):
-    def close(self) -> None: ...
-
-
-class _Loop(Protocol):
-    """The part of asyncio's event loop that is needed here; aiohttp's own way waits a minute for a TLS handshake."""
-
-    async def create_server(
-        self,
-        protocol_factory: Callable[[], web.RequestHandler],
-        *,
-        sock: socket.socket,
-        ssl: ssl.SSLContext | None,
-        backlog: int,
-        ssl_handshake_timeout: float | None,
-    ) -> _Server: ...
-
-
 @asynccontextmanager
 async def open_relay(
     listening: socket.socket,
@@ -264,15 +245,12 @@ async def open_relay(
     listener = RelayListener(credentials, store, options, wall_clock)
     runner = web.ServerRunner(listener, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
-    loop = cast("_Loop", anyio.lowlevel.current_token().native_token)
-    timeout = None if options.tls is None else WAIT_SECONDS
-    server = await loop.create_server(
-        listener, sock=listening, ssl=options.tls, backlog=BACKLOG, ssl_handshake_timeout=timeout
-    )
-    try:
-        yield listener
-    finally:
-        server.close()
-        with anyio.CancelScope(shield=True):
-            await listener.leave()
-            await runner.cleanup()
+    async with background_tasks() as tasks:
+        tasks.start_soon(partial(accept, listening, listener, options.tls, handshake_seconds=WAIT_SECONDS))
+        try:
+            yield listener
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await listener.leave()
+                await runner.cleanup()
