@@ -88,7 +88,7 @@ async def test_only_who_listens_for_others_without_tls_is_warned(tmp_path: Path,
     ):
         async with hosted(tmp_path / "home", listening) as (served, _):
             assert bool(served.warnings) is warned
-            assert (served.token is None) is (listening.address == here)
+            assert served.this_user is (listening.address == here)
 
 
 async def test_behind_a_proxy_the_card_names_the_proxy_and_calls_need_the_token(tmp_path: Path) -> None:
