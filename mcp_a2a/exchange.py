@@ -18,11 +18,14 @@ OWN_KEY = "call-"
 OWNER = ""
 """The caller who owns this node."""
 
+OWN_AGENT = "self"
+"""The agent that this node is, beside those behind it."""
+
 
 class Reach(View):
     """Whose tasks, and who asks. The A2A server has authenticated `caller`; "" is the owner of this node."""
 
-    agent: str = "self"
+    agent: str = OWN_AGENT
     caller: str = Field(default=OWNER, max_length=64)
 
 

@@ -19,7 +19,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-import anyio
 from starlette.types import Receive, Scope, Send
 
 from mcp_a2a.a2a import jsonrpc, old_routes, rest
@@ -28,18 +27,17 @@ from mcp_a2a.a2a.card import MAX_AGE_SECONDS, PATHS, Style, Terms, card_json, et
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import open_file
-from mcp_a2a.a2a.old_routes import BEHIND, check_reach
+from mcp_a2a.a2a.grants import Agents, Grants, own_agent_only
+from mcp_a2a.a2a.old_routes import BEHIND
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import OWNER, A2ACardRequest
-from mcp_a2a.views import GetAgentRequest
+from mcp_a2a.exchange import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import AgentCard
-    from mcp_a2a.views import AgentDetail
 
 
 CALLER = "mcp_a2a.caller"
@@ -62,12 +60,6 @@ class Offer:
     """[HOST]:PORT at which our own agent is served by gRPC, if it is; without a host, at that of the card."""
 
 
-KNOWN_SECONDS = 2.0
-"""A card is asked for again so soon: asking costs more than a request."""
-
-MAX_KNOWN = 1_000
-
-
 @dataclass(frozen=True)
 class _Request:
     """What a request is about."""
@@ -82,11 +74,11 @@ class _Request:
 class A2AApp:
     """The ASGI application."""
 
-    def __init__(self, node: NodeApi, offer: Offer) -> None:
+    def __init__(self, node: NodeApi, offer: Offer, grants: Grants = own_agent_only) -> None:
         self._node = node
         self._offer = offer
+        self._agents = Agents(node, grants)
         self._dispatch = Dispatch(node)
-        self._known: dict[str, tuple[float, AgentDetail]] = {}
         self._signed: tuple[bytes, bytes] | None = None
         """Our card as it was last shown, without and with its signatures."""
 
@@ -103,16 +95,17 @@ class A2AApp:
         method, request = scope["method"], _request(scope)
         if request.path in PATHS:
             return await self._card(scope, request, send)
-        if request.agent == "self" and request.path == "/health":
+        if request.agent == OWN_AGENT and request.path == "/health":
             return await send_json(send, 200, b'{"ok":true}', JSON)
         if request.path.startswith(FILES):
             return await self._file(scope, receive, send, request)
-        service = await self._service(scope, receive, request)
-        if request.agent == "self" and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
+        if request.agent == OWN_AGENT and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
+            caller = str(scope.get(CALLER, OWNER))
             body = await read_body(receive) if method == "POST" else b""
             return await send_json(
-                send, *(await old_routes.serve(self._node, method, request.path, body, service.caller)), JSON
+                send, *(await old_routes.serve(self._node, self._agents, method, request.path, body, caller)), JSON
             )
+        service = await self._service(scope, receive, request)
         if is_json_rpc(scope):
             if method != "POST":
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
@@ -123,7 +116,7 @@ class A2AApp:
 
     async def own_card(self, origin: str) -> bytes:
         """Our card as it is served at this origin."""
-        detail = await self._agent("self", OWNER)
+        _, detail = await self._agents.find(OWN_AGENT, OWNER)
         return await self._shown_card((self._offer.url or origin).rstrip("/"), _OWN, detail.card)
 
     def own_file_url(self, origin: str, task_id: str, file_id: str) -> str:
@@ -151,9 +144,12 @@ class A2AApp:
     async def _file(self, scope: Scope, receive: Receive, send: Send, request: _Request) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A file can only be read.")
-        task_id, _, file_id = request.path.removeprefix(FILES).partition("/")
-        caller = str(scope.get(CALLER, ""))
-        download = await open_file(self._node, caller, unquote(task_id), unquote(file_id))
+        task_id, _, file_id = map(unquote, request.path.removeprefix(FILES).partition("/"))
+        caller = str(scope.get(CALLER, OWNER))
+        if caller != OWNER:  # the task is one of an agent that the client still has
+            agent, _ = await self._agents.find(request.agent, caller)
+            await self._node.a2a_get(A2AGetRequest(agent=agent, caller=caller, task_id=task_id))
+        download = await open_file(self._node, caller, task_id, file_id)
         headers = [
             # Somebody else's content, at an address of this machine: no browser shall take it for a page of ours.
             (b"content-type", b"application/octet-stream"),
@@ -170,21 +166,9 @@ class A2AApp:
 
     # --- what a request is about -----------------------------------------------------------------
 
-    async def _agent(self, name: str, caller: str) -> AgentDetail:
-        """An agent and its card, as they were a moment ago."""
-        await check_reach(self._node, name, caller)
-        now = anyio.current_time()
-        until, detail = self._known.get(name, (0.0, None))
-        if detail is None or now >= until:
-            detail = await self._node.get_agent(GetAgentRequest(agent=name))
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            self._known[name] = (now + KNOWN_SECONDS, detail)
-        return detail
-
     async def _service(self, scope: Scope, receive: Receive, request: _Request) -> Service:
         caller = str(scope.get(CALLER, OWNER))
-        detail = await self._agent(request.agent, caller)
+        agent, detail = await self._agents.find(request.agent, caller)
         headers = scope["headers"]
         version = header(headers, b"a2a-version") or query(scope, "A2A-Version") or ""
         extensions = ",".join(filter(None, (header(headers, b"a2a-extensions"), header(headers, b"x-a2a-extensions"))))
@@ -196,7 +180,7 @@ class A2AApp:
             return outcome
 
         return Service(
-            agent="self" if request.agent == "self" else detail.agent.did,
+            agent=agent,
             card=detail.card,
             caller=caller,
             version=version.strip(),
@@ -207,6 +191,7 @@ class A2AApp:
             has_extended_card=self._offer.token,
             file_url=partial(_file_url, self._origin(scope), request),
             patiently=patiently,
+            permitted=partial(self._agents.permits, caller, agent),
         )
 
     async def _shown_card(self, origin: str, request: _Request, card: AgentCard) -> bytes:
@@ -216,10 +201,10 @@ class A2AApp:
             self._offer.style,
             self._offer.push,
             self._offer.token,
-            _grpc_at(self._offer.grpc, origin) if request.agent == "self" else None,
+            _grpc_at(self._offer.grpc, origin) if request.agent == OWN_AGENT else None,
         )
         fields = card_json(card, terms)
-        if request.agent != "self":
+        if request.agent != OWN_AGENT:
             return dump(fields)
         unsigned = dump(fields)
         if self._signed is None or self._signed[0] != unsigned:
@@ -236,7 +221,9 @@ class A2AApp:
     async def _card(self, scope: Scope, request: _Request, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED, "A card can only be read.")
-        detail = await self._agent(request.agent, str(scope.get(CALLER, OWNER)))
+        # Our own card is there for everybody to read.
+        caller = OWNER if request.agent == OWN_AGENT else str(scope.get(CALLER, OWNER))
+        _, detail = await self._agents.find(request.agent, caller)
         body = await self._shown_card(self._origin(scope), request, detail.card)
         tag = etag_of(body)
         more = [(b"etag", tag.encode()), (b"cache-control", f"public, max-age={MAX_AGE_SECONDS}".encode())]
@@ -246,7 +233,7 @@ class A2AApp:
             await send_json(send, 200, body, JSON, more)
 
 
-_OWN = _Request("self", "", "/")
+_OWN = _Request(OWN_AGENT, "", "/")
 
 
 def _file_url(origin: str, request: _Request, task_id: str, file_id: str) -> str:
@@ -273,4 +260,4 @@ def _request(scope: Scope) -> _Request:
         name, _, rest_of_path = scope["raw_path"].decode("latin-1").removeprefix(BEHIND).partition("/")
         if name:
             return _Request(unquote(name), f"{BEHIND}{name}", unquote(f"/{rest_of_path}"))
-    return _Request("self", "", path or "/")
+    return _Request(OWN_AGENT, "", path or "/")

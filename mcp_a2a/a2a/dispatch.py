@@ -83,6 +83,7 @@ class Dispatch:
         answer = await self._node.a2a_get(request)
         while not rests(answer.task) and answer.task.metadata is None:
             answer = await self._node.a2a_get(request.model_copy(update={"wait_seconds": SLICE_SECONDS}))
+        service.check()
         return answer
 
     async def stream(self, params: SendParams, service: Service) -> AsyncIterator[StreamResponse]:
@@ -94,12 +95,14 @@ class Dispatch:
         following = _follow_request(service, answer.task.id, answer.cursor)
         view = await self._node.a2a_follow(following.model_copy(update={"wait_seconds": FIRST_WORD_SECONDS}))
         present = self._presenter(service).event
+        service.check()
         if view.reply is not None:
             yield await present(StreamResponse(message=view.reply), answer.task.id)
             return
         length = params.history_length
         yield await present(_shortened(StreamResponse(task=answer.task), length), answer.task.id)
         async for event in self._events(following, view):
+            service.check()
             yield await present(_shortened(event, length), answer.task.id)
 
     async def _events(self, request: A2AFollowRequest, view: A2AFollowView) -> AsyncIterator[StreamResponse]:
@@ -156,6 +159,7 @@ class Dispatch:
         if view.task is not None and is_terminal(view.task.status.state):
             raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
         async for event in self._events(request, view):
+            service.check()
             yield await self._presenter(service).event(event, params.id)
 
     # --- withdrawing -----------------------------------------------------------------------------

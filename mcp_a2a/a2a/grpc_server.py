@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -68,6 +69,8 @@ class GrpcOffer:
 
     caller_of: Callable[[Arrival], str | None]
     """Under which name a call is made; None where it may not be."""
+    permits: Callable[[str], bool] = lambda _: True
+    """Whether a caller reaches our own agent, which is the one that is served."""
     push: bool = False
     token: bool = False
     certificate: tuple[bytes, bytes] | None = None
@@ -204,6 +207,8 @@ class CoreHandler(RequestHandler):
                 "Send the token as metadata: authorization: Bearer TOKEN.",
             )
             raise AssertionError("abort raises")
+        if not self._offer.permits(caller):
+            await call.abort(grpc.StatusCode.NOT_FOUND, "There is no such agent behind this node.")
         if not self._crowd.enter(caller):
             await call.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -223,6 +228,7 @@ class CoreHandler(RequestHandler):
                 show_card=self._offer.show_card,
                 has_extended_card=self._offer.token,
                 file_url=self._offer.file_url,
+                permitted=partial(self._offer.permits, caller),
             )
             if service.version.startswith("0."):  # its messages have another package, and other fields
                 raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")

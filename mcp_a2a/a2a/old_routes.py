@@ -14,60 +14,50 @@ from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWNER, A2ASendRequest
 from mcp_a2a.protocol.model import Message, Part, Role
-from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import DiscoverRequest, PeersRequest
+from mcp_a2a.views import DiscoverRequest
 
 if TYPE_CHECKING:
+    from mcp_a2a.a2a.grants import Agents
     from mcp_a2a.ports import NodeApi
 
 BEHIND = "/a/"
 """Below this is a path for every agent behind this node."""
 
 
-async def serve(node: NodeApi, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
+async def serve(node: NodeApi, agents: Agents, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
     """Answer a request: status and JSON.
 
     Raises:
         Fault, McpA2AError
     """
     if path == "/a2a/peers" and method == "GET":
-        return 200, dump({"peers": await _peers(node)})
+        return 200, dump({"peers": await _peers(node, agents, caller)})
     if path == "/a2a/send" and method == "POST":
-        return await _send(node, body, caller)
+        return await _send(node, agents, body, caller)
     raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
 
 
-async def _peers(node: NodeApi) -> list[JsonValue]:
-    found = await node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))
+async def _peers(node: NodeApi, agents: Agents, caller: str) -> list[JsonValue]:
+    if caller == OWNER:
+        found = (await node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))).agents
+    else:  # a client makes this node look around for nothing
+        found = tuple(await agents.granted(caller))
     return [
         {"name": agent.name, "did": agent.did, "online": agent.online, "path": f"{BEHIND}{quote(agent.did, safe=':')}/"}
-        for agent in found.agents
+        for agent in found
     ]
 
 
-async def _send(node: NodeApi, body: bytes, caller: str) -> tuple[int, bytes]:
+async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tuple[int, bytes]:
     fields = parse(body)
     target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
     if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
         raise Fault(Kind.INVALID_PARAMS, 'The body must be {"target": AGENT, "message": TEXT}.')
-    await check_reach(node, target, caller)
+    agent = target if caller == OWNER else (await agents.find(target, caller))[0]
     message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
     try:
-        answer = await node.a2a_send(A2ASendRequest(agent=target, caller=caller, message=message))
+        answer = await node.a2a_send(A2ASendRequest(agent=agent, caller=caller, message=message))
     except McpA2AError as error:
         fault = told(error)
         return fault.kind.value.http, dump({"ok": False, "error": fault.message})
     return 200, dump({"ok": True, "result": legacy.task(answer.task)})
-
-
-async def check_reach(node: NodeApi, name: str, caller: str) -> None:
-    """A new address on the web is for the owner to name: nobody else makes this node call there.
-
-    Raises:
-        Fault: AGENT_NOT_FOUND
-    """
-    if caller == OWNER or "://" not in name:
-        return
-    known = (await node.peers(PeersRequest())).peers
-    if all(peer.did != name for peer in known):
-        raise Fault(Kind.AGENT_NOT_FOUND, f"There is no agent {preview(name, 128)} behind this node.")

@@ -92,6 +92,17 @@ class Service:
     """Where a file of a task is fetched."""
     patiently: Patience = field(default=_at_once)
     """Waits for what may take long, as long as the caller is there."""
+    permitted: Callable[[], bool] = lambda: True
+    """Whether the caller still may: it, or its agent, may be taken away while it waits."""
+
+    def check(self) -> None:
+        """Tell nothing more to a caller that may no longer.
+
+        Raises:
+            Fault: AGENT_NOT_FOUND
+        """
+        if not self.permitted():
+            raise Fault(Kind.AGENT_NOT_FOUND, "There is no such agent behind this node.")
 
 
 def check_service(service: Service) -> None:

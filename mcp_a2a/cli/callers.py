@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 
 from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.exchange import OWN_AGENT
+from mcp_a2a.ports import NodeApi
+from mcp_a2a.protocol.web_url import agent_url, is_web
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
+from mcp_a2a.views import GetAgentRequest, PeersRequest
 
 callers = typer.Typer(help="Clients that may talk A2A to this identity over HTTP, each with a token of its own.")
 
+Agents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agent", metavar="AGENT", help="An agent that it sees and tasks, or self; may be given several times."
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it; only you see the name.")]
 
 
@@ -25,32 +38,70 @@ def _folder(session: Session) -> CallerFolder:
 
 @callers.callback(invoke_without_command=True)
 def list_callers(context: typer.Context) -> None:
-    """List the clients that may talk A2A to this identity over HTTP; each sees its own tasks only."""
+    """List the clients that may talk A2A to this identity over HTTP, each with the agents that it was given."""
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
     rows = _folder(session).rows()
-    listed: list[JsonValue] = [{"name": row.name, "since": row.since} for row in rows]
+    listed: list[JsonValue] = [{"name": row.name, "since": row.since, "agents": [*row.agents]} for row in rows]
 
     def tell() -> None:
         for row in rows:
-            session.output.line(f"{row.name:<24} since {row.since}")
+            session.output.line(f"{row.name:<24} since {row.since}   {' '.join(row.agents)}")
         if not rows:
             session.output.note("Nobody but you. Let a client in: mcp-a2a callers add NAME")
 
     session.output.show_fields({"callers": listed}, tell)
 
 
-def add(context: typer.Context, name: Name) -> None:
-    """Let a client in, and print its token: it is shown this once."""
+def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
+    """Let a client in, and print its token: it is shown this once.
+
+    The client sees and tasks your own agent, or the agents that --agent names, and sees no task but its own.
+    """
     session = session_of(context)
-    token = _folder(session).add(name)
+    keys = _keys(session, agent or [OWN_AGENT])
+    token = _folder(session).add(name, keys)
 
     def tell() -> None:
         session.output.line(token)
         session.output.note(f"{name} sends it as the header Authorization: Bearer TOKEN. It is not shown again.")
 
-    session.output.show_fields({"name": name, "token": token}, tell)
+    session.output.show_fields({"name": name, "token": token, "agents": [*keys]}, tell)
+
+
+def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
+    """Give a client these agents in place of those that it had. It takes effect at once; the token stays."""
+    session = session_of(context)
+    if not agent:
+        raise UsageError(f"Which agents? mcp-a2a callers grant {name} --agent AGENT, or --agent self")
+    keys = _keys(session, agent)
+    _folder(session).grant(name, keys)
+    session.output.show_fields({"name": name, "agents": [*keys]}, lambda: session.output.line("\n".join(keys)))
+
+
+def _keys(session: Session, agents: Sequence[str]) -> list[str]:
+    """The agents that are meant, by key or URL: what is called so tomorrow may be another."""
+    named = [agent for agent in agents if agent != OWN_AGENT]
+
+    async def resolve(node: NodeApi) -> list[str]:
+        return [await _key(node, agent) for agent in named]
+
+    found = dict(zip(named, session.ask(resolve) if named else [], strict=True))
+    return list(dict.fromkeys(found.get(agent, OWN_AGENT) for agent in agents))
+
+
+async def _key(node: NodeApi, agent: str) -> str:
+    me = (await node.get_agent(GetAgentRequest(agent=OWN_AGENT))).agent
+    if agent.strip().casefold() in (me.did.casefold(), me.name.casefold()):
+        return OWN_AGENT
+    if is_web(agent):
+        peers = (await node.peers(PeersRequest())).peers
+        known = next((peer.did for peer in peers if peer.did in (agent, agent_url(agent))), None)
+        if known is None:
+            raise ConfigurationError(f"{agent} is no agent of yours yet.", f"Add it first: mcp-a2a peers add {agent}")
+        return known
+    return (await node.get_agent(GetAgentRequest(agent=agent))).agent.did
 
 
 def remove(context: typer.Context, name: Name) -> None:
@@ -61,4 +112,5 @@ def remove(context: typer.Context, name: Name) -> None:
 
 
 callers.command("add", help=help_of(add), epilog=epilog("callers add"))(add)
+callers.command("grant", help=help_of(grant), epilog=epilog("callers grant"))(grant)
 callers.command("remove", help=help_of(remove), epilog=epilog("callers remove"))(remove)

@@ -66,7 +66,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mcp-a2a agent run words.py --a2a-listen :5001",
     ),
     "callers": ("mcp-a2a callers", "mcp-a2a callers --json"),
-    "callers add": ("mcp-a2a callers add build-server",),
+    "callers add": ("mcp-a2a callers add build-server", "mcp-a2a callers add build-server --agent rev --agent self"),
+    "callers grant": ("mcp-a2a callers grant build-server --agent rev",),
     "callers remove": ("mcp-a2a callers remove build-server",),
     "agent exec": (
         'mcp-a2a agent exec --name rev --skill reverse="Reverses text" --accept anyone -- rev',

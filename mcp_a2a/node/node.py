@@ -50,6 +50,7 @@ from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, HighWaterClock
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
+from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
 from mcp_a2a.store.network_folder import NetworkFolder
@@ -131,7 +132,9 @@ class Node:
         self.web_courier = WebCourier(context, self.web, self.files)
         self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending)
         self.feed = Feed(context)
-        self.pushes = Pushes(context, self.feed, parts.hooks)
+        self.pushes = Pushes(
+            context, self.feed, parts.hooks, CallerFolder(parts.home / "identities" / parts.identity_name)
+        )
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)

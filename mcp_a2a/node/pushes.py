@@ -14,6 +14,7 @@ import sqlite3
 import anyio
 
 from mcp_a2a.errors import McpA2AError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError, WebError
+from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.document import document
 from mcp_a2a.node.feed import Feed
@@ -21,6 +22,7 @@ from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.web_url import origin
+from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.push import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.store.records import TaskRecord, find_task
 
@@ -43,8 +45,9 @@ SLICE_SECONDS = 600.0
 class Pushes:
     """Posts for a node. Without `hooks` there are no push notifications."""
 
-    def __init__(self, context: Context, feed: Feed, hooks: Hooks | None) -> None:
+    def __init__(self, context: Context, feed: Feed, hooks: Hooks | None, callers: CallerFolder) -> None:
         self._context = context
+        self._callers = callers
         self._feed = feed
         self._hooks = hooks
         self._couriers: dict[tuple[str, str], anyio.CancelScope] = {}
@@ -141,6 +144,8 @@ class Pushes:
                 return
             reading = await self._feed.read(record, cursor, SLICE_SECONDS)
             cursor = reading.cursor
+            if not self._permits(record):
+                return
             if reading.whole is not None:
                 await self._post(config, StreamResponse(task=document(reading.whole)))
             for event in reading.events:
@@ -152,6 +157,11 @@ class Pushes:
                 return
             if not reading.events:
                 await changed.wait()  # it waits for its caller
+
+    def _permits(self, record: TaskRecord) -> bool:
+        """Whether the caller of a task still is one, and still has its agent."""
+        agent = OWN_AGENT if record.direction == "received" else record.peer
+        return record.caller == OWNER or agent in self._callers.agents_of(record.caller)
 
     async def _post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
         if self._hooks is None:

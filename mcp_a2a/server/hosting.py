@@ -16,6 +16,7 @@ from anyio.abc import TaskStatus
 from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
@@ -81,7 +82,7 @@ async def host(
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         grpc, web = None, _Web()
         if listening.grpc is not None:
-            offering = partial(_grpc_offer, listening, settings, rules, web)
+            offering = partial(_grpc_offer, listening, settings, rules, web, callers)
             port = await stack.enter_async_context(_serve_grpc(node, listening.grpc, rules, offering))
             grpc = _grpc_address(listening, port)
         offer = Offer(
@@ -91,7 +92,7 @@ async def host(
             url=listening.public_urls[0] if listening.public_urls else None,
             grpc=grpc,
         )
-        app = web.app = A2AApp(node, offer)
+        app = web.app = A2AApp(node, offer, callers.agents_of)
 
         async def serve(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
             await serve_http(
@@ -147,7 +148,7 @@ async def _serve_grpc(
         yield port
 
 
-def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _Web) -> GrpcOffer:
+def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _Web, callers: CallerFolder) -> GrpcOffer:
     from mcp_a2a.a2a.grpc_server import GrpcOffer  # noqa: PLC0415  see `_serve_grpc`
 
     certificate = listening.certificate
@@ -156,6 +157,7 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
         rules = replace(rules, this_user=False)
     return GrpcOffer(
         partial(admitted, rules),
+        lambda caller: caller == OWNER or OWN_AGENT in callers.agents_of(caller),
         push=settings.a2a_push,
         token=not rules.this_user,
         certificate=pem,

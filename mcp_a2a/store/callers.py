@@ -1,6 +1,8 @@
-"""Who may talk A2A to an identity besides its owner: a folder of hashed tokens, a file per name.
+"""Who may talk A2A to an identity besides its owner: a folder with a file per name.
 
-A token is shown once, when it is given out. What is kept is its hash, so a copy of the folder lets nobody in.
+A file holds the hash of a token, and below it a line for each agent that the caller was given: a key, a URL, or `self`.
+One without any such line is of an earlier version, and gives our own agent. A token is shown once, when it is given
+out; only its hash is kept, so a copy of the folder lets nobody in.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.exchange import OWN_AGENT
 from mcp_a2a.store.folder import open_folder
 
 FOLDER = "callers"
@@ -26,22 +30,23 @@ OWNER = "owner"
 
 @dataclass(frozen=True)
 class CallerRow:
-    """A caller, and since when it may call (ISO 8601 UTC)."""
+    """A caller, since when it may call (ISO 8601 UTC), and the agents that it was given."""
 
     name: str
     since: str
+    agents: tuple[str, ...]
 
 
 class CallerFolder:
-    """The callers of one identity."""
+    """The callers of one identity. Every question is answered from the files as they are now."""
 
     def __init__(self, identity_folder: Path) -> None:
         self._folder = identity_folder / FOLDER
-        self._stamp = -1
         self._hashes: dict[str, str] = {}
+        """Names by hash, as they were read the last time; what is found is looked at again."""
 
-    def add(self, name: str) -> str:
-        """Let a caller in; its token.
+    def add(self, name: str, agents: Sequence[str] = (OWN_AGENT,)) -> str:
+        """Let a caller in, to these agents; its token.
 
         Raises:
             ConfigurationError: the name cannot be one, or is taken.
@@ -62,10 +67,34 @@ class CallerFolder:
         except OSError as error:
             raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
         try:
-            os.write(handle, _hash(token).encode())
+            os.write(handle, _lines(_hash(token), agents))
         finally:
             os.close(handle)
         return token
+
+    def grant(self, name: str, agents: Sequence[str]) -> None:
+        """Give a caller these agents in place of those that it has, from its next request on. Its token stays.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+            HomeUnusableError
+        """
+        kept = self._read(name)
+        if kept is None:
+            raise _no_caller(name)
+        path, aside = self._folder / name, self._folder / f".{name}.{os.getpid()}"
+        try:
+            since = path.stat().st_mtime_ns
+            aside.unlink(missing_ok=True)
+            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(handle, _lines(kept[0], agents))
+            finally:
+                os.close(handle)
+            os.utime(aside, ns=(since, since))
+            aside.replace(path)
+        except OSError as error:
+            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
 
     def remove(self, name: str) -> None:
         """Let a caller in no more, from its next request on.
@@ -73,38 +102,63 @@ class CallerFolder:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        if name not in (path.name for path in self._files()):
-            raise ConfigurationError(f"There is no caller {name[:64]!r}.", "List them: mcp-a2a callers")
+        if name not in self._names():
+            raise _no_caller(name)
         (self._folder / name).unlink(missing_ok=True)
 
     def rows(self) -> list[CallerRow]:
         """Every caller, by name."""
-        return [CallerRow(path.name, _since(path)) for path in self._files()]
+        return [
+            CallerRow(name, _since(self._folder / name), tuple(sorted(kept[1])))
+            for name in self._names()
+            if (kept := self._read(name)) is not None
+        ]
 
     def name_of(self, token: str) -> str | None:
         """The caller that this token was given out to; None for one that was not, or no longer is."""
-        self._read()
         given = _hash(token)
-        found = None
-        for kept, name in self._hashes.items():
-            if hmac.compare_digest(kept, given):
-                found = name  # and on through all of them: how long it takes tells nothing
-        return found
+        found = _held(self._hashes, given)
+        if found is not None and (kept := self._read(found)) is not None and hmac.compare_digest(kept[0], given):
+            return found
+        rows = {name: kept[0] for name in self._names() if (kept := self._read(name)) is not None}
+        self._hashes = {held: name for name, held in rows.items()}
+        return _held(self._hashes, given)
 
-    def _read(self) -> None:
+    def agents_of(self, name: str) -> frozenset[str]:
+        """The agents that a caller was given; none for one that is not there."""
+        kept = self._read(name)
+        return kept[1] if kept is not None else frozenset()
+
+    def _read(self, name: str) -> tuple[str, frozenset[str]] | None:
+        """The hash and the agents of a caller."""
+        if not NAME.fullmatch(name):
+            return None
         try:
-            stamp = self._folder.stat().st_mtime_ns
-        except OSError:
-            stamp = 0
-        if stamp == self._stamp:
-            return
-        self._hashes = {path.read_text(encoding="ascii", errors="replace"): path.name for path in self._files()}
-        self._stamp = stamp
+            held, *agents = (self._folder / name).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return held, frozenset(filter(None, agents)) or frozenset({OWN_AGENT})
 
-    def _files(self) -> list[Path]:
+    def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return sorted(path for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.is_file())
+        return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.is_file())
+
+
+def _no_caller(name: str) -> ConfigurationError:
+    return ConfigurationError(f"There is no caller {name[:64]!r}.", "List them: mcp-a2a callers")
+
+
+def _lines(held: str, agents: Sequence[str]) -> bytes:
+    return "\n".join([held, *dict.fromkeys(agents)]).encode()
+
+
+def _held(hashes: dict[str, str], given: str) -> str | None:
+    found = None
+    for held, name in hashes.items():
+        if hmac.compare_digest(held.encode(), given.encode()):
+            found = name  # and on through all of them: how long it takes tells nothing
+    return found
 
 
 def _hash(token: str) -> str:

@@ -103,6 +103,8 @@ class JsonRpc(Binding):
             async def results() -> AsyncIterator[Json]:
                 async for answer in sse(response):
                     assert answer["id"] == 7
+                    if "error" in answer:
+                        raise Failed.of(response.status, answer["error"])
                     yield answer["result"]
 
             yield results()

@@ -88,7 +88,7 @@ async def serving(
     async with open_node(configured, service.card) as node, anyio.create_task_group() as tasks:
         tasks.start_soon(Worker(node, service.handler, holder="1-test", concurrency=service.concurrency).run, stopping)
         callers = CallerFolder(configured.folder)
-        app = A2AApp(node, Offer(token=token is not None, push=configured.a2a_push))
+        app = A2AApp(node, Offer(token=token is not None, push=configured.a2a_push), callers.agents_of)
 
         async def serve(*, task_status: anyio.abc.TaskStatus[str]) -> None:
             await serve_http(

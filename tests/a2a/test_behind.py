@@ -14,7 +14,14 @@ from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.views import AddPeerRequest, DiscoverRequest, ListTasksRequest
+from mcp_a2a.views import (
+    AddPeerRequest,
+    CancelRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    ListTasksRequest,
+    SetTrustRequest,
+)
 from tests.a2a.bindings import Binding, Failed, said
 from tests.a2a.conftest import Served, behaving, serving
 
@@ -37,6 +44,10 @@ async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve
             await served.node.discover(DiscoverRequest(query="worker", settle_seconds=5))
             yield served
         tasks.cancel_scope.cancel()
+
+
+async def worker_of(front: Served) -> str:
+    return (await front.node.get_agent(GetAgentRequest(agent="worker"))).agent.did
 
 
 @pytest.fixture(params=["jsonrpc", "rest"])
@@ -105,7 +116,9 @@ async def test_what_its_owner_sent_over_http_stands_among_the_tasks_of_the_node(
 
 async def test_a_caller_reaches_its_own_tasks_there_and_no_others(front: Served, client: Binding) -> None:
     name = f"guest-{client.__class__.__name__.lower()}"
-    guest = type(client)(front.web, client.url, {"Authorization": f"Bearer {front.callers.add(name)}"})
+    guest = type(client)(
+        front.web, client.url, {"Authorization": f"Bearer {front.callers.add(name, [await worker_of(front)])}"}
+    )
     task = await guest.task("of a guest")
     assert (await guest.get(task["id"]))["id"] == task["id"]
     with pytest.raises(Failed) as hidden:
@@ -131,7 +144,7 @@ async def test_an_agent_that_nobody_knows_is_not_found(front: Served) -> None:
 
 
 async def test_the_routes_of_older_systems_send_for_whoever_calls(front: Served) -> None:
-    guest = {"Authorization": f"Bearer {front.callers.add('old-guest')}"}
+    guest = {"Authorization": f"Bearer {front.callers.add('old-guest', [await worker_of(front)])}"}
     body = {"target": "worker", "message": "hello"}
     async with front.web.post(f"{front.url}/a2a/send", json=body, headers=guest) as response:
         answer = await response.json()
@@ -164,7 +177,7 @@ async def test_an_agent_at_a_url_stands_behind_this_node_like_any_other(front: S
             ) as response:
                 card = await response.json()
             assert (card["name"], card["url"]) == ("remote", f"{front.url}{base}/")
-        guest = {"Authorization": f"Bearer {front.callers.add('web-guest')}"}
+        guest = {"Authorization": f"Bearer {front.callers.add('web-guest', [f'{remote.url}/'])}"}
         assert (await front.binding("rest", "/a/remote", **guest).task("x"))["status"][
             "state"
         ] == "TASK_STATE_COMPLETED"
@@ -189,3 +202,116 @@ async def test_only_its_owner_has_this_node_call_an_unknown_address(front: Serve
         body = {"target": unknown.url, "message": "hello"}
         async with front.web.post(f"{front.url}/a2a/send", json=body, headers=guest) as response:
             assert response.status == 404
+
+
+# --- which agents a client was given ---------------------------------------------------------------
+
+
+def keyed(front: Served, name: str, *agents: str) -> dict[str, str]:
+    """The header of a client that was given these agents, or none in particular."""
+    return {"Authorization": f"Bearer {front.callers.add(name, agents) if agents else front.callers.add(name)}"}
+
+
+async def told(front: Served, method: str, path: str, headers: dict[str, str], json: object = None) -> tuple[int, str]:
+    async with front.web.request(
+        method, URL(f"{front.url}{path}", encoded=True), headers=headers, json=json
+    ) as response:
+        return response.status, await response.text()
+
+
+async def test_a_client_sees_and_tasks_our_own_agent_where_none_is_said(front: Served) -> None:
+    guest = keyed(front, "given-nothing-else")
+    assert (await front.binding("rest", **guest).task("x"))["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert await told(front, "GET", "/a2a/peers", guest) == (200, '{"peers":[]}')
+    for path in (BASE, f"/a/{await worker_of(front)}"):
+        assert (await told(front, "GET", f"{path}/tasks", guest))[0] == 404
+
+
+async def test_an_agent_that_was_not_given_is_as_unknown_as_one_that_never_was(front: Served) -> None:
+    worker = await worker_of(front)
+    me = (await front.node.get_agent(GetAgentRequest(agent="self"))).agent
+    ours, theirs = keyed(front, "given-ours", "self"), keyed(front, "given-theirs", worker)
+    for guest, hidden in ((ours, ("worker", worker)), (theirs, ("front", "self", me.did))):
+        for method, rest, body in (
+            ("GET", "/.well-known/agent-card.json", None),
+            ("GET", "/tasks", None),
+            ("GET", "/tasks/task-x", None),
+            ("GET", "/files/task-x/file-x", None),
+            ("POST", "/message:send", said("x")),
+            ("POST", "/message:stream", said("x")),
+            ("POST", "/", {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": said("x")}),
+        ):
+            unknown = await told(front, method, f"/a/never-was{rest}", guest, body)
+            for name in hidden:
+                if name == "self" and rest.startswith("/.well-known"):
+                    continue  # our own card is public
+                status, text = await told(front, method, f"/a/{quote(name)}{rest}", guest, body)
+                assert (status, text.replace(name, "never-was")) == unknown
+        for name in hidden:
+            body = {"target": name, "message": "x"}
+            status, text = await told(front, "POST", "/a2a/send", guest, body)
+            unknown = await told(front, "POST", "/a2a/send", guest, {**body, "target": "never-was"})
+            assert (status, text.replace(name, "never-was")) == unknown
+            assert status == 404
+    assert (await told(front, "GET", "/tasks", theirs))[0] == 404
+    assert [peer for peer in (await told(front, "GET", "/a2a/peers", theirs))[1:] if worker not in peer] == []
+
+
+async def test_a_client_never_makes_this_node_look_around(front: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = keyed(front, "looks-nowhere", "self", await worker_of(front))
+
+    async def fail(_: object) -> None:
+        raise AssertionError("it looked around")
+
+    monkeypatch.setattr(type(front.node), "discover", lambda _, request: fail(request))
+    assert '"name":"worker"' in (await told(front, "GET", "/a2a/peers", guest))[1]
+    assert (await told(front, "GET", "/a/never-was/tasks", guest))[0] == 404
+
+
+async def test_an_agent_that_takes_the_name_of_a_given_one_gets_nothing(front: Served, tmp_path: Path) -> None:
+    guest = keyed(front, "by-name", await worker_of(front))
+    async with serving(tmp_path, behaving("worker")) as impostor:
+        await front.node.add_peer(AddPeerRequest(address=f"{impostor.url}/"))
+        task = await front.binding("rest", BASE, **guest).task("for the given one")
+        assert task["artifacts"][0]["parts"] == [{"text": "FOR THE GIVEN ONE"}]
+        assert (await impostor.binding("rest").list())["tasks"] == []
+        await front.node.set_trust(SetTrustRequest(agent=f"{impostor.url}/", level="blocked"))
+
+
+async def test_what_is_given_and_taken_away_counts_from_the_next_request_on(front: Served) -> None:
+    worker = await worker_of(front)
+    guest = keyed(front, "changes", worker)
+    behind, own = front.binding("rest", BASE, **guest), front.binding("rest", **guest)
+    task = await behind.task("while it may")
+    front.callers.grant("changes", ["self"])
+    for operation in (behind.get(task["id"]), behind.list(), behind.send("no more")):
+        with pytest.raises(Failed) as refused:
+            await operation
+        assert refused.value.reason == "AGENT_NOT_FOUND"
+    assert (await own.task("instead"))["status"]["state"] == "TASK_STATE_COMPLETED"
+    front.callers.grant("changes", [worker, "self"])
+    assert (await behind.get(task["id"]))["id"] == task["id"]
+
+
+@pytest.mark.parametrize("end", ["grant", "remove"])
+async def test_a_stream_tells_nothing_more_once_its_agent_or_its_client_is_taken_away(front: Served, end: str) -> None:
+    name = f"streams-until-{end}"
+    guest = keyed(front, name, await worker_of(front))
+    client = front.binding("jsonrpc", BASE, **guest)
+    async with client.events("SendStreamingMessage", said("ask")) as events:
+        task = (await anext(events))["task"]
+        async for event in events:
+            if event.get("statusUpdate", {}).get("status", {}).get("state") == "TASK_STATE_INPUT_REQUIRED":
+                break
+    with anyio.fail_after(10):
+        async with client.events("SubscribeToTask", {"id": task["id"]}) as events:
+            assert (await anext(events))["task"]["id"] == task["id"]
+            if end == "grant":
+                front.callers.grant(name, ["self"])
+            else:
+                front.callers.remove(name)
+            cancel = CancelRequest(task_id=task["id"])
+            await front.node.cancel_task(cancel)
+            with pytest.raises(Failed) as refused:
+                await anext(events)
+    assert refused.value.reason == "AGENT_NOT_FOUND"

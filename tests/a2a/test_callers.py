@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,29 @@ async def test_a_token_is_kept_as_a_hash_in_a_private_file(guarded: Served) -> N
     for name in ("owner", "../x", "", "A", "x" * 49):
         with pytest.raises(ConfigurationError):
             guarded.callers.add(name)
+
+
+def test_a_caller_of_an_earlier_version_has_our_own_agent_only(tmp_path: Path) -> None:
+    folder = CallerFolder(tmp_path)
+    token = folder.add("old")
+    path = tmp_path / "callers" / "old"
+    path.write_text(path.read_text().splitlines()[0])  # as it was kept: a hash, and nothing else
+    assert (folder.name_of(token), folder.agents_of("old")) == ("old", {"self"})
+    folder.grant("old", ["did:key:z6MkOne", "https://agent.example/"])
+    assert CallerFolder(tmp_path).agents_of("old") == {"did:key:z6MkOne", "https://agent.example/"}
+    assert (folder.name_of(token), path.stat().st_mode & 0o077) == ("old", 0)
+    assert [path.name for path in path.parent.iterdir()] == ["old"]
+
+
+def test_every_change_counts_at_once_however_close_it_is_to_the_one_before(tmp_path: Path) -> None:
+    """The clock of a file system has ticks of milliseconds."""
+    folder, other = CallerFolder(tmp_path), CallerFolder(tmp_path)
+    for _ in range(50):
+        token = other.add("ann", ["did:key:z6MkOne"])
+        assert (folder.name_of(token), folder.agents_of("ann")) == ("ann", {"did:key:z6MkOne"})
+        other.grant("ann", ["self"])
+        assert folder.agents_of("ann") == {"self"}
+        other.remove("ann")
+        assert (folder.name_of(token), folder.agents_of("ann")) == (None, frozenset())
+    with pytest.raises(ConfigurationError):
+        folder.grant("ann", ["self"])

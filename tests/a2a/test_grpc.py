@@ -204,3 +204,20 @@ async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
         grpc_interface = {"url": "127.0.0.1:1234", "protocolBinding": "GRPC", "protocolVersion": "1.0"}
         assert grpc_interface in card["supportedInterfaces"]
         assert verify_card(card).key is not None
+
+
+async def test_a_client_that_was_not_given_our_own_agent_finds_none(served: Served) -> None:
+    ann = served.callers.add("ann-elsewhere", ["did:key:z6MkAnother"])
+    rules = Rules(token=TOKEN, callers=served.callers.name_of)
+    offer = GrpcOffer(partial(admitted, rules), lambda name: not name or "self" in served.callers.agents_of(name))
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        client, by_ann = Client(A2AServiceStub(channel)), (*V1, ("x-api-key", ann))
+        for operation, request in (("SendMessage", said("hello")), ("ListTasks", {})):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await client.call(operation, request, by_ann)
+            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        served.callers.grant("ann-elsewhere", ["self"])
+        assert (await client.call("SendMessage", said("hello"), by_ann))["task"]

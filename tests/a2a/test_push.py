@@ -21,6 +21,8 @@ from mcp_a2a.exchange import A2ACancelRequest, A2AGetRequest, A2APushRequest, A2
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
+from mcp_a2a.store.callers import CallerFolder
+from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.push import push_configs, untold_configs
 from tests.node.test_desk import say, working
 from tests.node.world import Person, World
@@ -137,6 +139,27 @@ async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=10))
     events = await hook.until("completed")
     assert sum("artifactUpdate" in event for event in events) == 3
+
+
+@pytest.mark.parametrize("end", ["grant", "remove"])
+async def test_a_client_that_was_taken_away_is_posted_nothing_more(scene: tuple[Person, Hook], end: str) -> None:
+    alice, hook = scene
+    parts = alice.node.parts
+    callers = CallerFolder(open_folder(parts.home / "identities" / parts.identity_name))
+    callers.add("ann")
+    asked = A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook), wait_seconds=10)
+    task = (await alice.api.a2a_send(asked)).task
+    await hook.until("input_required")
+    if end == "grant":
+        callers.grant("ann", ["did:key:z6MkAnother"])
+    else:
+        callers.remove("ann")
+    told = len(hook.got)
+    await alice.api.a2a_cancel(A2ACancelRequest(caller="ann", task_id=task.id))
+    with anyio.fail_after(5):
+        while alice.node.context.database.read(untold_configs):
+            await anyio.lowlevel.checkpoint()
+    assert len(hook.got) == told
 
 
 async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Person, Hook]) -> None:

@@ -1,0 +1,37 @@
+"""Which agents a client is given on the command line: by key or URL, whatever they are called later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mcp_a2a.cli.exits import Exit
+from mcp_a2a.store.callers import CallerFolder
+from tests.cli.inside import call
+
+
+def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> None:
+    folder = CallerFolder(home / "identities" / "default")
+    rev = json.loads(call(home, "show", "rev", "--json").stdout)["agent"]["did"]
+    token = call(home, "callers", "add", "plain").stdout.strip()
+    assert (folder.name_of(token), folder.agents_of("plain")) == ("plain", {"self"})
+    made = json.loads(call(home, "callers", "add", "two", "--agent", "rev", "--agent", "self", "--json").stdout)
+    assert made["agents"] == [rev, "self"]
+    assert folder.agents_of("two") == {rev, "self"}
+    assert call(home, "callers", "grant", "two", "--agent", rev).stdout == f"{rev}\n"
+    assert folder.agents_of("two") == {rev}
+    assert folder.name_of(made["token"]) == "two"
+    listed = json.loads(call(home, "callers", "--json").stdout)["callers"]
+    assert {row["name"]: row["agents"] for row in listed} == {"plain": ["self"], "two": [rev]}
+    assert rev in call(home, "callers").stdout
+
+
+def test_what_is_no_agent_of_ours_is_not_given(home: Path) -> None:
+    folder = CallerFolder(home / "identities" / "default")
+    for words in (["--agent", "never-was"], ["--agent", "https://agent.invalid/"]):
+        assert call(home, "callers", "add", "three", *words).returncode != Exit.DONE
+    url = call(home, "callers", "add", "three", "--agent", "https://agent.invalid/")
+    assert "mcp-a2a peers add https://agent.invalid/" in url.stderr
+    assert folder.agents_of("three") == frozenset()
+    assert call(home, "callers", "grant", "three", "--agent", "self").returncode != Exit.DONE
+    assert call(home, "callers", "grant", "plain").returncode == Exit.USAGE
