@@ -30,6 +30,7 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
 from mcp_a2a_transports.dns_sd import A2AWatch, announced
@@ -50,6 +51,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
         ConfigurationError: it cannot run here, and why.
     """
     open_folder(settings.home)
+    sweep_rooms(settings.home)
     folder = open_folder(settings.folder)
     identity = load_identity(folder, os.urandom(32))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock

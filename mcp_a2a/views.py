@@ -113,6 +113,8 @@ class StatusView(View):
     outbox: int
     inbox: int
     held: int
+    kept: int = 0
+    """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
     accept: str
 
 
@@ -577,10 +579,13 @@ class InboxView(View):
 
 
 class AnswerRequest(Attachments):
-    """An answer to a task from the inbox; `working` reports progress and renews the lease."""
+    """An answer to a task from the inbox; `working` reports progress and renews the lease.
+
+    `crashed` is no answer: this attempt came to nothing, and the task is offered again.
+    """
 
     task_id: str
-    status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected"]
+    status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
     text: str | None = None
     parts: tuple[Part, ...] = ()
     chunks: tuple[ArtifactChunk, ...] = ()

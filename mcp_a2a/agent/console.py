@@ -95,7 +95,7 @@ def task_line(event: TaskEvent) -> str:
     if event.kind == "running":
         return f"{line}  ← {event.item.agent.name}"
     line += f"  {event.seconds:.2f} s  → {event.item.agent.name}"
-    reason = event.text if event.kind in ("failed", "rejected", "lost") else None
+    reason = event.text if event.kind in ("failed", "rejected", "crashed", "lost") else None
     return f"{line}  {preview(reason, REASON_CHARS)}" if reason else line
 
 

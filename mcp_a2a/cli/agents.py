@@ -34,6 +34,7 @@ from mcp_a2a.loop import run
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.server.listening import Listening
+from mcp_a2a.store.workroom import workroom
 
 agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True)
 
@@ -115,8 +116,8 @@ def run_command(
     """Make any program an agent: a task's text is its standard input, what it prints is the result.
 
     A program runs per task, without a shell, in a session of its own that is ended as a whole. It sees PATH, HOME,
-    LANG, LC_*, TERM, TMPDIR, USER, what --env names, and MCP_A2A_SKILL, MCP_A2A_TASK_ID and MCP_A2A_SENDER. An exit
-    code other than 0 fails the task with the end of its standard error.
+    LANG, LC_*, TERM, TMPDIR, USER, what --env names, and MCP_A2A_SKILL, _TASK_ID, _SENDER, _ATTEMPT, _HOP and _FILES.
+    An exit code other than 0 fails the task with the end of its standard error; killed by a signal, it runs again.
     """
     if not command:
         raise UsageError("Which program? It comes behind the two dashes: mcp-a2a agent exec --name rev -- rev")
@@ -139,10 +140,11 @@ def run_command(
     limits = Limits(idle_timeout, timeout, max_output)
     settings = agent_settings(session.settings(accept=accept), _name_of(session, command))
     cards = _skills(skill or [], command)
-    runners = {card.id: CommandSkill(card.id, command, environment, limits) for card in cards}
     name = settings.name or settings.identity
-    service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
-    _serve(session, service, settings, where)
+    with workroom(settings.home) as room:
+        runners = {card.id: CommandSkill(card.id, command, environment, limits, room) for card in cards}
+        service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
+        _serve(session, service, settings, where)
 
 
 def _name_of(session: Session, command: list[str]) -> str:

@@ -200,6 +200,8 @@ def status_lines(status: StatusView) -> list[str]:
         f"  {many(status.agents_online, 'agent')} online   {many(status.outbox, 'message')} to deliver   "
         f"{many(status.inbox, 'task')} to answer   {many(status.held, 'message')} of strangers to decide on"
     )
+    if status.kept:
+        lines.append(f"  {many(status.kept, 'finished answer')} could not be stored yet: the disk is full")
     return lines
 
 

@@ -165,6 +165,7 @@ class LocalApi:
             outbox=read(count_outbox) + read(count_web_letters),
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
+            kept=node.inbox.kept,
             accept=node.trust.accept,
         )
 

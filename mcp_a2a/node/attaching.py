@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import io
 import mimetypes
 import os
@@ -21,7 +22,7 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.errors import FileError
+from mcp_a2a.errors import FileError, StorageFullError
 from mcp_a2a.node.context import Context
 from mcp_a2a.protocol.blob import (
     CHUNK_SIZE,
@@ -39,6 +40,8 @@ from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out
 from mcp_a2a.views import AnswerRequest, FileArg
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 MIB = 1024 * 1024
 MAX_OUT_BYTES = 4 * 1024 * MIB
@@ -189,13 +192,15 @@ class Attaching:
                 self._context.spool.path("out", "", blob_id), _sealed(source, sealer, like.filename or "the content")
             )
         except OSError as error:
+            if error.errno in NO_SPACE:
+                raise StorageFullError(str(self._context.spool.folder)) from error
             raise FileError(f"A file could not be read, or not be kept: {error.strerror or error}.") from error
         refs.append(sealer.ref)
         return sealer.ref.to_part(like.filename, like.media_type)
 
     def _check_room(self) -> None:
         if self._context.spool.free_bytes < MAX_FILE_SIZE:
-            raise FileError("The disk is almost full, and files wait there until they are sent.", "Free some space.")
+            raise StorageFullError(str(self._context.spool.folder))
 
     # --- what may be read ------------------------------------------------------------------------
 

@@ -4,6 +4,10 @@ What a peer wrote never becomes an argument, a shell's word or a variable; its f
 folder of their own for as long as the program runs (`MCP_A2A_FILES`). The program sees a small
 environment, runs as a session of its own, and is ended with all it started when it takes too long,
 stays silent too long, writes too much, or when its sender or its owner no longer wants it.
+
+An attempt ends with the process that runs it (`warden`), and a later attempt first ends what is left of the earlier
+ones: two never run side by side. A program that a signal has ended, and not one of ours, has crashed: that is no
+answer, and the task is offered again.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,11 +26,14 @@ import anyio
 import anyio.to_thread
 
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.node.job import Crashed, Outcome, TaskContext
+from mcp_a2a.node.kin import TASK, end_workers_on
 from mcp_a2a.node.process import Child, run_child
 from mcp_a2a.node.received import ReceivedFile
+from mcp_a2a.node.thread import call_in_thread
 from mcp_a2a.protocol.filename import free_name
 from mcp_a2a.protocol.model import Part
+from mcp_a2a.store.workroom import Workroom
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER")
 """What a program gets of our environment, beside `LC_*` and what its owner names: nothing secret."""
@@ -38,6 +44,10 @@ DRAIN_SECONDS = 0.3
 STDERR_TAIL_BYTES = 16_384
 STDERR_LINES = 10
 STDERR_CHARS = 2_000
+
+CRASHES = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL})
+"""A shell, and what starts containers, exit with 128 and the signal that ended their program (POSIX, 2.8.2). Of the
+others some programs make exit codes of their own."""
 
 
 @dataclass(frozen=True)
@@ -89,24 +99,35 @@ def find_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
 class CommandSkill:
     """Runs a program for each task."""
 
-    def __init__(self, skill_id: str, argv: Sequence[str], environment: Mapping[str, str], limits: Limits) -> None:
+    def __init__(
+        self, skill_id: str, argv: Sequence[str], environment: Mapping[str, str], limits: Limits, room: Workroom
+    ) -> None:
         self._argv = tuple(argv)
+        self._room = room
         self._environment = {**environment, "MCP_A2A_SKILL": skill_id}
         self._limits = limits
 
     async def __call__(self, task: TaskContext) -> Outcome:
-        """Run it with the task's text; its output is the result, an exit code but 0 a failure."""
+        """Run it with the task's text; its output is the result, an exit code but 0 a failure.
+
+        Raises:
+            Crashed: a signal ended it that was not ours.
+        """
         name = Path(self._argv[0]).name
         environment = {
             **self._environment,
-            "MCP_A2A_TASK_ID": task.task_id,
+            TASK: task.task_id,
             "MCP_A2A_SENDER": task.sender.did,
+            "MCP_A2A_ATTEMPT": str(task.attempt),
+            "MCP_A2A_HOP": str(task.hop),
         }
+        if task.attempt > 1:
+            await call_in_thread(partial(end_workers_on, task.task_id))
         try:
-            async with _files_of(task) as folder:
+            async with self._files_of(task) as folder:
                 if folder is not None:
                     environment["MCP_A2A_FILES"] = str(folder)
-                async with run_child(self._argv, environment) as child:
+                async with run_child(self._argv, environment, folder) as child:
                     run = _Run(child, self._limits)
                     failure = await run.finish(_input(task))
         except OSError as error:
@@ -114,23 +135,25 @@ class CommandSkill:
         if failure is None:
             return Outcome("completed", _text(run.stdout))
         said = run.last_words()
-        return Outcome("failed", f"{name} {failure}{': ' + said if said else '.'}")
+        words = f"{name} {failure}{': ' + said if said else '.'}"
+        if run.crashed:
+            raise Crashed(words)
+        return Outcome("failed", words)
 
-
-@asynccontextmanager
-async def _files_of(task: TaskContext) -> AsyncIterator[Path | None]:
-    """A private folder with the files of a task, under harmless names; gone afterwards. None where there are none."""
-    files = task.files
-    if not files:
-        yield None
-        return
-    folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="mcp-a2a-")))
-    try:
-        await anyio.to_thread.run_sync(_write_all, files, folder)
-        yield folder
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+    @asynccontextmanager
+    async def _files_of(self, task: TaskContext) -> AsyncIterator[Path | None]:
+        """A private folder with the files of a task, under harmless names; gone afterwards. None where it has none."""
+        files = task.files
+        if not files:
+            yield None
+            return
+        folder = await anyio.to_thread.run_sync(self._room.make_folder)
+        try:
+            await anyio.to_thread.run_sync(_write_all, files, folder)
+            yield folder
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _write_all(files: Sequence[ReceivedFile], folder: Path) -> None:
@@ -152,6 +175,7 @@ class _Run:
         self.stdout = bytearray()
         self._stderr = bytearray()
         self._unread = 2
+        self.crashed = False
 
     async def finish(self, data: bytes) -> str | None:
         """Feed and read it to its end; why that is a failure, or None."""
@@ -166,6 +190,7 @@ class _Run:
             return f"was ended after {self._limits.total_seconds:g} s, its limit"
         if code is None:
             return f"was ended because it wrote nothing for {self._limits.idle_seconds:g} s"
+        self.crashed = code < 0 or code - 128 in CRASHES
         return _ending(code) if code else None
 
     async def _attend(self, data: bytes) -> int:

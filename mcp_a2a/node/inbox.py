@@ -10,11 +10,12 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import LeaseLostError, McpA2AError, NotAwaitingReplyError
+from mcp_a2a.errors import HomeUnusableError, LeaseLostError, McpA2AError, NotAwaitingReplyError, StorageFullError
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import post_update
@@ -51,6 +52,9 @@ GATHER_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 """Pause after the database did not take the end of a lease."""
 
+KEPT_SECONDS = 60.0
+"""An answer that could not be stored keeps its lease for so long after its holder last tried."""
+
 STATUS = {
     "working": TaskState.WORKING,
     "completed": TaskState.COMPLETED,
@@ -58,6 +62,7 @@ STATUS = {
     "input_required": TaskState.INPUT_REQUIRED,
     "auth_required": TaskState.AUTH_REQUIRED,
     "rejected": TaskState.REJECTED,
+    "crashed": TaskState.SUBMITTED,
 }
 
 
@@ -109,6 +114,9 @@ class Inbox:
         self._lease_begun = anyio.Event()
         """Set when a lease ends before the lease clock looks again."""
         self._looks_at = float("-inf")
+        self._kept: dict[str, float] = {}
+        """Until when, by the event loop's clock, a task is not offered although its lease is over: its holder has an
+        answer that is not stored."""
         self._may_wait = True
         """Whether a task may wait that nobody works on. Asking the database each time costs more than leasing one."""
 
@@ -213,11 +221,13 @@ class Inbox:
         self._may_wait = False  # until the look below tells otherwise, or something comes meanwhile
         if not self._waiting():
             return []
-        now = self._context.clock()
+        now, kept = self._context.clock(), self._kept_now()
 
         def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[Concluded]]:
             leased, given_up = [], []
             for record in waiting_tasks(connection, now, request.limit):
+                if record.id in kept:
+                    continue
                 if record.attempts >= MAX_ATTEMPTS:
                     given_up.append(self._give_up(connection, record, now))
                     continue
@@ -242,8 +252,12 @@ class Inbox:
             raise
         return leased
 
-    def _give_up(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> Concluded:
+    def _give_up(
+        self, connection: sqlite3.Connection, record: TaskRecord, now: float, reason: str | None = None
+    ) -> Concluded:
         message = f"It was offered {record.attempts} times and never answered."
+        if reason:
+            message = f"It was offered {record.attempts} times and never answered; the last time, {reason}"
         record.error = TaskErrorView(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
         return self._conclude(connection, record, TaskState.FAILED, _NOTHING, now)
 
@@ -255,9 +269,16 @@ class Inbox:
         Raises:
             TaskNotFoundError, NotAwaitingReplyError, LeaseLostError, TransitionError, TooLargeError, FileError
         """
-        request, spooled = await self._attaching.attach_to_answer(request)
-        with self._attaching.given_to(request.task_id, spooled):
-            return await self._answer(request, spooled)
+        try:
+            request, spooled = await self._attaching.attach_to_answer(request)
+            with self._attaching.given_to(request.task_id, spooled):
+                record = await self._answer(request, spooled)
+        except (StorageFullError, HomeUnusableError):
+            if request.status != "working":
+                self._kept[request.task_id] = anyio.current_time() + KEPT_SECONDS
+            raise
+        self._kept.pop(request.task_id, None)
+        return record
 
     async def _answer(self, request: AnswerRequest, spooled: tuple[BlobRef, ...]) -> TaskRecord:
         now = self._context.clock()
@@ -265,6 +286,8 @@ class Inbox:
 
         def answer(connection: sqlite3.Connection) -> Concluded:
             record = get_task(connection, request.task_id)
+            if request.status == "crashed":
+                return self._crash(connection, record, request, now)
             if record.sent:
                 raise NotAwaitingReplyError(record.id, record.state)
             if record.done and record.state == state and _said(record) == (request.text or _streamed_text(record)):
@@ -279,7 +302,32 @@ class Inbox:
         concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
         if not concluded.again:
             self._posted([concluded])
+        if request.status == "crashed":
+            self.offer()
         return concluded.record
+
+    def _crash(
+        self, connection: sqlite3.Connection, record: TaskRecord, request: AnswerRequest, now: float
+    ) -> Concluded:
+        """An attempt that came to nothing: offered again, or given up with the reason of the last one."""
+        if record.sent or record.done:
+            raise NotAwaitingReplyError(record.id, record.state)
+        self._check_lease(record, request, now)
+        if record.attempts >= MAX_ATTEMPTS:
+            return self._give_up(connection, record, now, request.text)
+        record.end_lease()
+        record.updated = now
+        save_task(connection, record)
+        return Concluded(record, None)
+
+    @property
+    def kept(self) -> int:
+        """How many finished answers wait for room to be stored."""
+        return len(self._kept_now())
+
+    def _kept_now(self) -> frozenset[str]:
+        now = anyio.current_time()
+        return frozenset(task_id for task_id, until in self._kept.items() if now < until)
 
     def _check_lease(self, record: TaskRecord, request: AnswerRequest, now: float) -> None:
         stale = request.attempt is not None and request.attempt != record.attempts
@@ -343,11 +391,15 @@ class Inbox:
             await wait_until(self._lease_begun, min(GATHER_SECONDS, max(0.0, (end or now + GATHER_SECONDS) - now)))
             if end is None or self._context.clock() < end:
                 continue
+            kept = self._kept_now()
             try:
-                await self._end_leases(lambda record, at: not record.leased(at))
+                await self._end_leases(partial(_is_over, kept))
             except McpA2AError as error:
                 logger.warning("leases have ended, but that could not be stored: %s", error)
                 await anyio.sleep(RETRY_SECONDS)
+            else:
+                if kept:
+                    await anyio.sleep(RETRY_SECONDS)  # the lease of a kept answer is over, and does not end
 
     async def release(self, alive: Callable[[str], bool]) -> None:
         """Workers whose process is gone hold nothing any more; their tasks are offered again at once."""
@@ -370,6 +422,10 @@ class Inbox:
 
         self._posted(await self._context.database.write(end))
         self.offer()
+
+
+def _is_over(kept: frozenset[str], record: TaskRecord, now: float) -> bool:
+    return not record.leased(now) and record.id not in kept
 
 
 def _unlease(task_id: str, holder: str) -> Callable[[sqlite3.Connection], None]:

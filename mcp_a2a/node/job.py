@@ -31,11 +31,15 @@ MAX_BATCH = 500
 GONE = (LeaseLostError, TransitionError, NotAwaitingReplyError, TaskNotFoundError)
 """What the node says about a task that is no longer ours to work on."""
 
-Status = Literal["working", "completed", "failed", "input_required", "auth_required", "rejected"]
+Status = Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
 
 
 class Reject(Exception):  # noqa: N818  the skill's decision, not a fault
     """Raised by a skill that will not do the task; the text tells its sender why."""
+
+
+class Crashed(Exception):  # noqa: N818  as above
+    """Raised by a skill whose work ended without a result, by no decision of anybody: the task is offered again."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Chunk:
 class Outcome:
     """How a task ended here, and what its sender reads."""
 
-    status: Literal["completed", "failed", "rejected"]
+    status: Literal["completed", "failed", "rejected", "crashed"]
     text: str | None = None
     parts: tuple[Part, ...] = ()
     direct: bool = False

@@ -1,10 +1,11 @@
-"""A program in a session of its own, so that it can be ended with everything it started."""
+"""A program in a session of its own, so that it can be ended with everything it started, whatever becomes of us."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,10 +13,9 @@ from pathlib import Path
 
 import anyio
 
+from mcp_a2a.node.kin import RUN, TERM_SECONDS, end_run, signal_relatives
 from mcp_a2a.node.thread import call_in_thread
-
-TERM_SECONDS = 0.5
-"""Between asking a program to end and ending it."""
+from mcp_a2a.node.warden import warden
 
 CHUNK = 65_536
 
@@ -23,8 +23,9 @@ CHUNK = 65_536
 class Child:
     """A running program. Its pipes are read and written without blocking the loop."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipes: tuple[int, int, int]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], run: str, pipes: tuple[int, int, int]) -> None:
         self._process = process
+        self._run = run
         self._stdin, self.stdout, self.stderr = pipes
 
     async def feed(self, data: bytes) -> None:
@@ -60,45 +61,44 @@ class Child:
         """End it and whatever it left behind: politely first, then not."""
         with anyio.CancelScope(shield=True):
             if self._process.poll() is None:
-                self._signal(signal.SIGTERM)
+                await call_in_thread(partial(signal_relatives, self._process.pid, self._run, signal.SIGTERM))
                 with anyio.move_on_after(TERM_SECONDS):
                     await self.exited()
-            self._signal(signal.SIGKILL)
+            await call_in_thread(partial(end_run, self._process.pid, self._run))
             await self.exited()
         for pipe in (self._stdin, self.stdout, self.stderr):
             with suppress(OSError):
                 os.close(pipe)
 
-    def _signal(self, number: signal.Signals) -> None:
-        # The session, not only the group: `timeout` and shells with job control make groups.
-        leader = self._process.pid
-        members = session_members(leader)
-        with suppress(ProcessLookupError, PermissionError):
-            if members is None:
-                os.killpg(leader, number)
-        for pid in members or ():
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-
 
 @asynccontextmanager
-async def run_child(argv: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Child]:
+async def run_child(
+    argv: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+) -> AsyncIterator[Child]:
     """Start a program without a shell; when the context ends, so has everything it started.
+
+    If this process is killed before that, the warden ends it, and removes `folder`.
 
     Raises:
         OSError: it cannot be started.
     """
-    with anyio.CancelScope(shield=True):  # a start that nobody waits for would leave an orphan
-        process = await call_in_thread(partial(_launch, argv, environment))
-    child = Child(process, _detach_pipes(process))
+    run = uuid.uuid4().hex
     try:
-        yield child
+        with anyio.CancelScope(shield=True):  # a start that nobody waits for would leave an orphan
+            launch = partial(_launch, argv, {**environment, RUN: run}, run, str(folder or ""))
+            process = await call_in_thread(launch)
+        child = Child(process, run, _detach_pipes(process))
+        try:
+            yield child
+        finally:
+            await child.end()
     finally:
-        await child.end()
+        warden.forget(run)
 
 
-def _launch(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603  the owner's own command; nothing of a peer is in it
+def _launch(argv: Sequence[str], environment: Mapping[str, str], run: str, folder: str) -> subprocess.Popen[bytes]:
+    warden.watch(run, 0, folder)  # before it runs: a kill between the two leaves nothing behind
+    process = subprocess.Popen(  # noqa: S603  the owner's own command; nothing of a peer is in it
         list(argv),
         env=dict(environment),
         stdin=subprocess.PIPE,
@@ -107,6 +107,8 @@ def _launch(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.P
         bufsize=0,
         start_new_session=True,
     )
+    warden.watch(run, process.pid, folder)
+    return process
 
 
 def _detach_pipes(process: subprocess.Popen[bytes]) -> tuple[int, int, int]:
@@ -119,19 +121,3 @@ def _detach_pipes(process: subprocess.Popen[bytes]) -> tuple[int, int, int]:
         os.set_blocking(pipe, False)
         pipes.append(pipe)
     return pipes[0], pipes[1], pipes[2]
-
-
-def session_members(session: int) -> list[int] | None:
-    """The processes of a session; None where the system does not tell (it does on Linux)."""
-    if not Path("/proc/self/stat").exists():
-        return None
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name in parentheses may hold anything; behind it: state, parent, group, session.
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended
-        if len(fields) > 3 and int(fields[3]) == session:
-            found.append(int(folder.name))
-    return found

@@ -19,8 +19,8 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from mcp_a2a.errors import DeliveryError, FileError, McpA2AError
-from mcp_a2a.node.job import GONE, Handler, Job, Outcome, Reject, TaskContext
+from mcp_a2a.errors import ConfigurationError, DeliveryError, FileError, McpA2AError
+from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:
@@ -40,11 +40,19 @@ LONG_SECONDS = 1.0
 """A task that runs longer is announced; a shorter one is only reported when it ends."""
 
 RETRIES = 5
+"""How often an answer is tried that the node does not take for another reason than trouble that passes."""
+
+TOLD_AGAIN = 30
+"""After so many failures the log says it again."""
+
+RETRY_CAP_SECONDS = 2.0
+"""A finished answer is tried again at least so often: well within the time in which its lease ends."""
+
 GRACE_SECONDS = 1.0
 """How long handlers may go on when the worker stops."""
 
 
-Kind = Literal["running", "completed", "failed", "rejected", "canceled", "asking", "lost"]
+Kind = Literal["running", "completed", "failed", "rejected", "canceled", "crashed", "asking", "lost"]
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,9 @@ class Worker:
         if job is not None and job.resumed is not None:
             job.resume(item)
             return
+        if job is not None and job.closed:
+            job.item = item  # its work is done, and only waits to be stored: that is the answer to this attempt, too
+            return
         if job is not None:
             job.scope.cancel("its lease ended; it was offered again")
         now = anyio.current_time()
@@ -200,6 +211,8 @@ class Worker:
                 return await self._handler(TaskContext(job))
             except Reject as refusal:
                 return Outcome("rejected", str(refusal) or "It will not do that.")
+            except Crashed as crash:
+                return Outcome("crashed", str(crash))
             except (Exception, SystemExit) as error:
                 # The traceback is for the skill's author; the sender reads the message alone.
                 logger.exception("the skill failed on %s", job.item.task_id)
@@ -207,21 +220,27 @@ class Worker:
         return None
 
     async def _conclude(self, job: Job, outcome: Outcome) -> None:
+        """Answer. What is finished is kept until the node has stored it, or says that the task is no longer ours."""
         async with job.turn:
             job.closed = True
-        for failures in range(1, RETRIES + 1):
+        failures = 0
+        while True:
             try:
                 await job.answer(outcome.status, outcome.text, outcome.parts, outcome.files, direct=outcome.direct)
             except GONE as error:
                 logger.warning("the answer to %s came too late: %s", job.item.task_id, error)
                 return self._tell(job, "lost", error.message)
             except McpA2AError as error:
+                failures += 1
+                passes = error.retryable or isinstance(error, ConfigurationError)  # the disk, or whoever owns the node
+                if failures >= RETRIES and not passes:
+                    return self._tell(job, "lost", f"its answer could not be stored: {error.message}")
                 outcome = _instead(outcome, error)
-                logger.warning("the answer to %s could not be stored: %s", job.item.task_id, error)
-                await anyio.sleep(_backoff(failures))
+                if failures == 1 or failures % TOLD_AGAIN == 0:
+                    logger.warning("the answer to %s is kept, and not stored yet: %s", job.item.task_id, error)
+                await anyio.sleep(_backoff(failures, RETRY_CAP_SECONDS))
             else:
                 return self._tell(job, outcome.status, outcome.text)
-        return self._tell(job, "lost", "its answer could not be stored")
 
     def _tell(self, job: Job, kind: Kind, text: str | None = None) -> None:
         self._log(TaskEvent(kind, job.item, anyio.current_time() - job.started, text))
@@ -269,8 +288,8 @@ class Worker:
             job.scope.cancel("its sender withdrew the task")
 
 
-def _backoff(failures: int) -> float:
-    return random.uniform(0, min(10.0, 0.1 * 2 ** min(failures, 10)))  # noqa: S311  spreads load; nothing secret depends on it
+def _backoff(failures: int, cap: float = 10.0) -> float:
+    return random.uniform(0, min(cap, 0.1 * 2 ** min(failures, 10)))  # noqa: S311  spreads load; nothing secret depends on it
 
 
 def _message(error: BaseException) -> str:

@@ -143,4 +143,6 @@ def _node_lines(node: StatusView) -> Iterator[str]:
         f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."
     )
+    if node.kept:
+        yield f"{node.kept} finished answers could not be stored yet: the disk is full."
     yield "Next: discover lists the agents; check_inbox takes the tasks."

@@ -17,6 +17,7 @@ from mcp_a2a.node.command import CommandSkill, Limits
 from mcp_a2a.node.job import Handler
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.store.workroom import Workroom
 from mcp_a2a.views import SaveFilesRequest
 from tests.files.scenes import MIB, sha256, some_file, task
 from tests.node.world import Person, World, acquainted
@@ -74,7 +75,7 @@ async def test_a_result_that_cannot_be_read_fails_the_task_with_the_reason(tmp_p
 
 async def test_a_program_finds_the_files_in_a_folder_that_is_gone_afterwards(tmp_path: Path) -> None:
     program = ("sh", "-c", 'cd "$MCP_A2A_FILES" && pwd && stat -c "%a %n" . * && sha256sum * | cut -c1-64')
-    skill = CommandSkill("look", program, dict(os.environ), Limits())
+    skill = CommandSkill("look", program, dict(os.environ), Limits(), Workroom(tmp_path / "home"))
     first, second = some_file(tmp_path, MIB, "a.bin"), some_file(tmp_path, 10, "b.txt")
     async with at_work(tmp_path, skill) as (alice, _):
         view = await alice.api.send_task(task(first, second, wait=20))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -12,20 +14,27 @@ import pytest
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
-from mcp_a2a.node.job import Outcome
-from mcp_a2a.node.process import session_members
+from mcp_a2a.node.job import Crashed, Outcome
+from mcp_a2a.node.kin import session_members
+from mcp_a2a.store.workroom import Workroom
 from tests.agent.jobs import gone, task_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX sessions")
 
 ENVIRONMENT = cleaned_environment(os.environ, ())
 DEFAULTS = Limits()
+NOWHERE = Path("/nonexistent")
+"""Tasks without files need no room."""
 
 
 async def run(
     *argv: str, text: str = "", limits: Limits = DEFAULTS, environment: dict[str, str] = ENVIRONMENT
 ) -> Outcome:
-    return await CommandSkill("do-it", argv, environment, limits)(task_of(text))
+    return await skill_of(argv, environment, limits)(task_of(text))
+
+
+def skill_of(argv: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT, limits: Limits = DEFAULTS):
+    return CommandSkill("do-it", argv, environment, limits, Workroom(NOWHERE))
 
 
 def python(code: str) -> tuple[str, str, str]:
@@ -49,8 +58,7 @@ async def test_a_program_need_not_read_its_input() -> None:
 
 
 async def test_data_without_text_is_given_as_json() -> None:
-    skill = CommandSkill("do-it", ("cat",), ENVIRONMENT, Limits())
-    assert (await skill(task_of(data={"a": ["ü"]}))).text == '{"a": ["ü"]}'
+    assert (await skill_of(("cat",))(task_of(data={"a": ["ü"]}))).text == '{"a": ["ü"]}'
 
 
 async def test_what_a_peer_wrote_is_never_an_argument_or_a_word_of_a_shell() -> None:
@@ -68,13 +76,26 @@ async def test_undecodable_output_is_shown_with_marks() -> None:
     [
         ("import sys; sys.exit(3)", "ended with exit code 3."),
         ("import sys; sys.exit('no such file')", "ended with exit code 1: no such file"),
-        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL."),
+        ("import sys; sys.exit(129)", "ended with exit code 129."),
     ],
 )
 async def test_another_exit_code_than_0_fails_with_the_end_of_standard_error(code: str, says: str) -> None:
     outcome = await run(*python(code))
     assert outcome.status == "failed"
     assert outcome.text == f"{Path(sys.executable).name} {says}"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL."),
+        ("import os; os.kill(os.getpid(), 15)", "was ended by SIGTERM."),
+        ("import os; os._exit(137)", "ended with exit code 137."),
+    ],
+)
+async def test_a_program_that_a_signal_ended_has_crashed_and_not_answered(code: str, says: str) -> None:
+    with pytest.raises(Crashed, match=says):
+        await run(*python(code))
 
 
 async def test_only_the_last_lines_of_standard_error_are_told() -> None:
@@ -159,7 +180,9 @@ async def test_a_program_sees_a_clean_environment() -> None:
     assert seen["MCP_A2A_SKILL"] == "do-it"
     assert seen["MCP_A2A_TASK_ID"] == "task-1"
     assert seen["MCP_A2A_SENDER"] == "did:key:zAlice"
-    assert set(seen) - {"_", "PWD", "SHLVL"} == {*cleaned, "MCP_A2A_SKILL", "MCP_A2A_TASK_ID", "MCP_A2A_SENDER"}
+    assert (seen["MCP_A2A_ATTEMPT"], seen["MCP_A2A_HOP"]) == ("1", "1")
+    ours = {f"MCP_A2A_{name}" for name in ("SKILL", "TASK_ID", "SENDER", "ATTEMPT", "HOP", "RUN")}
+    assert set(seen) - {"_", "PWD", "SHLVL"} == {*cleaned, *ours}
 
 
 def test_passing_on_a_variable_that_is_not_set_is_refused() -> None:
@@ -183,6 +206,8 @@ async def test_a_program_that_disappears_fails_the_task(tmp_path: Path) -> None:
     assert (outcome.status, outcome.text) == ("failed", "gone could not be started: No such file or directory.")
 
 
-def test_the_members_of_a_session_are_told_on_linux() -> None:
+def test_the_other_members_of_a_session_are_told_on_linux() -> None:
     if Path("/proc/self/stat").exists():
-        assert os.getpid() in (session_members(os.getsid(0)) or [])
+        with subprocess.Popen(["sleep", "60"], start_new_session=True) as alone:
+            assert session_members(alone.pid) == [alone.pid]
+            alone.kill()

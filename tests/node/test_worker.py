@@ -13,11 +13,19 @@ import pytest
 
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
-from mcp_a2a.node.job import Outcome, TaskContext
+from mcp_a2a.node.job import Crashed, Outcome, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
-from mcp_a2a.views import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
+from mcp_a2a.views import (
+    CancelRequest,
+    CheckInboxRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    ReplyRequest,
+    SendTaskRequest,
+    TaskView,
+)
 from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted
 
@@ -343,6 +351,53 @@ async def test_a_result_that_does_not_fit_fails_the_task_and_says_so(scene: Scen
     assert view.state == TaskState.FAILED
     assert view.error is not None
     assert "cannot be sent" in view.error.message
+
+
+async def test_an_attempt_that_crashed_is_offered_again_and_the_third_fails_the_task_with_the_reason(
+    scene: Scene,
+) -> None:
+    attempts: list[int] = []
+
+    async def crash(task: TaskContext) -> Outcome:
+        attempts.append(task.attempt)
+        if task.text == "once" and task.attempt == 2:
+            return Outcome("completed", "at last")
+        raise Crashed("rev was ended by SIGKILL.")
+
+    async with working(scene, scene.worker(crash)):
+        once, always = await scene.send("once"), await scene.send("always")
+    assert (once.text, once.attempts) == ("at last", 2)
+    assert attempts == [1, 2, 1, 2, 3]
+    assert always.state == TaskState.FAILED
+    assert always.error is not None
+    assert always.error.message == "It was offered 3 times and never answered; the last time, rev was ended by SIGKILL."
+
+
+async def test_a_finished_answer_waits_for_room_on_the_disk_and_the_work_is_done_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full is full for every statement: SQLite refuses each page beyond the file's present size."""
+    runs, database = 0, scene.bob.node.context.database
+    result = "x" * 200_000  # more than the free pages of the file hold
+
+    async def fill(task: TaskContext) -> Outcome:
+        nonlocal runs
+        runs += 1
+        pages = database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+        await database.write(lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone())
+        return Outcome("completed", result)
+
+    monkeypatch.setattr(worker_module, "RETRIES", 1)  # how often it was tried before is no limit any more
+    async with working(scene, scene.worker(fill)):
+        sent = await scene.send("x", wait=0)
+        await until(lambda: scene.bob.node.inbox.kept == 1)
+        scene.world.clock.advance(1_000)  # its lease is over, and nobody else may have it
+        assert (await scene.bob.api.check_inbox(CheckInboxRequest(holder="2-other", worker=True))).items == ()
+        assert (await scene.bob.api.get_agent(GetAgentRequest(agent="self"))).node.kept == 1
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count=1073741823").fetchone())
+        view = await scene.look(sent)
+    assert (view.text, view.attempts, runs) == (result, 1, 1)
+    assert scene.bob.node.inbox.kept == 0
 
 
 async def test_an_answer_after_the_task_was_withdrawn_is_dropped(scene: Scene) -> None:
