@@ -142,10 +142,20 @@ class RelaySettings(BaseSettings):
     max_mailbox_mib: int = Field(default=50, ge=2, le=10_240)
     ttl_days: float = Field(default=7, gt=0, le=7)
     """How long a message waits at most; no agent takes one that is older than 7 days."""
-    rate: float = Field(default=60, gt=0)
+    rate: float = Field(default=1200, gt=0)
     """Deposits per minute and key."""
-    burst: int = Field(default=120, ge=1)
+    burst: int = Field(default=600, ge=1)
     """Deposits at once."""
+    host_senders: float = Field(default=2, ge=1)
+    """What one address may send, as a multiple of `rate` and `rate_mib`, unless it proves an admitted network."""
+    network_senders: float = Field(default=20, ge=1)
+    """What one admitted network may send, as a multiple of the same."""
+    max_new_keys_per_host: int = Field(default=10, ge=1)
+    """New keys in an hour from one address, unless they prove an admitted network."""
+    host_disk_percent: float = Field(default=10, gt=0, le=100)
+    """Of the disk, for what one address sent without an admitted network."""
+    network_disk_percent: float = Field(default=50, gt=0, le=100)
+    """Of the disk, for what one admitted network sent."""
     rate_mib: float = Field(default=10, gt=0)
     """MiB per minute and key."""
     max_keys: int = Field(default=100_000, ge=1)

@@ -141,6 +141,10 @@ class KnownKey:
     """The newest that it brought, as text."""
     seq: int
     """The bundle's own number."""
+    account: bytes = b""
+    """What its mail is charged to (`relay_limits`)."""
+    settled: bool = True
+    """Whether it is kept although it has no mail and no entry in a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,8 @@ class RelayTotals:
     invitations: int = 0
     size: int = 0
     """Of all of it, in bytes."""
+    stranger_size: int = 0
+    """Of it, entries and invitations of networks that were not admitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +274,34 @@ class MailboxStore(Protocol):
 
     def forget_unseen(self, before: float, done: Callable[[Sequence[bytes] | Exception], None]) -> None:
         """Forget keys that were last seen before then and have no mail: which."""
+        ...
+
+    def newcomers(self) -> Sequence[bytes]:
+        """Keys that are not settled."""
+        ...
+
+    def idle_newcomers(self, before: float) -> Sequence[bytes]:
+        """Those that were last seen before then, have no mail, and are listed nowhere."""
+        ...
+
+    def settle_key(self, key: bytes) -> None:
+        """Keep this key from now on as long as any other."""
+        ...
+
+    def forget_keys(self, keys: Sequence[bytes]) -> None:
+        """Forget keys that have no mail."""
+        ...
+
+    def note_correspondent(self, key: bytes, other: bytes, now: float) -> None:
+        """A key has sent to another."""
+        ...
+
+    def has_sent(self, key: bytes, other: bytes) -> bool:
+        """Whether it has, lately."""
+        ...
+
+    def is_listed(self, key: bytes, networks: Sequence[PeerId]) -> bool:
+        """Whether a key has an entry in the directory of any of these networks."""
         ...
 
     def erase(self, key: bytes) -> None:

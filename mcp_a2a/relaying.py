@@ -24,7 +24,7 @@ from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.rates import Rate
-from mcp_a2a.protocol.relay_limits import MIB, RelayLimits
+from mcp_a2a.protocol.relay_limits import HOUR, MIB, RelayLimits
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
 from mcp_a2a.relay_ports import MailboxStore
@@ -57,7 +57,7 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
             url = _url(settings, host, port, identity.peer_id)
             async with _open_store(settings, folder) as store:
                 options = RelayOptions(
-                    _limits(settings), settings.closed, settings.behind_proxy, tls, settings.metrics_allow
+                    _limits(settings), settings.closed, settings.behind_proxy, tls, settings.metrics_allow, url.host
                 )
                 credentials = Credentials(identity, _Bundles(identity), _wall_clock, os.urandom)
                 async with open_relay(listening, credentials, store, options, _wall_clock) as listener:
@@ -130,6 +130,11 @@ def _limits(settings: RelaySettings) -> RelayLimits:
         max_mailbox_bytes=settings.max_mailbox_mib * MIB,
         ttl_seconds=settings.ttl_days * DAY,
         deposits=Rate(settings.rate / 60, settings.burst),
+        new_keys=Rate(settings.max_new_keys_per_host / HOUR, settings.max_new_keys_per_host),
+        host_senders=settings.host_senders,
+        network_senders=settings.network_senders,
+        host_disk_share=settings.host_disk_percent / 100,
+        network_disk_share=settings.network_disk_percent / 100,
         deposit_bytes=Rate(settings.rate_mib * MIB / 60, max(2, settings.rate_mib) * MIB),
         max_keys=settings.max_keys,
         max_disk_bytes=settings.max_disk_mib * MIB,

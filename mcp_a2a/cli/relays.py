@@ -59,6 +59,21 @@ def serve(
     ttl_days: Annotated[float | None, typer.Option(help=_told("ttl_days", "Days a message is kept"))] = None,
     rate: Annotated[float | None, typer.Option(help=_told("rate", "Messages a minute from one sender"))] = None,
     burst: Annotated[int | None, typer.Option(help=_told("burst", "So many at once"))] = None,
+    host_senders: Annotated[
+        float | None, typer.Option(help=_told("host_senders", "Rates of one address, in senders"))
+    ] = None,
+    network_senders: Annotated[
+        float | None, typer.Option(help=_told("network_senders", "Rates of one admitted network, in senders"))
+    ] = None,
+    max_new_keys_per_host: Annotated[
+        int | None, typer.Option(help=_told("max_new_keys_per_host", "New agents an hour from one address"))
+    ] = None,
+    host_disk_percent: Annotated[
+        float | None, typer.Option(help=_told("host_disk_percent", "Percent of the disk for one address"))
+    ] = None,
+    network_disk_percent: Annotated[
+        float | None, typer.Option(help=_told("network_disk_percent", "Percent for one admitted network"))
+    ] = None,
     rate_mib: Annotated[float | None, typer.Option(help=_told("rate_mib", "MiB a minute from one sender"))] = None,
     max_keys: Annotated[int | None, typer.Option(help=_told("max_keys", "Agents known"))] = None,
     max_disk_mib: Annotated[int | None, typer.Option(help=_told("max_disk_mib", "MiB on disk in all"))] = None,

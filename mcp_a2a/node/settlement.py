@@ -48,6 +48,8 @@ RELAY_REFUSALS = {
     "revoked": "its operator has revoked your key",
     "busy": "it has too much to do",
     "duplicate": "it holds another message under the same number",
+    "reserved": "the other half of the agent's mailbox is for those it shares a network with, or wrote to",
+    "share": "your network, or your address, takes up as much of its disk as it may",
 }
 """What a relay's codes mean. It may change its mind, so none of them ends a task."""
 

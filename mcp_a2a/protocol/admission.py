@@ -40,6 +40,14 @@ class Admission:
         """Whether the operator has shut this key out."""
         return member in self._revoked
 
+    def networks_of(self, networks: Collection[PeerId]) -> list[PeerId]:
+        """Those of these networks that were admitted, in their order."""
+        return [network for network in networks if network in self._admitted]
+
+    def is_admitted(self, member: PeerId) -> bool:
+        """Whether this key, or this network, is on the list."""
+        return member in self._admitted
+
     def objection(self, peer: PeerId, networks: Collection[PeerId]) -> ByeCode | None:
         """Why a key that is proven to be in these networks is not served; None when it is."""
         if peer in self._revoked:

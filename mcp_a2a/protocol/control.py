@@ -56,6 +56,8 @@ class ByeCode(StrEnum):
     ROLE = "role"
     NOT_ADMITTED = "not_admitted"
     REVOKED = "revoked"
+    CROWDED = "crowded"
+    FULL = "full"
     OTHER = "other"
 
 
@@ -74,6 +76,8 @@ BYE_SENTENCES = {
     ByeCode.ROLE: "it wanted a relay where we are none, or an agent where we are a relay",
     ByeCode.NOT_ADMITTED: "it is a closed relay, and neither our key nor a network of ours was admitted",
     ByeCode.REVOKED: "its operator has revoked our key",
+    ByeCode.CROWDED: "it has taken as many new agents from our address as it takes in an hour",
+    ByeCode.FULL: "it knows as many agents as it may, and takes no new one",
     ByeCode.OTHER: "it closed the link",
 }
 """What a peer's code means, in our words."""

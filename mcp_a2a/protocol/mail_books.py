@@ -9,6 +9,47 @@ from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.protocol.relay_limits import ROW_BYTES
 
 
+class Accounts:
+    """Which account the mail of each depositor is charged to, and how much that is in all, in bytes of disk.
+
+    A depositor that comes from elsewhere keeps its account while any of its mail is here.
+    """
+
+    def __init__(self) -> None:
+        self._bytes: dict[bytes, int] = {}
+        self._payers: dict[bytes, tuple[bytes, int]] = {}  # account and messages by depositor
+
+    def __contains__(self, depositor: bytes) -> bool:
+        return depositor in self._payers
+
+    def of(self, depositor: bytes, otherwise: bytes = b"") -> bytes:
+        """The account of a depositor."""
+        return self._payers[depositor][0] if depositor in self._payers else otherwise
+
+    def bytes_of(self, account: bytes) -> int:
+        """What its mail takes."""
+        return self._bytes.get(account, 0)
+
+    def charge(self, depositor: bytes, account: bytes, count: int, size: int) -> None:
+        """So much more mail is here."""
+        account, messages = self._payers.get(depositor, (account, 0))
+        self._payers[depositor] = account, messages + count
+        self._bytes[account] = self._bytes.get(account, 0) + size + count * ROW_BYTES
+
+    def release(self, depositor: bytes, count: int, size: int) -> None:
+        """So much is gone."""
+        account, messages = self._payers.get(depositor, (b"", count))
+        left = self._bytes.get(account, 0) - size - count * ROW_BYTES
+        if left > 0:
+            self._bytes[account] = left
+        else:
+            self._bytes.pop(account, None)
+        if messages > count:
+            self._payers[depositor] = account, messages - count
+        else:
+            self._payers.pop(depositor, None)
+
+
 class Books:
     """Keeps count; decides nothing."""
 
@@ -19,6 +60,7 @@ class Books:
         """What messages take on disk or will take, estimated."""
         self.other_bytes = 0
         """What everything else takes there."""
+        self.accounts = Accounts()
         self.orders: list[Order] = []
         self._unwritten: dict[tuple[bytes, bytes], Message] = {}  # in memory or being written
         self._dropping: set[int] = set()
@@ -33,14 +75,15 @@ class Books:
         message = self._unwritten.get((depositor, envelope_id))
         return message if message is not None and not message.is_settled else None
 
-    def restored(self, count: int, size: int) -> None:
+    def restored(self, depositor: bytes, account: bytes, count: int, size: int) -> None:
         """So much was on disk at the start."""
         self.disk_bytes += size + count * ROW_BYTES
+        self.accounts.charge(depositor, account, count, size)
 
-    def accepted(self, message: Message) -> None:
+    def accepted(self, message: Message, account: bytes) -> None:
         """A new message."""
         self.memory_bytes += message.size
-        self.restored(1, message.size)
+        self.restored(message.depositor, account, 1, message.size)
         self._unwritten[message.depositor, message.envelope_id] = message
 
     def put(self, message: Message) -> None:
@@ -68,20 +111,21 @@ class Books:
         self.memory_bytes -= message.size
         if message.place is Place.MEMORY:
             self.written(message)
-            self.disk_bytes -= message.size + ROW_BYTES
+            self.forgotten(message.depositor, 1, message.size)
         else:
             # The order to write it was given before, so this one finds it.
-            self.drop(message.number, message.size)
+            self.drop(message.number, message.depositor, message.size)
 
-    def drop(self, number: int, size: int) -> None:
+    def drop(self, number: int, depositor: bytes, size: int) -> None:
         """Have a message deleted."""
-        self.forgotten(1, size)
+        self.forgotten(depositor, 1, size)
         self._dropping.add(number)
         self.orders.append(Drop(number))
 
-    def forgotten(self, count: int, size: int) -> None:
-        """So much is no longer on disk."""
+    def forgotten(self, depositor: bytes, count: int, size: int) -> None:
+        """So much of a depositor is no longer on disk."""
         self.disk_bytes -= size + count * ROW_BYTES
+        self.accounts.release(depositor, count, size)
 
     def dropped(self, numbers: Iterable[int]) -> None:
         """These are deleted."""

@@ -53,6 +53,8 @@ class Backlog:
     depositor: bytes
     count: int
     size: int
+    account: bytes = b""
+    """What the depositor's mail is charged to."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -30,6 +30,11 @@ class Wire(Protocol):
     @property
     def key(self) -> bytes:
         """Whose."""
+        ...
+
+    @property
+    def account(self) -> bytes:
+        """What its deposits are charged to: an admitted network, or else the host it comes from (`relay_limits`)."""
         ...
 
     def send(self, frame: str | bytes) -> None:
@@ -98,6 +103,7 @@ class Mailbox:
     __slots__ = (
         "_in_memory",
         "_offered_bytes",
+        "accounts",
         "bytes",
         "count",
         "cursor",
@@ -115,8 +121,10 @@ class Mailbox:
         """The newest connection of its key."""
         self.count = 0
         self.bytes = 0
-        self.shares: dict[bytes, int] = {}
-        """How many are from whom."""
+        self.shares: dict[bytes, tuple[int, int]] = {}
+        """How many are from whom, and their bytes."""
+        self.accounts: dict[bytes, int] = {}
+        """How many are charged to whom."""
         self.messages: dict[bytes, Message] = {}
         """By envelope id: those in memory, and those on their way to the disk."""
         self.waiting: deque[Message] = deque()
@@ -131,29 +139,47 @@ class Mailbox:
 
     # --- what may come in -------------------------------------------------------------------------
 
-    def objection(self, depositor: bytes, size: int, limits: RelayLimits) -> str | None:
-        """Why one more is not taken: the code of a refusal."""
-        if self.shares.get(depositor, 0) >= limits.max_per_depositor:
+    def objection(
+        self, depositor: bytes, account: bytes, size: int, limits: RelayLimits, is_familiar: Callable[[], bool]
+    ) -> str | None:
+        """Why one more is not taken: the code of a refusal.
+
+        The second half of a mailbox is for depositors that its owner knows; of all others, one account has no more
+        in the first half than one key may have. What was accepted is never given up for something newer.
+        """
+        if self.shares.get(depositor, (0, 0))[0] >= limits.max_per_depositor:
             return "quota"
         if self.count >= limits.max_queue or self.bytes + size > limits.max_mailbox_bytes:
             return "mailbox_full"
+        is_half_full = 2 * self.count >= limits.max_queue or 2 * (self.bytes + size) > limits.max_mailbox_bytes
+        if is_half_full and not is_familiar():
+            return "reserved"
+        if account and self.accounts.get(account, 0) >= limits.max_per_depositor and not is_familiar():
+            return "quota"
         return None
 
-    def count_in(self, depositor: bytes, messages: int, size: int) -> None:
+    def count_in(self, depositor: bytes, account: bytes, messages: int, size: int) -> None:
         """So many messages came in."""
         self.count += messages
         self.bytes += size
-        self.shares[depositor] = self.shares.get(depositor, 0) + messages
+        count, total = self.shares.get(depositor, (0, 0))
+        self.shares[depositor] = count + messages, total + size
+        self.accounts[account] = self.accounts.get(account, 0) + messages
 
-    def count_out(self, depositor: bytes, messages: int, size: int) -> None:
+    def count_out(self, depositor: bytes, account: bytes, messages: int, size: int) -> None:
         """So many are no longer here."""
         self.count -= messages
         self.bytes -= size
-        left = self.shares.get(depositor, 0) - messages
-        if left > 0:
-            self.shares[depositor] = left
+        count, total = self.shares.get(depositor, (0, 0))
+        if count > messages:
+            self.shares[depositor] = count - messages, total - size
         else:
             self.shares.pop(depositor, None)
+        left = self.accounts.get(account, 0) - messages
+        if left > 0:
+            self.accounts[account] = left
+        else:
+            self.accounts.pop(account, None)
 
     # --- memory -----------------------------------------------------------------------------------
 
@@ -186,11 +212,11 @@ class Mailbox:
         self.cursor = max(self.cursor, message.number)
         self.waiting.append(message)
 
-    def settle(self, message: Message) -> None:
+    def settle(self, message: Message, account: bytes) -> None:
         """Take a message out for good."""
         message.is_settled = True
         self.forget(message)
-        self.count_out(message.depositor, 1, message.size)
+        self.count_out(message.depositor, account, 1, message.size)
         if message.is_queued:
             self._unqueue(message)
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from mcp_a2a.protocol.control import Refused, Stored
 from mcp_a2a.protocol.envelope import Header
@@ -37,10 +38,22 @@ MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
 
 
 class PostOffice:
-    """Every mailbox of a relay. `first` is the number of the next message."""
+    """Every mailbox of a relay. `first` is the number of the next message.
 
-    def __init__(self, limits: RelayLimits, roster: Roster, backlog: Iterable[Backlog], first: int) -> None:
+    `is_familiar` says if the owner of a mailbox knows the key of a wire: they share a network that the wire has
+    proven, or the owner has sent to that key. It is asked only where a mailbox is getting full.
+    """
+
+    def __init__(
+        self,
+        limits: RelayLimits,
+        roster: Roster,
+        backlog: Iterable[Backlog],
+        first: int,
+        is_familiar: Callable[[Wire, bytes], bool],
+    ) -> None:
         self.limits = limits
+        self._is_familiar = is_familiar
         self.tally = Tally()
         self.books = Books()
         self._roster = roster
@@ -52,8 +65,9 @@ class PostOffice:
         self._hungry: set[bytes] = set()
         for part in backlog:
             roster.register(part.recipient)
-            self._mailbox(part.recipient).count_in(part.depositor, part.count, part.size)
-            self.books.restored(part.count, part.size)
+            self.books.restored(part.depositor, part.account, part.count, part.size)
+            account = self.books.accounts.of(part.depositor)
+            self._mailbox(part.recipient).count_in(part.depositor, account, part.count, part.size)
 
     # --- what the shell takes ---------------------------------------------------------------------
 
@@ -134,7 +148,8 @@ class PostOffice:
             return
         for message in list(mailbox.messages.values()):
             self._settle(mailbox, message)
-        self.books.forgotten(mailbox.count, mailbox.bytes)  # what is beyond is deleted by the caller
+        for depositor, (count, size) in mailbox.shares.items():
+            self.books.forgotten(depositor, count, size)  # what is beyond is deleted by the caller
 
     # --- depositing -------------------------------------------------------------------------------
 
@@ -146,11 +161,11 @@ class PostOffice:
             if known.place is Place.DISK:
                 wire.send(encode(Stored(envelope_id)))
             return  # otherwise the first one's answer is on its way
-        code = self._objection(recipient, wire.key, header, len(envelope), wall)
+        code = self._objection(wire, header, len(envelope), wall)
         if code is not None or known is not None:
             self.refuse(wire, envelope_id, code or DUPLICATE)
             return
-        self._accept(wire.key, header, envelope, now, wall)
+        self._accept(wire, header, envelope, now, wall)
 
     def refuse(self, wire: Wire, envelope_id: bytes, code: str, retry_after: float | None = None) -> None:
         """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
@@ -190,31 +205,43 @@ class PostOffice:
         mailbox = self._mailboxes.get(recipient)
         return mailbox.messages.get(envelope_id) if mailbox is not None else None
 
-    def _objection(self, recipient: bytes, depositor: bytes, header: Header, size: int, wall: float) -> str | None:
+    def is_concerned(self, key: bytes) -> bool:
+        """Whether mail for this key, or of it, is here."""
+        return self.holds_mail(key) or key in self.books.accounts
+
+    def _objection(self, wire: Wire, header: Header, size: int, wall: float) -> str | None:
+        recipient, depositor = header.to.key, wire.key
         if not self._roster.has_mailbox(recipient):
             return "no_mailbox"
         if header.expires <= wall:
             return "expired"
         mailbox = self._mailboxes.get(recipient)
-        code = mailbox.objection(depositor, size, self.limits) if mailbox is not None else None
+        account = self.books.accounts.of(depositor, wire.account)
+        familiar = partial(self._is_familiar, wire, recipient)
+        code = mailbox.objection(depositor, account, size, self.limits, familiar) if mailbox is not None else None
         if code is not None:
             return code
+        return self._shortage(account, size)
+
+    def _shortage(self, account: bytes, size: int) -> str | None:
         if self.books.disk_bytes + self.books.other_bytes + size + ROW_BYTES > self.limits.max_disk_bytes:
             return "storage_full"
+        if self.books.accounts.bytes_of(account) + size + ROW_BYTES > self.limits.disk_share(account):
+            return "share"
         if self.books.memory_bytes + size > self.limits.max_memory_bytes:
             return "rate_limited"
         return None
 
-    def _accept(self, depositor: bytes, header: Header, envelope: bytes, now: float, wall: float) -> None:
-        recipient = header.to.key
+    def _accept(self, wire: Wire, header: Header, envelope: bytes, now: float, wall: float) -> None:
+        recipient, depositor = header.to.key, wire.key
         expires = min(header.expires, wall + self.limits.ttl_seconds)
         message = Message(self._number, recipient, header.envelope_id, depositor, envelope=envelope, expires=expires)
         self._number += 1
         self.tally.deposited += 1
-        self.books.accepted(message)
+        self.books.accepted(message, wire.account)
         mailbox = self._mailbox(recipient)
         in_memory = mailbox.takes_more
-        mailbox.count_in(depositor, 1, message.size)
+        mailbox.count_in(depositor, self.books.accounts.of(depositor), 1, message.size)
         if in_memory:
             mailbox.queue(message)
             mailbox.offer()
@@ -321,8 +348,8 @@ class PostOffice:
         if message is not None and message.number == number:
             self._settle(mailbox, message)
         else:
-            mailbox.count_out(depositor, 1, size)
-            self.books.drop(number, size)
+            mailbox.count_out(depositor, self.books.accounts.of(depositor), 1, size)
+            self.books.drop(number, depositor, size)
         self._pump(recipient, mailbox)
 
     def leave(self) -> None:
@@ -342,7 +369,7 @@ class PostOffice:
         return message.place is Place.MEMORY and not message.is_settled
 
     def _settle(self, mailbox: Mailbox, message: Message) -> None:
-        mailbox.settle(message)
+        mailbox.settle(message, self.books.accounts.of(message.depositor))
         self.books.settled(message)
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mcp_a2a.protocol.rates import Rate
@@ -26,14 +27,28 @@ MAX_KEPT_ANSWERS = 1000
 
 FORGET_KEY_SECONDS = 90 * DAY
 """A key that was not seen for so long loses its mailbox."""
+FORGET_NEWCOMER_SECONDS = 3600
+"""So does, after this time, a key that proved no admitted network, received no mail and is listed nowhere."""
+
+MAX_CORRESPONDENTS = 256
+"""Keys that one key is known to have sent to. The oldest are forgotten first."""
+MAX_PEER_LISTINGS = 64
+"""Entries of one key in all directories: twice the networks that one session may prove."""
 
 ROW_BYTES = 512
 """What a message costs on disk beside its envelope, more or less."""
 
-DEPOSITS = Rate(60 / 60, 120)
+DEPOSITS = Rate(1200 / 60, 600)
 DEPOSIT_BYTES = Rate(10 * MIB / 60, 10 * MIB)
 REQUESTS = Rate(10, 300)
 FAILURES = Rate(10 / 60, 10)
+ADMISSIONS = Rate(10 / 60, 10)
+"""Attempts of one host to show an admission secret."""
+HOUR = 3600
+NEW_KEYS = Rate(10 / HOUR, 10)
+
+HERE, HOST, NETWORK, KEY = b"l", b"h", b"n", b"k"
+"""The first byte of an account: this machine, another host, an admitted network, an admitted key without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,17 @@ class RelayLimits:
     requests: Rate = REQUESTS
     """Per key: questions about keys and envelopes, listings, invitations."""
     max_keys: int = 100_000
+    new_keys: Rate = NEW_KEYS
+    """New keys of one host that prove no admitted network. Not of this machine itself."""
+    host_senders: float = 2
+    """The rates of one host, in those of one key. Not of this machine itself."""
+    network_senders: float = 20
+    """The rates of one admitted network, as a multiple of the same."""
     max_disk_bytes: int = 10 * 1024 * MIB
+    host_disk_share: float = 0.1
+    """Of the disk, for the mail of one host and for the entries of all networks that were not admitted."""
+    network_disk_share: float = 0.5
+    """Of the disk, for the mail of one admitted network."""
     max_memory_bytes: int = 256 * MIB
     """Of envelopes that are on their way to recipients or to the disk."""
     max_connections: int = 10_000
@@ -64,3 +89,14 @@ class RelayLimits:
     """Connections that have not proven a key yet. More than a node allows: after an outage everybody comes at once."""
     failures: Rate = FAILURES
     """Connections of one host that end without having proven a key. Not of this machine itself."""
+
+    def disk_share(self, account: bytes) -> float:
+        """The most bytes on disk that the mail of one account may take; never less than two of the largest messages."""
+        match account[:1]:
+            case b"":
+                return math.inf  # stored before there were accounts
+            case b"h" | b"l":
+                share = self.host_disk_share
+            case _:
+                share = self.network_disk_share
+        return max(share * self.max_disk_bytes, 2 * MIB)

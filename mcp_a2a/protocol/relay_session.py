@@ -1,7 +1,7 @@
 """A relay's side of one link: who is there, whether it is alive, and what it wants.
 
     opening    the handshake (`handshake`)
-    claiming   proven, but not admitted: may fetch an invitation within 5 s, nothing else
+    claiming   proven, but not served: may fetch an invitation within 3 s, nothing else
     open       everything
     closed
 
@@ -43,7 +43,10 @@ from mcp_a2a.protocol.listing import Listing, is_listing
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
 from mcp_a2a.protocol.relay_desk import Desk
 
-CLAIM_SECONDS = 5.0
+CLAIM_SECONDS = 3.0
+
+MAY_CLAIM = frozenset({ByeCode.NOT_ADMITTED, ByeCode.CROWDED})
+"""Objections that an invitation or an admission may settle."""
 
 MAX_EXCESS_FRAMES = 1000
 """Frames beyond its rates that are answered in a minute: an outbox that does not know of rates yet may hold as many."""
@@ -79,8 +82,10 @@ class RelaySession:
         "_handshake",
         "_outgoing",
         "_pings",
+        "account",
         "bundle_seq",
         "heard_at",
+        "host",
         "is_congested",
         "key",
         "networks",
@@ -106,6 +111,10 @@ class RelaySession:
         self.key = b""
         self.networks: tuple[PeerId, ...] = ()
         """Those whose secret it has proven to know."""
+        self.host = ""
+        """Where it comes from (`door.host_of`)."""
+        self.account = b""
+        """What its mail is charged to, once it is served (`relay_limits`)."""
         self.bundle_seq = 0
         self.objection = ByeCode.NOT_ADMITTED
         """Why it may only claim."""
@@ -290,7 +299,7 @@ class RelaySession:
         objection = self._desk.admit(self, established.memberships, now)
         if objection is None:
             self._desk.bundle_changed(self, established.bundle)
-        elif objection is ByeCode.NOT_ADMITTED:
+        elif objection in MAY_CLAIM:
             self.phase = Phase.CLAIMING
         else:
             self.phase = Phase.OPENING  # it never was open, so it does not leave

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, ROW_BYTES
+from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, MAX_PEER_LISTINGS, ROW_BYTES
 from mcp_a2a.relay_ports import Invitation, RelayMember, RelayTotals
 
 KEEP_INVITATION_SECONDS = 7 * 86_400
@@ -42,6 +43,8 @@ def publish(connection: sqlite3.Connection, listing: Listing) -> int | str:
         return 0 if listing.seq == found[0] else "stale"
     if found is None and _members_of(connection, listing.network) >= MAX_LISTINGS:
         return "full"
+    if found is None and _entries_of(connection, listing.peer) >= MAX_PEER_LISTINGS:
+        return "full"
     revision = int(
         connection.execute("UPDATE meta SET value=value+1 WHERE key='revision' RETURNING value").fetchone()[0]
     )
@@ -53,8 +56,22 @@ def publish(connection: sqlite3.Connection, listing: Listing) -> int | str:
     return revision
 
 
+def is_listed(connection: sqlite3.Connection, key: bytes, networks: Sequence[PeerId]) -> bool:
+    """Whether a key has an entry in the directory of any of these networks."""
+    marks = ",".join("?" * len(networks))
+    row = connection.execute(
+        f"SELECT 1 FROM listings WHERE network IN ({marks}) AND peer=? AND length(sealed)>0",  # noqa: S608  only ?
+        (*(network.key for network in networks), key),
+    ).fetchone()
+    return row is not None
+
+
 def _members_of(connection: sqlite3.Connection, network: PeerId) -> int:
     return int(connection.execute("SELECT COUNT(*) FROM listings WHERE network=?", (network.key,)).fetchone()[0])
+
+
+def _entries_of(connection: sqlite3.Connection, peer: PeerId) -> int:
+    return int(connection.execute("SELECT COUNT(*) FROM listings WHERE peer=?", (peer.key,)).fetchone()[0])
 
 
 def listings(connection: sqlite3.Connection, network: PeerId, since: int, max_bytes: int) -> list[Listing]:
@@ -143,7 +160,18 @@ def totals(connection: sqlite3.Connection) -> RelayTotals:
     ).fetchone()
     answers, framed = connection.execute("SELECT COUNT(*), COALESCE(SUM(length(frame)), 0) FROM answers").fetchone()
     rows = listings + invitations + answers
-    return RelayTotals(listings, networks, invitations, size + sealed + framed + rows * ROW_BYTES)
+    strangers, theirs = connection.execute(
+        "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM (SELECT network, length(sealed) AS size FROM listings"
+        " UNION ALL SELECT network, length(sealed) FROM invitations)"
+        " WHERE network NOT IN (SELECT key FROM members WHERE admitted)"
+    ).fetchone()
+    return RelayTotals(
+        listings,
+        networks,
+        invitations,
+        size + sealed + framed + rows * ROW_BYTES,
+        theirs + strangers * ROW_BYTES,
+    )
 
 
 def members(connection: sqlite3.Connection) -> list[RelayMember]:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
-from mcp_a2a.protocol.relay_limits import MAX_KEPT_ANSWERS
+from mcp_a2a.protocol.relay_limits import MAX_CORRESPONDENTS, MAX_KEPT_ANSWERS
 from mcp_a2a.relay_ports import ExpiredRow, KeptAnswer, KnownKey
 
 _COLUMNS = 7
@@ -93,8 +93,12 @@ def backlog(connection: sqlite3.Connection) -> list[Backlog]:
     """What the mailboxes hold, from whom."""
     rows = connection.execute(
         "SELECT recipient, depositor, COUNT(*), SUM(size) FROM messages GROUP BY recipient, depositor"
-    )
-    return [Backlog(*row) for row in rows]
+    ).fetchall()
+    accounts = dict(connection.execute("SELECT key, account FROM keys WHERE account<>x''"))
+    return [
+        Backlog(recipient, depositor, count, size, accounts.get(depositor, b""))
+        for recipient, depositor, count, size in rows
+    ]
 
 
 def last_number(connection: sqlite3.Connection) -> int:
@@ -207,16 +211,18 @@ def keys(connection: sqlite3.Connection) -> list[bytes]:
 
 def bundle_of(connection: sqlite3.Connection, key: bytes) -> KnownKey | None:
     """What is known of a key."""
-    row = connection.execute("SELECT key, bundle, seq FROM keys WHERE key=?", (key,)).fetchone()
-    return KnownKey(*row) if row else None
+    row = connection.execute("SELECT key, bundle, seq, account, settled FROM keys WHERE key=?", (key,)).fetchone()
+    return KnownKey(row[0], row[1], row[2], row[3], settled=bool(row[4])) if row else None
 
 
 def remember(connection: sqlite3.Connection, known: KnownKey, now: float) -> None:
     """A key was proven."""
     connection.execute(
-        "INSERT INTO keys(key, seq, seen, bundle) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET seen=excluded.seen,"
+        "INSERT INTO keys(key, seq, seen, bundle, account, settled) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET seen=excluded.seen, account=excluded.account,"
+        " settled=MAX(settled, excluded.settled),"
         " bundle=CASE WHEN excluded.seq>seq THEN excluded.bundle ELSE bundle END, seq=MAX(seq, excluded.seq)",
-        (known.key, known.seq, now, known.bundle),
+        (known.key, known.seq, now, known.bundle, known.account, known.settled),
     )
 
 
@@ -231,7 +237,54 @@ def forget_unseen(connection: sqlite3.Connection, before: float) -> list[bytes]:
         "DELETE FROM keys WHERE seen<? AND NOT EXISTS (SELECT 1 FROM messages WHERE recipient=key) RETURNING key",
         (before,),
     )
-    return [row[0] for row in rows.fetchall()]
+    gone = [row[0] for row in rows.fetchall()]
+    connection.executemany("DELETE FROM correspondents WHERE key=?", [(key,) for key in gone])
+    return gone
+
+
+def newcomers(connection: sqlite3.Connection) -> list[bytes]:
+    """Keys that are not settled."""
+    return [row[0] for row in connection.execute("SELECT key FROM keys WHERE settled=0")]
+
+
+def idle_newcomers(connection: sqlite3.Connection, before: float) -> list[bytes]:
+    """Those that were last seen before then, have no mail, and are listed nowhere."""
+    rows = connection.execute(
+        "SELECT key FROM keys WHERE settled=0 AND seen<?"
+        " AND NOT EXISTS (SELECT 1 FROM messages WHERE recipient=key)"
+        " AND NOT EXISTS (SELECT 1 FROM listings WHERE peer=key AND length(sealed)>0)",
+        (before,),
+    )
+    return [row[0] for row in rows]
+
+
+def settle_key(connection: sqlite3.Connection, key: bytes) -> None:
+    """Keep this key from now on as long as any other."""
+    connection.execute("UPDATE keys SET settled=1 WHERE key=?", (key,))
+
+
+def forget_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+    """Forget these keys."""
+    for key in keys:
+        connection.execute("DELETE FROM keys WHERE key=?", (key,))
+        connection.execute("DELETE FROM correspondents WHERE key=?", (key,))
+        _forget_answers(connection, "depositor=?", key)
+
+
+def note_correspondent(connection: sqlite3.Connection, key: bytes, other: bytes, now: float) -> None:
+    """A key has sent to another; of too many, those it has sent to longest ago are forgotten."""
+    connection.execute("INSERT OR REPLACE INTO correspondents(key, other, seen) VALUES (?, ?, ?)", (key, other, now))
+    connection.execute(
+        "DELETE FROM correspondents WHERE key=? AND other NOT IN"
+        " (SELECT other FROM correspondents WHERE key=? ORDER BY seen DESC LIMIT ?)",
+        (key, key, MAX_CORRESPONDENTS),
+    )
+
+
+def has_sent(connection: sqlite3.Connection, key: bytes, other: bytes) -> bool:
+    """Whether a key has sent to another."""
+    row = connection.execute("SELECT 1 FROM correspondents WHERE key=? AND other=?", (key, other)).fetchone()
+    return row is not None
 
 
 def erase(connection: sqlite3.Connection, key: bytes) -> None:
@@ -239,4 +292,5 @@ def erase(connection: sqlite3.Connection, key: bytes) -> None:
     connection.execute("DELETE FROM keys WHERE key=?", (key,))
     connection.execute("DELETE FROM messages WHERE recipient=?", (key,))
     connection.execute("DELETE FROM listings WHERE peer=?", (key,))
+    connection.execute("DELETE FROM correspondents WHERE key=?", (key,))
     _forget_answers(connection, "depositor=?", key)

@@ -96,6 +96,35 @@ MIGRATIONS: tuple[str, ...] = (
       since    REAL NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    -- What the mail of a key is charged to: an admitted network, or a keyed hash of the host it came from.
+    ALTER TABLE keys ADD COLUMN account BLOB NOT NULL DEFAULT x'';
+    -- 0: a newcomer, forgotten soon without mail and without an entry in a directory.
+    ALTER TABLE keys ADD COLUMN settled INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX keys_new ON keys(seen) WHERE settled=0;
+    CREATE INDEX listings_by_peer ON listings(peer);
+
+    -- Whom a key has sent to: they may use all of its mailbox.
+    CREATE TABLE correspondents(
+      key   BLOB NOT NULL,
+      other BLOB NOT NULL,
+      seen  REAL NOT NULL,
+      PRIMARY KEY(key, other)
+    ) WITHOUT ROWID;
+
+    -- Who had a network admitted with the relay's admission secret, where it was not the operator.
+    ALTER TABLE members ADD COLUMN sponsor BLOB;
+    -- The public half of the admission secret: what is shown is a signature (`admission_secret`).
+    CREATE TABLE admission(
+      one   INTEGER PRIMARY KEY CHECK(one=1),
+      key   BLOB NOT NULL,
+      since REAL NOT NULL
+    );
+    -- A relay without a list was open: it goes on with the networks that it knows.
+    INSERT INTO members(key, admitted, note, since)
+      SELECT DISTINCT network, 1, 'known before relays were closed', CAST(strftime('%s', 'now') AS REAL) FROM listings
+      WHERE network NOT IN (SELECT key FROM members) AND NOT EXISTS (SELECT 1 FROM members WHERE admitted=1);
+    """,
 )
 
 _KEY_COLUMNS = (

@@ -109,6 +109,35 @@ class RelayStore(MailboxStore):
         self._database.enqueue(partial(relay_mail.forget_unseen, before=before), done)
 
     @override
+    def newcomers(self) -> Sequence[bytes]:
+        return self._database.read(relay_mail.newcomers)
+
+    @override
+    def idle_newcomers(self, before: float) -> Sequence[bytes]:
+        return self._database.read(partial(relay_mail.idle_newcomers, before=before))
+
+    @override
+    def settle_key(self, key: bytes) -> None:
+        self._database.enqueue_lazily(partial(relay_mail.settle_key, key=key))
+
+    @override
+    def forget_keys(self, keys: Sequence[bytes]) -> None:
+        if keys:
+            self._database.enqueue_lazily(partial(relay_mail.forget_keys, keys=keys))
+
+    @override
+    def note_correspondent(self, key: bytes, other: bytes, now: float) -> None:
+        self._database.enqueue_lazily(partial(relay_mail.note_correspondent, key=key, other=other, now=now))
+
+    @override
+    def has_sent(self, key: bytes, other: bytes) -> bool:
+        return self._database.read(partial(relay_mail.has_sent, key=key, other=other))
+
+    @override
+    def is_listed(self, key: bytes, networks: Sequence[PeerId]) -> bool:
+        return self._database.read(partial(relay_listings.is_listed, key=key, networks=networks))
+
+    @override
     def erase(self, key: bytes) -> None:
         self._database.enqueue_lazily(partial(relay_mail.erase, key=key))
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mcp_a2a.protocol import mailbox, post_office
 from mcp_a2a.protocol.control import Delivered, Frame, Refused, Stored
-from mcp_a2a.protocol.envelope import HOUR, Header
+from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
@@ -23,14 +23,17 @@ from tests.protocol.people import ALICE, BOB, CAROL, mark
 WALL = 1_790_000_000.0
 BODY = b"x" * (1712 - 64)
 A, B, C = (identity.peer_id.key for identity in (ALICE, BOB, CAROL))
+D = b"d" * 32
+MIB = 1024 * 1024
 PEERS = {identity.peer_id.key: identity.peer_id for identity in (ALICE, BOB, CAROL)}
 
 
 class Line:
     """A connection that writes down what is said on it."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, account: bytes = b"") -> None:
         self.key = key
+        self.account = account
         self.frames: list[str | bytes] = []
 
     def send(self, frame: str | bytes) -> None:
@@ -56,13 +59,17 @@ class Disk:
         self.rows: dict[int, Message] = {}
         self.kept: list[Keep] = []
         self.queue: list[list[Put | Drop | Keep]] = []
+        self.accounts: dict[bytes, bytes] = {}
 
     def row(self, recipient: bytes, envelope_id: bytes) -> Message | None:
         wanted = (recipient, envelope_id)
         return next((row for row in self.rows.values() if (row.recipient, row.envelope_id) == wanted), None)
 
     def backlog(self) -> list[Backlog]:
-        return [Backlog(row.recipient, row.depositor, 1, row.size) for row in self.rows.values()]
+        return [
+            Backlog(row.recipient, row.depositor, 1, row.size, self.accounts.get(row.depositor, b""))
+            for row in self.rows.values()
+        ]
 
     def take(self, office: PostOffice) -> None:
         """Take the orders of a round: reads are answered at once."""
@@ -126,6 +133,8 @@ class World:
     limits: RelayLimits = field(default_factory=RelayLimits)
     disk: Disk = field(default_factory=Disk)
     now: float = 0.0
+    strangers: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Pairs of a depositor and a recipient that do not know each other."""
 
     def __post_init__(self) -> None:
         self.start()
@@ -133,10 +142,14 @@ class World:
     def start(self) -> None:
         last = max(self.disk.rows, default=0)
         self.roster = Roster([A, B, C], self.limits.max_keys)
-        self.office = PostOffice(self.limits, self.roster, self.disk.backlog(), last + 1)
+        self.office = PostOffice(self.limits, self.roster, self.disk.backlog(), last + 1, self.knows)
 
-    def enter(self, key: bytes) -> Line:
-        line = Line(key)
+    def knows(self, line: Line, recipient: bytes) -> bool:
+        return (line.key, recipient) not in self.strangers
+
+    def enter(self, key: bytes, account: bytes = b"") -> Line:
+        line = Line(key, account)
+        self.disk.accounts[key] = account
         self.office.opened(line)
         self.disk.take(self.office)
         return line
@@ -551,6 +564,136 @@ def test_a_revoked_key_loses_its_mail() -> None:
     assert world.office.books.disk_bytes == 0
     world.deposit(alice, B, 9)
     assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox"]
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+HOME_HOST, OTHER_HOST = b"h-home", b"h-other"
+
+
+def codes(line: Line) -> list[str]:
+    return [frame.code for frame in line.heard() if isinstance(frame, Refused)]
+
+
+@pytest.mark.parametrize("limits", [RelayLimits(max_queue=6), RelayLimits(max_mailbox_bytes=6 * 1712)])
+def test_strangers_get_half_of_a_mailbox_and_those_whom_its_owner_knows_the_other(limits: RelayLimits) -> None:
+    world = World(limits, strangers={(C, B)})
+    alice, carol = world.enter(A, HOME_HOST), world.enter(C, OTHER_HOST)
+    strange = [world.deposit(carol, B, number) for number in range(4)]
+    assert codes(carol) == ["reserved"]
+    known = [world.deposit(alice, B, number) for number in range(10, 14)]
+    assert codes(alice) == ["mailbox_full"]
+    world.commit()
+    bob = world.enter(B)
+    assert bob.mail() == [*strange[:3], *known[:3]], "nothing that was taken is given up for something newer"
+
+
+def test_strangers_of_one_host_share_what_one_key_may_have_and_another_host_has_its_own() -> None:
+    world = World(RelayLimits(max_queue=100, max_per_depositor=2), strangers={(A, B), (C, B)})
+    alice, carol = world.enter(A, HOME_HOST), world.enter(C, HOME_HOST)
+    for number in range(3):
+        world.deposit((alice, carol)[number % 2], B, number)
+    assert codes(alice) == ["quota"]
+    other = world.enter(D, OTHER_HOST)
+    world.deposit(other, B, 9)
+    assert not codes(other)
+
+
+def test_one_host_takes_its_share_of_the_disk_and_another_still_gets_room() -> None:
+    largest = b"x" * (max(WIRE_SIZES) - HEADER_SIZE)
+    world = World(RelayLimits(max_disk_bytes=30 * MIB))
+    alice, carol = world.enter(A, HOME_HOST), world.enter(C, OTHER_HOST)
+    for number in range(3):
+        world.deposit(alice, B, number, largest)
+    assert codes(alice) == ["share"]
+    world.deposit(carol, B, 9, largest)
+    assert not codes(carol)
+    world.commit()
+    world.start()  # what is on the disk is charged to the same host as before
+    alice = world.enter(A, HOME_HOST)
+    world.deposit(alice, B, 10, largest)
+    assert codes(alice) == ["share"]
+    bob = world.enter(B)
+    world.answer(bob, *bob.mail())
+    world.deposit(alice, B, 11, largest)
+    assert not codes(alice), "there is room again"
+
+
+class Shares(RuleBasedStateMachine):
+    """Whoever deposits, whatever the disk does: the shares are counted right, and nobody gets more than its own."""
+
+    LIMITS = RelayLimits(max_queue=12, max_per_depositor=4, max_disk_bytes=40 * MIB, host_disk_share=1e-4)
+    HOSTS = {A: HOME_HOST, C: OTHER_HOST, D: OTHER_HOST}  # noqa: RUF012  never changed
+
+    @initialize(strangers=st.sets(st.sampled_from([(A, B), (C, B), (D, B)])))
+    def begin(self, strangers: set[tuple[bytes, bytes]]) -> None:
+        self.world = World(self.LIMITS, strangers=strangers)
+        self.ids = 0
+        self.bobs: list[Line] = []
+        self.enter_all()
+
+    def enter_all(self) -> None:
+        self.lines = {key: self.world.enter(key, host) for key, host in self.HOSTS.items()}
+
+    @rule(key=st.sampled_from([A, C, D]), count=st.integers(1, 6))
+    def deposit(self, key: bytes, count: int) -> None:
+        for _ in range(count):
+            self.ids += 1
+            self.world.deposit(self.lines[key], B, self.ids)
+
+    @rule(host=st.sampled_from([HOME_HOST, OTHER_HOST, b"n-shop"]), key=st.sampled_from([A, C, D]))
+    def move(self, host: bytes, key: bytes) -> None:
+        self.lines[key].account = host
+
+    @rule()
+    def receive(self) -> None:
+        self.bobs.append(self.world.enter(B))
+
+    @precondition(lambda self: self.bobs)
+    @rule(count=st.integers(0, 5))
+    def answer_and_leave(self, count: int) -> None:
+        bob = self.bobs.pop()
+        taken = bob.mail()[:count]
+        if taken:
+            self.world.answer(bob, *taken)
+        self.world.leave(bob)
+
+    @precondition(lambda self: self.world.disk.queue)
+    @rule(works=st.booleans())
+    def write(self, works: bool) -> None:  # noqa: FBT001
+        (self.world.disk.commit if works else self.world.disk.fail)(self.world.office)
+        self.world.disk.take(self.world.office)
+
+    @rule()
+    def restart(self) -> None:
+        self.world.commit()
+        self.bobs.clear()
+        self.world.disk.accounts = {key: self.world.office.books.accounts.of(key) for key in self.HOSTS}
+        kept = dict(self.world.disk.accounts)
+        self.world.start()
+        self.enter_all()
+        self.world.disk.accounts = kept
+
+    @invariant()
+    def all_is_charged_once_and_nobody_has_more_than_its_share(self) -> None:
+        office = self.world.office
+        charged = office.books.accounts._bytes
+        assert sum(charged.values()) == office.books.disk_bytes
+        mailbox = office._mailboxes.get(B)
+        if mailbox is None:
+            assert not charged
+            return
+        assert mailbox.count == sum(count for count, _ in mailbox.shares.values()) == sum(mailbox.accounts.values())
+        assert mailbox.bytes == sum(size for _, size in mailbox.shares.values())
+        assert mailbox.count <= self.LIMITS.max_queue
+        assert all(count <= self.LIMITS.max_per_depositor for count, _ in mailbox.shares.values())
+        known = [key for key in self.HOSTS if (key, B) not in self.world.strangers]
+        if not known:
+            assert mailbox.count <= self.LIMITS.max_queue // 2
+
+
+TestShares = Shares.TestCase
+TestShares.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
 # --- whatever happens -----------------------------------------------------------------------------

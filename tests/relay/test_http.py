@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from aiohttp.test_utils import make_mocked_request
 
 from mcp_a2a.protocol.control import Stored
+from mcp_a2a.protocol.door import is_here
+from mcp_a2a_transports.relay.server_http import Pages, real_host
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, envelope, person
 
@@ -54,6 +57,37 @@ async def test_behind_a_proxy_the_real_caller_is_asked_for_its_network(open_rela
         assert (await get(door, "/metrics", X_Forwarded_For="127.0.0.1"))[0] == 404
         assert (await get(door, "/metrics", X_Forwarded_For="garbage"))[0] == 404
         assert (await get(door, "/metrics"))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 404),
+        ("127.0.0.1.evil.example:6060", 404),
+        ("relay.example", 200),
+        ("RELAY.example:443", 200),
+        ("127.0.0.1:6060", 200),
+        ("[::1]:6060", 200),
+        ("localhost:6060", 200),
+        ("relay:6060", 200),
+    ],
+)
+async def test_numbers_are_not_for_a_page_whose_name_was_made_to_point_to_this_machine(
+    open_relay: Open, path: str, host: str, status: int
+) -> None:
+    async with open_relay(public_url="wss://relay.example") as (_, door):
+        assert (await get(door, path, Host=host))[0] == status
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status"])
+@pytest.mark.parametrize("said", ["127.0.0.1", "::1", "10.9.9.9", "::ffff:127.0.0.1"])
+def test_a_forwarded_address_is_not_believed_from_another_machine_of_a_private_network(path: str, said: str) -> None:
+    pages = Pages(lambda: None, ["10.0.0.0/8"])  # type: ignore[arg-type, return-value]
+    request = make_mocked_request("GET", path, headers={"X-Forwarded-For": said, "Host": "10.1.2.3"})
+    host = real_host(request, "10.1.2.3", behind_proxy=True)
+    assert not is_here(host)
+    assert pages.answer(request, "10.1.2.3", host) is None
 
 
 @pytest.mark.parametrize("path", ["/", "/link", "/admin", "/metrics/x", "/../relay.db"])

@@ -23,10 +23,13 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.control import Failed as FailedFrame
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.receipt import sign_verdict
 from tests.protocol.people import mark
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, envelope, id_of, person
+
+SHOP, HOME = Network(b"s" * 32), Network(b"h" * 32)
 
 
 async def test_a_message_reaches_its_recipient_and_the_recipients_own_receipt_its_sender(door: Door) -> None:
@@ -130,7 +133,7 @@ async def test_held_and_refused_come_as_the_recipient_signed_them_and_end_the_ma
         await bob.send(said)
         assert await alice.answer_to(sealed, type(said)) == said
     again = await door.enter(bob.who)
-    assert (await again.ask(Find(1, alice.peer), Found)).online
+    await again.ask(Find(1, alice.peer), Found)
     assert again.kept == []
 
 
@@ -177,8 +180,8 @@ async def test_the_same_deposit_again_is_the_same_deposit(door: Door) -> None:
     assert [await bob.take(), await bob.take()] == [sealed, last]
 
 
-async def test_find_knows_keys_by_their_bundle_and_says_who_is_there(door: Door) -> None:
-    alice, bob = await door.enter(), await door.enter()
+async def test_find_knows_keys_by_their_bundle_and_says_to_members_of_a_network_who_is_there(door: Door) -> None:
+    alice, bob = await door.enter(networks=[SHOP]), await door.enter(networks=[HOME, SHOP])
     found = await alice.ask(Find(1, bob.peer), Found)
     assert (found.bundle, found.online) == (bob.who.ring.current, True)
     await bob.leave()
@@ -186,6 +189,14 @@ async def test_find_knows_keys_by_their_bundle_and_says_who_is_there(door: Door)
         while (await alice.ask(Find(2, bob.peer), Found)).online:
             pass
     assert (await alice.ask(Find(3, person().peer), FailedFrame)).code == "unknown"
+
+
+async def test_find_does_not_say_to_strangers_who_is_there(door: Door) -> None:
+    alice, bob = await door.enter(networks=[SHOP]), await door.enter(networks=[HOME])
+    for guest in (alice, await door.enter()):
+        found = await guest.ask(Find(1, bob.peer), Found)
+        assert (found.bundle, found.online) == (bob.who.ring.current, False)
+    assert (await bob.ask(Find(1, bob.peer), Found)).online, "its own session"
 
 
 # --- logging in (S25) -----------------------------------------------------------------------------

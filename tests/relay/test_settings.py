@@ -135,7 +135,7 @@ def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default(
     monkeypatch.setenv("MCP_A2A_RELAY_RATE", "30")
     monkeypatch.setenv("MCP_A2A_HOME", str(tmp_path))
     settings = load_relay_settings({"rate": 90})
-    assert (settings.max_queue, settings.rate, settings.burst, settings.home) == (7, 90, 120, tmp_path)
+    assert (settings.max_queue, settings.rate, settings.burst, settings.home) == (7, 90, 600, tmp_path)
     monkeypatch.setenv("MCP_A2A_RELAY_HOME", str(tmp_path / "relays"))
     assert load_relay_settings({}).folder == tmp_path / "relays" / "relay"
     assert load_relay_settings({"home": tmp_path}).home == tmp_path

@@ -42,6 +42,7 @@ FAILURES = {
     "busy": "it has too much to do",
     "rate_limited": "we ask more often than it allows",
     "storage_full": "its disk is full",
+    "share": "networks that its operator has not admitted take up as much of its disk as they may",
     "not_admitted": "it is a closed relay, and neither our key nor a network of ours was admitted",
     "revoked": "its operator has revoked our key",
 }

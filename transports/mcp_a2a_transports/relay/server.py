@@ -24,16 +24,18 @@ from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.control import MAX_FRAME, NONCE_SIZE, ByeCode, Role
+from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.door import WAIT_SECONDS, host_of
+from mcp_a2a.protocol.door import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
-from mcp_a2a.protocol.relay_limits import RelayLimits
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports._websocket import Connection
-from mcp_a2a_transports.relay.server_desk import RelayDesk
+from mcp_a2a_transports.relay.server_desk import RelayDesk, RelayKey
 from mcp_a2a_transports.relay.server_gate import Gate
 from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from mcp_a2a_transports.relay.server_wheel import CLOSE_SECONDS, Wheel
@@ -46,7 +48,9 @@ _http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a strang
 MAX_MESSAGE = MAX_FRAME + 64 * 1024
 """A little more than any frame has: an envelope that is a little too large is refused by its id."""
 
+ADMITTED = (NETWORK, KEY)
 ROLE = Target(role=Role.RELAY)
+_HOST_LABEL = b"mcp-a2a/relay-host\0"
 _DATA = (WSMsgType.BINARY, WSMsgType.TEXT)
 
 
@@ -60,6 +64,8 @@ class RelayOptions:
     tls: ssl.SSLContext | None = None
     may_look: Sequence[str] = ()
     """Networks that may read metrics, beside this machine."""
+    host: str = ""
+    """The host by which others reach it."""
 
 
 class RelayListener(web.Server):
@@ -75,10 +81,11 @@ class RelayListener(web.Server):
         for entry in store.members():
             (admission.admit if entry.admitted else admission.revoke)(entry.member)
         relay = credentials.identity.peer_id
-        self._wheel = Wheel(partial(RelayDesk, relay, store, admission, options.limits, wall_clock))
+        key = RelayKey(relay, partial(_account_of_host, credentials.identity))
+        self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, wall_clock))
         self.desk = self._wheel.desk
         self._gate = Gate(options.limits, behind_proxy=options.behind_proxy)
-        self._pages = Pages(self.facts, options.may_look)
+        self._pages = Pages(self.facts, options.may_look, options.host)
         self._wheel.ticked, self._wheel.swept = self._turn_out_the_overdue, self._gate.forget
         self._started_at = time.monotonic()
         self._is_leaving = False
@@ -131,6 +138,7 @@ class RelayListener(web.Server):
             return
         leaves = self._gate.arrived(handler, address, now)
         if leaves is not None:
+            self._gate.excuse(leaves)
             self._turn_out(leaves, ByeCode.BUSY)
 
     @override
@@ -155,9 +163,10 @@ class RelayListener(web.Server):
         connection = request.transport
         if connection is None or self._is_leaving:
             return refusal()
-        host = real_host(request, address_of(connection).host, behind_proxy=self._options.behind_proxy)
+        peer = address_of(connection).host
+        host = real_host(request, peer, behind_proxy=self._options.behind_proxy)
         if request.path != PATH:
-            page = self._pages.answer(request, host)
+            page = self._pages.answer(request, peer, host)
             if page is not None:
                 self._gate.proven(request.protocol)
             return page or refusal()
@@ -178,19 +187,21 @@ class RelayListener(web.Server):
         nonce = self._credentials.randomness(NONCE_SIZE)
         handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), nonce, ROLE)
         session = RelaySession(self.desk, handshake, now)
+        session.host = host
         wire = ServerWire(session, connection, host)
         self.desk.expect(session, nonce)
-        self._gate.linked(host)
+        self._gate.linked(handler, host)
         self._wheel.add(wire)
         try:
             if len(self.desk.sessions) >= self._options.limits.max_connections or self._gate.is_full(host, now):
+                self._gate.excuse(handler)
                 session.close(ByeCode.BUSY, now)
             await self._read(handler, websocket, session)
         finally:
             self._wheel.remove(wire)
             self.desk.forget(session)
-            self._gate.unlinked(host)
-            if session.peer is None:
+            self._gate.unlinked(handler)
+            if session.peer is None and self._gate.is_counted(handler):
                 self._gate.proven(handler)  # it was counted here, by the host that it really has
                 self._gate.failed(host, time.monotonic())
             if not connection.is_closing():
@@ -210,6 +221,8 @@ class RelayListener(web.Server):
                 self._wheel.touch()
                 if was_opening and session.peer is not None:
                     self._gate.proven(handler)
+                    if session.account[:1] in ADMITTED:
+                        self._gate.unlinked(handler)  # an office may be behind one address
         except RemoteProtocolError as error:
             logger.info("closing a connection: %s", error)
         except Exception:
@@ -224,6 +237,12 @@ class RelayListener(web.Server):
         pause, session.read_at = session.read_at - time.monotonic(), 0.0
         if pause > 0:
             await anyio.sleep(pause)
+
+
+def _account_of_host(identity: Identity, host: str) -> bytes:
+    """See `RelayKey.account_of_host`."""
+    kind = HERE if is_here(host) else HOST
+    return kind + sha256(identity.sign(_HOST_LABEL, host.encode()))[:16]
 
 
 async def _see_off(websocket: web.WebSocketResponse) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from typing_extensions import override
 
@@ -19,21 +20,34 @@ from mcp_a2a.protocol.control import ByeCode, Check, Claim, Find, MembershipProo
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.mailbox import Wire
 from mcp_a2a.protocol.network import proof_is_valid
 from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_desk import Desk
-from mcp_a2a.protocol.relay_limits import FORGET_KEY_SECONDS, RelayLimits
+from mcp_a2a.protocol.relay_limits import (
+    FORGET_KEY_SECONDS,
+    FORGET_NEWCOMER_SECONDS,
+    HERE,
+    HOST,
+    KEY,
+    NETWORK,
+    RelayLimits,
+)
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
 from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayTotals
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
+from mcp_a2a_transports.relay.server_rates import DepositRates
 
 logger = logging.getLogger(__name__)
 
 RECENT_BUNDLES = 256
 """Bundles in memory, among them those that are not on disk yet."""
+
+RECENT_CORRESPONDENTS = 20_000
+"""Pairs of keys that are not written down anew with each message."""
 
 MAX_EXPIRED = 2000
 """Messages that are swept away in one go."""
@@ -44,12 +58,21 @@ COUNTED_AT_ONCE = 5000
 _ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
 
+@dataclass(frozen=True)
+class RelayKey:
+    """Who the relay is."""
+
+    peer: PeerId
+    account_of_host: Callable[[str], bytes]
+    """What the mail of a host is charged to: a hash that only this relay can make, since it goes to the disk."""
+
+
 class RelayDesk(Desk):
     """Serves sessions until the relay ends."""
 
     def __init__(
         self,
-        relay: PeerId,
+        relay: RelayKey,
         store: MailboxStore,
         admission: Admission,
         limits: RelayLimits,
@@ -59,20 +82,24 @@ class RelayDesk(Desk):
         self.limits = limits
         self.admission = admission
         self.roster = Roster(store.keys(), limits.max_keys)
-        self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1)
+        self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.attendance = Attendance()
-        self.directory = DirectoryDesk(store, self.attendance, limits, wall_clock)
+        self.directory = DirectoryDesk(store, self.attendance, admission, limits, wall_clock)
         self._relay = relay
         self._store = store
         self._wall_clock = wall_clock
         self._wake = wake
         self._wall = wall_clock()
         self._nonces: dict[RelaySession, bytes] = {}
-        self._deposits: Buckets[bytes] = Buckets(limits.deposits)
-        self._bytes = self.directory.bytes
+        self._rates = DepositRates(limits, self.directory.bytes)
+        self._newcomers: Buckets[str] = Buckets(limits.new_keys)
+        self._correspondents: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
+        """Who has sent to whom lately: it is on the disk already."""
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
         self._clerk = Clerk(store, self.office, self._tell_kept)
         self._totals = RelayTotals()
+        self._unsettled: set[bytes] = set(store.newcomers())
+        """Keys that have not received any mail, and proved no admitted network."""
         self.has_more_to_sweep = False
         self.sessions: dict[RelaySession, None] = {}
         """Those that are served."""
@@ -92,15 +119,18 @@ class RelayDesk(Desk):
         nonce, peer = self._nonces.pop(session), session.peer
         if peer is None:
             return ByeCode.PROOF
-        valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay, peer, nonce)]
+        valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay.peer, peer, nonce)]
         session.networks = tuple(dict.fromkeys(valid))
         objection = self.admission.objection(peer, session.networks)
         if objection is not None:
             session.objection = objection
             return objection
         session.networks = tuple(network for network in session.networks if not self.admission.is_revoked(network))
-        if not self.roster.register(peer.key):
-            return ByeCode.BUSY
+        session.account = self._account_of(session, peer)
+        objection = self._register(session, peer, now)
+        if objection is not None:
+            session.objection = objection
+            return objection
         self._make_room(peer.key, now)
         self.sessions[session] = None
         self.attendance.came(peer, session.networks, now)
@@ -139,6 +169,30 @@ class RelayDesk(Desk):
         self._store.erase_network(member)
         return ended
 
+    def _account_of(self, session: RelaySession, peer: PeerId) -> bytes:
+        """What the mail of a key is charged to."""
+        admitted = self.admission.networks_of(session.networks)
+        if admitted:
+            return NETWORK + admitted[0].key
+        return KEY + peer.key if self.admission.is_admitted(peer) else self._relay.account_of_host(session.host)
+
+    def _register(self, session: RelaySession, peer: PeerId, now: float) -> ByeCode | None:
+        """Give a key its mailbox; or why there is none for it."""
+        if self.roster.has_mailbox(peer.key):
+            return None
+        newcomers = None
+        if session.account[:1] == HOST:
+            newcomers = self._newcomers.of(session.host, now)
+            if newcomers.wait_for(1, now):
+                return ByeCode.CROWDED
+        if not self.roster.register(peer.key):
+            return ByeCode.FULL
+        if newcomers is not None:
+            newcomers.spend(1)
+        if session.account[:1] in (HOST, HERE):
+            self._unsettled.add(peer.key)
+        return None
+
     def _make_room(self, key: bytes, now: float) -> None:
         wires = self.roster.wires_of(key)
         if len(wires) >= self.limits.max_connections_per_key and isinstance(wires[0], RelaySession):
@@ -159,22 +213,44 @@ class RelayDesk(Desk):
             self.office.refuse(session, envelope[_ID], "too_large")
             return
         header = Header.parse_untrusted(envelope)
-        by_count, by_bytes = self._deposits.of(session.key, now), self._bytes.of(session.key, now)
-        wait = max(by_count.wait_for(1, now), by_bytes.wait_for(len(envelope), now))
+        wait = self._rates.take(session, len(envelope), now)
         if wait:
             self.office.refuse(session, header.envelope_id, "rate_limited", round(wait + 0.05, 1))
             session.spend_excess(now)
             return
-        by_count.spend(1)
-        by_bytes.spend(len(envelope))
         if self.admission.is_revoked(header.to):
             self.office.refuse(session, header.envelope_id, "revoked")
             return
         self.office.deposit(session, header, envelope, now, self._wall)
+        self._note_correspondent(session.key, header.to.key)
+
+    def _note_correspondent(self, key: bytes, other: bytes) -> None:
+        """Remember that a key has sent to another: then the other may use all of the key's mailbox."""
+        pair = key, other
+        if pair in self._correspondents or not self.roster.has_mailbox(other):
+            return
+        self._correspondents[pair] = None
+        if len(self._correspondents) > RECENT_CORRESPONDENTS:
+            self._correspondents.popitem(last=False)
+        self._store.note_correspondent(key, other, self._wall)
+
+    def _is_familiar(self, wire: Wire, recipient: bytes) -> bool:
+        """Whether the owner of a mailbox knows the key of a connection."""
+        if wire.key == recipient or self._store.has_sent(recipient, wire.key):
+            return True
+        networks = wire.networks if isinstance(wire, RelaySession) else ()
+        peer = PeerId(recipient)
+        return any(self.attendance.is_here(network, peer) for network in networks) or (
+            bool(networks) and self._store.is_listed(recipient, networks)
+        )
 
     @override
     def answered(self, session: RelaySession, envelopes: Sequence[bytes], frame: str) -> bool:
-        return self.office.answered(session, envelopes, frame)
+        known = self.office.answered(session, envelopes, frame)
+        if known and session.key in self._unsettled:
+            self._unsettled.discard(session.key)
+            self._store.settle_key(session.key)
+        return known
 
     @override
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
@@ -188,7 +264,10 @@ class RelayDesk(Desk):
         self._bundles.move_to_end(session.key)
         if len(self._bundles) > RECENT_BUNDLES:
             self._bundles.popitem(last=False)
-        self._store.remember(KnownKey(session.key, bundle.to_text(), bundle.seq), self._wall)
+        known = KnownKey(
+            session.key, bundle.to_text(), bundle.seq, session.account, settled=session.account[:1] in (NETWORK, KEY)
+        )
+        self._store.remember(known, self._wall)
 
     @override
     def requested(self, session: RelaySession, request: Request, now: float) -> None:
@@ -197,7 +276,7 @@ class RelayDesk(Desk):
                 self._check(session, envelopes, now)
             case Find():
                 if self.directory.may_ask(session, request.number, now):
-                    self.directory.find(session, request, self._bundle_of(request.peer), self.roster)
+                    self.directory.find(session, request, self._bundle_of(request.peer))
             case Watch():
                 if self.directory.may_ask(session, request.number, now):
                     self.directory.watch(session, request)
@@ -262,7 +341,8 @@ class RelayDesk(Desk):
         self.sweep_mail()
         self._store.forget_expired(self._wall)
         self._store.measure(self._measured)
-        self._deposits.forget_full(now)
+        self._rates.forget_full(now)
+        self._newcomers.forget_full(now)
         self.directory.forget_full(now)
 
     def sweep_mail(self) -> None:
@@ -282,12 +362,20 @@ class RelayDesk(Desk):
         if isinstance(outcome, RelayTotals):
             self._totals = outcome
             self.office.books.other_bytes = outcome.size
+            self.directory.stranger_bytes = outcome.stranger_size
 
     def forget_unused(self) -> None:
-        """Once an hour: keys that nobody has used for months."""
+        """Every few minutes: keys that nobody has used for months, and newcomers that left nothing for an hour."""
         online = [session.key for session in self.sessions if session.phase is Phase.OPEN]
         self._store.seen(online, self._wall)
         self._store.forget_unseen(self._wall - FORGET_KEY_SECONDS, self._forgotten)
+        idle = self._store.idle_newcomers(self._wall - FORGET_NEWCOMER_SECONDS)
+        gone = [key for key in idle if not (self.roster.is_online(key) or self.office.is_concerned(key))]
+        for key in gone:
+            self.office.unregister(key)
+            self._bundles.pop(key, None)
+            self._unsettled.discard(key)
+        self._store.forget_keys(gone)
 
     def _forgotten(self, outcome: Sequence[bytes] | Exception) -> None:
         if isinstance(outcome, Exception):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mcp_a2a.errors import StorageFullError
+from mcp_a2a.protocol.admission import Admission
 from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Claim, Claimed, Done, Failed, Find, Found, Offer, Watch
@@ -19,9 +20,8 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.rates import Buckets
-from mcp_a2a.protocol.relay_limits import MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, RelayLimits
+from mcp_a2a.protocol.relay_limits import HOST, MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
-from mcp_a2a.protocol.roster import Roster
 from mcp_a2a.relay_ports import Invitation, MailboxStore
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,18 @@ class DirectoryDesk:
     """Serves members of networks."""
 
     def __init__(
-        self, store: MailboxStore, attendance: Attendance, limits: RelayLimits, wall_clock: Callable[[], float]
+        self,
+        store: MailboxStore,
+        attendance: Attendance,
+        admission: Admission,
+        limits: RelayLimits,
+        wall_clock: Callable[[], float],
     ) -> None:
+        self._admission = admission
         self.bytes: Buckets[bytes] = Buckets(limits.deposit_bytes)
         """Shared with mail."""
+        self.stranger_bytes = 0
+        """What the entries and invitations of networks that were not admitted take on the disk."""
         self._requests: Buckets[bytes] = Buckets(limits.requests)
         self._store = store
         self._attendance = attendance
@@ -80,12 +88,15 @@ class DirectoryDesk:
 
     # --- keys -------------------------------------------------------------------------------------
 
-    def find(self, session: RelaySession, request: Find, bundle: KeyBundle | None, roster: Roster) -> None:
-        """Whether a key has a mailbox."""
+    def find(self, session: RelaySession, request: Find, bundle: KeyBundle | None) -> None:
+        """Whether a key has a mailbox; and to members of a network of that key, whether it is connected."""
         if bundle is None:
             session.send(encode(Failed(request.number, "unknown")))
-        else:
-            session.send(encode(Found(request.number, bundle, roster.is_online(request.peer.key))))
+            return
+        online = request.peer == session.peer or any(
+            self._attendance.is_here(network, request.peer) for network in session.networks
+        )
+        session.send(encode(Found(request.number, bundle, online)))
 
     # --- publishing -------------------------------------------------------------------------------
 
@@ -104,7 +115,14 @@ class DirectoryDesk:
             return "not_member"
         if not wall < listing.expires <= wall + MAX_LISTING_SECONDS:
             return "expired"
-        return None
+        return None if self._has_room(listing.network, len(listing.sealed)) else "share"
+
+    def _has_room(self, network: PeerId, size: int) -> bool:
+        """Whether a network may keep so much more here: those that were not admitted share a part of the disk."""
+        if not size or self._admission.is_admitted(network):
+            return True
+        self.stranger_bytes += size + ROW_BYTES  # until it is counted anew
+        return self.stranger_bytes <= self._limits.disk_share(HOST)
 
     def _published(self, session: RelaySession, listing: Listing, outcome: int | str | Exception) -> None:
         number = listing.revision
@@ -191,6 +209,8 @@ class DirectoryDesk:
             code = "expired"
         elif not 1 <= offer.uses <= MAX_USES:
             code = "used"
+        elif not self._has_room(offer.network, len(offer.sealed)):
+            code = "share"
         wait = self.bytes.of(session.key, now).take(len(offer.sealed), now) if code is None else 0.0
         if code is not None or wait:
             session.send(encode(Failed(offer.number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))

@@ -28,6 +28,7 @@ class Gate:
         self._failures: Buckets[str] = Buckets(limits.failures)
         self._unproven: dict[web.RequestHandler, str] = {}
         self._links: dict[str, int] = {}
+        self._linked: dict[web.RequestHandler, str] = {}
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -49,6 +50,15 @@ class Gate:
         self._door.left(handler)
         self._unproven.pop(handler, None)
 
+    def excuse(self, handler: web.RequestHandler) -> None:
+        """It is turned away for want of room: that is no failure of its host, which may be the address of an office."""
+        self._door.left(handler)
+        self._unproven.pop(handler, None)
+
+    def is_counted(self, handler: web.RequestHandler) -> bool:
+        """Whether its end without a proven key is a failure of its host."""
+        return handler in self._unproven
+
     def left(self, handler: web.RequestHandler, now: float) -> None:
         """It is gone."""
         self._door.left(handler)
@@ -62,18 +72,22 @@ class Gate:
 
     # --- links ------------------------------------------------------------------------------------
 
-    def linked(self, host: str) -> None:
+    def linked(self, handler: web.RequestHandler, host: str) -> None:
         """A connection became a link. Behind a proxy only now it is known where it comes from."""
+        self._linked[handler] = host
         self._links[host] = self._links.get(host, 0) + 1
 
-    def unlinked(self, host: str) -> None:
-        """It ended."""
+    def unlinked(self, handler: web.RequestHandler) -> None:
+        """It ended, or has proven an admitted network."""
+        host = self._linked.pop(handler, None)
+        if host is None:
+            return
         self._links[host] -= 1
         if not self._links[host]:
             del self._links[host]
 
     def is_full(self, host: str, now: float) -> bool:
-        """Whether this host has too many, that one included."""
+        """Whether this host has too many, that one included. Those of admitted networks are not counted."""
         too_many = not is_here(host) and self._links.get(host, 0) > self._limits.max_connections_per_host
         return too_many or self.is_barred(host, now)
 

@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,8 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from mcp_a2a.protocol.door import is_here
 from mcp_a2a_transports._reception import AGENT
 
+_FORWARDED = ("x-forwarded-", "forwarded", "x-real-ip", "via", "cf-", "true-client-ip")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -79,36 +82,54 @@ class _Facts(Collector):
 class Pages:
     """The pages, and who may see them."""
 
-    def __init__(self, facts: Callable[[], RelayFacts], allowed: Sequence[str]) -> None:
+    def __init__(self, facts: Callable[[], RelayFacts], allowed: Sequence[str], own_host: str = "") -> None:
         self._facts = facts
         self._registry = CollectorRegistry()
         self._registry.register(_Facts(facts))
         self._allowed = [ipaddress.ip_network(network) for network in allowed]
+        self._own_host = own_host
 
-    def answer(self, request: web.BaseRequest, host: str) -> web.Response | None:
-        """The page that is asked for; None when there is none for this caller. `host` is where it really comes from."""
+    def answer(self, request: web.BaseRequest, peer: str, host: str) -> web.Response | None:
+        """The page that is asked for; None when there is none for this caller.
+
+        The connection comes from `peer`, and the request from `host`, as far as a proxy there is believed.
+        """
         if request.method not in ("GET", "HEAD"):
             return None
         match request.path:
             case "/healthz":
                 return _page(b"ok\n", "text/plain; charset=utf-8")
-            case "/metrics" if self._may_look(request, host):
+            case "/metrics" if self._may_look(request, peer, host):
                 return _page(generate_latest(self._registry), METRICS_TYPE)
-            case "/status" if self._may_look(request, host):
+            case "/status" if self._may_look(request, peer, host):
                 return _page(json.dumps(asdict(self._facts())).encode(), "application/json; charset=utf-8")
             case _:
                 return None
 
-    def _may_look(self, request: web.BaseRequest, host: str) -> bool:
+    def _may_look(self, request: web.BaseRequest, peer: str, host: str) -> bool:
+        # A page in a browser sends Origin, or the name by which it was made to find this machine.
+        if "Origin" in request.headers or not self._is_own(request.host):
+            return False
+        # Headers that pass a caller on are written by the caller itself, unless a proxy on this machine wrote them; and
+        # whom that passes on is not its operator.
+        was_forwarded = any(name.lower().startswith(_FORWARDED) for name in request.headers)
+        if was_forwarded and not is_here(peer):
+            return False
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        if any(address in network for network in self._allowed):
-            return True
-        # A page in a browser of this machine, or a proxy on it that passes on somebody else, is not its operator.
-        was_forwarded = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "Via", "Origin"))
-        return address.is_loopback and not was_forwarded
+        is_allowed = any(address in network for network in self._allowed)
+        return is_allowed or (address.is_loopback and not was_forwarded)
+
+    def _is_own(self, asked: str) -> bool:
+        """Whether a Host header can only mean this relay: no name of a domain, which may be made to point here."""
+        host = urlsplit(f"//{asked}").hostname or ""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return "." not in host or host.endswith(".localhost") or host == self._own_host
+        return True
 
 
 def _page(body: bytes, kind: str) -> web.Response:
@@ -122,7 +143,9 @@ def real_host(request: web.BaseRequest, peer: str, *, behind_proxy: bool) -> str
     forwarded = request.headers.getall("X-Forwarded-For", [])
     if not behind_proxy or not forwarded or not may_be_proxy(peer):
         return peer
-    return forwarded[-1].rpartition(",")[2].strip()
+    said = forwarded[-1].rpartition(",")[2].strip()
+    # This machine is not held to the limits of a host, so a header never makes a caller a part of it.
+    return peer if is_here(said) else said
 
 
 def may_be_proxy(peer: str) -> bool:

@@ -25,7 +25,7 @@ TICK_SECONDS = 1.0
 RELIEF_SECONDS = 0.02
 """How often a connection that reads slowly is looked at."""
 SWEEP_TICKS = 5
-FORGET_TICKS = 3600
+FORGET_TICKS = 600
 CLOSE_SECONDS = 0.5
 LEAVE_SECONDS = 1.0
 

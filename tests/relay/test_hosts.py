@@ -1,0 +1,253 @@
+"""What one host, or one network, may take of a relay: whatever it does, there is room for others."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.protocol.control import ByeCode, Claim, Delivered, Done, Failed, Find, Found, Offer, Refused, Stored
+from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES
+from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.rates import Bucket
+from mcp_a2a.protocol.relay_limits import NEW_KEYS
+from mcp_a2a.relay_admin import relay_admit
+from mcp_a2a_transports.relay import server_desk
+from tests.relay.conftest import Open
+from tests.relay.guest import Door, Guest, Person, entry, envelope
+
+SHOP, HOME = Network(b"s" * 32), Network(b"h" * 32)
+BAD, GOOD = ({"X-Forwarded-For": host} for host in ("203.0.113.7", "198.51.100.7"))
+MIB = 1024 * 1024
+LARGEST = max(WIRE_SIZES) - HEADER_SIZE
+FAST = {"behind_proxy": True, "rate": 1e9, "burst": 10**6, "rate_mib": 1e5, "max_new_keys_per_host": 1000}
+
+
+async def why_not(guest: Guest) -> ByeCode:
+    await guest.send(Find(1, guest.peer))
+    return (await guest.bye()).code
+
+
+async def away(door: Door, who: Person | None = None, networks: tuple[Network, ...] = ()) -> Person:
+    """A key that was here once, from a good host."""
+    guest = await door.enter(who, networks, GOOD)
+    for network in networks:
+        await guest.publish(entry(network, guest.who), Done)
+    await guest.leave()
+    return guest.who
+
+
+# --- new keys -------------------------------------------------------------------------------------
+
+
+async def test_one_host_brings_ten_new_keys_in_an_hour_and_another_host_its_own(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True) as (relay, door):
+        guests = [await door.enter(headers=BAD) for _ in range(10)]
+        crowd = await door.enter(headers=BAD)
+        assert await why_not(crowd) is ByeCode.CROWDED
+        assert relay.listener.facts().keys == 10
+        await (await door.enter(guests[0].who, headers=BAD)).ask(Find(1, guests[1].peer), Found)
+        await (await door.enter(headers=GOOD)).ask(Find(1, guests[1].peer), Found)
+        await (await door.enter(crowd.who, headers=GOOD)).ask(Find(1, guests[1].peer), Found)
+
+
+async def test_addresses_of_one_ipv6_network_are_one_host(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True) as (_, door):
+        for number in range(10):
+            await door.enter(headers={"X-Forwarded-For": f"2001:db8::{number:x}"})
+        assert await why_not(await door.enter(headers={"X-Forwarded-For": "2001:db8::ffff"})) is ByeCode.CROWDED
+        other = await door.enter(headers={"X-Forwarded-For": "2001:db8:0:1::1"})
+        await other.ask(Find(1, other.peer), Found)
+
+
+def test_after_an_hour_ten_more_new_keys_are_taken() -> None:
+    bucket = Bucket(NEW_KEYS, 0.0)
+    assert [bucket.take(1, 0.0) for _ in range(10)] == [0.0] * 10
+    assert bucket.take(1, 0.0) == pytest.approx(360)
+    assert [bucket.take(1, HOUR) for _ in range(10)] == [0.0] * 10
+    assert bucket.take(1, HOUR) > 0
+
+
+async def test_an_office_of_an_admitted_network_may_be_behind_one_address(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True, max_connections_per_host=12) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        members = [await door.enter(networks=[SHOP], headers=BAD) for _ in range(15)]
+        await members[0].ask(Find(1, members[14].peer), Found)
+        strangers = [await door.enter(headers=BAD) for _ in range(10)]
+        await strangers[9].ask(Find(1, members[14].peer), Found)
+        assert await why_not(await door.enter(networks=[HOME], headers=BAD)) is ByeCode.CROWDED
+
+
+async def test_a_newcomer_from_a_crowded_host_may_still_fetch_an_invitation_to_an_admitted_network(
+    open_relay: Open,
+) -> None:
+    async with open_relay(behind_proxy=True, max_new_keys_per_host=1) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        inviter = await door.enter(networks=[SHOP], headers=GOOD)
+        await inviter.ask(Offer(1, SHOP.id, b"i" * 16, b"sealed", 1, int(time.time()) + HOUR), Done)
+        await door.enter(headers=BAD)
+        crowd = await door.enter(headers=BAD)
+        await crowd.ask(Claim(1, b"?" * 16), Failed)
+        member = await door.enter(crowd.who, [SHOP], headers=BAD)
+        await member.ask(Find(1, inviter.peer), Found)
+
+
+async def test_keys_that_left_nothing_are_forgotten_after_an_hour_and_others_are_not(
+    open_relay: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_desk, "FORGET_NEWCOMER_SECONDS", -60)
+    async with open_relay(behind_proxy=True) as (relay, door):
+        desk = relay.listener.desk
+        relay.listener.admit(SHOP.id)
+        kept = {
+            "a member of an admitted network": await away(door, networks=(SHOP,)),
+            "listed": await away(door, networks=(HOME,)),
+            "has mail": await away(door),
+        }
+        reader, sender = await door.enter(headers=GOOD), await door.enter(headers=GOOD)
+        await sender.send(envelope(reader.peer))
+        await reader.take()
+        await sender.next(Delivered)
+        await reader.leave()
+        kept["has received mail"] = reader.who
+        await sender.submit(envelope(kept["has mail"].peer), Stored)
+        await sender.leave()
+        kept["its mail is here"] = sender.who
+        idle = await away(door)
+        online = await door.enter(headers=GOOD)
+        with anyio.fail_after(5):
+            while desk.roster.online > 1 or idle.peer.key not in desk._store.newcomers():
+                await anyio.lowlevel.checkpoint()
+        desk.forget_unused()
+        assert [name for name, who in kept.items() if not desk.roster.has_mailbox(who.peer.key)] == []
+        assert not desk.roster.has_mailbox(idle.peer.key)
+        assert desk.roster.has_mailbox(online.peer.key)
+
+
+# --- mailboxes ------------------------------------------------------------------------------------
+
+
+async def test_a_host_that_floods_a_mailbox_leaves_room_for_members_and_for_other_strangers(open_relay: Open) -> None:
+    async with open_relay(**FAST, max_queue=20, max_per_depositor=4) as (_, door):
+        victim = await away(door, networks=(SHOP,))
+        taken = 0
+        for _ in range(4):
+            attacker = await door.enter(headers=BAD)
+            for _ in range(5):
+                sealed = envelope(victim.peer)
+                await attacker.send(sealed)
+                taken += isinstance(await attacker.answer_to(sealed, object), Stored)
+        assert taken == 4
+        stranger = await door.enter(headers=GOOD)
+        await stranger.submit(envelope(victim.peer), Stored)
+        for number in range(4):
+            for _ in range(4):
+                other = await door.enter(headers={"X-Forwarded-For": f"192.0.2.{number}"})
+                await other.send(envelope(victim.peer))
+                await other.next((Stored, Refused))  # type: ignore[arg-type]
+        assert (await stranger.submit(envelope(victim.peer), Refused)).code == "reserved"
+        member = await door.enter(networks=[SHOP], headers=BAD)
+        await member.submit(envelope(victim.peer), Stored)
+        assert (await (await door.enter(networks=[HOME])).submit(envelope(victim.peer), Refused)).code == "reserved"
+
+
+async def test_whom_a_key_has_written_to_may_use_all_of_its_mailbox_also_after_a_restart(open_relay: Open) -> None:
+    async with open_relay(**FAST, max_queue=2) as (_, door):
+        friend, owner = await door.enter(headers=GOOD), await door.enter(headers=GOOD)
+        await owner.send(envelope(friend.peer))
+        await friend.take()
+        await owner.next(Delivered)
+        await owner.leave()
+        stranger = await door.enter(headers=BAD)
+        await stranger.submit(envelope(owner.peer), Stored)
+    async with open_relay(**FAST, max_queue=2) as (_, door):
+        stranger, friend = await door.enter(stranger.who, headers=BAD), await door.enter(friend.who, headers=GOOD)
+        assert (await stranger.submit(envelope(owner.peer), Refused)).code == "reserved"
+        await friend.submit(envelope(owner.peer), Stored)
+
+
+# --- disk and rates -------------------------------------------------------------------------------
+
+
+async def test_one_host_cannot_fill_the_disk_with_mail_also_not_over_a_restart(open_relay: Open) -> None:
+    async with open_relay(**FAST, max_disk_mib=30) as (_, door):
+        victim = await away(door)
+        for number in range(3):
+            attacker = await door.enter(headers=BAD)
+            sealed = envelope(victim.peer, body=LARGEST)
+            await attacker.send(sealed)
+            answer = await attacker.answer_to(sealed, object)
+            assert isinstance(answer, Stored if number < 2 else Refused)
+    async with open_relay(**FAST, max_disk_mib=30) as (_, door):
+        attacker = await door.enter(headers=BAD)
+        refused = await attacker.submit(envelope(victim.peer, body=LARGEST), Refused)
+        assert (refused.code, bool(refused.retry_after)) == ("share", True)
+        await (await door.enter(headers=GOOD)).submit(envelope(victim.peer, body=LARGEST), Stored)
+
+
+async def test_networks_that_nobody_admitted_cannot_fill_the_disk_with_their_entries(open_relay: Open) -> None:
+    async with open_relay(**FAST, max_disk_mib=20) as (relay, door):
+        relay.listener.desk.directory.stranger_bytes = 2 * MIB - 2000
+        stranger = await door.enter(networks=[HOME], headers=BAD)
+        codes = []
+        for number in range(1, 4):
+            await stranger.send(entry(HOME, stranger.who, number, number=number).to_bytes())
+            reply = await stranger.next(object, lambda frame, n=number: getattr(frame, "number", None) == n)
+            codes.append(getattr(reply, "code", "done"))
+        assert codes[0] == "done"
+        assert codes[-1] == "share"
+        relay.listener.admit(HOME.id)
+        await stranger.publish(entry(HOME, stranger.who, 9, number=9), Done)
+
+
+async def test_all_keys_of_one_host_share_its_rate_and_so_do_those_of_one_admitted_network(open_relay: Open) -> None:
+    settings = {"behind_proxy": True, "burst": 4, "rate": 1, "host_senders": 2, "network_senders": 3}
+    async with open_relay(**settings) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        victim = await away(door)
+
+        async def sent(headers: dict[str, str], networks: tuple[Network, ...] = ()) -> int:
+            guest, taken = await door.enter(None, networks, headers), 0
+            for _ in range(5):
+                sealed = envelope(victim.peer)
+                await guest.send(sealed)
+                answer = await guest.answer_to(sealed, object)
+                taken += isinstance(answer, Stored)
+                assert isinstance(answer, Stored) or (answer.code, bool(answer.retry_after)) == ("rate_limited", True)
+            return taken
+
+        assert [await sent(BAD) for _ in range(3)] == [4, 4, 0]
+        assert await sent(GOOD) == 4
+        assert [await sent(BAD, (SHOP,)) for _ in range(4)] == [4, 4, 4, 0]
+
+
+# --- closings -------------------------------------------------------------------------------------
+
+
+async def test_being_turned_away_for_want_of_room_is_no_failure_of_an_address(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True, max_connections_per_host=5) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        guests = [await door.enter(headers=BAD) for _ in range(5)]
+        for _ in range(20):
+            socket = await door.knock(BAD)
+            await socket.receive()
+            await socket.receive()
+            await socket.close()
+        await guests[0].leave()
+        with anyio.fail_after(5):
+            while relay.listener.facts().connections > 4:
+                await anyio.lowlevel.checkpoint()
+        again = await door.enter(guests[0].who, headers=BAD)
+        await again.ask(Find(1, guests[1].peer), Found)
+
+
+async def test_the_operator_may_admit_a_key_from_a_crowded_host(open_relay: Open, tmp_path: object) -> None:
+    async with open_relay(behind_proxy=True, max_new_keys_per_host=1) as (_, door):
+        await door.enter(headers=BAD)
+        crowd = await door.enter(headers=BAD)
+        assert await why_not(crowd) is ByeCode.CROWDED
+        await relay_admit(tmp_path, str(crowd.peer))  # type: ignore[arg-type]
+        again = await door.enter(crowd.who, headers=BAD)
+        await again.ask(Find(1, again.peer), Found)

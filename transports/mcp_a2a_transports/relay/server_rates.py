@@ -1,0 +1,46 @@
+"""How much may be deposited at a relay: by one key, and by all that share its account (a network, or a host)."""
+
+from __future__ import annotations
+
+from mcp_a2a.protocol.rates import Bucket, Buckets, Rate
+from mcp_a2a.protocol.relay_limits import HOST, NETWORK, RelayLimits
+from mcp_a2a.protocol.relay_session import RelaySession
+
+
+class DepositRates:
+    """Messages and bytes. `key_bytes` is shared with what keys publish."""
+
+    def __init__(self, limits: RelayLimits, key_bytes: Buckets[bytes]) -> None:
+        self._messages: Buckets[bytes] = Buckets(limits.deposits)
+        self._bytes = key_bytes
+        self._accounts: dict[bytes, tuple[Buckets[bytes], Buckets[bytes]]] = {
+            kind: (Buckets(_times(limits.deposits, senders)), Buckets(_times(limits.deposit_bytes, senders)))
+            for kind, senders in ((HOST, limits.host_senders), (NETWORK, limits.network_senders))
+        }
+
+    def take(self, session: RelaySession, size: int, now: float) -> float:
+        """Take one message of this size; 0.0, or the seconds to wait, and then nothing is taken."""
+        wanted: list[tuple[Bucket, int]] = [
+            (self._messages.of(session.key, now), 1),
+            (self._bytes.of(session.key, now), size),
+        ]
+        shared = self._accounts.get(session.account[:1])
+        if shared is not None:
+            messages, all_bytes = shared
+            wanted += (messages.of(session.account, now), 1), (all_bytes.of(session.account, now), size)
+        wait = max(bucket.wait_for(cost, now) for bucket, cost in wanted)
+        if not wait:
+            for bucket, cost in wanted:
+                bucket.spend(cost)
+        return wait
+
+    def forget_full(self, now: float) -> None:
+        """Forget those that have not deposited for long."""
+        self._messages.forget_full(now)
+        for messages, all_bytes in self._accounts.values():
+            messages.forget_full(now)
+            all_bytes.forget_full(now)
+
+
+def _times(rate: Rate, factor: float) -> Rate:
+    return Rate(rate.per_second * factor, rate.burst * factor)
