@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mcp_a2a.cli.entry import check_environment, open_standard_streams, unicode_words
+from mcp_a2a.cli.entry import check_environment, unicode_words
 from mcp_a2a.cli.options import Options, UsageError, split
+from mcp_a2a.streams import open_standard_streams
 
 SERVER_OPTIONS = (
     "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push",

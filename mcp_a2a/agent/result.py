@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from mcp_a2a.node.handed import made_unicode
 from mcp_a2a.node.job import Outcome
 from mcp_a2a.protocol.model import Artifact, Message, Part
 from mcp_a2a.views import FileArg
@@ -118,7 +119,7 @@ def _jsonable(value: object) -> JsonValue:
     if isinstance(value, PurePath):
         return str(value)
     try:
-        return json.loads(json.dumps(to_jsonable_python(value), allow_nan=False))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(to_jsonable_python(made_unicode(value)), allow_nan=False))  # type: ignore[no-any-return]
     except (PydanticSerializationError, ValueError) as error:
         kind = type(value).__name__
         raise TypeError(

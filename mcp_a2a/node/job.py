@@ -10,7 +10,16 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
-from mcp_a2a.errors import LeaseLostError, NotAwaitingReplyError, TaskNotFoundError, TransitionError
+from mcp_a2a.errors import (
+    DeliveryError,
+    FileError,
+    LeaseLostError,
+    McpA2AError,
+    NotAwaitingReplyError,
+    TaskNotFoundError,
+    TransitionError,
+)
+from mcp_a2a.node.handed import made_unicode
 from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
 from mcp_a2a.views import AgentRef, AnswerRequest, FileArg, InboxItem
@@ -77,6 +86,13 @@ class Outcome:
     """It is a message to the sender, and no task is meant by it (A2A 3.1.1)."""
     files: tuple[FileArg, ...] = ()
     """What is attached; each must be there until the answer is stored."""
+
+
+def is_unsendable(error: Exception) -> bool:
+    """True if what was handed over can never be stored and sent, in contrast to a disk that is full now."""
+    if isinstance(error, McpA2AError):
+        return isinstance(error, DeliveryError | FileError) and not error.retryable
+    return True
 
 
 class Handler(Protocol):
@@ -202,22 +218,29 @@ class Job:
     ) -> None:
         """Say something about the task to its sender, with the chunks that were not sent yet."""
         chunks = tuple(self.chunks)
-        await self.node.answer_task(
-            AnswerRequest(
-                task_id=self.item.task_id,
-                status=status,
-                text=text,
-                parts=parts,
-                files=files,
-                chunks=chunks,
-                streamed=self.streamed if chunks else None,
-                direct=direct,
-                holder=self.holder,
-                attempt=self.item.attempt,
-            )
+        request = AnswerRequest(
+            task_id=self.item.task_id,
+            status=status,
+            text=text,
+            parts=parts,
+            files=files,
+            chunks=chunks,
+            streamed=self.streamed if chunks else None,
+            direct=direct,
+            holder=self.holder,
+            attempt=self.item.attempt,
         )
-        del self.chunks[: len(chunks)]
+        try:
+            await self.node.answer_task(made_unicode(request))
+        except Exception as error:
+            if is_unsendable(error):
+                self._forget_chunks(len(chunks))  # they would keep every later answer from being sent
+            raise
+        self._forget_chunks(len(chunks))
         self.streamed += len(chunks)
+
+    def _forget_chunks(self, count: int) -> None:
+        del self.chunks[:count]
         self.chunk_chars = sum(map(_chars, self.chunks))
 
     def _unread(self) -> tuple[Message, ...]:

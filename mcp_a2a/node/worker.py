@@ -19,8 +19,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from mcp_a2a.errors import ConfigurationError, DeliveryError, FileError, McpA2AError
-from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext
+from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.node.handed import reason_of
+from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:
@@ -213,10 +214,13 @@ class Worker:
                 return Outcome("rejected", str(refusal) or "It will not do that.")
             except Crashed as crash:
                 return Outcome("crashed", str(crash))
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                # A cancellation of ours is raised again here; any other one, as of a task that the skill awaited, is
+                # a failure of the skill, and so is whatever else would end the process and every other task in it.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 # The traceback is for the skill's author; the sender reads the message alone.
                 logger.exception("the skill failed on %s", job.item.task_id)
-                return Outcome("failed", _message(error))
+                return Outcome("failed", reason_of(error))
         return None
 
     async def _conclude(self, job: Job, outcome: Outcome) -> None:
@@ -239,6 +243,12 @@ class Worker:
                 if failures == 1 or failures % TOLD_AGAIN == 0:
                     logger.warning("the answer to %s is kept, and not stored yet: %s", job.item.task_id, error)
                 await anyio.sleep(_backoff(failures, RETRY_CAP_SECONDS))
+            except Exception as error:
+                failures += 1
+                if failures >= RETRIES:
+                    return self._tell(job, "lost", f"its answer cannot be stored: {reason_of(error)}")
+                logger.exception("the answer to %s cannot be stored as it is", job.item.task_id)
+                outcome = Outcome("failed", f"The result cannot be sent: {reason_of(error)}")
             else:
                 return self._tell(job, outcome.status, outcome.text)
 
@@ -258,6 +268,8 @@ class Worker:
                     await self._tend(job)
                 except McpA2AError as error:
                     logger.warning("the lease of %s could not be renewed: %s", job.item.task_id, error)
+                except Exception:
+                    logger.exception("what %s has said cannot be sent", job.item.task_id)
 
     async def _flush_soon(self, job: Job, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -267,6 +279,8 @@ class Worker:
             await job.flush()
         except McpA2AError as error:
             logger.warning("what %s has streamed could not be sent yet: %s", job.item.task_id, error)
+        except Exception:
+            logger.exception("what %s has streamed cannot be sent", job.item.task_id)
 
     async def _tend(self, job: Job) -> None:
         now = anyio.current_time()
@@ -292,14 +306,8 @@ def _backoff(failures: int, cap: float = 10.0) -> float:
     return random.uniform(0, min(cap, 0.1 * 2 ** min(failures, 10)))  # noqa: S311  spreads load; nothing secret depends on it
 
 
-def _message(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"The skill ended its process with {error.code!r}."
-    return str(error) or type(error).__name__
-
-
 def _instead(outcome: Outcome, error: McpA2AError) -> Outcome:
     """What is answered when the outcome itself cannot be sent; nobody waits for ever."""
-    if isinstance(error, DeliveryError | FileError) and not error.retryable:
+    if is_unsendable(error):
         return Outcome("failed", f"The result cannot be sent. {error}")
     return outcome

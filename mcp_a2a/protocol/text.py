@@ -38,6 +38,20 @@ _MARKS_OF_CLASS_0 = "\u0f73\u0f75\u0f81"
 """They count as no mark themselves, but are composed of two."""
 
 
+def unicode_text(text: str) -> str:
+    """The text as Unicode: surrogate pairs joined, U+FFFD for each half without its other half.
+
+    Python strings from `json`, `os.fsdecode` and models may hold such halves, which no encoding takes. Never raises.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def clean(text: str) -> str:
     """The text without anything that hides, reorders or controls. Never raises; idempotent."""
     # Deleting the plain bytes to see if any is left is eight times as fast as a pattern.

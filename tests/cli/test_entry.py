@@ -43,7 +43,7 @@ def test_a_command_runs_with_standard_descriptors_closed(home: Path, closed: str
 
 def test_no_file_of_ours_takes_the_number_of_a_closed_stream(home: Path) -> None:
     program = (
-        "import os, sys; from mcp_a2a.cli.entry import open_standard_streams as go; go();"
+        "import os, sys; from mcp_a2a.streams import open_standard_streams as go; go();"
         "print([os.readlink(f'/proc/self/fd/{n}') for n in (0, 2)], sys.stdin.read() == '', sys.stderr.write('x'))"
     )
     if not Path("/proc/self/fd").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from pydantic import JsonValue
 
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
-from mcp_a2a.node.job import Crashed, Outcome, TaskContext
+from mcp_a2a.node.job import Chunk, Crashed, Outcome, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
@@ -430,3 +432,105 @@ async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None
         )
     assert view.text == "see data"
     assert view.artifacts[0].parts[0].data == {"got": [[1, 2]]}
+
+
+class _SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def _await_a_cancelled_task() -> None:
+    job = asyncio.create_task(anyio.sleep(9))
+    await asyncio.sleep(0)
+    job.cancel()
+    await job
+
+
+async def _cancel_oneself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def skill() -> None:
+        raise error
+
+    return skill
+
+
+@pytest.mark.parametrize(
+    ("skill", "reason"),
+    [
+        (_await_a_cancelled_task, "CancelledError"),
+        (_cancel_oneself, "CancelledError"),
+        (_raise(GeneratorExit()), "GeneratorExit"),
+        (_raise(KeyboardInterrupt()), "KeyboardInterrupt"),
+        (_raise(SystemExit(3)), "The skill ended its process with 3."),
+        (_raise(_SpeechlessError()), "_SpeechlessError"),
+        (_raise(ValueError("cut \ud83d")), "cut \ufffd"),
+        (_raise(BaseExceptionGroup("several", [KeyboardInterrupt("the first")])), "the first"),
+    ],
+)
+async def test_whatever_a_skill_raises_fails_its_task_alone(
+    scene: Scene, skill: Callable[[], Awaitable[None]], reason: str
+) -> None:
+    async def work(task: TaskContext) -> Outcome:
+        if task.text == "break":
+            await skill()
+        return Outcome("completed", "whole")
+
+    async with working(scene, scene.worker(work)):
+        broken = await scene.send("break")
+        assert broken.error is not None
+        assert (broken.state, broken.error.message) == (TaskState.FAILED, reason)
+        assert (await scene.send("go on")).text == "whole"
+
+
+HALF, PAIR = "a\ud83d", "a\ud83d\ude00"
+
+
+async def test_text_that_is_no_unicode_travels_as_unicode_wherever_a_skill_says_it(scene: Scene) -> None:
+    async def work(task: TaskContext) -> Outcome:
+        await task.progress(HALF)
+        await task.send_chunk(Chunk(HALF, artifact=f"n{HALF}"))
+        reply = await task.ask(HALF)
+        data = Part(data={HALF: [PAIR, {"k": HALF}]})
+        return Outcome("completed", f"{PAIR} {reply}", (Part(text=HALF), data))
+
+    async with working(scene, scene.worker(work)):
+        asked = await scene.send("x")
+        assert asked.question == "a\ufffd"
+        await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="yes"))
+        view = await scene.look(asked)
+    assert view.state is TaskState.COMPLETED
+    assert "\ud83d" not in repr(view)
+    assert view.text == "a\ufffd\na😀 yes\na\ufffd"
+    parts = [part for artifact in view.artifacts for part in artifact.parts]
+    assert {"a\ufffd": ["a😀", {"k": "a\ufffd"}]} in [part.data for part in parts]
+
+
+def _nested(depth: int) -> JsonValue:
+    value: JsonValue = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "part",
+    [Part(data=_nested(150)), Part.model_construct({"data"}, data=object())],
+    ids=["deep", "no JSON"],
+)
+async def test_a_result_that_cannot_be_stored_fails_its_task_and_no_other(scene: Scene, part: Part) -> None:
+    async def work(task: TaskContext) -> Outcome:
+        if task.text == "stream":
+            await task.send_chunk(Chunk(part))
+        return Outcome("completed", task.text, (part,) if task.text == "return" else ())
+
+    async with working(scene, scene.worker(work)):
+        for text in ("return", "stream"):
+            view = await scene.send(text)
+            assert view.state is TaskState.FAILED
+        assert (await scene.send("fine")).text == "fine"
