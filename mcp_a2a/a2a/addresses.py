@@ -60,12 +60,15 @@ class Policy:
 
     plain: bool = False
     """Also without TLS."""
-    typed: str | None = None
-    """A host that a person named: its addresses may be any, and it may be called without TLS."""
+    typed: tuple[str, int] | None = None
+    """A host and a port that a person named: the addresses may be any, and may be called without TLS.
 
-    def allows_anything_at(self, host: str) -> bool:
-        """Whether a person has named this host."""
-        return self.typed is not None and _bare(host) == self.typed
+    Another port of that host is another program, which nobody named: on this machine, this node itself perhaps.
+    """
+
+    def allows_anything_at(self, host: str, port: int) -> bool:
+        """Whether a person has named this host and port."""
+        return (_bare(host), port) == self.typed
 
 
 PUBLIC_HTTPS = Policy()
@@ -80,11 +83,12 @@ def as_typed(url: str) -> Policy:
     Raises:
         AddressNotAllowedError: it is no URL.
     """
-    return Policy(plain=True, typed=_bare(_host(url, _split(url).hostname)))
+    parts = _split(url)
+    return Policy(plain=True, typed=(_bare(_host(url, parts.hostname)), _port(url, parts)))
 
 
-def check_url(url: str, policy: Policy) -> str:
-    """Refuse a URL by how it is written; its host, where an address must be checked yet.
+def check_url(url: str, policy: Policy) -> tuple[str, int]:
+    """Refuse a URL by how it is written; its host and port, where an address must be checked yet.
 
     Raises:
         AddressNotAllowedError: with the reason.
@@ -95,28 +99,31 @@ def check_url(url: str, policy: Policy) -> str:
         raise AddressNotAllowedError(url, "it is no http address")
     if parts.username is not None or parts.password is not None:
         raise AddressNotAllowedError(url, "it has credentials in it", _CREDENTIALS)
-    if parts.scheme == "http" and not policy.plain and not policy.allows_anything_at(host):
+    port = _port(url, parts)
+    if parts.scheme == "http" and not policy.plain and not policy.allows_anything_at(host, port):
         raise AddressNotAllowedError(url, "it is not https")
     address = _literal(host)
     if address is not None:
-        check_addresses(url, host, [str(address)], policy)
+        check_addresses(url, (host, port), [str(address)], policy)
     elif "%" in host or ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         raise AddressNotAllowedError(url, "its host is a number that is not written as an address")
-    return host
+    return host, port
 
 
-def check_addresses(url: str, host: str, addresses: Iterable[str], policy: Policy) -> None:
-    """Refuse a host by what it turned out to be: one address that is not public spoils the others.
+def check_addresses(url: str, place: tuple[str, int], addresses: Iterable[str], policy: Policy) -> None:
+    """Refuse a host and port by what the host turned out to be: one address that is not public spoils the others.
 
     Raises:
         AddressNotAllowedError: with the reason.
     """
-    if policy.allows_anything_at(host):
+    if policy.allows_anything_at(*place):
         return
     for text in addresses:
         kind = _kind(text)
         if kind is not None:
-            raise AddressNotAllowedError(url, f"it leads to {text}, which is {kind}")
+            named = policy.typed is not None and policy.typed[0] == _bare(place[0])
+            why = f"; a person named port {policy.typed[1]} there, and no other" if named and policy.typed else ""
+            raise AddressNotAllowedError(url, f"it leads to {text}, which is {kind}{why}")
 
 
 def is_public(text: str) -> bool:
@@ -157,6 +164,13 @@ def _host(url: str, host: str | None) -> str:
     if not host:
         raise AddressNotAllowedError(url, "it names no host", WRITTEN)
     return host.lower()
+
+
+def _port(url: str, parts: SplitResult) -> int:
+    try:
+        return parts.port or {"https": 443}.get(parts.scheme, 80)
+    except ValueError:
+        raise AddressNotAllowedError(url, "its port is none", WRITTEN) from None
 
 
 def _bare(host: str) -> str:

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 from pydantic import JsonValue
@@ -108,12 +107,12 @@ class WebClient(WebCalls):
     @override
     async def check(self, agent: WebAgent) -> None:
         url, policy = _best(agent).url, _policy(agent.url, agent.range)
-        host = check_url(url, policy)
-        if policy.allows_anything_at(host):
+        host, port = check_url(url, policy)
+        if policy.allows_anything_at(host, port):
             return
         # A name that nobody knows now leads nowhere; that is found out by whoever calls it.
         with anyio.move_on_after(CARD_SECONDS), suppress(OSError, UnicodeError):
-            check_addresses(url, host, await self._resolve(host, urlsplit(url).port or 0), policy)
+            check_addresses(url, (host, port), await self._resolve(host, port), policy)
 
     # --- tasks -----------------------------------------------------------------------------------
 

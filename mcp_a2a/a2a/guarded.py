@@ -114,7 +114,7 @@ class GuardedSession:
         self, policy: Policy, *, tls: ssl.SSLContext | None = None, resolve: Resolve = resolve_anywhere
     ) -> None:
         self.policy = policy
-        self._checked: dict[str, None] = {}
+        self._checked: dict[tuple[str, int], None] = {}
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_CheckingResolver(policy, resolve, self._remember),
@@ -193,19 +193,19 @@ class GuardedSession:
             finally:
                 response.close()
 
-    def _remember(self, addresses: list[str]) -> None:
+    def _remember(self, addresses: list[str], port: int) -> None:
         for address in addresses:
-            self._checked[address] = None
+            self._checked[address, port] = None
         while len(self._checked) > MAX_CHECKED:
             del self._checked[next(iter(self._checked))]
 
     def _socket(self, info: AddrInfoType) -> socket.socket:
         """A socket to where the connection goes: the last one to ask whether that was checked."""
         family, kind, protocol, _, sockaddr = info
-        address = str(sockaddr[0])
-        if address not in self._checked:
+        address, port = str(sockaddr[0]), int(sockaddr[1])
+        if (address, port) not in self._checked:
             # An address that was in the URL itself, and was checked there; or one that nobody has checked.
-            check_addresses(address, address, [address], self.policy)
+            check_addresses(address, (address, port), [address], self.policy)
         made = socket.socket(family, kind, protocol)
         made.settimeout(0)
         return made
@@ -214,7 +214,7 @@ class GuardedSession:
 class _CheckingResolver(AbstractResolver):
     """Gives out addresses that were checked."""
 
-    def __init__(self, policy: Policy, resolve: Resolve, remember: Callable[[list[str]], None]) -> None:
+    def __init__(self, policy: Policy, resolve: Resolve, remember: Callable[[list[str], int], None]) -> None:
         self._policy, self._resolve, self._remember = policy, resolve, remember
 
     @override
@@ -222,8 +222,8 @@ class _CheckingResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         addresses = await self._resolve(host, port)
-        check_addresses(host, host, addresses, self._policy)
-        self._remember(addresses)
+        check_addresses(host, (host, port), addresses, self._policy)
+        self._remember(addresses, port)
         return [
             ResolveResult(
                 hostname=host,

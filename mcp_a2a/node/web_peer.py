@@ -11,6 +11,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.web import WebRow
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import Range, WebAgent
@@ -92,8 +93,9 @@ class WebPeer:
 
 def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
     """What a person may do about an address that an agent may not be called at."""
-    refused, own = _host(error.url), _host(agent.url)
-    elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url) != own]
+    refused = _host(error.url)
+    elsewhere = [one.url for one in agent.card.supported_interfaces if refused == _host(one.url)]
+    elsewhere = [url for url in elsewhere if origin(url)[1:] != origin(agent.url)[1:]]
     if elsewhere and agent.range != Range.PUBLIC_HTTPS:
         parts = urlsplit(elsewhere[0])
         there = preview(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/", 128)

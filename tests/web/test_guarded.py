@@ -130,17 +130,36 @@ async def test_what_a_person_typed_is_reached_wherever_it_is_and_nothing_beside_
                     await session.fetch(Call("GET", other))
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST.", "loopback.example"])
+async def test_another_port_of_what_a_person_typed_is_another_program(host: str) -> None:
+    """On this machine it may be this node's own server, to which a call of this user's is its owner's."""
+    async with canary() as typed, canary() as other:
+        spellings = ("localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433", host)  # noqa: S104
+        async with GuardedSession(as_typed(f"http://{host}:{typed.port}/"), resolve=resolve) as session:
+            for spelling in spellings:
+                for port in (other.port, 80, 443):
+                    with pytest.raises(AddressNotAllowedError):
+                        await session.fetch(Call("POST", f"http://{spelling}:{port}/", body=b"{}", seconds=5))
+                with pytest.raises(AddressNotAllowedError):
+                    await session.fetch(Call("POST", f"http://{spelling}/", body=b"{}", seconds=5))
+            if host in ("localhost", "127.0.0.1"):
+                assert (await session.fetch(Call("GET", f"http://{host}:{typed.port}/"))).body == b"ouch"
+                with pytest.raises(AddressNotAllowedError, match=f"named port {typed.port} there, and no other"):
+                    await session.fetch(Call("GET", f"http://{host}:{other.port}/"))
+        assert other.paths == []
+
+
 async def test_a_connection_goes_to_the_address_that_was_checked_while_tls_asks_for_the_name(tmp_path: Path) -> None:
     signer = authority(tmp_path)
     async with canary(signer) as seen:
-        typed = as_typed("https://agent.example/")
+        typed = as_typed(f"https://agent.example:{seen.port}/")
 
         async def here(host: str, port: int) -> list[str]:
             return ["127.0.0.1"]
 
         async with GuardedSession(typed, tls=signer.trusted, resolve=here) as session:
             assert (await session.fetch(Call("GET", f"https://agent.example:{seen.port}/"))).status == 200
-        other = as_typed("https://other.example/")
+        other = as_typed(f"https://other.example:{seen.port}/")
         async with GuardedSession(other, tls=signer.trusted, resolve=here) as session:
             with pytest.raises(WebError, match="certificate"):
                 await session.fetch(Call("GET", f"https://other.example:{seen.port}/"))
@@ -181,4 +200,4 @@ async def test_nobody_at_the_other_end_is_said_in_words() -> None:
 def test_what_is_public_is_allowed() -> None:
     for address in ("93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
         assert is_public(address)
-    check_addresses("https://example.com", "example.com", ["93.184.216.34"], PUBLIC)
+    check_addresses("https://example.com", ("example.com", 443), ["93.184.216.34"], PUBLIC)

@@ -139,6 +139,29 @@ async def test_an_agent_on_this_machine_is_called_by_the_name_that_was_typed(wor
         assert (await sent(ada, view.did)).text == "HELLO"
 
 
+async def test_an_agent_at_a_typed_port_sends_nobody_to_another_port_of_this_machine(world: World) -> None:
+    """There this node itself may listen, which takes a program of this user for its owner."""
+    async with Agent(shout).serve() as other, Agent(shout).serve() as local, somebody(world) as ada:
+        url = await added(ada, other)
+        peer = ada.node.web.known(url)
+        assert peer is not None
+        for host in ("127.0.0.1", "localhost", "[::1]"):
+            there = local.url.replace("127.0.0.1", host)
+            peer.row.card = peer.row.card.model_copy(
+                update={
+                    "supported_interfaces": (
+                        AgentInterface(url=there, protocol_binding="JSONRPC", protocol_version="1.0"),
+                    )
+                }
+            )
+            peer.read_at = anyio.current_time()
+            view = await sent(ada, url)
+            assert (view.delivery, local.heard) == (Delivery.REFUSED, [])
+            assert view.error is not None
+            assert "which is not a public address" in view.error.message
+            assert view.error.hint.endswith(f"mcp-a2a peers add {there}")
+
+
 async def test_who_adds_an_agent_that_is_at_another_private_place_hears_what_that_is(world: World) -> None:
     elsewhere = {
         "name": "x",
