@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, fiel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.protocol.naming import NAME_RULE, is_name
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """An identity's name is a folder name, so it is kept to letters every file system agrees on."""
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     """Data folder of every identity of this person on this machine."""
     identity: str = Field(default="default", pattern=IDENTITY_PATTERN)
     """Which identity: one key, one inbox, one database."""
-    name: str | None = Field(default=None, min_length=1, max_length=128)
+    name: str | None = None
     """Display name; a label, never an identity. Without it a memorable name is derived from the key."""
     mdns: bool = True
     """Announce on the LAN and look for others there."""
@@ -101,6 +102,13 @@ class Settings(BaseSettings):
 
     a2a_push: bool = False
     """Post what happens to a task to the URLs that A2A clients name for it."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        if name is not None and not is_name(name):
+            raise ValueError(NAME_RULE)
+        return name
 
     @field_validator("file_roots", mode="before")
     @classmethod

@@ -202,7 +202,7 @@ class AmbiguousNameError(DiscoveryError):
     def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
         listed = "; ".join(f"{did} ({words})" for did, words in candidates)
         super().__init__(
-            f"{len(candidates)} agents call themselves {asked!r}: {listed}.",
+            f"{len(candidates)} agents call themselves {asked!r}, or what looks the same: {listed}.",
             "Compare the words with the owner, then use the did:key instead of the name.",
         )
         self.asked, self.candidates = asked, tuple(candidates)
@@ -216,7 +216,8 @@ class KeyChangedError(DiscoveryError):
 
     def __init__(self, asked: str, paired: str, found: str) -> None:
         super().__init__(
-            f"The name {asked!r} belongs to {paired}, which you trusted, but is now claimed by {found}. "
+            f"The name {asked!r} belongs to {paired}, which you trusted, but it, or one that looks the same, is now "
+            f"claimed by {found}. "
             "Nothing was sent.",
             f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
             "to reach the old one: use its did:key.",

@@ -3,17 +3,18 @@
 The MCP tools, the command line and the control socket all speak these, so an operation has one shape everywhere:
 `--json` on the command line prints what the MCP tool returns as structured content.
 
-Strings that a peer wrote are cleaned of control characters before they get here (`protocol.text`), and are still
-nobody's instructions: `server` fences them for a model.
+A type says whose words a string is (`protocol.untrusted`): a fact of ours, a name, who an agent is, or a peer's words,
+which are no instructions to anybody. `server.outgoing` cleans all of them and fences a peer's on their way to a model.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mcp_a2a.protocol.model import AgentCard, ArtifactChunk, Delivery, Message, Part, TaskState
+from mcp_a2a.protocol.untrusted import WHOLE, Fact, Name, PeerText, Token, Who
 
 
 class View(BaseModel):
@@ -41,33 +42,35 @@ class DiscoverRequest(View):
 class SkillView(View):
     """A skill as its agent describes it."""
 
-    id: str
-    name: str
-    description: str
-    tags: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
-    input_schema: dict[str, JsonValue] | None = None
+    id: PeerText
+    name: PeerText
+    description: PeerText
+    tags: tuple[PeerText, ...] = ()
+    examples: tuple[PeerText, ...] = ()
+    input_schema: Annotated[dict[str, JsonValue], WHOLE] | None = None
 
 
 class AgentView(View):
     """One agent in a list."""
 
-    name: str
-    did: str
-    words: str
+    name: Name
+    did: Who
+    words: Fact
     """Fingerprint words, to compare with what the owner sees."""
-    description: str = ""
-    skills: tuple[SkillView, ...] = ()
-    route: str | None = None
+    description: PeerText = ""
+    skills: Annotated[tuple[SkillView, ...], WHOLE] = ()
+    route: Fact | None = None
     """How it is reached: "local", "lan", "direct", "relay"; None while it is not."""
     rtt_ms: float | None = None
     online: bool = False
-    last_seen: str | None = None
+    last_seen: Fact | None = None
     trust: Trust = "stranger"
-    networks: tuple[str, ...] = ()
+    networks: tuple[Name, ...] = ()
     """Names of the networks that we share with it."""
     waiting: int = 0
     """Messages of ours that it has not taken yet."""
+    look_alike: bool = False
+    """Whether another agent that we know has a name that looks the same: compare words or dids."""
 
 
 class DiscoverView(View):
@@ -75,7 +78,9 @@ class DiscoverView(View):
 
     agents: tuple[AgentView, ...]
     total: int
-    reason: str | None = None
+    reason: Fact | None = None
+    on_offer: Annotated[tuple[str, ...], WHOLE] | None = None
+    """Ids of skills that agents here have, where none matches."""
 
 
 class GetAgentRequest(View):
@@ -88,8 +93,8 @@ class AgentDetail(View):
     """Everything known about one agent."""
 
     agent: AgentView
-    card: AgentCard
-    addresses: tuple[str, ...] = ()
+    card: Annotated[AgentCard, WHOLE]
+    addresses: Annotated[tuple[str, ...], WHOLE] = ()
     node: StatusView | None = None
     """Only for `self`."""
 
@@ -97,16 +102,16 @@ class AgentDetail(View):
 class StatusView(View):
     """How this node is."""
 
-    version: str
-    identity: str
-    name: str
-    did: str
-    words: str
-    home: str
+    version: Fact
+    identity: Fact
+    name: Name
+    did: Who
+    words: Fact
+    home: Fact
     pid: int
     uptime_seconds: float
-    listening: tuple[str, ...]
-    lookups: dict[str, str]
+    listening: tuple[Fact, ...]
+    lookups: dict[Fact, Fact]
     """Each source of agents, and "on" or why it is not."""
     networks: tuple[NetworkView, ...] = ()
     agents_online: int
@@ -115,7 +120,7 @@ class StatusView(View):
     held: int
     kept: int = 0
     """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
-    accept: str
+    accept: Fact
 
 
 class SetTrustRequest(View):
@@ -136,13 +141,13 @@ class SetTrustView(View):
 class ContactView(View):
     """A stranger who sent something that is held until you decide."""
 
-    name: str
-    did: str
-    words: str
+    name: Name
+    did: Who
+    words: Fact
     messages: int
-    preview: str
+    preview: PeerText
     """At most 64 cleaned characters. For a person, never for a model."""
-    since: str
+    since: Fact
 
 
 class PeersRequest(View):
@@ -173,9 +178,9 @@ class AddPeerRequest(View):
 class RelayView(View):
     """A relay of a network."""
 
-    url: str
+    url: PeerText
     connected: bool
-    detail: str
+    detail: PeerText
     """"on", or why not."""
     rtt_ms: float | None = None
 
@@ -183,17 +188,17 @@ class RelayView(View):
 class NetworkView(View):
     """A network that we are a member of."""
 
-    name: str
-    id: str
+    name: Name
+    id: Fact
     """The key by which a relay knows it (`relay admit`)."""
-    owner: str
+    owner: Who
     """did of who made it; only that agent can rotate it."""
     mine: bool
     relays: tuple[RelayView, ...] = ()
     members: int = 0
     """Other members that we know of."""
     online: int = 0
-    joined: str
+    joined: Fact
 
 
 class InviteRequest(View):
@@ -209,11 +214,11 @@ class InviteRequest(View):
 class InviteView(View):
     """The ticket: whoever has it can join."""
 
-    ticket: str
+    ticket: Fact
     network: NetworkView
     uses: int | None = None
-    expires: str | None = None
-    warnings: tuple[str, ...] = ()
+    expires: Fact | None = None
+    warnings: tuple[PeerText, ...] = ()
 
 
 class JoinRequest(View):
@@ -229,7 +234,7 @@ class JoinView(View):
     network: NetworkView
     agents_visible: int
     already_member: bool = False
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PeerText, ...] = ()
 
 
 class NetworksRequest(View):
@@ -261,7 +266,7 @@ class RotateView(View):
     network: NetworkView
     told: int
     left_out: tuple[AgentRef, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PeerText, ...] = ()
 
 
 class PingRequest(View):
@@ -275,11 +280,11 @@ class PingView(View):
     """What came back: `ms` is missing when nothing did, and `detail` says why."""
 
     agent: AgentRef
-    route: str | None = None
-    address: str | None = None
+    route: Fact | None = None
+    address: PeerText | None = None
     ms: float | None = None
-    detail: str | None = None
-    tried: tuple[str, ...] = ()
+    detail: PeerText | None = None
+    tried: tuple[PeerText, ...] = ()
 
 
 class NetcheckRequest(View):
@@ -289,9 +294,9 @@ class NetcheckRequest(View):
 class CheckView(View):
     """One thing that was tried out."""
 
-    name: str
+    name: PeerText
     ok: bool
-    detail: str
+    detail: PeerText
     ms: float | None = None
 
 
@@ -388,38 +393,38 @@ class ListTasksRequest(View):
 class AgentRef(View):
     """Who a task is with."""
 
-    name: str
-    did: str
+    name: Name
+    did: Who
     """A did:key; or the URL of an agent that speaks A2A over HTTP, or `caller:NAME` for a client of our A2A server."""
 
 
 class ArtifactView(View):
     """A result: the parts as they came, text cleaned."""
 
-    artifact_id: str
-    name: str | None = None
-    parts: tuple[Part, ...] = ()
+    artifact_id: PeerText
+    name: PeerText | None = None
+    parts: Annotated[tuple[Part, ...], WHOLE] = ()
 
 
 class FileView(View):
     """A file that came with a task. What is said about it was checked when it is here."""
 
-    file_id: str
-    name: str
+    file_id: Fact
+    name: PeerText
     """As whoever sent it calls it, made harmless."""
-    media_type: str | None = None
+    media_type: PeerText | None = None
     size: int | None = None
     """None for a file that is somewhere on the web; its URL is with the parts."""
-    sha256: str | None = None
+    sha256: Fact | None = None
     here: bool = True
 
 
 class FileGrant(FileView):
     """How to read it, for programs of this person: `raw` content, or a sealed file with its key."""
 
-    raw: str | None = None
-    path: str | None = None
-    key: str | None = None
+    raw: PeerText | None = None
+    path: Fact | None = None
+    key: Fact | None = None
 
     def shown(self) -> FileView:
         """The file without the way to read it."""
@@ -430,7 +435,7 @@ class TransferView(View):
     """Files on their way, in bytes."""
 
     direction: Literal["sending", "receiving"]
-    file: str | None = None
+    file: PeerText | None = None
     """The one that is moving, where its name is known already."""
     done: int
     total: int
@@ -439,9 +444,9 @@ class TransferView(View):
 class TaskErrorView(View):
     """Why a task did not succeed, and what can be done."""
 
-    code: str
-    message: str
-    hint: str = ""
+    code: PeerText
+    message: PeerText
+    hint: Fact = ""
     retryable: bool = False
 
 
@@ -451,37 +456,37 @@ class TaskView(View):
     `text` is what the other side wrote: the result of a task we sent, the request of one we got.
     """
 
-    task_id: str
+    task_id: Fact
     direction: Literal["sent", "received"]
     state: TaskState
     done: bool
     delivery: Delivery
-    route: str | None = None
+    route: Fact | None = None
     agent: AgentRef
-    skill: str | None = None
-    context_id: str | None = None
-    text: str | None = None
+    skill: PeerText | None = None
+    context_id: Token | None = None
+    text: PeerText | None = None
     text_total: int | None = None
     """Length of the whole text in characters."""
     text_next: int | None = None
     """`text_offset` of the next page; None at the end."""
-    artifacts: tuple[ArtifactView, ...] = ()
+    artifacts: Annotated[tuple[ArtifactView, ...], WHOLE] = ()
     files: tuple[FileView, ...] = ()
     """What the other side sent."""
     transfer: TransferView | None = None
-    question: str | None = None
-    progress: str | None = None
+    question: PeerText | None = None
+    progress: PeerText | None = None
     error: TaskErrorView | None = None
     attempts: int = 0
-    tried: tuple[str, ...] = ()
+    tried: Annotated[tuple[str, ...], WHOLE] = ()
     """Routes tried and failed so far, each with its reason."""
-    put_off: str | None = None
+    put_off: PeerText | None = None
     """Why a relay does not take it now; it is kept here, and tried again."""
-    chosen: str | None = None
+    chosen: PeerText | None = None
     """For a task sent by skill: which agent took it and why."""
-    created: str
-    updated: str
-    next: str
+    created: Fact
+    updated: Fact
+    next: Fact
     """What to do now."""
 
 
@@ -489,7 +494,7 @@ class TaskPage(View):
     """A page of tasks."""
 
     tasks: tuple[TaskView, ...]
-    next_cursor: str | None = None
+    next_cursor: Fact | None = None
 
 
 class FilesRequest(View):
@@ -515,20 +520,20 @@ class SaveFilesRequest(View):
 class SavedFile(View):
     """A file that was written."""
 
-    name: str
-    path: str
+    name: PeerText
+    path: PeerText
     size: int
-    media_type: str | None = None
-    sha256: str
+    media_type: PeerText | None = None
+    sha256: Fact
 
 
 class SavedFilesView(View):
     """The files that were written, and where."""
 
-    task_id: str
-    folder: str
+    task_id: Fact
+    folder: Fact
     files: tuple[SavedFile, ...]
-    next: str
+    next: Fact
 
 
 # --- inbox ---------------------------------------------------------------------------------------
@@ -549,33 +554,33 @@ class CheckInboxRequest(View):
 class InboxItem(View):
     """One leased task: answer it before the lease ends, or it is offered again."""
 
-    task_id: str
+    task_id: Fact
     agent: AgentRef
     trust: Trust
-    skill: str | None
-    context_id: str | None
-    text: str
+    skill: PeerText | None
+    context_id: Token | None
+    text: PeerText
     """The request and any further messages, cleaned."""
-    messages: tuple[Message, ...]
+    messages: Annotated[tuple[Message, ...], WHOLE]
     """The same as it came, for a worker; never for a model."""
     files: tuple[FileGrant, ...] = ()
     """Those of its parts that are files; likewise."""
     attempt: int
     hop: int
-    lease_until: str
-    received: str
+    lease_until: Fact
+    received: Fact
 
 
 class InboxView(View):
     """Leased work, and how many messages of strangers wait for a person's decision."""
 
     items: tuple[InboxItem, ...]
-    canceled: tuple[str, ...] = ()
+    canceled: tuple[Fact, ...] = ()
     """Tasks leased to this holder that their sender no longer wants: stop working on them."""
     waiting: int
     """Further tasks that were not leased by this call."""
     held: int
-    next: str
+    next: Fact
 
 
 class AnswerRequest(Attachments):
@@ -606,12 +611,12 @@ class RelayStatusView(View):
     """A relay as it is now, or as it was left. No names: it knows none."""
 
     running: bool
-    url: str | None = None
-    relay: str
+    url: Fact | None = None
+    relay: Fact
     """Its did, which its URL pins."""
     closed: bool
-    version: str
-    folder: str
+    version: Fact
+    folder: Fact
     uptime_seconds: float | None = None
     connections: int = 0
     agents_online: int = 0
@@ -630,19 +635,19 @@ class RelayStatusView(View):
     """Messages that their recipient has answered; like the next two, since the start."""
     stored: int = 0
     refused: int = 0
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Fact, ...] = ()
 
 
 class RelayMemberView(View):
     """A key on the list of a relay: an agent's, or the id of a network."""
 
-    member: str
+    member: Fact
     state: Literal["admitted", "revoked"]
     kind: Literal["agent", "network", "unknown"]
     online: int = 0
     """Its connections now."""
-    note: str = ""
-    since: str
+    note: Fact = ""
+    since: Fact
 
 
 class RelayMembersView(View):

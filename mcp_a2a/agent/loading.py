@@ -12,6 +12,7 @@ from mcp_a2a.agent.definition import Agent
 from mcp_a2a.agent.registry import AgentRuns, registry
 from mcp_a2a.agent.service import slug
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.protocol.naming import shown_name
 
 
 def load_agent(target: str) -> Agent:
@@ -24,7 +25,7 @@ def load_agent(target: str) -> Agent:
     """
     path, name = _split(target)
     module = _prepare(path)
-    with registry.loading(slug(path.stem)) as loose:
+    with registry.loading(shown_name(slug(path.stem))) as loose:
         try:
             _execute(module, path)
         except AgentRuns as runs:

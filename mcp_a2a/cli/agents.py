@@ -33,6 +33,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
 from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
 from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.server.listening import Listening
 from mcp_a2a.store.workroom import workroom
 
@@ -140,7 +141,7 @@ def run_command(
     limits = Limits(idle_timeout, timeout, max_output)
     settings = agent_settings(session.settings(accept=accept), _name_of(session, command))
     cards = _skills(skill or [], command)
-    name = settings.name or settings.identity
+    name = settings.name or shown_name(settings.identity)
     with workroom(settings.home) as room:
         runners = {card.id: CommandSkill(card.id, command, environment, limits, room) for card in cards}
         service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
@@ -148,7 +149,7 @@ def run_command(
 
 
 def _name_of(session: Session, command: list[str]) -> str:
-    return session.settings().name or Path(command[0]).name
+    return session.settings().name or shown_name(Path(command[0]).name) or "command"
 
 
 def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:

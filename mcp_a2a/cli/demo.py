@@ -29,6 +29,7 @@ from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.loop import run
+from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.version import __version__
 
 AGENTS = {"word-counter": "word_counter.py", "haiku": "haiku.py"}
@@ -164,7 +165,8 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
 
 
 def _agent_line(agent: Fields) -> str:
-    skills = ", ".join(str(skill["id"]) for skill in cast("list[dict[str, JsonValue]]", agent.get("skills", [])))
+    offered = json.loads(unwrapped(str(agent["skills"]))) if "skills" in agent else []
+    skills = ", ".join(str(skill["id"]) for skill in offered)
     rtt = agent.get("rtt_ms")
     speed = f", {rtt} ms" if rtt is not None else ""
     return f"{agent['name']}: {skills} (route {agent.get('route')}{speed})"
@@ -174,7 +176,7 @@ def _result(task: Fields) -> str:
     if task.get("state") != "TASK_STATE_COMPLETED":
         why = task.get("error") or task.get("next")
         raise DemoError(f"The task {task.get('task_id')} is {task.get('state')}: {why}", "mcp-a2a demo -v shows more.")
-    return str(task.get("text"))
+    return unwrapped(str(task.get("text")))
 
 
 async def _call(client: Client, tool: str, **arguments: JsonValue) -> Fields:

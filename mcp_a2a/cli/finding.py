@@ -12,6 +12,7 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.server.fence import shown_who
 from mcp_a2a.views import (
     AddPeerRequest,
     DiscoverRequest,
@@ -110,7 +111,8 @@ def remove_peer(
         raise UsageError("Only agents at URLs can be forgotten. Another one: mcp-a2a trust AGENT --undo, or block.")
     session = session_of(context)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
-    session.output.show(view, lambda: session.output.line(f"{view.agent.name} ({view.agent.did}) is forgotten."))
+    who = f"{view.agent.name} ({shown_who(view.agent.did)})"
+    session.output.show(view, lambda: session.output.line(f"{who} is forgotten."))
 
 
 def _show_peers(session: Session, view: PeersView) -> None:

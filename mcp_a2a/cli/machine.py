@@ -12,7 +12,6 @@ import typer
 from pydantic import JsonValue
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.output import structured
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.loop import run
@@ -63,7 +62,7 @@ def list_identities(context: typer.Context) -> None:
             return
         drawn = render.table("IDENTITY", "NAME", "RUNNING", "KEY")
         for one in identities:
-            drawn.add_row(one.identity, one.name, _running(one), one.did)
+            render.add_row(drawn, one.identity, one.name, _running(one), one.did)
         session.output.rich(drawn)
 
     listed: list[JsonValue] = [_fields(one) for one in identities]
@@ -104,7 +103,7 @@ def show_status(session: Session) -> None:
     if view is None:
         raise TypeError("a node tells its own state")
     session.output.show_fields(
-        {**structured(view), "running": running}, lambda: _tell_status(session, view, found, running=running)
+        {**session.output.fields(view), "running": running}, lambda: _tell_status(session, view, found, running=running)
     )
 
 

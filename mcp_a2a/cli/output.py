@@ -19,6 +19,9 @@ from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.server.fence import Fence
+from mcp_a2a.server.outgoing import cleaned_value, for_models, for_programs
 from mcp_a2a.views import DiscoverView
 
 if TYPE_CHECKING:
@@ -32,8 +35,8 @@ LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.ED
 
 
 def structured(view: BaseModel) -> dict[str, JsonValue]:
-    """A view as the MCP tool returns it: unset fields left out, but a list of agents always says why it is empty."""
-    fields: dict[str, JsonValue] = view.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """A view for a program: unset fields left out, but a list of agents always says why it is empty."""
+    fields = for_programs(view)
     if isinstance(view, DiscoverView):
         fields.setdefault("reason", None)
     return fields
@@ -57,26 +60,33 @@ class Output:
 
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
         """The answer: as JSON, or as `human` tells it."""
-        self.show_fields(structured(view), human) if self.options.json else human()
+        self.show_fields(self.fields(view), human) if self.options.json else human()
+
+    def fields(self, view: BaseModel) -> dict[str, JsonValue]:
+        """A view as `--json` prints it: for a program that reads what we write; on a terminal, fenced as for a model.
+
+        What is on a terminal is read as it stands, by a person or by an assistant that drives the terminal.
+        """
+        return for_models(view, Fence()) if self._stdout.isatty() else structured(view)
 
     def show_fields(self, fields: Mapping[str, JsonValue], human: Callable[[], None]) -> None:
         """The same for an answer that no view describes."""
         if not self.options.json:
             human()
             return
-        self.line(json.dumps(fields, ensure_ascii=False))
+        self.line(json.dumps(cleaned_value(dict(fields)), ensure_ascii=False))
 
     def line(self, text: str) -> None:
         """A line of the answer."""
         with self._answering():
-            _write(self._stdout, text + "\n")
+            _write(self._stdout, clean(text) + "\n")
 
     def piece(self, text: str) -> None:
         """A part of a line of the answer, at once; nothing with `--json`, whose one object has it all."""
         if not self.options.json:
             self.progress("")
             with self._answering():
-                _write(self._stdout, text)
+                _write(self._stdout, clean(text))
 
     def rich(self, *renderables: RenderableType) -> None:
         """A part of the answer that has form."""
@@ -115,17 +125,19 @@ class Output:
         """A line that the next one replaces, where a person watches. An empty one removes it."""
         if self.interactive and (text or self._progressing):
             self._progressing = bool(text)
+            text = " ".join(clean(text).split())
             with suppress(OSError):
                 # Of a line that the terminal broke, only the rest could be replaced.
                 _write(self._stderr, f"\r\x1b[K{text[: _columns(self._stderr) - 1]}")
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
+        message, hint = with_short_urls(error.message), with_short_urls(error.hint)
         if self.options.json and not self._lost:
             fields = {
                 "code": code or error.code,
-                "message": clean(error.message),
-                "hint": clean(error.hint),
+                "message": Fence().around(message) if self._stdout.isatty() else clean(message),
+                "hint": clean(hint),
                 "retryable": error.retryable,
             }
             try:
@@ -134,7 +146,7 @@ class Output:
                 self.give_up(lost)
             else:
                 return
-        self._say(for_people("\n".join(filter(None, (error.message, error.hint)))))
+        self._say(for_people("\n".join(filter(None, (message, hint)))))
 
     def give_up(self, error: BaseException) -> bool:
         """Whether this was the answer failing to get out. Then nothing more is tried, not even when we exit."""

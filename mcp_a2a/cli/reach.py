@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.finding import Agent
-from mcp_a2a.cli.output import structured
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.ports import NodeApi
 from mcp_a2a.views import NetcheckRequest, PingRequest, PingView
@@ -53,7 +52,7 @@ def ping(
 def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> None:
     session.output.progress("")
     times = [reply.ms for reply in replies if reply.ms is not None]
-    listed: list[JsonValue] = [structured(reply) for reply in replies]
+    listed: list[JsonValue] = [session.output.fields(reply) for reply in replies]
     fields: dict[str, JsonValue] = {"agent": agent, "sent": len(replies), "received": len(times), "replies": listed}
 
     def tell() -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.naming import shown_name, skeleton
 from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.server.fence import shown_who
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
@@ -74,16 +77,21 @@ def table(*headings: str) -> Table:
     return drawn
 
 
+def add_row(drawn: Table, *cells: str) -> None:
+    """A row of it, with nothing in it that controls a terminal."""
+    drawn.add_row(*map(clean, cells))
+
+
 def agents_table(agents: Iterable[AgentView]) -> Table:
-    """A line per agent; two of one name are told apart by their words."""
+    """A line per agent; two whose names look the same are told apart by their words."""
     agents = list(agents)
-    names = Counter(agent.name for agent in agents)
+    looks = Counter(skeleton(agent.name) for agent in agents)
     drawn = table("AGENT", "SKILLS", "ROUTE", "SEEN", "TRUST")
     for agent in agents:
-        twin = names[agent.name] > 1
-        twin_lines = (agent.words, agent.did) if agent.words else (agent.did,)
-        name = preview(agent.name, 40) + ("".join(f"\n  {line}" for line in twin_lines) if twin else "")
-        drawn.add_row(name, skills(agent.skills), route(agent), seen(agent), trust(agent))
+        twin = agent.look_alike or looks[skeleton(agent.name)] > 1
+        twin_lines = (agent.words, shown_who(agent.did)) if agent.words else (shown_who(agent.did),)
+        name = shown_name(agent.name) + ("".join(f"\n  {line}" for line in twin_lines) if twin else "")
+        add_row(drawn, name, skills(agent.skills), route(agent), seen(agent), trust(agent))
     return drawn
 
 
@@ -131,12 +139,11 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     """One agent, in full."""
     agent, card = detail.agent, detail.card
     lines = [
-        f"{agent.name}   {agent.did}",
+        f"{shown_name(agent.name)}   {shown_who(agent.did)}",
         *([f"  words    {agent.words}"] if agent.words else []),
         *(["  signed   by a key that mcp-a2a cannot verify"] if card.signatures and not agent.words else []),
         f"  trust    {TRUSTS[agent.trust]}" + (f"   in {_names(agent.networks)}" if agent.networks else ""),
-        f"  route    {route(agent)}"
-        + (f"   {', '.join(map(_without_key, detail.addresses))}" if detail.addresses else ""),
+        f"  route    {route(agent)}" + (f"   {', '.join(map(_address, detail.addresses))}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
     ]
     if agent.description:
@@ -172,7 +179,8 @@ def tasks_table(tasks: Iterable[TaskView]) -> Table:
     for task in tasks:
         arrow = "→" if task.direction == "sent" else "←"
         said = task.text or task.question or task.progress or (task.error.message if task.error else "")
-        drawn.add_row(task.task_id, arrow, task.agent.name, state(task), age(task.updated), preview(said, 60))
+        who = shown_name(task.agent.name)
+        add_row(drawn, task.task_id, arrow, who, state(task), age(task.updated), preview(said, 60))
     return drawn
 
 
@@ -209,7 +217,7 @@ def contact_lines(contact: ContactView) -> list[str]:
     """A stranger who waits, with what the owner of both screens can compare."""
     more = "" if contact.messages == 1 else f", {contact.messages} messages"
     return [
-        f"{preview(contact.name, 40)}   {contact.did}   {age(contact.since)} ago{more}",
+        f"{shown_name(contact.name)}   {shown_who(contact.did)}   {age(contact.since)} ago{more}",
         f"  Same words on both screens?  {contact.words}",
         f"  “{contact.preview}”",
     ]
@@ -219,7 +227,7 @@ def inbox_lines(item: InboxItem) -> list[str]:
     """A task that waits for an answer."""
     skill = f" wants {preview(item.skill, 40)}" if item.skill else ""
     again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
-    who = f"{preview(item.agent.name, 40)} ({TRUSTS[item.trust]})"
+    who = f"{shown_name(item.agent.name)} ({TRUSTS[item.trust]})"
     head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
     return [head, *(f"  {line}" for line in (*item.text.splitlines(), *file_lines(item.files)))]
 
@@ -239,7 +247,7 @@ def network_lines(network: NetworkView) -> list[str]:
 def ping_lines(reply: PingView) -> list[str]:
     """One answer, or why there is none."""
     lines = [f"  tried {clean(attempt)}" for attempt in reply.tried]
-    name, way = preview(reply.agent.name, 40), _without_key(reply.address or "")
+    name, way = shown_name(reply.agent.name), _address(reply.address or "")
     if reply.ms is not None:
         return [*lines, f"reply from {name} via {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
     through = f" via {ROUTES.get(reply.route, reply.route)} {way}" if reply.route else ""
@@ -253,6 +261,10 @@ def check_lines(view: NetcheckView, mark: Callable[[bool], str]) -> list[str]:
         + (f"   {check.ms:.0f} ms" if check.ms is not None else "")
         for check in view.checks
     ]
+
+
+def _address(text: str) -> str:
+    return with_short_urls(_without_key(text))
 
 
 def _without_key(text: str) -> str:
@@ -281,7 +293,13 @@ def relay_members_table(members: Iterable[RelayMemberView]) -> Table:
     """A line per key on the list of a relay."""
     drawn = table("KEY", "STATE", "KIND", "ONLINE", "SINCE", "NOTE")
     for member in members:
-        drawn.add_row(
-            member.member, member.state, member.kind, str(member.online), age(member.since), preview(member.note, 60)
+        add_row(
+            drawn,
+            member.member,
+            member.state,
+            member.kind,
+            str(member.online),
+            age(member.since),
+            preview(member.note, 60),
         )
     return drawn

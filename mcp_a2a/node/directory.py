@@ -20,7 +20,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.naming import look_alike, same_name, shown_name
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
 
@@ -48,8 +48,8 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """What it calls itself, cleaned; a memorable name until it said so."""
-        return self.row.name or memorable_name(self.peer_id)
+        """What it calls itself, as names are shown; a memorable name until it said so."""
+        return shown_name(self.row.name) or memorable_name(self.peer_id)
 
     @property
     def link(self) -> Link | None:
@@ -198,7 +198,7 @@ class Directory:
             return None
         peer.advert = advert
         peer.learn_bundle(advert.bundle)
-        peer.row.name = preview(advert.card.name, 64)
+        peer.row.name = shown_name(advert.card.name)
         peer.row.advert = advert.to_text()
         self.changes.notify()
         return peer
@@ -218,6 +218,8 @@ class Directory:
     def resolve(self, asked: str) -> Peer:
         """The one agent that is meant by a name or a PeerId.
 
+        Names are the same but for capitals. One that only looks the same is never taken for it, and never overlooked.
+
         Raises:
             PeerNotFoundError: nobody; names the closest.
             AmbiguousNameError: several; a name is no identity.
@@ -225,20 +227,31 @@ class Directory:
         """
         if asked.startswith("did:"):
             return self._by_did(asked)
-        wanted = asked.strip().casefold()
-        named = [peer for peer in self if peer.name.casefold() == wanted]
-        present = [peer for peer in named if peer.links or peer.sightings]
-        paired = [peer for peer in named if peer.row.trust == "trusted"]
-        if paired:
-            intruder = next((peer for peer in present if peer.row.trust == "stranger" and not self._is_own(peer)), None)
-            if intruder is not None:
-                raise KeyChangedError(asked, paired[0].row.did, intruder.row.did)
-        candidates = present or paired or named
-        if not candidates:
+        alike = [peer for peer in self if look_alike(peer.name, asked)]
+        named = [peer for peer in alike if same_name(peer.name, asked)]
+        if not named:
             raise self._not_found(asked)
-        if len(candidates) > 1:
-            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in candidates])
+        paired = [peer for peer in alike if peer.row.trust == "trusted"]
+        others = [peer for peer in alike if self._may_be_meant(peer) and self._trust.of(peer) in ("stranger", "member")]
+        # Among those that a person has put here, only the same name is meant; a look-alike of others counts as well.
+        present = [peer for peer in (alike if others else named) if self._may_be_meant(peer)]
+        candidates = present or [peer for peer in named if peer in paired] or named
+        intruder = next((peer for peer in (*others, *candidates) if not self._is_ours(peer)), None)
+        if paired and intruder is not None:
+            raise KeyChangedError(asked, paired[0].row.did, intruder.row.did)
+        if len(candidates) > 1 or candidates[0] not in named:
+            listed = dict.fromkeys((*candidates, *named))
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in listed])
         return candidates[0]
+
+    @staticmethod
+    def _may_be_meant(peer: Peer) -> bool:
+        """Whether it is there, or is about to be."""
+        return bool(peer.links or peer.sightings)
+
+    def _is_ours(self, peer: Peer) -> bool:
+        """Whether a person has put it here, or it is another identity of this data folder."""
+        return peer.row.trust == "trusted" or self._trust.of(peer) == "own"
 
     def _by_did(self, asked: str) -> Peer:
         try:
@@ -248,9 +261,6 @@ class Directory:
         if peer is None:
             raise self._not_found(asked)
         return peer
-
-    def _is_own(self, peer: Peer) -> bool:
-        return self._trust.of(peer) == "own"
 
     def _not_found(self, asked: str) -> PeerNotFoundError:
         names = [peer.name for peer in self if peer.name]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import anyio
 
-from mcp_a2a.errors import AmbiguousNameError, PeerNotFoundError, SelfSendError
+from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, SelfSendError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.sending import Candidate
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
-from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.protocol.naming import look_alike, same_name, skeleton
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import is_web, shown_url
 from mcp_a2a.store.records import peers_with_open_tasks
-from mcp_a2a.views import DiscoverRequest, DiscoverView
+from mcp_a2a.views import AgentView, DiscoverRequest, DiscoverView
 
 SETTLE_LOCAL_SECONDS = 0.3
 SETTLE_LAN_SECONDS = 1.6
@@ -52,17 +55,22 @@ class Search:
             return known or await web.find(asked)
         if not asked.startswith("did:"):
             await self._patience(lambda: self._is_present(asked) or web.named(asked))
-        wanted = asked.strip().casefold()
-        others = [peer for peer in self._node.directory if peer.name.casefold() == wanted]
+        others = [peer for peer in self._node.directory if look_alike(peer.name, asked)]
         every = web.named(asked)
         # Whoever shouts a name on the LAN does not get in the way of those who have it already.
-        named = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
-        if not named:
-            return await self.find(asked)
-        if others or len(named) > 1:
-            listed = [*((peer.row.did, peer.words) for peer in others), *((peer.url, "at its URL") for peer in named)]
-            raise AmbiguousNameError(asked, listed)
-        return named[0]
+        alike = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
+        if not any(same_name(peer.name, asked) for peer in alike):
+            return self._not_for(next((peer for peer in alike if peer.is_typed), None), asked, await self.find(asked))
+        if others or len(alike) > 1:
+            listed = [(peer.row.did, peer.words) for peer in others]
+            raise AmbiguousNameError(asked, [*listed, *((shown_url(peer.url), "at its URL") for peer in alike)])
+        return alike[0]
+
+    def _not_for(self, typed: WebPeer | None, asked: str, found: Peer) -> Peer:
+        """The agent, if it does not pass for one at a URL that a person has added."""
+        if typed is not None and self._node.trust.of(found) in ("stranger", "member"):
+            raise KeyChangedError(asked, shown_url(typed.url), found.row.did)
+        return found
 
     async def find(self, asked: str) -> Peer:
         """The one agent with a key that is meant.
@@ -78,14 +86,14 @@ class Search:
         except PeerNotFoundError:
             if await self._node.networks.find(asked.strip()):
                 return self._node.directory.resolve(asked.strip())
-            if asked.strip().casefold() == self._node.introduction.card.name.casefold():
+            if same_name(asked, self._node.introduction.card.name):
                 raise SelfSendError(asked) from None
             raise
 
     def _is_present(self, asked: str) -> bool:
-        wanted = asked.strip().casefold()
         return any(
-            peer.online and wanted in (peer.name.casefold(), peer.row.did.casefold()) for peer in self._node.directory
+            peer.online and (same_name(peer.name, asked) or peer.row.did == asked.strip())
+            for peer in self._node.directory
         )
 
     async def _patience(self, satisfied: Callable[[], object]) -> None:
@@ -149,7 +157,19 @@ class Search:
                 await self._node.directory.changes.event().wait()
         found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]
         shown = [peer.view() if isinstance(peer, WebPeer) else self._node.view(peer) for peer in found[: request.limit]]
-        return DiscoverView(agents=tuple(shown), total=len(found), reason=None if found else self._reason(request))
+        if found:
+            return DiscoverView(agents=self._told_apart(shown), total=len(found))
+        return DiscoverView(agents=(), total=0, reason=self._reason(request), on_offer=self._on_offer() or None)
+
+    def _told_apart(self, agents: Sequence[AgentView]) -> tuple[AgentView, ...]:
+        """The agents, with a word where another that we know has a name that looks the same."""
+        looks = Counter(skeleton(peer.name) for peer in (*self._node.directory, *self._node.web))
+        return tuple(agent.model_copy(update={"look_alike": looks[skeleton(agent.name)] > 1}) for agent in agents)
+
+    def _on_offer(self) -> tuple[str, ...]:
+        """Skills of those who are there."""
+        skills = {preview(skill.id, 64) for peer in self._node.directory.present() for skill in peer.skills}
+        return tuple(sorted(skills)[:12])
 
     def _is_there(self, request: DiscoverRequest) -> bool:
         """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
@@ -194,12 +214,7 @@ class Search:
     def _reason(self, request: DiscoverRequest) -> str:
         present = self._node.directory.present()
         if present and (request.query or request.skill):
-            skills = sorted({skill.id for peer in present for skill in peer.skills})[:12]
-            return (
-                f"{len(present)} agent(s) are visible, but none matches. "
-                f"Skills on offer: {', '.join(skills) or 'none'}. "
-                "Call discover without a filter to see them all."
-            )
+            return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."
         off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
         looked = ", ".join(name for name, state in self._node.lookups.items() if state == "on") or "nowhere"
         missing = "" if "mdns" in self._node.lookups else " LAN discovery (mDNS) is switched off."

@@ -10,6 +10,7 @@ from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.letters import post_update
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, mark_stored
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.views import TaskErrorView
@@ -56,7 +57,12 @@ RELAY_REFUSALS = {
 
 def error_view(error: McpA2AError) -> TaskErrorView:
     """An error as it is kept with a task."""
-    return TaskErrorView(code=error.code, message=error.message, hint=error.hint, retryable=error.retryable)
+    return TaskErrorView(
+        code=error.code,
+        message=with_short_urls(error.message),
+        hint=with_short_urls(error.hint),
+        retryable=error.retryable,
+    )
 
 
 class Settlement:

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from mcp_a2a.errors import AddressNotAllowedError, CardError, WebError
+from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, CardError, PeerNotFoundError, WebError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.protocol.model import AgentCard
-from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import agent_url, spelled
+from mcp_a2a.protocol.naming import look_alike, shown_name
+from mcp_a2a.protocol.web_url import agent_url, is_shortened, shown_url, spelled, with_short_urls
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, PingView
 from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
@@ -73,13 +73,21 @@ class WebBook:
     # --- who is meant ----------------------------------------------------------------------------
 
     def known(self, url: str) -> WebPeer | None:
-        """The agent at a URL, if it was met before."""
+        """The agent at a URL, or at one that is shown so, if it was met before.
+
+        Raises:
+            AmbiguousNameError: several are shown so, by somebody's intent.
+        """
+        if is_shortened(url):
+            alike = [peer for peer in self if shown_url(peer.url) == url.strip()]
+            if len(alike) > 1:
+                raise AmbiguousNameError(url, [(shown_url(peer.url), peer.name) for peer in alike])
+            return alike[0] if alike else None
         return self._peers.get(agent_url(url)) or self._peers.get(f"{spelled(url)}/")
 
     def named(self, name: str) -> list[WebPeer]:
-        """Agents that call themselves so."""
-        wanted = name.strip().casefold()
-        return [peer for peer in self if peer.name.casefold() == wanted]
+        """Agents whose name is that, or looks like it."""
+        return [peer for peer in self if look_alike(peer.name, name)]
 
     async def find(self, url: str) -> WebPeer:
         """The agent at a URL that somebody named who is no person.
@@ -91,11 +99,15 @@ class WebBook:
         peer = self.known(url)
         if peer is not None:
             return peer
+        if is_shortened(url):
+            raise PeerNotFoundError(url)
         try:
             return await self._enter(await self._read(url, TASK, {}), TASK, {})
         except AddressNotAllowedError as error:
             if not error.remedy:
-                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {preview(url, 512)}"
+                shown = shown_url(url)
+                allowed = "URL" if is_shortened(shown) else shown
+                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {allowed}"
             raise
 
     async def add(self, url: str, headers: Mapping[str, str] | None = None) -> WebPeer:
@@ -105,6 +117,10 @@ class WebBook:
             CardError, WebError, AddressNotAllowedError
         """
         known = self.known(url)
+        if is_shortened(url):
+            if known is None:
+                raise PeerNotFoundError(url)
+            url = known.url
         secrets = dict(headers) if headers is not None else known.row.headers if known else {}
         try:
             found, origin = await self._read(url, TYPED, secrets), TYPED
@@ -132,11 +148,12 @@ class WebBook:
         known = self._peers.get(found.url)
         if known is not None and known.row.key is not None and known.row.key != found.key:
             raise CardError(
-                f"The card at {found.url} was signed by {known.row.key} before, and now by {found.key or 'nobody'}.",
+                f"The card at {shown_url(found.url)} was signed by {known.row.key} before, and now by "
+                f"{found.key or 'nobody'}.",
                 "Ask its owner why. Nothing was sent.",
             )
         row = WebRow(
-            found.url, preview(found.card.name, 64), found.card, origin, found.key, headers, self._context.clock()
+            found.url, shown_name(found.card.name), found.card, origin, found.key, headers, self._context.clock()
         )
         peer = known or WebPeer(row)
         peer.row, peer.read_at, peer.trouble = row, anyio.current_time(), ""
@@ -191,7 +208,7 @@ class WebBook:
     def failed(self, peer: WebPeer, error: WebError) -> None:
         """It is not."""
         if not peer.trouble:
-            peer.trouble = error.message
+            peer.trouble = with_short_urls(error.message)
             self._changes.notify()
 
     # --- the LAN ---------------------------------------------------------------------------------
@@ -248,7 +265,7 @@ async def ping_web(book: WebBook, peer: WebPeer, seconds: float) -> PingView:
         with anyio.fail_after(seconds):
             await book.refresh(peer, anew=True)
     except WebError as error:
-        return PingView(agent=agent, detail=str(error))
+        return PingView(agent=agent, detail=with_short_urls(str(error)))
     except TimeoutError:
         return PingView(agent=agent, detail=f"It did not answer within {seconds:g} s.")
     ms = round((anyio.current_time() - begun) * 1000, 2)

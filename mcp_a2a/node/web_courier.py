@@ -39,6 +39,7 @@ from mcp_a2a.node.web_peer import WebPeer, way_to_allow
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (
     LetterRow,
@@ -306,8 +307,8 @@ class WebCourier:
         if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:
             await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
             return
-        if errand.tried != error.message:
-            errand.tried = error.message
+        if errand.tried != (tried := with_short_urls(error.message)):
+            errand.tried = tried
             self._context.task_changes.notify(errand.task)
         errand.failures += 1
         pause = 0.05 + full_jitter(errand.failures - 1, self._chance(), cap=RETRY_CAP_SECONDS)

@@ -10,8 +10,9 @@ from mcp_a2a.node.present import iso, skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import origin
+from mcp_a2a.protocol.web_url import origin, shown_url
 from mcp_a2a.store.web import WebRow
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import Range, WebAgent
@@ -40,8 +41,8 @@ class WebPeer:
 
     @property
     def name(self) -> str:
-        """What it calls itself, cleaned."""
-        return self.row.name
+        """What it calls itself, as names are shown; where it is, if nothing of that can be."""
+        return shown_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:
@@ -100,12 +101,12 @@ def way_to_allow(agent: WebAgent, error: AddressNotAllowedError) -> str:
         parts = urlsplit(elsewhere[0])
         there = preview(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/", 128)
         return (
-            f"The card at {agent.url} names another place, {there}, and a card opens no place but its own. "
+            f"The card at {shown_url(agent.url)} names another place, {there}, and a card opens no place but its own. "
             f"If the agent has its card there too, a person may allow it: mcp-a2a peers add {there}"
         )
     if agent.range == Range.ANYWHERE or error.remedy:
         return "Its owner must mend its card."
-    return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {agent.url}"
+    return f"If that is where the agent is now, a person may allow it: mcp-a2a peers add {shown_url(agent.url)}"
 
 
 def _host(url: str) -> str:

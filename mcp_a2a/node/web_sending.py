@@ -18,6 +18,7 @@ from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
+from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
 from mcp_a2a.views import Attachments, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
@@ -113,7 +114,7 @@ class WebSending:
             try:
                 await self._reach(peer)
             except (NoRouteError, WebError) as error:
-                tried.append(error.message)
+                tried.append(with_short_urls(error.message))
                 continue
             record = await self._entrust(peer, request, len(refused), tried)
             record = await self._accepted(record, deadline)
@@ -218,6 +219,6 @@ class WebSending:
 
 def _chosen(peer: WebPeer, tried: tuple[str, ...]) -> Callable[[TaskRecord], None]:
     def note(record: TaskRecord) -> None:
-        record.chosen, record.tried = f"{peer.name}: it offers this skill at {peer.url}", tried
+        record.chosen, record.tried = f"{peer.name}: it offers this skill at {shown_url(peer.url)}", tried
 
     return note

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.protocol.crypto import sha256
+from mcp_a2a.protocol.text import clean
 
 MAX_URL = 2048
 
@@ -14,6 +17,13 @@ WELL_KNOWN = "/.well-known/"
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 """A2A 8.2, and where agents before 0.3 had it."""
 
+MAX_HOST_SHOWN = 64
+HASH_CHARS = 12
+"""48 bits: enough to tell the agents of one origin apart, and two that are made to be alike are refused."""
+
+_HASH = "#"
+_SHORTENED = re.compile(rf"{_HASH}[0-9a-f]{{{HASH_CHARS}}}\Z")
+_IN_A_SENTENCE = re.compile(r"https?://[^\s\"'<>()]*[^\s\"'<>().,:;]", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -35,6 +45,40 @@ def spelled(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         netloc = parts.netloc  # refused where it is checked, and nothing is made of it before
     return SplitResult(parts.scheme, netloc, parts.path or "/", parts.query, "").geturl()
+
+
+def shown_url(url: str) -> str:
+    """The URL as it is shown: its origin, and a hash in place of whatever words its owner put behind that.
+
+    An agent can be called by it (`is_shortened`). What is no URL is shown as nothing but its hash.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return f"{_HASH}{_hash_of(url)}"
+    if _SHORTENED.search(url.strip()) and not parts.path.strip("/") and not parts.query:
+        return url.strip()
+    host = clean(parts.hostname or "")
+    host = host if len(host) <= MAX_HOST_SHOWN else f"{host[: MAX_HOST_SHOWN - 1]}…"
+    shown = f"[{host}]" if ":" in host else host
+    where = f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else "")
+    says_more = parts.path.strip("/") or parts.query or parts.fragment or parts.username or "…" in host
+    return f"{where}/{_HASH}{_hash_of(url)}" if says_more else f"{where}/"
+
+
+def with_short_urls(sentence: str) -> str:
+    """A sentence of ours in which every URL of the web is as it is shown."""
+    return _IN_A_SENTENCE.sub(lambda found: shown_url(found[0]), sentence)
+
+
+def is_shortened(url: str) -> bool:
+    """Whether this is how a URL is shown that says more."""
+    return bool(_SHORTENED.search(url.strip()))
+
+
+def _hash_of(url: str) -> str:
+    return sha256(url.strip().encode("utf-8", "surrogatepass")).hex()[:HASH_CHARS]
 
 
 def agent_url(card_url: str) -> str:

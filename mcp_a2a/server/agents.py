@@ -10,11 +10,11 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import fence, label, plain
+from mcp_a2a.server.fence import PAGE_CHARS, Fence, label, plain, shown_who
+from mcp_a2a.server.outgoing import cleaned_value
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
@@ -26,6 +26,8 @@ from mcp_a2a.views import (
 )
 
 _SKILLS_LISTED = 12
+_MOST_CHARS = 4_000
+"""Of one agent in the structured list; get_agent has the rest."""
 
 
 async def discover(
@@ -42,7 +44,7 @@ async def discover(
     network and in networks that the user joined; when there are none it says why.
     """
     found = await node_of(ctx).discover(DiscoverRequest(query=query or None, skill=skill or None, limit=limit))
-    return answer(found, _list_lines(found))
+    return answer(_in_short(found), _list_lines)
 
 
 async def get_agent(
@@ -57,19 +59,45 @@ async def get_agent(
     For `self`: who you are to others, and the state of this node and its network.
     """
     detail = await node_of(ctx).get_agent(GetAgentRequest(agent=agent))
-    return answer(detail, _detail_lines(detail))
+    # All that the list says of it is in its card.
+    agent_only = detail.agent.model_copy(update={"description": "", "skills": ()})
+    return answer(detail.model_copy(update={"agent": agent_only}), _detail_lines)
 
 
-def _list_lines(found: DiscoverView) -> Iterator[str]:
+def _in_short(found: DiscoverView) -> DiscoverView:
+    """A list in which every agent has its share of the words."""
+    share = min(_MOST_CHARS, 2 * PAGE_CHARS // max(1, len(found.agents)))
+    return found.model_copy(update={"agents": tuple(_shortened(agent, share) for agent in found.agents)})
+
+
+def _shortened(agent: AgentView, share: int) -> AgentView:
+    description = preview(agent.description, max(80, share // 4))
+    skills, left = [], share - len(description)
+    for skill in agent.skills:
+        short = SkillView(
+            id=skill.id,
+            name="" if skill.name == skill.id else preview(skill.name, 64),
+            description=preview(skill.description, 160),
+        )
+        left -= len(short.model_dump_json())
+        if left < 0:
+            break
+        skills.append(short)
+    return agent.model_copy(update={"description": description, "skills": tuple(skills)})
+
+
+def _list_lines(found: DiscoverView, fence: Fence) -> Iterator[str]:
     if not found.agents:
         yield "No agents found."
+        if found.on_offer:
+            yield fence.block(", ".join(found.on_offer), "skills that agents here have")
         yield found.reason or "Next: call get_agent with agent=self to see the state of this node."
         return
     yield f"{len(found.agents)} of {found.total} agents, best match first."
-    yield fence(
+    yield fence.block(
         "\n".join(_one_line(agent) for agent in found.agents),
         "a list of agents; the words in quotes are their own, the rest was checked here",
-        "Call discover with a query or a smaller limit, or get_agent for one of them.",
+        read_on="Call discover with a query or a smaller limit, or get_agent for one of them.",
     )
     if found.reason:
         yield found.reason
@@ -77,8 +105,10 @@ def _list_lines(found: DiscoverView) -> Iterator[str]:
 
 
 def _one_line(agent: AgentView) -> str:
-    facts = [agent.did, _trust(agent), _reach(agent)]
-    words = [f"name {_quoted(agent.name, 128)}"]
+    facts = [shown_who(agent.did), _trust(agent), _reach(agent)]
+    if agent.look_alike:
+        facts.append(f"another agent has a name that looks the same, so compare words ({agent.words or 'none'})")
+    words = [f"name {plain(agent.name)}"]
     if agent.description:
         words.append(f"says {_quoted(agent.description, 160)}")
     if agent.skills:
@@ -112,33 +142,36 @@ def _quoted(words: str, limit: int) -> str:
     return json.dumps(preview(words, limit), ensure_ascii=False)
 
 
-def _detail_lines(detail: AgentDetail) -> Iterator[str]:
+def _detail_lines(detail: AgentDetail, fence: Fence) -> Iterator[str]:
     agent = detail.agent
     yield f"{label(agent.name, agent.did)}: {_trust(agent)}, {_reach(agent)}."
     if agent.words:
         yield f"Fingerprint words: {agent.words}"
-    if detail.addresses and not is_web(agent.did):  # those of an agent at a URL are its card's own words
-        yield "Addresses: " + ", ".join(preview(address, 128) for address in detail.addresses)
+    if detail.addresses:
+        addresses = ", ".join(preview(address, 128) for address in detail.addresses)
+        yield fence.block(addresses, "where the agent says that it is", agent.did)
     if detail.node:
-        yield from _node_lines(detail.node)
+        yield from _node_lines(detail.node, fence)
         return
     card = detail.card.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    yield fence(
-        json.dumps(card, ensure_ascii=False, indent=1),
+    yield fence.block(
+        json.dumps(cleaned_value(card), ensure_ascii=False, indent=1),
         f"the card of {label(agent.name, agent.did)}, in its own words",
-        "The structured content of this result has all of it.",
+        agent.did,
+        "Your user, or you where you have a shell, can read all of it: mcp-a2a show AGENT --json",
     )
     yield "Next: send_task to this agent, with skill where it has several."
 
 
-def _node_lines(node: StatusView) -> Iterator[str]:
+def _node_lines(node: StatusView, fence: Fence) -> Iterator[str]:
     lookups = ", ".join(f"{name}: {state}" for name, state in node.lookups.items())
     yield f"mcp-a2a {node.version}, identity {node.identity}, data in {node.home}, up {node.uptime_seconds:.0f} s."
     yield f"Listening on {', '.join(node.listening) or 'nothing'}; looking for agents by {lookups or 'nothing'}."
     for network in node.networks:
         relays = "; ".join(f"relay {preview(relay.url, 128)}: {preview(relay.detail, 128)}" for relay in network.relays)
         others = f"{network.members} other agents, {network.online} online"
-        yield f"In the network {plain(network.name)}: {others}; {relays or 'no relay'}."
+        yield f"In the network {plain(network.name)}: {others}."
+        yield fence.block(relays, "its relays, as its ticket names them") if relays else "It has no relay."
     yield (
         f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."

@@ -1,19 +1,26 @@
-"""From a view to a tool result: structured content for programs, a short text for a model."""
+"""From a view to a tool result: structured content and a short text, one of which a client passes on to its model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 
+from mcp_a2a.server.fence import Fence
+from mcp_a2a.server.outgoing import NOTICE, for_models
 
-def answer(view: BaseModel, lines: Iterable[str]) -> CallToolResult:
-    """The view as structured content, and the lines as the text that a model reads.
+ViewT = TypeVar("ViewT", bound=BaseModel)
 
-    Unset fields are left out; in the structured content it is JSON's quoting that fences what a peer wrote.
+
+def answer(view: ViewT, lines: Callable[[ViewT, Fence], Iterable[str]], notice: str = NOTICE) -> CallToolResult:
+    """The view as structured content, and its lines as text; unset fields are left out.
+
+    Both have what a peer wrote in the same fence, because some clients pass on nothing but the one, some but the other.
     """
+    fence = Fence()
     return CallToolResult(
-        content=[TextContent(type="text", text="\n".join(line for line in lines if line))],
-        structured_content=view.model_dump(mode="json", by_alias=True, exclude_none=True),
+        content=[TextContent(type="text", text="\n".join(line for line in lines(view, fence) if line))],
+        structured_content=for_models(view, fence, notice),
     )

@@ -6,9 +6,16 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from mcp_a2a.server.fence import unwrapped
+
 
 def _blank_for_none(value: object) -> object:
-    return "" if value is None else value
+    return "" if value is None else _without_fence(value)
+
+
+def _without_fence(value: object) -> object:
+    """A model may copy an agent's words out of a result together with the tags around them."""
+    return unwrapped(value) if isinstance(value, str) else value
 
 
 # A plain string with "" for "not given", and not `str | None`: into an optional string the SDK parses JSON, so a text
@@ -17,11 +24,17 @@ OptionalText: TypeAlias = Annotated[str, BeforeValidator(_blank_for_none)]
 
 AgentName: TypeAlias = Annotated[
     str,
+    BeforeValidator(_without_fence),
     Field(
         min_length=1,
         max_length=512,
-        description="Name or did:key of the agent, as discover shows it; or the https URL of an A2A agent.",
+        description="Name or did of the agent, as discover shows it; or the https URL of an A2A agent.",
     ),
+]
+SkillId: TypeAlias = Annotated[
+    str,
+    BeforeValidator(_without_fence),
+    Field(min_length=1, max_length=128, description="Id of the skill, as discover shows it."),
 ]
 Message: TypeAlias = Annotated[
     str,

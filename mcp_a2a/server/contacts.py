@@ -10,10 +10,12 @@ from mcp.types import CallToolResult
 from pydantic import BaseModel, Field
 
 from mcp_a2a.errors import AmbiguousNameError
+from mcp_a2a.protocol.naming import look_alike
+from mcp_a2a.protocol.untrusted import Fact
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import AgentName
 from mcp_a2a.server.context import Call, node_of, proves_user
-from mcp_a2a.server.fence import label
+from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
 _RESUMABLE_SINCE = "2026-07-28"
@@ -33,7 +35,7 @@ class Contact(View):
     """Whom the question is about, settled once per call: the key that is shown is the key that is accepted."""
 
     agent: AgentRef
-    words: str
+    words: Fact
     trust: Trust
     askable: bool
     """Whether this client can put a question to its user."""
@@ -43,19 +45,19 @@ class ContactDecision(View):
     """What became of it. `command` is what the person can run where the client cannot ask."""
 
     agent: AgentRef
-    words: str
+    words: Fact
     accepted: bool
     released: int = 0
     """Tasks that had waited for this decision and are in the inbox now."""
-    command: str | None = None
-    next: str
+    command: Fact | None = None
+    next: Fact
 
 
 async def find_contact(agent: AgentName, ctx: Call) -> Contact:
     """The stranger who waits under this name or key, else any known agent."""
     requests = (await node_of(ctx).peers(PeersRequest())).contacts
     found = [contact for contact in requests if agent == contact.did] or [
-        contact for contact in requests if agent.casefold() == contact.name.casefold()
+        contact for contact in requests if look_alike(agent, contact.name)
     ]
     if len(found) > 1:
         raise AmbiguousNameError(agent, [(contact.did, contact.words) for contact in found])
@@ -155,10 +157,10 @@ def _command(contact: Contact) -> ContactDecision:
 
 
 def _reply(decision: ContactDecision) -> CallToolResult:
-    return answer(decision, _lines(decision))
+    return answer(decision, _lines)
 
 
-def _lines(decision: ContactDecision) -> Iterator[str]:
+def _lines(decision: ContactDecision, _: Fence) -> Iterator[str]:
     who = label(decision.agent.name, decision.agent.did)
     yield f"{who}: {'accepted' if decision.accepted else 'not accepted'}."
     yield f"Fingerprint words: {decision.words}"

@@ -13,15 +13,20 @@ from pydantic import ValidationError
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.text import clean, preview
-from mcp_a2a.server.fence import fence
+from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.server.fence import Fence
 
 logger = logging.getLogger(__name__)
 
-_QUOTES_AGENTS = {
-    "agent_not_found": "closest", "skill_not_found": "closest", "ambiguous_name": "", "refused": "",
-    "unreachable": "attempts", "card": "", "web": "", "web_answer": "", "web_refused": "", "address_not_allowed": "",
-}  # fmt: skip
-"""Errors whose message may quote another agent: the code, and the attribute that is empty when it does not."""
+_QUOTES_WITH = {"agent_not_found": "closest", "skill_not_found": "closest", "unreachable": "attempts"}
+"""Errors whose message quotes another agent only sometimes: the code, and the attribute that is empty when not."""
+
+_OWN_WORDS = frozenset({
+    "configuration", "home_unusable", "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
+    "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
+    "context_mismatch", "page_token", "key_changed", "local_protocol",
+})  # fmt: skip
+"""Errors whose message has no word of another agent. Every other one is fenced."""
 
 
 def explain(tool: str, failure: ToolError) -> str:
@@ -57,12 +62,12 @@ def _root(failure: ToolError) -> BaseException | None:
 
 
 def _sentence(error: McpA2AError) -> str:
-    attribute = _QUOTES_AGENTS.get(error.code)
+    message, hint = with_short_urls(error.message), with_short_urls(error.hint)
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
-    if attribute is None or (attribute and not getattr(error, attribute, True)):
-        return clean(str(error))
-    quoted = fence(error.message, "what went wrong, with words that other agents chose")
-    return f"{quoted}\nNext: {error.hint}" if error.hint else quoted
+    if error.code in _OWN_WORDS or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):
+        return clean(f"{message} {hint}".strip())
+    quoted = Fence().block(message, "what went wrong, with words that other agents chose")
+    return f"{quoted}\nNext: {clean(hint)}" if hint else quoted
 
 
 def _arguments(tool: str, error: ValidationError) -> str:

@@ -14,8 +14,8 @@ from pydantic import Field
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import TaskId
 from mcp_a2a.server.context import Call, node_of, while_reporting
-from mcp_a2a.server.fence import fence
-from mcp_a2a.views import FileArg, FileView, SavedFilesView, SaveFilesRequest, TransferView
+from mcp_a2a.server.fence import Fence, label
+from mcp_a2a.views import AgentRef, FileArg, FileView, SavedFilesView, SaveFilesRequest, TransferView
 
 MIB = 1024 * 1024
 ROOTS_SECONDS = 2.0
@@ -38,13 +38,13 @@ async def save_files(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, Sa
     """
     saving = node_of(ctx).save_files(SaveFilesRequest(task_id=task_id))
     saved = await while_reporting(ctx, saving, SAVE_SECONDS, "writing the files")
-    return answer(saved, _saved_lines(saved))
+    return answer(saved, _saved_lines)
 
 
-def _saved_lines(saved: SavedFilesView) -> Iterator[str]:
+def _saved_lines(saved: SavedFilesView, fence: Fence) -> Iterator[str]:
     yield f"{len(saved.files)} files of {saved.task_id}, written:"
     paths = "\n".join(f"{file.path} ({size(file.size)}, {file.media_type or 'unknown type'})" for file in saved.files)
-    yield fence(paths, "paths of files, named after what their sender calls them")
+    yield fence.block(paths, "paths of files, named after what their sender calls them")
     yield f"Next: {saved.next}"
 
 
@@ -76,16 +76,17 @@ def _folder(uri: str) -> str | None:
     return unquote(parts.path)
 
 
-def file_lines(files: Sequence[FileView], who: str) -> Iterator[str]:
+def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iterator[str]:
     """The files that came with a task. Their names are their sender's."""
     if not files:
         return
     listed = "\n".join(f"{file.name} ({_facts(file)})" for file in files)
-    yield fence(listed, f"files from {who}", "Nothing of them is written yet: save_files does that, and returns paths.")
+    yield fence.block(listed, f"files from {label(agent.name, agent.did)}", agent.did)
+    yield "Nothing of these files is written yet: save_files does that, and returns paths."
 
 
 def _facts(file: FileView) -> str:
-    facts = [size(file.size) if file.size is not None else "on the web: its URL is in the structured content"]
+    facts = [size(file.size) if file.size is not None else "on the web: its URL is with the structured results"]
     facts.append(file.media_type or "unknown type")
     if file.sha256:
         facts.append(f"sha256 {file.sha256}")

@@ -13,6 +13,7 @@ from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.files import transfer_line
 from mcp_a2a.views import GetTaskRequest, TaskView
 
@@ -58,11 +59,11 @@ def _rests(task: TaskView) -> bool:
 
 
 async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:
-    began, cursor = anyio.current_time(), None
+    began, cursor, fence = anyio.current_time(), None, Fence()
     while True:
         view = await _next(ctx, task, cursor)
         elapsed = anyio.current_time() - began
-        said = _words(view) if view is not None else ""
+        said = fence.around(words, task.agent.did) if view is not None and (words := _words(view)) else ""
         if not said and task.transfer is not None:
             said = await _transfer(ctx, task)
         await ctx.report_progress(elapsed, total=max(seconds, elapsed), message=said or f"{doing}, {elapsed:.0f} s")
@@ -91,7 +92,7 @@ async def _transfer(ctx: Call, task: TaskView) -> str:
 
 
 def _words(view: A2AFollowView) -> str:
-    """What its agent said and made since, in one line. For the person who watches: progress is no tool result."""
+    """What its agent said and made since, in one line, for the person who watches."""
     written = [text_of(artifact.parts) for artifact in view.task.artifacts] if view.task is not None else []
     return preview(" ".join(filter(None, (*written, *map(_words_of, view.events)))), WORDS_SHOWN)
 

@@ -7,15 +7,20 @@ from collections.abc import Iterator, Sequence
 
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.server.fence import PAGE_CHARS, Fence, label
 from mcp_a2a.server.files import file_lines, transfer_line
-from mcp_a2a.views import ArtifactView, TaskView
+from mcp_a2a.views import ArtifactView, TaskErrorView, TaskView
 
 LISTED_CHARS = 280
 """How much of a text a list shows; `get_task_status` has the rest."""
 
+FILES_LISTED = 32
+"""Files of a task that are listed; save_files writes all of them."""
+
 STAGES = {Delivery.STORED: "stored at a relay", Delivery.HELD: "held for its owner's consent"}
 """How far a message got, where one word would not tell."""
+
+ALL_OF_IT = "Your user, or you where you have a shell, can read all of it: mcp-a2a task {} --json"
 
 _TRIED_SHOWN = 8
 _OFFERED_AGAIN = 2
@@ -23,7 +28,7 @@ _OFFERED_AGAIN = 2
 
 def one_page(view: TaskView) -> TaskView:
     """The task with at most a page of its text, and how to read on. Files are listed, not quoted."""
-    view = _without_content(view)
+    view = _without_content(view).model_copy(update={"files": view.files[:FILES_LISTED]})
     if view.text is None or len(view.text) <= PAGE_CHARS:
         return view
     return _cut(view, PAGE_CHARS, f"The text goes on: call get_task_status with text_offset={PAGE_CHARS}. {view.next}")
@@ -47,25 +52,31 @@ def in_short(view: TaskView) -> TaskView:
             "files": (),
             "question": _beginning(view.question),
             "progress": _beginning(view.progress),
+            "chosen": _beginning(view.chosen),
+            "put_off": _beginning(view.put_off),
+            "tried": (),
+            "error": _in_one_line(view.error),
         }
     )
     return short if len(view.text or "") <= LISTED_CHARS else _cut(short, LISTED_CHARS, view.next)
 
 
-def task_lines(view: TaskView) -> Iterator[str]:
+def task_lines(view: TaskView, fence: Fence) -> Iterator[str]:
     """The text of a result about one task."""
-    yield headline(view)
+    yield headline(view, fence)
     if view.chosen:
-        yield fence(view.chosen, "why this agent was chosen; names are the agents' own")
+        yield fence.block(view.chosen, "why this agent was chosen; names are the agents' own")
     if view.tried:
         tried = "; ".join(preview(attempt, 160) for attempt in view.tried[-_TRIED_SHOWN:])
-        yield fence(f"Tried: {tried}", "what was tried, with words that other agents chose")
+        yield fence.block(f"Tried: {tried}", "what was tried, with words that other agents chose")
     yield transfer_line(view.transfer)
-    yield from _words_of_others(view)
+    if view.put_off:
+        yield fence.block(view.put_off, "why a relay does not take it now; it is tried again")
+    yield from _words_of_others(view, fence)
     yield f"Next: {view.next}"
 
 
-def headline(view: TaskView) -> str:
+def headline(view: TaskView, fence: Fence) -> str:
     """Where the task stands, in one line of facts."""
     who = label(view.agent.name, view.agent.did)
     facts = [state_name(view.state)]
@@ -75,7 +86,7 @@ def headline(view: TaskView) -> str:
     if view.route:
         facts.append(f"route {view.route}")
     if view.context_id and view.direction == "sent":
-        facts.append(f"context_id {preview(view.context_id, 256)}")
+        facts.append(f"context_id {fence.token(view.context_id, view.agent.did)}")
     if view.attempts >= _OFFERED_AGAIN:
         facts.append(f"attempt {view.attempts}")
     return f"{view.task_id}: {', '.join(facts)}."
@@ -95,20 +106,22 @@ def data_parts(parts: Sequence[Part]) -> list[str]:
     ]
 
 
-def _words_of_others(view: TaskView) -> Iterator[str]:
-    who = label(view.agent.name, view.agent.did)
+def _words_of_others(view: TaskView, fence: Fence) -> Iterator[str]:
+    did = view.agent.did
+    who = label(view.agent.name, did)
     if view.question:
-        yield fence(view.question, f"a question from {who}")
+        yield fence.block(view.question, f"a question from {who}", did)
     if view.progress:
-        yield fence(view.progress, f"progress reported by {who}")
+        yield fence.block(view.progress, f"progress reported by {who}", did)
     if view.text:
-        yield fence(view.text, f"the {'result' if view.direction == 'sent' else 'request'} from {who}")
+        yield fence.block(view.text, f"the {'result' if view.direction == 'sent' else 'request'} from {who}", did)
     if data := _data(view.artifacts):
-        yield fence(data, f"structured results from {who}", "The structured content of this result has all of it.")
-    yield from file_lines(view.files, who)
+        yield fence.block(data, f"structured results from {who}", did, ALL_OF_IT.format(view.task_id))
+    yield from file_lines(view.files, view.agent, fence)
     if view.error:
         # The sentence is the agent's own when it failed by itself, ours when the message never got there.
-        yield fence(f"{view.error.code}: {view.error.message} {view.error.hint}", f"why it did not succeed ({who})")
+        why = f"{view.error.code}: {view.error.message} {view.error.hint}"
+        yield fence.block(why, f"why it did not succeed ({who})", did)
 
 
 def _data(artifacts: Sequence[ArtifactView]) -> str:
@@ -125,6 +138,10 @@ def _cut(view: TaskView, limit: int, following: str) -> TaskView:
             "next": following,
         }
     )
+
+
+def _in_one_line(error: TaskErrorView | None) -> TaskErrorView | None:
+    return error and error.model_copy(update={"message": preview(error.message, LISTED_CHARS)})
 
 
 def _beginning(text: str | None) -> str | None:

@@ -18,10 +18,11 @@ from mcp_a2a.server.arguments import (
     OptionalText,
     PollWait,
     SendWait,
+    SkillId,
     TaskId,
 )
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import PAGE_CHARS, fence
+from mcp_a2a.server.fence import PAGE_CHARS, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
@@ -35,6 +36,9 @@ from mcp_a2a.views import (
     TaskPage,
     TaskView,
 )
+
+LISTED_TASKS = 40
+"""Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""
 
 ACCEPT_SECONDS = 10.0
 """How long agents that have a skill are asked to take a task, before it is only waited for."""
@@ -78,7 +82,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
 
 
 async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
-    skill: Annotated[str, Field(min_length=1, max_length=128, description="Id of the skill, as discover shows it.")],
+    skill: SkillId,
     message: Message,
     ctx: Call,
     wait_seconds: SendWait = 20,
@@ -163,31 +167,30 @@ async def list_tasks(
         ListTasksRequest(
             state=TaskState[state.upper()] if state else None,
             direction=direction,
-            limit=limit,
+            limit=min(limit, LISTED_TASKS),
             cursor=cursor or None,
         )
     )
-    short = page.model_copy(update={"tasks": tuple(in_short(task) for task in page.tasks)})
-    return answer(short, _list_lines(short))
+    return answer(page.model_copy(update={"tasks": tuple(in_short(task) for task in page.tasks)}), _list_lines)
 
 
 def _about(task: TaskView) -> CallToolResult:
-    page = one_page(task)
-    return answer(page, task_lines(page))
+    return answer(one_page(task), task_lines)
 
 
 def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:
     return () if data is None else (Part.model_validate({"data": data}),)
 
 
-def _list_lines(page: TaskPage) -> list[str]:
+def _list_lines(page: TaskPage, fence: Fence) -> list[str]:
     if not page.tasks:
         return ["No tasks.", "Next: send one with send_task, or look for work with check_inbox."]
-    listed = [f"{headline(task)} {task.question or task.progress or task.text or ''}".strip() for task in page.tasks]
+    said = (task.question or task.progress or task.text or "" for task in page.tasks)
+    listed = [f"{headline(task, fence)} {words}".strip() for task, words in zip(page.tasks, said, strict=True)]
     words = "\n".join(" ".join(line.split()) for line in listed)
     more = f"Next: call list_tasks with cursor={page.next_cursor} for more, or " if page.next_cursor else "Next: call "
     return [
         f"{len(page.tasks)} tasks, the one that changed last first.",
-        fence(words, "a list of tasks with what the agents called themselves and wrote"),
+        fence.block(words, "a list of tasks with what the agents called themselves and wrote"),
         f"{more}get_task_status with a task_id for one of them.",
     ]

@@ -16,6 +16,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from mcp_a2a.server.fence import unwrapped
 from tests.e2e.command import MCP_A2A, agent, answer, environment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -84,7 +85,7 @@ async def test_the_other_assistant_goes_on_when_the_owner_is_killed(tmp_path: Pa
             for number, task_id in enumerate(sent):
                 result = await client.call_tool("get_task_status", {"task_id": task_id, "wait_seconds": 20})
                 assert result.structured_content is not None
-                assert result.structured_content["text"] == f"nap {number}"
+                assert unwrapped(result.structured_content["text"]) == f"nap {number}"
             listed = (await client.call_tool("list_tasks", {"direction": "sent"})).structured_content
             assert listed is not None
             assert sorted(task["task_id"] for task in listed["tasks"]) == sorted(sent)

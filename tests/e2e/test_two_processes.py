@@ -17,6 +17,7 @@ from mcp.client.stdio import stdio_client
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
+from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.views import DiscoverRequest
 from tests.e2e.command import MCP_A2A, agent, environment
 
@@ -105,14 +106,14 @@ async def test_the_official_client_finds_an_agent_and_gets_its_answer(tmp_path: 
         assert [seen["name"] for seen in found.structured_content["agents"]] == ["ann"]
         sent = await client.call_tool("send_task", {"agent": "ann", "message": "desserts"})
         assert sent.structured_content is not None
-        assert (sent.structured_content["text"], sent.structured_content["done"]) == ("stressed", True)
+        assert (unwrapped(sent.structured_content["text"]), sent.structured_content["done"]) == ("stressed", True)
         assert "stressed" in "".join(part.text for part in sent.content)
         by_skill = await client.call_tool("send_task_by_skill", {"skill": "reverse", "message": "live"})
         assert by_skill.structured_content is not None
-        assert by_skill.structured_content["text"] == "evil"
+        assert unwrapped(by_skill.structured_content["text"]) == "evil"
         again = await client.call_tool("get_task_status", {"task_id": sent.structured_content["task_id"]})
         assert again.structured_content is not None
-        assert again.structured_content["text"] == "stressed"
+        assert unwrapped(again.structured_content["text"]) == "stressed"
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mcp.types import ListRootsResult, Root
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
+from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.surface import build_server
 from tests.server.test_real_node import assistant, call, seen
 from tests.server.test_tools import outside_fences, text_of
@@ -31,15 +32,15 @@ async def test_one_assistant_sends_files_and_another_returns_some(tmp_path: Path
         )
         inbox = await bob.call_tool("check_inbox", {"wait_seconds": 10})
         (leased,) = _items(inbox.structured_content)
-        assert [(file["name"], file["size"]) for file in leased["files"]] == [("in.bin", 300_000)]
+        assert [(unwrapped(str(file["name"])), file["size"]) for file in leased["files"]] == [("in.bin", 300_000)]
         assert "in.bin" not in outside_fences(text_of(inbox)), "a name is somebody else's words"
         assert "in.bin (293 KiB" in text_of(inbox)
         saved = await call(bob, "save_files", task_id=str(leased["task_id"]))
-        assert [file["name"] for file in _files(saved)] == ["in (2).bin"]
+        assert [unwrapped(str(file["name"])) for file in _files(saved)] == ["in (2).bin"]
         files = [str(downloads / "out.csv")]
         await call(bob, "answer_task", task_id=leased["task_id"], status="completed", text="done", files=files)
         view = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=10)
-        assert [file["name"] for file in _files(view)] == ["out.csv"]
+        assert [unwrapped(str(file["name"])) for file in _files(view)] == ["out.csv"]
         assert "artifacts" not in view or not view["artifacts"], "its content is not for the model"
 
 

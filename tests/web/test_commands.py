@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_a_url_that_a_person_types_may_be_on_this_machine(home: Path) -> None:
         shown = call(home, "show", "stranger").stdout
     assert [(agent["did"], agent["route"]) for agent in listed["agents"]] == [(other.url, "http")]
     assert "words" not in shown
-    assert f"{other.url}rpc (JSONRPC 1.0)" in shown
+    assert re.search(rf"{other.url}#[0-9a-f]{{12}} \(JSONRPC 1.0\)", shown)
 
 
 def test_a_credential_comes_from_stdin_or_the_environment_and_nowhere_else(

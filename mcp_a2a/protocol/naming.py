@@ -1,0 +1,112 @@
+"""Names that agents give themselves: what of them is shown, and which of them look alike.
+
+A name is a label that anybody can choose, so it is kept too short and too plain to be an instruction, and two names
+that a person cannot tell apart are never taken for two. Look-alikes are compared by their skeleton (Unicode Technical
+Standard 39, section 4), which covers letters of other scripts, full width and styled letters, capitals, and the
+separators, for which one stands.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from mcp_a2a.protocol.text import clean
+
+NAME_CHARS = 32
+SEPARATORS = " -._"
+NAME_RULE = (
+    f"a name is 1 to {NAME_CHARS} letters, digits, spaces, hyphens, dots and underscores, with a letter or digit first"
+)
+
+_ASCII = {"0": "o", "1": "l", "i": "l", "m": "rn"}
+"""What the whole table comes to for ASCII in one case, so that most names need not load it."""
+
+_ODD = {"\u0138": "k"}  # kra, to which Unicode's table takes the Cyrillic letter
+
+
+@lru_cache(maxsize=8192)
+def shown_name(name: str) -> str:
+    """A name as it is shown: at most 32 letters and digits of any script in composed form, with separators between.
+
+    Everything else is left out. Empty where nothing is left. Idempotent.
+    """
+    # What is longer is cut before the work, what is invisible does not count.
+    plain = "".join(c if _is_letter(c) or c in "-._" else " " for c in clean(name[: NAME_CHARS * 64]))
+    return " ".join(plain.split())[:NAME_CHARS].strip(SEPARATORS)
+
+
+def is_name(name: str) -> bool:
+    """Whether a name is shown just as it is written. `NAME_RULE` says when."""
+    return bool(name) and shown_name(name) == name
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are written alike, but for capitals."""
+    return _folded(one) == _folded(other)
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Whether a person may take one name for the other."""
+    return skeleton(one) == skeleton(other)
+
+
+@lru_cache(maxsize=8192)
+def skeleton(name: str) -> str:
+    """What all names that look like this one have in common; for comparing, never for showing."""
+    plain = unicodedata.normalize("NFKC", shown_name(name))
+    letters = "".join(" " if c in SEPARATORS else c for c in plain)
+    # First as written, since a capital looks like other letters than its small form does; then in one case.
+    drawn = _drawn(_drawn(letters).casefold())
+    return " ".join("".join(map(_plainest, unicodedata.normalize("NFD", drawn))).split())
+
+
+def _plainest(character: str) -> str:
+    """One letter for i, l, I and 1, which differ by the font; and none of the small capitals."""
+    if character == "i":
+        return "l"
+    if character.isascii():
+        return character
+    drawn_small = unicodedata.name(character, "").removeprefix("LATIN LETTER SMALL CAPITAL ")
+    return drawn_small.lower() if len(drawn_small) == 1 else _ODD.get(character, character)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", shown_name(name).casefold())
+
+
+def _is_letter(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] == "L" or category == "Nd"
+
+
+def _drawn(text: str) -> str:
+    """The text in the letters that stand for all that look like them."""
+    if text.isascii() and not any(c.isupper() for c in text):
+        return "".join(_ASCII.get(c, c) for c in text)
+    table = _prototypes()
+    return "".join(table.get(c, c) for c in unicodedata.normalize("NFD", text))
+
+
+@lru_cache(maxsize=1)
+def _prototypes() -> dict[str, str]:
+    """For each letter that looks like others, what stands for all of them.
+
+    The library has Unicode's confusables.txt as pairs; the middle of each star of pairs is its prototype.
+    """
+    from confusable_homoglyphs.confusables import confusables_data  # noqa: PLC0415  a megabyte that few names need
+
+    pairs = {text: [other["c"] for other in others] for text, others in confusables_data.items()}
+    return {text: _prototype(text, pairs) for text in pairs if len(text) == 1}
+
+
+def _prototype(text: str, pairs: dict[str, list[str]]) -> str:
+    # A source has one pair, with its prototype. Of two that have only each other, the shorter is no prototype of a
+    # longer one, and of two letters either will do.
+    others = pairs[text]
+    if len(others) > 1:
+        return text
+    (other,) = others
+    if len(pairs[other]) > 1 or len(other) > 1:
+        return other
+    return min(text, other)

@@ -1,0 +1,45 @@
+"""Which strings of a view may hold words that others chose: said by its type, and by default they do.
+
+What a view carries leaves this process through one door (`mcp_a2a.server.outgoing`), which reads these marks. A string
+without a mark is taken for a peer's, so a field that is added later is fenced until its type says otherwise.
+Record: docs/decisions/0024-one-door-for-peer-text.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Annotated
+
+
+class Mark(Enum):
+    """What is done with a string at the door, beside cleaning it."""
+
+    FACT = auto()
+    """Ours, or checked here: shown as it is."""
+    NAME = auto()
+    """What somebody calls itself: shown as `protocol.naming` shows names."""
+    WHO = auto()
+    """Who an agent is: a did:key, `caller:NAME`, or a URL, which is shown without its path."""
+    TOKEN = auto()
+    """An id that somebody else may have chosen: shown as it is where it can hold no word, else fenced."""
+    WORDS = auto()
+    """What a peer wrote: fenced."""
+
+
+class Whole:
+    """Marks a value of any shape that is a peer's through and through, keys too: for a model one fenced JSON text."""
+
+    def __get_pydantic_json_schema__(self, core_schema: object, handler: Callable[[object], object]) -> dict[str, str]:
+        """Published as what it is at the door."""
+        del core_schema, handler
+        return {"type": "string"}
+
+
+WHOLE = Whole()
+
+Fact = Annotated[str, Mark.FACT]
+Name = Annotated[str, Mark.NAME]
+Who = Annotated[str, Mark.WHO]
+Token = Annotated[str, Mark.TOKEN]
+PeerText = Annotated[str, Mark.WORDS]
