@@ -31,6 +31,7 @@ from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.workroom import sweep_rooms
+from mcp_a2a.uptime import Uptime
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
 from mcp_a2a_transports.dns_sd import A2AWatch, announced
@@ -67,6 +68,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             card=card or _assistant_card(settings, identity.peer_id),
             accept=settings.accept,
             wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
+            uptime=Uptime(),
             randomness=os.urandom,
             own_dids=OwnDids(settings.home),
             relays=relays,

@@ -170,14 +170,14 @@ class PeerNotFoundError(DiscoveryError):
 
     code = "agent_not_found"
 
-    def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0) -> None:
+    def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0, clocks: Sequence[str] = ()) -> None:
         near = f" Closest names: {', '.join(closest)}." if closest else ""
-        shown = without_user(asked)
+        shown, off = without_user(asked), "".join(f" {said}" for said in clocks)
         super().__init__(
-            f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}",
+            f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}{off}",
             "Call discover to list the agents and why others may be missing.",
         )
-        self.asked, self.closest = asked, tuple(closest)
+        self.asked, self.closest, self.known = asked, tuple(closest), known
 
 
 class SkillNotFoundError(DiscoveryError):
@@ -311,11 +311,13 @@ class RefusedError(DeliveryError):
     exit_code = 5
     retryable = False
 
-    def __init__(self, asked: str, reason: str) -> None:
-        super().__init__(
-            f"{asked} refused the message: {reason}.",
-            "Ask its owner to trust you (mcp-a2a id prints who you are), or choose another agent.",
-        )
+    def __init__(
+        self,
+        asked: str,
+        reason: str,
+        hint: str = "Ask its owner to trust you (mcp-a2a id prints who you are), or choose another agent.",
+    ) -> None:
+        super().__init__(f"{asked} refused the message: {reason}.", hint)
         self.reason = reason
 
 
@@ -616,6 +618,11 @@ class StaleError(EnvelopeError):
     """It has expired, comes from the future, or claims to live too long."""
 
     code = "stale"
+
+    def __init__(self, message: str, hint: str = "", *, difference: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.difference = difference
+        """By how many seconds it is dated ahead of our clock; negative: so long ago it ended."""
 
 
 class UnknownKeyError(EnvelopeError):

@@ -113,6 +113,8 @@ class StatusView(View):
     listening: tuple[Fact, ...]
     lookups: dict[Fact, Fact]
     """Each source of agents, and "on" or why it is not."""
+    clocks: tuple[str, ...] = ()
+    """Whose clock is off and by how much, in sentences; empty while all agree."""
     networks: tuple[NetworkView, ...] = ()
     agents_online: int
     outbox: int

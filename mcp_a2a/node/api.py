@@ -160,6 +160,7 @@ class LocalApi:
             uptime_seconds=round(anyio.current_time() - node.started, 1),
             listening=tuple(str(address) for address in node.listening),
             lookups=dict(node.lookups),
+            clocks=node.clock_trouble(),
             networks=self._membership.all().networks,
             agents_online=len(node.directory.present()),
             outbox=read(count_outbox) + read(count_web_letters),

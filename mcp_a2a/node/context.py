@@ -9,6 +9,7 @@ from functools import cached_property
 import anyio
 from anyio.abc import TaskGroup
 
+from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.database import Database
@@ -72,14 +73,17 @@ class Context:
     identity: Identity
     database: Database
     clock: Callable[[], float]
-    """Wall clock, seconds since the epoch. What we make is dated by it; it may be set back."""
-    latest: Callable[[], float]
-    """The latest that the clock ever was, also before a restart: what others made is judged by it (requirement S9)."""
+    """Wall clock, seconds since the epoch. What we make is dated by it; it may jump."""
+    clocks: Clocks
+    """What is deleted by age and what others made is judged by these."""
+    started_at: float
+    """Higher than at any start before, whatever the wall clock says: seconds since the epoch, or later. Numbers that
+    must rise over restarts start from it."""
     randomness: Callable[[int], bytes]
     tasks: TaskGroup
     """Owns everything that runs in the background; ends with the node."""
     numbers: Iterator[int]
-    """Rising, from a start that rises with every restart."""
+    """Rising, from `first_number`."""
     task_changes: Changes
     """Notified with a task's id after each committed change of it."""
     ids: IdPool = field(default_factory=lambda: IdPool())  # noqa: PLW0108  it is defined below
@@ -88,6 +92,11 @@ class Context:
     def spool(self) -> Spool:
         """Where files are on their way."""
         return Spool(self.database.path.parent)
+
+    @property
+    def first_number(self) -> int:
+        """What `next_number` gave first: what has a lower one was journalled before the last start."""
+        return first_number(self.started_at)
 
     @property
     def me(self) -> PeerId:
@@ -101,6 +110,11 @@ class Context:
     def fresh_id(self) -> str:
         """A new message id."""
         return self.ids.take(self.randomness)
+
+
+def first_number(started_at: float) -> int:
+    """Where the numbers of a node start."""
+    return int(started_at * 1_000_000_000)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import FileGrant, FileView, SavedFile, SavedFilesView, TransferView
 
-UNCLAIMED_SECONDS = MAX_LIFETIME_SECONDS + 2 * MAX_CLOCK_SKEW_SECONDS
+UNCLAIMED_SECONDS = MAX_LIFETIME_SECONDS + MAX_CLOCK_SKEW_SECONDS
 """A file without a task is kept so long: its message may come until then, and its pieces are not sent twice."""
 
 MAX_NUMBERED = 1_000
@@ -138,7 +138,7 @@ class Files:
 
     def tidy(self) -> None:
         """Drop the files that nobody will ask for any more."""
-        now = self._context.clock()
+        now = self._context.clocks.aged()
 
         def tidy(connection: sqlite3.Connection) -> None:
             rows = forget_blobs(connection, now, UNCLAIMED_SECONDS)

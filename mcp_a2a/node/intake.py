@@ -58,7 +58,7 @@ from mcp_a2a.protocol.receipt import (
     sign_receipt,
     sign_verdict,
 )
-from mcp_a2a.protocol.replay import check_freshness
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
 from mcp_a2a.protocol.text import clean
@@ -67,6 +67,7 @@ from mcp_a2a.store.journal import (
     OutboxRow,
     drop_held,
     drop_outbox_of_task,
+    get_meta,
     held,
     hold,
     put_outbox,
@@ -81,6 +82,9 @@ MAX_HELD_EACH = 10
 MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
 """Limits S17, L15: unfinished tasks of one peer and of all."""
+
+FORGOTTEN = "forgotten"
+"""A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
 
 WITHDRAWN = "(withdrawn by its sender before it arrived)"
 
@@ -141,18 +145,40 @@ class Intake:
 
     def _receive_opened(self, link: Link, postmark: bytes, payload: Payload) -> None:
         try:
-            # An advert is short-lived and replayed in vain, so it need not wait until a clock set back has caught up.
-            now = self._context.clock() if payload.type == "advert" else self._context.latest()
-            check_freshness(payload.created, payload.expires, now)
+            self._check_time(link, payload)
             self._receive(link, postmark, payload)
         except StaleError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            self._refuse(link, postmark, Refusal("stale"))
+            self._refuse(link, postmark, Refusal(stale_code(error.difference)))
         except RemoteProtocolError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
             self._refuse(link, postmark, Refusal("rejected"))
         except Refusal as refusal:
             self._refuse(link, postmark, refusal)
+
+    def _check_time(self, link: Link, payload: Payload) -> None:
+        """Refuse what is too old or from the future, for now; and note what that says about clocks.
+
+        Who introduces itself over its own link is there now, whatever its clock says.
+        """
+        clocks, is_live = self._context.clocks, link.peer == payload.from_ and not link.is_relayed
+        now = clocks.now()
+        if is_live and payload.type == "advert":
+            known = self._directory.known(payload.from_)
+            trust = self._trust.of(known) if known is not None else "stranger"
+            counts = trust in ("trusted", "member") and link.route != "local"
+            clocks.hear(payload.from_, payload.created, counts=counts)
+            return
+        try:
+            # An advert is short-lived and replayed in vain, so it need not wait until a clock set back has caught up.
+            check_freshness(
+                payload.created, payload.expires, now, now if payload.type == "advert" else clocks.judging()
+            )
+        except StaleError:
+            if payload.created > now:
+                clocks.hear(payload.from_, payload.created)
+            clocks.refuse(payload.from_)
+            raise
 
     def _refuse(self, link: Link, postmark: bytes, refusal: Refusal) -> None:
         signature = sign_verdict(self._context.identity, postmark, refusal.code)
@@ -211,7 +237,8 @@ class Intake:
         if peer is not None:
             self._directory.remember(self._context.database, peer)
         self._outbox.offer_held(advert.peer)
-        self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], advert.expires)
+        good_until = self._context.clocks.stamp() + MAX_LIFETIME_SECONDS  # by our clock: its own may be wrong
+        self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], good_until)
 
     def _renew(self, link: Link, postmark: bytes, payload: Payload, body: NetworkBody) -> None:
         """A new secret for a network: who takes it says when it is on the disk."""
@@ -278,6 +305,8 @@ class Intake:
     def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         if payload.hop >= MAX_HOP:
             raise Refusal("hop_limit")
+        if (payload.latest or 0.0) > payload.created + MAX_REDATED_SECONDS:
+            raise RemoteProtocolError("the task was dated back by too much")
         if payload.task != task_id_of(payload.from_, payload.id):
             raise RemoteProtocolError("the task id is not the one of its first message")
         if not self._trust.admits(sender):
@@ -310,6 +339,8 @@ class Intake:
         """Store a task, leased at once where somebody waits; None when it was accepted before."""
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
+        if _may_be_forgotten(connection, payload):
+            raise Refusal("stale")
         record = self._record(payload, payload.body, name, now)
         if order is not None:
             self._inbox.lease(record, order, now)
@@ -323,15 +354,18 @@ class Intake:
             delivery=Delivery.DELIVERED, seq_out=0, seq_in=payload.seq, attempts=0, holder=None, worker=False,
             lease_until=None, messages=(message,), status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)),
             artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now, opening=payload.id,
+            opened=payload.created, dated=max(payload.created, payload.latest or 0.0),
         )  # fmt: skip
 
     def _hold(self, link: Link, postmark: bytes, payload: Payload) -> None:
-        now = self._context.clock()
-        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), now)
+        received = self._context.clocks.stamp()
+        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received)
 
         def operation(connection: sqlite3.Connection) -> bool | None:
             if has_task(connection, row.task):
                 return None  # accepted while its sender was trusted
+            if _may_be_forgotten(connection, payload):
+                raise Refusal("stale")
             return hold(connection, row, MAX_HELD_SENDERS, MAX_HELD_EACH)
 
         def done(outcome: bool | Exception | None) -> None:  # noqa: FBT001  an outcome, not an option
@@ -466,6 +500,12 @@ def call_off(record: TaskRecord, now: float) -> None:
     record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
     record.seq_out += 1
     record.end_lease()
+
+
+def _may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
+    """Whether this message may have been here, and its task is no longer remembered."""
+    kept = get_meta(connection, FORGOTTEN)
+    return kept is not None and not has_task(connection, payload.task) and Forgotten.load(kept).covers(payload.created)
 
 
 def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:

@@ -37,7 +37,7 @@ class Introduction:
         self._ring = ring
         self.card = card
         # Milliseconds since the epoch rise over restarts, and also when the database was lost.
-        self._seq = int(context.latest() * 1000)
+        self._seq = int(context.started_at * 1000)
         self._advert: Advert | None = None
         self._entry = self._remembered()
         self.addresses: tuple[str, ...] = self._entry.addresses if self._entry else ()
@@ -70,6 +70,11 @@ class Introduction:
             self._context.database.enqueue_lazily(lambda connection: set_meta(connection, ENTRY, kept))
         return entry
 
+    def next_number(self) -> int:
+        """A sequence number above that of every advert of ours."""
+        self._seq += 1
+        return self._seq
+
     def renew(self) -> None:
         """The next entry gets a new number, whether or not anything has changed."""
         self._entry = None
@@ -83,10 +88,10 @@ class Introduction:
         return entry if entry is not None and entry.peer == self._context.me else None
 
     def _sign(self, addresses: tuple[str, ...]) -> Advert:
-        self._seq += 1
+        number = self.next_number()
         expires = int(self._context.clock() + MAX_LIFETIME_SECONDS)
         return Advert.sign(
-            self._context.identity, self.card, self._ring.current, addresses, seq=self._seq, expires=expires
+            self._context.identity, self.card, self._ring.current, addresses, seq=number, expires=expires
         )
 
     def greet(self, link: Link) -> None:

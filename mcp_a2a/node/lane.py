@@ -74,6 +74,8 @@ class Entry:
     """Sealed ahead, or for a link that has ended: a relay knows it by its id."""
     held: bool = False
     """Its recipient's owner must decide first."""
+    stale_since: float | None = None
+    """Since when its recipient refuses it because of a clock, by the machine's uptime."""
     barred_since: float | None = None
     """Since when only a relay is there for a piece of a file that no relay takes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
@@ -23,7 +24,7 @@ from mcp_a2a.protocol.payload import (
     TaskFailure,
     UpdateBody,
 )
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import TaskRecord
@@ -100,7 +101,8 @@ def network_letter(context: Context, to: PeerId, body: NetworkBody, now: float) 
     payload = Payload(
         type="network", id=context.fresh_id(), from_=context.me, to=to, created=now, expires=expires, body=body
     )
-    return OutboxRow(context.next_number(), payload.id, str(to), "", 0, "network", _packed(payload), now, expires)
+    return OutboxRow(context.next_number(), payload.id, str(to), "", 0, "network", _packed(payload), now, expires,
+                     kept=context.clocks.sound())  # fmt: skip
 
 
 def _letter(
@@ -132,8 +134,9 @@ def _letter(
     )
     number, packed = context.next_number(), _packed(payload)
     return OutboxRow(
-        number, message_id, record.peer, record.id, record.seq_out, kind, packed, now, expires, pieces=pieces
-    )
+        number, message_id, record.peer, record.id, record.seq_out, kind, packed, now, expires,
+        kept=context.clocks.sound(), pieces=pieces,
+    )  # fmt: skip
 
 
 def _pieces(context: Context, record: TaskRecord, now: float, expires: float) -> Iterator[OutboxRow]:
@@ -141,7 +144,8 @@ def _pieces(context: Context, record: TaskRecord, now: float, expires: float) ->
     for ref in record.spooled:
         for piece in range(ref.pieces):
             name, number = piece_id(ref.id, piece), context.next_number()
-            yield OutboxRow(number, name, record.peer, record.id, ref.pieces, "blob", b"", now, expires)
+            yield OutboxRow(number, name, record.peer, record.id, ref.pieces, "blob", b"", now, expires,
+                            kept=context.clocks.sound())  # fmt: skip
 
 
 def piece_payload(context: Context, row: OutboxRow) -> bytes:
@@ -162,6 +166,25 @@ def piece_payload(context: Context, row: OutboxRow) -> bytes:
         expires=row.expires,
         body=BlobBody(blob=blob_id, piece=number, pieces=row.seq, data=to_base64url(data)),
     ).to_bytes()
+
+
+def redated(context: Context, row: OutboxRow) -> OutboxRow | None:
+    """The same message under dates of now, for one that was written while the clock was wrong.
+
+    Its id stays, so it is accepted once. A task is remembered by its recipient until no copy of an earlier date can be
+    accepted; None where that would be too long.
+    """
+    now, old = context.clock(), context.clocks.sound() - row.kept if row.kept else 0.0
+    expires = now + MAX_LIFETIME_SECONDS - min(max(old, 0.0), MAX_LIFETIME_SECONDS - 1.0)
+    if not row.payload:
+        return replace(row, created=now, expires=expires)
+    payload = Payload.parse_untrusted(row.payload)
+    latest = max(payload.created, payload.latest or 0.0) if payload.type == "task" else 0.0
+    if latest > now + MAX_REDATED_SECONDS:
+        return None
+    dates = {"created": now, "expires": expires, "latest": latest if latest > now else None}
+    payload = payload.model_copy(update=dates)
+    return replace(row, payload=_packed(payload), created=now, expires=expires)
 
 
 def _packed(payload: Payload) -> bytes:

@@ -67,7 +67,7 @@ class Membership:
 
     def view(self, joined: Joined) -> NetworkView:
         """One network."""
-        believed = [peer_id for peer_id, expires in joined.members.items() if expires > self._context.clock()]
+        believed = [peer_id for peer_id, expires in joined.members.items() if expires > self._context.clocks.aged()]
         known = [self._node.directory.known(peer_id) for peer_id in believed]
         online = sum(peer is not None and peer.online for peer in known)
         return network_view(joined.row, str(self._context.me), self._networks.relays.states(), len(believed), online)
@@ -104,9 +104,8 @@ class Membership:
 
     async def _withdraw(self, joined: Joined) -> None:
         now = self._context.clock()
-        listing = Listing.withdrawal(
-            joined.network.id, self._context.me, int(now * 1000), int(now + MAX_LIFETIME_SECONDS)
-        )
+        number = self._node.introduction.next_number()
+        listing = Listing.withdrawal(joined.network.id, self._context.me, number, int(now + MAX_LIFETIME_SECONDS))
         for url in joined.row.relays:
             with anyio.move_on_after(LEAVE_SECONDS):
                 try:

@@ -302,7 +302,7 @@ class Networks:
             self._suspects.add(url)
             logger.log(level, "the relay %s lists something that no member has made: %s", url, error)
             return
-        if advert.fresh(self._context.clock()) and self._has_room(joined, advert.peer):
+        if advert.fresh(self._context.clocks.aged()) and self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)
 
     def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
@@ -368,7 +368,7 @@ class Networks:
 
     def forget_lapsed(self) -> None:
         """Members who have not shown themselves for too long are no longer believed."""
-        now = self._context.clock()
+        now = self._context.clocks.aged()
         for joined in self:
             for peer_id in [peer_id for peer_id, expires in joined.members.items() if expires <= now]:
                 del joined.members[peer_id]

@@ -21,13 +21,14 @@ import anyio
 
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.node.attaching import Attaching
-from mcp_a2a.node.context import Changes, Context
+from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.node.context import Changes, Context, first_number
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.inbox import Inbox
-from mcp_a2a.node.intake import Intake
+from mcp_a2a.node.intake import FORGOTTEN, Intake
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
@@ -41,13 +42,15 @@ from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Hooks, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
+from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
-from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, HighWaterClock
+from mcp_a2a.protocol.payload import MAX_TIME
+from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.callers import CallerFolder
@@ -56,7 +59,7 @@ from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, h
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.push import drop_orphaned_push
-from mcp_a2a.store.records import forget_finished
+from mcp_a2a.store.records import forget_finished, note_finished
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -67,12 +70,15 @@ HOUSEKEEPING_SECONDS = 60.0
 ADDRESS_SECONDS = 3.0
 """A node that lives longer than that tells its networks where it listens: a command is over before."""
 
-MAX_AHEAD_SECONDS = 366 * 86_400
-"""A clock that was ahead for so long was wrong; believed, it would make every message look expired until then."""
+CLOCK_SECONDS = 5.0
+"""So often the wall clock is looked at: what was put off because of a clock goes on once it is set."""
 
 KEEP_SECONDS = 30 * 86_400.0
 """Finished tasks are kept so long: for people, and well beyond the 7 days in which a message of theirs could be
 replayed, because it is their rows that make a replay harmless."""
+
+MARK, HIGHEST = "sound", "clock"
+"""Facts of the database: the sound time at the last look, and what the numbers of the newest start began with."""
 
 MAX_SIGHTED = 256
 """Peers that we get acquainted with unasked (limit L16)."""
@@ -91,6 +97,8 @@ class NodeParts:
     card: AgentCard
     accept: str
     wall_clock: Callable[[], float]
+    uptime: Callable[[], float]
+    """Seconds since this machine started, also while it slept."""
     randomness: Callable[[int], bytes]
     own_dids: Callable[[], frozenset[str]]
     relays: Relays
@@ -146,6 +154,8 @@ class Node:
         self.intake.on_vouchers = self.networks.vouched
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
         """Called with every answer, beside the outbox."""
+        context.clocks.on_jump = self._clock_set
+        context.clocks.on_testimony = self.outbox.clock_heard
         self.started = anyio.current_time()
         self.listening: tuple[TransportAddr, ...] = ()
         self.lookups: dict[str, str] = {}
@@ -202,6 +212,10 @@ class Node:
         """Who sends to the other side of a task."""
         return self.web_sending if is_web(peer) else self.sending
 
+    def clock_trouble(self) -> tuple[str, ...]:
+        """Whose clock is off and by how much, in sentences."""
+        return self.context.clocks.trouble(lambda peer_id: self.directory.get(peer_id).name)
+
     def view(self, peer: Peer) -> AgentView:
         """An agent as it is shown."""
         shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
@@ -251,6 +265,7 @@ class Node:
             self.pushes.load()
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
+            self.context.tasks.start_soon(self._watch_clock)
             self.context.tasks.start_soon(self.networks.watch_folder)
             yield
 
@@ -275,11 +290,11 @@ class Node:
         """Rotate keys, remember how late it is, forget what is long over."""
         saved = first = True
         while True:
-            if self.ring.handle_timeout(self.context.clock(), self.context.randomness):
+            if _turn(self.ring, self.context):
                 saved = False
             if not saved:
                 saved = await self._save_ring()
-            self.context.database.enqueue_lazily(partial(_keep_books, now=self.context.latest()))
+            self.context.database.enqueue_lazily(_bookkeeping(self.context.clocks))
             self.networks.forget_lapsed()
             self.files.tidy()
             self.feed.drop_idle()
@@ -288,6 +303,21 @@ class Node:
             self._tell_addresses()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
             first = False
+
+    async def _watch_clock(self) -> None:
+        """Notice a wall clock that is set while nothing else reads it."""
+        while True:
+            self.context.clocks.now()
+            await anyio.sleep(CLOCK_SECONDS)
+
+    def _clock_set(self) -> None:
+        """The wall clock jumped: what was refused because of it may be welcome now, and others should hear of it."""
+        logger.warning("the clock of this machine was set")
+        if _turn(self.ring, self.context):
+            self.context.tasks.start_soon(self._save_ring)
+        else:
+            self.greet_everybody()
+        self.outbox.clock_set()
 
     def _tell_addresses(self) -> None:
         """Members learn where we listen, anew when this machine has moved."""
@@ -317,12 +347,29 @@ class Node:
         return True
 
 
-def _keep_books(connection: sqlite3.Connection, now: float) -> None:
-    set_meta(connection, "clock", str(now))
-    forget_finished(connection, now - KEEP_SECONDS)
+def _turn(ring: KeyRing, context: Context) -> bool:
+    """Rotate and drop our keys where that is due; True if they must be stored."""
+    clocks = context.clocks
+    return ring.handle_timeout(context.clock(), context.randomness, stamp=clocks.stamp(), aged=clocks.aged())
+
+
+def _bookkeeping(clocks: Clocks) -> Callable[[sqlite3.Connection], None]:
+    """What is to be noted and forgotten by the clocks as they are now."""
+    return partial(_keep_books, mark=clocks.mark(), stamp=clocks.stamp(), aged=clocks.aged())
+
+
+def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: float) -> None:
+    before = Mark.parse(get_meta(connection, MARK))
+    set_meta(connection, MARK, mark.to_text())
+    note_finished(connection, before.sound if before else 0.0, stamp)
+    dates = forget_finished(connection, aged, KEEP_SECONDS)
     drop_orphaned_push(connection)
-    forget_members(connection, now)
-    forget_held(connection, now - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
+    forget_members(connection, aged)
+    dates += forget_held(connection, aged - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
+    if dates:
+        forgotten = Forgotten.load(get_meta(connection, FORGOTTEN))
+        forgotten.add(dates)
+        set_meta(connection, FORGOTTEN, forgotten.dump())
 
 
 def _load_ring(parts: NodeParts) -> KeyRing:
@@ -334,49 +381,48 @@ def _load_ring(parts: NodeParts) -> KeyRing:
         return KeyRing(parts.identity)
 
 
-def _high_water_clock(parts: NodeParts) -> Callable[[], float]:
-    clock = HighWaterClock(_latest_time(parts))
-    behind = clock.mark - parts.wall_clock()
-    if behind > MAX_CLOCK_SKEW_SECONDS:
-        logger.warning(
-            "this machine's clock is %.0f minutes behind what this identity has seen; if it is right now, it was wrong "
-            "then, and until it has caught up a message that ends before that is refused",
-            behind / 60,
-        )
-    return lambda: clock.now(parts.wall_clock())
+async def _start_clocks(parts: NodeParts) -> tuple[Clocks, float]:
+    """The clocks, and a number of seconds that is higher than at any start before."""
+    wall = parts.wall_clock()
+
+    def start(connection: sqlite3.Connection) -> tuple[Mark | None, float]:
+        highest, mark = _highest(get_meta(connection, HIGHEST)), Mark.parse(get_meta(connection, MARK))
+        if mark is None and get_meta(connection, FORGOTTEN) is None:
+            # Of a version that noted nothing: what was here long before may be forgotten.
+            over = min(highest, wall) - KEEP_SECONDS
+            set_meta(connection, FORGOTTEN, Forgotten([(0.0, max(0.0, over + MAX_LIFETIME_SECONDS))]).dump())
+        started = max(wall, highest + 1.0)
+        set_meta(connection, HIGHEST, str(started))
+        return mark, started
+
+    mark, started = await parts.database.write(start)
+    return Clocks(parts.wall_clock, parts.uptime, mark), started
 
 
-def _latest_time(parts: NodeParts) -> float:
-    """The latest time that this identity has seen."""
-    kept = parts.database.read(lambda connection: get_meta(connection, "clock"))
-    if kept is None:
-        return 0.0
+def _highest(kept: str | None) -> float:
     try:
-        mark = float(kept)
+        highest = float(kept or 0.0)
     except ValueError:
-        mark = math.inf
-    if mark < parts.wall_clock() + MAX_AHEAD_SECONDS:
-        return mark
-    logger.error("THE CLOCK that this identity has seen says %r, which cannot be; it starts from the one of now.", kept)
-    return 0.0
+        highest = math.nan
+    return highest if 0 <= highest <= MAX_TIME else 0.0
 
 
 @asynccontextmanager
 async def run_node(parts: NodeParts) -> AsyncIterator[Node]:
     """Run a peer until the context ends; then it says goodbye, and what is journalled waits for the next start."""
     async with anyio.create_task_group() as tasks:
-        latest = _high_water_clock(parts)
-        numbers = itertools.count(int(latest() * 1_000_000_000))
+        clocks, started = await _start_clocks(parts)
+        numbers = itertools.count(first_number(started))
         context = Context(
-            parts.identity, parts.database, parts.wall_clock, latest, parts.randomness, tasks, numbers, Changes()
+            parts.identity, parts.database, clocks.now, clocks, started, parts.randomness, tasks, numbers, Changes()
         )
         ring = _load_ring(parts)
         # A key that was not stored must never be published: what is sealed to it could not be opened after a crash.
-        if ring.handle_timeout(context.clock(), parts.randomness):
+        if _turn(ring, context):
             kept = ring.dump()
             await parts.database.write(lambda connection: set_meta(connection, "ring", kept))
         node = Node(parts, context, ring)
-        node.directory.load(parts.database.read(all_peers), context.clock())
+        node.directory.load(parts.database.read(all_peers), clocks.aged())
         try:
             async with node.online():
                 yield node

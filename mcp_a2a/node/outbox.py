@@ -19,15 +19,17 @@ from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer, backoff
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.lane import ANSWER_SECONDS, WINDOW, Entry, Lane, Sealed
-from mcp_a2a.node.letters import piece_payload
-from mcp_a2a.node.settlement import FILE_LOST, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
+from mcp_a2a.node.letters import piece_payload, redated
+from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
+from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
-from mcp_a2a.store.journal import OutboxRow
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
+from mcp_a2a.store.journal import OutboxRow, redate_outbox
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,22 @@ IDLE_SECONDS = 60.0
 """A lane with nothing in it is kept so long for the next message."""
 
 KEY_NOT_VALID = "its encryption key is not valid at this time: it was not online for a week, or a clock is wrong"
+
+CLOCK_DOUBTED = (
+    "the message has expired by this machine's clock, but not by the time the machine has been on: it waits until that "
+    "clock is confirmed or put right"
+)
+
+CLOCK_PATIENCE_SECONDS = 86_400.0
+"""So long a message that is refused because of a clock is offered again. A result is until it expires."""
+
+MIN_CLOCK_PAUSE, MAX_CLOCK_PAUSE = 15.0, 300.0
+
+WRITTEN_AHEAD_SECONDS = 60.0
+"""A message that is dated further ahead of the clock was written while that was wrong."""
+
+RESULTS = frozenset({"update", "blob", "network"})
+"""What was asked for, or cannot be sent again by a person."""
 
 SLOWED = frozenset({"rate_limited", "busy"})
 """What a relay says to every larger file: it is on its way, only slowly."""
@@ -309,6 +327,8 @@ class Outbox:
                 self._put_off(lane, entry, link, answer)
             case "busy":
                 entry.not_before = now + min(answer.retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
+            case code if stale_difference(code)[0]:
+                self._put_off_for_clocks(lane, entry, link, code)
             case "rejected" if entry.rejections < MAX_REJECTIONS:
                 entry.rejections += 1
                 entry.not_before = now + backoff(entry.rejections)
@@ -341,6 +361,64 @@ class Outbox:
         entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
         self._settlement.put_off(entry.row)
 
+    # --- clocks ----------------------------------------------------------------------------------
+
+    def _put_off_for_clocks(self, lane: Lane, entry: Entry, link: Link, code: str) -> None:
+        """Its recipient does not take it now, because the clocks differ: offer it again, for a day."""
+        clocks, peer, row = self._context.clocks, lane.peer, entry.row
+        _, difference = stale_difference(code)
+        if difference is not None:
+            # It names its clock relative to the date that it read.
+            clocks.hear(peer.peer_id, (row.created if difference > 0 else row.expires) - difference)
+        why = clocks.blame(peer.peer_id, peer.name) or REFUSALS["stale"]
+        entry.stale_since = clocks.uptime() if entry.stale_since is None else entry.stale_since
+        if row.type not in RESULTS and clocks.uptime() - entry.stale_since >= CLOCK_PATIENCE_SECONDS:
+            self._refuse(lane, entry, f"stale:{why}")
+            return
+        entry.rejections += 1
+        pause = min(MAX_CLOCK_PAUSE, MIN_CLOCK_PAUSE * 2 ** min(entry.rejections - 1, 8))
+        entry.not_before = anyio.current_time() + pause
+        entry.refusal = lane.obstacle = f"{link.route} {link.address}: {why}; tried again in {pause:.0f} s"
+        self._settlement.put_off(row)
+
+    def clock_set(self) -> None:
+        """Our clock was set: what was put off because of a clock is offered again at once."""
+        for lane in self._lanes.values():
+            self._hurry(lane)
+
+    def clock_heard(self, peer_id: PeerId) -> None:
+        """The clock of this peer was set, or is known now."""
+        lane = self._lanes.get(peer_id)
+        if lane is not None:
+            self._hurry(lane)
+
+    def _hurry(self, lane: Lane) -> None:
+        for entry in lane.entries.values():
+            if entry.stale_since is not None and entry.envelope_id is None:
+                entry.not_before, entry.sealed = 0.0, None
+        lane.wake.set()
+
+    def _dated(self, lane: Lane, entry: Entry) -> bool:
+        """Give a message dates that fit our clock, where it was written while that was wrong; False if it waits.
+
+        One of an earlier run may just as well be as old as it says: then it waits until our clock is confirmed.
+        """
+        row, now = entry.row, self._context.clock()
+        if row.created <= now + WRITTEN_AHEAD_SECONDS and now < row.expires:
+            return True
+        if now >= row.expires and row.n < self._context.first_number:
+            lane.obstacle = entry.refusal = CLOCK_DOUBTED
+            entry.stale_since = self._context.clocks.uptime()
+            entry.not_before = anyio.current_time() + MAX_CLOCK_PAUSE
+            return False
+        fresh = redated(self._context, row)
+        if fresh is None:
+            self._refuse(lane, entry, "stale:it was written while this machine's clock was more than a year ahead")
+            return False
+        entry.row, entry.sealed = fresh, None
+        self._context.database.enqueue_lazily(lambda connection: redate_outbox(connection, fresh))
+        return True
+
     # --- lanes -----------------------------------------------------------------------------------
 
     def _lane(self, peer_id: PeerId) -> Lane:
@@ -367,6 +445,8 @@ class Outbox:
 
     def _send(self, lane: Lane, entry: Entry, link: Link, now: float) -> bool:
         """Put an entry on its way; False when nothing can go there now."""
+        if not self._dated(lane, entry):
+            return True
         sealed = entry.sealed
         if sealed is None or sealed.bundle is not lane.peer.bundle:
             sealed = self._seal_entry(lane, entry)
@@ -402,7 +482,7 @@ class Outbox:
             OSError: it is a piece of a file that is gone.
         """
         bundle = peer.bundle
-        if bundle is None or not bundle.usable(self._context.clock()):
+        if bundle is None or not (bundle.usable(self._context.clocks.aged()) or _is_shown(bundle, peer)):
             return None
         payload = row.payload or piece_payload(self._context, row)
         envelope = seal(self._context.identity, payload, bundle, self._context.randomness(16), row.expires)
@@ -470,7 +550,13 @@ class Outbox:
                 self._refuse(lane, entry, TOO_LARGE_FOR_RELAY)
 
     def _expire(self, lane: Lane) -> None:
-        now = self._context.clock()
-        for entry in [entry for entry in lane.entries.values() if entry.row.expires <= now]:
+        now, sound = self._context.clock(), self._context.clocks.sound()
+        over = sound - MAX_LIFETIME_SECONDS
+        for entry in [one for one in lane.entries.values() if one.row.expires <= now and one.row.kept <= over]:
             self._remove(lane, entry.row.id)
             self._settlement.expired(entry.row, lane.peer.name)
+
+
+def _is_shown(bundle: KeyBundle, peer: Peer) -> bool:
+    """Whether the peer shows this key on a link of its own right now: then it has it, whatever its dates say."""
+    return any(link.bundle is bundle and not link.is_relayed for link in peer.links)

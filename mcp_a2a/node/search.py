@@ -83,12 +83,12 @@ class Search:
         await self._patience(lambda: self._is_present(asked))
         try:
             return self._node.directory.resolve(asked)
-        except PeerNotFoundError:
+        except PeerNotFoundError as error:
             if await self._node.networks.find(asked.strip()):
                 return self._node.directory.resolve(asked.strip())
             if same_name(asked, self._node.introduction.card.name):
                 raise SelfSendError(asked) from None
-            raise
+            raise PeerNotFoundError(asked, error.closest, error.known, self._node.clock_trouble()) from None
 
     def _is_present(self, asked: str) -> bool:
         return any(
@@ -212,6 +212,9 @@ class Search:
         )
 
     def _reason(self, request: DiscoverRequest) -> str:
+        return " ".join((*self._node.clock_trouble(), self._why_none(request)))
+
+    def _why_none(self, request: DiscoverRequest) -> str:
         present = self._node.directory.present()
         if present and (request.query or request.skill):
             return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."

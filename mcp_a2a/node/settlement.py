@@ -19,13 +19,14 @@ TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
 FILE_LOST = "file_lost"
 """Not said by the recipient: we give up by ourselves."""
 
+CLOCK_HINT = "Put the clock right that is off, and send it again."
 FILE_HINT = "Send it again when both are on one network, a smaller one, or where it can be fetched."
 
 REFUSALS = {
     "blocked": "it does not take messages from you",
     "not_trusted": "its owner has not trusted you, and its list of waiting strangers has no place for more from you",
     "too_many_open": "you have too many unfinished tasks there",
-    "stale": "the message had expired or its clock differs from yours by more than 10 minutes; check both clocks",
+    "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
     "hop_limit": "the task was passed on too often",
     "file_damaged": "a file did not arrive as it was sent",
     "file_quota": "it has no room for more files from you",
@@ -43,7 +44,7 @@ RELAY_REFUSALS = {
     "quota": "the agent's mailbox holds as many messages from you as it may",
     "rate_limited": "you send more messages a minute than it takes",
     "too_large": "the message is larger than it takes",
-    "expired": "the message had expired when it got there",
+    "expired": "by its clock the message has expired; its clock or that of this machine is wrong",
     "storage_full": "its disk is full",
     "not_admitted": "it is a closed relay, and you are not admitted",
     "revoked": "its operator has revoked your key",
@@ -109,7 +110,11 @@ class Settlement:
 
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
         """The recipient refused it for good: the task ends here."""
-        error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
+        stale = code.removeprefix("stale:")
+        if stale != code:
+            error = RefusedError(name, stale, CLOCK_HINT)
+        else:
+            error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
         if code.startswith("file_"):
             error.hint = FILE_HINT
         if row.type == "blob":

@@ -304,7 +304,7 @@ class WebCourier:
             await self._end(record, given_up(error), Delivery.DELIVERED if answered else Delivery.REFUSED)
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
-        if letter is not None and self._context.clock() - letter.created > MAX_LIFETIME_SECONDS:
+        if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:
             await self._end(record, ExpiredError(record.peer_name, MAX_LIFETIME_SECONDS / 86_400), Delivery.EXPIRED)
             return
         if errand.tried != (tried := with_short_urls(error.message)):

@@ -78,13 +78,14 @@ class WebSending:
     async def _journal(self, peer: WebPeer, record: TaskRecord) -> TaskRecord:
         if peer.row.origin == LAN:
             await self._book.keep(peer)  # who a task is with is to be known after a restart
+        stamp = self._context.clocks.stamp()
 
         def journal(connection: sqlite3.Connection) -> TaskRecord | None:
             if not insert_task(connection, record):
                 return find_task(connection, record.id)
             if count_web_letters(connection) >= MAX_OUTBOX:
                 raise QueueFullError("outbox", MAX_OUTBOX)
-            put_web_letter(connection, record.id, "message", record.messages[0].message_id, record.created)
+            put_web_letter(connection, record.id, "message", record.messages[0].message_id, stamp)
             return None
 
         existing = await self._context.database.write(journal)
@@ -165,7 +166,7 @@ class WebSending:
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
     async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
-        now = self._context.clock()
+        now, stamp = self._context.clock(), self._context.clocks.stamp()
 
         def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, bool]:
             record = get_task(connection, task_id)
@@ -181,7 +182,7 @@ class WebSending:
             record.spooled = attached.refs
             take_turn(record, message.model_copy(update=update), now)
             save_task(connection, record)
-            put_web_letter(connection, record.id, "message", message_id, now)
+            put_web_letter(connection, record.id, "message", message_id, stamp)
             return record, True
 
         record, is_new = await self._context.database.write(go_on)
@@ -192,7 +193,7 @@ class WebSending:
 
     async def cancel(self, task_id: str) -> TaskRecord:
         """See `Sending.cancel`."""
-        now = self._context.clock()
+        now, stamp = self._context.clock(), self._context.clocks.stamp()
 
         def cancel(connection: sqlite3.Connection) -> TaskRecord:
             record = get_task(connection, task_id)
@@ -208,7 +209,7 @@ class WebSending:
             record.seq_out += 1
             record.updated = now
             save_task(connection, record)
-            put_web_letter(connection, record.id, "cancel", "", now)
+            put_web_letter(connection, record.id, "cancel", "", stamp)
             return record
 
         record = await self._context.database.write(cancel)

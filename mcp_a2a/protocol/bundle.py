@@ -23,7 +23,7 @@ from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, UnknownKeyEr
 from mcp_a2a.protocol.crypto import PUBLIC_KEY_SIZES, SEED_SIZE, KemSecret, best_suite, seal, sha256
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify
-from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import (
     Version1,
     base64url_untrusted,
@@ -39,6 +39,9 @@ VALID_SECONDS = MAX_LIFETIME_SECONDS
 
 KEEP_SECRET_SECONDS = MAX_LIFETIME_SECONDS + 86_400
 """How long a secret outlives the publication of its successor."""
+
+MAX_AHEAD_SECONDS = 600
+"""A key of ours that is dated further ahead was made while our clock was."""
 
 KID_SIZE = 8
 MAX_RING_BYTES = 1024 * 1024
@@ -91,8 +94,12 @@ class KeyBundle:
         return replace(draft, signature=identity.sign(_LABEL, draft._signed_bytes()))
 
     def usable(self, now: float) -> bool:
-        """Whether a message may be sealed to it; clocks may differ by 10 minutes."""
-        return self.not_before - MAX_CLOCK_SKEW_SECONDS <= now < self.not_after
+        """Whether a message may be sealed to it.
+
+        Only its end counts: a key that its peer has signed for later was made while a clock was wrong, and its secret
+        is there already.
+        """
+        return now < self.not_after
 
     def supersedes(self, other: KeyBundle) -> bool:
         """Whether it may replace a known one: never another peer's, never an older or equal one."""
@@ -212,14 +219,24 @@ class KeyRing:
         drops = [kept.drop_at for kept in self._kept.values() if kept.drop_at is not None]
         return min([self.current.not_before + ROTATE_AFTER_SECONDS, *drops])
 
-    def handle_timeout(self, now: float, randomness: Callable[[int], bytes]) -> bool:
-        """Forget what is due and rotate when due; True if something changed and must be stored."""
-        expired = [kid for kid, kept in self._kept.items() if kept.drop_at is not None and kept.drop_at <= now]
+    def handle_timeout(
+        self, now: float, randomness: Callable[[int], bytes], *, stamp: float | None = None, aged: float | None = None
+    ) -> bool:
+        """Forget what is due and rotate when due; True if something changed and must be stored.
+
+        Bundles are dated by `now`, the wall clock; secrets are kept from `stamp` until `aged` (`aging`).
+        """
+        stamp, aged = now if stamp is None else stamp, now if aged is None else aged
+        latest = stamp + KEEP_SECRET_SECONDS
+        for kid, kept in self._kept.items():
+            if kept.drop_at is not None and kept.drop_at > latest:  # retired while the clock was ahead
+                self._kept[kid] = replace(kept, drop_at=latest)
+        expired = [kid for kid, kept in self._kept.items() if kept.drop_at is not None and kept.drop_at <= aged]
         for kid in expired:
             del self._kept[kid]
         if not self._rotation_is_due(now):
             return bool(expired)
-        self._rotate(now, KemSecret(best_suite(), randomness(SEED_SIZE)))
+        self._rotate(now, KemSecret(best_suite(), randomness(SEED_SIZE)), latest)
         return True
 
     def dump(self) -> str:
@@ -264,10 +281,10 @@ class KeyRing:
         if not self._kept or self.current.suite != best_suite():
             return True
         # Made while the clock was ahead, it would be refused by everybody until that day comes.
-        made_in_the_future = now < self.current.not_before - MAX_CLOCK_SKEW_SECONDS
+        made_in_the_future = now < self.current.not_before - MAX_AHEAD_SECONDS
         return made_in_the_future or now >= self.current.not_before + ROTATE_AFTER_SECONDS
 
-    def _rotate(self, now: float, secret: KemSecret) -> None:
+    def _rotate(self, now: float, secret: KemSecret, drop_at: float | None = None) -> None:
         # The first number is the time and not 1: a node that lost its ring (not its identity) must
         # not look rolled back to peers that know its last bundle. One a day never catches up with
         # one a second.
@@ -275,7 +292,7 @@ class KeyRing:
         if self._kept:
             retired = self._newest()
             seq = retired.bundle.seq + 1
-            self._kept[retired.bundle.kid] = replace(retired, drop_at=now + KEEP_SECRET_SECONDS)
+            self._kept[retired.bundle.kid] = replace(retired, drop_at=drop_at or now + KEEP_SECRET_SECONDS)
         bundle = KeyBundle.sign(self._identity, secret, seq, now)
         self._kept[bundle.kid] = _Kept(bundle, secret)
 

@@ -169,6 +169,9 @@ class Payload(BaseModel):
     hop: int = Field(default=0, ge=0, le=MAX_HOP)
     created: Time
     expires: Time
+    latest: Time | None = None
+    """The latest date under which this task was ever sealed, where that is after `created`: it was written while the
+    clock of its sender was ahead, and its recipient remembers it until no copy of that date can be accepted."""
     body: Body
 
     @model_validator(mode="after")

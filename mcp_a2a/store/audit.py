@@ -21,7 +21,7 @@ TRUSTS = frozenset({"stranger", "trusted", "blocked"})
 DIRECTIONS = frozenset({"sent", "received"})
 
 _NUMBERS = frozenset({"n", "hop", "seq_out", "seq_in", "seq", "attempts", "streamed"})
-_TIMES = frozenset({"created", "updated", "expires", "received", "last_seen", "lease_until"})
+_TIMES = frozenset({"created", "updated", "expires", "received", "last_seen", "lease_until", "kept", "opened", "dated"})
 _TEXTS = frozenset({
     "id", "peer", "peer_name", "context_id", "did", "name", "sender", "task", "type", "caller", "opening",
 })  # fmt: skip

@@ -154,8 +154,8 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
             AND created < ? - CASE direction WHEN 'in' THEN ? ELSE 120.0 END)
           OR EXISTS (
             SELECT 1 FROM tasks WHERE tasks.id = blobs.task AND tasks.state IN {_TERMINAL} AND (
-              (tasks.state <> 'TASK_STATE_COMPLETED' AND tasks.updated < ? - 60.0)
-              OR (tasks.updated < ? - ? AND NOT (
+              (tasks.state <> 'TASK_STATE_COMPLETED' AND max(tasks.updated, ifnull(tasks.ended, 0)) < ? - 60.0)
+              OR (max(tasks.updated, ifnull(tasks.ended, 0)) < ? - ? AND NOT (
                 (tasks.direction = 'sent' AND blobs.direction = 'in')
                 OR (blobs.direction = 'out' AND tasks.peer NOT LIKE 'did:%')
               ))

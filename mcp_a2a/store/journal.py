@@ -25,6 +25,8 @@ class OutboxRow:
     """The relay that keeps a sealed copy of it."""
     postmark: bytes | None = None
     """What the recipient of that copy must sign (`protocol.receipt`)."""
+    kept: float = 0.0
+    """When it was journalled by the sound time (`aging`): so long after that it is given up."""
     pieces: tuple[OutboxRow, ...] = ()
     """Of the files that it names: they go ahead of it. Of type "blob", with a payload that is made from the file when
     it is sent; their `seq` is how many pieces that file has."""
@@ -33,9 +35,10 @@ class OutboxRow:
 def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
     """Journal a message and the pieces of its files, in the transaction of what caused it."""
     connection.executemany(
-        "INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires) VALUES (?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO outbox(n, id, peer, task, seq, type, payload, created, expires, kept)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         [
-            (one.n, one.id, one.peer, one.task, one.seq, one.type, one.payload, one.created, one.expires)
+            (one.n, one.id, one.peer, one.task, one.seq, one.type, one.payload, one.created, one.expires, one.kept)
             for one in (*row.pieces, row)
         ],
     )
@@ -44,6 +47,13 @@ def put_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
 def mark_stored(connection: sqlite3.Connection, n: int, relay: str, postmark: bytes) -> None:
     """A relay keeps a sealed copy of this message."""
     connection.execute("UPDATE outbox SET relay=?, postmark=? WHERE n=?", (relay, postmark, n))
+
+
+def redate_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
+    """The message got other dates."""
+    connection.execute(
+        "UPDATE outbox SET payload=?, created=?, expires=? WHERE n=?", (row.payload, row.created, row.expires, row.n)
+    )
 
 
 def drop_outbox(connection: sqlite3.Connection, row: OutboxRow) -> None:
@@ -63,7 +73,7 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, *kinds: st
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
     rows = connection.execute(
-        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark FROM outbox ORDER BY n"
+        "SELECT n, id, peer, task, seq, type, payload, created, expires, relay, postmark, kept FROM outbox ORDER BY n"
     ).fetchall()
     return [OutboxRow(*row) for row in rows]
 
@@ -169,9 +179,10 @@ def count_held(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT COUNT(*) FROM held").fetchone()[0])
 
 
-def forget_held(connection: sqlite3.Connection, before: float) -> None:
-    """Drop what has waited for so long that its sender has given it up."""
-    connection.execute("DELETE FROM held WHERE received < ?", (before,))
+def forget_held(connection: sqlite3.Connection, before: float) -> list[float]:
+    """Drop what has waited for so long that its sender has given it up; returns when it came."""
+    rows = connection.execute("DELETE FROM held WHERE received < ? RETURNING received", (before,)).fetchall()
+    return [row[0] for row in rows]
 
 
 def drop_held(connection: sqlite3.Connection, sender: str, task: str | None = None) -> int:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.replay import Forgotten
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.views import TaskErrorView
@@ -56,6 +57,9 @@ class TaskRecord:
     streamed: int = 0
     direct: bool = False
     remote: str | None = None
+    opened: float = 0.0
+    dated: float = 0.0
+    """The date of the message that opened it here, and the latest that any copy of it may have."""
     added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
     """What this change added to the artifacts, for those who follow it live; not stored."""
     renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
@@ -147,7 +151,8 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         record.error.model_dump_json() if record.error else None,
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
-        record.caller, record.opening, record.streamed, record.direct, record.remote, record.status_at,
+        record.caller, record.opening, record.streamed, record.direct, record.remote,
+        record.opened, record.dated, record.status_at,
     )  # fmt: skip
 
 
@@ -345,9 +350,27 @@ def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def forget_finished(connection: sqlite3.Connection, before: float) -> int:
-    """Drop tasks that ended before that time; returns how many."""
-    return connection.execute(f"DELETE FROM tasks WHERE updated < ? AND NOT ({_OPEN})", (before,)).rowcount  # noqa: S608
+def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
+    """Stamp the tasks that ended since the last look, which was at `before`.
+
+    So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
+    """
+    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({_OPEN})"  # noqa: S608
+    connection.execute(query, (stamp, before))
+    connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
+
+
+def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float) -> list[float]:
+    """Drop tasks that ended so long before `aged` (`aging`), unless a message of theirs could come again.
+
+    Returns the dates of the messages that had opened them here.
+    """
+    rows = connection.execute(
+        f"DELETE FROM tasks WHERE ended < ? AND updated < ? AND dated < ? AND NOT ({_OPEN})"  # noqa: S608
+        " RETURNING direction, opened, dated",
+        (aged - seconds, aged - seconds, aged - Forgotten.MARGIN),
+    ).fetchall()
+    return [date for direction, *dates in rows if direction == "received" for date in dates]
 
 
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:

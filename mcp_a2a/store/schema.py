@@ -192,6 +192,17 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE outbox RENAME COLUMN envelope TO postmark;
     UPDATE outbox SET relay = NULL, postmark = NULL;
     """,
+    """
+    -- When a task was first seen to be over, by the later of wall clock and sound time (`protocol.aging`); deletion
+    -- goes by it. The date of the message that opened a received task, and the latest that a copy of it may have.
+    ALTER TABLE tasks ADD COLUMN ended REAL;
+    ALTER TABLE tasks ADD COLUMN opened REAL NOT NULL DEFAULT 0.0;
+    ALTER TABLE tasks ADD COLUMN dated REAL NOT NULL DEFAULT 0.0;
+    UPDATE tasks SET opened = created, dated = created WHERE direction = 'received';
+    CREATE INDEX tasks_by_end ON tasks(ended);
+    -- When a letter was journalled, by the sound time.
+    ALTER TABLE outbox ADD COLUMN kept REAL NOT NULL DEFAULT 0.0;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part, TaskState
-from mcp_a2a.store.records import forget_finished
+from mcp_a2a.store.records import forget_finished, note_finished
 from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
@@ -240,7 +240,10 @@ async def test_results_stay_with_their_task_and_inputs_go_a_day_after_it(world: 
             world.clock.advance(days * 86_400)
             for person in (alice, bob):
                 await person.node.context.database.write(
-                    lambda connection: forget_finished(connection, world.clock() - 30 * 86_400)
+                    lambda connection: (
+                        note_finished(connection, 0.0, world.clock()),
+                        forget_finished(connection, world.clock(), 30 * 86_400),
+                    )
                 )
                 person.node.files.tidy()
                 await person.node.context.database.write(lambda _: None)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mcp_a2a.protocol.model import TaskState
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, SendTaskRequest, TaskView
+from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.store.journal import get_meta, set_meta
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    SendTaskRequest,
+    TaskView,
+)
 from tests.node.world import Clock, Person, World, acquainted
 
 DAY = 86_400
@@ -72,21 +84,185 @@ async def test_a_clock_that_is_set_back_while_the_node_runs_costs_nothing(
             assert (await a_task(bob, alice)).text == "olleh"
 
 
-@pytest.mark.parametrize(("alice_ahead", "bob_ahead"), [(DAY, 0), (0, DAY), (0, -2 * DAY)])
-async def test_clocks_that_differ_by_days_are_named_as_the_reason(
-    world: World, alice_ahead: float, bob_ahead: float
-) -> None:
+@pytest.mark.parametrize("hours", [-14, -2, 2, 14])
+@pytest.mark.parametrize("whose", ["alice", "bob"])
+async def test_clocks_may_differ_by_a_time_zone(world: World, hours: int, whose: str) -> None:
+    clocks = {whose: clock(hours * 3600)}
     async with (
-        world.person("alice", clock=clock(alice_ahead)) as alice,
-        world.person("bob", clock=clock(bob_ahead)) as bob,
+        world.person("alice", clock=clocks.get("alice")) as alice,
+        world.person("bob", clock=clocks.get("bob")) as bob,
     ):
-        alice.sees(bob)
+        await acquainted(alice, bob)
+        assert (await a_task(alice, bob)).text == "olleh"
+        assert (await a_task(bob, alice)).text == "olleh"
+        for person in (alice, bob):
+            said = " ".join((await person.api.get_agent(GetAgentRequest(agent="self"))).node.clocks)
+            assert f"{abs(hours)} h 0 min" in said, said
+
+
+async def refused_for_clocks(person: Person, sent: TaskView) -> TaskView:
+    """The task, once its agent has said that the clocks differ."""
+    with anyio.fail_after(5):
+        while True:
+            view = await person.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            if any("clock" in said for said in view.tried):
+                return view
+            await person.node.context.database.write(lambda _: None)
+
+
+@pytest.mark.parametrize("days", [1, 30, 366])
+async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_clock_is_right(
+    world: World, days: int
+) -> None:
+    of_alice = clock(0)
+    async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        of_alice.jump(days * DAY)
         sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        view = await refused_for_clocks(alice, sent)
+        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        assert f"{days} d 0 h" in " ".join(view.tried)
+        assert "trust" not in str(view)
+        of_alice.jump(-days * DAY)
+        alice.node.context.clocks.now()
+        with anyio.fail_after(10):
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+@pytest.mark.parametrize("days", [1, 12, 366])
+async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: World, days: int) -> None:
+    of_bob = clock(0)
+    async with world.person("alice") as alice, world.person("bob", clock=of_bob) as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        of_bob.jump(days * DAY)
+        await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="olleh"))
         with anyio.fail_after(5):
-            while True:
-                view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
-                said = " ".join(filter(None, (*view.tried, view.error.message if view.error else None)))
-                if "clock" in said:
-                    break
+            while not any("clock" in said for said in bob.node.outbox.tried(alice.node.context.me)):
+                await bob.node.context.database.write(lambda _: None)
+        assert len(bob.node.outbox) == 1
+        of_bob.jump(-days * DAY)
+        bob.node.context.clocks.now()
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+
+
+@pytest.mark.parametrize("days", [-30, 1, 30, 366])
+async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: World, days: int) -> None:
+    of_bob = clock(0)
+    async with world.person("alice") as alice, world.person("bob", clock=of_bob) as bob:
+        await acquainted(alice, bob)
+        of_bob.jump(days * DAY)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        if days != 1:  # by a day behind, a message is merely a day old
+            view = await refused_for_clocks(alice, sent)
+            assert view.state == TaskState.SUBMITTED
+            said = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node.clocks
+            assert f"{abs(days)} d 0 h {'ahead of' if days > 0 else 'behind'} this machine's" in said[0]
+        of_bob.jump(-days * DAY)
+        bob.node.context.clocks.now()
+        with anyio.fail_after(10):
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.outbox.MIN_CLOCK_PAUSE", 0.01)
+    of_alice = clock(0)
+    async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        of_alice.jump(30 * DAY)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        await refused_for_clocks(alice, sent)
+        of_alice.advance(1.01 * DAY)
+        with anyio.fail_after(5):
+            while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).state != TaskState.REJECTED:
                 await alice.node.context.database.write(lambda _: None)
-        assert view.state in (TaskState.SUBMITTED, TaskState.REJECTED)
+    assert view.error is not None
+    assert "31 d" in view.error.message
+    assert "clock" in view.error.message
+    assert "trust" not in (view.error.hint or "")
+
+
+async def test_a_stranger_to_the_clock_is_found_or_the_reason_names_the_clock(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob", clock=clock(30 * DAY)) as bob:
+        await acquainted(alice, bob)
+        view = await alice.api.discover(DiscoverRequest(query="nothing like it", settle_seconds=0))
+        assert "The clock of bob is 30 d 0 h ahead of this machine's" in (view.reason or "")
+        with pytest.raises(PeerNotFoundError, match="The clock of bob is 30 d 0 h ahead"):
+            await alice.api.send_task(SendTaskRequest(agent="carol", message="hello", wait_seconds=0))
+
+
+@pytest.mark.parametrize("days", [30, 366, 4000])
+async def test_a_database_of_before_whose_mark_is_in_the_future_recovers_by_itself(world: World, days: int) -> None:
+    async with world.person("alice") as alice:
+        await alice.node.context.database.write(
+            lambda c: (
+                c.execute("DELETE FROM meta WHERE key IN ('sound', 'forgotten')"),
+                set_meta(c, "clock", str(world.clock() + days * DAY)),
+            )
+        )
+    with closing(sqlite3.connect(world.folder / "alice" / "node.db")) as connection, connection:
+        connection.execute("DELETE FROM meta WHERE key IN ('sound', 'forgotten')")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        assert (await a_task(alice, bob)).text == "olleh"
+        assert (await a_task(bob, alice)).text == "olleh"
+
+
+@pytest.mark.parametrize("days", [10, 31, 366])
+async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.0)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        done = await a_task(alice, bob)
+    async with world.person("alice") as alice:  # and one that has not gone yet, to somebody who is away
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="later", wait_seconds=0))
+    for _ in range(3):
+        world.clock.jump(days * DAY)
+        async with world.person("alice") as alice:
+            world.clock.advance(20)
+            await housekeeping(alice)
+        world.clock.jump(-days * DAY)
+        async with world.person("alice") as alice:
+            await housekeeping(alice)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        assert (await alice.api.get_task(GetTaskRequest(task_id=done.task_id))).text == "olleh"
+        await acquainted(alice, bob)
+        with anyio.fail_after(10):
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+async def test_a_task_that_ended_while_the_clock_was_behind_is_kept_as_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        world.clock.jump(-20_000 * DAY)
+        done = await a_task(alice, bob)
+        await housekeeping(alice)
+        world.clock.jump(20_000 * DAY)
+        await housekeeping(alice)
+        assert (await alice.api.get_task(GetTaskRequest(task_id=done.task_id))).text == "olleh"
+        world.clock.advance(31 * DAY)
+        await housekeeping(alice)
+        with pytest.raises(TaskNotFoundError):
+            await alice.api.get_task(GetTaskRequest(task_id=done.task_id))
+
+
+async def housekeeping(person: Person) -> None:
+    """Let the node look after its house twice."""
+    for _ in range(2):
+        kept = person.node.context.database.read(lambda c: get_meta(c, "sound"))
+        with anyio.fail_after(5):
+            while person.node.context.database.read(lambda c: get_meta(c, "sound")) == kept:
+                await person.node.context.database.write(lambda _: None)

@@ -126,7 +126,7 @@ async def test_a_clock_set_back_does_not_reopen_what_was_forgotten(world: World,
     async with world.person("bob") as bob, outsider(tap.network, "eve") as eve:
         answer = await eve.submit(await eve.dial(bob), envelope)
         assert isinstance(answer, Refused)
-        assert answer.code == "stale"
+        assert answer.code.startswith("stale")
         assert stored(bob) == {"tasks": 0, "held": 0, "outbox": 0}
 
 
@@ -204,10 +204,10 @@ def opens(bob: Person, envelope: bytes) -> bool:
     [
         pytest.param(meant_for_carol, "rejected", id="sealed again for a third peer"),
         pytest.param(signed_by_another, "rejected", id="signed by another key"),
-        pytest.param(dated(-WEEK - HOUR), "stale", id="expired"),
-        pytest.param(dated(+HOUR), "stale", id="from the future"),
+        pytest.param(dated(-WEEK - HOUR), "stale_behind_3600", id="expired"),
+        pytest.param(dated(+16 * HOUR), "stale_ahead_57600", id="from the future"),
         pytest.param(dated(0, life=WEEK + HOUR), "stale", id="claims to live too long"),
-        pytest.param(dated(0, life=-1), "stale", id="ends before it begins"),
+        pytest.param(dated(0, life=-1), "stale_behind_1", id="ends before it begins"),
         pytest.param(with_fields(hop=4), "hop_limit", id="passed on too often"),
         pytest.param(with_fields(task="task-made-up"), "rejected", id="task id not derived from its message"),
         pytest.param(rewritten(b'"type":"task"', b'"type":"order"'), "rejected", id="unknown type"),

@@ -26,15 +26,26 @@ from mcp_a2a_transports.relay.client import RelayTransport
 
 
 class Clock:
-    """Wall time that a test can move."""
+    """Wall time that a test can move, and the uptime that belongs to it."""
 
     def __init__(self) -> None:
         self.offset = 0.0
+        self.passed = 0.0
 
     def __call__(self) -> float:
         return time.time() + self.offset
 
+    def uptime(self) -> float:
+        """Seconds since the machine started."""
+        return time.monotonic() + self.passed
+
     def advance(self, seconds: float) -> None:
+        """So much time passes; below zero, the clock is set back."""
+        self.offset += seconds
+        self.passed += max(0.0, seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock."""
         self.offset += seconds
 
 
@@ -105,6 +116,7 @@ class World:
                 card=card or card_of(name, *skills),
                 accept=accept,
                 wall_clock=clock or self.clock,
+                uptime=(clock or self.clock).uptime,
                 randomness=os.urandom,
                 own_dids=lambda: frozenset(self.own),
                 relays=relays,

@@ -229,7 +229,7 @@ def impossible_payloads() -> Iterator[tuple[str, str, bytes]]:
     yield "an array", "remote_protocol", signed(b"[]")
     yield "not UTF-8", "remote_protocol", signed(task().to_bytes().replace(b"Count", b"\xff\xfe\xfd"))
     yield "not JSON", "remote_protocol", signed(b"task")
-    yield "dated eleven minutes ahead", "stale", edited(created=NOW + 660)
+    yield "dated sixteen hours ahead", "stale", edited(created=NOW + 57_600)
     yield "expired", "stale", sealed(task().model_copy(update={"created": NOW - 7200, "expires": NOW - 1}))
     yield "a life of more than seven days", "stale", edited(created=EXPIRES - 604_801)
 

@@ -109,6 +109,8 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
         connection.executescript(
             "DROP INDEX tasks_by_peer; ALTER TABLE tasks DROP COLUMN status_at; PRAGMA user_version=3;"
             "ALTER TABLE outbox RENAME COLUMN postmark TO envelope;"
+            "DROP INDEX tasks_by_end; ALTER TABLE tasks DROP COLUMN ended; ALTER TABLE tasks DROP COLUMN opened;"
+            "ALTER TABLE tasks DROP COLUMN dated; ALTER TABLE outbox DROP COLUMN kept;"
             "CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id)"
         )
     async with open_database(path, "test") as database:

@@ -1,0 +1,149 @@
+"""The clocks of a node: the wall clock it dates by, the sound time it deletes by, and what other clocks say of both.
+
+A refusal because of a clock names whose clock is off and by how much. What tells that is the signed date of messages
+that came over a direct link just now, and the difference that a refusal names; it is kept in memory only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mcp_a2a.protocol.aging import Aging, Mark
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.witness import AGREEMENT_SECONDS, Witnesses
+
+JUMP_SECONDS = 30.0
+"""A change of the wall clock against the uptime that is no drift."""
+
+MAX_NAMED = 3
+"""Agents that are named for their clocks in one answer."""
+
+Name = Callable[[PeerId], str]
+
+
+class Clocks:
+    """Reads the wall clock and the uptime together."""
+
+    def __init__(self, wall_clock: Callable[[], float], uptime: Callable[[], float], mark: Mark | None = None) -> None:
+        self._wall_clock = wall_clock
+        self.uptime = uptime
+        wall, up = wall_clock(), uptime()
+        self._aging = Aging(wall, up, mark)
+        self._offset = wall - up
+        self.witnesses = Witnesses()
+        self.refused: dict[PeerId, int] = {}
+        """How many messages of a peer were not taken because of a clock."""
+        self.on_jump: Callable[[], None] = lambda: None
+        """Called when the wall clock was set."""
+        self.on_testimony: Callable[[PeerId], None] = lambda _: None
+        """Called when a peer's clock is known for the first time, or was set."""
+
+    def now(self) -> float:
+        """The wall clock. What we make is dated by it."""
+        wall = self._wall_clock()
+        offset = wall - self.uptime()
+        if abs(offset - self._offset) > JUMP_SECONDS:
+            self._offset = offset
+            self.refused.clear()
+            self.on_jump()
+        return wall
+
+    def _read(self) -> Aging:
+        wall, up = self.now(), self.uptime()
+        self._aging.read(wall, up, self.witnesses.verdict(wall, up))
+        return self._aging
+
+    def stamp(self) -> float:
+        """What happens now is kept from this time on."""
+        return self._read().stamp
+
+    def aged(self) -> float:
+        """What is over by this time may be deleted."""
+        return self._read().aged
+
+    def judging(self) -> float:
+        """By this time the end of a message is judged."""
+        return self._read().judging
+
+    def sound(self) -> float:
+        """The time that neither jumps nor goes back, unless other machines say that it was wrong."""
+        return self._read().sound
+
+    def mark(self) -> Mark:
+        """To be kept for the next start."""
+        return self._read().mark
+
+    # --- other clocks ----------------------------------------------------------------------------
+
+    def hear(self, peer: PeerId, their_time: float, *, counts: bool = False) -> None:
+        """A peer's clock shows this time now. `counts`: it is a machine other than ours, of somebody we know."""
+        if self.witnesses.hear(peer, their_time, self.uptime(), counts=counts):
+            self.on_testimony(peer)
+
+    def refuse(self, peer: PeerId) -> None:
+        """A message of this peer was not taken because of a clock."""
+        self.refused[peer] = self.refused.get(peer, 0) + 1
+
+    def blame(self, peer: PeerId, name: str) -> str:
+        """Whose clock is off between this peer and us, and by how much; empty where they agree."""
+        wall, up = self.now(), self.uptime()
+        difference = self.witnesses.difference(peer, wall, up)
+        if difference is None or abs(difference) <= AGREEMENT_SECONDS:
+            return ""
+        return f"the clock of {name} is {_apart(difference)} this machine's; {self._standing(wall, up)}"
+
+    def trouble(self, name: Name) -> tuple[str, ...]:
+        """What people should know about clocks, in sentences; nothing while all agree."""
+        wall, up = self.now(), self.uptime()
+        apart = self._apart(wall, up)
+        if not apart:
+            return ()
+        said = []
+        for peer, difference in list(apart.items())[:MAX_NAMED]:
+            count = self.refused.get(peer, 0)
+            not_taken = f"; {count} of its messages {'was' if count == 1 else 'were'} not taken" if count else ""
+            said.append(f"The clock of {name(peer)} is {_apart(difference)} this machine's{not_taken}.")
+        if len(apart) > MAX_NAMED:
+            said.append(f"So are those of {len(apart) - MAX_NAMED} other agents.")
+        standing = self._standing(wall, up)
+        return (*said, f"{standing[:1].upper()}{standing[1:]}.")
+
+    def _apart(self, wall: float, up: float) -> dict[PeerId, float]:
+        differences = self.witnesses.differences(wall, up)
+        apart = {peer: seconds for peer, seconds in differences.items() if abs(seconds) > AGREEMENT_SECONDS}
+        return dict(sorted(apart.items(), key=lambda item: (-self.refused.get(item[0], 0), -abs(item[1]))))
+
+    def _standing(self, wall: float, up: float) -> str:
+        """How our own clock stands among the others."""
+        differences = self.witnesses.differences(wall, up).values()
+        off = [seconds for seconds in differences if abs(seconds) > AGREEMENT_SECONDS]
+        agreeing = len(differences) - len(off)
+        if len(off) > max(1, agreeing):
+            typical = sorted(off)[len(off) // 2]
+            return (
+                f"this machine's clock seems to be {_length(typical)} {'behind' if typical > 0 else 'ahead'}: "
+                f"{len(off)} agents disagree with it"
+            )
+        if agreeing:
+            return f"this machine's clock agrees with {agreeing} other agent{'' if agreeing == 1 else 's'}"
+        behind = self._aging.sound - wall
+        if abs(behind) > AGREEMENT_SECONDS:
+            return f"this machine's clock was set {'back' if behind > 0 else 'ahead'} by {_length(behind)}"
+        return "no other agent says which of the two is right"
+
+
+def _apart(difference: float) -> str:
+    return f"{_length(difference)} {'ahead of' if difference > 0 else 'behind'}"
+
+
+def _length(seconds: float) -> str:
+    minutes = round(abs(seconds) / 60)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Sentences behind others."""
+    return "".join(f" {sentence}" for sentence in sentences)

@@ -1,0 +1,35 @@
+"""How long this machine has been on: what a wall clock that jumps is checked against."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+_CLOCK = next(
+    (getattr(time, name) for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC") if hasattr(time, name)),
+    None,
+)
+"""One that also runs while the machine sleeps: BOOTTIME on Linux, MONOTONIC on macOS, `time.monotonic` on Windows."""
+
+
+def _elapsed() -> float:
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+def _correction() -> float:
+    """What the kernel's own count adds: a clock that was moved for this process alone does not count as uptime."""
+    try:
+        return float(Path("/proc/uptime").read_text().split()[0]) - _elapsed()
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+class Uptime:
+    """Tells the seconds since the machine started, the same in every process."""
+
+    def __init__(self) -> None:
+        self._correction = _correction()
+
+    def __call__(self) -> float:
+        """The seconds."""
+        return max(0.0, _elapsed() + self._correction)
