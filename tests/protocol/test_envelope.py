@@ -290,7 +290,7 @@ def test_a_payload_that_is_none_is_refused_though_it_is_signed() -> None:
 
 def test_expired_and_future_messages_open_and_are_then_stale() -> None:
     expired = task().model_copy(update={"created": NOW - 7200, "expires": NOW - 1})
-    future = task().model_copy(update={"created": NOW + 601})
+    future = task().model_copy(update={"created": NOW + 54_001})
 
     for payload in (expired, future):
         opened = open_untrusted(sealed(payload), RING, BOB.peer_id).payload
