@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
@@ -339,6 +340,10 @@ class MailboxStore(Protocol):
         ...
 
     # --- housekeeping
+
+    def note_time(self, mark: Mark) -> None:
+        """Keep the clocks of now for the next start."""
+        ...
 
     def forget_expired(self, now: float) -> None:
         """Listings, invitations and answers whose time is over."""

@@ -27,11 +27,11 @@ from mcp_a2a.protocol.rates import Rate
 from mcp_a2a.protocol.relay_limits import HOUR, MIB, RelayLimits
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
-from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a.server.address import seen_address
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
-from mcp_a2a.store.relay_store import open_relay_store
+from mcp_a2a.store.relay_store import RelayStore, open_relay_store
+from mcp_a2a.uptime import Uptime
 from mcp_a2a_transports._reception import bind
 from mcp_a2a_transports.direct import own_addresses
 from mcp_a2a_transports.relay.server import RelayOptions, open_relay
@@ -60,7 +60,7 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                     _limits(settings), settings.closed, settings.behind_proxy, tls, settings.metrics_allow, url.host
                 )
                 credentials = Credentials(identity, _Bundles(identity), _wall_clock, os.urandom)
-                async with open_relay(listening, credentials, store, options, _wall_clock) as listener:
+                async with open_relay(listening, credentials, store, options, store.clock) as listener:
                     warnings = tuple(_warnings(settings, host, most))
                     serving = ServingRelay(str(url), identity.peer_id, port, folder, warnings, listener)
                     async with answer_operator(Operator(folder, identity.peer_id, store, _wall_clock, serving)):
@@ -105,10 +105,11 @@ def _own_folder(home: Path) -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def _open_store(settings: RelaySettings, folder: Path) -> AsyncIterator[MailboxStore]:
+async def _open_store(settings: RelaySettings, folder: Path) -> AsyncIterator[RelayStore]:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
     epoch = int.from_bytes(os.urandom(8))
-    async with open_relay_store(folder / DATABASE, stamp, epoch, settings.ttl_days * DAY, _wall_clock) as store:
+    kept = settings.ttl_days * DAY
+    async with open_relay_store(folder / DATABASE, stamp, epoch, kept, _wall_clock, Uptime()) as store:
         yield store
 
 

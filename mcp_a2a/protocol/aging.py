@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -100,6 +101,36 @@ class Aging:
     def mark(self) -> Mark:
         """To be kept for the next start."""
         return Mark(self.sound, self._wall, self._uptime)
+
+
+class SoundClock:
+    """A wall clock with the sound time beside it, for a program that asks no other machine."""
+
+    __slots__ = ("_aging", "_uptime", "_wall_clock")
+
+    def __init__(self, wall_clock: Callable[[], float], uptime: Callable[[], float], mark: Mark | None = None) -> None:
+        self._wall_clock, self._uptime = wall_clock, uptime
+        self._aging = Aging(wall_clock(), uptime(), mark)
+
+    def __call__(self) -> float:
+        """The wall clock."""
+        return self._wall_clock()
+
+    def _read(self) -> Aging:
+        self._aging.read(self._wall_clock(), self._uptime())
+        return self._aging
+
+    def stamp(self) -> float:
+        """What happens now is kept from this time on."""
+        return self._read().stamp
+
+    def aged(self) -> float:
+        """What is over by this time may be deleted."""
+        return self._read().aged
+
+    def mark(self) -> Mark:
+        """To be kept for the next start."""
+        return self._read().mark
 
 
 def _pause(mark: Mark, wall: float, uptime: float) -> float:

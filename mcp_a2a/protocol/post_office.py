@@ -153,7 +153,7 @@ class PostOffice:
 
     # --- depositing -------------------------------------------------------------------------------
 
-    def deposit(self, wire: Wire, header: Header, envelope: bytes, now: float, wall: float) -> None:
+    def deposit(self, wire: Wire, header: Header, envelope: bytes, now: float, aged: float, stamp: float) -> None:
         """An envelope came in over a proven connection, within its rates. It is answered now or later, once."""
         recipient, envelope_id = header.to.key, header.envelope_id
         known = self._known(recipient, envelope_id)
@@ -161,11 +161,11 @@ class PostOffice:
             if known.place is Place.DISK:
                 wire.send(encode(Stored(envelope_id)))
             return  # otherwise the first one's answer is on its way
-        code = self._objection(wire, header, len(envelope), wall)
+        code = self._objection(wire, header, len(envelope), aged)
         if code is not None or known is not None:
             self.refuse(wire, envelope_id, code or DUPLICATE)
             return
-        self._accept(wire, header, envelope, now, wall)
+        self._accept(wire, header, envelope, now, stamp)
 
     def refuse(self, wire: Wire, envelope_id: bytes, code: str, retry_after: float | None = None) -> None:
         """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
@@ -209,11 +209,11 @@ class PostOffice:
         """Whether mail for this key, or of it, is here."""
         return self.holds_mail(key) or key in self.books.accounts
 
-    def _objection(self, wire: Wire, header: Header, size: int, wall: float) -> str | None:
+    def _objection(self, wire: Wire, header: Header, size: int, aged: float) -> str | None:
         recipient, depositor = header.to.key, wire.key
         if not self._roster.has_mailbox(recipient):
             return "no_mailbox"
-        if header.expires <= wall:
+        if header.expires <= aged:
             return "expired"
         mailbox = self._mailboxes.get(recipient)
         account = self.books.accounts.of(depositor, wire.account)
@@ -232,9 +232,9 @@ class PostOffice:
             return "rate_limited"
         return None
 
-    def _accept(self, wire: Wire, header: Header, envelope: bytes, now: float, wall: float) -> None:
+    def _accept(self, wire: Wire, header: Header, envelope: bytes, now: float, stamp: float) -> None:
         recipient, depositor = header.to.key, wire.key
-        expires = min(header.expires, wall + self.limits.ttl_seconds)
+        expires = min(header.expires, stamp + self.limits.ttl_seconds)
         message = Message(self._number, recipient, header.envelope_id, depositor, envelope=envelope, expires=expires)
         self._number += 1
         self.tally.deposited += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, MAX_PEER_LISTINGS, ROW_BYTES
@@ -26,6 +27,21 @@ def set_epoch(connection: sqlite3.Connection, epoch: int) -> None:
 def get(connection: sqlite3.Connection, key: str) -> int:
     """A number of this database."""
     return int(connection.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()[0])
+
+
+def note_time(connection: sqlite3.Connection, mark: Mark) -> None:
+    """Keep the clocks of now, in whole seconds."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+        [("sound", int(mark.sound)), ("wall", int(mark.wall)), ("uptime", int(mark.uptime))],
+    )
+
+
+def last_time(connection: sqlite3.Connection) -> Mark | None:
+    """The clocks as they were noted last."""
+    query = "SELECT value FROM meta WHERE key IN ('sound', 'uptime', 'wall') ORDER BY key"
+    kept = [float(row[0]) for row in connection.execute(query)]
+    return Mark(sound=kept[0], uptime=kept[1], wall=kept[2]) if len(kept) == 3 else None
 
 
 # --- listings ------------------------------------------------------------------------------------

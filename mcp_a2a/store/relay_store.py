@@ -9,6 +9,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from mcp_a2a.protocol.aging import Mark, SoundClock
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
@@ -34,10 +35,10 @@ EPOCH_BITS = 53
 class RelayStore(MailboxStore):
     """Implements the port over an open database."""
 
-    def __init__(self, database: Database, keep_answers: float, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, keep_answers: float, clock: SoundClock) -> None:
         self._database = database
         self._keep_answers = keep_answers
-        self._wall_clock = wall_clock
+        self.clock = clock
 
     # --- messages
 
@@ -53,7 +54,7 @@ class RelayStore(MailboxStore):
     def carry_out(
         self, orders: Sequence[Put | Drop | Keep], done: Callable[[Mapping[int, bool] | Exception], None]
     ) -> None:
-        expires = self._wall_clock() + self._keep_answers
+        expires = self.clock.stamp() + self._keep_answers
         operation = partial(relay_mail.carry_out, orders=orders, answers_expire=expires)
         if any(isinstance(order, Put) for order in orders):
             self._database.enqueue(operation, done)
@@ -174,6 +175,10 @@ class RelayStore(MailboxStore):
     # --- housekeeping
 
     @override
+    def note_time(self, mark: Mark) -> None:
+        self._database.enqueue_lazily(partial(relay_listings.note_time, mark=mark))
+
+    @override
     def forget_expired(self, now: float) -> None:
         self._database.enqueue_lazily(partial(relay_listings.forget_expired, now=now))
         self._database.enqueue_lazily(partial(relay_mail.forget_answers, now=now))
@@ -197,7 +202,12 @@ class RelayStore(MailboxStore):
 
 @asynccontextmanager
 async def open_relay_store(
-    path: Path, stamp: str, epoch: int, keep_answers: float, wall_clock: Callable[[], float]
+    path: Path,
+    stamp: str,
+    epoch: int,
+    keep_answers: float,
+    wall_clock: Callable[[], float],
+    uptime: Callable[[], float],
 ) -> AsyncIterator[RelayStore]:
     """Open (or create) a relay's database; `epoch` becomes the number of a new one.
 
@@ -206,4 +216,7 @@ async def open_relay_store(
     """
     async with open_database(path, stamp, RELAY) as database:
         await database.write(partial(relay_listings.set_epoch, epoch=epoch % 2**EPOCH_BITS))
-        yield RelayStore(database, keep_answers, wall_clock)
+        clock = SoundClock(wall_clock, uptime, database.read(relay_listings.last_time))
+        store = RelayStore(database, keep_answers, clock)
+        store.note_time(clock.mark())
+        yield store

@@ -161,7 +161,7 @@ class World:
     def deposit(self, line: Line, to: bytes, number: int, body: bytes = BODY, expires: int | None = None) -> bytes:
         wanted = int(WALL // HOUR) * HOUR + 3 * HOUR if expires is None else expires
         header = Header(PEERS.get(to, BOB.peer_id), b"12345678", number.to_bytes(16), wanted)
-        self.office.deposit(line, header, header.to_bytes() + body, self.now, WALL)
+        self.office.deposit(line, header, header.to_bytes() + body, self.now, WALL, WALL)
         self.disk.take(self.office)
         return header.envelope_id
 

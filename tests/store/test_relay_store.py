@@ -26,7 +26,7 @@ DAY = 86_400
 
 @asynccontextmanager
 async def store_in(folder: Path, epoch: int = 7) -> AsyncIterator[RelayStore]:
-    async with open_relay_store(folder / "relay.db", "test", epoch, 7 * DAY, lambda: NOW) as store:
+    async with open_relay_store(folder / "relay.db", "test", epoch, 7 * DAY, lambda: NOW, lambda: 0.0) as store:
         yield store
 
 

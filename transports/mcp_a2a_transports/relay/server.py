@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from mcp_a2a.accepting import accept
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
+from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.control import MAX_FRAME, NONCE_SIZE, ByeCode, Role
 from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.did import PeerId
@@ -71,9 +72,7 @@ class RelayOptions:
 class RelayListener(web.Server):
     """Everything of a relay but the opening of its socket and its disk."""
 
-    def __init__(
-        self, credentials: Credentials, store: MailboxStore, options: RelayOptions, wall_clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, credentials: Credentials, store: MailboxStore, options: RelayOptions, clock: SoundClock) -> None:
         super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
         self._credentials = credentials
         self._options = options
@@ -82,7 +81,7 @@ class RelayListener(web.Server):
             (admission.admit if entry.admitted else admission.revoke)(entry.member)
         relay = credentials.identity.peer_id
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
-        self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, wall_clock))
+        self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, clock))
         self.desk = self._wheel.desk
         self._gate = Gate(options.limits, behind_proxy=options.behind_proxy)
         self._pages = Pages(self.facts, options.may_look, options.host)
@@ -258,10 +257,10 @@ async def open_relay(
     credentials: Credentials,
     store: MailboxStore,
     options: RelayOptions,
-    wall_clock: Callable[[], float],
+    clock: SoundClock,
 ) -> AsyncIterator[RelayListener]:
     """Serve on a bound socket until the context ends, which takes less than two seconds."""
-    listener = RelayListener(credentials, store, options, wall_clock)
+    listener = RelayListener(credentials, store, options, clock)
     runner = web.ServerRunner(listener, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
     async with background_tasks() as tasks:

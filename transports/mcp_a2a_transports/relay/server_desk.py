@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from mcp_a2a.protocol.admission import Admission
+from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import ByeCode, Check, Claim, Find, MembershipProof, Offer, Request, Watch
@@ -76,7 +77,7 @@ class RelayDesk(Desk):
         store: MailboxStore,
         admission: Admission,
         limits: RelayLimits,
-        wall_clock: Callable[[], float],
+        clock: SoundClock,
         wake: Callable[[RelaySession], None],
     ) -> None:
         self.limits = limits
@@ -84,12 +85,12 @@ class RelayDesk(Desk):
         self.roster = Roster(store.keys(), limits.max_keys)
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.attendance = Attendance()
-        self.directory = DirectoryDesk(store, self.attendance, admission, limits, wall_clock)
+        self.directory = DirectoryDesk(store, self.attendance, admission, limits, clock)
         self._relay = relay
         self._store = store
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._wake = wake
-        self._wall = wall_clock()
+        self._stamp, self._aged = clock.stamp(), clock.aged()
         self._nonces: dict[RelaySession, bytes] = {}
         self._rates = DepositRates(limits, self.directory.bytes)
         self._newcomers: Buckets[str] = Buckets(limits.new_keys)
@@ -143,7 +144,7 @@ class RelayDesk(Desk):
         self.sessions.pop(session, None)
         if session.peer is not None:
             self.attendance.went(session, session.peer, session.networks, now)
-            self._store.seen([session.key], self._wall)
+            self._store.seen([session.key], self._stamp)
         self.directory.forget(session)
         self.office.closed(session)
 
@@ -221,7 +222,7 @@ class RelayDesk(Desk):
         if self.admission.is_revoked(header.to):
             self.office.refuse(session, header.envelope_id, "revoked")
             return
-        self.office.deposit(session, header, envelope, now, self._wall)
+        self.office.deposit(session, header, envelope, now, self._aged, self._stamp)
         self._note_correspondent(session.key, header.to.key)
 
     def _note_correspondent(self, key: bytes, other: bytes) -> None:
@@ -232,7 +233,7 @@ class RelayDesk(Desk):
         self._correspondents[pair] = None
         if len(self._correspondents) > RECENT_CORRESPONDENTS:
             self._correspondents.popitem(last=False)
-        self._store.note_correspondent(key, other, self._wall)
+        self._store.note_correspondent(key, other, self._stamp)
 
     def _is_familiar(self, wire: Wire, recipient: bytes) -> bool:
         """Whether the owner of a mailbox knows the key of a connection."""
@@ -267,7 +268,7 @@ class RelayDesk(Desk):
         known = KnownKey(
             session.key, bundle.to_text(), bundle.seq, session.account, settled=session.account[:1] in (NETWORK, KEY)
         )
-        self._store.remember(known, self._wall)
+        self._store.remember(known, self._stamp)
 
     @override
     def requested(self, session: RelaySession, request: Request, now: float) -> None:
@@ -310,7 +311,7 @@ class RelayDesk(Desk):
 
     def settle(self) -> None:
         """Have the disk do what was ordered since the last time."""
-        self._clerk.settle(self._wall)
+        self._clerk.settle(self._aged)
 
     def _tell_kept(self, depositor: bytes) -> None:
         wires = self.roster.wires_of(depositor)
@@ -330,7 +331,7 @@ class RelayDesk(Desk):
 
     def tick(self, now: float) -> None:
         """Once a second: whoever is silent, whatever waited for memory or for the disk."""
-        self._wall = self._wall_clock()
+        self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
         for session in list(self.sessions):
             session.handle_timeout(now)
         self.office.feed()
@@ -339,7 +340,8 @@ class RelayDesk(Desk):
     def sweep(self, now: float) -> None:
         """Every few seconds: what has expired, and what is as good as forgotten."""
         self.sweep_mail()
-        self._store.forget_expired(self._wall)
+        self._store.note_time(self._clock.mark())
+        self._store.forget_expired(self._aged)
         self._store.measure(self._measured)
         self._rates.forget_full(now)
         self._newcomers.forget_full(now)
@@ -347,7 +349,7 @@ class RelayDesk(Desk):
 
     def sweep_mail(self) -> None:
         """Every second while there is a lot of it: all that was sent for one hour expires with it."""
-        expired = self._store.expired(self._wall, MAX_EXPIRED)
+        expired = self._store.expired(self._aged, MAX_EXPIRED)
         self.has_more_to_sweep = len(expired) == MAX_EXPIRED
         for row in expired:
             self.office.expired(row.number, row.recipient, row.envelope, row.depositor, row.size)
@@ -367,9 +369,9 @@ class RelayDesk(Desk):
     def forget_unused(self) -> None:
         """Every few minutes: keys that nobody has used for months, and newcomers that left nothing for an hour."""
         online = [session.key for session in self.sessions if session.phase is Phase.OPEN]
-        self._store.seen(online, self._wall)
-        self._store.forget_unseen(self._wall - FORGET_KEY_SECONDS, self._forgotten)
-        idle = self._store.idle_newcomers(self._wall - FORGET_NEWCOMER_SECONDS)
+        self._store.seen(online, self._stamp)
+        self._store.forget_unseen(self._aged - FORGET_KEY_SECONDS, self._forgotten)
+        idle = self._store.idle_newcomers(self._aged - FORGET_NEWCOMER_SECONDS)
         gone = [key for key in idle if not (self.roster.is_online(key) or self.office.is_concerned(key))]
         for key in gone:
             self.office.unregister(key)

@@ -7,12 +7,12 @@ reads too slowly for what comes in live goes on from the disk.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from mcp_a2a.errors import StorageFullError
 from mcp_a2a.protocol.admission import Admission
+from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Claim, Claimed, Done, Failed, Find, Found, Offer, Watch
@@ -49,7 +49,7 @@ class DirectoryDesk:
         attendance: Attendance,
         admission: Admission,
         limits: RelayLimits,
-        wall_clock: Callable[[], float],
+        clock: SoundClock,
     ) -> None:
         self._admission = admission
         self.bytes: Buckets[bytes] = Buckets(limits.deposit_bytes)
@@ -60,7 +60,7 @@ class DirectoryDesk:
         self._store = store
         self._attendance = attendance
         self._limits = limits
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._epoch = store.epoch()
         self._watches: dict[RelaySession, dict[PeerId, _Watch]] = {}
         self._syncing: dict[tuple[RelaySession, PeerId], None] = {}
@@ -110,10 +110,9 @@ class DirectoryDesk:
         self._store.publish(listing, partial(self._published, session, listing))
 
     def _objection(self, session: RelaySession, listing: Listing) -> str | None:
-        wall = self._wall_clock()
         if listing.network not in session.networks or listing.peer != session.peer:
             return "not_member"
-        if not wall < listing.expires <= wall + MAX_LISTING_SECONDS:
+        if not self._clock.aged() < listing.expires <= self._clock.stamp() + MAX_LISTING_SECONDS:
             return "expired"
         return None if self._has_room(listing.network, len(listing.sealed)) else "share"
 
@@ -180,10 +179,10 @@ class DirectoryDesk:
 
     def _send_piece(self, session: RelaySession, network: PeerId, watch: _Watch) -> None:
         listings = self._store.listings(network, watch.revision, PIECE_BYTES)
-        wall = self._wall_clock()
+        aged = self._clock.aged()
         for listing in listings:
             watch.revision = listing.revision
-            if listing.expires > wall:
+            if listing.expires > aged:
                 here = self._attendance.is_here(network, listing.peer)
                 session.send(replace(listing, online=here).to_bytes())
         if not listings:
@@ -201,11 +200,11 @@ class DirectoryDesk:
 
     def offer(self, session: RelaySession, offer: Offer, now: float) -> None:
         """Keep an invitation."""
-        wall = self._wall_clock()
+        aged = self._clock.aged()
         code = None
         if offer.network not in session.networks:
             code = "not_member"
-        elif not wall < offer.expires <= wall + MAX_INVITATION_SECONDS:
+        elif not aged < offer.expires <= self._clock.stamp() + MAX_INVITATION_SECONDS:
             code = "expired"
         elif not 1 <= offer.uses <= MAX_USES:
             code = "used"
@@ -216,7 +215,7 @@ class DirectoryDesk:
             session.send(encode(Failed(offer.number, code or "rate_limited", round(wait + 0.05, 1) if wait else None)))
             return
         invitation = Invitation(offer.network, offer.invitation, offer.sealed, offer.uses, offer.expires)
-        self._store.offer(invitation, wall, partial(self._offered, session, offer.number))
+        self._store.offer(invitation, aged, partial(self._offered, session, offer.number))
 
     def _offered(self, session: RelaySession, number: int, outcome: str | Exception | None) -> None:
         if isinstance(outcome, Exception):
@@ -227,7 +226,7 @@ class DirectoryDesk:
     def claim(self, session: RelaySession, claim: Claim) -> None:
         """Hand out an invitation; told when it is on disk that this key has had it."""
         done = partial(self._claimed, session, claim.number)
-        self._store.claim(claim.invitation, session.key, self._wall_clock(), done)
+        self._store.claim(claim.invitation, session.key, self._clock(), done)
 
     def _claimed(self, session: RelaySession, number: int, outcome: bytes | str | Exception) -> None:
         if isinstance(outcome, Exception):
