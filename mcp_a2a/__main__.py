@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from mcp_a2a.cli.entry import check_environment, unicode_words
 from mcp_a2a.cli.options import Options, UsageError, split
+from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
 
 SERVER_OPTIONS = (
-    "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push",
+    "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push", "--grpc-listen",
+    "--token", "--show-token",
 )  # fmt: skip
 """What begins a command line that means `serve`."""
 
@@ -23,6 +25,7 @@ def main() -> None:
     Raises:
         SystemExit: always.
     """
+    keep_memory_private(os.environ)
     open_standard_streams()
     raise SystemExit(run(sys.argv[1:]))
 

@@ -20,6 +20,7 @@ from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.loop import run, unwrapped
 from mcp_a2a.node.worker import Worker
+from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
 from mcp_a2a.views import AgentDetail, GetAgentRequest
 
@@ -144,6 +145,7 @@ def run_from_script(agent: Agent) -> None:
     Raises:
         SystemExit: the agent cannot run; the reason was printed.
     """
+    keep_memory_private(os.environ)
     registry.runs(agent)
     open_standard_streams()
 

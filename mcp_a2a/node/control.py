@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -58,19 +59,55 @@ def socket_path(folder: Path, name: str = "control.sock") -> Path:
     direct = folder / name
     if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
         return direct
-    # Too deep for a socket: a private folder under the temporary one, named after the real place.
-    private = _short_place() / f"mcp-a2a-{os.getuid()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    if private.is_symlink() or private.stat().st_uid != os.getuid():
-        raise ConfigurationError(f"{private} belongs to somebody else.", "Remove it, or use a shorter --home path.")
-    private.chmod(0o700)
-    return private / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
+    # Too deep for a socket: a short place, where it is named after the real one.
+    short = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
+    places = [place / short for place in _short_places()]
+    # Not every process of a user is told of the runtime folder, so a socket that is there already is the one.
+    there = next((path for path in places if _is_private(path.parent) and path.is_socket()), None)
+    if there is not None:
+        return there
+    _make_private(places[0].parent)
+    return places[0]
 
 
-def _short_place() -> Path:
-    # The same for every process: TMPDIR is not, where one was started by an app and another in a terminal.
+def _short_places() -> list[Path]:
+    """Folders of this user for sockets, the one to make them in first.
+
+    TMPDIR is none: it differs between a process that an app has started and one of a terminal.
+    """
     everybodys = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
-    return everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    usable = everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    places = [usable / f"mcp-a2a-{os.getuid()}"]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and len(os.fsencode(runtime)) <= MAX_SOCKET_PATH - 40:
+        with contextlib.suppress(OSError):
+            found = Path(runtime).stat()
+            if found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022:
+                places.insert(0, Path(runtime) / "mcp-a2a")
+    return places
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that is this user's alone.
+
+    Raises:
+        ConfigurationError: another user took its name first, or it is no folder.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        whose = "belongs to another user" if found.st_uid != os.getuid() else "is not a folder"
+        raise ConfigurationError(f"{folder} {whose}.", "Remove it, set XDG_RUNTIME_DIR, or use a shorter --home path.")
+    folder.chmod(0o700)
 
 
 def _same_user(stream: SocketStream) -> bool:
@@ -312,10 +349,13 @@ async def connect_control(path: Path) -> AsyncIterator[ControlClient]:
     Raises:
         OSError: nobody listens there (yet, or any more).
     """
-    async with await anyio.connect_unix(path) as stream, anyio.create_task_group() as tasks:
-        client = ControlClient(stream)
-        tasks.start_soon(client.run)
-        try:
-            yield client
-        finally:
-            tasks.cancel_scope.cancel()
+    async with await anyio.connect_unix(path) as stream:
+        if not _same_user(stream):
+            raise PermissionError(f"{path} is the socket of another user")
+        async with anyio.create_task_group() as tasks:
+            client = ControlClient(stream)
+            tasks.start_soon(client.run)
+            try:
+                yield client
+            finally:
+                tasks.cancel_scope.cancel()

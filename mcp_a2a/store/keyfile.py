@@ -63,8 +63,13 @@ class OwnDids:
 
 
 def _published(path: Path) -> str | None:
+    """The key that an identity says is its own; None where another user may have written it."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), encoding="ascii") as file:
+            found = os.fstat(file.fileno())
+            if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
+                return None
+            return file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
 
@@ -122,8 +127,14 @@ def _read(path: Path) -> bytes:
 
 
 def _publish(path: Path, did: str) -> None:
-    if _published(path) == did:
+    """Say which key is of this identity, where its user alone can: earlier versions let others read it."""
+    if _published(path) == did and not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return
     aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.write_text(did + "\n", encoding="ascii")
+    aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, did.encode() + b"\n")
+    finally:
+        os.close(handle)
     aside.replace(path)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +22,14 @@ from anyio.abc import TaskStatus
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import LeaseLostError, McpA2AError, PeerNotFoundError, TaskNotFoundError, TooLargeError
+from mcp_a2a.errors import (
+    ConfigurationError,
+    LeaseLostError,
+    McpA2AError,
+    PeerNotFoundError,
+    TaskNotFoundError,
+    TooLargeError,
+)
 from mcp_a2a.node.control import MAX_LINE, MAX_SOCKET_PATH, socket_path
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.model import TaskState
@@ -154,6 +164,52 @@ def test_processes_with_different_temporary_folders_meet_all_the_same(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     assert socket_path(deep) == here
+
+
+def test_the_runtime_folder_of_the_user_comes_first_and_a_socket_that_is_there_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, runtime = tmp_path / ("a-long-name-" * 15), Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        elsewhere = socket_path(deep)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        path = socket_path(deep)
+        assert path.parent == runtime / "mcp-a2a"
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        with socket.socket(socket.AF_UNIX) as listening:  # of a process that was not told of the folder
+            listening.bind(str(elsewhere))
+            try:
+                assert socket_path(deep) == elsewhere
+            finally:
+                elsewhere.unlink()
+        runtime.chmod(0o777)
+        assert socket_path(deep) == elsewhere
+    finally:
+        shutil.rmtree(runtime)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes folders of others")
+@pytest.mark.parametrize("taken", ["folder", "link", "file"])
+def test_a_place_for_sockets_that_was_taken_first_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    runtime, theirs = Path(tempfile.mkdtemp(dir="/tmp")), tmp_path / "theirs"
+    try:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        place = runtime / "mcp-a2a"
+        if taken == "folder":
+            place.mkdir()
+            os.chown(place, 65534, 65534)
+        elif taken == "link":
+            theirs.mkdir()
+            place.symlink_to(theirs)
+        else:
+            place.touch()
+        with pytest.raises(ConfigurationError, match=r"belongs to another user|is not a folder"):
+            socket_path(tmp_path / ("a-long-name-" * 15))
+    finally:
+        shutil.rmtree(runtime)
 
 
 async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from mcp_a2a.store.folder import open_folder
@@ -30,3 +31,30 @@ def test_a_removed_identity_is_no_longer_own(tmp_path: Path) -> None:
         path.unlink()
     folder.rmdir()
     assert own() == frozenset()
+
+
+def test_the_file_that_says_who_is_own_is_the_users_alone_and_earlier_ones_become_it(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "identities" / "one")
+    did = load_identity(folder, os.urandom(32)).peer_id
+    path = folder / "did"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    load_identity(folder, b"")
+    assert (stat.S_IMODE(path.stat().st_mode), path.read_text()) == (0o600, f"{did}\n")
+
+
+def test_a_key_that_another_user_may_have_written_is_not_own(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "identities" / "one")
+    did = str(load_identity(folder, os.urandom(32)).peer_id)
+    (folder / "did").chmod(0o620)
+    assert OwnDids(tmp_path)() == frozenset()
+    (folder / "did").rename(folder / "elsewhere")
+    (folder / "did").symlink_to("elsewhere")
+    assert OwnDids(tmp_path)() == frozenset()
+    (folder / "did").unlink()
+    (folder / "elsewhere").rename(folder / "did")
+    (folder / "did").chmod(0o600)
+    assert OwnDids(tmp_path)() == {did}
+    if os.getuid() == 0:
+        os.chown(folder / "did", 65534, 65534)
+        assert OwnDids(tmp_path)() == frozenset()
