@@ -35,7 +35,7 @@ def due(lane: Lane, *, relayed: bool = False, now: float = 10.0) -> list[str]:
 
 def under_way(lane: Lane, *names: str, relay: str | None = None) -> None:
     for name in names:
-        lane.entries[name].envelope_id, lane.entries[name].relay = name.encode(), relay
+        lane.entries[name].postmark, lane.entries[name].relay = name.encode(), relay
 
 
 def gone(lane: Lane, *names: str) -> None:
