@@ -136,7 +136,7 @@ class RelaySettings(BaseSettings):
     """HOST:PORT. Without a host only this machine; port 0 picks a free one."""
     public_url: str | None = None
     """How others reach it, where that is not the address it listens on: behind a proxy or a port forwarding."""
-    closed: bool = False
+    closed: bool = True
     """Serve only admitted keys and networks."""
     tls_cert: WholePath | None = None
     tls_key: WholePath | None = None

@@ -10,7 +10,7 @@ import anyio
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, RelayRunsError
 from mcp_a2a.node.control import socket_path
-from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, View
+from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 
 SOCKET = "admin.sock"
 ATTEMPTS = 20
@@ -45,6 +45,15 @@ async def relay_admit(home: Path, member: str, note: str = "") -> RelayMemberVie
         ConfigurationError: not a key, or there is no relay.
     """
     return await _ask(home, "admit", {"member": member, "note": note}, RelayMemberView)
+
+
+async def relay_url(home: Path, *, new: bool = False) -> RelayUrlView:
+    """The URL of the relay that runs in this data folder; a `new` one holds a new admission secret, and ends the old.
+
+    Raises:
+        ConfigurationError: there is no relay, or it does not run.
+    """
+    return await _ask(home, "url", {"new": "1" if new else ""}, RelayUrlView)
 
 
 async def relay_revoke(home: Path, member: str, note: str = "") -> RelayMemberView:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from aiohttp import web
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, RemoteProtocolError
 from mcp_a2a.node.control import socket_path
+from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import MailboxStore, RelayMember
 from mcp_a2a.version import __version__
-from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, View
+from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 from mcp_a2a_transports.relay.server import RelayListener
 
 SOCKET = "admin.sock"
@@ -33,14 +35,25 @@ MAX_NOTE = 256
 class ServingRelay:
     """A relay that runs."""
 
-    url: str
-    """What others are told: with the key that pins it."""
+    address: RelayUrl
     relay: PeerId
     port: int
     folder: Path
     warnings: tuple[str, ...]
     """What its operator should know about how it is set up."""
     listener: RelayListener
+    fresh_secret: bytes | None = field(default=None, repr=False)
+    """The admission secret, where it was made at this start."""
+
+    @property
+    def url(self) -> str:
+        """What others are told: with the key that pins it."""
+        return str(self.address)
+
+    @property
+    def admission_url(self) -> str | None:
+        """The same with the admission secret, where it was made at this start. It is to be shown once."""
+        return self.address.with_admission(self.fresh_secret) if self.fresh_secret is not None else None
 
 
 class Operator:
@@ -75,6 +88,8 @@ class Operator:
                 return await self._set(_member(fields), fields.get("note", ""), admitted=True)
             case "revoke":
                 return await self._set(_member(fields), fields.get("note", ""), admitted=False)
+            case "url":
+                return await self._url(anew=fields.get("new") == "1")
             case _:
                 raise ConfigurationError(f"A relay knows no command {op!r}.", "Upgrade the older of the two mcp-a2a.")
 
@@ -122,6 +137,17 @@ class Operator:
             running=serving is not None,
             members=tuple(self._view(member) for member in self._store.members()),
         )
+
+    async def _url(self, *, anew: bool) -> RelayUrlView:
+        if self._serving is None:
+            raise ConfigurationError("The relay does not run, so its URL is not known.", "Start: mcp-a2a relay serve")
+        admission, url = self._serving.listener.desk.admission, self._serving.url
+        if anew:
+            secret = os.urandom(ADMISSION_SECRET_SIZE)
+            key = admission_key(secret)
+            await self._store.set_admission_key(key, self._wall_clock())
+            admission.key, url = key, self._serving.address.with_admission(secret)
+        return RelayUrlView(url=url, closed=admission.closed, admits=anew)
 
     async def _set(self, member: PeerId, note: str, *, admitted: bool) -> RelayMemberView:
         entry = RelayMember(member, admitted, note[:MAX_NOTE], self._wall_clock())

@@ -121,6 +121,15 @@ class Relays(Protocol):
         """
         ...
 
+    async def admit(self, url: str, network: Network, secret: bytes | None) -> None:
+        """Have a closed relay serve a network of ours: with its admission secret, or because we have shown it before.
+
+        Raises:
+            NotAdmittedError: the relay does not accept the secret, or wants one.
+            RelayError: as `publish`.
+        """
+        ...
+
     async def try_out(self, url: str) -> float:
         """Whether a relay answers there with the key it is known by: the round trip in seconds.
 
@@ -200,6 +209,8 @@ class RelayMember:
     admitted: bool
     note: str
     since: float
+    sponsor: PeerId | None = None
+    """The key that had this network admitted with the admission secret; None: the operator did."""
 
 
 class MailboxStore(Protocol):
@@ -359,6 +370,22 @@ class MailboxStore(Protocol):
 
     def members(self) -> Sequence[RelayMember]:
         """The operator's list."""
+        ...
+
+    def admit(self, member: RelayMember, done: Callable[[object], None]) -> None:
+        """Put a network on the operator's list, unless it is there."""
+        ...
+
+    def admission_key(self) -> PeerId | None:
+        """The public half of the admission secret; None before there is one."""
+        ...
+
+    async def set_admission_key(self, key: PeerId, now: float) -> None:
+        """Take this one from now on, and no earlier one.
+
+        Raises:
+            StorageFullError, HomeUnusableError: as `set_member`.
+        """
         ...
 
     async def set_member(self, member: RelayMember) -> None:

@@ -20,6 +20,7 @@ from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import ConfigurationError, HomeUnusableError, RelayRunsError
 from mcp_a2a.ports import Credentials
+from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
@@ -60,9 +61,10 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                     _limits(settings), settings.closed, settings.behind_proxy, tls, settings.metrics_allow, url.host
                 )
                 credentials = Credentials(identity, _Bundles(identity), _wall_clock, os.urandom)
+                fresh = await _first_secret(store) if settings.closed else None
                 async with open_relay(listening, credentials, store, options, store.clock) as listener:
                     warnings = tuple(_warnings(settings, host, most))
-                    serving = ServingRelay(str(url), identity.peer_id, port, folder, warnings, listener)
+                    serving = ServingRelay(url, identity.peer_id, port, folder, warnings, listener, fresh)
                     async with answer_operator(Operator(folder, identity.peer_id, store, _wall_clock, serving)):
                         yield serving
 
@@ -111,6 +113,15 @@ async def _open_store(settings: RelaySettings, folder: Path) -> AsyncIterator[Re
     kept = settings.ttl_days * DAY
     async with open_relay_store(folder / DATABASE, stamp, epoch, kept, _wall_clock, Uptime()) as store:
         yield store
+
+
+async def _first_secret(store: RelayStore) -> bytes | None:
+    """The admission secret of a relay that has none yet."""
+    if store.admission_key() is not None:
+        return None
+    secret = os.urandom(ADMISSION_SECRET_SIZE)
+    await store.set_admission_key(admission_key(secret), _wall_clock())
+    return secret
 
 
 class _Bundles:
@@ -198,7 +209,7 @@ def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:
             "when, and rough sizes (never what). Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
         )
     if not here and not settings.closed:
-        yield "This relay is open: anybody who can reach it gets a mailbox, within the limits. Use --closed for a list."
+        yield "This relay is open: all who can reach it get a mailbox, within the limits. Without --open it is closed."
     if most < settings.max_connections:
         yield f"This system allows only {most:,} connections (open files): raise it with ulimit -n or LimitNOFILE=."
     if here and settings.public_url is None:

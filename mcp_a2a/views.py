@@ -652,6 +652,16 @@ class RelayMemberView(View):
     since: Fact
 
 
+class RelayUrlView(View):
+    """Where a relay is reached."""
+
+    url: str
+    """With the key that pins it, and with a new admission secret where one was asked for."""
+    closed: bool
+    admits: bool
+    """Whether the URL holds the admission secret: it is shown only now."""
+
+
 class RelayMembersView(View):
     """The list of a relay. An open relay serves everybody who is not revoked."""
 

@@ -188,7 +188,7 @@ async def test_the_https_server_serves_beside_a_thousand_that_begin_nothing(ca: 
 async def test_a_relay_with_tls_serves_beside_a_thousand_that_begin_nothing(tmp_path: Path, ca: Authority) -> None:
     raise_open_files(4096)
     cert, key = ca.issue(HERE)
-    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", tls_cert=cert, tls_key=key)
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, tls_cert=cert, tls_key=key)
     async with serve_relay(settings) as relay, aiohttp.ClientSession() as client:
         await anyio.wait_all_tasks_blocked()
         with silent(relay.port, 1000) as flood, anyio.fail_after(10):

@@ -42,7 +42,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "version": ("mcp-a2a version", "mcp-a2a version -v"),
     "invite": (
         "mcp-a2a invite --network shop",
-        "mcp-a2a invite --network shop --relay URL",
+        "mcp-a2a invite --network shop --relay -",
         "mcp-a2a invite --network shop --uses 1 --expires 12h --qr",
     ),
     "join": ("mcp-a2a join", "mcp-a2a join a2a1…", "pbpaste | mcp-a2a join -"),
@@ -53,9 +53,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "netcheck": ("mcp-a2a netcheck", "mcp-a2a netcheck --json"),
     "relay serve": (
         "mcp-a2a relay serve --listen 0.0.0.0:6060",
-        "mcp-a2a relay serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem --closed",
+        "mcp-a2a relay serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem",
         "mcp-a2a relay serve --behind-proxy --public-url wss://relay.example",
+        "mcp-a2a relay serve --open",
     ),
+    "relay url": ("mcp-a2a relay url", "mcp-a2a relay url --new | mcp-a2a invite --network shop --relay -"),
     "relay status": ("mcp-a2a relay status", "mcp-a2a relay status --json"),
     "relay members": ("mcp-a2a relay members",),
     "relay admit": ("mcp-a2a relay admit DID --note laptop-2",),

@@ -62,7 +62,8 @@ def invite(
     context: typer.Context,
     network: Annotated[str, typer.Option(metavar="NAME", help="Which network; a new name makes a new one.")],
     relay: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="A relay, as `relay serve` prints it. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="A relay, as `relay serve` prints it; - asks for it. May be repeated."),
     ] = None,
     uses: Annotated[int | None, typer.Option(min=1, max=1000, help="How many agents may join with it.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="TIME", help="How long it is good: 30m, 12h, 7d.")] = None,
@@ -72,12 +73,15 @@ def invite(
 
     Without --uses and --expires it is good until the network is rotated. With them a relay counts, and hands the
     network's secret only to so many keys.
+
+    A relay's URL with an admission secret (&admit=…) is a secret: --relay - asks for it, or reads it from stdin, so
+    that it stays out of the list of processes and the history. It is in no ticket.
     """
     session = session_of(context)
     session.waiting_for = "the relay"
     request = InviteRequest(
         network=network,
-        relays=tuple(relay or ()),
+        relays=tuple(_read_url(session) if url == "-" else url for url in relay or ()),
         uses=uses,
         expires_seconds=duration(expires) if expires is not None else None,
     )
@@ -85,6 +89,16 @@ def invite(
     session.output.show(view, lambda: _show_ticket(session, view))
     if qr:
         session.output.drawing(partial(_draw, view.ticket))
+
+
+def _read_url(session: Session) -> str:
+    """The URL of a relay, from a prompt or the next line of stdin."""
+    if sys.stdin.isatty():
+        session.output.ask("URL of the relay: ")
+    text = sys.stdin.readline(MAX_TICKET_INPUT).strip()
+    if not text:
+        raise UsageError("--relay - reads the URL of a relay from stdin, and there is none.")
+    return text
 
 
 def _show_ticket(session: Session, view: InviteView) -> None:

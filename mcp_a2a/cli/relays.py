@@ -45,7 +45,10 @@ def serve(
     public_url: Annotated[
         str | None, typer.Option(metavar="URL", help="How others reach it, behind a proxy: wss://HOST.")
     ] = None,
-    closed: Annotated[bool | None, typer.Option("--closed/--open", help="Only whom `relay admit` names.")] = None,
+    closed: Annotated[
+        bool | None,
+        typer.Option("--closed/--open", help="Only for networks made with its URL, or that `relay admit` names."),
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for wss.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")] = None,
@@ -97,6 +100,9 @@ def serve(
 ) -> None:
     """Serve as a relay until Ctrl-C. Prints its URL with the key it is pinned to: what invite --relay takes.
 
+    It is closed: the first start prints the URL with a secret (&admit=…), and a network that is made with that URL is
+    admitted. The secret is shown once; relay url --new makes another. --open serves everybody, within the limits.
+
     Each option has a variable; the option wins.
     """
     given = {name: value for name, value in locals().items() if name != "context" and value is not None}
@@ -121,7 +127,7 @@ def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:
 
 def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None:
     fields: dict[str, JsonValue] = {
-        "url": serving.url,
+        "url": serving.admission_url or serving.url,
         "relay": str(serving.relay),
         "port": serving.port,
         "closed": closed,
@@ -129,13 +135,19 @@ def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None
         "warnings": list(serving.warnings),
     }
     note = session.output.note
-    session.output.show_fields(fields, lambda: session.output.line(serving.url))
+    session.output.show_fields(fields, lambda: session.output.line(serving.admission_url or serving.url))
     note(f"This relay runs until Ctrl-C; what it keeps is in {serving.folder}")
     for warning in serving.warnings:
         note(f"Note: {warning}")
-    if closed:
-        note("It is closed: agents and networks need  mcp-a2a relay admit DID")
-    note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
+    if serving.admission_url is not None:
+        note("Its URL holds a secret, shown only now: who has it may have networks admitted. It is in no ticket.")
+        note("Make a ticket:  mcp-a2a invite --network NAME --relay -   (it asks for the URL)")
+    elif closed:
+        note(
+            "It is closed. Its URL with a new admission secret:  mcp-a2a relay url --new   Or:  mcp-a2a relay admit DID"
+        )
+    else:
+        note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
 
 
 def status(context: typer.Context) -> None:
@@ -145,6 +157,25 @@ def status(context: typer.Context) -> None:
 
     view = _ask(session, relay_status)
     session.output.show(view, lambda: session.output.line("\n".join(render.relay_lines(view))))
+
+
+def url(
+    context: typer.Context,
+    new: Annotated[
+        bool, typer.Option("--new", help="Make a new admission secret; the old one admits no more networks.")
+    ] = False,
+) -> None:
+    """Show the URL of the relay that runs in this data folder.
+
+    With --new it holds an admission secret, which is shown only now. Networks that were admitted stay.
+    """
+    session = session_of(context)
+    from mcp_a2a.relay_admin import relay_url  # noqa: PLC0415  see `serve`
+
+    view = _ask(session, lambda home: relay_url(home, new=new))
+    session.output.show(view, lambda: session.output.line(view.url))
+    if view.admits:
+        session.output.note("Give it to mcp-a2a invite --network NAME --relay -   It is shown only now.")
 
 
 def members(context: typer.Context) -> None:
@@ -158,9 +189,9 @@ def members(context: typer.Context) -> None:
         if view.members:
             session.output.rich(render.relay_members_table(view.members))
         elif view.closed:
-            session.output.note("Nobody is admitted yet: mcp-a2a relay admit DID")
+            session.output.note("No network is admitted yet: mcp-a2a relay url --new, or mcp-a2a relay admit DID")
         else:
-            session.output.note("This relay is open: it takes everybody, within its limits.")
+            session.output.note("This relay is open, or does not run; its list is empty.")
 
     session.output.show(view, tell)
 
@@ -197,7 +228,7 @@ def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
 
 
 for _name, _command in (
-    ("serve", serve), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),
+    ("serve", serve), ("url", url), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),
 ):  # fmt: skip
     _end = epilog(f"relay {_name}") + (f"\n\nVariables:\n{VARIABLES}" if _command is serve else "")
     relay.command(_name, help=help_of(_command), epilog=_end)(_command)

@@ -6,6 +6,7 @@ the secret waits, sealed with it, at a relay that counts: so its limits hold als
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -107,12 +108,29 @@ class Entrance:
                 f"A ticket with an end or a number of uses needs a relay that counts, and {row.name} has none.",
                 "Name one with --relay, or make a ticket without --uses and --expires.",
             )
-        for url in fresh:
-            try:
-                await self._networks.relays.try_out(url)
-            except NotAdmittedError:
-                continue  # it is there; what it must admit is the id of the network, which is made now
+        network = Network(bytes.fromhex(row.secret))
+        secrets = {str(url): url.admission for url in map(parse_relay_url, request.relays)}
+        for url in self._canonical(request):
+            if url in fresh or secrets[url] is not None:
+                await self._enter(url, network, secrets[url])
         return self._membership.save(replace(row, relays=(*row.relays, *fresh)))
+
+    async def _enter(self, url: str, network: Network, secret: bytes | None) -> None:
+        """See that a relay answers, and have it admit the network. The secret is kept nowhere.
+
+        Raises:
+            NotAdmittedError: it does not accept the secret.
+            RelayError: it does not answer.
+        """
+        if secret is not None:
+            await self._networks.relays.admit(url, network, secret)
+            return
+        try:
+            await self._networks.relays.try_out(url)
+        except NotAdmittedError:
+            # It is there. Without a secret it may know our key, or its operator admits the network by its id later.
+            with suppress(NotAdmittedError):
+                await self._networks.relays.admit(url, network, None)
 
     async def _publish(self, joined: Joined, url: str, *, must: bool) -> None:
         try:
@@ -121,7 +139,8 @@ class Entrance:
             raise NotAdmittedError(
                 url,
                 error.reason,
-                f"Ask its operator to run: mcp-a2a relay admit {joined.row.id}   Then run this again.",
+                f"Ask its operator for its URL with an admission secret (mcp-a2a relay url --new), or to run: "
+                f"mcp-a2a relay admit {joined.row.id}   Then run this again.",
             ) from error
         except RelayError:
             if must:

@@ -176,7 +176,7 @@ class Membership:
         warnings = []
         for url in joined.row.relays:
             try:
-                await self._networks.publish(joined, url)
+                await self._publish(joined, url)
             except NotAdmittedError:
                 warnings.append(
                     f"{url} is a closed relay: its operator must run `mcp-a2a relay admit {joined.row.id}`, or the "
@@ -185,6 +185,14 @@ class Membership:
             except RelayError as error:
                 warnings.append(str(error))
         return tuple(warnings)
+
+    async def _publish(self, joined: Joined, url: str) -> None:
+        """Publish our entry; a closed relay that has admitted a network of ours at our word admits this one, too."""
+        try:
+            await self._networks.publish(joined, url)
+        except NotAdmittedError:
+            await self._networks.relays.admit(url, joined.network, None)
+            await self._networks.publish(joined, url)
 
     async def _off_our_hands(self, letters: Sequence[OutboxRow]) -> None:
         """A command that ends here would otherwise keep the news to itself until the next one runs."""

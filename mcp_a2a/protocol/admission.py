@@ -1,4 +1,9 @@
-"""Whom a relay serves: everybody but the revoked, or only the admitted."""
+"""Whom a relay serves: everybody but the revoked, or only the admitted.
+
+Admitted are the keys and networks that the operator names, and networks whose maker has shown the relay's admission
+secret (`admission_secret`). A key that has shown it once is a sponsor: it may have more networks admitted without it,
+as it must for the next secret of a network that is rotated.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,9 @@ class Admission:
         self.closed = closed
         self._admitted: set[PeerId] = set()
         self._revoked: set[PeerId] = set()
+        self._sponsors: dict[PeerId, PeerId] = {}  # by network
+        self.key: PeerId | None = None
+        """The public half of the admission secret, if there is one."""
 
     @property
     def admitted(self) -> int:
@@ -26,19 +34,27 @@ class Admission:
         """How many are."""
         return len(self._revoked)
 
-    def admit(self, member: PeerId) -> None:
-        """Serve this key, or the members of this network."""
+    def admit(self, member: PeerId, sponsor: PeerId | None = None) -> None:
+        """Serve this key, or the members of this network, which a sponsor had admitted if not the operator."""
         self._revoked.discard(member)
         self._admitted.add(member)
+        self._sponsors.pop(member, None)
+        if sponsor is not None:
+            self._sponsors[member] = sponsor
 
     def revoke(self, member: PeerId) -> None:
         """Serve it no longer, be the relay open or closed."""
         self._admitted.discard(member)
         self._revoked.add(member)
+        self._sponsors.pop(member, None)
 
     def is_revoked(self, member: PeerId) -> bool:
         """Whether the operator has shut this key out."""
         return member in self._revoked
+
+    def sponsored_by(self, peer: PeerId) -> int:
+        """How many networks this key has had admitted."""
+        return sum(sponsor == peer for sponsor in self._sponsors.values())
 
     def networks_of(self, networks: Collection[PeerId]) -> list[PeerId]:
         """Those of these networks that were admitted, in their order."""

@@ -283,6 +283,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Admit:
+    """Serve the members of this network, which this connection has proven.
+
+    `proof` shows the relay's admission secret (`admission_secret`). Empty where this key has shown it before.
+    """
+
+    number: int
+    network: PeerId
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """The sealed invitation."""
 
@@ -314,7 +326,7 @@ class UnknownFrame:
 
 
 Answer: TypeAlias = Delivered | Stored | Held | Refused
-Request: TypeAlias = Watch | Find | Check | Offer | Claim
+Request: TypeAlias = Watch | Find | Check | Offer | Claim | Admit
 Reply: TypeAlias = Found | Claimed | Done | Failed
 News: TypeAlias = Presence | ListingFrame
 """What a relay says unasked, after a `Watch`."""

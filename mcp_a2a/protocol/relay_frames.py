@@ -7,10 +7,12 @@ from functools import lru_cache
 
 from pydantic import JsonValue
 
+from mcp_a2a.protocol.admission_secret import PROOF_SIZE
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     INVITATION_ID_SIZE,
     MAX_INVITATION,
+    Admit,
     Check,
     Claim,
     Claimed,
@@ -32,7 +34,7 @@ from mcp_a2a.protocol.fields import Fields
 def relay_fields(frame: RelayText) -> dict[str, JsonValue]:
     """The control object of a frame."""
     match frame:
-        case Watch() | Find() | Check() | Offer() | Claim():
+        case Watch() | Find() | Check() | Offer() | Claim() | Admit():
             return _request_fields(frame)
         case Presence(network, online, offline):
             return {"t": "presence", "net": str(network), "on": _dids(online), "off": _dids(offline)}
@@ -40,7 +42,7 @@ def relay_fields(frame: RelayText) -> dict[str, JsonValue]:
             return _reply_fields(frame)
 
 
-def _request_fields(frame: Watch | Find | Check | Offer | Claim) -> dict[str, JsonValue]:
+def _request_fields(frame: Watch | Find | Check | Offer | Claim | Admit) -> dict[str, JsonValue]:
     match frame:
         case Watch(number, network, epoch, since):
             return {"t": "watch", "n": number, "net": str(network), "epoch": epoch, "since": since}
@@ -50,6 +52,8 @@ def _request_fields(frame: Watch | Find | Check | Offer | Claim) -> dict[str, Js
             return {"t": "check", "ids": [envelope.hex() for envelope in envelopes]}
         case Claim(number, invitation):
             return {"t": "claim", "n": number, "id": invitation.hex()}
+        case Admit(number, network, proof):
+            return {"t": "admit", "n": number, "net": str(network), "proof": proof.hex()}
         case Offer():
             return {
                 "t": "offer",
@@ -109,6 +113,7 @@ RELAY_READERS: dict[str, Callable[[Fields], RelayText]] = {
     "check": lambda fields: Check(fields.ids("ids")),
     "offer": _read_offer,
     "claim": lambda fields: Claim(fields.count("n"), fields.raw("id", INVITATION_ID_SIZE)),
+    "admit": lambda fields: Admit(fields.count("n"), fields.peer("net"), fields.blob("proof", PROOF_SIZE)),
     "claimed": lambda fields: Claimed(fields.count("n"), fields.blob("sealed", MAX_INVITATION)),
     "done": lambda fields: Done(fields.count("n"), fields.count("epoch"), fields.count("rev")),
     "failed": lambda fields: Failed(fields.count("n"), fields.code(), fields.seconds("retry_after")),

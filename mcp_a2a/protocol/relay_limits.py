@@ -30,6 +30,9 @@ FORGET_KEY_SECONDS = 90 * DAY
 FORGET_NEWCOMER_SECONDS = 3600
 """So does, after this time, a key that proved no admitted network, received no mail and is listed nowhere."""
 
+MAX_SPONSORED = 100
+"""Networks that one key may have admitted."""
+
 MAX_CORRESPONDENTS = 256
 """Keys that one key is known to have sent to. The oldest are forgotten first."""
 MAX_PEER_LISTINGS = 64

@@ -1,7 +1,7 @@
 """A relay's side of one link: who is there, whether it is alive, and what it wants.
 
     opening    the handshake (`handshake`)
-    claiming   proven, but not served: may fetch an invitation within 3 s, nothing else
+    claiming   proven, but not served: may fetch an invitation within 3 s, or have a network admitted; nothing else
     open       everything
     closed
 
@@ -16,6 +16,7 @@ from enum import Enum, auto
 
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.control import (
+    Admit,
     Answer,
     BundleFrame,
     Bye,
@@ -230,7 +231,7 @@ class RelaySession:
         match frame:
             case Delivered() | Held() | Refused():
                 self._receive_answer(frame, now)
-            case Watch() | Find() | Check() | Offer() | Claim():
+            case Watch() | Find() | Check() | Offer() | Claim() | Admit():
                 self._desk.requested(self, frame, now)
             case Bye():
                 self.receive_eof(now)
@@ -265,7 +266,7 @@ class RelaySession:
     def _receive_of_outsider(self, frame: Frame, now: float) -> None:
         """What a key may say that is not admitted."""
         match frame:
-            case Claim():
+            case Claim() | Admit():
                 self._spend_untrusted(now)
                 self._desk.requested(self, frame, now)
             case Bye():

@@ -1,7 +1,8 @@
 """Where a relay is, and which key must answer there.
 
-    ws://host:6060/#did:key:z6Mk…        wss://relay.example/team/#did:key:z6Mk…
+    ws://host:6060/#did:key:z6Mk…        wss://relay.example/team/#did:key:z6Mk…&admit=SECRET
 
+The secret admits a network (`admission_secret`). It is in no canonical spelling, and so in no ticket and no log.
 The fragment pins the relay's key: whoever answers must prove it in the handshake. Without one the URL is taken only
 for a relay on this machine.
 """
@@ -10,17 +11,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.protocol.admission_secret import secret_text, secret_untrusted
 from mcp_a2a.protocol.did import PeerId
 
 PORTS = {"ws": 80, "wss": 443}
 MAX_URL = 512
 
+_ADMIT = "&admit="
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """As the last part of a name: resolvers read 127.1, 2130706433 and 0x7f.1 as addresses."""
@@ -36,11 +39,17 @@ class RelayUrl:
     port: int
     path: str
     relay: PeerId | None
+    admission: bytes | None = field(default=None, repr=False, compare=False)
+    """The admission secret that was in the URL as it was given."""
 
     @override
     def __str__(self) -> str:
         pin = f"#{self.relay}" if self.relay is not None else ""
         return f"{self._origin}{self.path}/{pin}"
+
+    def with_admission(self, secret: bytes) -> str:
+        """The URL for who is to make networks there. It is shown once, and kept nowhere."""
+        return f"{self}{_ADMIT}{secret_text(secret)}"
 
     @property
     def endpoint(self) -> str:
@@ -107,8 +116,8 @@ def parse_relay_url(text: str) -> RelayUrl:
     host, path = _host(text, parts.hostname), parts.path.rstrip("/")
     if not _PATH.fullmatch(path):
         raise _unusable(text, "its path holds characters that a relay's has not")
-    relay = _pin(text, parts.fragment)
-    url = RelayUrl(parts.scheme, host, port or PORTS[parts.scheme], path, relay)
+    relay, admission = _pin(text, parts.fragment)
+    url = RelayUrl(parts.scheme, host, port or PORTS[parts.scheme], path, relay, admission)
     if relay is None and not url.is_loopback:
         raise _unusable(text, "it does not end with the relay's key")
     return url
@@ -128,11 +137,18 @@ def _host(text: str, host: str) -> str:
             raise _unusable(text, "its host is neither a name nor an IP address")
 
 
-def _pin(text: str, fragment: str) -> PeerId | None:
+def _pin(text: str, fragment: str) -> tuple[PeerId | None, bytes | None]:
+    key, admit, secret = fragment.partition(_ADMIT)
     try:
-        return PeerId.parse_untrusted(fragment) if fragment else None
+        relay = PeerId.parse_untrusted(key) if key else None
     except RemoteProtocolError:
         raise _unusable(text, "what follows the # is not the key of a relay") from None
+    if admit and relay is None:
+        raise _unusable(text, "it has an admission secret, but no key of a relay")
+    try:
+        return relay, secret_untrusted(secret) if admit else None
+    except RemoteProtocolError:
+        raise _unusable(text, "what follows &admit= is not a whole admission secret") from None
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -144,6 +160,6 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _unusable(text: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{text[:128]!r} is not the URL of a relay: {reason}.",
+        f"{text.partition('admit=')[0][:128]!r} is not the URL of a relay: {reason}.",
         "Copy the line that `mcp-a2a relay serve` prints: ws://HOST:6060/#did:key:…",
     )

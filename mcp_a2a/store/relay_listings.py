@@ -192,8 +192,31 @@ def totals(connection: sqlite3.Connection) -> RelayTotals:
 
 def members(connection: sqlite3.Connection) -> list[RelayMember]:
     """The operator's list."""
-    rows = connection.execute("SELECT key, admitted, note, since FROM members ORDER BY since, key")
-    return [RelayMember(PeerId(key), bool(admitted), note, since) for key, admitted, note, since in rows]
+    rows = connection.execute("SELECT key, admitted, note, since, sponsor FROM members ORDER BY since, key")
+    return [
+        RelayMember(PeerId(key), bool(admitted), note, since, PeerId(sponsor) if sponsor is not None else None)
+        for key, admitted, note, since, sponsor in rows
+    ]
+
+
+def admit(connection: sqlite3.Connection, member: RelayMember) -> None:
+    """Put a network on the list, unless it is there: what the operator decided stays."""
+    sponsor = member.sponsor.key if member.sponsor is not None else None
+    connection.execute(
+        "INSERT OR IGNORE INTO members(key, admitted, note, since, sponsor) VALUES (?, 1, ?, ?, ?)",
+        (member.member.key, member.note, member.since, sponsor),
+    )
+
+
+def admission_key(connection: sqlite3.Connection) -> PeerId | None:
+    """The public half of the admission secret."""
+    row = connection.execute("SELECT key FROM admission").fetchone()
+    return PeerId(row[0]) if row is not None else None
+
+
+def set_admission_key(connection: sqlite3.Connection, key: PeerId, now: float) -> None:
+    """Replace it."""
+    connection.execute("INSERT OR REPLACE INTO admission(one, key, since) VALUES (1, ?, ?)", (key.key, now))
 
 
 def set_member(connection: sqlite3.Connection, member: RelayMember) -> None:

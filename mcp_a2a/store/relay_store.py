@@ -196,6 +196,18 @@ class RelayStore(MailboxStore):
         return self._database.read(relay_listings.members)
 
     @override
+    def admit(self, member: RelayMember, done: Callable[[object], None]) -> None:
+        self._database.enqueue(partial(relay_listings.admit, member=member), done)
+
+    @override
+    def admission_key(self) -> PeerId | None:
+        return self._database.read(relay_listings.admission_key)
+
+    @override
+    async def set_admission_key(self, key: PeerId, now: float) -> None:
+        await self._database.write(partial(relay_listings.set_admission_key, key=key, now=now))
+
+    @override
     async def set_member(self, member: RelayMember) -> None:
         await self._database.write(partial(relay_listings.set_member, member=member))
 

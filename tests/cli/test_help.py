@@ -35,7 +35,7 @@ def test_every_command_that_was_promised_is_there() -> None:
 def test_every_command_has_help_with_examples() -> None:
     runner = CliRunner()
     names = [[name] for name, _ in COMMANDS] + [["peers"], ["agent", "run"], ["agent", "exec"]]
-    names += [["relay", name] for name in ("serve", "status", "members", "admit", "revoke")]
+    names += [["relay", name] for name in ("serve", "url", "status", "members", "admit", "revoke")]
     for words in names:
         shown = runner.invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
         assert shown.exit_code == 0

@@ -23,6 +23,7 @@ from tests.e2e.command import MCP_A2A, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+ADMIT = r"&admit=[A-Za-z0-9_-]{22}"
 URL = r"ws://[0-9.]+:\d+/#did:key:z6Mk\w{44}"
 
 
@@ -65,18 +66,20 @@ def test_a_relay_prints_one_line_to_copy_and_ends_at_once_with_nothing_left(
 ) -> None:
     with serving(tmp_path) as process:
         url = first_line(process)
-        assert re.fullmatch(URL, url)
+        assert re.fullmatch(URL + ADMIT, url)
         started = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
         assert time.monotonic() - started < 2
         assert (process.returncode, out) == (0, "")
-        assert f"mcp-a2a invite --network NAME --relay '{url}'" in err
+        assert "mcp-a2a invite --network NAME --relay -" in err
+        assert url.partition("&")[2] not in err
         assert "Traceback" not in err
     assert not list(tmp_path.rglob("*.sock"))
     assert not list(tmp_path.rglob("*-wal"))
     with serving(tmp_path) as again:
-        assert first_line(again).partition("#")[2] == url.partition("#")[2], "its key is kept"
+        kept = first_line(again).partition("#")[2]
+        assert kept == url.partition("#")[2].partition("&")[0], "its key is kept, and its secret is not shown again"
 
 
 def test_a_relay_with_members_connected_ends_at_once(tmp_path: Path) -> None:
@@ -101,16 +104,16 @@ def test_a_relay_with_members_connected_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_with_json_it_prints_one_object(tmp_path: Path) -> None:
-    with serving(tmp_path, "--json", "--closed") as process:
+    with serving(tmp_path, "--json") as process:
         told = json.loads(first_line(process))
-        assert re.fullmatch(URL, told["url"])
-        assert (told["closed"], told["url"].endswith(f"#{told['relay']}")) == (True, True)
+        assert re.fullmatch(URL + ADMIT, told["url"])
+        assert (told["closed"], f"#{told['relay']}&" in told["url"]) == (True, True)
         process.terminate()
         assert process.communicate(timeout=10)[0] == ""
 
 
 def test_a_relay_for_others_says_what_they_can_dial_and_what_that_means(tmp_path: Path) -> None:
-    with serving(tmp_path, "--listen", "0.0.0.0:0") as process:
+    with serving(tmp_path, "--listen", "0.0.0.0:0", "--open") as process:
         assert "//0.0.0.0" not in first_line(process)
         process.terminate()
         said = process.communicate(timeout=10)[1]
@@ -120,7 +123,7 @@ def test_a_relay_for_others_says_what_they_can_dial_and_what_that_means(tmp_path
 
 def test_a_public_url_is_what_others_are_told(tmp_path: Path) -> None:
     with serving(tmp_path, "--behind-proxy", "--public-url", "wss://relay.example/team") as process:
-        assert re.fullmatch(r"wss://relay\.example/team/#did:key:\w+", first_line(process))
+        assert re.fullmatch(r"wss://relay\.example/team/#did:key:\w+" + ADMIT, first_line(process))
 
 
 def test_an_option_wins_over_its_variable(tmp_path: Path) -> None:
@@ -184,12 +187,12 @@ def test_one_relay_at_a_time_runs_from_a_folder_and_on_a_port(tmp_path: Path) ->
 def test_a_closed_relay_takes_networks_and_agents_that_were_admitted(tmp_path: Path) -> None:
     operator, member = tmp_path / "operator", tmp_path / "member"
     with serving(operator, "--closed") as process:
-        url = first_line(process)
+        url = first_line(process).partition("&admit=")[0]
         refused = call(member, "invite", "--network", "shop", "--relay", url)
         assert (refused.returncode, refused.stdout) == (5, "")
         told = re.search(r"mcp-a2a relay admit (did:key:\w+)", refused.stderr)
         assert told is not None
-        assert "Nobody is admitted yet" in call(operator, "relay", "members").stderr
+        assert "No network is admitted yet" in call(operator, "relay", "members").stderr
 
         admitted = call(operator, "relay", "admit", told[1], "--note", "the shop")
         assert admitted.stdout == f"Admitted {told[1]}.\n"
@@ -207,6 +210,42 @@ def test_a_closed_relay_takes_networks_and_agents_that_were_admitted(tmp_path: P
     assert answer(operator, "relay", "status")["running"] is False
     assert call(operator, "relay", "status").stdout.splitlines()[0].endswith("not running")
     assert answer(operator, "relay", "admit", told[1])["state"] == "admitted", "also while it does not run"
+
+
+def test_a_network_made_with_the_url_is_admitted_and_its_secret_is_in_no_ticket_and_no_file(tmp_path: Path) -> None:
+    operator, maker, member = tmp_path / "operator", tmp_path / "maker", tmp_path / "member"
+    with serving(operator) as process:
+        url = first_line(process)
+        secret = url.rpartition("=")[2]
+        invited = call(maker, "-vv", "invite", "--network", "shop", "--relay", "-", stdin=f"{url}\n")
+        assert invited.returncode == 0, invited.stderr
+        joined = call(member, "join", "-", stdin=invited.stdout)
+        assert joined.returncode == 0, joined.stderr
+        rotated = answer(maker, "rotate", "shop", "--yes")
+        assert not [warning for warning in rotated["warnings"] if "relay admit" in warning], "its maker is known"
+        listed = answer(operator, "relay", "members")["members"]
+        assert [entry["state"] for entry in listed] == ["admitted", "admitted"]
+
+        said = call(operator, "relay", "url")
+        assert said.stdout.strip() == url.partition("&")[0]
+        renewed = call(operator, "relay", "url", "--new").stdout.strip()
+        assert re.fullmatch(URL + ADMIT, renewed)
+        late = call(member, "invite", "--network", "late", "--relay", url)
+        assert late.returncode == 5
+        assert "relay url --new" in late.stderr
+        assert call(member, "invite", "--network", "late", "--relay", renewed).returncode == 0
+        process.terminate()
+        log = process.communicate(timeout=10)[1]
+    everything = [invited.stdout, invited.stderr, joined.stdout, joined.stderr, late.stderr, log, str(rotated)]
+    everything += [answer(home, "networks").__repr__() for home in (maker, member)]
+    assert not [text for text in everything if secret in text]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_without_a_url_on_stdin_invite_says_what_it_reads(tmp_path: Path) -> None:
+    asked = call(tmp_path, "invite", "--network", "shop", "--relay", "-")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "reads the URL of a relay from stdin" in asked.stderr
 
 
 @pytest.mark.parametrize("words", [["status"], ["members"], ["admit", "x"], ["revoke", "x"]])

@@ -28,7 +28,7 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
     monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
     world = World(tmp_path / "world")
     world.folder.mkdir()
-    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", rate_mib=1000)
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
     async with serve_relay(settings) as relay, world.person("alice") as alice:
         async with world.person("bob") as bob:
             await in_one_network(alice, bob, relay.url)

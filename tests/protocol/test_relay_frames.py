@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol import control
 from mcp_a2a.protocol.control import (
+    Admit,
     Check,
     Claim,
     Claimed,
@@ -41,6 +42,8 @@ EVERY_KIND: tuple[Control, ...] = (
     Offer(3, NET, ID, b"sealed", 5, 1_800_000_000),
     Claim(4, ID),
     Claimed(4, b"sealed"),
+    Admit(5, NET, b"p" * 64),
+    Admit(6, NET, b""),
     Done(5, 7, 9),
     Failed(6, "not_member"),
     Failed(6, "rate_limited", 2.5),

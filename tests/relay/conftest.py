@@ -22,7 +22,7 @@ def open_relay(tmp_path: Path) -> Open:
 
     @asynccontextmanager
     async def run(**settings: object) -> AsyncIterator[tuple[ServingRelay, Door]]:
-        given = RelaySettings.model_validate({"home": tmp_path, "listen": "127.0.0.1:0", **settings})
+        given = RelaySettings.model_validate({"home": tmp_path, "listen": "127.0.0.1:0", "closed": False, **settings})
         async with serve_relay(given) as relay, open_door(relay.port) as door:
             yield relay, door
 

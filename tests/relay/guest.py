@@ -106,6 +106,11 @@ class Guest:
     def peer(self) -> PeerId:
         return self.who.peer
 
+    @property
+    def nonce(self) -> bytes:
+        """The relay's, of this connection."""
+        return self.socket.relay_nonce  # type: ignore[attr-defined, no-any-return]
+
     async def send(self, frame: Control | bytes | str) -> None:
         if isinstance(frame, bytes):
             await self.socket.send_bytes(frame)
@@ -201,6 +206,7 @@ async def shake_hands(
     """The dialler's half."""
 
     def memberships(listener: PeerId, nonce: bytes) -> tuple:
+        socket.relay_nonce = nonce  # type: ignore[attr-defined]
         return tuple(network.prove(listener, who.peer, nonce) for network in networks)
 
     handshake = Handshake(

@@ -44,7 +44,7 @@ class RelayProcess:
 
 @contextmanager
 def relay_process(home: Path, **settings: object) -> Iterator[RelayProcess]:
-    given = json.dumps({"home": str(home), "listen": "127.0.0.1:0", **settings})
+    given = json.dumps({"home": str(home), "listen": "127.0.0.1:0", "closed": False, **settings})
     process = subprocess.Popen([sys.executable, str(PROGRAM), given], stdout=subprocess.PIPE, text=True)
     try:
         yield RelayProcess(process, home)

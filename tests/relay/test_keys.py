@@ -28,7 +28,7 @@ from tests.node.world import Person, World
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
-    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0")) as relay:
+    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
         yield relay
 
 

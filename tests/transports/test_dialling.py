@@ -67,7 +67,9 @@ async def dial(url: str, tls: ssl.SSLContext | None = None) -> None:
 
 async def test_mail_goes_through_a_relay_with_tls(ca: Authority, tmp_path: Path) -> None:
     certificate, key = ca.issue("127.0.0.1", "localhost")
-    settings = RelaySettings(home=tmp_path / "relay", listen="127.0.0.1:0", tls_cert=certificate, tls_key=key)
+    settings = RelaySettings(
+        home=tmp_path / "relay", listen="127.0.0.1:0", closed=False, tls_cert=certificate, tls_key=key
+    )
     async with serve_relay(settings) as relay:
         assert relay.url.startswith("wss://")
         people = {name: (RelayTransport(ca.trusted), Witness(name)) for name in ("ann", "ben")}

@@ -35,7 +35,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
-    settings = RelaySettings(home=tmp_path, listen=":0", rate=1_000_000, burst=1_000_000, rate_mib=10_000)
+    settings = RelaySettings(home=tmp_path, listen=":0", closed=False, rate=1_000_000, burst=1_000_000, rate_mib=10_000)
     async with serve_relay(settings) as relay:
         yield relay
 
@@ -244,7 +244,7 @@ async def test_a_closed_link_submits_nothing_and_the_others_go_on(relay: Serving
 
 
 async def test_the_end_of_the_session_is_the_end_of_its_links_and_nobodys_goodbye(tmp_path: Path) -> None:
-    settings = RelaySettings(home=tmp_path, listen=":0")
+    settings = RelaySettings(home=tmp_path, listen=":0", closed=False)
     async with anyio.create_task_group() as tasks:
         ready, stop = anyio.Event(), anyio.Event()
         serving: list[ServingRelay] = []

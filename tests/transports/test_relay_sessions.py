@@ -380,7 +380,7 @@ async def test_a_closed_relay_serves_who_was_admitted_and_says_so_to_others(tmp_
 
 async def test_who_is_revoked_hears_it_at_once(tmp_path: Path) -> None:
     async with (
-        serve_relay(RelaySettings(home=tmp_path, listen=":0")) as relay,
+        serve_relay(RelaySettings(home=tmp_path, listen=":0", closed=False)) as relay,
         at_home("ann", relay.url, SHOP) as ann,
     ):
         await until(lambda: ann.seen.syncs, ann.seen)

@@ -15,7 +15,9 @@ async def main(home: Path) -> None:
     from mcp_a2a.config import RelaySettings  # noqa: PLC0415  once the databases are careless
     from mcp_a2a.relaying import serve_relay  # noqa: PLC0415
 
-    settings = RelaySettings(home=home, listen="127.0.0.1:0", rate=100_000, burst=100_000, rate_mib=10_000)
+    settings = RelaySettings(
+        home=home, listen="127.0.0.1:0", closed=False, rate=100_000, burst=100_000, rate_mib=10_000
+    )
     async with serve_relay(settings) as serving:
         sys.stdout.write(f"{serving.url}\n")
         sys.stdout.flush()

@@ -17,6 +17,7 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.paths import RelayAddr, TransportAddr
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relay_ports import RelayHandler, Relays, RelayState, Watched
@@ -134,6 +135,11 @@ class RelayTransport(Transport, Relays):
             return await session.questions.claim(invitation)
         async with self._visit(url, ()) as session:
             return await session.questions.claim(invitation)
+
+    @override
+    async def admit(self, url: str, network: Network, secret: bytes | None) -> None:
+        async with self._visit(url, (Watched(network),)) as session:
+            await session.have_admitted(network.id, secret)
 
     @override
     async def try_out(self, url: str) -> float:

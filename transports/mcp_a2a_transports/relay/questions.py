@@ -12,6 +12,7 @@ import anyio
 from mcp_a2a.errors import LinkError, NotAdmittedError, RelayError, TicketError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
+    Admit,
     ByeCode,
     Claim,
     Claimed,
@@ -31,6 +32,11 @@ REPLY_SECONDS = 5.0
 
 SHUT_OUT = frozenset({ByeCode.NOT_ADMITTED, ByeCode.REVOKED})
 """A relay that says this is well, and will not have us."""
+
+NEWEST_URL_HINT = (
+    "Ask its operator for its URL with the newest admission secret (mcp-a2a relay url --new), and give it to "
+    "mcp-a2a invite --network NAME --relay -"
+)
 
 FAILURES = {
     "not_member": "it was not shown that we are in that network",
@@ -152,6 +158,21 @@ class Questions:
                 return sealed
             case Failed(code=code) if code in TICKET_FAILURES:
                 raise TicketError(TICKET_FAILURES[code])
+            case reply:
+                raise self._refused(reply)
+
+    async def admit(self, network: PeerId, proof: bytes) -> None:
+        """Have a network admitted.
+
+        Raises:
+            NotAdmittedError: the relay does not accept the proof, or wants one.
+        """
+        match await self._ask(lambda number: Admit(number, network, proof)):
+            case Done():
+                return
+            case Failed(code="secret"):
+                reason = "it does not accept this admission secret" if proof else "it is closed"
+                raise NotAdmittedError(self._line.address, reason, NEWEST_URL_HINT)
             case reply:
                 raise self._refused(reply)
 

@@ -77,8 +77,12 @@ class RelayListener(web.Server):
         self._credentials = credentials
         self._options = options
         admission = Admission(closed=options.closed)
+        admission.key = store.admission_key()
         for entry in store.members():
-            (admission.admit if entry.admitted else admission.revoke)(entry.member)
+            if entry.admitted:
+                admission.admit(entry.member, entry.sponsor)
+            else:
+                admission.revoke(entry.member)
         relay = credentials.identity.peer_id
         key = RelayKey(relay, partial(_account_of_host, credentials.identity))
         self._wheel = Wheel(partial(RelayDesk, key, store, admission, options.limits, clock))

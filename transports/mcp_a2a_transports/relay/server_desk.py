@@ -10,16 +10,31 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from typing_extensions import override
 
 from mcp_a2a.protocol.admission import Admission
+from mcp_a2a.protocol.admission_secret import admission_is_proven
 from mcp_a2a.protocol.aging import SoundClock
 from mcp_a2a.protocol.attendance import Attendance
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import ByeCode, Check, Claim, Find, MembershipProof, Offer, Request, Watch
+from mcp_a2a.protocol.control import (
+    Admit,
+    ByeCode,
+    Check,
+    Claim,
+    Done,
+    Failed,
+    Find,
+    MembershipProof,
+    Offer,
+    Request,
+    Watch,
+)
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE, MAX_ENVELOPE, Header
+from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mailbox import Wire
 from mcp_a2a.protocol.network import proof_is_valid
@@ -27,17 +42,19 @@ from mcp_a2a.protocol.post_office import PostOffice
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_limits import (
+    ADMISSIONS,
     FORGET_KEY_SECONDS,
     FORGET_NEWCOMER_SECONDS,
     HERE,
     HOST,
     KEY,
+    MAX_SPONSORED,
     NETWORK,
     RelayLimits,
 )
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
-from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayTotals
+from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayMember, RelayTotals
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_rates import DepositRates
@@ -49,6 +66,9 @@ RECENT_BUNDLES = 256
 
 RECENT_CORRESPONDENTS = 20_000
 """Pairs of keys that are not written down anew with each message."""
+
+NOTE = "by the admission secret"
+"""What the operator reads of a network that was admitted so."""
 
 MAX_EXPIRED = 2000
 """Messages that are swept away in one go."""
@@ -94,6 +114,7 @@ class RelayDesk(Desk):
         self._nonces: dict[RelaySession, bytes] = {}
         self._rates = DepositRates(limits, self.directory.bytes)
         self._newcomers: Buckets[str] = Buckets(limits.new_keys)
+        self._admissions: Buckets[str] = Buckets(ADMISSIONS)
         self._correspondents: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
         """Who has sent to whom lately: it is on the disk already."""
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
@@ -112,12 +133,12 @@ class RelayDesk(Desk):
         self._nonces[session] = nonce
 
     def forget(self, session: RelaySession) -> None:
-        """It ended without having proven a key."""
+        """It ended."""
         self._nonces.pop(session, None)
 
     @override
     def admit(self, session: RelaySession, proofs: Sequence[MembershipProof], now: float) -> ByeCode | None:
-        nonce, peer = self._nonces.pop(session), session.peer
+        nonce, peer = self._nonces[session], session.peer
         if peer is None:
             return ByeCode.PROOF
         valid = [proof.network for proof in proofs if proof_is_valid(proof, self._relay.peer, peer, nonce)]
@@ -169,6 +190,43 @@ class RelayDesk(Desk):
         self._store.erase(member.key)
         self._store.erase_network(member)
         return ended
+
+    def _admit_network(self, session: RelaySession, request: Admit, now: float) -> None:
+        """Serve a network from now on, if the relay's admission secret is shown or was shown by the same key before."""
+        peer, attempts = session.peer, self._admissions.of(session.host, now)
+        wait = attempts.take(1, now)
+        if peer is None or wait:
+            session.send(encode(Failed(request.number, "rate_limited", round(wait + 0.05, 1))))
+            return
+        code = self._admission_objection(session, peer, request)
+        if code is not None:
+            session.send(encode(Failed(request.number, code)))
+        elif self.admission.is_admitted(request.network):
+            session.send(encode(Done(request.number)))
+        else:
+            entry = RelayMember(request.network, admitted=True, note=NOTE, since=self._stamp, sponsor=peer)
+            self._store.admit(entry, partial(self._network_admitted, session, request, peer))
+
+    def _admission_objection(self, session: RelaySession, peer: PeerId, request: Admit) -> str | None:
+        if request.network not in session.networks:
+            return "not_member"
+        if self.admission.is_revoked(request.network):
+            return "revoked"
+        key, sponsored = self.admission.key, self.admission.sponsored_by(peer)
+        is_shown = key is not None and admission_is_proven(
+            key, request.proof, network=request.network, relay=self._relay.peer, asker=peer, nonce=self._nonces[session]
+        )
+        if not is_shown and (request.proof or not sponsored):
+            return "secret"
+        return "full" if sponsored >= MAX_SPONSORED else None
+
+    def _network_admitted(self, session: RelaySession, request: Admit, peer: PeerId, outcome: object) -> None:
+        if isinstance(outcome, Exception):
+            logger.error("the disk does not take the admission of a network: %s", outcome)
+            session.send(encode(Failed(request.number, "storage_full")))
+            return
+        self.admission.admit(request.network, peer)
+        session.send(encode(Done(request.number)))
 
     def _account_of(self, session: RelaySession, peer: PeerId) -> bytes:
         """What the mail of a key is charged to."""
@@ -275,18 +333,18 @@ class RelayDesk(Desk):
         match request:
             case Check(envelopes):
                 self._check(session, envelopes, now)
+            case Admit():
+                self._admit_network(session, request, now)
+            case _ if not self.directory.may_ask(session, request.number, now):
+                return
             case Find():
-                if self.directory.may_ask(session, request.number, now):
-                    self.directory.find(session, request, self._bundle_of(request.peer))
+                self.directory.find(session, request, self._bundle_of(request.peer))
             case Watch():
-                if self.directory.may_ask(session, request.number, now):
-                    self.directory.watch(session, request)
+                self.directory.watch(session, request)
             case Offer():
-                if self.directory.may_ask(session, request.number, now):
-                    self.directory.offer(session, request, now)
+                self.directory.offer(session, request, now)
             case Claim():
-                if self.directory.may_ask(session, request.number, now):
-                    self.directory.claim(session, request)
+                self.directory.claim(session, request)
 
     @override
     def published(self, session: RelaySession, listing: Listing, now: float) -> None:
@@ -345,6 +403,7 @@ class RelayDesk(Desk):
         self._store.measure(self._measured)
         self._rates.forget_full(now)
         self._newcomers.forget_full(now)
+        self._admissions.forget_full(now)
         self.directory.forget_full(now)
 
     def sweep_mail(self) -> None:

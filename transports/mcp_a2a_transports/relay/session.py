@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors import LinkError, RelayError
 from mcp_a2a.ports import Credentials, Link, LinkHandler
+from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     MAX_MEMBERSHIPS,
@@ -67,6 +68,8 @@ class RelaySession(House, LinkHandler, Post, Line):
         self._driven: DrivenLink | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._inbound = InboundLink(self)
+        self._nonce = b""
+        """The relay's, of this connection."""
         self.opened = anyio.Event()
         self.ended = anyio.Event()
         self.reason = ""
@@ -152,6 +155,16 @@ class RelaySession(House, LinkHandler, Post, Line):
         else:
             self._end(reason, code)
 
+    async def have_admitted(self, network: PeerId, secret: bytes | None) -> None:
+        """Have a network admitted that this session has proven.
+
+        Raises:
+            RelayError: see `Questions.admit`.
+        """
+        me = self.credentials.identity.peer_id
+        proof = b"" if secret is None else prove_admission(secret, network, self.relay, me, self._nonce)
+        await self.questions.admit(network, proof)
+
     @property
     def is_open(self) -> bool:
         """Whether it can be used."""
@@ -159,6 +172,7 @@ class RelaySession(House, LinkHandler, Post, Line):
 
     def _prove(self, relay: PeerId, nonce: bytes) -> tuple[MembershipProof, ...]:
         me = self.credentials.identity.peer_id
+        self._nonce = nonce
         return tuple(watched.network.prove(relay, me, nonce) for watched in self._watched)
 
     # --- LinkHandler: what the connection reports -------------------------------------------------
