@@ -89,7 +89,7 @@ class A2AApp:
         except (Fault, McpA2AError) as error:
             fault = told(error)
             body = jsonrpc.error(None, fault) if is_json_rpc(scope) else dump(fault.http_error())
-            await send_json(send, fault.kind.value.http, body, JSON)
+            await send_json(send, fault.kind.value.http, body, JSON, fault.headers())
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, request = scope["method"], _request(scope)
@@ -101,15 +101,15 @@ class A2AApp:
             return await self._file(scope, receive, send, request)
         if request.agent == OWN_AGENT and request.path.startswith("/a2a/") and request.path != "/a2a/jsonrpc":
             caller = str(scope.get(CALLER, OWNER))
-            body = await read_body(receive) if method == "POST" else b""
-            return await send_json(
-                send, *(await old_routes.serve(self._node, self._agents, method, request.path, body, caller)), JSON
+            body = await read_body(receive, _length(scope)) if method == "POST" else b""
+            return await send_reply(
+                send, receive, *(await old_routes.serve(self._node, self._agents, method, request.path, body, caller))
             )
         service = await self._service(scope, receive, request)
         if is_json_rpc(scope):
             if method != "POST":
                 raise Fault(Kind.METHOD_NOT_ALLOWED, "A2A over JSON-RPC is a POST; the card is at " + PATHS[0] + ".")
-            return await self._json_rpc(receive, send, service)
+            return await self._json_rpc(scope, receive, send, service)
         return await self._rest(scope, receive, send, request, service)
 
     # --- for other bindings of our own agent -----------------------------------------------------
@@ -125,16 +125,20 @@ class A2AApp:
 
     # --- bindings --------------------------------------------------------------------------------
 
-    async def _json_rpc(self, receive: Receive, send: Send, service: Service) -> None:
+    async def _json_rpc(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
         try:
-            body = await read_body(receive)
+            body = await read_body(receive, _length(scope))
         except Fault as fault:
             return await send_json(send, fault.kind.value.http, jsonrpc.error(None, fault), JSON)
         reply = await jsonrpc.serve(self._dispatch, body, service)
-        return await send_reply(send, receive, 200, reply)
+        # The error stands in the body, so the status is 200 (A2A 9.5); but who balances load, or repeats a request,
+        # reads the status alone.
+        code = reply.fault.value if reply.fault is not None else None
+        status = 200 if code is None or code.retry_after is None else code.http
+        return await send_reply(send, receive, status, reply)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send, request: _Request, service: Service) -> None:
-        body = await read_body(receive)
+        body = await read_body(receive, _length(scope))
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
         await send_reply(send, receive, status, reply)
@@ -238,6 +242,10 @@ _OWN = _Request(OWN_AGENT, "", "/")
 
 def _file_url(origin: str, request: _Request, task_id: str, file_id: str) -> str:
     return f"{origin}{request.base}{FILES}{quote(task_id, safe='')}/{quote(file_id, safe='')}"
+
+
+def _length(scope: Scope) -> str | None:
+    return header(scope["headers"], b"content-length")
 
 
 def _grpc_at(address: str | None, origin: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from mcp_a2a.a2a.params import ListParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
+from mcp_a2a.protocol.strict_json import check_members
 
 Json = dict[str, JsonValue]
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
@@ -44,14 +46,21 @@ class Reply:
     """The first event, which was waited for: what fails before it is an error and no stream."""
     media_type: bytes = JSON
     """Of the body."""
+    fault: Kind | None = None
+    """Which one it tells of; `status` of a binding says what that means to it."""
 
 
 def parse(body: bytes) -> JsonValue:
-    """The JSON of a request.
+    """The JSON of a request. A byte order mark before it is none of it (RFC 8259 8.1 lets a reader ignore one).
 
     Raises:
-        Fault: PARSE
+        Fault: PARSE; INVALID_REQUEST where it is beyond the limits.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    try:
+        check_members(body)
+    except ValueError as error:
+        raise Fault(Kind.INVALID_REQUEST, f"The request has {error}.") from None
     try:
         value: JsonValue = from_json(body, allow_inf_nan=False)
     except ValueError as error:

@@ -20,9 +20,9 @@ from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_
 from mcp_a2a.a2a.client_card import card_of, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
-from mcp_a2a.a2a.client_sse import EventReader
 from mcp_a2a.a2a.client_write import Asked, ask_message, ask_task
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, resolve_anywhere
+from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.errors import CardError, WebAnswerError, WebError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card

@@ -1,10 +1,12 @@
-"""JSON from anybody, bounded in depth and made of what can be stored."""
+"""JSON from anybody, bounded in depth and members, and made of what can be stored."""
 
 from __future__ import annotations
 
 import json
 
 from pydantic import JsonValue
+
+from mcp_a2a.protocol.strict_json import check_members
 
 Fields = dict[str, JsonValue]
 
@@ -15,8 +17,9 @@ def parse(body: bytes) -> JsonValue:
     """JSON from anybody.
 
     Raises:
-        ValueError: it is none, or nested beyond reason.
+        ValueError: it is none, or nested beyond reason, or has too many members.
     """
+    check_members(body)
     try:
         value: JsonValue = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=_refuse_constant)
         return _tidy(value, 0)

@@ -10,28 +10,33 @@ from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.errors import (
     AddressNotAllowedError,
-    AmbiguousNameError,
+    CardError,
     ConfigurationError,
     ContextMismatchError,
     DeliveryError,
     DiscoveryError,
     FileError,
-    KeyChangedError,
     McpA2AError,
-    NotAwaitingReplyError,
+    NetworkError,
     PageTokenError,
-    PeerNotFoundError,
+    ProtocolError,
     PushConfigNotFoundError,
     PushNotSupportedError,
-    QueueFullError,
+    RefusedError,
+    RemoteProtocolError,
     SelfSendError,
+    StorageFullError,
+    TaskError,
     TaskNotFoundError,
     TooLargeError,
     TransitionError,
     UnsendableError,
+    WebAnswerError,
     WebError,
+    WebRefusedError,
 )
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.web_ports import AnswerLostError
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,8 @@ class Code:
     status: str
     """gRPC's name for it, which REST shows too."""
     reason: str
+    retry_after: int | None = None
+    """Seconds after which the same request may succeed; None where it has to be another one."""
 
 
 class Kind(Enum):
@@ -72,7 +79,9 @@ class Kind(Enum):
     UNAUTHENTICATED = Code(-32600, 401, "UNAUTHENTICATED", "UNAUTHENTICATED")
     FORBIDDEN = Code(-32600, 403, "PERMISSION_DENIED", "FORBIDDEN")
     MISDIRECTED = Code(-32600, 421, "INVALID_ARGUMENT", "MISDIRECTED_REQUEST")
-    OVERLOADED = Code(-32603, 503, "UNAVAILABLE", "OVERLOADED")
+    OVERLOADED = Code(-32603, 503, "UNAVAILABLE", "OVERLOADED", retry_after=5)
+    UNAVAILABLE = Code(-32603, 503, "UNAVAILABLE", "UNAVAILABLE", retry_after=30)
+    STORAGE_FULL = Code(-32603, 507, "RESOURCE_EXHAUSTED", "STORAGE_FULL", retry_after=60)
 
 
 class Fault(Exception):  # noqa: N818  an answer of the protocol
@@ -109,24 +118,54 @@ class Fault(Exception):  # noqa: N818  an answer of the protocol
         }
         return {"error": error}
 
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the HTTP header says of it in every binding (RFC 9110 10.2.3)."""
+        return retry_after(self.kind)
 
-_KINDS: tuple[tuple[tuple[type[McpA2AError], ...], Kind], ...] = (
-    ((TaskNotFoundError, PushConfigNotFoundError), Kind.TASK_NOT_FOUND),  # A2A 3.1.8 has no word for the second
-    ((TransitionError,), Kind.NOT_CANCELABLE),
-    ((NotAwaitingReplyError,), Kind.UNSUPPORTED_OPERATION),
-    ((PushNotSupportedError,), Kind.PUSH_NOT_SUPPORTED),
-    ((QueueFullError,), Kind.OVERLOADED),
-    ((PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError, DiscoveryError), Kind.AGENT_NOT_FOUND),
-    (
-        (
-            ContextMismatchError, PageTokenError, TooLargeError, UnsendableError, FileError, AddressNotAllowedError,
-            ConfigurationError,
-        ),
-        Kind.INVALID_PARAMS,
-    ),
-    ((WebError,), Kind.INVALID_RESPONSE),
-    ((DeliveryError,), Kind.OVERLOADED),
-)  # fmt: skip
+
+def retry_after(kind: Kind) -> list[tuple[bytes, bytes]]:
+    """When a client that was answered so may ask again."""
+    seconds = kind.value.retry_after
+    return [] if seconds is None else [(b"retry-after", str(seconds).encode())]
+
+
+_KINDS: dict[type[McpA2AError], Kind] = {
+    TaskNotFoundError: Kind.TASK_NOT_FOUND,
+    PushConfigNotFoundError: Kind.TASK_NOT_FOUND,  # A2A 3.1.8 has no word for it
+    TransitionError: Kind.NOT_CANCELABLE,
+    PushNotSupportedError: Kind.PUSH_NOT_SUPPORTED,
+    ContextMismatchError: Kind.INVALID_PARAMS,
+    PageTokenError: Kind.INVALID_PARAMS,
+    SelfSendError: Kind.AGENT_NOT_FOUND,
+    TaskError: Kind.UNSUPPORTED_OPERATION,
+    DiscoveryError: Kind.AGENT_NOT_FOUND,
+    TooLargeError: Kind.INVALID_PARAMS,
+    UnsendableError: Kind.INVALID_PARAMS,
+    FileError: Kind.INVALID_PARAMS,
+    AddressNotAllowedError: Kind.INVALID_PARAMS,
+    RefusedError: Kind.FORBIDDEN,
+    DeliveryError: Kind.OVERLOADED,
+    # Another server, behind this one.
+    CardError: Kind.INVALID_RESPONSE,
+    WebRefusedError: Kind.INVALID_RESPONSE,
+    WebAnswerError: Kind.INVALID_RESPONSE,
+    AnswerLostError: Kind.INVALID_RESPONSE,  # it may have done it: not to be repeated without a look
+    WebError: Kind.UNAVAILABLE,
+    RemoteProtocolError: Kind.INVALID_RESPONSE,
+    # This machine.
+    StorageFullError: Kind.STORAGE_FULL,
+    ConfigurationError: Kind.UNAVAILABLE,
+    NetworkError: Kind.UNAVAILABLE,
+    ProtocolError: Kind.INTERNAL,
+}
+"""What each error is to a client, or the family that it is of."""
+
+_OURS = {
+    Kind.STORAGE_FULL: "The disk of this server is full: nothing was stored and nothing was sent. Try again later.",
+    Kind.UNAVAILABLE: "This server cannot do it for now, and nothing is wrong with the request. Try again later; "
+    "its owner finds the reason in its log",
+}
+"""What is wrong with this machine is for its owner: paths and addresses stand in the log."""
 
 
 _HINTS_FOR_OTHERS = frozenset(
@@ -137,8 +176,18 @@ _HINTS_FOR_OTHERS = frozenset(
 
 def fault_of(error: McpA2AError) -> Fault:
     """How an error of the node is told to a client."""
-    kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.INTERNAL)
+    kind = kind_of(error)
+    if kind in _OURS and not isinstance(error, WebError):
+        logger.warning("a request of A2A was answered %s: %s", kind.value.reason, error)
+        text = _OURS[kind]
+        return Fault(kind, text if text.endswith(".") else f"{text} ({error.code}).")
     return Fault(kind, error.message if kind in _HINTS_FOR_OTHERS else str(error))
+
+
+def kind_of(error: McpA2AError) -> Kind:
+    """What an error is to a client; one that nobody has classified is ours, and passes or does not."""
+    known = (_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
+    return next(known, Kind.UNAVAILABLE if error.retryable else Kind.INTERNAL)
 
 
 def told(error: Exception) -> Fault:

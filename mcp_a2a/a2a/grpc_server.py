@@ -269,7 +269,27 @@ class _told:  # noqa: N801  used as a statement
         if not isinstance(error, Exception) or isinstance(error, errors.A2AError | grpc.aio.AbortError):
             return
         fault = told(error)
+        if fault.kind.value.retry_after is not None:
+            raise _PassingError(fault) from error
         raise _ERRORS.get(fault.kind, errors.InternalError)(fault.message) from error
+
+
+class _PassingError(errors.A2AError):
+    """Trouble that passes, for which the SDK has no word."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.status = grpc.StatusCode[fault.kind.value.status]
+
+
+class _Servicer(GrpcHandler):
+    """The SDK's handler, which tells trouble that passes by the status that clients repeat a call after."""
+
+    @override
+    async def abort_context(self, error: errors.A2AError, context: grpc.aio.ServicerContext) -> None:
+        if isinstance(error, _PassingError):
+            await context.abort(error.status, str(error))
+        await super().abort_context(error, context)
 
 
 @asynccontextmanager
@@ -282,7 +302,7 @@ async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIte
     options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
     handler = CoreHandler(node, offer)
-    add_A2AServiceServicer_to_server(GrpcHandler(handler), server)  # type: ignore[no-untyped-call]
+    add_A2AServiceServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
     try:
         port = _bind(server, address, offer.certificate)
     except RuntimeError as error:

@@ -31,7 +31,8 @@ async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
             return await _begin(events, request_id, always=method in legacy_rpc.STREAMS)
         return Reply(result(request_id, await ANSWERS[method](dispatch, params, service)))
     except Exception as failure:  # noqa: BLE001  the top of a request
-        return Reply(error(request_id, told(failure)))
+        fault = told(failure)
+        return Reply(error(request_id, fault), fault=fault.kind)
 
 
 def _request(value: JsonValue) -> Json:
@@ -71,9 +72,10 @@ async def _begin(events: AsyncIterator[bytes], request_id: JsonValue, *, always:
     try:
         first = result(request_id, await anext(events))
     except Exception as failure:
-        if not always:
-            raise
-        first = error(request_id, told(failure))
+        fault = told(failure)
+        if not always or fault.kind.value.retry_after is not None:
+            raise fault from failure
+        first = error(request_id, fault)
     return Reply(events=_wrapped(events, request_id), first=first)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from mcp_a2a.a2a import legacy
-from mcp_a2a.a2a.body import dump, parse
+from mcp_a2a.a2a.body import Reply, dump, parse
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWNER, A2ASendRequest
@@ -24,14 +24,14 @@ BEHIND = "/a/"
 """Below this is a path for every agent behind this node."""
 
 
-async def serve(node: NodeApi, agents: Agents, method: str, path: str, body: bytes, caller: str) -> tuple[int, bytes]:
-    """Answer a request: status and JSON.
+async def serve(node: NodeApi, agents: Agents, method: str, path: str, body: bytes, caller: str) -> tuple[int, Reply]:
+    """Answer a request: status and reply.
 
     Raises:
         Fault, McpA2AError
     """
     if path == "/a2a/peers" and method == "GET":
-        return 200, dump({"peers": await _peers(node, agents, caller)})
+        return 200, Reply(dump({"peers": await _peers(node, agents, caller)}))
     if path == "/a2a/send" and method == "POST":
         return await _send(node, agents, body, caller)
     raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
@@ -48,7 +48,7 @@ async def _peers(node: NodeApi, agents: Agents, caller: str) -> list[JsonValue]:
     ]
 
 
-async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tuple[int, bytes]:
+async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tuple[int, Reply]:
     fields = parse(body)
     target, text = (fields.get("target"), fields.get("message")) if isinstance(fields, dict) else (None, None)
     if not isinstance(target, str) or not isinstance(text, str) or not target or not text:
@@ -59,5 +59,5 @@ async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tupl
         answer = await node.a2a_send(A2ASendRequest(agent=agent, caller=caller, message=message))
     except McpA2AError as error:
         fault = told(error)
-        return fault.kind.value.http, dump({"ok": False, "error": fault.message})
-    return 200, dump({"ok": True, "result": legacy.task(answer.task)})
+        return fault.kind.value.http, Reply(dump({"ok": False, "error": fault.message}), fault=fault.kind)
+    return 200, Reply(dump({"ok": True, "result": legacy.task(answer.task)}))

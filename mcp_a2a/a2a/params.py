@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
 
-from mcp_a2a.protocol.model import A2AModel, Message, OptionalId, TaskPushNotificationConfig, TaskState
+from mcp_a2a.protocol.model import A2AModel, Message, OptionalId, Role, TaskPushNotificationConfig, TaskState
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-def _unspecified(state: object) -> object:
-    return None if state == "TASK_STATE_UNSPECIFIED" else state
+_STATES = (None, *TaskState)
+_ROLES: tuple[Role | None, ...] = (None, *Role)
+"""Values of the enumerations by their numbers in the specification's protobuf; 0 is unspecified."""
+
+
+def _enum(value: object, values: Sequence[object]) -> object:
+    """What a number stands for: a parser of ProtoJSON takes either."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(values):
+        return value
+    return values[value]
+
+
+def _state(state: object) -> object:
+    """A state by name or number; in a query, a number is a text."""
+    if state == "TASK_STATE_UNSPECIFIED":
+        return None
+    return _enum(int(state) if isinstance(state, str) and state in "012345678" and state else state, _STATES)
+
+
+def _message(message: object) -> object:
+    if not isinstance(message, dict) or "role" not in message:
+        return message
+    return {**message, "role": _enum(message["role"], _ROLES)}
 
 
 class Params(A2AModel):
@@ -43,7 +65,7 @@ def _identified(message: Message) -> Message:
 class SendParams(Params):
     """SendMessage, SendStreamingMessage."""
 
-    message: Annotated[Message, AfterValidator(_identified)]
+    message: Annotated[Message, BeforeValidator(_message), AfterValidator(_identified)]
     configuration: SendConfiguration | None = None
     metadata: dict[str, JsonValue] | None = None
 
@@ -68,7 +90,7 @@ class ListParams(Params):
     """ListTasks."""
 
     context_id: OptionalId = None
-    status: Annotated[TaskState | None, BeforeValidator(_unspecified)] = None
+    status: Annotated[TaskState | None, BeforeValidator(_state)] = None
     page_size: int | None = Field(default=None, ge=1, le=100)
     page_token: str | None = None
     history_length: int | None = Field(default=None, ge=0)

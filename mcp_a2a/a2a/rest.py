@@ -78,7 +78,7 @@ async def serve(dispatch: Dispatch, method: str, path: str, call: Call, service:
     except Exception as failure:  # noqa: BLE001  the top of a request
         fault = told(failure)
         # In the format of AIP-193, as plain JSON: so the SDK sends errors, and the conformance kit wants them.
-        return fault.kind.value.http, Reply(dump(fault.http_error()))
+        return fault.kind.value.http, Reply(dump(fault.http_error()), fault=fault.kind)
 
 
 async def _answered(route: Route, dispatch: Dispatch, call: Call, service: Service) -> Reply:

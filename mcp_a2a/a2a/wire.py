@@ -9,7 +9,7 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from mcp_a2a.a2a.body import Reply
-from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.faults import Fault, Kind, retry_after
 from mcp_a2a.a2a.rest import query_of
 
 T = TypeVar("T")
@@ -21,12 +21,14 @@ KEEP_ALIVE_SECONDS = 15.0
 KEEP_ALIVE = b": still here\n\n"
 
 
-async def read_body(receive: Receive) -> bytes:
-    """The whole body; what is too large is refused before it is read.
+async def read_body(receive: Receive, declared: str | None = None) -> bytes:
+    """The whole body; what is too large is refused before it is read, if that is `declared`, or while it is.
 
     Raises:
         Fault
     """
+    if declared is not None and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
+        raise _too_large()
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= MAX_BODY_BYTES:
@@ -39,8 +41,12 @@ async def read_body(receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
     if size > MAX_BODY_BYTES:
-        raise Fault(Kind.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+        raise _too_large()
     return b"".join(chunks)
+
+
+def _too_large() -> Fault:
+    return Fault(Kind.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
 
 
 async def unless_gone(serving: Awaitable[T], receive: Receive) -> T | None:
@@ -75,7 +81,7 @@ async def send_reply(send: Send, receive: Receive, status: int, reply: Reply) ->
     elif reply.body is None:
         await send_json(send, 202, b"", reply.media_type)
     else:
-        await send_json(send, status, reply.body, reply.media_type)
+        await send_json(send, status, reply.body, reply.media_type, retry_after(reply.fault) if reply.fault else ())
 
 
 async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes]) -> bool:

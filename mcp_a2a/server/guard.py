@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -34,7 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
-from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.a2a.faults import Fault, Kind, retry_after
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
 from mcp_a2a.server.address import names_of
 from mcp_a2a.server.context import PRINCIPAL
@@ -111,7 +112,8 @@ class Guard:
             refusal = await self._pass(_inward(scope, self._rules), receive, send)
         if refusal is None:
             return None
-        headers = {"www-authenticate": "Bearer"} if refusal.challenge else None
+        headers = {"www-authenticate": "Bearer"} if refusal.challenge else {}
+        headers |= {name.decode(): value.decode() for name, value in retry_after(_KINDS[refusal.status])}
         response = _refused(scope, refusal, headers)
         return await response(scope, receive, send)
 
@@ -133,7 +135,9 @@ def check(scope: Scope, rules: Rules) -> Refusal | None:
 
 def _host(scope: Scope, rules: Rules) -> Refusal | None:
     hosts = _all(scope, b"host")
-    if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules):
+    # A proxy may drop the port. A name that was configured without it leads nowhere else, so that is no rebinding.
+    portless = {re.sub(r":\d+$", "", name) for name in rules.hosts}
+    if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules) | portless:
         return None
     return Refusal(421, "This server does not have that Host. For one that leads here, use --public-url URL.")
 
@@ -271,7 +275,7 @@ def _is_json(content_type: Collection[str]) -> bool:
     return len(types) == 1 and types[0] in ("application/json", "application/a2a+json")
 
 
-def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str] | None) -> Response:
+def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str]) -> Response:
     if scope["path"] == MCP_PATH or scope["path"] in _PUBLIC:
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
     # A client of A2A reads JSON, in the words of its binding.

@@ -26,6 +26,7 @@ from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.local_user import can_tell
+from mcp_a2a.server.mcp_requests import McpRequests
 from mcp_a2a.server.reception import MAX_CONNECTIONS, Connection, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
@@ -56,7 +57,7 @@ def http_app(
         max_request_body_size=MAX_BODY_BYTES,
         transport_security=TransportSecuritySettings(allowed_hosts=[INNER_HOST], allowed_origins=[]),
     )
-    routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=inner)]
+    routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=McpRequests(inner))]
     mcp = Starlette(routes=routes, lifespan=lambda _: server.session_manager.run())
     return Guard(_Split(a2a, mcp) if a2a is not None else mcp, rules)
 

@@ -100,8 +100,15 @@ class Database:
         self._thread.start()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query against the newest committed state, on this thread."""
-        return query(self._reader)
+        """Run a query against the newest committed state, on this thread.
+
+        Raises:
+            HomeUnusableError, StorageFullError: the disk or the database does not allow it.
+        """
+        try:
+            return query(self._reader)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     async def write(
         self, operation: Callable[[sqlite3.Connection], T], meanwhile: Callable[[T], None] | None = None

@@ -20,11 +20,13 @@ from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
 import mcp_a2a.a2a.grpc_server as grpc_module  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
+from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402
 from tests.a2a.conftest import Served, serving  # noqa: E402
 from tests.a2a.test_equivalence import constant  # noqa: E402
+from tests.a2a.test_own_trouble import Failing  # noqa: E402
 
 V1 = (("a2a-version", "1.0"),)
 TOKEN = "t" * 43
@@ -221,3 +223,34 @@ async def test_a_client_that_was_not_given_our_own_agent_finds_none(served: Serv
             assert caught.value.code() == grpc.StatusCode.NOT_FOUND
         served.callers.grant("ann-elsewhere", ["self"])
         assert (await client.call("SendMessage", said("hello"), by_ann))["task"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StorageFullError("/home/ada/a2a.db"), "RESOURCE_EXHAUSTED"),
+        (SchemaTooNewError("/home/ada/a2a.db", 9, 7), "UNAVAILABLE"),
+    ],
+)
+async def test_trouble_of_ours_has_a_status_that_clients_try_again_after(error: McpA2AError, code: str) -> None:
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)))
+    async with (
+        grpc_server(Failing(error), "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        for operation, params in (("SendMessage", said("x")), ("GetTask", {"id": "t"}), ("ListTasks", {})):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await Client(A2AServiceStub(channel)).call(operation, params)
+            assert caught.value.code() == grpc.StatusCode[code]
+            assert "/home/ada" not in str(caught.value.details())
+
+
+@pytest.mark.parametrize(("count", "refused"), [(9_900, False), (10_001, True), (400_000, True)])
+async def test_more_members_than_a_json_text_may_have_are_refused(rpc: Client, count: int, *, refused: bool) -> None:
+    params = said("x", parts=[{"data": {"many": [None] * count}}])
+    if not refused:
+        assert (await rpc.call("SendMessage", params))["task"]
+        return
+    with pytest.raises(grpc.aio.AioRpcError, match="10,000 members") as caught:
+        await rpc.call("SendMessage", params)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT

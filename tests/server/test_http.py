@@ -65,7 +65,19 @@ class Web:
     ) -> http.client.HTTPResponse:
         return await anyio.to_thread.run_sync(partial(self._ask, method, path, headers or [], body))
 
+    async def read(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes = b""
+    ) -> tuple[int, str, bytes]:
+        """Status, content type and body."""
+        response, received = await anyio.to_thread.run_sync(partial(self._exchange, method, path, headers, body))
+        return response.status, response.headers.get("Content-Type", ""), received
+
     def _ask(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> http.client.HTTPResponse:
+        return self._exchange(method, path, headers, body)[0]
+
+    def _exchange(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         if not any(name.lower() == "host" for name, _ in headers):
@@ -76,9 +88,9 @@ class Web:
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body or None)
         response = connection.getresponse()
-        response.read()
+        received = response.read()
         connection.close()
-        return response
+        return response, received
 
     async def hello(self, *headers: tuple[str, str]) -> int:
         return await self.status("POST", "/mcp", [*JSON_HEADERS.items(), *headers], HELLO)
@@ -269,6 +281,26 @@ async def test_a_charset_behind_the_content_type_is_fine():
     async with serving() as web:
         headers = [("Accept", "*/*"), ("Content-Type", "Application/JSON; charset=utf-8")]
         assert await web.status("POST", "/mcp", headers, HELLO) == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("agents.example:8443", 200),
+        ("agents.example", 200),
+        ("AGENTS.example", 200),
+        ("[2001:db8::1]", 200),
+        ("agents.example:8444", 421),
+        ("evil.example", 421),
+        ("agents.example:", 421),
+        ("[2001:db8:", 421),
+    ],
+)
+async def test_a_proxy_may_drop_the_port_of_a_name_that_was_configured(host: str, status: int):
+    async with serving(token=TOKEN, hosts=["agents.example:8443", "[2001:db8::1]:8443"]) as web:
+        assert await web.status("GET", "/healthz", [("Host", host)]) == status
+        other_site = [("Host", "agents.example"), ("Origin", "https://agents.example")]
+        assert await web.status("GET", "/healthz", other_site) == 403
 
 
 @pytest.mark.parametrize("declared", [True, False])

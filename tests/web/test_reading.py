@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_json import parse
 from mcp_a2a.a2a.client_read import read_answer, read_event
-from mcp_a2a.a2a.client_sse import EventReader
+from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import Message, Part, Task, TaskState
 
