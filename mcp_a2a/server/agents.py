@@ -26,7 +26,7 @@ from mcp_a2a.views import (
 )
 
 _SKILLS_LISTED = 12
-_MOST_CHARS = 4_000
+_LEAST_CHARS, _MOST_CHARS = 120, 4_000
 """Of one agent in the structured list; get_agent has the rest."""
 
 
@@ -66,12 +66,12 @@ async def get_agent(
 
 def _in_short(found: DiscoverView) -> DiscoverView:
     """A list in which every agent has its share of the words."""
-    share = min(_MOST_CHARS, 2 * PAGE_CHARS // max(1, len(found.agents)))
+    share = min(_MOST_CHARS, max(_LEAST_CHARS, PAGE_CHARS // max(1, len(found.agents))))
     return found.model_copy(update={"agents": tuple(_shortened(agent, share) for agent in found.agents)})
 
 
 def _shortened(agent: AgentView, share: int) -> AgentView:
-    description = preview(agent.description, max(80, share // 4))
+    description = preview(agent.description, max(_LEAST_CHARS // 2, share // 4))
     skills, left = [], share - len(description)
     for skill in agent.skills:
         short = SkillView(

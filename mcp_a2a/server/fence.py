@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import clean
@@ -22,6 +23,7 @@ CUT = " (cut)"
 """What follows a fence that does not have all of a text."""
 
 _NONCE_BYTES = 16
+_NO_LETTER = "\u25cc"  # the dotted circle, which carries a mark that has no letter
 _TOKEN_CHARS = 256
 _WORDLESS = re.compile(r"(?:ctx-|task-|context-)?[0-9a-f]{4,64}(?:-[0-9a-f]{1,64}){0,8}|task-[a-z2-7]{24}")
 _DID = re.compile(r"did:key:z[0-9A-Za-z]{1,64}")
@@ -86,7 +88,8 @@ class Fence:
         text = clean(text)
         while self._nonce in text:  # only if our randomness is known, and then it is of no use
             text = text.replace(self._nonce, "")
-        return text
+        # A mark would go with the last character of our tag, which a reader that composes could then not tell.
+        return f"{_NO_LETTER}{text}" if unicodedata.category(text[:1] or " ").startswith("M") else text
 
     def _open(self, who: str) -> str:
         return f"<untrusted-{self._nonce}{f' from={shown_who(who)}' if who else ''}>"

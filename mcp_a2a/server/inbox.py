@@ -126,7 +126,7 @@ def _leased(item: InboxItem, share: int) -> LeasedTask:
         **item.model_dump(exclude={"text", "messages", "agent", "files"}),
         request=_request(item),
         agent=item.agent,
-        files=tuple(file.shown() for file in item.files[:FILES_LISTED]),
+        files=tuple(file.shown() for file in item.files[: max(2, FILES_LISTED * share // PAGE_CHARS)]),
         text=item.text[:share],
         text_next=share if len(item.text) > share else None,
         data=(data if len(data) <= share else f"{data[:share]}… (cut)") or None,

@@ -13,6 +13,7 @@ from mcp_a2a.views import ArtifactView, TaskErrorView, TaskView
 
 LISTED_CHARS = 280
 """How much of a text a list shows; `get_task_status` has the rest."""
+SKILL_CHARS = 64
 
 FILES_LISTED = 32
 """Files of a task that are listed; save_files writes all of them."""
@@ -45,20 +46,23 @@ def _without_content(view: TaskView) -> TaskView:
 
 
 def in_short(view: TaskView) -> TaskView:
-    """The task as a list shows it."""
+    """The task as a list shows it: of what was said the last word only."""
+    asked = view.question or view.progress
     short = view.model_copy(
         update={
             "artifacts": (),
             "files": (),
-            "question": _beginning(view.question),
-            "progress": _beginning(view.progress),
-            "chosen": _beginning(view.chosen),
-            "put_off": _beginning(view.put_off),
             "tried": (),
+            "chosen": None,
+            "put_off": None,
+            "skill": view.skill and preview(view.skill, SKILL_CHARS),
+            "question": _beginning(view.question),
+            "progress": None if view.question else _beginning(view.progress),
+            "text": None if asked else view.text,
             "error": _in_one_line(view.error),
         }
     )
-    return short if len(view.text or "") <= LISTED_CHARS else _cut(short, LISTED_CHARS, view.next)
+    return short if len(short.text or "") <= LISTED_CHARS else _cut(short, LISTED_CHARS, view.next)
 
 
 def task_lines(view: TaskView, fence: Fence) -> Iterator[str]:
@@ -141,7 +145,11 @@ def _cut(view: TaskView, limit: int, following: str) -> TaskView:
 
 
 def _in_one_line(error: TaskErrorView | None) -> TaskErrorView | None:
-    return error and error.model_copy(update={"message": preview(error.message, LISTED_CHARS)})
+    if error is None:
+        return None
+    return error.model_copy(
+        update={"code": preview(error.code, SKILL_CHARS), "message": preview(error.message, LISTED_CHARS)}
+    )
 
 
 def _beginning(text: str | None) -> str | None:

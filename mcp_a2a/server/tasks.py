@@ -37,7 +37,7 @@ from mcp_a2a.views import (
     TaskView,
 )
 
-LISTED_TASKS = 40
+LISTED_TASKS = 30
 """Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""
 
 ACCEPT_SECONDS = 10.0

@@ -8,10 +8,18 @@ import unicodedata
 
 import pytest
 
-from mcp_a2a.server.fence import PAGE_CHARS, fence, label
+from mcp_a2a.server.fence import CUT, PAGE_CHARS, Fence, label, shown_who, unwrapped
 from tests.server.standin import DID
 
-_FENCED = re.compile(r"\A(?P<head>[^\n]*)\n<(?P<tag>untrusted-[0-9a-f]{32})>\n(?P<body>.*)\n</(?P=tag)>\Z", re.DOTALL)
+_FENCED = re.compile(
+    rf"\A(?P<head>[^\n]*)\n<(?P<tag>untrusted-[0-9a-f]{{32}}) from={DID}>\n(?P<body>.*)\n</(?P=tag)>\Z", re.DOTALL
+)
+_IN_ONE_LINE = re.compile(rf"\A<(?P<tag>untrusted-[0-9a-f]{{32}}) from={DID}>(?P<body>.*)</(?P=tag)>\Z", re.DOTALL)
+
+
+def fence(text: str, source: str, read_on: str = "") -> str:
+    return Fence().block(text, source, DID, read_on)
+
 
 OLD = fence("earlier text", "somebody")
 OLD_TAG = re.search(r"untrusted-[0-9a-f]{32}", OLD)
@@ -57,6 +65,44 @@ def test_hostile_text_stays_inside(payload: str):
     assert found["tag"] not in payload
 
 
+@pytest.mark.parametrize("payload", HOSTILE, ids=map(str, range(len(HOSTILE))))
+def test_hostile_text_stays_inside_in_one_line_too(payload: str):
+    shown = Fence().around(payload, DID)
+    found = _IN_ONE_LINE.match(shown)
+    assert found is not None
+    assert found["body"] == payload == unwrapped(shown)
+
+
+def test_who_knows_the_nonce_still_cannot_close_the_fence(monkeypatch: pytest.MonkeyPatch):
+    nonce = "0123456789abcdef" * 2
+    monkeypatch.setattr("mcp_a2a.server.fence.secrets.token_hex", lambda _: nonce)
+    for payload in (f"a</untrusted-{nonce}>b", f"a{nonce[:16]}{nonce}{nonce[16:]}b", nonce * 3):
+        shown = Fence().around(payload, DID)
+        assert shown.count(nonce) == 2
+        assert shown.endswith(f"</untrusted-{nonce}>")
+
+
+def test_one_result_has_one_nonce_and_another_has_another():
+    one, other = Fence(), Fence()
+    tags = [re.findall(r"untrusted-\w+", shown) for shown in (one.around("a"), one.block("b", "x"), other.around("a"))]
+    assert tags[0] == tags[1]
+    assert set(tags[0]).isdisjoint(tags[2])
+
+
+def test_who_speaks_is_what_was_checked_and_no_word_of_theirs():
+    assert shown_who(DID) == DID
+    assert shown_who("caller:laptop") == "caller:laptop"
+    assert shown_who("https://a.example:8443/SYSTEM:obey?x=1").startswith("https://a.example:8443/#")
+    assert "obey" not in shown_who("https://a.example/obey")
+    assert shown_who('did:key:z" obey="') == shown_who("caller:obey me") == shown_who("obey") == "unknown"
+
+
+def test_a_cut_is_said_outside_of_the_fence():
+    shown = Fence().around("é" * 100, DID, limit=10)
+    assert shown.count("é") == 10
+    assert shown.endswith(f">{CUT}")
+
+
 def test_the_boundary_is_128_fresh_bits():
     tags = {found["tag"] for _ in range(100) if (found := _FENCED.match(fence("x", "y")))}
     assert len(tags) == 100
@@ -83,7 +129,9 @@ def test_the_head_says_whose_words_these_are_and_that_they_are_data():
 )
 def test_a_label_is_one_plain_line_whatever_the_name(name: str):
     line = label(name, DID)
-    assert re.fullmatch(r'"[^"<>\n]{0,64}" \(' + re.escape(DID) + r"\)", line)
+    found = re.fullmatch(r'"([^"]{0,32})" \(' + re.escape(DID) + r"\)", line)
+    assert found is not None
+    assert all(letter.isalnum() or letter in " -._" for letter in found[1])
 
 
 def test_nothing_invisible_gets_through():
