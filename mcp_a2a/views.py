@@ -113,7 +113,7 @@ class StatusView(View):
     listening: tuple[Fact, ...]
     lookups: dict[Fact, Fact]
     """Each source of agents, and "on" or why it is not."""
-    clocks: tuple[str, ...] = ()
+    clocks: tuple[Fact, ...] = ()
     """Whose clock is off and by how much, in sentences; empty while all agree."""
     networks: tuple[NetworkView, ...] = ()
     agents_online: int
@@ -655,7 +655,7 @@ class RelayMemberView(View):
 class RelayUrlView(View):
     """Where a relay is reached."""
 
-    url: str
+    url: Fact
     """With the key that pins it, and with a new admission secret where one was asked for."""
     closed: bool
     admits: bool
