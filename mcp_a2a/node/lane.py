@@ -127,6 +127,8 @@ class Lane:
     tried: tuple[str, ...] = ()
     obstacle: str | None = None
     """Why nothing can go although there is a link."""
+    slowed_until: float = 0.0
+    """Until when a relay counts as one that takes fewer messages than there are."""
 
     def due(self, link: Link, now: float) -> Iterator[Entry]:
         """What may go out on this link now, in order. What is due later holds back what follows in its task."""
@@ -164,6 +166,14 @@ class Lane:
             return True
         mailbox = held_back[entry.row.task]
         return entry.row.type == "cancel" and mailbox is not None and mailbox == link.address
+
+    def waiting_updates(self) -> list[list[OutboxRow]]:
+        """Of each task with more than one update that is not under way, these, oldest first."""
+        waiting: dict[str, list[OutboxRow]] = {}
+        for entry in self.entries.values():
+            if entry.row.type == "update" and entry.envelope_id is None:
+                waiting.setdefault(entry.row.task, []).append(entry.row)
+        return [rows for rows in waiting.values() if len(rows) > 1]
 
     def stored_at(self, url: str) -> list[bytes]:
         """Ids of the copies at a relay."""

@@ -9,7 +9,9 @@ and a relay that has stored it, or refuses to, changes nothing about that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +22,7 @@ from mcp_a2a.node.dialer import Dialer, backoff
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.lane import ANSWER_SECONDS, WINDOW, Entry, Lane, Sealed
 from mcp_a2a.node.letters import piece_payload, redated
+from mcp_a2a.node.merging import merge_updates
 from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
@@ -29,7 +32,7 @@ from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
-from mcp_a2a.store.journal import OutboxRow, redate_outbox
+from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +66,9 @@ RESULTS = frozenset({"update", "blob", "network"})
 
 SLOWED = frozenset({"rate_limited", "busy"})
 """What a relay says to every larger file: it is on its way, only slowly."""
+
+SLOW_SECONDS = 10.0
+"""For so long after a relay said so, updates of a task that wait are sent as one."""
 
 TOO_LARGE = f"a file of more than {MAX_RELAYED_SIZE // 1024**2} MiB waits for a direct connection"
 BARRED_SECONDS = 60.0
@@ -355,11 +361,27 @@ class Outbox:
         pause = answer.retry_after if answer.retry_after is not None else max(1.0, backoff(entry.rejections))
         pause = min(pause, MAX_PUT_OFF_SECONDS)
         entry.not_before = anyio.current_time() + pause
+        if answer.code in SLOWED:
+            lane.slowed_until = entry.not_before + SLOW_SECONDS
         if entry.is_piece and answer.code in SLOWED:
             return
         reason = RELAY_REFUSALS.get(answer.code, f"it answers {answer.code!r}")
         entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
         self._settlement.put_off(entry.row)
+
+    def _merge_updates(self, lane: Lane) -> None:
+        """Make one of the updates of each task that wait: a relay takes fewer messages than there are."""
+        merged = [one for rows in lane.waiting_updates() for one in merge_updates(rows)]
+        if not merged:
+            return
+        for one in merged:
+            entry = lane.entries[one.row.id]
+            pauses = [lane.entries[row.id].not_before for row in one.absorbed]
+            entry.row, entry.sealed, entry.not_before = one.row, None, max(entry.not_before, *pauses)
+            for row in one.absorbed:
+                self._remove(lane, row.id)
+        changes = [(one.row, one.absorbed) for one in merged]
+        self._context.database.enqueue_lazily(partial(_replace_rows, changes=changes))
 
     # --- clocks ----------------------------------------------------------------------------------
 
@@ -433,6 +455,8 @@ class Outbox:
         link, now = lane.peer.link, anyio.current_time()
         if link is None:
             return False
+        if now < lane.slowed_until:
+            self._merge_updates(lane)
         for entry in lane.due(link, now):
             if lane.under_way >= WINDOW:
                 return False
@@ -560,3 +584,10 @@ class Outbox:
 def _is_shown(bundle: KeyBundle, peer: Peer) -> bool:
     """Whether the peer shows this key on a link of its own right now: then it has it, whatever its dates say."""
     return any(link.bundle is bundle and not link.is_relayed for link in peer.links)
+
+
+def _replace_rows(connection: sqlite3.Connection, changes: Sequence[tuple[OutboxRow, Sequence[OutboxRow]]]) -> None:
+    for row, absorbed in changes:
+        redate_outbox(connection, row)
+        for old in absorbed:
+            drop_outbox(connection, old)

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.config import RelaySettings
 from mcp_a2a.exchange import A2ASendRequest
-from mcp_a2a.protocol.model import StreamResponse
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, StreamResponse, TaskState
+from mcp_a2a.relaying import serve_relay
+from mcp_a2a.views import AnswerRequest, GetTaskRequest, InviteRequest, JoinRequest, SendTaskRequest
+from tests.files.scenes import next_item, until
 from tests.node.test_desk import events_of, listen, say, working
 from tests.node.world import Person, World, acquainted
 from tests.relay.scripted import ScriptedRelay
@@ -70,3 +74,27 @@ async def test_whoever_follows_later_gets_what_was_written_and_then_the_rest(tmp
         (late,) = await listen(desk, sent.task.id, None)
         assert late.task is not None
         assert late.task.artifacts[0].parts[0].text == "one two three"
+
+
+async def test_a_stream_through_a_slow_relay_ends_when_it_ends_and_not_a_minute_later(tmp_path: Path) -> None:
+    pieces = [f"{number} " for number in range(120)]
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate=120, burst=8)
+    async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob") as bob:
+        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        await bob.api.join(JoinRequest(ticket=ticket))
+        await until(lambda: any(peer.name == "bob" and peer.online for peer in alice.node.directory))
+        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="stream", wait_seconds=0))
+        item = await next_item(bob)
+        for number, piece in enumerate(pieces):
+            chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text=piece),)), append=number > 0)
+            await bob.api.answer_task(
+                AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number)
+            )
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", streamed=len(pieces)))
+        # One by one, at two a second, they would take a minute.
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=15))
+        assert (view.state, view.text) == (TaskState.COMPLETED, "".join(pieces))
+        assert relay.listener.facts().deposited < len(pieces) / 2
+        await until(lambda: len(bob.node.outbox) == 0)
