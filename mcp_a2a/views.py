@@ -74,7 +74,7 @@ class AgentView(View):
 
 
 class DiscoverView(View):
-    """The agents found; when there is none, `reason` says why and what to do."""
+    """The agents found; when there is none, `reason` says why and what to do. It also says whose clock is off."""
 
     agents: tuple[AgentView, ...]
     total: int

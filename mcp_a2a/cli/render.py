@@ -202,6 +202,7 @@ def status_lines(status: StatusView) -> list[str]:
         f"  listening  {', '.join(status.listening) or 'nowhere'}",
     ]
     lines += [f"  {name:<10} {what}" for name, what in status.lookups.items()]
+    lines += [f"  clock      {said}" for said in status.clocks]
     for network in status.networks:
         lines += [f"  {line}" for line in network_lines(network)]
     lines.append(

@@ -6,7 +6,7 @@ that came over a direct link just now, and the difference that a refusal names; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mcp_a2a.protocol.aging import Aging, Mark
 from mcp_a2a.protocol.did import PeerId
@@ -33,8 +33,8 @@ class Clocks:
         self.witnesses = Witnesses()
         self.refused: dict[PeerId, int] = {}
         """How many messages of a peer were not taken because of a clock."""
-        self.on_jump: Callable[[], None] = lambda: None
-        """Called when the wall clock was set."""
+        self.on_jump: Callable[[float], None] = lambda _: None
+        """Called when the wall clock was set, with by how many seconds."""
         self.on_testimony: Callable[[PeerId], None] = lambda _: None
         """Called when a peer's clock is known for the first time, or was set."""
 
@@ -42,10 +42,11 @@ class Clocks:
         """The wall clock. What we make is dated by it."""
         wall = self._wall_clock()
         offset = wall - self.uptime()
-        if abs(offset - self._offset) > JUMP_SECONDS:
+        jump = offset - self._offset
+        if abs(jump) > JUMP_SECONDS:
             self._offset = offset
             self.refused.clear()
-            self.on_jump()
+            self.on_jump(jump)
         return wall
 
     def _read(self) -> Aging:
@@ -84,13 +85,13 @@ class Clocks:
         """A message of this peer was not taken because of a clock."""
         self.refused[peer] = self.refused.get(peer, 0) + 1
 
-    def blame(self, peer: PeerId, name: str) -> str:
+    def blame(self, peer: PeerId) -> str:
         """Whose clock is off between this peer and us, and by how much; empty where they agree."""
         wall, up = self.now(), self.uptime()
         difference = self.witnesses.difference(peer, wall, up)
         if difference is None or abs(difference) <= AGREEMENT_SECONDS:
             return ""
-        return f"the clock of {name} is {_apart(difference)} this machine's; {self._standing(wall, up)}"
+        return f"its clock is {_apart(difference)} this machine's; {self._standing(wall, up)}"
 
     def trouble(self, name: Name) -> tuple[str, ...]:
         """What people should know about clocks, in sentences; nothing while all agree."""
@@ -142,8 +143,3 @@ def _length(seconds: float) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {rest} min" if hours else f"{rest} min"
-
-
-def join(sentences: Iterable[str]) -> str:
-    """Sentences behind others."""
-    return "".join(f" {sentence}" for sentence in sentences)

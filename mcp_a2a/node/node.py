@@ -48,6 +48,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
@@ -59,7 +60,7 @@ from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, h
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.push import drop_orphaned_push
-from mcp_a2a.store.records import forget_finished, note_finished
+from mcp_a2a.store.records import forget_finished, note_finished, shift_leases
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -214,7 +215,14 @@ class Node:
 
     def clock_trouble(self) -> tuple[str, ...]:
         """Whose clock is off and by how much, in sentences."""
-        return self.context.clocks.trouble(lambda peer_id: self.directory.get(peer_id).name)
+        return self.context.clocks.trouble(self._called)
+
+    def _called(self, peer_id: PeerId) -> str:
+        """An agent by a word of ours: by its name only where it is one of this folder, since others choose theirs."""
+        peer = self.directory.known(peer_id)
+        if peer is not None and self.trust.of(peer) == "own":
+            return peer.name
+        return f"{memorable_name(peer_id)} (…{str(peer_id)[-6:]})"
 
     def view(self, peer: Peer) -> AgentView:
         """An agent as it is shown."""
@@ -310,9 +318,10 @@ class Node:
             self.context.clocks.now()
             await anyio.sleep(CLOCK_SECONDS)
 
-    def _clock_set(self) -> None:
+    def _clock_set(self, seconds: float) -> None:
         """The wall clock jumped: what was refused because of it may be welcome now, and others should hear of it."""
-        logger.warning("the clock of this machine was set")
+        logger.warning("the clock of this machine was set by %.0f s", seconds)
+        self.context.database.enqueue(lambda connection: shift_leases(connection, seconds), lambda _: None)
         if _turn(self.ring, self.context):
             self.context.tasks.start_soon(self._save_ring)
         else:

@@ -392,7 +392,7 @@ class Outbox:
         if difference is not None:
             # It names its clock relative to the date that it read.
             clocks.hear(peer.peer_id, (row.created if difference > 0 else row.expires) - difference)
-        why = clocks.blame(peer.peer_id, peer.name) or REFUSALS["stale"]
+        why = clocks.blame(peer.peer_id) or REFUSALS["stale"]
         entry.stale_since = clocks.uptime() if entry.stale_since is None else entry.stale_since
         if row.type not in RESULTS and clocks.uptime() - entry.stale_since >= CLOCK_PATIENCE_SECONDS:
             self._refuse(lane, entry, f"stale:{why}")

@@ -158,7 +158,8 @@ class Search:
         found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]
         shown = [peer.view() if isinstance(peer, WebPeer) else self._node.view(peer) for peer in found[: request.limit]]
         if found:
-            return DiscoverView(agents=self._told_apart(shown), total=len(found))
+            off = " ".join(self._node.clock_trouble())
+            return DiscoverView(agents=self._told_apart(shown), total=len(found), reason=off or None)
         return DiscoverView(agents=(), total=0, reason=self._reason(request), on_offer=self._on_offer() or None)
 
     def _told_apart(self, agents: Sequence[AgentView]) -> tuple[AgentView, ...]:

@@ -176,6 +176,7 @@ def _node_lines(node: StatusView, fence: Fence) -> Iterator[str]:
         f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."
     )
+    yield from node.clocks
     if node.kept:
         yield f"{node.kept} finished answers could not be stored yet: the disk is full."
     yield "Next: discover lists the agents; check_inbox takes the tasks."

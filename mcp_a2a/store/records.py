@@ -350,6 +350,15 @@ def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def shift_leases(connection: sqlite3.Connection, seconds: float) -> None:
+    """The wall clock was set by so much: whoever works on a task has as long as before."""
+    connection.execute(
+        f"UPDATE tasks SET lease_until=lease_until+? WHERE direction='received' AND {_OPEN}"  # noqa: S608
+        " AND lease_until IS NOT NULL",
+        (seconds,),
+    )
+
+
 def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
     """Stamp the tasks that ended since the last look, which was at `before`.
 
