@@ -3,7 +3,7 @@
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
                                 RelayRunsError
-      NetworkError              NetworkNotFoundError  TicketError  RelayError  NotAdmittedError
+      NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
@@ -257,6 +257,22 @@ class TicketError(NetworkError):
     def __init__(self, reason: str, hint: str = "Ask whoever sent it for a new one (mcp-a2a invite).") -> None:
         super().__init__(f"This ticket cannot be used: {reason}.", hint)
         self.reason = reason
+
+
+class TicketPlaceError(NetworkError):
+    """A ticket that would have this machine call an address of its own. A person may know what is there."""
+
+    code = "ticket_place"
+    exit_code = 4
+
+    def __init__(self, place: str, host: str) -> None:
+        super().__init__(
+            f"This ticket would have this machine call {place}, and {host} is an address of the machine that made the "
+            "ticket. Nothing was called.",
+            "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from here. "
+            "If the relay is on this machine: mcp-a2a join --allow-private",
+        )
+        self.place, self.host = place, host
 
 
 class RelayError(NetworkError):

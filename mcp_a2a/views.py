@@ -228,6 +228,8 @@ class JoinRequest(View):
 
     ticket: str
     wait_seconds: float = Field(default=10, ge=0, le=120)
+    allow_private: bool = False
+    """A person knows what is at an address of this machine that the ticket names."""
 
 
 class JoinView(View):

@@ -14,7 +14,7 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.errors import NetworkNotFoundError, TicketError
+from mcp_a2a.errors import NetworkNotFoundError, TicketError, TicketPlaceError
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
     InviteRequest,
@@ -139,6 +139,9 @@ def join(
         str | None, typer.Argument(metavar="[TICKET]", help="The ticket; without it, or as -, it is asked for.")
     ] = None,
     wait: Annotated[float, typer.Option(min=0, max=120, help="Seconds to wait for the relay.")] = 10.0,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Call a relay on this machine, whoever made the ticket.")
+    ] = False,
 ) -> None:
     """Join a network by a ticket.
 
@@ -147,7 +150,14 @@ def join(
     session = session_of(context)
     text = ticket if ticket is not None and ticket != "-" else _read_ticket(session)
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.join(JoinRequest(ticket=text, wait_seconds=wait)))
+    request = JoinRequest(ticket=text, wait_seconds=wait, allow_private=allow_private)
+    try:
+        view = session.ask(lambda node: node.join(request))
+    except TicketPlaceError as error:
+        if not sys.stdin.isatty() or session.options.json:
+            raise
+        _confirm(session, f"{error.message} Call it?")
+        view = session.ask(lambda node: node.join(request.model_copy(update={"allow_private": True})))
     session.output.show(view, lambda: _show_joined(session, view))
 
 

@@ -15,9 +15,7 @@ import json
 import logging
 import os
 import socket
-import stat
 import struct
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError, TooLargeError
 from mcp_a2a.node.operations import OPERATIONS
+from mcp_a2a.store.short_places import MAX_SOCKET_PATH, is_private, make_private, short_places
 from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ MAX_LINE = 256 * 1024 * 1024
 
 WRITE_SECONDS = 2.0
 """How long a process that is stopping waits for an owner that does not read."""
-MAX_SOCKET_PATH = 100
-"""Unix socket paths end at 104 to 108 bytes, depending on the system."""
 
 
 class OwnerLostError(McpA2AError):
@@ -61,53 +58,13 @@ def socket_path(folder: Path, name: str = "control.sock") -> Path:
         return direct
     # Too deep for a socket: a short place, where it is named after the real one.
     short = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
-    places = [place / short for place in _short_places()]
+    places = [place / short for place in short_places()]
     # Not every process of a user is told of the runtime folder, so a socket that is there already is the one.
-    there = next((path for path in places if _is_private(path.parent) and path.is_socket()), None)
+    there = next((path for path in places if is_private(path.parent) and path.is_socket()), None)
     if there is not None:
         return there
-    _make_private(places[0].parent)
+    make_private(places[0].parent)
     return places[0]
-
-
-def _short_places() -> list[Path]:
-    """Folders of this user for sockets, the one to make them in first.
-
-    TMPDIR is none: it differs between a process that an app has started and one of a terminal.
-    """
-    everybodys = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
-    usable = everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    places = [usable / f"mcp-a2a-{os.getuid()}"]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime.startswith("/") and len(os.fsencode(runtime)) <= MAX_SOCKET_PATH - 40:
-        with contextlib.suppress(OSError):
-            found = Path(runtime).stat()
-            if found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022:
-                places.insert(0, Path(runtime) / "mcp-a2a")
-    return places
-
-
-def _is_private(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder that is this user's alone.
-
-    Raises:
-        ConfigurationError: another user took its name first, or it is no folder.
-    """
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        whose = "belongs to another user" if found.st_uid != os.getuid() else "is not a folder"
-        raise ConfigurationError(f"{folder} {whose}.", "Remove it, set XDG_RUNTIME_DIR, or use a shorter --home path.")
-    folder.chmod(0o700)
 
 
 def _same_user(stream: SocketStream) -> bool:

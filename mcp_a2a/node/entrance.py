@@ -25,6 +25,7 @@ from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.ticket_places import checked_places
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.network import (
@@ -39,6 +40,7 @@ from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.store.network_folder import NetworkRow
+from mcp_a2a.store.relays_here import note_relay
 from mcp_a2a.views import InviteRequest, InviteView, JoinRequest, JoinView
 
 INVITATION_SECONDS = 86_400.0
@@ -72,6 +74,9 @@ class Entrance:
             RelayError, NetworkError, ConfigurationError
         """
         joined = await self._prepare(request)
+        for url in joined.row.relays:
+            if parse_relay_url(url).is_loopback:
+                note_relay(url)
         for url in joined.row.relays:
             await self._publish(joined, url, must=url in self._canonical(request))
         if _is_open(request):
@@ -202,6 +207,7 @@ class Entrance:
         """
         ticket = Ticket.parse_untrusted(request.ticket)
         ticket.check_expiry(self._context.clock())
+        ticket = await checked_places(ticket, self._known_relays(), allow_private=request.allow_private)
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
         known = self._networks.by_id(network.id)
         if known is None:
@@ -223,6 +229,10 @@ class Entrance:
             if renamed
             else (),
         )
+
+    def _known_relays(self) -> frozenset[str]:
+        """Those of networks that we are in: they are called anyhow."""
+        return frozenset(url for joined in self._networks for url in joined.row.relays)
 
     def _check_room(self) -> None:
         if len(list(self._networks)) >= MAX_NETWORKS:

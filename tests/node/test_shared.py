@@ -30,9 +30,10 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TooLargeError,
 )
-from mcp_a2a.node.control import MAX_LINE, MAX_SOCKET_PATH, socket_path
+from mcp_a2a.node.control import MAX_LINE, socket_path
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.store.short_places import MAX_SOCKET_PATH
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,

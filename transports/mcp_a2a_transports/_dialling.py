@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import aiohttp
+from aiohttp import AddrInfoType
 
 from mcp_a2a.errors import LinkError
 from mcp_a2a_transports._drive import CLOSE_SECONDS
@@ -23,10 +25,19 @@ _connection: ContextVar[list[Connection]] = ContextVar("_connection")
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[aiohttp.ClientSession]:
-    """What dials are made with, as long as the context lasts."""
+async def open_client(refused: Callable[[str], bool] = lambda _: False) -> AsyncIterator[aiohttp.ClientSession]:
+    """What dials are made with, as long as the context lasts: to addresses that are not `refused`, however named."""
+
+    def make_socket(info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, sockaddr = info
+        if refused(str(sockaddr[0])):
+            raise PermissionError(errno.EACCES, "nothing of ours is at that address")
+        made = socket.socket(family, kind, protocol)
+        made.settimeout(0)
+        return made
+
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=make_socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         headers={"User-Agent": AGENT},

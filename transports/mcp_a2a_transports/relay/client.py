@@ -19,6 +19,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.paths import RelayAddr, TransportAddr
+from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relay_ports import RelayHandler, Relays, RelayState, Watched
 from mcp_a2a_transports._dialling import open_client
@@ -53,7 +54,7 @@ class RelayTransport(Transport, Relays):
     @override
     @asynccontextmanager
     async def open(self, credentials: Credentials, handler: LinkHandler) -> AsyncIterator[tuple[TransportAddr, ...]]:
-        async with open_client() as client, background_tasks() as tasks:
+        async with open_client(_is_refused) as client, background_tasks() as tasks:
             self._open = _Open(World(credentials, handler, client, self._tls), tasks)
             for kept in self._kept.values():
                 self._start(kept)
@@ -172,3 +173,8 @@ class RelayTransport(Transport, Relays):
                 yield session
             finally:
                 session.close("that was all")
+
+
+def _is_refused(address: str) -> bool:
+    # The name of a relay may lead elsewhere by the time it is called.
+    return is_no_place(address) and not is_this_machine(address)

@@ -1,0 +1,55 @@
+"""Short folders of this user outside of the data folder, for what all its processes on this machine share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from mcp_a2a.errors import ConfigurationError
+
+MAX_SOCKET_PATH = 100
+"""Unix socket paths end at 104 to 108 bytes, depending on the system."""
+
+
+def short_places() -> list[Path]:
+    """Folders of this user for sockets, the one to make them in first.
+
+    TMPDIR is none: it differs between a process that an app has started and one of a terminal.
+    """
+    everybodys = Path("/tmp")  # noqa: S108  only for a folder of our own in it, whose owner is checked
+    usable = everybodys if os.access(everybodys, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    places = [usable / f"mcp-a2a-{os.getuid()}"]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and len(os.fsencode(runtime)) <= MAX_SOCKET_PATH - 40:
+        with contextlib.suppress(OSError):
+            found = Path(runtime).stat()
+            if found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022:
+                places.insert(0, Path(runtime) / "mcp-a2a")
+    return places
+
+
+def is_private(folder: Path) -> bool:
+    """Whether it is a folder of this user that no other may write in."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that is this user's alone.
+
+    Raises:
+        ConfigurationError: another user took its name first, or it is no folder.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        whose = "belongs to another user" if found.st_uid != os.getuid() else "is not a folder"
+        raise ConfigurationError(f"{folder} {whose}.", "Remove it, set XDG_RUNTIME_DIR, or use a shorter --home path.")
+    folder.chmod(0o700)
