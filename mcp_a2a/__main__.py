@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mcp_a2a.cli.entry import check_environment, unicode_words
-from mcp_a2a.cli.options import Options, UsageError, split
+from mcp_a2a.cli.options import ALLOW_STRANGERS, Options, UsageError, split
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
 
 SERVER_OPTIONS = (
     "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push", "--grpc-listen",
-    "--token", "--show-token",
+    "--token", "--show-token", ALLOW_STRANGERS,
 )  # fmt: skip
 """What begins a command line that means `serve`."""
 
@@ -62,8 +62,12 @@ def _serve(options: Options, words: Sequence[str]) -> int:
 
     set_up_logging(options.verbosity)
     try:
-        listening = serving.parse(words[1:] if words[:1] == ["serve"] else words)
-        serving.serve(load_settings(options.settings), listening)
+        words = words[1:] if words[:1] == ["serve"] else words
+        settings: dict[str, object] = dict(options.settings)
+        if ALLOW_STRANGERS in words:
+            settings["allow_strangers"] = True
+        listening = serving.parse([word for word in words if word != ALLOW_STRANGERS])
+        serving.serve(load_settings(settings), listening)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here

@@ -40,7 +40,8 @@ async def open_node(
         async with own_node(settings, card) as api:
             yield api
 
-    async with share(SharedNode(settings.folder, open_owner)) as node:
+    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers)
+    async with share(shared) as node:
         if eager:
             await node.ready()
         yield node

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Be in the networks that were joined on this machine, with every identity of the data folder."""
     accept: Literal["trusted", "anyone"] = "trusted"
     """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
+    allow_strangers: bool = False
+    """Send to strangers, and files to agents that are not the user's own, without asking a person."""
     link_host: str = "0.0.0.0"  # noqa: S104  a peer-to-peer node is there to be reached; the handshake decides who speaks
     """Where the peer listener binds."""
     link_port: int = Field(default=0, ge=0, le=65535)

@@ -7,6 +7,7 @@
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
+      ConsentError              ConsentNeededError  ConsentDeclinedError
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
@@ -21,7 +22,8 @@ model reads both. `code` is stable and machine-readable; `exit_code` is what the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -36,22 +38,25 @@ class McpA2AError(Exception):
 
     message: str
     hint: str
+    details: Mapping[str, object]
+    """Facts for a program, in JSON's types; another process of ours gets them too."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", details: Mapping[str, object] | None = None) -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+        self.details = details or {}
 
     @override
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
     @classmethod
-    def rebuild(cls, code: str, message: str, hint: str) -> McpA2AError:
+    def rebuild(cls, code: str, message: str, hint: str, details: Mapping[str, object] | None = None) -> McpA2AError:
         """The error that another process of ours reported, as the class that carries this `code`."""
         kind = next((kind for kind in _subclasses(cls) if kind.code == code), McpA2AError)
         error = kind.__new__(kind)
-        McpA2AError.__init__(error, message, hint)
+        McpA2AError.__init__(error, message, hint, details)
         return error
 
 
@@ -395,6 +400,53 @@ class LinkError(DeliveryError):
     """A link could not be opened, or is closed."""
 
     code = "link"
+
+
+# --- consent: nothing leaves for a stranger before a person said so -------------------------------
+
+
+class ConsentError(McpA2AError):
+    """A person has not allowed that this is sent to this agent; nothing was sent."""
+
+    code = "consent"
+    exit_code = 5
+
+
+class ConsentNeededError(ConsentError):
+    """A person has to be asked first.
+
+    `key` is what names the agent to `mcp-a2a allow`: its did, or a handle of its URL, never a name, which it chooses.
+    `details` has the agent's did or URL as `agent`, and the files that were to be sent as `files`: pairs of name and
+    size in bytes.
+    """
+
+    code = "consent_needed"
+
+    def __init__(self, agent: str, key: str, *, stranger: bool, files: Sequence[tuple[str, int]] = ()) -> None:
+        refused = f"{key} is a stranger" if stranger else f"files may not be sent to {key} yet"
+        super().__init__(
+            f"Nothing was sent: {refused}, and your user has not been asked.",
+            f"Make the same call again when your user has run, in a terminal: {allow_command(key)}",
+            {"agent": agent, "files": [list(file) for file in files]},
+        )
+
+
+class ConsentDeclinedError(ConsentError):
+    """The person was asked, and did not allow it."""
+
+    code = "consent_declined"
+
+    def __init__(self, agent: str, key: str) -> None:
+        super().__init__(
+            f"Nothing was sent: your user was asked about {key}, and did not allow it.",
+            f"Do not ask again unless they say so. They can allow it in a terminal: {allow_command(key)}",
+            {"agent": agent},
+        )
+
+
+def allow_command(key: str) -> str:
+    """The command that lets a person allow sending to an agent; safe to paste, whatever a URL holds."""
+    return f"mcp-a2a allow {shlex.quote(key)}"
 
 
 # --- tasks: the work -----------------------------------------------------------------------------

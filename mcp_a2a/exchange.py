@@ -10,7 +10,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from mcp_a2a.protocol.model import Message, StreamResponse, Task, TaskPushNotificationConfig, TaskState
-from mcp_a2a.views import View
+from mcp_a2a.views import Consent, View
 
 OWN_KEY = "call-"
 """So begins an idempotency key that was made for one call, by whoever passes it on."""
@@ -41,6 +41,7 @@ class A2ASendRequest(Reach):
     again: bool = False
     """The same call was made before, of a node that went away."""
     push_config: TaskPushNotificationConfig | None = None
+    consent: Consent = "ask"
     follow: bool = False
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 

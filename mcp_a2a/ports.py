@@ -49,6 +49,8 @@ from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
     CheckInboxRequest,
+    ConsentRequest,
+    ConsentView,
     DiscoverRequest,
     DiscoverView,
     FilesRequest,
@@ -118,8 +120,20 @@ class NodeApi(Protocol):
         """
         ...
 
+    async def consent(self, request: ConsentRequest) -> ConsentView:
+        """What may be sent to an agent unasked; records what a person answered.
+
+        Raises:
+            PeerNotFoundError: no such agent; a name is none.
+        """
+        ...
+
     async def send_task(self, request: SendTaskRequest) -> TaskView:
-        """Journal a task, deliver it, and wait for its answer up to `wait_seconds`."""
+        """Journal a task, deliver it, and wait for its answer up to `wait_seconds`.
+
+        Raises:
+            ConsentNeededError, ConsentDeclinedError: a person has to allow it first, or has not; nothing was sent.
+        """
         ...
 
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:

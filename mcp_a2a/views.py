@@ -27,6 +27,11 @@ Trust = Literal["self", "own", "trusted", "member", "stranger", "blocked"]
 """Who the agent is to us: this node, another identity of this data folder, paired, in a network with us, unknown,
 blocked."""
 
+Consent = Literal["ask", "waived", "typed"]
+"""Who answers for what is sent. "ask": no person has yet, so one is asked before anything leaves for a stranger, or a
+file for an agent that is not the user's own. "waived": this process was started to send without asking, or is a worker
+of the owner. "typed": a person typed it at a terminal."""
+
 # --- agents --------------------------------------------------------------------------------------
 
 
@@ -84,9 +89,10 @@ class DiscoverView(View):
 
 
 class GetAgentRequest(View):
-    """An agent by name, PeerId (did:key) or `self`."""
+    """An agent by name, PeerId (did:key) or `self`. A URL that was never met is read only by consent."""
 
     agent: str
+    consent: Consent = "ask"
 
 
 class AgentDetail(View):
@@ -138,6 +144,31 @@ class SetTrustView(View):
     agent: AgentView
     released: int = 0
     dropped: int = 0
+
+
+class ConsentRequest(View):
+    """What a person allowed to be sent to an agent; with `answer`, what they answered just now.
+
+    Only ever answered for a person: by `mcp-a2a allow`, or after an elicitation.
+    """
+
+    agent: str
+    """Its did, the beginning of it, its URL or the handle of that. Never a name, which the agent chooses."""
+    answer: Literal["allowed", "declined", "forgotten"] | None = None
+    files: bool = False
+    """The answer is about files too."""
+    meet: bool = False
+    """A URL that was never met may be read: a person typed it."""
+
+
+class ConsentView(View):
+    """An agent, and what may be sent to it unasked."""
+
+    agent: AgentView
+    key: Who
+    """What names it to `mcp-a2a allow`."""
+    text: bool
+    files: bool
 
 
 class ContactView(View):
@@ -326,7 +357,8 @@ class Attachments(View):
 
     files: tuple[FileArg, ...] = Field(default=(), max_length=32)
     roots: tuple[str, ...] | None = None
-    """Folders that they must be in, beside those of the settings. None: a person typed the paths."""
+    """Folders that they must be in, beside those of the settings. None: the user's own program names the paths."""
+    consent: Consent = "ask"
 
 
 class SendTaskRequest(Attachments):

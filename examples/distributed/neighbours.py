@@ -67,7 +67,9 @@ class Neighbours:
 
     async def ask(self, agent: str, text: str, *, hop: int, seconds: float, skill: str | None = None) -> Result:
         """Have a neighbour do something now or not at all. What it is done for says how often it was passed on."""
-        request = SendTaskRequest(agent=agent, message=text, skill=skill, wait_seconds=seconds, hop=hop, queue=False)
+        request = SendTaskRequest(
+            agent=agent, message=text, skill=skill, wait_seconds=seconds, hop=hop, queue=False, consent="waived"
+        )
         try:
             view = await self.node.send_task(request)
             if not view.done:
@@ -98,7 +100,9 @@ class Neighbours:
     async def tell(self, event: dict[str, JsonValue]) -> None:
         """Tell all monitors: each hears it exactly once, one that is down when it is back."""
         for peer in await self.with_tag(OBSERVE):
-            request = SendTaskRequest(agent=peer.did, message="", parts=(Part(data=event),), skill=OBSERVE)
+            request = SendTaskRequest(
+                agent=peer.did, message="", parts=(Part(data=event),), skill=OBSERVE, consent="waived"
+            )
             await self.node.send_task(request.model_copy(update={"wait_seconds": 0}))
 
 

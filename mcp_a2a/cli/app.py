@@ -10,6 +10,7 @@ import typer.main
 
 from mcp_a2a.cli import (
     agents,
+    allowing,
     callers,
     files,
     finding,
@@ -68,6 +69,7 @@ def serve(
     token: serving_options.AskToken = False,
     show_token: serving_options.ShowToken = False,
     grpc_listen: serving_options.GrpcListen = None,
+    allow_strangers: serving_options.AllowStrangers = False,
 ) -> None:
     """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
 
@@ -87,7 +89,7 @@ def serve(
         show_token=show_token,
         grpc=grpc_listen,
     )
-    serving.serve(session_of(context).settings(), where)
+    serving.serve(session_of(context).settings(allow_strangers=allow_strangers or None), where)
 
 
 def demo(context: typer.Context) -> None:
@@ -109,6 +111,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explic
     ("cancel", tasking.cancel),
     ("inbox", mailbox.inbox),
     ("answer", mailbox.answer),
+    ("allow", allowing.allow),
     ("trust", finding.trust),
     ("block", finding.block),
     ("invite", networks.invite),

@@ -9,6 +9,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "serve": (
         "mcp-a2a serve",
         "mcp-a2a serve --listen :3000",
+        "mcp-a2a serve --allow-strangers",
         "mcp-a2a serve --listen 0.0.0.0:3000 --tls-cert cert.pem --tls-key key.pem",
         "mcp-a2a serve --listen :3000 --behind-proxy --public-url https://agents.example",
     ),
@@ -34,6 +35,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         'mcp-a2a answer efgh "The report." --file report.pdf',
     ),
     "peers": ("mcp-a2a peers", "mcp-a2a peers add 192.168.1.20:7301"),
+    "allow": (
+        "mcp-a2a allow DID",
+        "mcp-a2a allow https://agent.example/",
+        "mcp-a2a allow DID --undo",
+    ),
     "trust": ("mcp-a2a trust swift-otter", "mcp-a2a trust swift-otter --undo"),
     "block": ("mcp-a2a block swift-otter",),
     "id": ("mcp-a2a id", "mcp-a2a id --identity work --json"),

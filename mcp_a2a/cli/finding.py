@@ -9,6 +9,7 @@ import typer
 from mcp_a2a.cli import render
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.protocol.web_url import is_web
@@ -58,7 +59,7 @@ def _show_found(session: Session, view: DiscoverView) -> None:
 def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, URL, or self.")]) -> None:
     """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
     session = session_of(context)
-    request = GetAgentRequest(agent=agent)
+    request = GetAgentRequest(agent=agent, consent=answered_for())
     view = session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
 

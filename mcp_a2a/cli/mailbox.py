@@ -12,6 +12,7 @@ from mcp_a2a.cli.files import FileOption, Moving, attachments
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.tasking import HANDOVER_SECONDS, MOVING_SLICE, Wait, read_text, reply, report
+from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -88,7 +89,8 @@ def answer(
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
         if task.direction == "sent":
             return await reply(session, node, task.task_id, said, wait, attached)
-        task = await node.answer_task(AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached))
+        given = AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached, consent=answered_for())
+        task = await node.answer_task(given)
         return await sent_off(session, node, task)
 
     task = session.ask(operate)

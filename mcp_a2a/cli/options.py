@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
 """Options with a value, and the setting each is."""
 
+ALLOW_STRANGERS = "--allow-strangers"
+"""A flag of servers: whoever starts one decides what it may send unasked, and nobody who only uses it."""
+
 FLAGS = ("--no-mdns", "--json", "--no-color", "--quiet", "--verbose")
 SHORT = {"-q": "--quiet", "-v": "--verbose"}
 

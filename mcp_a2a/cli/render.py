@@ -17,6 +17,7 @@ from mcp_a2a.server.fence import shown_who
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
+    ConsentView,
     ContactView,
     InboxItem,
     NetcheckView,
@@ -221,6 +222,23 @@ def contact_lines(contact: ContactView) -> list[str]:
         f"{shown_name(contact.name)}   {shown_who(contact.did)}   {age(contact.since)} ago{more}",
         f"  Same words on both screens?  {contact.words}",
         f"  “{contact.preview}”",
+    ]
+
+
+def consent_lines(view: ConsentView) -> list[str]:
+    """Whom a person is asked about: what was checked first, and then what the agent says of itself."""
+    agent = view.agent
+    skills = ", ".join(preview(skill.id, 40) for skill in agent.skills[:8])
+    unasked = {(True, True): "tasks and files", (True, False): "tasks, but no files", (False, True): "nothing"}
+    return [
+        agent.did if agent.did == view.key else f"{preview(agent.did, 512)}   {view.key}",
+        f"  words    {agent.words}" if agent.words else "  words    none: only its URL tells who it is",
+        f"  trust    {TRUSTS[agent.trust]}",
+        f"  route    {route(agent)}   seen {seen(agent)}",
+        f"  unasked  {unasked.get((view.text, view.files), 'nothing')}",
+        f"  it calls itself “{preview(agent.name, 40)}”" + (f", with the skills {skills}" if skills else ""),
+        *([f"  it says “{preview(agent.description, 160)}”"] if agent.description else []),
+        "Anybody can choose any name. Its owner, asked on another channel, can read you the words (mcp-a2a id).",
     ]
 
 

@@ -23,3 +23,6 @@ GrpcListen = Annotated[
 Push = Annotated[bool, typer.Option("--a2a-push", help="Post what happens to tasks to URLs that A2A clients name.")]
 AskToken = Annotated[bool, typer.Option("--token", help="Ask programs of this user for the token, too.")]
 ShowToken = Annotated[bool, typer.Option("--show-token", help="Print the token, on a terminal only.")]
+AllowStrangers = Annotated[
+    bool, typer.Option("--allow-strangers", help="Send to strangers without asking you (MCP_A2A_ALLOW_STRANGERS).")
+]

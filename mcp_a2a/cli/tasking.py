@@ -14,6 +14,7 @@ from mcp_a2a.cli.files import FileOption, Moving, attachments, file_lines, save_
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import as_typed
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import TransitionError
@@ -69,7 +70,8 @@ def send(
 ) -> None:
     """Send a task and print its answer.
 
-    The text of the answer is all that goes to stdout. The exit code says how it ended: 0 done, 3 no such agent, 4 not
+    What you type at a terminal is sent as it is; a script may send to a stranger once you have run mcp-a2a allow. The
+    text of the answer is all that goes to stdout. The exit code says how it ended: 0 done, 3 no such agent, 4 not
     reachable (the task is queued), 5 refused, 6 still running, 7 failed, 8 the agent asks something.
     """
     session = session_of(context)
@@ -83,6 +85,7 @@ def send(
         "queue": not no_queue,
         "wait_seconds": 0,
         "files": attachments(files),
+        "consent": answered_for(),
     }
 
     async def operate(node: NodeApi) -> TaskView:
@@ -311,5 +314,7 @@ async def reply(
     session: Session, node: NodeApi, task_id: str, text: str, seconds: float, files: tuple[FileArg, ...] = ()
 ) -> TaskView:
     """Answer an agent that asked something, and wait for what it makes of it."""
-    task = await node.reply_to_task(ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files))
+    task = await node.reply_to_task(
+        ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
+    )
     return await follow(session, node, task, seconds)

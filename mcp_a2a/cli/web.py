@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.views import AddPeerRequest
@@ -73,7 +74,7 @@ async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -
     try:
         return await ask()
     except AddressNotAllowedError:
-        if not is_web(agent):
+        if not is_web(agent) or answered_for() != "typed":
             raise
         await node.add_peer(AddPeerRequest(address=agent))
         return await ask()

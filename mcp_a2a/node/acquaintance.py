@@ -10,6 +10,7 @@ from dataclasses import replace
 import anyio
 
 from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
+from mcp_a2a.node.consent import key_of, shown_key
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
@@ -19,10 +20,20 @@ from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.store.consents import forget_consents
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
 from mcp_a2a.store.web import drop_web_letters, forget_web_agent
-from mcp_a2a.views import AgentView, ContactView, PeersView, SetTrustRequest, SetTrustView, TaskErrorView
+from mcp_a2a.views import (
+    AgentView,
+    ConsentRequest,
+    ConsentView,
+    ContactView,
+    PeersView,
+    SetTrustRequest,
+    SetTrustView,
+    TaskErrorView,
+)
 
 DESCRIBE_SECONDS = 3.0
 """How long an agent that was just reached may take to say who it is."""
@@ -81,6 +92,28 @@ class Acquaintance:
                 await self._node.directory.changes.event().wait()
         return self._view(peer)
 
+    async def consent(self, request: ConsentRequest) -> ConsentView:
+        """What may be sent to an agent unasked; keeps what a person answered.
+
+        Raises:
+            PeerNotFoundError: no agent has this key or URL.
+            CardError, WebError, AddressNotAllowedError: it is a URL that was to be read and cannot be.
+        """
+        consent = self._node.consent
+        agent = consent.meant(request.agent)
+        if isinstance(agent, str) and request.meet:
+            agent = await self._node.web.find(agent)
+        key = agent if isinstance(agent, str) else key_of(agent)
+        if request.answer is not None:
+            await consent.answer(agent, request.answer, files=request.files)
+        shown = shown_key(key)
+        if isinstance(agent, str):
+            view = AgentView(name=shown, did=key, words="")
+            return ConsentView(agent=view, key=shown, text=consent.url_allowed(key), files=False)
+        view = agent.view() if isinstance(agent, WebPeer) else self._view(agent)
+        allowed = consent.text(agent) == "allowed", consent.files(agent) == "allowed"
+        return ConsentView(agent=view, key=shown, text=allowed[0], files=allowed[1])
+
     async def decide(self, request: SetTrustRequest) -> SetTrustView:
         """Trust, block or forget an agent; what waits for the decision moves in the same transaction.
 
@@ -95,6 +128,8 @@ class Acquaintance:
 
         def decide(connection: sqlite3.Connection) -> _Decision:
             save_peer(connection, row)
+            if request.level != "trusted":
+                forget_consents(connection, row.did)
             match request.level:
                 case "trusted":
                     return *self._node.intake.release(connection, row.did, peer.name, now), []
@@ -124,6 +159,7 @@ class Acquaintance:
                 drop_web_letters(connection, record.id)
                 _end_blocked(connection, replace(record), now)
             forget_web_agent(connection, peer.url)
+            forget_consents(connection, peer.url)
             return ended
 
         with anyio.CancelScope(shield=True):

@@ -7,7 +7,7 @@ import os
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import ConfigurationError, SkillNotFoundError, TaskNotFoundError
+from mcp_a2a.errors import ConfigurationError, TaskNotFoundError
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -34,12 +34,13 @@ from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
+from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
-from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.protocol.web_url import is_shortened, is_web
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.records import Position, TaskRecord, count_waiting, list_tasks, parse_position, position_token
 from mcp_a2a.store.web import count_web_letters
@@ -51,6 +52,9 @@ from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
     CheckInboxRequest,
+    Consent,
+    ConsentRequest,
+    ConsentView,
     DiscoverRequest,
     DiscoverView,
     FilesRequest,
@@ -102,6 +106,7 @@ class LocalApi:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._search = Search(node)
+        self._selector = Selector(node, self._search)
         self._acquaintance = Acquaintance(node)
         self._membership = Membership(node)
         self._entrance = Entrance(node, self._membership)
@@ -118,7 +123,7 @@ class LocalApi:
         """One agent; `self` is this node."""
         if request.agent == "self":
             return self._self()
-        peer = await self._search.meant(request.agent, meet=True)
+        peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
             return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=peer.addresses)
         card = (
@@ -129,6 +134,12 @@ class LocalApi:
             )
         )
         return AgentDetail(agent=self._agent(peer), card=card, addresses=_addresses(peer))
+
+    async def _meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
+        """The agent that is meant; a URL that was never met is read if that may be."""
+        if is_web(asked) and not is_shortened(asked) and self._node.web.known(asked) is None:
+            self._node.consent.check_url(asked, consent)
+        return await self._search.meant(asked, meet=True)
 
     def _agent(self, peer: Peer) -> AgentView:
         return self._node.view(peer)
@@ -180,6 +191,10 @@ class LocalApi:
             return (await self._node.web.add(request.address, request.headers)).view()
         return await self._acquaintance.add(request.address)
 
+    async def consent(self, request: ConsentRequest) -> ConsentView:
+        """What may be sent to an agent, and a person's answer to that."""
+        return await self._acquaintance.consent(request)
+
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
         """A person's decision about an agent."""
         return await self._acquaintance.decide(request)
@@ -188,7 +203,7 @@ class LocalApi:
 
     async def send_task(self, request: SendTaskRequest) -> TaskView:
         """Journal, deliver, wait."""
-        peer = await self._search.meant(request.agent, meet=True)
+        peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
             record = await self._node.web_sending.send(peer, request)
         else:
@@ -198,14 +213,13 @@ class LocalApi:
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
         deadline = anyio.current_time() + request.wait_seconds
-        candidates = await self._search.candidates(request.skill)
-        web = self._search.web_candidates(request.skill)
-        if not (candidates or web):
-            raise SkillNotFoundError(request.skill, self._search.closest_skills(request.skill))
-        if web and not any(candidate.peer.online for candidate in candidates):
-            record = await self._node.web_sending.send_by_skill(web, request)
-        else:
-            record = await self._node.sending.send_by_skill(candidates, request)
+        record = self._node.sending.sent_by_skill(request)
+        if record is None:
+            selected = await self._selector.select(request)
+            if selected.web:
+                record = await self._node.web_sending.send_by_skill(selected.web, request)
+            else:
+                record = await self._node.sending.send_by_skill(selected.keys, request)
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
@@ -228,6 +242,7 @@ class LocalApi:
                     idempotency_key=request.idempotency_key,
                     files=request.files,
                     roots=request.roots,
+                    consent=request.consent,
                 )
             )
         record = await self._node.sender_to(record.peer).reply(record.id, request)
@@ -347,9 +362,18 @@ class LocalApi:
 
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""
+        if request.files and request.consent == "ask":
+            await self._check_answer(request)
         record = await self._node.inbox.answer(request)
         await anyio.lowlevel.checkpoint()  # whoever waits for the answer goes first
         return self._view(record)
+
+    async def _check_answer(self, request: AnswerRequest) -> None:
+        """A file with an answer leaves like any other; a client of our A2A server is one that the owner let in."""
+        record = self._node.sending.latest(request.task_id)
+        if not record.sent and is_peer(record):
+            peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
+            await self._node.consent.check(peer, request, answering=True)
 
     # --- A2A -------------------------------------------------------------------------------------
 

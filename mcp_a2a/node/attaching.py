@@ -1,7 +1,8 @@
 """Files that we send: read once, small ones into the message, larger ones sealed into the spool.
 
 A path comes from a person, or from a model that a person lets work: for the latter it has to lie within folders that
-were allowed, wherever links in it lead. What is attached is the content at that moment.
+were allowed, wherever links in it lead, and to hold no keys (`withheld`). What is checked is the descriptor that is
+read, and the bytes that are sent; what becomes of the path or the file meanwhile changes neither.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import anyio
 import anyio.to_thread
 
 from mcp_a2a.errors import FileError, StorageFullError
+from mcp_a2a.node.beneath import open_resolved
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.withheld import CheckedFile, check_name
 from mcp_a2a.protocol.blob import (
     CHUNK_SIZE,
     MAX_FILE_SIZE,
@@ -39,7 +42,7 @@ from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out
-from mcp_a2a.views import AnswerRequest, FileArg
+from mcp_a2a.views import AnswerRequest, Attachments, FileArg
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -49,6 +52,37 @@ MAX_OUT_BYTES = 4 * 1024 * MIB
 
 _SYSTEM = ("/proc", "/sys", "/dev")
 """What looks like files there is the system talking."""
+
+
+NOTHING = Attachments()
+"""No file, and no person who answers for one."""
+
+
+class Source(Protocol):
+    """Bytes on their way into a message."""
+
+    def read(self, size: int) -> bytes:
+        """The next of them."""
+        ...
+
+    def rewind(self) -> None:
+        """Go back to the first."""
+        ...
+
+
+class Plain:
+    """What is sent as it is: a person named it, or it came within a message."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+
+    def read(self, size: int) -> bytes:
+        """See `Source`."""
+        return self._source.read(size)
+
+    def rewind(self) -> None:
+        """See `Source`."""
+        self._source.seek(0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +106,8 @@ class Attached:
 class Attaching:
     """Makes parts of files.
 
-    `roots` are the folders that a person allowed in the settings. Nothing in `private` is ever attached.
+    `roots` are the folders that a person allowed in the settings. Nothing in `private`, the data folder, is ever
+    attached, but what was saved to `downloads` in it.
     """
 
     def __init__(self, context: Context, downloads: Path, roots: Sequence[Path], private: Path) -> None:
@@ -81,17 +116,16 @@ class Attaching:
         self._downloads = downloads
         self._roots = tuple(roots)
 
-    async def attach(
-        self, parts: Sequence[Part], files: Sequence[FileArg] = (), roots: Sequence[str] | None = None
-    ) -> Attached:
+    async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING) -> Attached:
         """The parts with the files behind them; what is large among either goes into the spool.
 
-        `roots` None means that a person typed the paths. Otherwise each must be within these folders (those of the
-        settings, where there are any), or the one for downloads.
+        With `roots`, each file must be within these folders (those of the settings, where there are any), or the one
+        for downloads.
 
         Raises:
             FileError: a file cannot be attached, and why; nothing was kept.
         """
+        files = what.files
         if not files and not any(part.raw is not None or part.url is not None for part in parts):
             return Attached(tuple(parts))
         if self._context.database.read(bytes_out) > MAX_OUT_BYTES:
@@ -99,7 +133,7 @@ class Attaching:
         refs: list[BlobRef] = []
         try:
             with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
-                made = await anyio.to_thread.run_sync(self._attach, parts, files, roots, refs)
+                made = await anyio.to_thread.run_sync(self._attach, parts, what, refs)
         except BaseException:
             self._discard(refs)
             raise
@@ -111,7 +145,7 @@ class Attaching:
         Raises:
             FileError: as in `attach`.
         """
-        attached = await self.attach(request.parts, request.files, request.roots)
+        attached = await self.attach(request.parts, request)
         refs, chunks = list(attached.refs), list[ArtifactChunk]()
         try:
             for chunk in request.chunks:
@@ -126,6 +160,23 @@ class Attaching:
             return request, ()
         update = {"parts": attached.parts, "chunks": tuple(chunks), "files": ()}
         return request.model_copy(update=update), tuple(refs)
+
+    async def inspect(self, parts: Sequence[Part], what: Attachments) -> tuple[tuple[str, int], ...]:
+        """Name and size in bytes of each file that `attach` would attach; nothing is kept.
+
+        Raises:
+            FileError: one could not be.
+        """
+        return await anyio.to_thread.run_sync(self._inspect, parts, what)
+
+    def _inspect(self, parts: Sequence[Part], what: Attachments) -> tuple[tuple[str, int], ...]:
+        raw = [(safe_name(part.filename), len(_decoded(part.raw))) for part in parts if part.raw is not None]
+        named: list[tuple[str, int]] = []
+        for file in what.files:
+            with self._open(file, what) as (source, size):
+                source.read(CHUNK_SIZE)
+            named.append((safe_name(file.name or Path(file.path).name), size))
+        return (*raw, *named)
 
     @contextmanager
     def given_to(self, task_id: str, refs: Sequence[BlobRef]) -> Iterator[None]:
@@ -143,9 +194,7 @@ class Attaching:
     def _discard(self, refs: Sequence[BlobRef]) -> None:
         self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
 
-    def _attach(
-        self, parts: Sequence[Part], files: Sequence[FileArg], roots: Sequence[str] | None, refs: list[BlobRef]
-    ) -> list[Part]:
+    def _attach(self, parts: Sequence[Part], what: Attachments, refs: list[BlobRef]) -> list[Part]:
         room = MAX_INLINE_TOTAL
         made: list[Part] = []
         for part in parts:
@@ -159,15 +208,15 @@ class Attaching:
                 room -= len(content)
                 made.append(part)
             else:
-                made.append(self._spooled(io.BytesIO(content), part, refs))
-        for file in files:
-            with self._open(file, roots) as source:
+                made.append(self._spooled(Plain(io.BytesIO(content)), part, refs))
+        for file in what.files:
+            with self._open(file, what) as (source, _):
                 part, inline = self._part(source, file, room, refs)
             room -= inline
             made.append(part)
         return made
 
-    def _part(self, source: BinaryIO, file: FileArg, room: int, refs: list[BlobRef]) -> tuple[Part, int]:
+    def _part(self, source: Source, file: FileArg, room: int, refs: list[BlobRef]) -> tuple[Part, int]:
         """A file as a part, and how much of the message it takes."""
         name = safe_name(file.name or Path(file.path).name)
         kind = file.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -176,12 +225,12 @@ class Attaching:
         if len(beginning) <= limit:
             raw = base64.b64encode(beginning).decode()
             return Part(raw=raw, filename=name, media_type=kind), len(beginning)
-        source.seek(0)
+        source.rewind()
         return self._spooled(source, Part(raw="", filename=name, media_type=kind), refs), 0
 
     # --- the spool -------------------------------------------------------------------------------
 
-    def _spooled(self, source: BinaryIO, like: Part, refs: list[BlobRef]) -> Part:
+    def _spooled(self, source: Source, like: Part, refs: list[BlobRef]) -> Part:
         if len(refs) >= MAX_FILES:
             raise FileError(f"More than {MAX_FILES} files in one message.", "Send several, or one archive.")
         blob_id = self._context.fresh_id()
@@ -204,43 +253,65 @@ class Attaching:
 
     # --- what may be read ------------------------------------------------------------------------
 
-    def _open(self, file: FileArg, roots: Sequence[str] | None) -> BinaryIO:
+    @contextmanager
+    def _open(self, file: FileArg, what: Attachments) -> Iterator[tuple[Source, int]]:
+        """A file that may be attached, and its size."""
         shown = file.path
         try:
             path = Path(file.path).resolve(strict=True)
-            self._check(path, shown, roots)
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._check_path(path, shown, what)
+            handle = open_resolved(path)
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero in the name
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise FileError(f"{shown} cannot be attached: {reason}.", "Check the path; give it whole.") from error
-        found = os.fstat(handle)
+        try:
+            found = os.fstat(handle)
+            self._check_file(found, shown, typed=what.consent == "typed")
+        except BaseException:
+            os.close(handle)
+            raise
+        with os.fdopen(handle, "rb") as source:
+            yield (Plain(source) if what.consent == "typed" else CheckedFile(source, shown)), found.st_size
+
+    def _check_path(self, path: Path, shown: str, what: Attachments) -> None:
+        if any(path.is_relative_to(system) for system in _SYSTEM):
+            raise FileError(f"{shown} is a part of the system, not a file.")
+        if path.is_relative_to(_resolved(self._private)) and not path.is_relative_to(_resolved(self._downloads)):
+            raise FileError(f"{shown} belongs to this node itself: there are its keys.")
+        if what.roots is not None:
+            allowed = [*(self._roots or map(Path, what.roots)), self._downloads]
+            if not any(path.is_relative_to(_resolved(folder)) for folder in allowed):
+                listed = ", ".join(map(str, allowed))
+                raise FileError(
+                    f"{shown} may not be attached: it is not within {listed}.",
+                    "Put the file there; or your user allows another folder with MCP_A2A_FILE_ROOTS (separated by "
+                    f"{os.pathsep!r}), or sends it with: mcp-a2a send AGENT TEXT --file PATH",
+                )
+        if what.consent != "typed":
+            check_name(path, shown)
+
+    def _check_file(self, found: os.stat_result, shown: str, *, typed: bool) -> None:
         if not stat.S_ISREG(found.st_mode):
-            os.close(handle)
             raise FileError(f"{shown} is not a file.", "Only regular files can be attached; pack a folder first.")
+        if found.st_nlink != 1 and (not typed or (found.st_dev, found.st_ino) in set(_inodes(self._private))):
+            # Under its other name it may be a key, or lie outside of every allowed folder.
+            raise FileError(f"{shown} may not be attached: the file has another name as well.", "Attach a copy of it.")
         if found.st_size > MAX_FILE_SIZE:
-            os.close(handle)
             raise FileError(
                 f"{shown} is {found.st_size / MIB:.0f} MiB; at most {MAX_FILE_SIZE // MIB} MiB can be sent.",
                 "Compress it, or split it.",
             )
-        return os.fdopen(handle, "rb")
 
-    def _check(self, path: Path, shown: str, roots: Sequence[str] | None) -> None:
-        if any(path.is_relative_to(system) for system in _SYSTEM):
-            raise FileError(f"{shown} is a part of the system, not a file.")
-        if path.is_relative_to(_resolved(self._private)):
-            raise FileError(f"{shown} belongs to this node itself: there are its keys.")
-        if roots is None:
-            return
-        allowed = [*(self._roots or map(Path, roots)), self._downloads]
-        within = [folder for folder in allowed if path.is_relative_to(_resolved(folder))]
-        if not within:
-            listed = ", ".join(map(str, allowed))
-            raise FileError(
-                f"{shown} may not be attached: it is not within {listed}.",
-                "Put the file there; or your user allows another folder with MCP_A2A_FILE_ROOTS (separated by "
-                f"{os.pathsep!r}), or sends it with: mcp-a2a send AGENT TEXT --file PATH",
-            )
+
+def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
+    """Every file below a folder, by what it is and not by its name."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = Path(place, name).lstat()
+            except OSError:
+                continue  # it went meanwhile
+            yield found.st_dev, found.st_ino
 
 
 def _resolved(folder: Path) -> Path:
@@ -257,7 +328,7 @@ def _decoded(raw: str) -> bytes:
         raise FileError("The raw content of a part is not base64.") from error
 
 
-def _sealed(source: BinaryIO, sealer: FileSealer, name: str) -> Iterator[bytes]:
+def _sealed(source: Source, sealer: FileSealer, name: str) -> Iterator[bytes]:
     """A file sealed chunk by chunk; one that grows while it is read ends at the limit."""
     size, chunk = 0, source.read(CHUNK_SIZE)
     while True:

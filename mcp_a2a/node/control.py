@@ -204,7 +204,8 @@ def _line(message: dict[str, JsonValue]) -> bytes:
 
 
 def _error(error: McpA2AError) -> dict[str, JsonValue]:
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    details = cast("JsonValue", dict(error.details))
+    return {"code": error.code, "message": error.message, "hint": error.hint, "details": details}
 
 
 async def _lines(stream: SocketStream) -> AsyncIterator[bytes]:
@@ -295,7 +296,9 @@ class ControlClient:
             raise OwnerLostError("The node went away.")
         error = answer.get("error")
         if isinstance(error, dict):
-            raise McpA2AError.rebuild(str(error["code"]), str(error["message"]), str(error["hint"]))
+            details = error.get("details")
+            facts = details if isinstance(details, dict) else None
+            raise McpA2AError.rebuild(str(error["code"]), str(error["message"]), str(error["hint"]), facts)
         return OPERATIONS[op][1].model_validate(answer["view"])
 
 

@@ -59,6 +59,7 @@ from mcp_a2a.store.records import (
     save_task,
     tasks_within,
 )
+from mcp_a2a.views import Attachments
 
 SELF = "self"
 
@@ -110,9 +111,9 @@ class Desk:
             opening = self._opening(request)
             draft = Draft(message, opening, request.skill, caller=request.caller)
             if isinstance(peer, WebPeer):
-                record = await self._node.web_sending.send_message(peer, draft, follow)
+                record = await self._node.web_sending.send_message(peer, draft, follow, request.consent)
             else:
-                record = await self._node.sending.send_message(peer, draft, follow)
+                record = await self._node.sending.send_message(peer, draft, follow, request.consent)
         return await self._answer(record, request, *begun)
 
     def _opening(self, request: A2ASendRequest) -> str:
@@ -195,7 +196,9 @@ class Desk:
         if record.done:
             raise NotAwaitingReplyError(task_id, record.state)
         if record.sent:
-            record = await self._node.sender_to(record.peer).go_on(task_id, message)
+            record = await self._node.sender_to(record.peer).go_on(
+                task_id, message, Attachments(consent=request.consent)
+            )
         else:
             record = await self._hear(task_id, message)
         # Without a pause between the two: what comes after this is told, and nothing before it twice.

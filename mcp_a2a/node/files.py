@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio.to_thread
 
 from mcp_a2a.errors import FileError, McpA2AError, RemoteProtocolError
+from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import is_peer
-from mcp_a2a.node.received import content_of, write_new
+from mcp_a2a.node.received import content_of
 from mcp_a2a.protocol.blob import BlobRef, is_blob
 from mcp_a2a.protocol.filename import numbered, safe_name
 from mcp_a2a.protocol.model import Part
@@ -211,26 +214,28 @@ def _save_all(grants: Sequence[FileGrant], folder: Path) -> list[SavedFile]:
     if not folder.is_dir():
         open_folder(folder)
     saved: list[SavedFile] = []
-    try:
-        for grant in grants:
-            saved.append(_save(grant, folder))  # noqa: PERF401  those before a failure are to be known
-    except (McpA2AError, OSError):
-        for file in saved:
-            Path(file.path).unlink(missing_ok=True)
-        raise
+    with opened_folder(folder) as place:
+        try:
+            for grant in grants:
+                saved.append(_save(grant, folder, place))  # noqa: PERF401  those before a failure are to be known
+        except (McpA2AError, OSError):
+            for file in saved:
+                with suppress(FileNotFoundError):
+                    os.unlink(file.name, dir_fd=place)
+            raise
     return saved
 
 
-def _save(grant: FileGrant, folder: Path) -> SavedFile:
+def _save(grant: FileGrant, folder: Path, place: int) -> SavedFile:
     for number in range(1, MAX_NUMBERED):
-        path = folder / (grant.name if number == 1 else numbered(grant.name, number))
+        name = grant.name if number == 1 else numbered(grant.name, number)
         try:
-            write_new(path, content_of(grant))
+            write_new(name, content_of(grant), place)
         except FileExistsError:
             continue
         return SavedFile(
-            name=path.name,
-            path=str(path),
+            name=name,
+            path=str(folder / name),
             size=grant.size or 0,
             media_type=grant.media_type,
             sha256=grant.sha256 or "",

@@ -229,6 +229,7 @@ class Job:
             direct=direct,
             holder=self.holder,
             attempt=self.item.attempt,
+            consent="waived",  # the owner started this worker, so that it answers
         )
         try:
             await self.node.answer_task(made_unicode(request))

@@ -22,6 +22,7 @@ import anyio
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Changes, Context, first_number
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
@@ -135,11 +136,12 @@ class Node:
         self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
         downloads = parts.downloads or parts.home / "files"
         self.files = Files(context, downloads)
-        self.attaching = Attaching(context, downloads, parts.file_roots, parts.home / "identities")
-        self.sending = Sending(context, self.dialer, self.outbox, self.attaching)
+        self.attaching = Attaching(context, downloads, parts.file_roots, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)
+        self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
+        self.sending = Sending(context, self.dialer, self.outbox, self.attaching, self.consent)
         self.web_courier = WebCourier(context, self.web, self.files)
-        self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending)
+        self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending, self.consent)
         self.feed = Feed(context)
         self.pushes = Pushes(
             context, self.feed, parts.hooks, CallerFolder(parts.home / "identities" / parts.identity_name)

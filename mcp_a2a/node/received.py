@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,7 @@ from typing import BinaryIO
 from typing_extensions import Buffer, override
 
 from mcp_a2a.errors import FileError, ProtocolError
+from mcp_a2a.node.beneath import write_new
 from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.strict_json import base64url_untrusted
@@ -88,22 +88,6 @@ def content_of(grant: FileGrant) -> Iterator[bytes]:
         yield from open_file_untrusted(_ref(grant, grant.key), sealed_chunks(Path(grant.path)))
     except (OSError, ProtocolError) as error:
         raise FileError(f"{grant.name} cannot be read any more: {error}.") from error
-
-
-def write_new(path: Path, content: Iterator[bytes]) -> None:
-    """A new file that only we may read; nothing is left of one that could not be completed.
-
-    Raises:
-        OSError, FileError
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in content:
-                file.write(chunk)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _ref(grant: FileGrant, key: str) -> BlobRef:

@@ -12,7 +12,6 @@ from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundErro
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.sending import Candidate
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.naming import look_alike, same_name, skeleton
@@ -28,9 +27,6 @@ SETTLE_RELAY_SECONDS = 1.8
 
 SETTLE_DIALLING_SECONDS = 3.0
 """The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time."""
-
-_WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
-_RANK = {"own": 0, "trusted": 0, "member": 1, "stranger": 2}
 
 
 class Search:
@@ -54,7 +50,7 @@ class Search:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
         if not asked.startswith("did:"):
-            await self._patience(lambda: self._is_present(asked) or web.named(asked))
+            await self.patience(lambda: self._is_present(asked) or web.named(asked))
         others = [peer for peer in self._node.directory if look_alike(peer.name, asked)]
         every = web.named(asked)
         # Whoever shouts a name on the LAN does not get in the way of those who have it already.
@@ -80,7 +76,7 @@ class Search:
         """
         if asked.strip() in ("self", str(self._node.context.me)):
             raise SelfSendError(asked)
-        await self._patience(lambda: self._is_present(asked))
+        await self.patience(lambda: self._is_present(asked))
         try:
             return self._node.directory.resolve(asked)
         except PeerNotFoundError as error:
@@ -96,7 +92,7 @@ class Search:
             for peer in self._node.directory
         )
 
-    async def _patience(self, satisfied: Callable[[], object]) -> None:
+    async def patience(self, satisfied: Callable[[], object]) -> None:
         """Wait while the node is too young to know, and nothing satisfies yet."""
         while not satisfied() and (remaining := self._youth()) > 0:
             await wait_until(self._node.directory.changes.event(), remaining)
@@ -111,31 +107,6 @@ class Search:
         return max(0.0, self._node.started + settle - anyio.current_time())
 
     # --- by skill --------------------------------------------------------------------------------
-
-    async def candidates(self, skill: str) -> list[Candidate]:
-        """Agents with this skill, best first: those I trust, then those that answer fastest."""
-        await self._patience(lambda: self._with_skill(skill, present=True) or self.web_candidates(skill))
-        found = self._with_skill(skill, present=True) or self._with_skill(skill, present=False)
-        found.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 3), _rtt(peer), peer.name))
-        return [Candidate(peer, self._why(peer, len(found))) for peer in found]
-
-    def _with_skill(self, skill: str, *, present: bool) -> list[Peer]:
-        wanted = skill.strip().casefold()
-        return [
-            peer
-            for peer in self._node.directory
-            if peer.online == present
-            and peer.row.trust != "blocked"
-            and any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
-        ]
-
-    def _why(self, peer: Peer, count: int) -> str:
-        if not peer.online:
-            return "known to have this skill, but not reachable now"
-        trust = _WHO.get(self._node.trust.of(peer), "reachable")
-        link = peer.link
-        speed = f", answers in {_rtt(peer) * 1000:.1f} ms" if link and link.rtt_seconds is not None else ""
-        return f"{'the only agent' if count == 1 else f'best of {count}'} with this skill; {trust}{speed}"
 
     def closest_skills(self, skill: str) -> list[str]:
         """Skills that are written almost so."""
@@ -152,7 +123,7 @@ class Search:
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks; when none matches, why."""
         with anyio.move_on_after(request.settle_seconds):
-            await self._patience(lambda: bool(request.query or request.skill) and self._is_there(request))
+            await self.patience(lambda: bool(request.query or request.skill) and self._is_there(request))
             while self._node.dialer.busy and not (self._matching(request) or self._matching_web(request)):
                 await self._node.directory.changes.event().wait()
         found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -18,6 +18,7 @@ from mcp_a2a.errors import (
     SkillNotFoundError,
 )
 from mcp_a2a.node.attaching import MIB, Attached, Attaching
+from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
@@ -28,9 +29,10 @@ from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
+from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
-from mcp_a2a.views import Attachments, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity (limit L15)."""
@@ -89,8 +91,11 @@ def with_files(draft: Draft, attached: Attached) -> Draft:
 class Sending:
     """Opens, continues and withdraws tasks at other agents."""
 
-    def __init__(self, context: Context, dialer: Dialer, outbox: Outbox, attaching: Attaching) -> None:
+    def __init__(
+        self, context: Context, dialer: Dialer, outbox: Outbox, attaching: Attaching, consent: ConsentBook
+    ) -> None:
         self._context = context
+        self._consent = consent
         self._attaching = attaching
         self._dialer = dialer
         self._outbox = outbox
@@ -102,27 +107,34 @@ class Sending:
 
         Raises:
             NoRouteError: with `queue` False and nobody reachable; nothing was kept.
+            ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
         opening = self.opening_id(request.idempotency_key, peer.row.did)
         existing = self.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
+        await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
         draft = draft_of(request, opening)
         return await self._open_with_files(peer, draft, await self._attach(draft, request), lambda _: None)
 
-    async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
+    async def send_message(
+        self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
+    ) -> TaskRecord:
         """The same for somebody who has a message already; `follow` sees the task before anything can happen to it.
 
         Raises:
+            ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
+        if self.find(task_id_of(self._context.me, draft.opening)) is None:
+            await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open_with_files(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
     async def _attach(self, draft: Draft, request: SendTaskRequest | SendTaskBySkillRequest) -> Attached:
-        return await self._attaching.attach(draft.message.parts, request.files, request.roots)
+        return await self._attaching.attach(draft.message.parts, request)
 
     async def _open_with_files(
         self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
@@ -201,11 +213,20 @@ class Sending:
 
     # --- sending to a skill ----------------------------------------------------------------------
 
-    async def send_by_skill(self, candidates: list[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
+    def sent_by_skill(self, request: SendTaskBySkillRequest) -> TaskRecord | None:
+        """What an earlier call with the same key came to, unless an agent at a URL has refused it."""
+        opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
+        record = self.find(task_id_of(self._context.me, opening))
+        if record is None or (is_web(record.peer) and record.delivery == Delivery.REFUSED):
+            return None
+        return record
+
+    async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
         """Send to the best candidate; the next one is tried while nobody has accepted.
 
         Raises:
             SkillNotFoundError: there is no candidate.
+            ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             NoRouteError: with `queue` False, when none can be reached.
         """
         opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
@@ -219,7 +240,7 @@ class Sending:
             return await self._send_to_best(candidates, request, with_files(draft, attached))
 
     async def _send_to_best(
-        self, candidates: list[Candidate], request: SendTaskBySkillRequest, draft: Draft
+        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft
     ) -> TaskRecord:
         tried: list[str] = []
         deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
@@ -238,7 +259,7 @@ class Sending:
         return record or await self._queue_best(candidates, request, draft, tried)
 
     async def _queue_best(
-        self, candidates: list[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]
+        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]
     ) -> TaskRecord:
         if not candidates:
             raise SkillNotFoundError(request.skill)
@@ -304,9 +325,17 @@ class Sending:
             TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
         """
         more = with_it or Attachments()
-        attached = await self._attaching.attach(message.parts, more.files, more.roots)
+        await self._check(task_id, message, more)
+        attached = await self._attaching.attach(message.parts, more)
         with self._attaching.given_to(task_id, attached.refs):
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
+
+    async def _check(self, task_id: str, message: Message, more: Attachments) -> None:
+        record = self.find(task_id)
+        if record is not None and record.sent and not record.has_heard(message):
+            peer = self._consent.meant(record.peer)
+            if isinstance(peer, Peer):
+                await self._consent.check(peer, more, message.parts)
 
     async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
         now = self._context.clock()

@@ -43,6 +43,17 @@ _PROCESS, _NUMBERS = uuid.uuid4().hex, itertools.count()
 
 Answer = TypeVar("Answer", bound=views.View)
 
+_Leaving = TypeVar(
+    "_Leaving",
+    views.SendTaskRequest,
+    views.SendTaskBySkillRequest,
+    views.ReplyRequest,
+    views.AnswerRequest,
+    views.GetAgentRequest,
+    exchange.A2ASendRequest,
+)
+"""What something may leave with."""
+
 OpenOwner = Callable[[], AbstractAsyncContextManager["NodeApi"]]
 """Opens the node itself, with its control socket. The caller holds the lock."""
 
@@ -71,8 +82,9 @@ class _Direct:
 class SharedNode:
     """`NodeApi` of an identity, from any number of processes. Starts on `start` or on the first call."""
 
-    def __init__(self, folder: Path, open_owner: OpenOwner) -> None:
+    def __init__(self, folder: Path, open_owner: OpenOwner, *, allow_strangers: bool = False) -> None:
         self._folder = folder
+        self._allow_strangers = allow_strangers
         self._open_owner = open_owner
         self._wanted = anyio.Event()
         self._changed = anyio.Event()
@@ -182,6 +194,12 @@ class SharedNode:
                 if self._call is call:
                     await owner_changes.wait()
 
+    def _answered_for(self, request: _Leaving) -> _Leaving:
+        """The request as this process was told to make it: the node may belong to another one, told otherwise."""
+        if not self._allow_strangers or request.consent != "ask":
+            return request
+        return request.model_copy(update={"consent": "waived"})
+
     # --- NodeApi ---------------------------------------------------------------------------------
 
     async def discover(self, request: views.DiscoverRequest) -> views.DiscoverView:
@@ -190,7 +208,7 @@ class SharedNode:
 
     async def get_agent(self, request: views.GetAgentRequest) -> views.AgentDetail:
         """See `NodeApi`."""
-        return await self._ask("get_agent", request, views.AgentDetail)
+        return await self._ask("get_agent", self._answered_for(request), views.AgentDetail)
 
     async def peers(self, request: views.PeersRequest) -> views.PeersView:
         """See `NodeApi`."""
@@ -204,13 +222,17 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("set_trust", request, views.SetTrustView)
 
+    async def consent(self, request: views.ConsentRequest) -> views.ConsentView:
+        """See `NodeApi`."""
+        return await self._ask("consent", request, views.ConsentView)
+
     async def send_task(self, request: views.SendTaskRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("send_task", _once(request), views.TaskView)
+        return await self._ask("send_task", _once(self._answered_for(request)), views.TaskView)
 
     async def send_task_by_skill(self, request: views.SendTaskBySkillRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("send_task_by_skill", _once(request), views.TaskView)
+        return await self._ask("send_task_by_skill", _once(self._answered_for(request)), views.TaskView)
 
     async def get_task(self, request: views.GetTaskRequest) -> views.TaskView:
         """See `NodeApi`."""
@@ -218,7 +240,7 @@ class SharedNode:
 
     async def reply_to_task(self, request: views.ReplyRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("reply_to_task", _once(request), views.TaskView)
+        return await self._ask("reply_to_task", _once(self._answered_for(request)), views.TaskView)
 
     async def cancel_task(self, request: views.CancelRequest) -> views.TaskView:
         """See `NodeApi`."""
@@ -234,7 +256,7 @@ class SharedNode:
 
     async def answer_task(self, request: views.AnswerRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("answer_task", request, views.TaskView)
+        return await self._ask("answer_task", self._answered_for(request), views.TaskView)
 
     async def open_files(self, request: views.FilesRequest) -> views.FilesView:
         """See `NodeApi`."""
@@ -274,7 +296,7 @@ class SharedNode:
 
     async def a2a_send(self, request: exchange.A2ASendRequest) -> exchange.A2AAnswer:
         """See `NodeApi`."""
-        return await self._ask("a2a_send", _once(request), exchange.A2AAnswer)
+        return await self._ask("a2a_send", _once(self._answered_for(request)), exchange.A2AAnswer)
 
     async def a2a_get(self, request: exchange.A2AGetRequest) -> exchange.A2AAnswer:
         """See `NodeApi`."""

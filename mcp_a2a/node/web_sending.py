@@ -9,6 +9,7 @@ import anyio
 
 from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, WebError
 from mcp_a2a.node.attaching import Attached, Attaching
+from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.present import iso
@@ -21,15 +22,22 @@ from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
-from mcp_a2a.views import Attachments, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
 
 
 class WebSending:
     """Opens, continues and withdraws tasks at agents at URLs."""
 
     def __init__(
-        self, context: Context, book: WebBook, courier: WebCourier, attaching: Attaching, sending: Sending
+        self,
+        context: Context,
+        book: WebBook,
+        courier: WebCourier,
+        attaching: Attaching,
+        sending: Sending,
+        consent: ConsentBook,
     ) -> None:
+        self._consent = consent
         self._context, self._book, self._courier = context, book, courier
         self._attaching = attaching
         self._sending = sending
@@ -48,14 +56,19 @@ class WebSending:
         existing = self._sending.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
+        await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
         draft = draft_of(request, opening)
-        attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
+        attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, lambda _: None)
 
-    async def send_message(self, peer: WebPeer, draft: Draft, follow: Callable[[TaskRecord], None]) -> TaskRecord:
+    async def send_message(
+        self, peer: WebPeer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
+    ) -> TaskRecord:
         """See `Sending.send_message`."""
+        if self._sending.find(task_id_of(self._context.me, draft.opening)) is None:
+            await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
     async def _reach(self, peer: WebPeer) -> None:
@@ -138,7 +151,7 @@ class WebSending:
         self, peer: WebPeer, request: SendTaskBySkillRequest, attempt: int, tried: Sequence[str]
     ) -> TaskRecord:
         draft = draft_of(request, self._opening(request, attempt))
-        attached = await self._attaching.attach(draft.message.parts, request.files, request.roots)
+        attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
 
     async def _accepted(self, record: TaskRecord, deadline: float) -> TaskRecord:
@@ -161,7 +174,11 @@ class WebSending:
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """See `Sending.go_on`."""
         more = with_it or Attachments()
-        attached = await self._attaching.attach(message.parts, more.files, more.roots)
+        record = self._sending.find(task_id)
+        peer = self._book.known(record.peer) if record is not None and not record.has_heard(message) else None
+        if peer is not None:
+            await self._consent.check(peer, more, message.parts)
+        attached = await self._attaching.attach(message.parts, more)
         with self._attaching.given_to(task_id, attached.refs):
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult, Resolve
+from mcp.server.mcpserver import Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult
 from pydantic import BaseModel, Field
 
@@ -14,15 +14,13 @@ from mcp_a2a.protocol.naming import look_alike
 from mcp_a2a.protocol.untrusted import Fact
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import AgentName
-from mcp_a2a.server.context import Call, node_of, proves_user
+from mcp_a2a.server.consent import Reply, ask, can_ask, read
+from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
-_RESUMABLE_SINCE = "2026-07-28"
-"""From this protocol version on a question travels inside the result, so no channel back to the client is needed."""
 
-
-class Consent(BaseModel):
+class Acceptance(BaseModel):
     """What the person is asked to decide."""
 
     accept: bool = Field(
@@ -64,28 +62,36 @@ async def find_contact(agent: AgentName, ctx: Call) -> Contact:
     if found:
         waiting = found[0]
         who = AgentRef(name=waiting.name, did=waiting.did)
-        return Contact(agent=who, words=waiting.words, trust="stranger", askable=_can_ask(ctx))
+        return Contact(agent=who, words=waiting.words, trust="stranger", askable=can_ask(ctx))
     known = (await node_of(ctx).get_agent(GetAgentRequest(agent=agent))).agent
     who = AgentRef(name=known.name, did=known.did)
-    return Contact(agent=who, words=known.words, trust=known.trust, askable=_can_ask(ctx))
+    return Contact(agent=who, words=known.words, trust=known.trust, askable=can_ask(ctx))
 
 
-async def ask_person(contact: Annotated[Contact, Resolve(find_contact)]) -> Elicit[Consent] | None:
+async def ask_person(
+    contact: Annotated[Contact, Resolve(find_contact)], ctx: Call
+) -> Elicit[Acceptance] | Reply | None:
     """The question, unless there is nothing to decide or nobody to ask."""
     if contact.trust != "stranger" or not contact.askable:
         return None
-    return Elicit(
+    return await ask(
+        ctx,
         f"Accept work from the agent that calls itself {label(contact.agent.name, contact.agent.did)}?\n"
         f"Its fingerprint words: {contact.words}\n"
         "Anybody can choose any name. Accept only if its owner, asked on another channel, reads you the same words.",
-        Consent,
+        Acceptance,
+        _accepts,
     )
+
+
+def _accepts(acceptance: Acceptance) -> bool:
+    return acceptance.accept
 
 
 async def accept_contact(
     agent: AgentName,
     contact: Annotated[Contact, Resolve(find_contact)],
-    decision: Annotated[ElicitationResult[Consent], Resolve(ask_person)],
+    decision: Annotated[ElicitationResult[Acceptance], Resolve(ask_person)],
     ctx: Call,
 ) -> Annotated[CallToolResult, ContactDecision]:
     """Ask your user whether an agent may send you work; its waiting tasks are then delivered.
@@ -98,7 +104,7 @@ async def accept_contact(
         return _reply(_nothing_to_decide(contact))
     if not contact.askable:
         return _reply(_command(contact))
-    if not isinstance(decision, AcceptedElicitation) or not decision.data.accept:
+    if read(decision, _accepts) != "yes":
         return _reply(_refused(contact))
     change = await node_of(ctx).set_trust(SetTrustRequest(agent=contact.agent.did, level="trusted"))
     return _reply(
@@ -112,16 +118,6 @@ async def accept_contact(
             else "Its tasks reach the inbox from now on.",
         )
     )
-
-
-def _can_ask(ctx: Call) -> bool:
-    if not proves_user(ctx):
-        return False
-    capabilities = ctx.client_capabilities
-    elicitation = capabilities.elicitation if capabilities else None
-    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
-        return False
-    return (ctx.protocol_version or "") >= _RESUMABLE_SINCE or ctx.session.can_send_request
 
 
 def _nothing_to_decide(contact: Contact) -> ContactDecision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import anyio
@@ -22,6 +23,9 @@ PRINCIPAL = "mcp_a2a.principal"
 
 PROGRESS_SECONDS = 4.0
 """Clients that reset a deadline on progress are the ones with a short deadline."""
+
+deadline: ContextVar[anyio.CancelScope | None] = ContextVar("deadline", default=None)
+"""Ends the call that is being served, should the node not answer. Time in which a person thinks does not count."""
 
 T = TypeVar("T")
 

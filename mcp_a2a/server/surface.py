@@ -26,7 +26,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
-from mcp_a2a.server.context import principal_of
+from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.sdk import add_method
 from mcp_a2a.version import __version__
@@ -55,8 +55,6 @@ rejected.
 DEADLINE_SECONDS = 55.0
 """More than any wait that can be asked for, and less than the minute after which clients drop a call unanswered."""
 
-_ASKS_A_PERSON = frozenset({"accept_contact"})
-
 
 class Surface(MCPServer["NodeApi"]):
     """An MCP server with our tools, which fail in sentences.
@@ -73,11 +71,14 @@ class Surface(MCPServer["NodeApi"]):
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        with anyio.move_on_after(None if name in _ASKS_A_PERSON else DEADLINE_SECONDS):
+        with anyio.move_on_after(DEADLINE_SECONDS) as scope:
+            set_before = deadline.set(scope)
             try:
                 return await self._call(name, arguments, context)
             except ToolError as failure:
                 raise ToolError(explain(name, failure)) from None
+            finally:
+                deadline.reset(set_before)
         raise ToolError(out_of_time(name, DEADLINE_SECONDS))
 
     async def _call(

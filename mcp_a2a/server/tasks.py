@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
@@ -21,6 +22,7 @@ from mcp_a2a.server.arguments import (
     SkillId,
     TaskId,
 )
+from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import PAGE_CHARS, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
@@ -48,10 +50,60 @@ StateName = Literal[
 ]
 
 
+async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
+    agent: str,
+    message: str,
+    ctx: Call,
+    wait_seconds: float,
+    skill: str,
+    data: dict[str, object] | None,
+    files: tuple[str, ...],
+    context_id: str,
+    idempotency_key: str,
+) -> TaskView:
+    request = SendTaskRequest(
+        agent=agent,
+        message=message,
+        parts=_parts(data),
+        skill=skill or None,
+        files=attachments(files),
+        roots=await roots_of(ctx, files),
+        wait_seconds=min(wait_seconds, FIRST_SECONDS),
+        context_id=context_id or None,
+        idempotency_key=idempotency_key or None,
+    )
+    return await followed(ctx, node_of(ctx).send_task(request), wait_seconds, "waiting for the agent")
+
+
+async def try_to_send(  # noqa: PLR0913, PLR0917  as above
+    agent: str,
+    message: str,
+    ctx: Call,
+    wait_seconds: float,
+    skill: str,
+    data: dict[str, object] | None,
+    files: tuple[str, ...],
+    context_id: str,
+    idempotency_key: str,
+) -> Sent:
+    """The task; or the question that a person must answer first."""
+    sending = _send(agent, message, ctx, wait_seconds, skill, data, files, context_id, idempotency_key)
+    return await tried(ctx, sending, message, data)
+
+
+async def ask_before_sending(
+    sent: Annotated[Sent, Resolve(try_to_send)], ctx: Call
+) -> Elicit[Permission] | Reply | None:
+    """That question."""
+    return await ask_to_send(sent, ctx)
+
+
 async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
     agent: AgentName,
     message: Message,
     ctx: Call,
+    sent: Annotated[Sent, Resolve(try_to_send)],
+    decision: Annotated[Permitted, Resolve(ask_before_sending)],
     wait_seconds: SendWait = 20,
     skill: Annotated[
         OptionalText, Field(max_length=128, description="Id of the skill meant, for an agent that has several.")
@@ -65,37 +117,25 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
 
     Returns the result if it comes in time, else a task_id for get_task_status. The task is stored before it is sent
     and waits for an agent that is offline. The text goes to somebody else's machine: include only what the work needs.
+    The first task to a stranger asks your user, or gives you a command for them.
     """
-    request = SendTaskRequest(
-        agent=agent,
-        message=message,
-        parts=_parts(data),
-        skill=skill or None,
-        files=attachments(files),
-        roots=await roots_of(ctx, files),
-        wait_seconds=min(wait_seconds, FIRST_SECONDS),
-        context_id=context_id or None,
-        idempotency_key=idempotency_key or None,
-    )
-    sending = node_of(ctx).send_task(request)
-    return _about(await followed(ctx, sending, wait_seconds, "waiting for the agent"))
+    del agent  # that of the question: its name may be another one's by now
+    if isinstance(sent, Question):
+        allowed = await permitted(ctx, sent, decision)
+        sent = await _send(allowed, message, ctx, wait_seconds, skill, data, files, context_id, idempotency_key)
+    return _about(sent)
 
 
-async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
-    skill: SkillId,
-    message: Message,
+async def _send_by_skill(  # noqa: PLR0913, PLR0917  the arguments of the tool
+    skill: str,
+    message: str,
     ctx: Call,
-    wait_seconds: SendWait = 20,
-    data: Data = None,
-    files: Files = (),
-    context_id: ContextId = "",
-    idempotency_key: IdempotencyKey = "",
-) -> Annotated[CallToolResult, TaskView]:
-    """Send work to the best agent that has a skill, and get its answer.
-
-    The answer says which agent took it and why. While nobody has accepted, the next agent is tried. Otherwise like
-    send_task.
-    """
+    wait_seconds: float,
+    data: dict[str, object] | None,
+    files: tuple[str, ...],
+    context_id: str,
+    idempotency_key: str,
+) -> TaskView:
     request = SendTaskBySkillRequest(
         skill=skill,
         message=message,
@@ -107,8 +147,52 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
         idempotency_key=idempotency_key or None,
     )
     sending = node_of(ctx).send_task_by_skill(request)
-    doing = "waiting for an agent with that skill"
-    return _about(await followed(ctx, sending, wait_seconds, doing))
+    return await followed(ctx, sending, wait_seconds, "waiting for an agent with that skill")
+
+
+async def try_to_send_by_skill(  # noqa: PLR0913, PLR0917  as above
+    skill: str,
+    message: str,
+    ctx: Call,
+    wait_seconds: float,
+    data: dict[str, object] | None,
+    files: tuple[str, ...],
+    context_id: str,
+    idempotency_key: str,
+) -> Sent:
+    """The task; or the question that a person must answer first."""
+    sending = _send_by_skill(skill, message, ctx, wait_seconds, data, files, context_id, idempotency_key)
+    return await tried(ctx, sending, message, data)
+
+
+async def ask_before_sending_by_skill(
+    sent: Annotated[Sent, Resolve(try_to_send_by_skill)], ctx: Call
+) -> Elicit[Permission] | Reply | None:
+    """That question."""
+    return await ask_to_send(sent, ctx)
+
+
+async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
+    skill: SkillId,
+    message: Message,
+    ctx: Call,
+    sent: Annotated[Sent, Resolve(try_to_send_by_skill)],
+    decision: Annotated[Permitted, Resolve(ask_before_sending_by_skill)],
+    wait_seconds: SendWait = 20,
+    data: Data = None,
+    files: Files = (),
+    context_id: ContextId = "",
+    idempotency_key: IdempotencyKey = "",
+) -> Annotated[CallToolResult, TaskView]:
+    """Send work to the best agent that has a skill, and get its answer.
+
+    Your user's own, trusted and network agents come first, also when they are offline; strangers only if your user
+    allows one. The answer says which agent took it and why. Otherwise like send_task.
+    """
+    if isinstance(sent, Question):
+        await permitted(ctx, sent, decision)
+        sent = await _send_by_skill(skill, message, ctx, wait_seconds, data, files, context_id, idempotency_key)
+    return _about(sent)
 
 
 async def get_task_status(
@@ -131,10 +215,7 @@ async def get_task_status(
     return _about(await while_telling(ctx, now, request, "waiting for the task"))
 
 
-async def reply_to_task(
-    task_id: TaskId, message: Message, ctx: Call, wait_seconds: SendWait = 20, files: Files = ()
-) -> Annotated[CallToolResult, TaskView]:
-    """Answer an agent whose task is input_required, or say more in a task you sent."""
+async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> TaskView:
     request = ReplyRequest(
         task_id=task_id,
         message=message,
@@ -142,8 +223,35 @@ async def reply_to_task(
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    replying = node_of(ctx).reply_to_task(request)
-    return _about(await followed(ctx, replying, wait_seconds, "waiting for the agent"))
+    return await followed(ctx, node_of(ctx).reply_to_task(request), wait_seconds, "waiting for the agent")
+
+
+async def try_to_reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> Sent:
+    """The task; or the question that a person must answer first."""
+    return await tried(ctx, _reply(task_id, message, ctx, wait_seconds, files), message)
+
+
+async def ask_before_replying(
+    sent: Annotated[Sent, Resolve(try_to_reply)], ctx: Call
+) -> Elicit[Permission] | Reply | None:
+    """That question."""
+    return await ask_to_send(sent, ctx)
+
+
+async def reply_to_task(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
+    task_id: TaskId,
+    message: Message,
+    ctx: Call,
+    sent: Annotated[Sent, Resolve(try_to_reply)],
+    decision: Annotated[Permitted, Resolve(ask_before_replying)],
+    wait_seconds: SendWait = 20,
+    files: Files = (),
+) -> Annotated[CallToolResult, TaskView]:
+    """Answer an agent whose task is input_required, or say more in a task you sent."""
+    if isinstance(sent, Question):
+        await permitted(ctx, sent, decision)
+        sent = await _reply(task_id, message, ctx, wait_seconds, files)
+    return _about(sent)
 
 
 async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskView]:

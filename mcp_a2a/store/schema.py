@@ -203,6 +203,17 @@ MIGRATIONS: tuple[str, ...] = (
     -- When a letter was journalled, by the sound time.
     ALTER TABLE outbox ADD COLUMN kept REAL NOT NULL DEFAULT 0.0;
     """,
+    """
+    -- What a person answered when asked whether something may be sent to an agent: by its did, or by the URL of an
+    -- agent that has none. Never by a name, which the agent chooses.
+    CREATE TABLE consents(
+      agent   TEXT NOT NULL,
+      subject TEXT NOT NULL,                  -- text | files
+      verdict TEXT NOT NULL,                  -- allowed | declined
+      at      REAL NOT NULL,
+      PRIMARY KEY(agent, subject)
+    ) WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

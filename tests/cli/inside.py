@@ -23,10 +23,18 @@ class Finished:
     stderr: str
 
 
-def call(home: Path, *words: str, stdin: str = "") -> Finished:
-    """Run `mcp-a2a --no-mdns WORDS` on this data folder."""
+class Keyboard(io.TextIOWrapper):
+    """A standard input that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def call(home: Path, *words: str, stdin: str = "", typed: bool = False) -> Finished:
+    """Run `mcp-a2a --no-mdns WORDS` on this data folder; `typed` as a person at a terminal does."""
     out, err = io.StringIO(), io.StringIO()
-    with _environment(home), _stdin(stdin), _logging(), redirect_stdout(out), redirect_stderr(err):
+    read = (Keyboard if typed else io.TextIOWrapper)(io.BytesIO(stdin.encode()))
+    with _environment(home), _stdin(read), _logging(), redirect_stdout(out), redirect_stderr(err):
         code = run(["--no-mdns", *words])
     return Finished(code, out.getvalue(), err.getvalue())
 
@@ -45,8 +53,8 @@ def _environment(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stdin(text: str) -> Iterator[None]:
-    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(text.encode()))
+def _stdin(read: io.TextIOWrapper) -> Iterator[None]:
+    before, sys.stdin = sys.stdin, read
     try:
         yield
     finally:

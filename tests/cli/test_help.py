@@ -14,9 +14,9 @@ from mcp_a2a.cli.examples import EXAMPLES
 from mcp_a2a.cli.options import split
 
 WANTED = {
-    "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "answer", "peers", "trust",
-    "block", "id", "list", "agent", "status", "version", "invite", "join", "networks", "leave", "rotate", "ping",
-    "netcheck", "relay", "save", "callers",
+    "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "allow", "answer", "peers",
+    "trust", "block", "id", "list", "agent", "status", "version", "invite", "join", "networks", "leave", "rotate",
+    "ping", "netcheck", "relay", "save", "callers",
 }  # fmt: skip
 
 

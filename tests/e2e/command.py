@@ -18,9 +18,9 @@ MCP_A2A = str(Path(sys.executable).parent / "mcp-a2a")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """What a fresh account would have, and nothing of ours."""
+    """What a fresh account would have, and the setting of a script that may send to anybody: it has no terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MCP_A2A_")}
-    return {**kept, "MCP_A2A_HOME": str(home), **more}
+    return {**kept, "MCP_A2A_HOME": str(home), "MCP_A2A_ALLOW_STRANGERS": "1", **more}
 
 
 def run(home: Path, *words: str, on: Sequence[str] = (), stdin: str = "", timeout: float = 60, **env: str):

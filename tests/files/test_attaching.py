@@ -13,7 +13,7 @@ from mcp_a2a.node import attaching as attaching_module
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.protocol.blob import MAX_INLINE_SIZE, BlobRef
 from mcp_a2a.protocol.model import Part
-from mcp_a2a.views import FileArg
+from mcp_a2a.views import Attachments, Consent, FileArg
 from tests.files.scenes import MIB, some_file, spooled
 from tests.node.world import World
 
@@ -31,13 +31,13 @@ async def attaching(tmp_path: Path) -> AsyncIterator[Attaching]:
         assert spooled(world, "alice") == []
 
 
-def named(path: Path | str) -> tuple[FileArg, ...]:
-    return (FileArg(path=str(path)),)
+def named(path: Path | str, roots: tuple[str, ...] | None = None, consent: Consent = "ask") -> Attachments:
+    return Attachments(files=(FileArg(path=str(path)),), roots=roots, consent=consent)
 
 
 async def refused(attaching: Attaching, path: Path | str, roots: tuple[str, ...] | None = None) -> str:
     with pytest.raises(FileError) as caught:
-        await attaching.attach((), named(path), roots)
+        await attaching.attach((), named(path, roots))
     return str(caught.value)
 
 
@@ -52,7 +52,7 @@ async def test_small_files_that_are_too_many_for_a_message_travel_beside_it(
     attaching: Attaching, tmp_path: Path
 ) -> None:
     files = tuple(FileArg(path=str(some_file(tmp_path, 60_000 + number, f"{number}"))) for number in range(6))
-    attached = await attaching.attach((), files)
+    attached = await attaching.attach((), Attachments(files=files))
     assert len(attached.refs) == 2
     assert [BlobRef.of_untrusted(part) is not None for part in attached.parts] == [False] * 4 + [True] * 2
     with attaching.given_to("a task that never comes", attached.refs):
@@ -61,7 +61,7 @@ async def test_small_files_that_are_too_many_for_a_message_travel_beside_it(
 
 async def test_a_model_may_only_attach_from_allowed_folders(attaching: Attaching, tmp_path: Path) -> None:
     allowed, other = some_file(tmp_path / "allowed", 9), some_file(tmp_path, 9)
-    assert len((await attaching.attach((), named(allowed), ())).parts) == 1
+    assert len((await attaching.attach((), named(allowed, ()))).parts) == 1
     assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, other, ())
     assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, tmp_path / "allowed" / ".." / other.name, ())
     assert "may not" in await refused(attaching, other, (str(tmp_path),)), "what a person has set outweighs the client"
@@ -71,7 +71,7 @@ async def test_the_folders_of_the_client_count_where_nobody_has_set_any(tmp_path
     (tmp_path / "world").mkdir()
     world, there = World(tmp_path / "world"), some_file(tmp_path, 9)
     async with world.person("alice") as alice:
-        assert len((await alice.node.attaching.attach((), named(there), (str(tmp_path),))).parts) == 1
+        assert len((await alice.node.attaching.attach((), named(there, (str(tmp_path),)))).parts) == 1
         await refused(alice.node.attaching, there, (str(tmp_path / "sub"),))
 
 

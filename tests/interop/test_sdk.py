@@ -143,7 +143,7 @@ async def sdk_server(sdk: tuple[str, Path], binding: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def calling(home: Path) -> AsyncIterator[SharedNode]:
-    async with open_node(Settings(home=home, mdns=False, link_host="127.0.0.1")) as node:
+    async with open_node(Settings(home=home, mdns=False, link_host="127.0.0.1", allow_strangers=True)) as node:
         yield node
 
 

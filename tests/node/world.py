@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
+from mcp_a2a.exchange import A2AAnswer, A2ASendRequest
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node, NodeParts, run_node
 from mcp_a2a.ports import Hooks, Sighting, Transport
@@ -20,6 +22,16 @@ from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.views import (
+    AgentDetail,
+    AnswerRequest,
+    GetAgentRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskView,
+    View,
+)
 from mcp_a2a.web_ports import WebCalls
 from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport
@@ -47,6 +59,36 @@ class Clock:
     def jump(self, seconds: float) -> None:
         """Somebody sets the clock."""
         self.offset += seconds
+
+
+class Unasked(LocalApi):
+    """The API of a process that was started with --allow-strangers."""
+
+    async def send_task(self, request: SendTaskRequest) -> TaskView:
+        return await super().send_task(waived(request))
+
+    async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
+        return await super().send_task_by_skill(waived(request))
+
+    async def reply_to_task(self, request: ReplyRequest) -> TaskView:
+        return await super().reply_to_task(waived(request))
+
+    async def answer_task(self, request: AnswerRequest) -> TaskView:
+        return await super().answer_task(waived(request))
+
+    async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
+        return await super().get_agent(waived(request))
+
+    async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
+        return await super().a2a_send(waived(request))
+
+
+Request = TypeVar("Request", bound=View)
+
+
+def waived(request: Request) -> Request:
+    """The request as such a process makes it."""
+    return request.model_copy(update={"consent": "waived"}) if request.consent == "ask" else request
 
 
 @dataclass
@@ -101,6 +143,8 @@ class World:
         networks: Path | None = None,
         web: WebCalls | None = None,
         hooks: Hooks | None = None,
+        asks: bool = False,
+        roots: tuple[Path, ...] = (),
     ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -126,9 +170,10 @@ class World:
                 lease_seconds=self.lease_seconds,
                 web=web,
                 hooks=hooks,
+                file_roots=roots,
             )
             async with run_node(parts) as node:
-                yield Person(node, LocalApi(node))
+                yield Person(node, LocalApi(node) if asks else Unasked(node))
 
 
 def card_of(name: str, *skills: str) -> AgentCard:

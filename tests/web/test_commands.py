@@ -31,7 +31,9 @@ def serving(agent: Agent) -> Iterator[Agent]:
 
 def test_a_url_that_a_person_types_may_be_on_this_machine(home: Path) -> None:
     with serving(Agent(shout)) as other:
-        sent = call(home, "send", other.url, "hello")
+        refused = call(home, "send", other.url, "hello")
+        assert (refused.returncode, other.cards_read) == (5, 0), "no person typed it"
+        sent = call(home, "send", other.url, "hello", typed=True)
         assert (sent.stdout, sent.returncode) == ("HELLO\n", 0)
         listed = json.loads(call(home, "discover", "--json", "--settle", "0").stdout)
         shown = call(home, "show", "stranger").stdout

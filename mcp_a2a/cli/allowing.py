@@ -1,0 +1,57 @@
+"""The command that lets a person allow what an assistant may send, and to whom."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.terminal import can_confirm
+from mcp_a2a.protocol.web_url import is_web
+from mcp_a2a.views import ConsentRequest, ConsentView
+
+
+def allow(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its did:key, or its URL. Never a name.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back: the next time you are asked.")] = False,
+) -> None:
+    """Let your assistants and scripts send tasks and files to an agent, without being asked again.
+
+    Shows who it is and asks you; there is no option that answers for you. What it may send you stays as it is: that
+    is what mcp-a2a trust decides.
+    """
+    session = session_of(context)
+    if not (is_web(key) or key.startswith("did:")):
+        raise UsageError("An agent is allowed by its did:key or its URL: anybody can choose any name.")
+    if undo:
+        done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))
+        session.output.show(done, lambda: session.output.line(f"{done.key} is asked about again."))
+        return
+    if not can_confirm():
+        raise UsageError(
+            "This asks a person, so it needs a terminal. A server that may send without asking is started with "
+            "--allow-strangers."
+        )
+    view = _ask(session, ConsentRequest(agent=key, meet=True))
+    session.output.ask("".join(f"{line}\n" for line in render.consent_lines(view)))
+    if not _agrees("Let your assistants send tasks and files to it?"):
+        session.output.note("Nothing was changed.")
+        raise typer.Exit(Exit.REFUSED)
+    done = _ask(session, ConsentRequest(agent=view.agent.did, answer="allowed", files=True))
+    session.output.show(done, lambda: session.output.line(f"Allowed: tasks and files may go to {done.key}"))
+
+
+def _ask(session: Session, request: ConsentRequest) -> ConsentView:
+    return session.ask(lambda node: node.consent(request))
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False

@@ -1,0 +1,24 @@
+"""Whether a person is at the other end of this command."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from mcp_a2a.views import Consent
+
+
+def answered_for() -> Consent:
+    """Who answers for what a command sends: a person, where one of its streams is a terminal.
+
+    In a pipe one of the three usually still is. A shell that belongs to an assistant, a command of `agent exec`, a
+    timer and a script have none: what they send is asked about like what an assistant sends.
+    """
+    streams: tuple[TextIO | None, ...] = (sys.stdin, sys.stdout, sys.stderr)  # one that was closed before is None
+    return "typed" if any(stream is not None and stream.isatty() for stream in streams) else "ask"
+
+
+def can_confirm() -> bool:
+    """Whether a question can be answered by a person: what is read is what somebody types."""
+    stdin: TextIO | None = sys.stdin
+    return stdin is not None and stdin.isatty()

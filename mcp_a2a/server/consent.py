@@ -1,0 +1,204 @@
+"""Asks the person, in either protocol era. The model can cause a question; it can never answer one.
+
+Since 2026-07-28 a question travels inside the result, and the client calls again with the answer (`Elicit`). Before, it
+is a request of ours in the middle of the call. There the SDK waits without end and passes on any error of the client,
+so the waiting is done here: no answer in time, and no answer that makes sense, is no answer.
+
+The tools that send try first: only when the node says that a person must allow it is there anything to ask.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+import anyio
+from mcp.server.mcpserver import AcceptedElicitation, DeclinedElicitation, Elicit, ElicitationResult
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, Field
+
+from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.server.context import Call, deadline, node_of, proves_user
+from mcp_a2a.server.fence import label
+from mcp_a2a.server.files import size
+from mcp_a2a.views import ConsentRequest, ConsentView, TaskView
+
+logger = logging.getLogger(__name__)
+
+RESUMABLE_SINCE = "2026-07-28"
+"""From this protocol version on a question travels inside the result, so no channel back to the client is needed."""
+
+ASK_SECONDS = 300.0
+"""How long a person may think, where the call waits for them."""
+
+TEXT_SHOWN = 300
+"""Characters of what is to be sent that the person is shown."""
+
+Answer = Literal["yes", "no", "none"]
+"""What a person made of a question; "none" is a dialog that was closed, or one that was never shown."""
+
+
+class Reply(BaseModel):
+    """An answer that was waited for here."""
+
+    answer: Answer
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class Permission(BaseModel):
+    """What the person is asked to decide."""
+
+    allow: bool = Field(
+        title="Allow sending to this agent?",
+        description="It is asked once: later messages to the same agent go without a question.",
+    )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person must decide before anything leaves."""
+
+    about: ConsentView
+    text: str
+    data: str = ""
+    files: tuple[tuple[str, int], ...] = ()
+
+
+Sent: TypeAlias = TaskView | Question
+"""What trying to send came to."""
+
+Permitted: TypeAlias = ElicitationResult[Permission]
+
+
+def can_ask(ctx: Call) -> bool:
+    """Whether this client is the user's own, as what carried the call proves, and can put a form to the user."""
+    if not proves_user(ctx):
+        return False
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    return (ctx.protocol_version or "") >= RESUMABLE_SINCE or ctx.session.can_send_request
+
+
+async def ask(
+    ctx: Call, question: str, schema: type[Schema], agrees: Callable[[Schema], bool]
+) -> Elicit[Schema] | Reply:
+    """Put a question to the person: what a resolver returns, the answer itself in the older era."""
+    if (ctx.protocol_version or "") >= RESUMABLE_SINCE:
+        return Elicit(question, schema)
+    scope = deadline.get()
+    if scope is not None:
+        scope.deadline += ASK_SECONDS
+    began = anyio.current_time()
+    try:
+        with anyio.move_on_after(ASK_SECONDS):
+            return Reply(answer=read(await ctx.elicit(question, schema), agrees))
+    except (MCPError, ValueError) as error:  # it said that it can ask, and cannot; or its answer is none
+        logger.warning("the client did not answer a question to its user: %s", preview(str(error), 200))
+    finally:
+        if scope is not None:
+            scope.deadline -= ASK_SECONDS - (anyio.current_time() - began)
+    return Reply(answer="none")
+
+
+def read(decision: ElicitationResult[Schema], agrees: Callable[[Schema], bool]) -> Answer:
+    """What the person answered. A yes is a form that was sent off with its yes in it, and nothing else."""
+    match decision:
+        case AcceptedElicitation(data=Reply(answer=answer)):
+            return answer
+        case AcceptedElicitation(data=data):
+            return "yes" if agrees(data) else "no"
+        case DeclinedElicitation():
+            return "no"
+        case _:
+            return "none"
+
+
+# --- sending ---------------------------------------------------------------------------------------
+
+
+async def tried(ctx: Call, sending: Awaitable[TaskView], text: str, data: dict[str, object] | None = None) -> Sent:
+    """The task that was sent, or the question that comes first.
+
+    Raises:
+        ConsentNeededError: there is nobody to ask; the message has the command for the person.
+        McpA2AError: what the node raised.
+    """
+    try:
+        return await sending
+    except ConsentNeededError as needed:
+        if not can_ask(ctx):
+            raise
+        about = await node_of(ctx).consent(ConsentRequest(agent=str(needed.details.get("agent", ""))))
+        shown = json.dumps(data, ensure_ascii=False, default=str) if data is not None else ""
+        return Question(about=about, text=text, data=shown, files=_files(needed.details.get("files")))
+
+
+def _files(details: object) -> tuple[tuple[str, int], ...]:
+    listed = details if isinstance(details, Sequence) and not isinstance(details, str) else ()
+    return tuple((str(name), int(count)) for name, count in listed)
+
+
+async def ask_to_send(sent: Sent, ctx: Call) -> Elicit[Permission] | Reply | None:
+    """The question, unless it was sent already."""
+    if isinstance(sent, TaskView):
+        return None
+    return await ask(ctx, _wording(sent), Permission, _allows)
+
+
+async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
+    """Keep what the person answered; the key or URL of the agent that it may be sent to.
+
+    Raises:
+        ConsentNeededError: they gave no answer.
+        ConsentDeclinedError: they did not allow it.
+    """
+    about, files = question.about, bool(question.files)
+    answer = read(decision, _allows)
+    if answer == "none":
+        raise ConsentNeededError(about.agent.did, about.key, stranger=not about.text, files=question.files)
+    verdict: Literal["allowed", "declined"] = "allowed" if answer == "yes" else "declined"
+    await node_of(ctx).consent(ConsentRequest(agent=about.agent.did, answer=verdict, files=files))
+    if answer == "no":
+        raise ConsentDeclinedError(about.agent.did, about.key)
+    return about.agent.did
+
+
+def _allows(permission: Permission) -> bool:
+    return permission.allow
+
+
+def _wording(question: Question) -> str:
+    """Facts that were checked here, and the agent's own name in quotes."""
+    agent, files = question.about.agent, question.files
+    known = {"trusted": "an agent that you trust", "member": "a member of a network of yours"}.get(
+        agent.trust, "a stranger"
+    )
+    what = "files" if files and question.about.text else "a task with files" if files else "a task"
+    lines = [
+        f"Your assistant wants to send {what} to {label(agent.name, question.about.key)}, {known}.",
+        f"Its fingerprint words: {agent.words}"
+        if agent.words
+        else "It has shown no key: only its URL tells who it is.",
+        f"Route: {_ROUTES.get(agent.route or '', 'not reachable now')}",
+        f"Text: {preview(question.text, TEXT_SHOWN)}",
+    ]
+    if question.data:
+        lines.append(f"Data: {preview(question.data, TEXT_SHOWN)}")
+    if files:
+        lines.append("Files: " + ", ".join(f"{preview(name, 64)} ({size(count)})" for name, count in files))
+    lines.append("Anybody can choose any name. If you allow it, this agent is not asked about again.")
+    return "\n".join(lines)
+
+
+_ROUTES = {
+    "local": "this machine", "lan": "your local network", "direct": "directly, over the internet",
+    "relay": "through a relay", "http": "over HTTP, to its URL",
+}  # fmt: skip

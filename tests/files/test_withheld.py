@@ -1,0 +1,333 @@
+"""What a model cannot be talked into attaching, and that no swap of folders or files changes what was checked."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from mcp_a2a.errors import FileError
+from mcp_a2a.node import attaching as attaching_module
+from mcp_a2a.node.attaching import Attaching
+from mcp_a2a.node.beneath import open_resolved
+from mcp_a2a.node.withheld import CheckedFile, check_name
+from mcp_a2a.protocol.blob import MAX_INLINE_SIZE
+from mcp_a2a.protocol.ticket import PREFIX
+from mcp_a2a.store.keyfile import KEY_FILE, load_identity
+from mcp_a2a.store.schema import MIGRATIONS
+from mcp_a2a.views import Attachments, FileArg, SaveFilesRequest
+from tests.files.scenes import MIB, answer, next_item, some_file, task
+from tests.node.world import World, acquainted
+
+TRIES = 1_000
+PEM = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "project"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+async def attaching(tmp_path: Path, folder: Path) -> AsyncIterator[Attaching]:
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world")
+    async with world.person("alice") as alice:
+        yield Attaching(alice.node.context, tmp_path / "downloads", (folder,), tmp_path / "home")
+
+
+def model(path: Path) -> Attachments:
+    return Attachments(files=(FileArg(path=str(path)),), roots=())
+
+
+def person(path: Path) -> Attachments:
+    return Attachments(files=(FileArg(path=str(path)),), consent="typed")
+
+
+def program(path: Path) -> Attachments:
+    return Attachments(files=(FileArg(path=str(path)),), consent="waived")
+
+
+async def content(attaching: Attaching, what: Attachments) -> bytes:
+    (part,) = (await attaching.attach((), what)).parts
+    return base64.b64decode(part.raw or "")
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Does something again and again in another thread."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+SWAP = """
+import os, sys
+inner, aside, link, parent = sys.argv[1:]
+while os.getppid() == int(parent):
+    os.rename(inner, aside); os.rename(link, inner); os.rename(inner, link); os.rename(aside, inner)
+"""
+
+
+@pytest.fixture
+def swapped(tmp_path: Path, folder: Path) -> Iterator[Path]:
+    """A file within the folder, whose own folder another process swaps for a link that leads out."""
+    outside, inner = tmp_path / "outside", folder / "inner"
+    for place, words in ((outside, "SECRET"), (inner, "harmless")):
+        place.mkdir()
+        (place / "notes.txt").write_text(words)
+    (folder / "link").symlink_to(outside)
+    places = (str(inner), str(folder / "aside"), str(folder / "link"))
+    with subprocess.Popen([sys.executable, "-c", SWAP, *places, str(os.getpid())]) as swapping:
+        yield inner / "notes.txt"
+        swapping.kill()
+
+
+async def test_a_folder_that_is_swapped_for_a_link_never_leads_out(attaching: Attaching, swapped: Path) -> None:
+    seen: Counter[bytes] = Counter()
+    for _ in range(TRIES):
+        try:
+            seen[await content(attaching, model(swapped))] += 1
+        except FileError:
+            seen[b"refused"] += 1
+    assert seen[b"SECRET"] == 0
+    assert set(seen) <= {b"harmless", b"refused"}
+
+
+async def test_a_folder_that_is_swapped_right_after_the_check_does_not_lead_out(
+    attaching: Attaching, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, inner = tmp_path / "outside", folder / "inner"
+    for place, words in ((outside, "SECRET"), (inner, "harmless")):
+        place.mkdir()
+        (place / "notes.txt").write_text(words)
+
+    def check_and_swap(path: Path, shown: str) -> None:
+        check_name(path, shown)
+        shutil.rmtree(inner)
+        inner.symlink_to(outside)
+
+    monkeypatch.setattr(attaching_module, "check_name", check_and_swap)
+    with pytest.raises(FileError, match="cannot be attached"):
+        await attaching.attach((), model(inner / "notes.txt"))
+
+
+def test_a_link_that_comes_between_the_check_and_the_walk_ends_it(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "outside" / "deep").mkdir(parents=True)
+    (tmp_path / "outside" / "deep" / "notes.txt").write_text("SECRET")
+    (folder / "inner" / "deep").mkdir(parents=True)
+    (folder / "inner" / "deep" / "notes.txt").write_text("harmless")
+    checked = (folder / "inner" / "deep" / "notes.txt").resolve(strict=True)
+    os.close(open_resolved(checked))
+    shutil.rmtree(folder / "inner")
+    (folder / "inner").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError):  # noqa: PT011  ENOTDIR or ELOOP, by system
+        open_resolved(checked)
+
+
+async def test_a_link_within_an_allowed_folder_works(attaching: Attaching, folder: Path) -> None:
+    (folder / "real").mkdir()
+    (folder / "real" / "notes.txt").write_text("harmless")
+    (folder / "short").symlink_to(folder / "real")
+    (folder / "notes").symlink_to(folder / "short" / "notes.txt")
+    assert await content(attaching, model(folder / "notes")) == b"harmless"
+
+
+async def test_a_second_name_of_a_file_is_not_attached_for_a_model(
+    attaching: Attaching, tmp_path: Path, folder: Path
+) -> None:
+    (folder / "notes.txt").hardlink_to(some_file(tmp_path, 9, "outside.txt"))
+    for what in (model(folder / "notes.txt"), program(folder / "notes.txt")):
+        with pytest.raises(FileError, match="another name"):
+            await attaching.attach((), what)
+    assert len(await content(attaching, person(folder / "notes.txt"))) == 9
+
+
+async def test_a_second_name_of_our_own_key_is_attached_for_nobody(
+    attaching: Attaching, tmp_path: Path, folder: Path
+) -> None:
+    (tmp_path / "home" / "identities" / "default").mkdir(parents=True, mode=0o700)
+    load_identity(tmp_path / "home" / "identities" / "default", b"k" * 32)
+    (folder / "notes.txt").hardlink_to(tmp_path / "home" / "identities" / "default" / KEY_FILE)
+    for what in (model(folder / "notes.txt"), person(folder / "notes.txt")):
+        with pytest.raises(FileError, match="another name"):
+            await attaching.attach((), what)
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".ssh/config", ".SSH/known_hosts", ".aws/credentials", ".gnupg/trustdb.gpg", ".kube/config",
+        ".docker/config.json", ".netrc", "_netrc", ".env", ".env.local", "prod.env", "server.pem", "tls.KEY", "a.p12",
+        "a.pfx", "id_rsa", "id_ed25519", "id_ed25519.bak", "id_ecdsa_sk", ".bash_history", ".zsh_history",
+        ".git-credentials", ".pgpass", ".npmrc", "http.token", "vault.kdbx", "Library/Keychains/login.keychain-db",
+        ".config/google-chrome/Default/Bookmarks", ".mozilla/x/prefs.js", "Cookies", "logins.json", "key4.db",
+        ".config/gcloud/configurations/config_default", "login.keychain",
+    ],
+)  # fmt: skip
+async def test_files_of_that_name_are_withheld_unless_a_person_typed_them(
+    attaching: Attaching, folder: Path, name: str
+) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    (folder / "innocent").symlink_to(path)
+    for what in (model(path), program(path), model(folder / "innocent")):
+        with pytest.raises(FileError, match="may not be attached"):
+            await attaching.attach((), what)
+    assert await content(attaching, person(path)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "name", ["environment.md", "keys.txt", "monkey", "history.md", "ssh.md", "tokens.csv", "env.py"]
+)
+async def test_files_that_are_only_named_alike_go(attaching: Attaching, folder: Path, name: str) -> None:
+    (folder / name).write_text("x")
+    assert await content(attaching, model(folder / name)) == b"x"
+
+
+# --- content --------------------------------------------------------------------------------------
+
+
+def node_database(path: Path) -> bytes:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(MIGRATIONS[0])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        PEM,
+        b"-----BEGIN PRIVATE KEY-----\nMIIE\n",
+        b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+        b'{"private_key": "-----BEGIN RSA PRIVATE KEY-----\\nMIIE"}',
+        b"PuTTY-User-Key-File-3: ssh-ed25519\n",
+        b"AGE-SECRET-KEY-1" + b"Q" * 58,
+        b"[default]\naws_secret_access_key = " + b"A1b2" * 10,
+        b"AWS_SECRET_ACCESS_KEY='" + b"A1b2" * 10 + b"'",
+        b"users:\n- user:\n    client-key-data: " + b"QUJD" * 20,
+        b"0123456789abcdef" * 4 + b"\n",
+        b"A" * 43 + b"\n",
+        b'{"id": "x", "name": "shop", "secret": "' + b"ab" * 32 + b'"}',
+        b"the ticket: " + PREFIX.encode() + b"abcd" * 30,
+        b"\x37\x7f\x06\x82" + b"\0" * 28,
+    ],
+)
+async def test_a_secret_under_a_harmless_name_is_withheld(attaching: Attaching, folder: Path, secret: bytes) -> None:
+    path = folder / "notes.txt"
+    path.write_bytes(secret)
+    for what in (model(path), program(path)):
+        with pytest.raises(FileError, match="may not be attached"):
+            await attaching.attach((), what)
+    assert await content(attaching, person(path)) == secret
+
+
+async def test_the_keys_and_databases_of_every_data_folder_are_withheld(
+    attaching: Attaching, tmp_path: Path, folder: Path
+) -> None:
+    other = folder / "another home"
+    other.mkdir()
+    load_identity(other, b"k" * 32)
+    (other / KEY_FILE).rename(other / "notes")
+    (other / "data").write_bytes(node_database(tmp_path / "node.db"))
+    for name in ("notes", "data"):
+        with pytest.raises(FileError, match="may not be attached"):
+            await attaching.attach((), model(other / name))
+
+
+@pytest.mark.parametrize("at", [0, MAX_INLINE_SIZE, 2 * MIB - len(PEM), MIB - 20])
+async def test_a_secret_anywhere_in_a_large_file_stops_it(attaching: Attaching, folder: Path, at: int) -> None:
+    filled = bytearray(b"x" * 2 * MIB)
+    filled[at : at + len(PEM)] = PEM
+    (folder / "log.txt").write_bytes(filled)
+    with pytest.raises(FileError, match="private key"):
+        await attaching.attach((), model(folder / "log.txt"))
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 4096])
+def test_a_secret_is_seen_however_the_file_is_read(folder: Path, step: int) -> None:
+    path = folder / "notes"
+    path.write_bytes(b"x" * 1000 + PEM)
+    with path.open("rb") as source, pytest.raises(FileError):
+        checked = CheckedFile(source, "notes")
+        while checked.read(step):
+            pass
+
+
+async def test_a_file_that_becomes_another_one_while_it_is_read_never_brings_a_secret(
+    attaching: Attaching, folder: Path
+) -> None:
+    path = folder / "notes.txt"
+    path.write_bytes(b"harmless")
+
+    def rewrite() -> None:
+        path.write_bytes(PEM)
+        path.write_bytes(b"harmless")
+
+    seen = set()
+    with meanwhile(rewrite):
+        for _ in range(TRIES):
+            try:
+                seen.add(await content(attaching, model(path)))
+            except FileError:
+                seen.add(b"refused")
+    assert not any(b"PRIVATE KEY" in read for read in seen)
+
+
+# --- the other ways in and out --------------------------------------------------------------------
+
+
+async def test_a_worker_does_not_answer_with_a_key(tmp_path: Path) -> None:
+    (tmp_path / "id_ed25519").write_bytes(PEM)
+    world = World(tmp_path)
+    async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task(text="give"))
+        item = await next_item(bob)
+        with pytest.raises(FileError, match="may not be attached"):
+            await answer(bob, item, tmp_path / "id_ed25519")
+
+
+async def test_a_link_that_waits_in_the_folder_for_downloads_is_not_followed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task(some_file(tmp_path, 9, "report.pdf")))
+        item = await next_item(bob)
+        saved_to = tmp_path / "bob" / "files"
+        saved_to.mkdir(mode=0o700)
+        (saved_to / "report.pdf").symlink_to(victim)
+        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        assert victim.read_text() == "mine"
+        assert [file.name for file in saved.files] == ["report (2).pdf"]

@@ -1,0 +1,188 @@
+"""The first send to a stranger is a question to the person, in both protocol eras, over real nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp.client import Client
+from mcp.client.session import ClientRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitRequestParams, ElicitResult
+
+from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.server import consent
+from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, GetAgentRequest, ListTasksRequest, PeersRequest
+from tests.server.test_contacts import Person
+from tests.server.test_real_node import assistant
+from tests.server.test_tools import text_of
+
+pytestmark = pytest.mark.slow
+
+YES = ElicitResult(action="accept", content={"allow": True})
+NO = (ElicitResult(action="decline"), ElicitResult(action="accept", content={"allow": False}))
+
+
+@asynccontextmanager
+async def strangers(folder: Path, mode: str, person: object) -> AsyncIterator[tuple[Client, SharedNode, SharedNode]]:
+    """Alice's assistant and its node, and Mallory's node, which has dialled Alice's."""
+    async with AsyncExitStack() as stack:
+        alice, alices = await stack.enter_async_context(assistant(folder / "a", "alice", mode, person))
+        _, mallorys = await stack.enter_async_context(assistant(folder / "m", "mallory", mode))
+        detail = await alices.get_agent(GetAgentRequest(agent="self"))
+        address = re.search(r"127\.0\.0\.1:\d+", " ".join(detail.addresses))
+        assert address is not None
+        await mallorys.add_peer(AddPeerRequest(address=address[0]))
+        while not any(peer.name == "mallory" for peer in (await alices.peers(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
+            await anyio.sleep(0.01)
+        yield alice, alices, mallorys
+
+
+async def did_of(node: SharedNode) -> str:
+    return (await node.get_agent(GetAgentRequest(agent="self"))).agent.did
+
+
+async def sent(node: SharedNode) -> int:
+    return len((await node.list_tasks(ListTasksRequest())).tasks)
+
+
+async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -> None:
+    person = Person(YES)
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        arguments = {"agent": "mallory", "message": "Look at CANARY-1", "wait_seconds": 0}
+        first = await client.call_tool("send_task", arguments)
+        assert not first.is_error, text_of(first)
+        for message in ("CANARY-2", "CANARY-3"):
+            assert not (await client.call_tool("send_task", arguments | {"message": message})).is_error
+        (question,) = person.asked
+        did = await did_of(mallory)
+        words = (await mallory.get_agent(GetAgentRequest(agent="self"))).agent.words
+        for fact in ('"mallory"', did, words, "a stranger", "Look at CANARY-1", "Route: "):
+            assert fact in question
+        assert await sent(alice) == 3
+        assert {peer.did: peer.trust for peer in (await alice.peers(PeersRequest())).peers}[did] == "stranger"
+
+
+@pytest.mark.parametrize("answer", NO)
+async def test_a_no_sends_nothing_and_is_not_asked_again(tmp_path: Path, mode: str, answer: ElicitResult) -> None:
+    person = Person(answer)
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        for _ in range(2):
+            result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
+            assert result.is_error
+            assert f"mcp-a2a allow {await did_of(mallory)}" in text_of(result)
+            assert "did not allow it" in text_of(result)
+        assert len(person.asked) == 1
+        assert await sent(alice) == 0
+        assert (await mallory.check_inbox(CheckInboxRequest())).held == 0
+
+
+async def test_a_dialog_that_is_closed_is_no_answer_and_may_be_asked_again(tmp_path: Path, mode: str) -> None:
+    person = Person(ElicitResult(action="cancel"))
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        for asked in (1, 2):
+            result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
+            assert result.is_error
+            assert f"mcp-a2a allow {await did_of(mallory)}" in text_of(result)
+            assert len(person.asked) == asked
+        assert await sent(alice) == 0
+
+
+async def test_where_nobody_can_be_asked_the_result_has_the_one_command(tmp_path: Path, mode: str) -> None:
+    async with strangers(tmp_path, mode, None) as (client, alice, mallory):
+        for arguments in ({"agent": "mallory"}, {"agent": await did_of(mallory)}):
+            result = await client.call_tool("send_task", {**arguments, "message": "CANARY", "wait_seconds": 0})
+            assert result.is_error
+            assert text_of(result).endswith(f"mcp-a2a allow {await did_of(mallory)}")
+            assert "mallory" not in text_of(result)
+            assert "unexpectedly" not in text_of(result)
+        assert await sent(alice) == 0
+
+
+async def fails(_: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    raise MCPError(-32601, f"cannot show {len(params.message)} characters")
+
+
+async def talks_nonsense(_: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    return ElicitResult(action="accept", content={"something": params.message})
+
+
+async def accepts_nothing(_: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    del params
+    return ElicitResult(action="accept")
+
+
+@pytest.mark.parametrize("lie", [fails, talks_nonsense, accepts_nothing])
+async def test_a_client_that_says_it_can_ask_and_cannot_sends_nothing(tmp_path: Path, mode: str, lie: object) -> None:
+    async with strangers(tmp_path, mode, lie) as (client, alice, _):
+        try:
+            result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
+        except (MCPError, ExceptionGroup):
+            assert mode == "auto", "the client's own error: there it asks before it calls again"
+        else:
+            assert result.is_error
+            assert "unexpectedly" not in text_of(result)
+            assert "mcp-a2a allow did:key:" in text_of(result) or mode == "auto"
+        assert await sent(alice) == 0
+
+
+async def test_a_person_who_never_answers_ends_in_the_command_and_not_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError(params)
+
+    monkeypatch.setattr(consent, "ASK_SECONDS", 0.1)
+    async with strangers(tmp_path, "legacy", never) as (client, alice, _):
+        result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
+        assert result.is_error
+        assert "mcp-a2a allow did:key:" in text_of(result)
+        assert await sent(alice) == 0
+
+
+async def test_a_file_to_an_agent_that_is_trusted_is_asked_about_by_name_and_size(tmp_path: Path, mode: str) -> None:
+    person = Person(YES)
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        await client.call_tool("accept_contact", {"agent": await did_of(mallory)})
+        person.asked.clear()
+        downloads = tmp_path / "a" / "files"
+        downloads.mkdir(exist_ok=True)
+        (downloads / "report.pdf").write_bytes(b"x" * 2048)
+        arguments = {
+            "agent": "mallory",
+            "message": "Read it",
+            "wait_seconds": 0,
+            "files": [str(downloads / "report.pdf")],
+        }
+        for _ in range(2):
+            assert not (await client.call_tool("send_task", arguments)).is_error
+        (question,) = (asked for asked in person.asked if "report.pdf" in asked)
+        assert "report.pdf (2 KiB)" in question
+        assert await sent(alice) == 2
+
+
+async def test_an_answer_in_one_process_counts_in_every_other(tmp_path: Path) -> None:
+    async with strangers(tmp_path, "auto", None) as (client, _, mallory):
+        arguments = {"agent": "mallory", "message": "CANARY", "wait_seconds": 0}
+        assert (await client.call_tool("send_task", arguments)).is_error
+        person = Person(YES)
+        async with assistant(tmp_path / "a", "alice", "legacy", person) as (second, attached):
+            assert not attached.owner
+            result = await second.call_tool("send_task", arguments)
+            assert not result.is_error, text_of(result)
+            assert await did_of(mallory) in person.asked[0]
+        assert not (await client.call_tool("send_task", arguments)).is_error
+
+
+async def test_no_tool_takes_the_answer_as_an_argument(tmp_path: Path) -> None:
+    async with assistant(tmp_path, "alice", "auto") as (client, _):
+        tools = {tool.name: set(tool.input_schema["properties"]) for tool in (await client.list_tools()).tools}
+    assert tools["send_task"] == {
+        "agent", "message", "wait_seconds", "skill", "data", "files", "context_id", "idempotency_key",
+    }  # fmt: skip
+    assert not any({"consent", "sent", "decision", "allow_strangers"} & names for names in tools.values())
