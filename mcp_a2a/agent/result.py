@@ -13,9 +13,9 @@ from pathlib import Path, PurePath
 from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from mcp_a2a.node.handed import made_unicode
 from mcp_a2a.node.job import Outcome
 from mcp_a2a.protocol.model import Artifact, Message, Part
+from mcp_a2a.protocol.unicode import made_unicode
 from mcp_a2a.views import FileArg
 
 

@@ -19,9 +19,9 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TransitionError,
 )
-from mcp_a2a.node.handed import made_unicode
 from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
+from mcp_a2a.protocol.unicode import made_unicode
 from mcp_a2a.views import AgentRef, AnswerRequest, FileArg, InboxItem
 
 if TYPE_CHECKING:

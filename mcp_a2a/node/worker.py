@@ -20,8 +20,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError
-from mcp_a2a.node.handed import reason_of
 from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
+from mcp_a2a.node.reason import reason_of
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:

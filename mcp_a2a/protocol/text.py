@@ -33,27 +33,14 @@ _ESCAPE_SEQUENCE = re.compile(
 )
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
+    r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff"
+    # U+FFFD stays: it says that something could not be read.
     # Marks in front of Arabic, Syriac and Kaithi numbers, and the joiners of hieroglyphs and shorthand.
     r"\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     r"\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     + "".join(f"{chr((plane << 16) | 0xFFFE)}{chr((plane << 16) | 0xFFFF)}" for plane in range(1, 17))
     + "]"
 )
-
-
-def unicode_text(text: str) -> str:
-    """The text as Unicode: surrogate pairs joined, U+FFFD for each half without its other half.
-
-    Python strings from `json`, `os.fsdecode` and models may hold such halves, which no encoding takes. Never raises.
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def clean(text: str) -> str:

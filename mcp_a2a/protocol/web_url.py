@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.protocol.crypto import sha256
 from mcp_a2a.protocol.text import clean
 
 MAX_URL = 2048
@@ -78,7 +78,7 @@ def is_shortened(url: str) -> bool:
 
 
 def _hash_of(url: str) -> str:
-    return sha256(url.strip().encode("utf-8", "surrogatepass")).hex()[:HASH_CHARS]
+    return hashlib.sha256(url.strip().encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARS]
 
 
 def agent_url(card_url: str) -> str:

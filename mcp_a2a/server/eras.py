@@ -8,18 +8,23 @@ probes was seen, an `initialize` ends the first connection and opens a second on
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 import anyio
 from mcp.server import MCPServer
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, stream_server
+from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, Unclosed, stream_server
 
 PROBE = "server/discover"
 HANDSHAKE = "initialize"
+
+CANCELED = "notifications/cancelled"
+
+MAX_UNANSWERED = 256
+"""Requests without an answer, beyond which nothing more is read: a client that asks on and reads nothing would
+otherwise have every answer kept in memory."""
 
 DRAIN_SECONDS = 0.5
 """How long an ended input waits for answers still being made: `printf … | mcp-a2a` gets its answers."""
@@ -55,7 +60,10 @@ class _Pipe:
         if self._handshake is not None:
             item, self._handshake = self._handshake, None
             return item
+        await self._room()
         received = await self._receive()
+        if isinstance(received, SessionMessage):
+            self._forget_canceled(received)
         if not isinstance(received, SessionMessage) or not isinstance(received.message, JSONRPCRequest):
             return received
         request = received.message
@@ -84,6 +92,17 @@ class _Pipe:
             await self._drain()
             raise StopAsyncIteration from None
 
+    async def _room(self) -> None:
+        """Wait while too many requests have no answer yet, or while the client reads none of them."""
+        while len(self._waiting) >= MAX_UNANSWERED:
+            self._news = anyio.Event()
+            await self._news.wait()
+
+    def _forget_canceled(self, received: SessionMessage) -> None:
+        message = received.message
+        if isinstance(message, JSONRPCNotification) and message.method == CANCELED:
+            self._waiting.discard((message.params or {}).get("requestId"))  # it gets no answer
+
     def _note(self, request: JSONRPCRequest) -> None:
         self._waiting.add(request.id)
         if request.method == PROBE:
@@ -98,7 +117,7 @@ class _Pipe:
                 await self._news.wait()
 
 
-class _Requests:
+class _Requests(Unclosed):
     """One connection's share of the input. The pipe owns the stream, so closing this closes nothing."""
 
     def __init__(self, pipe: _Pipe) -> None:
@@ -116,19 +135,8 @@ class _Requests:
         except StopAsyncIteration:
             raise anyio.EndOfStream from None
 
-    async def aclose(self) -> None:
-        pass
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-
-class _Answers:
+class _Answers(Unclosed):
     """One connection's way to the output, likewise."""
 
     def __init__(self, pipe: _Pipe) -> None:
@@ -136,14 +144,3 @@ class _Answers:
 
     async def send(self, item: SessionMessage, /) -> None:
         await self._pipe.send(item)
-
-    async def aclose(self) -> None:
-        pass
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass

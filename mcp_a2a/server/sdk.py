@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from types import TracebackType
+from typing import Self, TypeAlias, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.context import ServerRequestContext
@@ -22,6 +23,21 @@ ParamsT = TypeVar("ParamsT", bound=RequestParams)
 Incoming: TypeAlias = ReadStream[SessionMessage | Exception]
 Outgoing: TypeAlias = WriteStream[SessionMessage]
 ServeStreams: TypeAlias = Callable[[Incoming, Outgoing], Awaitable[None]]
+
+
+class Unclosed:
+    """A stream as the SDK wants it, whose owner closes it: closing and leaving it do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from mcp_a2a.server import pipes
+from mcp_a2a.server.lines import Unreadable
 from mcp_a2a.server.pipes import LineReader, TextWriter
 
 
@@ -25,10 +26,17 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
+async def lines_of(descriptor: int) -> list[str | Unreadable]:
+    reader, lines = LineReader(descriptor), list[str | Unreadable]()
+    while (line := await reader.next_line()) is not None:
+        lines.append(line)
+    return lines
+
+
 async def test_lines_come_out_whole_however_they_went_in(pipe: tuple[int, int]):
     reading, writing = pipe
     pieces = [b"on", b"e\ntw", b"o\n\nthr", b"ee\n", "schön\n".encode()[:4], "schön\n".encode()[4:]]
-    lines: list[str] = []
+    lines: list[str | Unreadable] = []
 
     async def feed() -> None:
         for piece in pieces:
@@ -38,8 +46,7 @@ async def test_lines_come_out_whole_however_they_went_in(pipe: tuple[int, int]):
 
     async with anyio.create_task_group() as group:
         group.start_soon(feed)
-        async for line in LineReader(reading):
-            lines.append(line)  # noqa: PERF401  the order is the point
+        lines += await lines_of(reading)
     assert lines == ["one", "two", "", "three", "schön"]
 
 
@@ -47,25 +54,39 @@ async def test_a_last_line_without_its_end_is_a_line(pipe: tuple[int, int]):
     reading, writing = pipe
     os.write(writing, b"one\ntwo")
     os.close(writing)
-    assert [line async for line in LineReader(reading)] == ["one", "two"]
+    assert await lines_of(reading) == ["one", "two"]
 
 
-async def test_a_line_that_is_too_long_is_dropped_and_the_next_one_is_read(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"id":8,"text":"' + b"x" * 500 + b'"}}',
+        b'{"params":{"id":8,"text":"' + b"x" * 500 + b'"},"jsonrpc":"2.0","method":"tools/call","id":7}',
+        b'{"params":{"id":8,"text":"' + b"x" * 500 + b'"},"id": 7 , "jsonrpc":"2.0" ,"method":"tools/call" } ',
+    ],
+)
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_line_that_is_too_long_is_refused_under_its_id_and_the_next_one_is_read(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, line: bytes, *, ended: bool
 ):
-    monkeypatch.setattr(pipes, "MAX_LINE_BYTES", 10)
-    monkeypatch.setattr(pipes, "_CHUNK", 4)
+    monkeypatch.setattr(pipes, "MAX_LINE_BYTES", 200)
+    monkeypatch.setattr(pipes, "_EDGE_BYTES", 100)
+    monkeypatch.setattr(pipes, "_CHUNK", 7)
     reading, writing = pipe
-    os.write(writing, b"short\n" + b"x" * 50 + b"\nnext\n")
+    os.write(writing, b"short\n" + (line + b"\nnext\n" if ended else line))
     os.close(writing)
-    assert [line async for line in LineReader(reading)] == ["short", "next"]
+    first, refused, *rest = await lines_of(reading)
+    assert first == "short"
+    assert isinstance(refused, Unreadable)
+    assert (refused.ids, refused.code) == ((7,), -32600)
+    assert rest == (["next"] if ended else [])
 
 
 async def test_bytes_that_are_not_text_do_not_stop_the_reader(pipe: tuple[int, int]):
     reading, writing = pipe
     os.write(writing, b"\xff\xfe\nnext\n")
     os.close(writing)
-    assert [line async for line in LineReader(reading)] == ["\ufffd\ufffd", "next"]
+    assert await lines_of(reading) == ["\ufffd\ufffd", "next"]
 
 
 async def test_a_text_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]):
@@ -97,8 +118,7 @@ async def test_a_reader_can_be_cancelled_while_it_waits(pipe: tuple[int, int]):
     async with anyio.create_task_group() as group:
 
         async def read() -> None:
-            async for _ in LineReader(reading):
-                pass
+            await LineReader(reading).next_line()
 
         group.start_soon(read)
         await anyio.wait_all_tasks_blocked()

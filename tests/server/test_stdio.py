@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -119,17 +120,50 @@ def test_the_network_starts_behind_the_first_answer():
         server.hear(b"started")
 
 
-def test_stdout_carries_nothing_but_messages():
+def test_stdout_carries_nothing_but_messages_and_each_unreadable_line_is_answered():
     with running() as server:
         server.write(HELLO, INITIALIZED)
         server.answer()
         server.hear(b"started")
-        server.write(*[b"garbage\n", b"{}\n", b"[]\n"] * 300, CALL)
-        assert server.answer()["id"] == 2
+        server.write(*[b"garbage\n", b"{}\n", b'{"id":7,"method":\n'] * 100, CALL)
+        answers = [server.answer() for _ in range(301)]
+        assert [answer["id"] for answer in answers] == [None, None, 7] * 100 + [2]
+        assert [code_of(answer) for answer in answers[:3]] == [-32700, -32600, -32700]
         server.process.send_signal(signal.SIGTERM)
         assert server.end() == 0
         assert server.output == b""
         assert b"unflushed noise" in server.errors
+
+
+def code_of(answer: dict[str, object]) -> object:
+    error = answer["error"]
+    assert isinstance(error, dict)
+    return error["code"]
+
+
+def test_a_byte_order_mark_before_the_first_message_is_no_part_of_it():
+    with running() as server:
+        server.write(b"\xef\xbb\xbf", HELLO)
+        assert server.answer()["id"] == 1
+
+
+def test_a_client_that_asks_on_and_reads_nothing_is_not_read_any_further():
+    with running() as server:
+        server.write(HELLO, INITIALIZED)
+        server.answer()
+        server.hear(b"started")
+        assert server.process.stdin is not None
+        stdin = server.process.stdin.fileno()
+        os.set_blocking(stdin, False)
+        written, lists = 0, line(3, "tools/list", {}).replace(b'"id": 3', b'"id": %d')
+        with pytest.raises(BlockingIOError):
+            # An answer is larger than a request, so its pipe is full long before.
+            for number in range(100_000):
+                written += os.write(stdin, lists % (number + 10))
+        memory = next(
+            word for word in Path(f"/proc/{server.process.pid}/status").read_text().splitlines() if "VmRSS" in word
+        )
+        assert int(memory.split()[1]) < 300 * 1024, written
 
 
 @pytest.mark.parametrize("version", ["2026-07-28", "2031-01-01"])

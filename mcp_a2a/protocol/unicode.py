@@ -1,4 +1,4 @@
-"""What a skill hands over, made fit to be stored and sent."""
+"""Python strings made Unicode: `json`, `os.fsdecode` and models yield half surrogate pairs, which no encoding takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel
 
-from mcp_a2a.protocol.text import unicode_text
-
 T = TypeVar("T")
+
+
+def unicode_text(text: str) -> str:
+    """The text as Unicode: surrogate pairs joined, U+FFFD for each half without its other half. Never raises."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def made_unicode(value: T) -> T:
@@ -32,16 +41,3 @@ def _made(value: object) -> object:
             return {_made(key): _made(one) for key, one in value.items()}
         case _:
             return value
-
-
-def reason_of(error: BaseException) -> str:
-    """What an error of a skill says, in a sentence for the sender of its task. Never raises."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, SystemExit):
-        return f"The skill ended its process with {error.code!r}."
-    try:
-        said = unicode_text(str(error))
-    except Exception:  # noqa: BLE001  a skill's exception may fail to describe itself
-        said = ""
-    return said or type(error).__name__

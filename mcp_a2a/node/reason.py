@@ -1,0 +1,18 @@
+"""What an error of a skill says."""
+
+from __future__ import annotations
+
+from mcp_a2a.protocol.unicode import unicode_text
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of a skill says, in a sentence for the sender of its task. Never raises."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, SystemExit):
+        return f"The skill ended its process with {error.code!r}."
+    try:
+        said = unicode_text(str(error))
+    except Exception:  # noqa: BLE001  a skill's exception may fail to describe itself
+        said = ""
+    return said or type(error).__name__
