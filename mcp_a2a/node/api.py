@@ -33,7 +33,7 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.reach import Reach
-from mcp_a2a.node.search import Search
+from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
 from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
@@ -122,10 +122,12 @@ class LocalApi:
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
         """One agent; `self` is this node."""
         if request.agent == "self":
+            await self._search.look_up()
             return self._self()
         peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
             return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=peer.addresses)
+        await self._node.dialer.look_up((peer,), LOOK_UP_SECONDS)
         card = (
             peer.advert.card
             if peer.advert
@@ -183,6 +185,7 @@ class LocalApi:
 
     async def peers(self, request: PeersRequest) -> PeersView:
         """Everybody known by key, and the contact requests."""
+        await self._search.look_up()
         return self._acquaintance.everybody()
 
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
@@ -224,6 +227,7 @@ class LocalApi:
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
+        await self._node.inquiry.question(self._node.sending.latest(request.task_id))
         record = self._node.sending.latest(request.task_id)
         record = await self._node.sending.settled(record, request.wait_seconds, even_held=request.even_stuck)
         return self._view(record, request.text_offset, request.text_limit)

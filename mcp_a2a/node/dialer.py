@@ -7,7 +7,8 @@ when it is there. What is reached through a relay only is dialled directly again
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -29,6 +30,10 @@ COURTESY_SECONDS = 0.05
 EAGER_ATTEMPTS = 6
 """A sighted peer that refuses so often is no longer worth waiting for; it is tried on while a lookup sees it."""
 
+SEEK_PAUSE_SECONDS = 5.0
+MAX_SOUGHT = 64
+"""A peer that is asked about is dialled at most so often, and at most so many at a time."""
+
 STEADY_SECONDS = 5.0
 """A link that ends sooner was as good as none: whoever blocks us closes it at once."""
 
@@ -36,10 +41,10 @@ UPGRADE_SECONDS = 300.0
 """How often a peer that is reached through a relay is tried directly, while something is sent to it."""
 
 
-def backoff(failures: int) -> float:
+def backoff(failures: int, cap: float | None = None) -> float:
     """How long to wait after so many failures in a row: full jitter, so that a crowd spreads out."""
     chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
-    return full_jitter(failures, chance, RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)
+    return full_jitter(failures, chance, RETRY_BASE_SECONDS, cap or RETRY_CAP_SECONDS)
 
 
 @dataclass
@@ -111,6 +116,24 @@ class Dialer:
             return await transport.dial(None, target, "direct")
         except LinkError as error:
             raise NoRouteError(address, [error.message]) from error
+
+    async def look_up(self, peers: Iterable[Peer], seconds: float) -> None:
+        """Dial those of these peers that are not there, because somebody asks; wait up to so long."""
+        now = anyio.current_time()
+        absent = [peer for peer in peers if self._may_be_there(peer) and now >= peer.sought_at + SEEK_PAUSE_SECONDS]
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as tasks:
+                for peer in absent[:MAX_SOUGHT]:
+                    peer.sought_at = now
+                    tasks.start_soon(self._find_out, peer)
+
+    def _may_be_there(self, peer: Peer) -> bool:
+        """Whether nobody would tell us that it is there, and an attempt may."""
+        return peer.link is None and peer.row.trust != "blocked" and bool(peer.row.addresses or peer.sightings)
+
+    async def _find_out(self, peer: Peer) -> None:
+        with suppress(NoRouteError):
+            await self.connect(peer)
 
     def court(self, peer: Peer) -> None:
         """Get acquainted with a sighted peer, in the background, again and again while it stays sighted."""

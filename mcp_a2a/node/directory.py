@@ -43,6 +43,8 @@ class Peer:
     """Relays that say it is connected to them."""
     tried: tuple[str, ...] = ()
     """What failed when it was last dialled."""
+    sought_at: float = float("-inf")
+    """When it was last dialled because somebody asked whether it is there, by the event loop's clock."""
     upgrade_at: float = 0.0
     """When a better way than through a relay is looked for again, by the event loop's clock."""
 

@@ -8,6 +8,7 @@
 | update | the agent the task was sent to (requirement S10) |
 | advert | anybody: it is how one gets known |
 | network | the owner of the network: it is its new secret |
+| ask | anybody, about tasks of its own |
 
 A message that names files is applied when they are all here, and are what it says (`pieces`).
 A message that is not for this table is acknowledged and dropped: sending it again would change nothing.
@@ -25,6 +26,7 @@ from mcp_a2a.errors import McpA2AError, RemoteProtocolError, StaleError, Unknown
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
+from mcp_a2a.node.inquiry import Memory
 from mcp_a2a.node.letters import post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
@@ -43,6 +45,7 @@ from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, Tas
 from mcp_a2a.protocol.payload import (
     MAX_HOP,
     AdvertBody,
+    AskBody,
     BlobBody,
     MessageBody,
     NetworkBody,
@@ -121,6 +124,7 @@ class Intake:
         self._inbox = inbox
         self._outbox = outbox
         self._pieces = Pieces(context)
+        self._memory = Memory(context, outbox)
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
@@ -225,6 +229,10 @@ class Intake:
                 self._receive_piece(link, postmark, payload, sender)
             case NetworkBody() as body:
                 self._renew(link, postmark, payload, body)
+            case AskBody() as body:
+                self._memory.asked(sender, body)
+                self._conclude(link, postmark, payload.from_, None)
+                self.sign_receipts()
             case _:
                 admitted = self._trust.admits(sender)
                 self._apply(link, postmark, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
@@ -303,27 +311,31 @@ class Intake:
     # --- tasks -----------------------------------------------------------------------------------
 
     def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
-        if payload.hop >= MAX_HOP:
-            raise Refusal("hop_limit")
-        if (payload.latest or 0.0) > payload.created + MAX_REDATED_SECONDS:
-            raise RemoteProtocolError("the task was dated back by too much")
-        if payload.task != task_id_of(payload.from_, payload.id):
-            raise RemoteProtocolError("the task id is not the one of its first message")
+        _check_task_untrusted(payload)
         if not self._trust.admits(sender):
             self._hold(link, postmark, payload)
             return
         order = self._inbox.reserve()
 
-        def done(outcome: TaskRecord | Exception | None) -> None:
+        def done(outcome: TaskRecord | OutboxRow | Exception | None) -> None:
             fresh = outcome if isinstance(outcome, TaskRecord) else None
+            if isinstance(outcome, OutboxRow):
+                self._outbox.push(outcome)
             if order is not None:
                 self._inbox.filled(order, fresh)
             elif fresh is not None:
                 self._inbox.offer()
             self._conclude(link, postmark, payload.from_, outcome)
 
-        now = self._context.clock()
-        self._context.database.enqueue(lambda c: self._admit(c, payload, sender.name, order, now), done)
+        now, told = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
+
+        def admit(connection: sqlite3.Connection) -> TaskRecord | OutboxRow | None:
+            record = self._admit(connection, payload, sender.name, order, now)
+            if record is None and not told:  # it was accepted before: its sender may have forgotten how it stands
+                return self._memory.tell_again(connection, payload.task, now)
+            return record
+
+        self._context.database.enqueue(admit, done)
 
     def _admit(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
@@ -455,7 +467,12 @@ class Intake:
 
     def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
         record = find_task(connection, payload.task)
-        if record is None or not record.sent or record.peer != str(payload.from_):
+        if record is None:
+            # Another one with our key may have asked for it (a copied machine), or we before our journal went back in
+            # time: the agent keeps it until that one is there, or it expires.
+            logger.warning("an update of %s is about a task that is not known here", payload.from_)
+            raise Refusal("unknown_task")
+        if not record.sent or record.peer != str(payload.from_):
             logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
             return None
         if record.done or not isinstance(payload.body, UpdateBody):
@@ -482,6 +499,15 @@ class Intake:
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
         return _Applied(record, lambda: self._outbox.drop(dropped))
+
+
+def _check_task_untrusted(payload: Payload) -> None:
+    if payload.hop >= MAX_HOP:
+        raise Refusal("hop_limit")
+    if (payload.latest or 0.0) > payload.created + MAX_REDATED_SECONDS:
+        raise RemoteProtocolError("the task was dated back by too much")
+    if payload.task != task_id_of(payload.from_, payload.id):
+        raise RemoteProtocolError("the task id is not the one of its first message")
 
 
 def take_turn(record: TaskRecord, message: Message, now: float) -> None:

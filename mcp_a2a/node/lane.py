@@ -76,6 +76,8 @@ class Entry:
     """Its recipient's owner must decide first."""
     stale_since: float | None = None
     """Since when its recipient refuses it because of a clock, by the machine's uptime."""
+    unknown_to: set[Link] = field(default_factory=set)
+    """Links whose other end does not know the task that it is about."""
     barred_since: float | None = None
     """Since when only a relay is there for a piece of a file that no relay takes."""
 

@@ -15,6 +15,7 @@ from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.payload import (
     MAX_PAYLOAD,
     AdvertBody,
+    AskBody,
     BlobBody,
     CancelBody,
     MessageBody,
@@ -31,6 +32,9 @@ from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.spool import read_piece
 
 _Kind = Literal["task", "message", "cancel", "update"]
+
+ASK_SECONDS = 600.0
+"""A question after tasks is for this link only; it is not journalled."""
 
 ADVERT_SECONDS = 600.0
 """An advert message is for this link only; it is not journalled."""
@@ -56,18 +60,21 @@ def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow
     return _letter(context, "cancel", record, CancelBody(), now)
 
 
-def update_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
-    """Where the task stands. Of artifacts that grow, what is new; a later update makes the rest of this unnecessary."""
+def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bool = False) -> OutboxRow:
+    """Where the task stands. Of artifacts that grow, what is new; a later update makes the rest of this unnecessary.
+
+    With `whole` all of the artifacts, for a recipient that may have missed how they grew.
+    """
     error = None
     if record.error is not None:
         error = TaskFailure(code=record.error.code, message=record.error.message[:4096])
     body = UpdateBody(
         status=record.status,
-        artifacts=record.artifacts if not record.streamed else record.renewed,
+        artifacts=record.artifacts if whole or not record.streamed else record.renewed,
         error=error,
         attempt=record.attempts,
-        chunks=record.added,
-        streamed=record.streamed,
+        chunks=() if whole else record.added,
+        streamed=0 if whole else record.streamed,
         direct=record.direct,
     )
     return _letter(context, "update", record, body, now)
@@ -93,6 +100,13 @@ def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence
         expires=now + ADVERT_SECONDS,
         body=AdvertBody(advert=advert, vouchers=tuple(map(to_base64url, vouchers))),
     )
+
+
+def ask_payload(context: Context, to: PeerId, body: AskBody, now: float) -> bytes:
+    """Our open tasks at one peer, and how far we know them."""
+    return Payload(
+        type="ask", id=context.fresh_id(), from_=context.me, to=to, created=now, expires=now + ASK_SECONDS, body=body
+    ).to_bytes()
 
 
 def network_letter(context: Context, to: PeerId, body: NetworkBody, now: float) -> OutboxRow:

@@ -29,6 +29,7 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.inbox import Inbox
+from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import FORGOTTEN, Intake
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
@@ -61,7 +62,7 @@ from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, h
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.push import drop_orphaned_push
-from mcp_a2a.store.records import forget_finished, note_finished, shift_leases
+from mcp_a2a.store.records import forget_finished, note_finished, peers_with_open_tasks, shift_leases
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -148,6 +149,7 @@ class Node:
         )
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
         self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
+        self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
         self.networks.on_member = self._let_in
@@ -174,6 +176,7 @@ class Node:
         if not (link.is_relayed and self.networks.is_member(link.peer)):
             self.introduction.greet(link)  # a member behind a relay has read our entry
         self.outbox.link_opened(link)
+        self.inquiry.link_opened(link)
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
         """Something for us."""
@@ -271,6 +274,7 @@ class Node:
                 self.listening += await stack.enter_async_context(transport.open(credentials, self))
             await self._look_around(stack)
             self.outbox.load(self.context.database.read(pending_outbox))
+            self.outbox.expect(self.context.database.read(peers_with_open_tasks))
             self.web_courier.start()
             self.pushes.load()
             self.context.tasks.start_soon(self.inbox.run)

@@ -4,6 +4,9 @@ Per peer there is a lane (`lane`). While a link is open its messages go out at o
 without one a courier keeps trying to open it. A message leaves the journal only by the recipient's signed receipt, a
 signed refusal for good, or expiry: a lost link, a restart or a lost answer only means that the same id is sent again,
 and a relay that has stored it, or refuses to, changes nothing about that.
+
+An open task that we sent is a reason to hold a link as well: its answer may only reach us over one that we open. All
+the open tasks at one agent are one reason.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
+from mcp_a2a.store.records import has_open_sent
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,10 @@ SLICE = 4
 HELD_RETRY_SECONDS = 30.0
 HELD_RETRY_RELAYED_SECONDS = 600.0
 """A held message is offered again so often: the owner's yes may not have reached us."""
+
+AWAY_CAP_SECONDS = 60.0
+"""An agent that only an answer is awaited of is dialled again at the latest after so long, also when it is away for
+days; a question about the task, a sighting and a new message dial it at once."""
 
 IDLE_SECONDS = 60.0
 """A lane with nothing in it is kept so long for the next message."""
@@ -77,6 +85,9 @@ BARRED_SECONDS = 60.0
 MAX_PUT_OFF_SECONDS = 600.0
 """How long a pause may be that the recipient has not signed."""
 
+UNKNOWN_RETRY_SECONDS = 15.0
+"""An update of a task that its recipient does not know is offered again after this, and then ever less often."""
+
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
 """How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
@@ -104,12 +115,31 @@ class Outbox:
         for row in rows:
             self.push(row)
 
+    def expect(self, peers: Iterable[str]) -> None:
+        """These have tasks of ours that are not finished: look for them."""
+        for did in peers:
+            if did.startswith("did:"):
+                self._lane(PeerId.parse_untrusted(did))
+
+    def seek(self, peer_id: PeerId) -> None:
+        """Somebody asks about a task that this peer has: dial it now, not after the pause."""
+        lane = self._lane(peer_id)
+        if lane.peer.link is None:
+            lane.failures = 0
+            lane.wake.set()
+
+    def _expects(self, peer: Peer) -> bool:
+        """Whether an answer of this peer is awaited."""
+        if peer.row.trust == "blocked":
+            return False
+        return self._context.database.read(lambda connection: has_open_sent(connection, peer.row.did))
+
     def seal_ahead(self, row: OutboxRow | None) -> None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
         lane = self._lanes.get(PeerId.parse_untrusted(row.peer)) if row else None
         if row is None or row.pieces or lane is None or not lane.resting or lane.peer.link is None:
             return  # in a crowd it is better to seal when it is a message's turn
-        sealed = self._seal(row, lane.peer)
+        sealed = self._seal(row, lane.peer, lane.peer.bundle)
         if sealed is not None:
             lane.ahead = (row.n, sealed)
 
@@ -120,6 +150,8 @@ class Outbox:
         lane = self._lane(PeerId.parse_untrusted(row.peer))
         if row.id in lane.entries:
             return
+        if not lane.entries:
+            lane.failures = 0  # however long the peer was away: a new message is worth an attempt at once
         number, sealed = lane.ahead or (None, None)
         entry = lane.entries[row.id] = Entry(row, sealed=sealed if number == row.n else None)
         lane.ahead = None
@@ -148,6 +180,12 @@ class Outbox:
         """How many messages this peer has not taken yet."""
         lane = self._lanes.get(peer_id)
         return sum(not entry.is_piece for entry in lane.entries.values()) if lane is not None else 0
+
+    def updating(self, peer_id: PeerId) -> frozenset[str]:
+        """Tasks of which this peer has yet to take an update."""
+        lane = self._lanes.get(peer_id)
+        entries = lane.entries.values() if lane is not None else ()
+        return frozenset(entry.row.task for entry in entries if entry.row.type == "update")
 
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""
@@ -186,6 +224,9 @@ class Outbox:
         if lane is None:
             return
         lane.peer = self._directory.get(link.peer)  # it may have been forgotten and met anew
+        for entry in lane.entries.values():
+            if entry.unknown_to:
+                entry.not_before = 0.0  # it may be the one of its key that asked
         if link.is_relayed:
             self._ask_about(lane, link)
         else:
@@ -209,11 +250,14 @@ class Outbox:
         """What was under way may be lost with the link: it goes out again on the next one."""
         lane = self._lanes.get(link.peer)
         if lane is None:
+            if self._expects(self._directory.get(link.peer)):
+                self._lane(link.peer)
             return
+        lane.failures += 1  # a peer that opens links only to close them must not keep us busy
         if lane.entries:
-            lane.failures += 1  # a peer that opens links only to close them must not keep us busy
             lane.tried = (f"{link.route} {link.address}: {reason}",)
         for entry in lane.entries.values():
+            entry.unknown_to.discard(link)
             if entry.link is link:
                 self._forget_flight(lane, entry)
         lane.wake.set()
@@ -331,6 +375,8 @@ class Outbox:
                 entry.not_before = now  # the relay no longer has what it stored
             case _ if not verdict:
                 self._put_off(lane, entry, link, answer)
+            case "unknown_task":
+                self._keep_for_its_asker(lane, entry, link, now)
             case "busy":
                 entry.not_before = now + min(answer.retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
             case code if stale_difference(code)[0]:
@@ -342,6 +388,16 @@ class Outbox:
                 self._refuse(lane, entry, code)
         self._answered(lane)
         lane.wake.set()
+
+    def _keep_for_its_asker(self, lane: Lane, entry: Entry, link: Link, now: float) -> None:
+        """The recipient has no such task: another one with its key has asked for it, or has yet to find it again."""
+        if not entry.unknown_to:
+            logger.warning("%s does not know the task %s; its update is kept", lane.peer.name, entry.row.task)
+        entry.unknown_to.add(link)
+        entry.rejections += 1
+        others = [one for one in lane.peer.links if one not in entry.unknown_to]
+        pause = min(MAX_PUT_OFF_SECONDS, UNKNOWN_RETRY_SECONDS * 2.0 ** min(entry.rejections, 10))
+        entry.not_before = now if others else now + pause
 
     def _refuse(self, lane: Lane, entry: Entry, code: str) -> None:
         """It will never be taken. With a piece of a file, neither will the message that names the file."""
@@ -471,9 +527,10 @@ class Outbox:
         """Put an entry on its way; False when nothing can go there now."""
         if not self._dated(lane, entry):
             return True
-        sealed = entry.sealed
-        if sealed is None or sealed.bundle is not lane.peer.bundle:
-            sealed = self._seal_entry(lane, entry)
+        link = next((one for one in lane.peer.links if one not in entry.unknown_to), link) if entry.unknown_to else link
+        sealed, bundle = entry.sealed, _bundle_at(lane.peer, link)
+        if sealed is None or sealed.bundle is not bundle:
+            sealed = self._seal_entry(lane, entry, bundle)
         if sealed is None:
             if entry.row.id in lane.entries:
                 lane.obstacle = KEY_NOT_VALID
@@ -491,21 +548,20 @@ class Outbox:
             return False
         return True
 
-    def _seal_entry(self, lane: Lane, entry: Entry) -> Sealed | None:
+    def _seal_entry(self, lane: Lane, entry: Entry, bundle: KeyBundle | None) -> Sealed | None:
         try:
-            return self._seal(entry.row, lane.peer)
+            return self._seal(entry.row, lane.peer, bundle)
         except OSError as error:
             logger.error("a file that was to be sent to %s cannot be read: %s", lane.peer.name, error)  # noqa: TRY400
             self._refuse(lane, entry, FILE_LOST)
             return None
 
-    def _seal(self, row: OutboxRow, peer: Peer) -> Sealed | None:
+    def _seal(self, row: OutboxRow, peer: Peer, bundle: KeyBundle | None) -> Sealed | None:
         """None while no usable key of the peer is known.
 
         Raises:
             OSError: it is a piece of a file that is gone.
         """
-        bundle = peer.bundle
         if bundle is None or not (bundle.usable(self._context.clocks.aged()) or _is_shown(bundle, peer)):
             return None
         payload = row.payload or piece_payload(self._context, row)
@@ -536,12 +592,13 @@ class Outbox:
         while True:
             lane.wake = anyio.Event()
             self._expire(lane)
-            if not lane.entries:
-                lane.resting, lane.failures = True, 0
-                if not await wait_until(lane.wake, IDLE_SECONDS) and not lane.entries:
-                    del self._lanes[lane.peer.peer_id]
-                    return
-            elif lane.peer.link is None:
+            if not lane.entries and (lane.peer.link is not None or not self._expects(lane.peer)):
+                lane.resting = True
+                if await wait_until(lane.wake, IDLE_SECONDS) or lane.entries:
+                    continue
+                del self._lanes[lane.peer.peer_id]
+                return
+            if lane.peer.link is None:
                 await self._connect(lane)
             else:
                 for entry in lane.unanswered(anyio.current_time()):
@@ -556,7 +613,8 @@ class Outbox:
     async def _connect(self, lane: Lane) -> None:
         """Try to open a link; after the second failure in a row not before a pause."""
         if lane.failures > 1:
-            await wait_until(lane.wake, backoff(lane.failures - 1))
+            cap = None if lane.entries else AWAY_CAP_SECONDS
+            await wait_until(lane.wake, backoff(lane.failures - 1, cap))
         try:
             await self._dialer.connect(lane.peer)
         except NoRouteError as error:
@@ -591,3 +649,9 @@ def _replace_rows(connection: sqlite3.Connection, changes: Sequence[tuple[Outbox
         redate_outbox(connection, row)
         for old in absorbed:
             drop_outbox(connection, old)
+
+
+def _bundle_at(peer: Peer, link: Link) -> KeyBundle | None:
+    """What to seal to. Of two machines with one key each opens only what is sealed to its own."""
+    several = sum(not one.is_relayed for one in peer.links) > 1
+    return link.bundle if several and not link.is_relayed else peer.bundle

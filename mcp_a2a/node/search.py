@@ -28,6 +28,9 @@ SETTLE_RELAY_SECONDS = 1.8
 SETTLE_DIALLING_SECONDS = 3.0
 """The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time."""
 
+LOOK_UP_SECONDS = 1.0
+"""How long a list of agents waits for those that it has to dial."""
+
 
 class Search:
     """Questions about who is there."""
@@ -118,10 +121,15 @@ class Search:
         found = [peer for peer in self._node.web if peer.has_skill(skill)]
         return sorted(found, key=lambda peer: (not peer.is_typed, bool(peer.trouble), peer.name))
 
+    async def look_up(self) -> None:
+        """Whether those that no lookup sees are there, is only known by dialling them."""
+        await self._node.dialer.look_up(self._node.directory, LOOK_UP_SECONDS)
+
     # --- everybody -------------------------------------------------------------------------------
 
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks; when none matches, why."""
+        await self.look_up()
         with anyio.move_on_after(request.settle_seconds):
             await self.patience(lambda: bool(request.query or request.skill) and self._is_there(request))
             while self._node.dialer.busy and not (self._matching(request) or self._matching_web(request)):

@@ -27,6 +27,9 @@ from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted,
 MAX_PAYLOAD = 1024 * 1024 - 4 - 64
 """Largest payload: the largest bucket without length and signature."""
 
+MAX_ASKED = 256
+"""Tasks that one message asks after."""
+
 MAX_HOP = 4
 """How often work may be passed on. Two agents that answer each other stop here."""
 
@@ -131,8 +134,21 @@ class BlobBody(_Body):
     """Base64url."""
 
 
-PayloadType = Literal["task", "message", "cancel", "update", "advert", "network", "blob"]
-Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody | NetworkBody | BlobBody
+class Asked(_Body):
+    """A task, and the newest update of it that its sender knows (-1 for none)."""
+
+    task: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    seq: int = Field(ge=-1, lt=2**53, strict=True)
+
+
+class AskBody(_Body):
+    """Open tasks of the sender's: the recipient tells again what it knows better of them."""
+
+    tasks: tuple[Asked, ...] = Field(min_length=1, max_length=MAX_ASKED)
+
+
+PayloadType = Literal["task", "message", "cancel", "update", "advert", "network", "blob", "ask"]
+Body = TaskBody | MessageBody | CancelBody | UpdateBody | AdvertBody | NetworkBody | BlobBody | AskBody
 
 BODIES: dict[str, type[Body]] = {
     "task": TaskBody,
@@ -142,9 +158,10 @@ BODIES: dict[str, type[Body]] = {
     "advert": AdvertBody,
     "network": NetworkBody,
     "blob": BlobBody,
+    "ask": AskBody,
 }
 
-TASKLESS = ("advert", "network")
+TASKLESS = ("advert", "network", "ask")
 """What is about no task."""
 
 

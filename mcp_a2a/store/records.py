@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
@@ -386,6 +386,33 @@ def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecor
     """Tasks with this peer that are not finished, both ways."""
     rows = connection.execute(f"{_SELECT} WHERE peer=? AND {_OPEN}", (peer,)).fetchall()
     return [_record(row) for row in rows]
+
+
+def has_open_sent(connection: sqlite3.Connection, peer: str) -> bool:
+    """Whether a task that we sent to this peer is not finished."""
+    query = f"SELECT 1 FROM tasks WHERE direction='sent' AND peer=? AND {_OPEN} LIMIT 1"  # noqa: S608
+    return connection.execute(query, (peer,)).fetchone() is not None
+
+
+def open_sent_tasks(connection: sqlite3.Connection, peer: str, limit: int) -> list[tuple[str, int]]:
+    """Unfinished tasks that this peer has taken, each with its newest update that we know; oldest news first."""
+    rows = connection.execute(
+        f"SELECT id, seq_in FROM tasks WHERE direction='sent' AND peer=? AND {_OPEN} AND delivery='DELIVERED' "  # noqa: S608
+        "ORDER BY updated LIMIT ?",
+        (peer, limit),
+    )
+    return [(task_id, seq) for task_id, seq in rows]
+
+
+def known_better(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> list[str]:
+    """Tasks of this sender of which we made a newer update than it knows, in the order that it asked."""
+    rows = connection.execute(
+        "SELECT id, seq_out FROM tasks WHERE direction='received' AND peer=? AND seq_out > 0 "  # noqa: S608
+        f"AND id IN ({', '.join('?' * len(known))})",
+        (peer, *known),
+    )
+    newest = dict(rows)
+    return [task_id for task_id, seq in known.items() if newest.get(task_id, -1) > seq]
 
 
 def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:

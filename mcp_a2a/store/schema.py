@@ -214,6 +214,11 @@ MIGRATIONS: tuple[str, ...] = (
       PRIMARY KEY(agent, subject)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Which agents have a task of ours that is not finished: asked whenever a link to one of them ends.
+    CREATE INDEX tasks_asked ON tasks(peer, updated) WHERE direction = 'sent'
+      AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED');
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -29,12 +29,14 @@ CREATE TRIGGER IF NOT EXISTS ended AFTER UPDATE ON tasks
 class Process:
     """A program of ours that can be killed and started again."""
 
-    def __init__(self, home: Path, name: str, *arguments: str, on: Sequence[str] = ()) -> None:
+    def __init__(
+        self, home: Path, name: str, *arguments: str, on: Sequence[str] = (), accept: str = "trusted", port: int = 0
+    ) -> None:
         self._home = home
         self.database = home / "identities" / name / "node.db"
         self._command = [*on, sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
-        environment = {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "trusted", "HURRY": "1"}
-        self._environment = {**os.environ, **environment}
+        environment = {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": accept, "HURRY": "1"}
+        self._environment = {**os.environ, **environment, "MCP_A2A_LINK_PORT": str(port)}
         self._log = home / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 

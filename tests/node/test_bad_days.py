@@ -185,7 +185,7 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
 ) -> None:
     pauses: dict[str, list[int]] = {"dialer": [], "outbox": []}
     for who, failures in pauses.items():
-        monkeypatch.setattr(f"mcp_a2a.node.{who}.backoff", lambda count, to=failures: to.append(count) or 0.0)
+        monkeypatch.setattr(f"mcp_a2a.node.{who}.backoff", lambda count, _=0.0, to=failures: to.append(count) or 0.0)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))

@@ -1,0 +1,164 @@
+"""Asks after the tasks that we sent, so that every answer comes back, whichever side was away.
+
+An answer waits at its agent until a link to us is open. Where the agent cannot dial us, only we can open one: an open
+task is a reason to dial its agent, as an unsent message is (`Outbox.seek`). On each new link we say how far we know
+our open tasks there; the agent tells again what we do not know. So an answer is found also when a journal went back in
+time: a data folder restored from a backup, or a copied machine whose twin has taken the answer.
+
+    asker -- ask [(task, newest seq known)] --> agent
+    asker <-- update of each that it knows better, whole --
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+import anyio
+
+from mcp_a2a.errors import LinkError
+from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.dialer import Dialer
+from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.letters import ASK_SECONDS, ask_payload, is_peer, update_letter
+from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.blob import BlobRef, is_blob
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import seal
+from mcp_a2a.protocol.model import Artifact, Part
+from mcp_a2a.protocol.payload import MAX_ASKED, AskBody, Asked
+from mcp_a2a.store.journal import OutboxRow, put_outbox
+from mcp_a2a.store.records import TaskRecord, get_task, known_better, open_sent_tasks, save_task
+
+logger = logging.getLogger(__name__)
+
+MAX_ASKED_AT_ONCE = 2_048
+"""Open tasks of one agent that a new link asks after; those that wait longest."""
+
+AGAIN_SECONDS = 20.0
+"""One task is asked after at most so often, however often a person or a model looks."""
+
+DIAL_SECONDS = 2.0
+NEWS_SECONDS = 0.5
+"""How long a look at a task waits for a link to its agent, and then for what that brings."""
+
+MAX_REMEMBERED = 10_000
+
+
+class Inquiry:
+    """The asking side."""
+
+    def __init__(self, context: Context, directory: Directory, dialer: Dialer, outbox: Outbox) -> None:
+        self._context = context
+        self._directory = directory
+        self._dialer = dialer
+        self._outbox = outbox
+        self._asked: dict[str, float] = {}
+        """When each task was last asked after, by the event loop's clock."""
+
+    def link_opened(self, link: Link) -> None:
+        """Ask after every open task that this agent has."""
+        peer = self._directory.get(link.peer)
+        if link.is_relayed and link.address not in peer.attends:
+            return  # its mailbox is there; a question that waits in it is answered by a link of its own
+        open_tasks = self._context.database.read(
+            lambda connection: open_sent_tasks(connection, peer.row.did, MAX_ASKED_AT_ONCE)
+        )
+        for start in range(0, len(open_tasks), MAX_ASKED):
+            self._ask(link, open_tasks[start : start + MAX_ASKED])
+
+    async def question(self, record: TaskRecord) -> None:
+        """Somebody looks at this task: dial its agent at once and ask it; what it says at once is there afterwards.
+
+        What the caller knew of the task is old then.
+        """
+        if not record.sent or record.done or not is_peer(record):
+            return
+        peer = self._directory.get(PeerId.parse_untrusted(record.peer))
+        self._outbox.seek(peer.peer_id)
+        if peer.link is None:
+            news = self._context.task_changes.event(record.id)
+            await self._dialer.look_up((peer,), DIAL_SECONDS)
+            if peer.links:
+                await wait_until(news, NEWS_SECONDS)
+        now = anyio.current_time()
+        if peer.link is None or now < self._asked.get(record.id, -AGAIN_SECONDS) + AGAIN_SECONDS:
+            return  # a new link asks by itself
+        if self._context.clock() - record.updated < AGAIN_SECONDS:
+            return  # that is new enough
+        if len(self._asked) >= MAX_REMEMBERED:
+            self._asked.clear()
+        self._asked[record.id] = now
+        self._ask(peer.link, ((record.id, record.seq_in),))
+
+    def _ask(self, link: Link, tasks: Sequence[tuple[str, int]]) -> None:
+        now = self._context.clock()
+        asked = tuple(Asked(task=task, seq=seq) for task, seq in tasks)
+        payload = ask_payload(self._context, link.peer, AskBody(tasks=asked), now)
+        try:
+            envelope = seal(
+                self._context.identity, payload, link.bundle, self._context.randomness(16), now + ASK_SECONDS
+            )
+            link.submit(envelope)
+        except LinkError as error:
+            logger.debug("could not ask %s after %d tasks: %s", link.address, len(asked), error)
+
+
+class Memory:
+    """The answering side: what the asker does not know of its tasks is told again."""
+
+    def __init__(self, context: Context, outbox: Outbox) -> None:
+        self._context = context
+        self._outbox = outbox
+
+    def asked(self, peer: Peer, body: AskBody) -> None:
+        """Tell this sender again how its tasks stand, those that we know better than it says."""
+        did, database = peer.row.did, self._context.database
+        known = {one.task: one.seq for one in body.tasks}
+        under_way = self._outbox.updating(peer.peer_id)
+        for task_id in database.read(lambda connection: known_better(connection, did, known)):
+            if task_id not in under_way:
+                self._tell(task_id)
+
+    def _tell(self, task_id: str) -> None:
+        now = self._context.clock()
+
+        def told(letter: OutboxRow | Exception | None) -> None:
+            if isinstance(letter, OutboxRow):
+                self._outbox.push(letter)
+            elif letter is not None:
+                logger.warning("%s cannot be told again how it stands: %s", task_id, letter)
+
+        self._context.database.enqueue(lambda connection: self.tell_again(connection, task_id, now), told)
+
+    def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float) -> OutboxRow | None:
+        """Journal how a task stands, whole; None where it stands as its sender left it."""
+        record = get_task(connection, task_id)
+        if record.sent or not is_peer(record) or not record.seq_out:
+            return None
+        record.seq_out += 1
+        record.artifacts, record.spooled = self._still_here(record)
+        letter = update_letter(self._context, record, now, whole=True)
+        save_task(connection, record)
+        put_outbox(connection, letter)
+        return letter
+
+    def _still_here(self, record: TaskRecord) -> tuple[tuple[Artifact, ...], tuple[BlobRef, ...]]:
+        """The results, and those of their files that can be sent once more; of the others only the name is left."""
+        refs: dict[str, BlobRef] = {}
+
+        def part_of(part: Part) -> Part:
+            ref = BlobRef.of_untrusted(part) if is_blob(part) else None
+            if ref is None:
+                return part
+            if self._context.spool.path("out", "", ref.id).exists():
+                refs[ref.id] = ref
+                return part
+            return Part(text=f"(the file {part.filename or ref.id} is no longer at its agent)")
+
+        artifacts = tuple(
+            artifact.model_copy(update={"parts": tuple(map(part_of, artifact.parts))}) for artifact in record.artifacts
+        )
+        return artifacts, tuple(refs.values())

@@ -1,0 +1,322 @@
+"""Answers come back: whichever side was away, whoever can dial whom, and whatever a journal has forgotten."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
+from mcp_a2a.store.records import find_task
+from mcp_a2a.views import (
+    AddPeerRequest,
+    AnswerRequest,
+    CheckInboxRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    GetTaskRequest,
+    SendTaskRequest,
+    TaskView,
+)
+from tests.files.scenes import until
+from tests.node.world import Person, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    return world
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts in hundredths of seconds: that there are some is what counts here, not how late."""
+    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_BASE_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.outbox.AWAY_CAP_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.dialer.SEEK_PAUSE_SECONDS", 0.0)
+
+
+async def added(alice: Person, bob: Person) -> None:
+    """Alice knows where Bob listens. Nothing ever tells Bob where Alice does."""
+    await alice.api.add_peer(AddPeerRequest(address=str(bob.addresses[0])))
+
+
+async def send(alice: Person, text: str = "x") -> TaskView:
+    return await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+
+
+async def leased(bob: Person) -> str:
+    (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+    return item.task_id
+
+
+async def answered(bob: Person, task_id: str, text: str = "done") -> None:
+    await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", text=text))
+
+
+def text_of(person: Person, task_id: str) -> str | None:
+    """What the record says, without asking anybody."""
+    record = person.node.context.database.read(lambda connection: find_task(connection, task_id))
+    return record.artifacts[0].parts[0].text if record is not None and record.artifacts else None
+
+
+def cut(person: Person) -> None:
+    for peer in person.node.directory:
+        for link in list(peer.links):
+            link.close("cut by a test")
+
+
+async def test_an_answer_comes_over_a_link_that_only_the_asker_can_open_after_a_restart_of_the_asker(
+    world: World,
+) -> None:
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+        await answered(bob, task_id)
+        async with world.person("alice") as alice:
+            await until(lambda: text_of(alice, sent.task_id) == "done")
+
+
+async def test_an_answer_comes_over_a_link_that_only_the_asker_can_open_after_a_restart_of_its_agent(
+    world: World,
+) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+        async with world.person("bob") as bob:
+            await answered(bob, task_id)
+            await until(lambda: text_of(alice, sent.task_id) == "done")
+
+
+async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the pause between attempts has grown while the agent was away."""
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await added(alice, bob)
+            sent = await send(alice)
+            await answered(bob, await leased(bob), "first")
+            await until(lambda: text_of(alice, sent.task_id) == "first")
+            sent = await send(alice)
+            task_id = await leased(bob)
+        monkeypatch.setattr("mcp_a2a.node.dialer.full_jitter", lambda *_: 3600.0)
+        lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
+        await until(lambda: lane.failures > 1)
+        async with world.person("bob") as bob:
+            await answered(bob, task_id)
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            assert (view.state, view.text) == (TaskState.COMPLETED, "done")
+
+
+@pytest.mark.parametrize("tasks", [1, 60])
+async def test_all_open_tasks_at_one_agent_are_one_reason_to_dial_it(world: World, tasks: int) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await added(alice, bob)
+            ids = [(await send(alice, str(number))).task_id for number in range(tasks)]
+            await until(lambda: not alice.node.outbox)
+        dialled = Counted(alice)
+        await until(lambda: dialled.times >= 3)
+        assert dialled.most_at_once == 1
+        assert len(ids) == tasks
+
+
+async def test_nobody_is_dialled_when_no_task_is_open(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await added(alice, bob)
+        sent = await send(alice)
+        await answered(bob, await leased(bob))
+        await until(lambda: text_of(alice, sent.task_id) == "done")
+        dialled = Counted(alice)
+        cut(alice)
+        await anyio.wait_all_tasks_blocked()
+        await until(lambda: not alice.node.directory.get(PeerId.parse_untrusted(bob.did)).links)
+        await anyio.sleep(0.2)  # ten times the pause after which an open task would have been a reason
+        assert dialled.times == 0
+
+
+async def test_an_agent_that_closes_every_link_is_dialled_ever_less_often(world: World) -> None:
+    pauses: list[int] = []
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await added(alice, bob)
+        await send(alice)
+        await leased(bob)
+        lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
+        for _ in range(4):
+            pauses.append(lane.failures)
+            cut(bob)
+            await until(lambda: lane.failures > pauses[-1])
+            await until(lambda: bool(lane.peer.links))
+        assert pauses == sorted(set(pauses))
+
+
+async def test_an_agent_that_a_person_added_is_there_when_somebody_asks(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob", "reverse") as bob:
+            await added(alice, bob)
+        assert not (await alice.api.discover(DiscoverRequest())).agents
+        async with world.person("bob", "reverse"):
+            (found,) = (await alice.api.discover(DiscoverRequest())).agents
+            assert (found.name, found.online) == ("bob", True)
+            cut(alice)
+            await until(lambda: not alice.node.directory.get(PeerId.parse_untrusted(bob.did)).links)
+            node = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node
+            assert node is not None
+            assert node.agents_online == 1
+
+
+# --- a journal that went back in time, and a key that runs twice ----------------------------------
+
+
+async def test_a_restored_asker_is_told_the_results_that_it_has_forgotten(world: World) -> None:
+    """The backup was made after the task was delivered: nothing is left to send that could bring the answer back."""
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            await answered(bob, task_id)
+            await until(lambda: text_of(alice, sent.task_id) == "done" and not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        async with world.person("alice") as alice:
+            await until(lambda: text_of(alice, sent.task_id) == "done")
+
+
+async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(world: World) -> None:
+    """The backup is older than the task: the same key makes the same task, which its agent has finished."""
+    request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="k")
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            sent = await alice.api.send_task(request)
+            await answered(bob, await leased(bob))
+            await until(lambda: text_of(alice, sent.task_id) == "done" and not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        async with world.person("alice") as alice:
+            again = await alice.api.send_task(request)
+            assert again.task_id == sent.task_id
+            await until(lambda: text_of(alice, sent.task_id) == "done")
+        assert not (await bob.api.check_inbox(CheckInboxRequest())).items  # the work was done once
+
+
+async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            for number, text in enumerate(("a", "b", "c")):
+                chunk = ArtifactChunk(
+                    artifact=Artifact(artifact_id="result", parts=(Part(text=text),)),
+                    append=number > 0,
+                    last_chunk=False,
+                )
+                await bob.api.answer_task(
+                    AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number)
+                )
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=3))
+            await until(lambda: not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        async with world.person("alice") as alice:
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            assert (view.state, (view.text or "").replace("\n", "")) == (TaskState.COMPLETED, "abc")
+
+
+async def test_a_question_is_told_again_too(world: World) -> None:
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
+            await until(lambda: not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        async with world.person("alice") as alice:
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            assert view.question == "which?"
+
+
+@asynccontextmanager
+async def twins(world: World) -> AsyncIterator[tuple[Person, Person]]:
+    """Two machines with one key: the second is a copy of the first."""
+    async with world.person("alice") as one:
+        shutil.copytree(world.folder / "alice", world.folder / "copy" / "alice")
+        other = World(world.folder / "copy", network=world.network, clock=world.clock, own=world.own)
+        async with other.person("alice", transport=world.network.transport("copy")) as two:
+            yield one, two
+
+
+async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_asked(world: World) -> None:
+    async with world.person("bob") as bob, twins(world) as (one, two), anyio.create_task_group() as tasks:
+        await added(one, bob)
+        await added(two, bob)
+
+        async def work() -> None:
+            while True:
+                for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10, limit=20))).items:
+                    await answered(bob, item.task_id, f"did {item.text}")
+
+        sent = [(person, await send(person, str(number))) for number, person in enumerate((one, two) * 6)]
+        tasks.start_soon(work)
+        await until(
+            lambda: all(text_of(person, task.task_id) == f"did {n}" for n, (person, task) in enumerate(sent)),
+        )
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_stranger_learns_nothing_by_asking_after_tasks_of_others(world: World) -> None:
+    async with world.person("bob") as bob, world.person("alice") as alice, world.person("carol") as carol:
+        await added(alice, bob)
+        sent = await send(alice)
+        await answered(bob, await leased(bob))
+        await until(lambda: not bob.node.outbox)
+        await carol.api.add_peer(AddPeerRequest(address=str(bob.addresses[0])))
+        link = carol.node.directory.get(PeerId.parse_untrusted(bob.did)).link
+        assert link is not None
+        carol.node.inquiry._ask(link, [(sent.task_id, -1)])
+        await until(lambda: bool(bob.node.directory.get(PeerId.parse_untrusted(carol.did)).links))
+        await anyio.wait_all_tasks_blocked()
+        assert not bob.node.outbox.waiting(PeerId.parse_untrusted(carol.did))
+        assert not bob.node.outbox.waiting(PeerId.parse_untrusted(alice.did))
+
+
+class Counted:
+    """Counts the attempts of a person to dial, and how many are under way at a time."""
+
+    def __init__(self, person: Person) -> None:
+        self.times = self.most_at_once = self._now = 0
+        transport = person.node.parts.transports[0]
+        self._dial = transport.dial
+        transport.dial = self  # type: ignore[method-assign]  it is asked where calls go out
+
+    async def __call__(self, *arguments: object) -> object:
+        self.times, self._now = self.times + 1, self._now + 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            return await self._dial(*arguments)
+        finally:
+            self._now -= 1
