@@ -34,7 +34,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
+from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
 from mcp_a2a.store.records import has_open_sent
 
@@ -453,6 +453,9 @@ class Outbox:
         if row.type not in RESULTS and clocks.uptime() - entry.stale_since >= CLOCK_PATIENCE_SECONDS:
             self._refuse(lane, entry, f"stale:{why}")
             return
+        if not self._fits(row) and redated(self._context, row) is not None:
+            entry.not_before = 0.0  # our clock was set after it had gone: it goes again under new dates
+            return
         entry.rejections += 1
         pause = min(MAX_CLOCK_PAUSE, MIN_CLOCK_PAUSE * 2 ** min(entry.rejections - 1, 8))
         entry.not_before = anyio.current_time() + pause
@@ -476,23 +479,29 @@ class Outbox:
                 entry.not_before, entry.sealed = 0.0, None
         lane.wake.set()
 
+    def _fits(self, row: OutboxRow) -> bool:
+        """Whether the dates of a message fit our clock."""
+        now = self._context.clock()
+        return row.created <= now + WRITTEN_AHEAD_SECONDS and now < row.expires
+
     def _dated(self, lane: Lane, entry: Entry) -> bool:
         """Give a message dates that fit our clock, where it was written while that was wrong; False if it waits.
 
-        One of an earlier run may just as well be as old as it says: then it waits until our clock is confirmed.
+        One of an earlier run may be as old as it says, where the machine was off since: it waits until our clock is
+        confirmed.
         """
-        row, now = entry.row, self._context.clock()
-        if row.created <= now + WRITTEN_AHEAD_SECONDS and now < row.expires:
+        row, clocks = entry.row, self._context.clocks
+        if self._fits(row):
             return True
-        if now >= row.expires and row.n < self._context.first_number:
+        now, is_doubted = clocks.now(), clocks.now() - clocks.sound() > MAX_CLOCK_SKEW_SECONDS
+        if now >= row.expires and is_doubted and row.n < self._context.first_number:
             lane.obstacle = entry.refusal = CLOCK_DOUBTED
             entry.stale_since = self._context.clocks.uptime()
             entry.not_before = anyio.current_time() + MAX_CLOCK_PAUSE
             return False
         fresh = redated(self._context, row)
         if fresh is None:
-            self._refuse(lane, entry, "stale:it was written while this machine's clock was more than a year ahead")
-            return False
+            return True  # our clock was more than a year ahead, or is that far behind: its recipient will say
         entry.row, entry.sealed = fresh, None
         self._context.database.enqueue_lazily(lambda connection: redate_outbox(connection, fresh))
         return True
