@@ -274,8 +274,8 @@ class TicketPlaceError(NetworkError):
         super().__init__(
             f"This ticket would have this machine call {place}, and {host} is an address of the machine that made the "
             "ticket. Nothing was called.",
-            "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from here. "
-            "If the relay is on this machine: mcp-a2a join --allow-private",
+            "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from "
+            "here; if the relay is on this machine: mcp-a2a join --allow-private",
         )
         self.place, self.host = place, host
 

@@ -28,6 +28,7 @@ import hmac
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -216,8 +217,13 @@ def admitted(rules: Rules, arrival: Arrival) -> str | None:
 
 def is_passed_on(headers: Iterable[str]) -> bool:
     """Whether headers of these names are of a request that a proxy or a tunnel passed on."""
-    names = {name.lower().replace("_", "-") for name in headers}
-    return not names.isdisjoint(_FORWARDED) or any(name.startswith(_FORWARDED_PREFIXES) for name in names)
+    return any(map(_is_proxys, headers))
+
+
+@lru_cache(maxsize=1024)
+def _is_proxys(header: str) -> bool:
+    name = header.lower().replace("_", "-")
+    return name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)
 
 
 def _is_passed_on(scope: Scope) -> bool:

@@ -31,6 +31,7 @@ from mcp_a2a.server.surface import build_server
 from mcp_a2a.server.token import TOKEN_FILE, load_token
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.views import PeersView, SetTrustRequest
+from tests.e2e.command import agent
 from tests.server.standin import OTHER_DID, StandIn, contact
 from tests.server.test_http import TOKEN, Web, has_ipv6, serving
 
@@ -241,6 +242,21 @@ def test_a_terminal_is_shown_the_token_where_its_user_asks(tmp_path: Path):
         server.terminate()
         server.wait(10)
     assert made.value.encode() in said
+
+
+@needs_proof
+@as_another_user
+def test_an_agent_that_serves_itself_asks_the_same(tmp_path: Path):
+    home = tmp_path / "home"
+    words = ("exec", "--name", "rev", "--no-mdns", "--a2a-listen", "127.0.0.1:0", "--", "rev")
+    with agent(home, *words) as rev:
+        url, file = str(rev.ready["a2a_url"]).rstrip("/"), str(rev.ready["token_file"])
+        right = {"Authorization": f"Bearer {Path(file).read_text(encoding='ascii').strip()}"}
+        asked = [("http", url, "GET", path, {}, None) for path in ("/tasks", "/a2a/peers")]
+        asked += [("http", url, "POST", "/message:send", JSON, json.dumps({"message": MESSAGE}))]
+        refused = knock(*asked, ("http", url, "GET", "/tasks", right, None), user=False)
+        assert [status for status, _ in refused] == [401, 401, 401, 200]
+        assert [status for status, _ in knock(*asked)] == [200, 200, 200]
 
 
 # --- proxies and tunnels of this user --------------------------------------------------------------
