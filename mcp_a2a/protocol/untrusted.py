@@ -7,7 +7,6 @@ Record: docs/decisions/0024-one-door-for-peer-text.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Annotated
 
@@ -29,11 +28,6 @@ class Mark(Enum):
 
 class Whole:
     """Marks a value of any shape that is a peer's through and through, keys too: for a model one fenced JSON text."""
-
-    def __get_pydantic_json_schema__(self, core_schema: object, handler: Callable[[object], object]) -> dict[str, str]:
-        """Published as what it is at the door."""
-        del core_schema, handler
-        return {"type": "string"}
 
 
 WHOLE = Whole()

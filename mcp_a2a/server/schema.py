@@ -1,8 +1,7 @@
-"""JSON Schemas as clients get them: what pydantic derives, without the titles it makes up."""
+"""JSON Schemas as clients get them: no more of what pydantic derives than a model needs, which pays for every byte."""
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from functools import cache
 
 from pydantic import BaseModel, JsonValue
@@ -10,30 +9,27 @@ from pydantic import BaseModel, JsonValue
 
 @cache
 def output_schema(view: type[BaseModel]) -> dict[str, JsonValue]:
-    """The schema of a tool's structured content. Seven tools answer with a task: it is derived once.
+    """The schema of a tool's structured content: an object, and which fields are always there.
 
-    Where a peer's words are fenced, a `notice` stands first (`outgoing`).
+    The types of all fields would be three quarters of the listing, which a client keeps in its model's context; the
+    results say them.
     """
-    schema = without_titles(view.model_json_schema(), frozenset({"title", "default"}))
-    properties = schema["properties"]
-    assert isinstance(properties, dict)  # noqa: S101  a view is an object
-    return {**schema, "properties": {"notice": {"type": "string"}, **properties}}
+    required: list[JsonValue] = [name for name, field in view.model_fields.items() if field.is_required()]
+    return {"type": "object", "required": required}
 
 
-def without_titles(
-    schema: dict[str, JsonValue], unwanted: AbstractSet[str] = frozenset({"title"})
-) -> dict[str, JsonValue]:
+def without_titles(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """The schema without `title`, which only repeats the names and costs a model a seventh of the listing."""
     slim: dict[str, JsonValue] = {}
     for keyword, value in schema.items():
         if keyword in {"properties", "$defs"} and isinstance(value, dict):
-            slim[keyword] = {name: _slim(part, unwanted) for name, part in value.items()}
-        elif keyword not in unwanted:
-            slim[keyword] = _slim(value, unwanted)
+            slim[keyword] = {name: _slim(part) for name, part in value.items()}
+        elif keyword != "title":
+            slim[keyword] = _slim(value)
     return slim
 
 
-def _slim(value: JsonValue, unwanted: AbstractSet[str]) -> JsonValue:
+def _slim(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
-        return without_titles(value, unwanted)
-    return [_slim(item, unwanted) for item in value] if isinstance(value, list) else value
+        return without_titles(value)
+    return [_slim(item) for item in value] if isinstance(value, list) else value

@@ -103,6 +103,13 @@ async def test_every_tool_is_described_and_annotated(connect: Connect):
             assert schema["description"], f"{tool.name}.{name}"
 
 
+async def test_the_listing_fits_into_16_kilobytes(connect: Connect):
+    async with connect() as client:
+        listed = (await client.list_tools()).tools
+    spelled = json.dumps([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed])
+    assert len(spelled) <= 16_000
+
+
 async def test_names_are_short_enough_for_clients_that_prefix_them(connect: Connect):
     async with connect() as client:
         for tool in (await client.list_tools()).tools:
