@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
-from loads import ours, peers, wormhole
+from loads import older, ours, peers, wormhole
 from loads.flight import busy_seconds, cpu_seconds, quietest
 from loads.servers import GENERATOR_CORE, MCP_A2A, relay
 from loads.shape import Shape
@@ -210,16 +210,37 @@ def table(figures: Table) -> str:
     return "\n".join(lines)
 
 
+def against(revision: str, rounds: int, say: Callable[[str], None]) -> Table:
+    """This tree's messages/s over those of an earlier one, and its processor time per message over the other's."""
+    compared: Table = {}
+    for kind in ("online", "offline"):
+        say(f"{kind}, this tree and {revision} in turn")
+        mine, theirs = older.compare(revision, kind, COUNT, rounds)
+        compared[kind] = {
+            "messages/s ratio": mine.messages_per_s / theirs.messages_per_s,
+            "server us per message ratio": mine.server_us_per_message / theirs.server_us_per_message,
+            "this tree": asdict(mine),
+            revision: asdict(theirs),
+        }
+    return compared
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
+    parser.add_argument("--against", metavar="REV", help="only this tree against an earlier one, in turn")
+    parser.add_argument("--rounds", type=int, default=5, help="of a comparison")
     parser.add_argument("--connections", type=int, default=IDLE_CONNECTIONS, help="how many idle ones")
     arguments = parser.parse_args()
 
     def say(what: str) -> None:
         print(what, file=sys.stderr)
 
+    if arguments.against:
+        compared = against(arguments.against, arguments.rounds, say)
+        print(json.dumps(compared, indent=2) if arguments.json else "\n".join(shown(arguments.against, compared)))
+        sys.exit()
     figures = anyio.run(
         lambda: measure(arguments.connections, with_peers=not arguments.alone, say=say),
         backend_options={"use_uvloop": True},

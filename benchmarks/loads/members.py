@@ -18,10 +18,12 @@ from loads.wire import BINARY, TEXT, Wire, frame
 
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import BYE_SENTENCES, Bye, Delivered, Hello, Pong, Role
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, seal, sign_receipt
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, seal
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link_keys import TAG_SIZE, LinkKeys
+from mcp_a2a.protocol.receipt import POSTMARK_SIZE, sign_receipt
 
 ID_AT = 4 + 32 + 8
 """Where in an envelope its id begins."""
@@ -38,7 +40,9 @@ class Member:
         self.ring = KeyRing(self.identity)
         self.ring.handle_timeout(time.time(), os.urandom)
         self.wire: Wire | None = None
-        self.heard: Callable[[int, bytes], None] = lambda opcode, payload: None
+        self.keys: LinkKeys | None = None
+        """None where there was no handshake: a server that only passes on has none."""
+        self.heard: Callable[[bytes], None] = lambda frame: None
 
     async def open(self, where: Where) -> None:
         """Prove our key, and be registered."""
@@ -56,7 +60,8 @@ class Member:
             match handshake.receive_untrusted(said):
                 case Waiting(Hello() as hello):
                     wire.send(frame(encode(hello).encode(), TEXT))
-                case Established():
+                case Established() as established:
+                    self.keys = established.keys
                     break
                 case Failed(_, reason):
                     raise ConnectionError(reason)
@@ -64,7 +69,8 @@ class Member:
         self.listen()
         while not frames.empty():
             early = frames.get_nowait()
-            self._heard(BINARY, early) if isinstance(early, bytes) else self._heard(TEXT, early.encode())
+            assert isinstance(early, bytes)
+            self._heard(BINARY, early)
 
     def listen(self) -> None:
         """Pass on what the relay says from now on."""
@@ -75,16 +81,17 @@ class Member:
         if self.wire is not None:
             self.wire.close()
 
-    def send(self, framed: bytes) -> None:
+    def send(self, body: bytes) -> None:
         assert self.wire is not None
-        self.wire.send(framed)
+        self.wire.send(frame(body if self.keys is None else self.keys.tagged(body)))
 
     def _heard(self, opcode: int, payload: bytes) -> None:
-        if opcode == TEXT and payload.startswith(b'{"t":"ping"'):
-            number = int(payload[payload.rindex(b":") + 1 : -1])
-            self.send(frame(encode(Pong(number)).encode(), TEXT))
+        del opcode
+        body = payload if self.keys is None else payload[:-TAG_SIZE]  # a load believes what it hears
+        if body.startswith(b'{"t":"ping"'):
+            self.send(encode(Pong(int(body[body.rindex(b":") + 1 : -1]))).encode())
         else:
-            self.heard(opcode, payload)
+            self.heard(body)
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,7 @@ class Pair:
         envelope = seal(
             sender.identity, PAYLOAD, recipient.ring.current, bytes(ENVELOPE_ID_SIZE), time.time() + LIFETIME_SECONDS
         )
-        framed = frame(envelope)
-        at = len(framed) - len(envelope)
-        return cls(sender, recipient, framed[: at + ID_AT], framed[at + ID_END :], len(envelope))
+        return cls(sender, recipient, envelope[:ID_AT], envelope[ID_END:], len(envelope))
 
     async def open(self, where: Where) -> None:
         await self.sender.open(where)
@@ -144,33 +149,32 @@ class RelayLoad:
 
     @staticmethod
     def _receipt(recipient: Member, envelope_id: bytes) -> bytes:
-        receipt = Delivered((envelope_id,), sign_receipt(recipient.identity, [envelope_id]))
-        return frame(encode(receipt).encode(), TEXT)
+        postmark = envelope_id.ljust(POSTMARK_SIZE, b"\0")
+        return encode(Delivered((postmark,), sign_receipt(recipient.identity, [postmark]))).encode()
 
     def _send(self, number: int) -> None:
         pair = self._pairs[number % len(self._pairs)]
         pair.sender.send(pair.before + self._ids[number] + pair.after)
 
     def _listen(self, recipient: Member) -> None:
-        def heard(opcode: int, payload: bytes) -> None:
-            if opcode == BINARY:
-                self.received += 1
-                recipient.send(self._receipts[payload[ID_AT:ID_END]])
-                if self.received == len(self._receipts):
-                    self.all_received.set()
-            else:
-                self.flight.failed(f"the recipient was told {payload[:300]!r}")
+        def heard(frame: bytes) -> None:
+            if frame.startswith(b"{"):
+                self.flight.failed(f"the recipient was told {frame[:300]!r}")
+                return
+            self.received += 1
+            recipient.send(self._receipts[frame[ID_AT:ID_END]])
+            if self.received == len(self._receipts):
+                self.all_received.set()
 
         recipient.heard = heard
 
-    def _answered(self, opcode: int, payload: bytes) -> None:
-        kind, _, rest = payload[6:].partition(b'"')
+    def _answered(self, frame: bytes) -> None:
+        kind, _, rest = frame[6:].partition(b'"')
         if kind == self._done_at:
-            # The id is the only string of 32 hexadecimal digits, and its last 8 bytes are the message's number.
-            at = rest.index(b"id")
-            start = rest.index(b'"', rest.index(b":", at)) + 1
+            # The first string behind the first name begins with the id, whose last 8 bytes are the message's number.
+            start = rest.index(b'"', rest.index(b":")) + 1
             self.flight.confirmed(int(rest[start + 16 : start + 32], 16))
         elif kind == b"stored":
             self.stored_on_the_way += 1
         elif kind != b"delivered":
-            self.flight.failed(f"the relay answered {payload[:300]!r}")
+            self.flight.failed(f"the relay answered {frame[:300]!r}")

@@ -12,13 +12,14 @@ from typing import TypeAlias
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
+from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a.protocol.listing import MAX_LISTING, Listing
 from mcp_a2a.protocol.receipt import envelope_id_of
 
-LINK_VERSION = 1
+LINK_VERSION = 2
 NONCE_SIZE = 32
 MAX_TEXT_FRAME = 64 * 1024
-MAX_FRAME = max(MAX_ENVELOPE, MAX_LISTING, MAX_TEXT_FRAME)
+MAX_FRAME = max(MAX_ENVELOPE, MAX_LISTING, MAX_TEXT_FRAME) + TAG_SIZE
 """What a channel must be able to carry, and need not carry more than."""
 
 MAX_MEMBERSHIPS = 32
@@ -69,7 +70,7 @@ BYE_SENTENCES = {
     ByeCode.SLOW: "it says that we read too slowly",
     ByeCode.TIMEOUT: "it says that we answered too late",
     ByeCode.SELF: "it has our own key",
-    ByeCode.VERSION: "it speaks another version of the protocol",
+    ByeCode.VERSION: "it runs another version of mcp-a2a, whose links do not fit ours: update the older of the two",
     ByeCode.WRONG_KEY: "it expected another key than ours",
     ByeCode.PROOF: "it did not accept the proof of our key",
     ByeCode.PROTOCOL: "it says that we broke the protocol",
@@ -85,7 +86,7 @@ BYE_SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The listener says who it is and what the other side must sign."""
+    """The listener says who it is and what the other side must sign. The nonce is its ephemeral key (`link_keys`)."""
 
     version: int
     nonce: bytes
@@ -106,7 +107,7 @@ class MembershipProof:
 class Hello:
     """The dialler's proof, its own nonce, and its key bundle as text: read only once the proof holds.
 
-    Memberships are shown to a relay only.
+    The nonce is its ephemeral key (`link_keys`). Memberships are shown to a relay only.
     """
 
     version: int

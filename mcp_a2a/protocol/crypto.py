@@ -24,6 +24,7 @@ import nacl.exceptions
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.ciphers import aead
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mcp_a2a.errors import LocalProtocolError, RemoteProtocolError, SealBrokenError
@@ -218,6 +219,74 @@ def unlock(key: bytes, locked: bytes, data: bytes) -> bytes:
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(body, data, nonce, key)
     except (nacl.exceptions.CryptoError, TypeError, ValueError) as error:  # the latter two of what is too short
         raise SealBrokenError("It does not open with the key of the network.") from error
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+FRAME_KEY_SIZE = 32
+FRAME_TAG_SIZE = 16
+
+
+class ExchangeKey:
+    """An X25519 private key for one handshake, made from its 32-byte seed."""
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = x25519.X25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def agree(self, public: bytes) -> bytes:
+        """The 32 bytes that the holders of both keys come to.
+
+        Raises:
+            RemoteProtocolError: the other half is of low order (RFC 7748, section 6.1: the result would be zero).
+        """
+        try:
+            return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(public))
+        except ValueError as error:
+            raise RemoteProtocolError("an ephemeral key that agrees on nothing") from error
+
+
+class FrameMac:
+    """The MACs of one direction of a link: GMAC (NIST SP 800-38D, AES-256), with the number of the frame as its nonce.
+
+    Each one makes MACs or checks them, in the order of the frames.
+    """
+
+    __slots__ = ("_cipher", "_key", "_number")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._cipher: aead.AESGCM | None = None
+        self._number = 0
+
+    def tag(self, frame: bytes) -> bytes:
+        """16 bytes that only holders of the key can make, for the next frame and no other."""
+        self._number = number = self._number + 1
+        return (self._cipher or self._made()).encrypt(number.to_bytes(12), b"", frame)
+
+    def open_untrusted(self, received: bytes) -> bytes:
+        """The next frame, without the MAC behind it.
+
+        Raises:
+            RemoteProtocolError: the other end did not make it, or not for this place.
+        """
+        self._number = number = self._number + 1
+        frame = received[:-FRAME_TAG_SIZE]
+        try:
+            (self._cipher or self._made()).decrypt(number.to_bytes(12), received[-FRAME_TAG_SIZE:], frame)
+        except InvalidTag as error:
+            raise RemoteProtocolError("a frame with a wrong MAC: it was not sent so, or not in this place") from error
+        return frame
+
+    def rest(self) -> None:
+        """Give back the memory that the next MAC will need again: thousands of links may say nothing."""
+        self._cipher = None
+
+    def _made(self) -> aead.AESGCM:
+        self._cipher = aead.AESGCM(self._key)
+        return self._cipher
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from mcp_a2a.errors import (
@@ -60,6 +61,10 @@ _ENVELOPE_LABEL = b"mcp-a2a/v1/env\0"
 _MESSAGE_LABEL = b"mcp-a2a/v1/msg\0"
 
 
+# A relay reads thousands of headers a second, for few recipients; checking a key is a third of that.
+_recipient = lru_cache(maxsize=4096)(PeerId)
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What everybody on the way can read."""
@@ -84,7 +89,7 @@ class Header:
             raise RemoteProtocolError("Not an envelope, or one of a newer version.")
         if expires % HOUR:
             raise RemoteProtocolError("The envelope's expiry is not a full hour.")
-        return cls(PeerId(to), kid, envelope_id, expires)
+        return cls(_recipient(to), kid, envelope_id, expires)
 
 
 @dataclass(frozen=True, slots=True)

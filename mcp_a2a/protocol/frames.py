@@ -1,8 +1,9 @@
 """How control frames and envelopes travel on a link, and what is refused.
 
-A text frame is one JSON control object, a binary frame is one envelope or one listing. Every control object has a
-kind in `"t"`. Fields and kinds that are not known are ignored, so a later version can add some.
-Bytes are written in lowercase hexadecimal. Nothing here knows what may follow what; that is `link`.
+A frame is one JSON control object, one envelope or one listing. In the handshake it is text; behind that it is bytes
+with a MAC (`link_keys`), and its first byte tells what it is. Every control object has a kind in `"t"`. Fields and
+kinds that are not known are ignored, so a later version can add some. Bytes are written in lowercase hexadecimal.
+Nothing here knows what may follow what; that is `link`.
 """
 
 from __future__ import annotations
@@ -134,13 +135,18 @@ def _handshake_fields(frame: Challenge | Hello | Welcome) -> dict[str, JsonValue
 
 def decode_untrusted(frame: str | bytes) -> Frame:
     """The frame that a peer sent."""
-    if isinstance(frame, bytes):
+    if isinstance(frame, bytes) and not is_control(frame):
         if is_listing(frame):
             return ListingFrame(Listing.parse_untrusted(frame))
         return EnvelopeFrame(frame, Header.parse_untrusted(frame).envelope_id)
     fields = Fields(read_untrusted(frame, MAX_TEXT_FRAME))
     read = _READERS.get(fields.text("t"))
     return read(fields) if read is not None else UnknownFrame()
+
+
+def is_control(frame: bytes) -> bool:
+    """Whether the bytes claim to be a control object: behind the handshake, every frame travels as bytes."""
+    return frame.startswith(b"{")
 
 
 def _read_refused(fields: Fields) -> Refused:

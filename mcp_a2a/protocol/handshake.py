@@ -1,20 +1,23 @@
-"""Proving keys to each other at the start of a link.
+"""Proving keys to each other at the start of a link, and agreeing on keys for the rest of it.
 
     listener                                     dialler
     challenge (nonce, its PeerId, role, limits)  ->
                                                  <-   hello (PeerId, nonce, proof, key bundle, memberships)
     welcome (proof, key bundle)                  ->
 
-Each proof is a signature over a label, the other side's fresh nonce and both keys. The label keeps
-a proof from meaning anything else, the nonce from being used twice, and the listener's key inside
-it from being shown to another listener (security requirement S25). A relay is also shown which
-networks the dialler is a member of; another node never is.
+Each nonce is the public half of a fresh X25519 key, and each proof a signature over a label and everything that both
+sides have said so far (the transcript). The label keeps a proof from meaning anything else, the nonces from being used
+twice, and the listener's key inside it from being shown to another listener (security requirement S25). What the two
+X25519 keys agree on protects every frame behind the welcome (`link_keys`): whoever passes the handshake on knows
+neither, and cannot say a word of its own. A relay is also shown which networks the dialler is a member of; another node
+never is.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -31,12 +34,15 @@ from mcp_a2a.protocol.control import (
     Role,
     Welcome,
 )
+from mcp_a2a.protocol.crypto import ExchangeKey, sha256
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.identity import Identity, verify
+from mcp_a2a.protocol.link_keys import LinkKeys
 
-_HELLO_LABEL = b"mcp-a2a/v1/link-hello\0"
-_WELCOME_LABEL = b"mcp-a2a/v1/link-welcome\0"
+_HELLO_LABEL = b"mcp-a2a/v2/link-hello\0"
+_WELCOME_LABEL = b"mcp-a2a/v2/link-welcome\0"
+_FIELDS = struct.Struct(">QQQ?")
 
 
 class Side(Enum):
@@ -55,10 +61,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """Both keys are proven. A listener sends `reply`."""
+    """Both keys are proven. A listener sends `reply`, and `keys` protect everything after it, in both directions."""
 
     peer: PeerId
     bundle: KeyBundle
+    keys: LinkKeys
     memberships: tuple[MembershipProof, ...] = ()
     """As the dialler of a relay claims them; not yet checked (`network.proof_is_valid`)."""
     reply: Welcome | None = None
@@ -98,37 +105,38 @@ ANYBODY = Target()
 
 
 class Handshake:
-    """One side of a handshake. `nonce` is 32 fresh random bytes."""
+    """One side of a handshake. `secret` is 32 fresh random bytes, used for nothing else."""
 
     def __init__(
         self,
         side: Side,
         identity: Identity,
         bundle: KeyBundle,
-        nonce: bytes,
+        secret: bytes,
         target: Target = ANYBODY,
     ) -> None:
-        if len(nonce) != NONCE_SIZE:
-            raise LocalProtocolError(f"A handshake needs a nonce of {NONCE_SIZE} bytes.")
+        if len(secret) != NONCE_SIZE:
+            raise LocalProtocolError(f"A handshake needs a secret of {NONCE_SIZE} bytes.")
         self._side = side
         self._identity = identity
         self._bundle = bundle
-        self._nonce = nonce
+        self._ephemeral = ExchangeKey(secret)
         self._target = target
-        self._listener: PeerId | None = None
+        self._challenge: Challenge | None = None
+        self._transcript = b""
 
     @property
     def challenge(self) -> Challenge:
         """What a listener says first."""
-        return Challenge(LINK_VERSION, self._nonce, self._me, self._target.role, MAX_ENVELOPE)
+        return Challenge(LINK_VERSION, self._ephemeral.public, self._me, self._target.role, MAX_ENVELOPE)
 
     def receive_untrusted(self, frame: Frame) -> Step:
         """What the other side's next frame leads to."""
         match frame:
-            case Challenge() if self._side is Side.DIALLER and self._listener is None:
+            case Challenge() if self._side is Side.DIALLER and self._challenge is None:
                 return self._check(frame) or self._check_role(frame) or self._hello(frame)
-            case Welcome() if self._listener is not None:
-                return self._established_by_welcome(frame, self._listener)
+            case Welcome() if self._challenge is not None:
+                return self._established_by_welcome(frame, self._challenge)
             case Hello() if self._side is Side.LISTENER:
                 return self._check(frame) or self._established_by_hello(frame)
             case _:
@@ -140,10 +148,7 @@ class Handshake:
 
     def _check(self, frame: Challenge | Hello) -> Failed | None:
         if frame.version != LINK_VERSION:
-            return Failed(
-                ByeCode.VERSION,
-                f"it speaks version {frame.version} of the protocol, we speak {LINK_VERSION}",
-            )
+            return Failed(ByeCode.VERSION, _version_error(frame.version))
         if frame.peer == self._me:
             return Failed(ByeCode.SELF, "it has our own key")
         if self._target.peer not in (None, frame.peer):
@@ -156,34 +161,63 @@ class Handshake:
         return None
 
     def _hello(self, challenge: Challenge) -> Waiting:
-        self._listener = challenge.peer
-        proven = challenge.nonce + challenge.peer.key + self._me.key
-        proof = self._identity.sign(_HELLO_LABEL, proven)
         prove = self._target.memberships
         shown = prove(challenge.peer, challenge.nonce) if prove is not None else ()
-        return Waiting(Hello(LINK_VERSION, self._me, self._nonce, proof, self._bundle.to_text(), shown))
+        draft = Hello(LINK_VERSION, self._me, self._ephemeral.public, b"", self._bundle.to_text(), shown)
+        self._challenge, self._transcript = challenge, _transcript(challenge, draft)
+        return Waiting(replace(draft, signature=self._identity.sign(_HELLO_LABEL, self._transcript)))
 
     def _established_by_hello(self, hello: Hello) -> Step:
-        proven = self._nonce + self._me.key + hello.peer.key
-        if not verify(hello.peer, _HELLO_LABEL, proven, hello.signature):
+        transcript = _transcript(self.challenge, hello)
+        if not verify(hello.peer, _HELLO_LABEL, transcript, hello.signature):
             return Failed(ByeCode.PROOF, "its proof of its key is wrong")
-        answered = hello.nonce + self._me.key + hello.peer.key
-        proof = self._identity.sign(_WELCOME_LABEL, answered)
-        return _established(hello.peer, hello.bundle, hello.memberships, Welcome(proof, self._bundle.to_text()))
+        bundle = self._bundle.to_text()
+        reply = Welcome(self._identity.sign(_WELCOME_LABEL, _answered(transcript, bundle)), bundle)
+        found = self._agreed(hello.peer, hello.bundle, hello.nonce, transcript)
+        return found if isinstance(found, Failed) else replace(found, memberships=hello.memberships, reply=reply)
 
-    def _established_by_welcome(self, welcome: Welcome, listener: PeerId) -> Step:
-        proven = self._nonce + listener.key + self._me.key
-        if not verify(listener, _WELCOME_LABEL, proven, welcome.signature):
+    def _established_by_welcome(self, welcome: Welcome, challenge: Challenge) -> Step:
+        if not verify(challenge.peer, _WELCOME_LABEL, _answered(self._transcript, welcome.bundle), welcome.signature):
             return Failed(ByeCode.PROOF, "its proof of its key is wrong")
-        return _established(listener, welcome.bundle, (), None)
+        return self._agreed(challenge.peer, welcome.bundle, challenge.nonce, self._transcript)
+
+    def _agreed(self, peer: PeerId, text: str, nonce: bytes, transcript: bytes) -> Established | Failed:
+        # Reading a bundle costs two operations with keys, so it comes after the proof.
+        try:
+            bundle = KeyBundle.parse_untrusted(text)
+        except RemoteProtocolError as error:
+            return Failed(ByeCode.PROTOCOL, f"its key bundle is not acceptable: {error}")
+        if bundle.peer != peer:
+            return Failed(ByeCode.PROTOCOL, "its key bundle is another peer's")
+        try:
+            shared = self._ephemeral.agree(nonce)
+        except RemoteProtocolError as error:
+            return Failed(ByeCode.PROTOCOL, f"it sent {error}")
+        return Established(peer, bundle, LinkKeys.derive(shared, transcript, is_dialler=self._side is Side.DIALLER))
 
 
-def _established(peer: PeerId, text: str, memberships: tuple[MembershipProof, ...], reply: Welcome | None) -> Step:
-    # Reading a bundle costs two operations with keys, so it comes after the proof.
-    try:
-        bundle = KeyBundle.parse_untrusted(text)
-    except RemoteProtocolError as error:
-        return Failed(ByeCode.PROTOCOL, f"its key bundle is not acceptable: {error}")
-    if bundle.peer != peer:
-        return Failed(ByeCode.PROTOCOL, "its key bundle is another peer's")
-    return Established(peer, bundle, memberships, reply)
+def _transcript(challenge: Challenge, hello: Hello) -> bytes:
+    """What both sides have said, field by field, each of a fixed length or hashed: there is one way to read it."""
+    memberships = b"".join(proof.network.key + proof.signature for proof in hello.memberships)
+    return b"".join(
+        (
+            _FIELDS.pack(challenge.version, hello.version, challenge.max_envelope, challenge.role is Role.RELAY),
+            challenge.nonce,
+            challenge.peer.key,
+            hello.nonce,
+            hello.peer.key,
+            sha256(hello.bundle.encode()),
+            sha256(memberships),
+        )
+    )
+
+
+def _answered(transcript: bytes, bundle: str) -> bytes:
+    return transcript + sha256(bundle.encode())
+
+
+def _version_error(theirs: int) -> str:
+    age, where = ("an older", "there") if theirs < LINK_VERSION else ("a newer", "here")
+    return (
+        f"it runs {age} mcp-a2a (version {theirs} of the link protocol, ours is {LINK_VERSION}): update mcp-a2a {where}"
+    )

@@ -8,7 +8,7 @@ announced, and whoever ends the link says bye. To a relay that we dialled we can
 The five verbs: `receive_frame_untrusted`; `submit`, `answer`, `request`, `announce` and `say_goodbye`;
 `handle_timeout` with `next_timeout`; `frames_to_send`; `events_received`. Times are seconds of any
 clock that only rises. Envelopes are carried unopened; receipts are neither made nor checked here.
-What is said is `control`, what happened is `link_events`.
+What is said is `control`, what happened is `link_events`, what proves each frame `link_keys`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from enum import Enum, auto
 
-from mcp_a2a.errors import LinkError, RemoteProtocolError
+from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     BYE_SENTENCES,
@@ -59,6 +59,7 @@ from mcp_a2a.protocol.link_events import (
     PeerLeft,
     RelayHeard,
 )
+from mcp_a2a.protocol.link_keys import LinkKeys
 
 __all__ = ["Answer", "Delivered", "Held", "LinkSession", "Refused", "Stored"]
 
@@ -82,7 +83,7 @@ class State(Enum):
 
 
 class LinkSession:
-    """One side of a link. `nonce` is 32 fresh random bytes; `target` is what a dialler wants to find.
+    """One side of a link. `secret` is 32 fresh random bytes; `target` is what a dialler wants to find.
 
     After every call take `frames_to_send` and `events_received`; call `handle_timeout` at `next_timeout`.
     """
@@ -92,12 +93,13 @@ class LinkSession:
         side: Side,
         identity: Identity,
         bundle: KeyBundle,
-        nonce: bytes,
+        secret: bytes,
         now: float,
         target: Target = ANYBODY,
     ) -> None:
         self._state = State.OPENING
-        self._handshake = Handshake(side, identity, bundle, nonce, target)
+        self._handshake = Handshake(side, identity, bundle, secret, target)
+        self._keys: LinkKeys | None = None
         self._to_relay = target.role is Role.RELAY
         self._our_bundle = bundle
         self._their_bundle: KeyBundle | None = None
@@ -159,8 +161,10 @@ class LinkSession:
         """
         if self._state is State.CLOSED:
             return
-        self._heartbeat.heard(now)
         try:
+            if self._keys is not None:
+                frame = self._keys.open_untrusted(frame)
+            self._heartbeat.heard(now)
             self._receive(decode_untrusted(frame), now)
         except RemoteProtocolError as error:
             self._say_bye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
@@ -184,8 +188,7 @@ class LinkSession:
             raise LinkError("The link is full: the peer reads more slowly than we send.")
         if not self._to_relay:
             self._ledger.submitted(envelope)
-        self._outgoing.append(envelope)
-        self._outgoing_bytes += len(envelope)
+        self._put(envelope)
 
     def request(self, frame: Request | ListingFrame) -> None:
         """Ask a relay, or publish there.
@@ -198,8 +201,7 @@ class LinkSession:
         if self._is_congested:
             raise LinkError("The link is full: the relay reads more slowly than we send.")
         if isinstance(frame, ListingFrame):
-            self._outgoing.append(frame.listing.to_bytes())
-            self._outgoing_bytes += len(frame.listing.sealed)
+            self._put(frame.listing.to_bytes())
         else:
             self._send(frame)
 
@@ -269,11 +271,12 @@ class LinkSession:
         match self._handshake.receive_untrusted(frame):
             case Waiting(reply):
                 self._send(reply)
-            case Established(peer, bundle, _, welcome):
+            case Established(peer, bundle, keys, _, welcome):
                 self._state = State.OPEN
                 self._their_bundle = bundle
                 if welcome is not None:
                     self._send(welcome)
+                self._keys = keys  # for everything behind the welcome
                 self._events.append(Opened(peer, bundle))
                 self._send(Ping(self._heartbeat.ping(now)))
             case HandshakeFailed(code, reason):
@@ -326,8 +329,18 @@ class LinkSession:
 
     def _send(self, frame: Control) -> None:
         text = encode(frame)
+        if self._keys is not None:
+            self._put(text.encode())
+            return
         self._outgoing.append(text)
         self._outgoing_bytes += len(text)
+
+    def _put(self, frame: bytes) -> None:
+        """Queue a frame of an open link. What is queued first must be sent first: its MAC says so."""
+        if self._keys is None:
+            raise LocalProtocolError("No frame of a link goes out before its keys are agreed.")
+        self._outgoing.append(self._keys.tagged(frame))
+        self._outgoing_bytes += len(frame)
 
     @property
     def _is_congested(self) -> bool:

@@ -37,9 +37,10 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE
-from mcp_a2a.protocol.frames import decode_untrusted, encode
+from mcp_a2a.protocol.frames import decode_untrusted, encode, is_control
 from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
+from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import Listing, is_listing
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
 from mcp_a2a.protocol.relay_desk import Desk
@@ -49,13 +50,16 @@ CLAIM_SECONDS = 3.0
 MAY_CLAIM = frozenset({ByeCode.NOT_ADMITTED, ByeCode.CROWDED})
 """Objections that an invitation or an admission may settle."""
 
+REST_SECONDS = 10.0
+"""Silence after which a session keeps no more than its keys."""
+
 MAX_EXCESS_FRAMES = 1000
 """Frames beyond its rates that are answered in a minute: an outbox that does not know of rates yet may hold as many."""
 PENALTY_SECONDS = 1.0
 
 # The one spelling that `frames.encode` has for a receipt. Any other is read as JSON.
-_DELIVERED = re.compile(r'\{"t":"delivered","marks":\[("[0-9a-f]{96}"(?:,"[0-9a-f]{96}")*+)\],"sig":"[0-9a-f]{128}"\}')
-_DELIVERED_START = '{"t":"delivered","marks":["'
+_DELIVERED = re.compile(rb'\{"t":"delivered","marks":\[("[0-9a-f]{96}"(?:,"[0-9a-f]{96}")*+)\],"sig":"[0-9a-f]{128}"\}')
+_DELIVERED_START = b'{"t":"delivered","marks":["'
 _ID_DIGITS = 2 * ENVELOPE_ID_SIZE
 _MARK_STEP = 2 * POSTMARK_SIZE + len('"",')
 _MAX_MARKS_TEXT = _MARK_STEP * MAX_POSTMARKS
@@ -81,6 +85,7 @@ class RelaySession:
         "_excess",
         "_excess_at",
         "_handshake",
+        "_keys",
         "_outgoing",
         "_pings",
         "account",
@@ -101,7 +106,8 @@ class RelaySession:
     def __init__(self, desk: Desk, handshake: Handshake, now: float) -> None:
         self._desk = desk
         self._handshake: Handshake | None = handshake
-        self._outgoing: list[str | bytes] = []
+        self._keys: LinkKeys | None = None
+        self._outgoing: list[tuple[str | bytes, bytes]] = []
         self._allowance, self._allowance_at = MAX_CONTROL_FRAMES, now
         self._excess, self._excess_at = 0, now
         self._pings = 0
@@ -131,12 +137,16 @@ class RelaySession:
         """Queue a frame. After the end nothing more is said."""
         if self.phase is Phase.CLOSED:
             return
-        self._outgoing.append(frame)
+        if self._keys is None:
+            self._outgoing.append((frame, b""))
+        else:
+            body = frame.encode() if isinstance(frame, str) else frame
+            self._outgoing.append((body, self._keys.sending.tag(body)))
         if len(self._outgoing) == 1:
             self._desk.has_output(self)
 
-    def frames_to_send(self) -> list[str | bytes]:
-        """Frames for the wire, in order, once."""
+    def frames_to_send(self) -> list[tuple[str | bytes, bytes]]:
+        """Frames for the wire, in order, once, each with what follows it there: its MAC, but in the handshake."""
         frames, self._outgoing = self._outgoing, []
         return frames
 
@@ -177,6 +187,8 @@ class RelaySession:
         """Ask whoever was silent for long, and give up whoever is dead."""
         match self.phase:
             case Phase.OPEN:
+                if now - self.heard_at >= REST_SECONDS and self._keys is not None:
+                    self._keys.rest()
                 if now - self.heard_at >= DEAD_SECONDS:
                     self.close(ByeCode.TIMEOUT, now)
                 elif now - max(self.heard_at, self.pinged_at) >= PING_SECONDS:
@@ -196,9 +208,11 @@ class RelaySession:
         Raises:
             RemoteProtocolError: it broke the protocol; the session is closed, with a bye to send.
         """
-        self.heard_at = now
         try:
-            if self.phase is Phase.OPEN:
+            if self._keys is not None:
+                frame = self._keys.open_untrusted(frame)
+            self.heard_at = now
+            if isinstance(frame, bytes) and self.phase is Phase.OPEN:
                 self._receive(frame, now)
             elif self.phase is Phase.OPENING:
                 self._shake_hands(decode_untrusted(frame), now)
@@ -208,14 +222,14 @@ class RelaySession:
             self.close(ByeCode.PROTOCOL, now)
             raise
 
-    def _receive(self, frame: str | bytes, now: float) -> None:
-        if isinstance(frame, bytes):
+    def _receive(self, frame: bytes, now: float) -> None:
+        if not is_control(frame):
             if is_listing(frame):
                 self._desk.published(self, Listing.parse_untrusted(frame), now)
             else:
                 self._desk.deposit(self, frame, now)
         elif frame.startswith(_DELIVERED_START) and (exact := _DELIVERED.fullmatch(frame)) is not None:
-            self._receive_receipt(frame, exact[1], now)
+            self._receive_receipt(frame.decode(), exact[1].decode(), now)
         else:
             self._receive_control(decode_untrusted(frame), now)
 
@@ -295,6 +309,7 @@ class RelaySession:
         self.bundle_seq = established.bundle.seq
         if established.reply is not None:
             self.send(encode(established.reply))
+        self._keys = established.keys  # for everything behind the welcome
         self.opened_at = now
         self.phase = Phase.OPEN
         objection = self._desk.admit(self, established.memberships, now)

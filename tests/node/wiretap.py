@@ -12,6 +12,7 @@ from itertools import cycle
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
+from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a_transports.memory import MemoryNetwork
 
 
@@ -52,7 +53,8 @@ class FrameTap:
         return b"\n".join(frame if isinstance(frame, bytes) else frame.encode() for _, _, frame in self.frames)
 
     def envelopes(self, sender: str, to: str) -> list[bytes]:
-        return [frame for a, b, frame in self.frames if (a, b) == (sender, to) and isinstance(frame, bytes)]
+        frames = [frame for a, b, frame in self.frames if (a, b) == (sender, to) and isinstance(frame, bytes)]
+        return [frame[:-TAG_SIZE] for frame in frames if frame.startswith(b"A2E")]
 
 
 @dataclass

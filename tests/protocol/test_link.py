@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from mcp_a2a.protocol import handshake
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (
     Answer,
@@ -30,6 +31,7 @@ from mcp_a2a.protocol.control import (
     Stored,
     Welcome,
 )
+from mcp_a2a.protocol.crypto import ExchangeKey
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES
 from mcp_a2a.protocol.frames import decode_untrusted, encode
@@ -37,7 +39,7 @@ from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Wai
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import MAX_IN_FLIGHT
-from mcp_a2a.protocol.link import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED, LinkSession
+from mcp_a2a.protocol.link import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED
 from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,
@@ -48,6 +50,7 @@ from mcp_a2a.protocol.link_events import (
     PeerLeft,
 )
 from mcp_a2a.protocol.network import Network, proof_is_valid
+from tests.protocol.clear import ClearLink
 from tests.protocol.people import ALICE, BOB, CAROL, NOW, Dice, flip, mark, ring_of
 
 SIGNATURE = bytes(64)
@@ -65,16 +68,16 @@ def name_of(number: int) -> bytes:
     return number.to_bytes(16)
 
 
-def session(side: Side, identity: Identity, *, nonce: bytes, expected: PeerId | None = None) -> LinkSession:
-    return LinkSession(side, identity, RINGS[identity.peer_id].current, nonce, 0.0, Target(expected))
+def session(side: Side, identity: Identity, *, secret: bytes, expected: PeerId | None = None) -> ClearLink:
+    return ClearLink(side, identity, RINGS[identity.peer_id].current, secret, 0.0, Target(expected))
 
 
 @dataclass
 class Pair:
     """Bob dials Alice. Frames travel when `settle` is called."""
 
-    listener: LinkSession = field(default_factory=lambda: session(Side.LISTENER, ALICE, nonce=b"l" * 32))
-    dialler: LinkSession = field(default_factory=lambda: session(Side.DIALLER, BOB, nonce=b"d" * 32))
+    listener: ClearLink = field(default_factory=lambda: session(Side.LISTENER, ALICE, secret=b"l" * 32))
+    dialler: ClearLink = field(default_factory=lambda: session(Side.DIALLER, BOB, secret=b"d" * 32))
 
     def settle(self, now: float = 0.0) -> None:
         while (down := self.listener.frames_to_send()) + (up := self.dialler.frames_to_send()):
@@ -94,7 +97,7 @@ class Pair:
         return self.listener.events_received() + self.dialler.events_received()
 
 
-def only(session: LinkSession) -> Control:
+def only(session: ClearLink) -> Control:
     """The one control frame that a session has to send."""
     (frame,) = session.frames_to_send()
     control = decode_untrusted(frame)
@@ -102,7 +105,7 @@ def only(session: LinkSession) -> Control:
     return control  # type: ignore[return-value]  # a text frame of ours
 
 
-def last_words(session: LinkSession) -> tuple[str, ByeCode | None]:
+def last_words(session: ClearLink) -> tuple[str, ByeCode | None]:
     """Why a session closed, and what it tells the other side."""
     *_, closed = session.events_received()
     assert isinstance(closed, Closed)
@@ -123,17 +126,17 @@ def test_both_sides_learn_who_the_other_is_and_which_key_to_seal_to() -> None:
 
 def test_the_listener_speaks_first_and_names_its_key_its_role_and_its_limits() -> None:
     challenge = only(Pair().listener)
-    assert challenge == Challenge(1, b"l" * 32, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)
+    assert challenge == Challenge(2, ExchangeKey(b"l" * 32).public, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)
 
 
 def test_a_dialler_that_expects_somebody_is_content_with_them() -> None:
-    pair = Pair(dialler=session(Side.DIALLER, BOB, nonce=b"d" * 32, expected=ALICE.peer_id))
+    pair = Pair(dialler=session(Side.DIALLER, BOB, secret=b"d" * 32, expected=ALICE.peer_id))
     pair.settle()
     assert pair.dialler.is_open
 
 
 def test_another_key_than_the_expected_one_is_refused_and_told_so() -> None:
-    pair = Pair(dialler=session(Side.DIALLER, BOB, nonce=b"d" * 32, expected=CAROL.peer_id))
+    pair = Pair(dialler=session(Side.DIALLER, BOB, secret=b"d" * 32, expected=CAROL.peer_id))
     pair.settle()
     reason, _ = last_words(pair.dialler)
     assert str(ALICE.peer_id) in reason
@@ -148,8 +151,8 @@ def test_another_key_than_the_expected_one_is_refused_and_told_so() -> None:
     ],
 )
 def test_an_agent_is_not_taken_for_a_relay_nor_a_relay_for_an_agent(found: Role, wanted: Role, says: str) -> None:
-    listener = LinkSession(Side.LISTENER, ALICE, RINGS[ALICE.peer_id].current, b"l" * 32, 0.0, Target(role=found))
-    dialler = LinkSession(
+    listener = ClearLink(Side.LISTENER, ALICE, RINGS[ALICE.peer_id].current, b"l" * 32, 0.0, Target(role=found))
+    dialler = ClearLink(
         Side.DIALLER, BOB, RINGS[BOB.peer_id].current, b"d" * 32, 0.0, Target(ALICE.peer_id, role=wanted)
     )
     (challenge,) = listener.frames_to_send()
@@ -169,18 +172,19 @@ def test_memberships_are_proven_to_the_relay_that_asks_and_for_its_nonce_only() 
     opened = relay.receive_untrusted(asked.reply)
     assert isinstance(opened, Established)
     (proof,) = opened.memberships
-    assert proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, b"l" * 32)
-    assert not proof_is_valid(proof, CAROL.peer_id, BOB.peer_id, b"l" * 32)
-    assert not proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, b"m" * 32)
+    nonce = relay.challenge.nonce
+    assert proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, nonce)
+    assert not proof_is_valid(proof, CAROL.peer_id, BOB.peer_id, nonce)
+    assert not proof_is_valid(proof, ALICE.peer_id, BOB.peer_id, ExchangeKey(b"m" * 32).public)
 
 
 def test_a_proof_that_was_made_for_another_listener_is_refused() -> None:
     # Mallory (Carol's key) lets Bob log in at her own listener and hands his proof on to Alice.
-    alice, mallory = session(Side.LISTENER, ALICE, nonce=b"a" * 32), CAROL.peer_id
-    bob = session(Side.DIALLER, BOB, nonce=b"b" * 32)
+    alice, mallory = session(Side.LISTENER, ALICE, secret=b"a" * 32), CAROL.peer_id
+    bob = session(Side.DIALLER, BOB, secret=b"b" * 32)
     challenge = only(alice)
     assert isinstance(challenge, Challenge)
-    bob.receive_frame_untrusted(encode(Challenge(1, challenge.nonce, mallory, Role.NODE, MAX_ENVELOPE)), 0.0)
+    bob.receive_frame_untrusted(encode(Challenge(2, challenge.nonce, mallory, Role.NODE, MAX_ENVELOPE)), 0.0)
     alice.receive_frame_untrusted(encode(only(bob)), 0.0)
     assert last_words(alice) == ("its proof of its key is wrong", ByeCode.PROOF)
 
@@ -189,14 +193,14 @@ def test_a_hello_that_was_heard_before_is_refused() -> None:
     pair = Pair()
     pair.dialler.receive_frame_untrusted(pair.listener.frames_to_send()[0], 0.0)
     (hello,) = pair.dialler.frames_to_send()
-    another = session(Side.LISTENER, ALICE, nonce=b"m" * 32)
+    another = session(Side.LISTENER, ALICE, secret=b"m" * 32)
     another.frames_to_send()
     another.receive_frame_untrusted(hello, 0.0)
     assert last_words(another) == ("its proof of its key is wrong", ByeCode.PROOF)
 
 
 def test_a_welcome_that_was_heard_before_is_refused() -> None:
-    first, second = Pair(), session(Side.DIALLER, BOB, nonce=b"e" * 32)
+    first, second = Pair(), session(Side.DIALLER, BOB, secret=b"e" * 32)
     (challenge,) = first.listener.frames_to_send()
     first.dialler.receive_frame_untrusted(challenge, 0.0)
     first.listener.receive_frame_untrusted(first.dialler.frames_to_send()[0], 0.0)
@@ -210,13 +214,13 @@ def test_a_welcome_that_was_heard_before_is_refused() -> None:
 def test_a_proof_by_another_key_than_the_named_one_is_refused() -> None:
     pair = Pair()
     pair.listener.frames_to_send()
-    hello = Hello(1, CAROL.peer_id, b"d" * 32, BOB.sign(b"x\0", b""), RINGS[CAROL.peer_id].current.to_text())
+    hello = Hello(2, CAROL.peer_id, b"d" * 32, BOB.sign(b"x\0", b""), RINGS[CAROL.peer_id].current.to_text())
     pair.listener.receive_frame_untrusted(encode(hello), 0.0)
     assert last_words(pair.listener)[1] is ByeCode.PROOF
 
 
 def test_a_key_bundle_of_somebody_else_is_refused() -> None:
-    dialler = LinkSession(Side.DIALLER, BOB, RINGS[CAROL.peer_id].current, b"d" * 32, 0.0)
+    dialler = ClearLink(Side.DIALLER, BOB, RINGS[CAROL.peer_id].current, b"d" * 32, 0.0)
     pair = Pair(dialler=dialler)
     pair.settle()
     assert last_words(pair.listener)[0] == "its key bundle is another peer's"
@@ -227,24 +231,37 @@ def test_a_damaged_key_bundle_is_refused() -> None:
     pair.dialler.receive_frame_untrusted(pair.listener.frames_to_send()[0], 0.0)
     hello = only(pair.dialler)
     assert isinstance(hello, Hello)
-    damaged = Hello(1, hello.peer, hello.nonce, hello.signature, hello.bundle.replace('"seq":1', '"seq":2'))
+    damaged = replace(hello, bundle=hello.bundle.replace('"seq":1', '"seq":2'))
+    challenge = Challenge(2, ExchangeKey(b"l" * 32).public, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)
+    damaged = replace(damaged, signature=BOB.sign(handshake._HELLO_LABEL, handshake._transcript(challenge, damaged)))
     pair.listener.receive_frame_untrusted(encode(damaged), 0.0)
     reason, code = last_words(pair.listener)
     assert reason.startswith("its key bundle is not acceptable")
     assert code is ByeCode.PROTOCOL
 
 
-def test_another_version_is_refused_with_a_reason_on_both_sides() -> None:
+@pytest.mark.parametrize(("version", "age", "where"), [(1, "an older", "there"), (3, "a newer", "here")])
+def test_another_version_is_refused_and_each_side_says_what_to_update(version: int, age: str, where: str) -> None:
     pair = Pair()
     pair.listener.frames_to_send()
-    pair.dialler.receive_frame_untrusted(encode(Challenge(2, b"l" * 32, ALICE.peer_id, Role.NODE, 1)), 0.0)
-    assert last_words(pair.dialler) == ("it speaks version 2 of the protocol, we speak 1", ByeCode.VERSION)
+    challenge = Challenge(version, bytes(32), ALICE.peer_id, Role.NODE, 1)
+    pair.dialler.receive_frame_untrusted(encode(challenge), 0.0)
+    said = f"it runs {age} mcp-a2a (version {version} of the link protocol, ours is 2): update mcp-a2a {where}"
+    assert last_words(pair.dialler) == (said, ByeCode.VERSION)
+    hello = Hello(version, BOB.peer_id, bytes(32), SIGNATURE, RINGS[BOB.peer_id].current.to_text())
+    pair.listener.receive_frame_untrusted(encode(hello), 0.0)
+    assert last_words(pair.listener) == (said, ByeCode.VERSION)
+
+
+def test_a_peer_that_does_not_like_our_version_has_said_what_to_do() -> None:
+    pair = Pair()
     pair.listener.receive_frame_untrusted(encode(Bye(ByeCode.VERSION)), 0.0)
-    assert last_words(pair.listener) == ("it speaks another version of the protocol", None)
+    reason, _ = last_words(pair.listener)
+    assert "update the older of the two" in reason
 
 
 def test_we_do_not_link_with_ourselves() -> None:
-    pair = Pair(dialler=session(Side.DIALLER, ALICE, nonce=b"d" * 32))
+    pair = Pair(dialler=session(Side.DIALLER, ALICE, secret=b"d" * 32))
     pair.settle()
     assert last_words(pair.dialler)[0] == "it has our own key"
 
@@ -274,9 +291,9 @@ def test_the_listener_is_asked_for_no_second_handshake() -> None:
     assert last_words(pair.listener)[1] is ByeCode.PROTOCOL
 
 
-def test_a_nonce_has_32_bytes() -> None:
+def test_a_secret_has_32_bytes() -> None:
     with pytest.raises(LocalProtocolError):
-        session(Side.DIALLER, BOB, nonce=b"short")
+        session(Side.DIALLER, BOB, secret=b"short")
 
 
 # --- envelopes and answers ------------------------------------------------------------------------
@@ -532,8 +549,8 @@ def test_frames_and_events_are_taken_once() -> None:
 # --- whatever they send ---------------------------------------------------------------------------
 
 HONEST_FRAMES: tuple[str | bytes, ...] = (
-    encode(Challenge(1, b"l" * 32, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)),
-    encode(Hello(1, BOB.peer_id, b"d" * 32, SIGNATURE, RINGS[BOB.peer_id].current.to_text())),
+    encode(Challenge(2, ExchangeKey(b"l" * 32).public, ALICE.peer_id, Role.NODE, MAX_ENVELOPE)),
+    encode(Hello(2, BOB.peer_id, b"d" * 32, SIGNATURE, RINGS[BOB.peer_id].current.to_text())),
     encode(Welcome(SIGNATURE, RINGS[ALICE.peer_id].current.to_text())),
     encode(Delivered((mark(name_of(1)), mark(name_of(2))), SIGNATURE)),
     encode(Refused(name_of(1), "unknown_key", bundle=RINGS[ALICE.peer_id].current)),

@@ -37,6 +37,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.receipt import envelope_id_of
 from mcp_a2a.protocol.relay_desk import Desk
 from mcp_a2a.protocol.relay_session import Phase, RelaySession
+from tests.protocol.clear import ClearRelaySession
 from tests.protocol.people import ALICE, BOB, CAROL, Dice, ring_of
 
 MARKS = st.lists(st.binary(min_size=48, max_size=48), min_size=1, max_size=4).map(tuple)
@@ -59,7 +60,7 @@ class Notebook(Desk):
         self.noted.append(("left",))
 
     @override
-    def has_output(self, session: RelaySession) -> None:
+    def has_output(self, session: ClearRelaySession) -> None:
         pass
 
     @override
@@ -89,21 +90,21 @@ class Notebook(Desk):
         self.noted.append(("published", listing))
 
 
-def meet(desk: Desk, who: Identity = ALICE) -> RelaySession:
+def meet(desk: Desk, who: Identity = ALICE) -> ClearRelaySession:
     """A session that has shaken hands."""
     relay = Handshake(Side.LISTENER, CAROL, ring_of(CAROL).current, bytes(NONCE_SIZE), Target(role=Role.RELAY))
-    session = RelaySession(desk, relay, 0.0)
+    session = ClearRelaySession(desk, relay, 0.0)
     dialler = Handshake(
         Side.DIALLER, who, ring_of(who).current, Dice(b"nonce")(NONCE_SIZE), Target(CAROL.peer_id, Role.RELAY)
     )
-    step = dialler.receive_untrusted(decode_untrusted(session.frames_to_send()[0]))
+    step = dialler.receive_untrusted(decode_untrusted(session.heard()[0]))
     assert isinstance(step, Waiting)
     session.receive_frame_untrusted(encode(step.reply), 0.0)
     return session
 
 
-def said(session: RelaySession) -> list[object]:
-    return [decode_untrusted(frame) for frame in session.frames_to_send()]
+def said(session: ClearRelaySession) -> list[object]:
+    return [decode_untrusted(frame) for frame in session.heard()]
 
 
 @pytest.fixture
@@ -112,9 +113,9 @@ def desk() -> Notebook:
 
 
 @pytest.fixture
-def session(desk: Notebook) -> RelaySession:
+def session(desk: Notebook) -> ClearRelaySession:
     session = meet(desk)
-    session.frames_to_send()
+    session.heard()
     desk.noted.clear()
     return session
 
@@ -131,25 +132,25 @@ def test_a_receipt_as_we_write_it_is_passed_on_letter_by_letter(marks: tuple[byt
 @pytest.mark.parametrize("answer", [Delivered((b"i" * 48,), b"s" * 64), Held(b"i" * 16, b"s" * 64),
                                     Refused(b"i" * 16, "blocked", None, None, b"s" * 64)])  # fmt: skip
 def test_an_answer_in_any_other_spelling_is_passed_on_in_ours_and_brings_nothing_else_along(
-    desk: Notebook, session: RelaySession, answer: Delivered | Held | Refused
+    desk: Notebook, session: ClearRelaySession, answer: Delivered | Held | Refused
 ) -> None:
     spelled = encode(answer).replace('"t"', '"smuggled":"' + "x" * 1000 + '", "t"', 1)
     session.receive_frame_untrusted(spelled, 1.0)
     assert desk.noted == [("answered", (b"i" * 16,), encode(answer))]
 
 
-def test_busy_is_for_the_relay_alone(desk: Notebook, session: RelaySession) -> None:
+def test_busy_is_for_the_relay_alone(desk: Notebook, session: ClearRelaySession) -> None:
     session.receive_frame_untrusted(encode(Refused(b"i" * 16, "busy", 5.0)), 1.0)
     assert desk.noted == [("put off", b"i" * 16, 5.0)]
 
 
-def test_a_receipt_for_more_than_one_signature_covers_is_refused(session: RelaySession) -> None:
+def test_a_receipt_for_more_than_one_signature_covers_is_refused(session: ClearRelaySession) -> None:
     with pytest.raises(RemoteProtocolError):
         session.receive_frame_untrusted(encode(Delivered((bytes(48),) * 257, bytes(64))), 1.0)
     assert said(session) == [Bye(ByeCode.PROTOCOL)]
 
 
-def test_only_a_newer_bundle_of_its_own_is_news(desk: Notebook, session: RelaySession) -> None:
+def test_only_a_newer_bundle_of_its_own_is_news(desk: Notebook, session: ClearRelaySession) -> None:
     newer = ring_of(ALICE, 1_790_100_000.0).current
     for bundle in (ring_of(ALICE).current, newer, newer):
         session.receive_frame_untrusted(encode(BundleFrame(bundle)), 1.0)
@@ -158,12 +159,12 @@ def test_only_a_newer_bundle_of_its_own_is_news(desk: Notebook, session: RelaySe
         session.receive_frame_untrusted(encode(BundleFrame(ring_of(BOB).current)), 1.0)
 
 
-def test_what_only_a_relay_says_has_no_place_here(session: RelaySession) -> None:
+def test_what_only_a_relay_says_has_no_place_here(session: ClearRelaySession) -> None:
     with pytest.raises(RemoteProtocolError):
         session.receive_frame_untrusted(encode(Stored(bytes(16))), 1.0)
 
 
-def test_silence_is_asked_about_and_then_believed(desk: Notebook, session: RelaySession) -> None:
+def test_silence_is_asked_about_and_then_believed(desk: Notebook, session: ClearRelaySession) -> None:
     session.handle_timeout(PING_SECONDS - 0.1)
     assert said(session) == []
     session.handle_timeout(PING_SECONDS)
@@ -179,7 +180,7 @@ def test_silence_is_asked_about_and_then_believed(desk: Notebook, session: Relay
 def test_whoever_is_not_admitted_may_claim_and_nothing_else_and_not_for_long() -> None:
     desk = Notebook(ByeCode.NOT_ADMITTED)
     session = meet(desk)
-    session.frames_to_send()
+    session.heard()
     session.receive_frame_untrusted(encode(Claim(1, bytes(16))), 1.0)
     session.receive_frame_untrusted(encode(Ping(1)), 1.0)
     assert (desk.noted, said(session)) == ([("requested", Claim(1, bytes(16)))], [Pong(1)])
@@ -200,7 +201,7 @@ def test_whoever_is_revoked_hears_it_and_was_never_there() -> None:
     assert desk.noted == []
 
 
-def test_whoever_is_refused_on_and_on_is_read_more_slowly(session: RelaySession) -> None:
+def test_whoever_is_refused_on_and_on_is_read_more_slowly(session: ClearRelaySession) -> None:
     for _ in range(relay_session.MAX_EXCESS_FRAMES):
         session.spend_excess(10.0)
     assert session.read_at == 0.0
@@ -210,7 +211,7 @@ def test_whoever_is_refused_on_and_on_is_read_more_slowly(session: RelaySession)
     assert session.read_at == 10.0 + relay_session.PENALTY_SECONDS
 
 
-def test_after_the_end_nothing_is_said_and_nothing_is_heard(desk: Notebook, session: RelaySession) -> None:
+def test_after_the_end_nothing_is_said_and_nothing_is_heard(desk: Notebook, session: ClearRelaySession) -> None:
     session.close(ByeCode.LEAVING, 1.0)
     session.send("late")
     session.receive_frame_untrusted(encode(Ping(1)), 2.0)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import aiohttp
 import anyio
 
-from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
+from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (
     NONCE_SIZE,
     Bye,
@@ -31,8 +31,9 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HOUR, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
+from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.receipt import sign_receipt
@@ -95,9 +96,10 @@ def entry(network: Network, who: Person, seq: int = 1, *, number: int = 1, left:
 class Guest:
     """One connection to a relay. Frames that nobody has waited for yet are kept in order."""
 
-    def __init__(self, who: Person, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, who: Person, socket: aiohttp.ClientWebSocketResponse, keys: LinkKeys) -> None:
         self.who = who
         self.socket = socket
+        self.keys = keys
         self.numbers = itertools.count(1)
         self.kept: list[Frame] = []
         self.closed = False
@@ -112,10 +114,8 @@ class Guest:
         return self.socket.relay_nonce  # type: ignore[attr-defined, no-any-return]
 
     async def send(self, frame: Control | bytes | str) -> None:
-        if isinstance(frame, bytes):
-            await self.socket.send_bytes(frame)
-        else:
-            await self.socket.send_str(frame if isinstance(frame, str) else encode(frame))
+        text = frame if isinstance(frame, bytes | str) else encode(frame)
+        await self.socket.send_bytes(self.keys.tagged(text.encode() if isinstance(text, str) else text))
 
     async def receive(self) -> Frame | None:
         """The next frame but pings; None at the end."""
@@ -124,7 +124,7 @@ class Guest:
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 self.closed = True
                 return None
-            frame = decode_untrusted(message.data)
+            frame = decode_untrusted(self.keys.open_untrusted(message.data))
             if not isinstance(frame, Ping):
                 return frame
 
@@ -202,7 +202,7 @@ class Guest:
 
 async def shake_hands(
     socket: aiohttp.ClientWebSocketResponse, who: Person, networks: Sequence[Network] = (), relay: PeerId | None = None
-) -> KeyBundle:
+) -> Established:
     """The dialler's half."""
 
     def memberships(listener: PeerId, nonce: bytes) -> tuple:
@@ -221,7 +221,9 @@ async def shake_hands(
     if isinstance(welcome, Bye):
         raise TurnedAwayError(welcome.code)
     assert isinstance(welcome, Welcome)
-    return handshake.receive_untrusted(welcome).bundle  # type: ignore[union-attr]
+    established = handshake.receive_untrusted(welcome)
+    assert isinstance(established, Established), established
+    return established
 
 
 class Door:
@@ -239,8 +241,8 @@ class Door:
         who = who or person()
         socket = await self.knock(headers)
         with anyio.fail_after(WAIT_SECONDS):
-            await shake_hands(socket, who, networks)
-        return Guest(who, socket)
+            established = await shake_hands(socket, who, networks)
+        return Guest(who, socket, established.keys)
 
     async def knock(self, headers: dict[str, str] | None = None) -> aiohttp.ClientWebSocketResponse:
         """A connection that has proven nothing."""

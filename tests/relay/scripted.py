@@ -49,6 +49,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import proof_is_valid
 
@@ -62,15 +63,13 @@ class Caller:
     socket: web.WebSocketResponse
     peer: PeerId
     networks: frozenset[PeerId]
+    keys: LinkKeys
     watched: set[PeerId] = field(default_factory=set)
 
     async def say(self, frame: Control | bytes) -> None:
         if self.socket.closed:
             return
-        if isinstance(frame, bytes):
-            await self.socket.send_bytes(frame)
-        else:
-            await self.socket.send_str(encode(frame))
+        await self.socket.send_bytes(self.keys.tagged(frame if isinstance(frame, bytes) else encode(frame).encode()))
 
 
 class ScriptedRelay:
@@ -89,7 +88,7 @@ class ScriptedRelay:
         self.listings: dict[tuple[PeerId, PeerId], Listing] = {}
         self.invitations: dict[bytes, tuple[bytes, int, set[PeerId]]] = {}
         self.revision = 0
-        self.seen: list[str | bytes] = []
+        self.seen: list[bytes] = []
         """Every frame that came in."""
 
     @property
@@ -129,16 +128,16 @@ class ScriptedRelay:
             async for message in socket:
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     break
-                self.seen.append(message.data)
-                await self.receive(caller, message.data)
+                frame = caller.keys.open_untrusted(message.data)
+                self.seen.append(frame)
+                await self.receive(caller, frame)
         finally:
             self.callers[caller.peer].remove(caller)
             await self.tell_presence(caller, online=False)
         return socket
 
     async def shake_hands(self, socket: web.WebSocketResponse) -> Caller | None:
-        nonce = os.urandom(32)
-        handshake = Handshake(Side.LISTENER, self.identity, self.ring.current, nonce, Target(role=Role.RELAY))
+        handshake = Handshake(Side.LISTENER, self.identity, self.ring.current, os.urandom(32), Target(role=Role.RELAY))
         await socket.send_str(encode(handshake.challenge))
         message = await socket.receive()
         if message.type is not WSMsgType.TEXT:
@@ -152,9 +151,9 @@ class ScriptedRelay:
         networks = frozenset(
             proof.network
             for proof in step.memberships
-            if proof_is_valid(proof, self.identity.peer_id, step.peer, nonce)
+            if proof_is_valid(proof, self.identity.peer_id, step.peer, handshake.challenge.nonce)
         )
-        return Caller(socket, step.peer, networks)
+        return Caller(socket, step.peer, networks, step.keys)
 
     async def welcome(self, caller: Caller) -> None:
         """A key has proven itself: its mail, what became of what it sent, and news for the others."""
@@ -164,7 +163,7 @@ class ScriptedRelay:
         for envelope in list(self.mail[caller.peer].values()):
             await self.deliver(caller, envelope)
 
-    async def receive(self, caller: Caller, data: str | bytes) -> None:
+    async def receive(self, caller: Caller, data: bytes) -> None:
         match decode_untrusted(data):
             case EnvelopeFrame(envelope, envelope_id):
                 await self.deposit(caller, envelope, envelope_id)

@@ -304,7 +304,7 @@ async def test_whoever_is_silent_is_asked_and_then_given_up(door: Door, monkeypa
     with anyio.fail_after(5):
         heard = []
         while len(heard) < 2 or heard[-1] != Bye(ByeCode.TIMEOUT):
-            heard.append(decode_untrusted((await alice.socket.receive()).data))
+            heard.append(decode_untrusted(alice.keys.open_untrusted((await alice.socket.receive()).data)))
     assert Ping(1) in heard
 
 

@@ -17,7 +17,8 @@ from mcp_a2a.protocol.control import Bye, ByeCode, Challenge, Role
 from mcp_a2a.protocol.door import MAX_WAITING_PER_HOST
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Handshake, Side, Waiting
+from mcp_a2a.protocol.handshake import Established, Handshake, Side, Waiting
+from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports._links import MAX_LINKS
 from mcp_a2a_transports.direct import DirectTransport
@@ -65,21 +66,24 @@ async def websocket(address: DirectAddr) -> AsyncIterator[aiohttp.ClientWebSocke
         yield ws
 
 
-async def log_in(socket: aiohttp.ClientWebSocketResponse, name: str) -> None:
+async def log_in(socket: aiohttp.ClientWebSocketResponse, name: str) -> LinkKeys:
     """Prove a key, by hand."""
     handshake = Handshake(Side.DIALLER, identity(name), ring(name).current, bytes(32))
     challenge = decode_untrusted(await socket.receive_str())
     step = handshake.receive_untrusted(challenge)
     assert isinstance(step, Waiting)
     await socket.send_str(encode(step.reply))
+    established = handshake.receive_untrusted(decode_untrusted(await socket.receive_str()))
+    assert isinstance(established, Established)
+    return established.keys
 
 
-async def last_word(socket: aiohttp.ClientWebSocketResponse) -> ByeCode | None:
+async def last_word(socket: aiohttp.ClientWebSocketResponse, keys: LinkKeys | None = None) -> ByeCode | None:
     """The code of the bye that comes before the end, if one comes."""
     word = None
     with anyio.fail_after(10):
         while (message := await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            frame = decode_untrusted(message.data)
+            frame = decode_untrusted(message.data if keys is None else keys.open_untrusted(message.data))
             word = frame.code if isinstance(frame, Bye) else word
     return word
 
@@ -185,12 +189,16 @@ async def test_who_does_not_say_hello_is_closed_with_a_reason(ben: Ben, first: s
     ["null", '{"t":"ping"}', '{"t":"hello"}', "garbage", b"garbage", b"\0" * (MAX_ENVELOPE + 2), "x" * 2_000_000],
     ids=range(7),
 )
-async def test_garbage_after_hello_closes_that_link_only(ben: Ben, then: str | bytes) -> None:
+@pytest.mark.parametrize("tagged", [True, False], ids=["with a MAC", "without"])
+async def test_garbage_after_hello_closes_that_link_only(ben: Ben, then: str | bytes, *, tagged: bool) -> None:
     async with websocket(ben.address) as ws:
-        await log_in(ws, "mallory")
+        keys = await log_in(ws, "mallory")
         await until(lambda: ben.of_ben.opened, ben.of_ben)
         with suppress(ConnectionError):  # closed while we are still sending
-            await (ws.send_str(then) if isinstance(then, str) else ws.send_bytes(then))
+            if tagged:
+                await ws.send_bytes(keys.tagged(then.encode() if isinstance(then, str) else then))
+            else:
+                await (ws.send_str(then) if isinstance(then, str) else ws.send_bytes(then))
         await until(lambda: ben.of_ben.closed, ben.of_ben)
     ((_, reason, goodbye),) = ben.of_ben.closed
     assert "broke the protocol" in reason
@@ -200,9 +208,9 @@ async def test_garbage_after_hello_closes_that_link_only(ben: Ben, then: str | b
 
 async def test_websocket_pings_are_not_answered_with_memory(ben: Ben) -> None:
     async with websocket(ben.address) as ws:
-        await log_in(ws, "mallory")
+        keys = await log_in(ws, "mallory")
         await ws.ping(b"x" * 100)
-        assert await last_word(ws) is ByeCode.PROTOCOL
+        assert await last_word(ws, keys) is ByeCode.PROTOCOL
 
 
 async def test_a_message_that_is_not_utf8_closes_that_link_only(ben: Ben) -> None:
@@ -217,7 +225,7 @@ async def test_a_proof_made_for_another_listener_is_refused(ben: Ben) -> None:
         challenge = decode_untrusted(await ws.receive_str())
         assert isinstance(challenge, Challenge)
         handshake = Handshake(Side.DIALLER, identity("ann"), ring("ann").current, bytes(32))
-        step = handshake.receive_untrusted(Challenge(1, challenge.nonce, identity("mallory").peer_id, Role.NODE, 1))
+        step = handshake.receive_untrusted(Challenge(2, challenge.nonce, identity("mallory").peer_id, Role.NODE, 1))
         assert isinstance(step, Waiting)
         await ws.send_str(encode(step.reply))
         assert await last_word(ws) is ByeCode.PROOF

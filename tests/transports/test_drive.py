@@ -18,8 +18,9 @@ from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Bye, ByeCode, Held
 from mcp_a2a.protocol.envelope import MAX_PAYLOAD
 from mcp_a2a.protocol.frames import decode_untrusted, encode
-from mcp_a2a.protocol.handshake import Handshake, Side, Waiting
+from mcp_a2a.protocol.handshake import Established, Handshake, Side, Waiting
 from mcp_a2a.protocol.link import MAX_QUEUED_BYTES
+from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._links import Links, keep_links
@@ -43,20 +44,24 @@ async def connect(network: MemoryNetwork) -> Channel:
     return ours
 
 
-async def log_in(wire: Channel, name: str = "mallory") -> None:
+async def log_in(wire: Channel, name: str = "mallory") -> LinkKeys:
     """Prove a key, by hand."""
     handshake = Handshake(Side.DIALLER, identity(name), ring(name).current, bytes(32))
     step = handshake.receive_untrusted(decode_untrusted(await wire.receive()))
     assert isinstance(step, Waiting)
     await wire.send(encode(step.reply))
+    established = handshake.receive_untrusted(decode_untrusted(await wire.receive()))
+    assert isinstance(established, Established)
+    return established.keys
 
 
-async def last_word(wire: Channel) -> ByeCode | None:
+async def last_word(wire: Channel, keys: LinkKeys | None = None) -> ByeCode | None:
     """The code of the bye that comes before the end, if one comes."""
     word = None
     with suppress(anyio.EndOfStream):
         while True:
-            frame = decode_untrusted(await wire.receive())
+            received = await wire.receive()
+            frame = decode_untrusted(received if keys is None else keys.open_untrusted(received))
             word = frame.code if isinstance(frame, Bye) else word
     return word
 
@@ -92,13 +97,13 @@ async def test_who_never_says_hello_is_closed_after_five_seconds() -> None:
 async def test_who_never_reads_is_closed_after_thirty_seconds() -> None:
     async with ben_listens() as (network, of_ben):
         wire = await connect(network)
-        await log_in(wire)
+        keys = await log_in(wire)
         await until(lambda: of_ben.opened, of_ben)
         (link,) = of_ben.opened
         await fill(link, lambda number: envelope(number, "ann"))
         started = anyio.current_time()
         while not of_ben.closed:
-            await wire.send(encode(Held(bytes(16), bytes(64))))  # alive, but it does not read
+            await wire.send(keys.tagged(encode(Held(bytes(16), bytes(64))).encode()))  # alive, but it does not read
             await anyio.sleep(1)
         ((_, reason, goodbye),) = of_ben.closed
         assert reason == "the peer has read nothing for 30 s"
@@ -123,10 +128,10 @@ async def test_who_never_reads_costs_a_bounded_amount_of_memory() -> None:
 async def test_who_never_answers_us_can_not_make_us_store_more() -> None:
     async with ben_listens(signs=False) as (network, of_ben):
         wire = await connect(network)
-        await log_in(wire)
+        keys = await log_in(wire)
         with anyio.move_on_after(10):
             for number in range(10_000):
-                await wire.send(envelope(number, "ben"))
+                await wire.send(keys.tagged(envelope(number, "ben")))
         assert 128 < len(of_ben.received) < 140
         await wire.aclose()
 
@@ -134,19 +139,20 @@ async def test_who_never_answers_us_can_not_make_us_store_more() -> None:
 async def test_silence_of_45_seconds_ends_a_link() -> None:
     async with ben_listens() as (network, of_ben):
         wire = await connect(network)
-        await log_in(wire)
-        assert await last_word(wire) is ByeCode.TIMEOUT
+        keys = await log_in(wire)
+        assert await last_word(wire, keys) is ByeCode.TIMEOUT
         ((_, reason, goodbye),) = of_ben.closed
         assert (reason, goodbye) == ("no sign of life for 45 s", False)
         await wire.aclose()
 
 
-async def test_garbage_ends_a_link_with_a_reason_at_both_ends() -> None:
+@pytest.mark.parametrize("garbage", ["garbage", b"garbage"], ids=["without a MAC", "with one"])
+async def test_garbage_ends_a_link_with_a_reason_at_both_ends(garbage: str | bytes) -> None:
     async with ben_listens() as (network, of_ben):
         wire = await connect(network)
-        await log_in(wire)
-        await wire.send("garbage")
-        assert await last_word(wire) is ByeCode.PROTOCOL
+        keys = await log_in(wire)
+        await wire.send(garbage if isinstance(garbage, str) else keys.tagged(garbage))
+        assert await last_word(wire, keys) is ByeCode.PROTOCOL
         assert "broke the protocol" in of_ben.closed[0][1]
         await wire.aclose()
 
@@ -175,8 +181,8 @@ async def test_a_handler_that_fails_when_a_link_opens_closes_that_link() -> None
     network, of_ben = MemoryNetwork(), Clumsy("ben")
     async with network.transport("ben").open(credentials("ben"), of_ben):
         wire = await connect(network)
-        await log_in(wire)
-        assert await last_word(wire) is ByeCode.CLOSED
+        keys = await log_in(wire)
+        assert await last_word(wire, keys) is ByeCode.CLOSED
         await wire.aclose()
 
 

@@ -284,7 +284,10 @@ class Refusing(ScriptedRelay):
     async def shake_hands(self, socket: web.WebSocketResponse) -> Caller | None:
         self.came += 1
         caller = await super().shake_hands(socket) if self.after_welcome else None
-        await socket.send_str(encode(Bye(self.code)))
+        if caller is not None:
+            await caller.say(Bye(self.code))
+        else:
+            await socket.send_str(encode(Bye(self.code)))
         await socket.close()
         return caller
 
@@ -421,8 +424,8 @@ async def test_a_relay_that_breaks_the_protocol_is_left_and_tried_again(garbage:
         async def welcome(self, caller: Caller) -> None:
             self.came += 1
             if self.came == 1:
-                send = caller.socket.send_bytes if isinstance(garbage, bytes) else caller.socket.send_str
-                await send(garbage)  # type: ignore[operator]
+                raw = garbage if isinstance(garbage, bytes) else garbage.encode()
+                await caller.socket.send_bytes(caller.keys.tagged(raw))
             await super().welcome(caller)
 
     async with Garbage().serve() as relay, at_home("ann", relay.url) as ann:

@@ -187,12 +187,12 @@ class RelayListener(web.Server):
         self, handler: web.RequestHandler, websocket: web.WebSocketResponse, connection: Transport, host: str
     ) -> None:
         now = time.monotonic()
-        nonce = self._credentials.randomness(NONCE_SIZE)
-        handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), nonce, ROLE)
+        secret = self._credentials.randomness(NONCE_SIZE)
+        handshake = Handshake(Side.LISTENER, self._credentials.identity, self._credentials.bundle(), secret, ROLE)
         session = RelaySession(self.desk, handshake, now)
         session.host = host
         wire = ServerWire(session, connection, host)
-        self.desk.expect(session, nonce)
+        self.desk.expect(session, handshake.challenge.nonce)
         self._gate.linked(handler, host)
         self._wheel.add(wire)
         try:

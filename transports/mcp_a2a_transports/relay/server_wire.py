@@ -71,12 +71,12 @@ class ServerWire:
         if self.transport.is_closing():
             return
         parts: list[bytes] = []
-        for frame in frames:
+        for frame, tag in frames:
             if isinstance(frame, str):
                 body = frame.encode()
                 parts += (_head(_TEXT, len(body)), body)
             else:
-                parts += (_head(_BINARY, len(frame)), frame)
+                parts += (_head(_BINARY, len(frame) + len(tag)), frame, tag)
         if self.session.is_closed and not self._said_close:
             self._said_close = True
             parts.append(_CLOSE)
