@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
+from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.views import (
@@ -21,6 +22,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     TaskView,
 )
+from tests.node.outsider import outsider, sealed, task_letter
 from tests.node.world import Clock, Person, World, acquainted
 
 DAY = 86_400
@@ -266,3 +268,35 @@ async def housekeeping(person: Person) -> None:
         with anyio.fail_after(5):
             while person.node.context.database.read(lambda c: get_meta(c, "sound")) == kept:
                 await person.node.context.database.write(lambda _: None)
+
+
+@pytest.mark.parametrize("days_back", [31, 33, 37])
+async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_set_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, days_back: int
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.0)
+    async with world.person("bob") as bob, outsider(world.network, "alice", world.identity("alice")) as alice:
+        now = world.clock()
+        link = await alice.dial(bob)
+        letter = task_letter(alice.peer_id, bob.node.context.me, now=now, expires=now + 7 * DAY)
+        envelope = sealed(world.identity("alice"), letter, link.bundle)
+        assert isinstance(await alice.submit(link, envelope), Delivered)
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done"))
+        await bob.node.context.database.write(lambda c: c.execute("DELETE FROM outbox"))
+        again = sealed(world.identity("alice"), letter, link.bundle)
+        assert isinstance(await alice.submit(link, again), Delivered), "known as long as it is remembered"
+        world.clock.advance(31 * DAY)
+        await housekeeping(bob)
+        assert bob.node.context.database.read(all_tasks_of) == 0
+        world.clock.jump(-days_back * DAY)
+        bundle = (await alice.dial(bob)).bundle
+        answer = await alice.submit(alice.links[-1], sealed(world.identity("alice"), letter, bundle))
+        assert isinstance(answer, Refused)
+        assert answer.code.startswith("stale")
+        assert bob.node.context.database.read(all_tasks_of) == 0
+
+
+def all_tasks_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0])
