@@ -12,6 +12,7 @@ from mcp_a2a.errors import (
     AddressNotAllowedError,
     CardError,
     ConfigurationError,
+    ConsentError,
     ContextMismatchError,
     DeliveryError,
     DiscoveryError,
@@ -144,6 +145,7 @@ _KINDS: dict[type[McpA2AError], Kind] = {
     FileError: Kind.INVALID_PARAMS,
     AddressNotAllowedError: Kind.INVALID_PARAMS,
     RefusedError: Kind.FORBIDDEN,
+    ConsentError: Kind.FORBIDDEN,
     DeliveryError: Kind.OVERLOADED,
     # Another server, behind this one.
     CardError: Kind.INVALID_RESPONSE,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
+from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from mcp_a2a.protocol.untrusted import Fact, PeerText, Token
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
+from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of, while_reporting
 from mcp_a2a.server.fence import PAGE_CHARS, Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
@@ -28,6 +30,8 @@ from mcp_a2a.views import (
 )
 
 _LEAST_CHARS = 1_000
+
+Status: TypeAlias = Literal["working", "completed", "failed", "input_required", "rejected"]
 
 
 NOTICE = (
@@ -84,20 +88,7 @@ async def check_inbox(
     return answer(page, _lines, NOTICE)
 
 
-async def answer_task(
-    task_id: TaskId,
-    status: Annotated[
-        Literal["working", "completed", "failed", "input_required", "rejected"],
-        Field(
-            description="completed: text is the result. failed, rejected: text is the reason. "
-            "input_required: text is your question to the sender. working: text is progress, and the lease is renewed."
-        ),
-    ],
-    ctx: Call,
-    text: Annotated[OptionalText, Field(description="What the sender gets to read.")] = "",
-    files: Files = (),
-) -> Annotated[CallToolResult, TaskView]:
-    """Answer a task from check_inbox: report progress, deliver the result, ask something, or say why not."""
+async def _answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> TaskView:
     request = AnswerRequest(
         task_id=task_id,
         status=status,
@@ -105,7 +96,41 @@ async def answer_task(
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    view = one_page(await node_of(ctx).answer_task(request))
+    return await node_of(ctx).answer_task(request)
+
+
+async def try_to_answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> Sent:
+    """The task; or, where a file is not allowed yet, the question that a person must answer first."""
+    return await tried(ctx, _answer(task_id, status, ctx, text, files), text)
+
+
+async def ask_before_answering(
+    sent: Annotated[Sent, Resolve(try_to_answer)], ctx: Call
+) -> Elicit[Permission] | Reply | None:
+    """That question."""
+    return await ask_to_send(sent, ctx)
+
+
+async def answer_task(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
+    task_id: TaskId,
+    status: Annotated[
+        Status,
+        Field(
+            description="completed: text is the result. failed, rejected: text is the reason. "
+            "input_required: text is your question to the sender. working: text is progress, and the lease is renewed."
+        ),
+    ],
+    ctx: Call,
+    sent: Annotated[Sent, Resolve(try_to_answer)],
+    decision: Annotated[Permitted, Resolve(ask_before_answering)],
+    text: Annotated[OptionalText, Field(description="What the sender gets to read.")] = "",
+    files: Files = (),
+) -> Annotated[CallToolResult, TaskView]:
+    """Answer a task from check_inbox: report progress, deliver the result, ask something, or say why not."""
+    if isinstance(sent, Question):
+        await permitted(ctx, sent, decision)
+        sent = await _answer(task_id, status, ctx, text, files)
+    view = one_page(sent)
     # What was asked is known to whom it was asked of.
     return answer(view.model_copy(update={"text": None, "files": (), "text_next": None}), task_lines)
 

@@ -17,6 +17,7 @@ from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import (
     AddPeerRequest,
     CancelRequest,
+    ConsentRequest,
     DiscoverRequest,
     GetAgentRequest,
     ListTasksRequest,
@@ -315,3 +316,23 @@ async def test_a_stream_tells_nothing_more_once_its_agent_or_its_client_is_taken
             with pytest.raises(Failed) as refused:
                 await anext(events)
     assert refused.value.reason == "AGENT_NOT_FOUND"
+
+
+@pytest.mark.parametrize("kind", ["jsonrpc", "rest"])
+async def test_a_stranger_behind_this_node_gets_nothing_before_the_owner_allows_it(
+    front: Served, tmp_path: Path, kind: str
+) -> None:
+    async with serving(tmp_path, behaving(f"stranger-{kind}"), accept="anyone") as stranger:
+        did = (await stranger.node.get_agent(GetAgentRequest(agent="self"))).agent.did
+        status = (await front.node.get_agent(GetAgentRequest(agent="self"))).node
+        assert status is not None
+        await stranger.node.add_peer(AddPeerRequest(address=status.listening[0]))
+        await front.node.discover(DiscoverRequest(query=f"stranger-{kind}", settle_seconds=5))
+        client = front.binding(kind, f"/a/{quote(did)}", **OWNER)
+        with pytest.raises(Failed) as refused:
+            await client.send("CANARY")
+        assert refused.value.reason == "FORBIDDEN"
+        assert f"mcp-a2a allow {did}" in refused.value.message
+        assert (await stranger.node.list_tasks(ListTasksRequest())).tasks == ()
+        await front.node.consent(ConsentRequest(agent=did, answer="allowed"))
+        assert (await client.task("now"))["artifacts"][0]["parts"] == [{"text": "NOW"}]

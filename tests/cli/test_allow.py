@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mcp import Client, StdioServerParameters
+from mcp.types import TextContent
 
 from mcp_a2a.cli.terminal import answered_for
 from tests.cli.inside import call
@@ -125,3 +127,32 @@ def test_a_yes_that_comes_through_a_pipe_is_nobodys(tmp_path: Path) -> None:
 
 def test_a_process_without_a_terminal_answers_for_nothing() -> None:
     assert answered_for() == "ask"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "env", "asks"),
+    [
+        (["serve"], {}, True),
+        (["--allow-strangers"], {}, False),
+        (["serve", "--allow-strangers"], {}, False),
+        ([], {"MCP_A2A_ALLOW_STRANGERS": "1"}, False),
+    ],
+)
+async def test_a_server_asks_unless_it_was_started_not_to(
+    tmp_path: Path,
+    words: list[str],
+    env: dict[str, str],
+    asks: bool,  # noqa: FBT001
+) -> None:
+    server = StdioServerParameters(command=MCP_A2A, args=words, env=environment(tmp_path, **(ASKS | env)))
+    async with Client(server) as client:
+        result = await client.call_tool("get_agent", {"agent": "https://127.0.0.1:1/"})
+    (said,) = result.content
+    assert isinstance(said, TextContent)
+    assert ("mcp-a2a allow https://127.0.0.1:1/" in said.text) == asks
+    assert ("mcp-a2a peers add" in said.text) != asks
+
+
+def test_only_a_server_takes_the_flag(tmp_path: Path) -> None:
+    assert call(tmp_path, "send", "bob", "CANARY", "--allow-strangers").returncode == 2

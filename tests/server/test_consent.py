@@ -14,9 +14,19 @@ from mcp.client.session import ClientRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mcp_a2a.app import open_node
+from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.server import consent
-from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, GetAgentRequest, ListTasksRequest, PeersRequest
+from mcp_a2a.views import (
+    AddPeerRequest,
+    CheckInboxRequest,
+    GetAgentRequest,
+    ListTasksRequest,
+    PeersRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
 from tests.server.test_contacts import Person
 from tests.server.test_real_node import assistant
 from tests.server.test_tools import text_of
@@ -148,8 +158,7 @@ async def test_a_person_who_never_answers_ends_in_the_command_and_not_in_silence
 async def test_a_file_to_an_agent_that_is_trusted_is_asked_about_by_name_and_size(tmp_path: Path, mode: str) -> None:
     person = Person(YES)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
-        await client.call_tool("accept_contact", {"agent": await did_of(mallory)})
-        person.asked.clear()
+        await alice.set_trust(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
         downloads = tmp_path / "a" / "files"
         downloads.mkdir(exist_ok=True)
         (downloads / "report.pdf").write_bytes(b"x" * 2048)
@@ -161,9 +170,30 @@ async def test_a_file_to_an_agent_that_is_trusted_is_asked_about_by_name_and_siz
         }
         for _ in range(2):
             assert not (await client.call_tool("send_task", arguments)).is_error
-        (question,) = (asked for asked in person.asked if "report.pdf" in asked)
+        (question,) = person.asked
         assert "report.pdf (2 KiB)" in question
+        assert "an agent that you trust" in question
         assert await sent(alice) == 2
+
+
+async def test_a_file_with_an_answer_is_asked_about(tmp_path: Path, mode: str) -> None:
+    person = Person(YES)
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        await alice.set_trust(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
+        await mallory.send_task(
+            SendTaskRequest(agent=await did_of(alice), message="Your report?", wait_seconds=0, consent="waived")
+        )
+        (item,) = (await alice.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+        downloads = tmp_path / "a" / "files"
+        downloads.mkdir(exist_ok=True)
+        (downloads / "report.pdf").write_bytes(b"x" * 2048)
+        result = await client.call_tool(
+            "answer_task",
+            {"task_id": item.task_id, "status": "completed", "text": "here", "files": [str(downloads / "report.pdf")]},
+        )
+        assert not result.is_error, text_of(result)
+        (question,) = person.asked
+        assert "report.pdf (2 KiB)" in question
 
 
 async def test_an_answer_in_one_process_counts_in_every_other(tmp_path: Path) -> None:
@@ -177,6 +207,17 @@ async def test_an_answer_in_one_process_counts_in_every_other(tmp_path: Path) ->
             assert not result.is_error, text_of(result)
             assert await did_of(mallory) in person.asked[0]
         assert not (await client.call_tool("send_task", arguments)).is_error
+
+
+async def test_a_process_that_was_started_to_send_unasked_does_and_no_other_with_it(tmp_path: Path) -> None:
+    async with strangers(tmp_path, "auto", None) as (client, _, mallory):
+        settings = Settings(home=tmp_path / "a", identity="alice", mdns=False, allow_strangers=True)
+        request = SendTaskRequest(agent=await did_of(mallory), message="CANARY", wait_seconds=0)
+        async with open_node(settings) as attached:
+            assert not attached.owner
+            assert (await attached.send_task(request)).agent.did == request.agent
+        arguments = {"agent": request.agent, "message": "CANARY", "wait_seconds": 0}
+        assert (await client.call_tool("send_task", arguments)).is_error
 
 
 async def test_no_tool_takes_the_answer_as_an_argument(tmp_path: Path) -> None:
