@@ -8,7 +8,7 @@
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError
-      WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError
+      WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError  TaskLostError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
@@ -621,6 +621,18 @@ class WebAnswerError(WebError):
     code = "web_answer"
     exit_code = 7
     retryable = False
+
+
+class TaskLostError(WebError):
+    """An A2A agent took a task and does not know it any more, as after a restart."""
+
+    code = "task_lost"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url} no longer knows this task, as after a restart: the agent lost it, and it may be half done.",
+            "Send it again, unless doing part of it twice does harm.",
+        )
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ subscribe       ->  the task as it is, then its events; by POST where GET is not
 
 from __future__ import annotations
 
+import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Self, TypeVar
 
 import anyio
@@ -17,13 +19,14 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
-from mcp_a2a.a2a.client_card import card_of, read_card, usable
+from mcp_a2a.a2a.client_card import card_of, is_current, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
-from mcp_a2a.a2a.client_write import Asked, ask_message, ask_task
+from mcp_a2a.a2a.client_write import Asked, Operation, ask_message, ask_task
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, resolve_anywhere
 from mcp_a2a.a2a.sse import EventReader
-from mcp_a2a.errors import CardError, WebAnswerError, WebError
+from mcp_a2a.a2a.unreachable import NotConnectedError
+from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
@@ -43,6 +46,14 @@ IDLE_SECONDS = 300.0
 Noun = TypeVar("Noun")
 
 Events = AsyncIterator[Sequence[StreamResponse]]
+Ask = Callable[[AgentInterface], Asked]
+"""A request as an interface has it."""
+
+MAX_SPOKEN = 1024
+"""Interfaces that are remembered to speak another version than their card says."""
+_OTHER_VERSION = frozenset({"VERSION_NOT_SUPPORTED", "METHOD_NOT_FOUND"})
+
+logger = logging.getLogger(__name__)
 
 
 class WebClient(WebCalls):
@@ -58,6 +69,7 @@ class WebClient(WebCalls):
         self._tls, self._resolve = tls, resolve
         self._idle_seconds = idle_seconds
         self._sessions: dict[Policy, GuardedSession] = {}
+        self._spoken: dict[AgentInterface, AgentInterface] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,7 +118,14 @@ class WebClient(WebCalls):
 
     @override
     async def check(self, agent: WebAgent) -> None:
-        url, policy = _best(agent).url, _policy(agent.url, agent.range)
+        policy = _policy(agent.url, agent.range)
+        *others, last = self._ways(agent)
+        for interface in others:
+            with suppress(AddressNotAllowedError):
+                return await self._check(interface.url, policy)
+        return await self._check(last.url, policy)
+
+    async def _check(self, url: str, policy: Policy) -> None:
         host, port = check_url(url, policy)
         if policy.allows_anything_at(host, port):
             return
@@ -118,57 +137,132 @@ class WebClient(WebCalls):
 
     @override
     async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
-        value = await self._fetch(agent, ask_message(_best(agent), "send", request), SEND_SECONDS)
+        value = await self._fetch(agent, lambda interface: ask_message(interface, "send", request), SEND_SECONDS)
         return _read(agent, read_answer, value)
 
     @override
     @asynccontextmanager
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
-        async with self._stream(agent, ask_message(_best(agent), "stream", request), SEND_SECONDS) as events:
+        ask = partial(_ask_stream, request)
+        async with self._stream(agent, ask, SEND_SECONDS) as events:
             yield events
 
     @override
     async def get(self, agent: WebAgent, task_id: str) -> Task:
-        value = await self._fetch(agent, ask_task(_best(agent), "get", task_id), CALL_SECONDS)
-        return _read(agent, read_task, _unwrapped(value))
+        return await self._task(agent, "get", task_id)
 
     @override
     @asynccontextmanager
     async def subscribe(self, agent: WebAgent, task_id: str) -> AsyncIterator[Events]:
-        interface = _best(agent)
-        method = "GET" if interface.protocol_binding == "HTTP+JSON" else "POST"
-        asked = ask_task(interface, "subscribe", task_id, method=method)
-        if method == "GET":
+        method = "GET"
+        interface = self._ways(agent)[0]
+        if interface.protocol_binding == "HTTP+JSON":
             # The specification's text has POST here and its protobuf GET, so agents have either.
-            asked = await self._known_way(agent, asked, ask_task(interface, "subscribe", task_id, method="POST"))
-        async with self._stream(agent, asked, CALL_SECONDS) as events:
-            yield events
+            asked = ask_task(interface, "subscribe", task_id, method=method)
+            method = await self._known_method(agent, asked)
+        ask = partial(_ask_subscription, task_id, method)
+        async with self._stream(agent, ask, CALL_SECONDS) as events:
+            yield _about(task_id, events)
 
     @override
     async def cancel(self, agent: WebAgent, task_id: str) -> Task:
-        value = await self._fetch(agent, ask_task(_best(agent), "cancel", task_id), CALL_SECONDS)
-        return _read(agent, read_task, _unwrapped(value))
+        return await self._task(agent, "cancel", task_id)
+
+    async def _task(self, agent: WebAgent, operation: Operation, task_id: str) -> Task:
+        """What the agent says of a task that it has taken."""
+        try:
+            value = await self._fetch(agent, lambda interface: ask_task(interface, operation, task_id), CALL_SECONDS)
+        except WebRefusedError as error:
+            rest = self._ways(agent)[0].protocol_binding == "HTTP+JSON"
+            if rest and error.reason == "NOT_FOUND":
+                error.reason = "TASK_NOT_FOUND"  # by the path that names it
+            raise
+        if value is None:
+            raise WebRefusedError(f"{agent.url} has nothing to say of this task.", reason="TASK_NOT_FOUND")
+        task = _read(agent, read_task, _unwrapped(value))
+        if task.id != task_id:
+            raise wrong(agent.url, WebAnswerError("it answers with another task than the one asked for"))
+        return task
 
     # --- calls -----------------------------------------------------------------------------------
 
-    async def _fetch(self, agent: WebAgent, asked: Asked, seconds: float) -> JsonValue:
-        answer = await self._session(agent.url, agent.range).fetch(_call(agent, asked, seconds))
-        return check_answer(agent.url, answer.status, answer.media_type, answer.body)
+    def _ways(self, agent: WebAgent) -> list[AgentInterface]:
+        """The interfaces that we speak, best first, in the version that turned out to be spoken there."""
+        found = usable(agent.card)
+        if not found:
+            raise CardError(f"The agent at {agent.url} has no interface that mcp-a2a speaks.")
+        return [self._spoken.get(interface, interface) for interface in found]
 
-    async def _known_way(self, agent: WebAgent, first: Asked, second: Asked) -> Asked:
-        """The one of two ways to ask that the agent knows."""
+    async def _fetch(self, agent: WebAgent, ask: Ask, seconds: float) -> JsonValue:
         session = self._session(agent.url, agent.range)
-        async with session.stream(_call(agent, first, CALL_SECONDS)) as answer:
-            return second if answer.status in (404, 405) else first
+
+        async def fetch(interface: AgentInterface) -> JsonValue:
+            answer = await session.fetch(_call(agent, ask(interface), seconds))
+            return check_answer(agent.url, answer.status, answer.media_type, answer.body)
+
+        return await self._attempt(agent, fetch)
+
+    async def _attempt(self, agent: WebAgent, call: Callable[[AgentInterface], Awaitable[Noun]]) -> Noun:
+        """Call the best interface; where it is dead or may not be called, the next one."""
+        *others, last = self._ways(agent)
+        for interface in others:
+            try:
+                return await self._in_either_version(interface, call)
+            except (NotConnectedError, AddressNotAllowedError) as error:
+                logger.info("the next interface of %s is tried: %s", agent.url, error)
+        return await self._in_either_version(last, call)
+
+    async def _in_either_version(
+        self, interface: AgentInterface, call: Callable[[AgentInterface], Awaitable[Noun]]
+    ) -> Noun:
+        """The card may name the other version: an agent that says so has done nothing yet."""
+        try:
+            return await call(interface)
+        except WebRefusedError as refused:
+            if refused.reason not in _OTHER_VERSION or interface.protocol_binding != "JSONRPC":
+                raise
+            other = interface.model_copy(update={"protocol_version": "0.3" if is_current(interface) else "1.0"})
+            try:
+                answer = await call(other)
+            except WebError:
+                raise refused from None
+            self._remember(interface, other)
+            return answer
+
+    def _remember(self, interface: AgentInterface, spoken: AgentInterface) -> None:
+        self._spoken = {said: found for said, found in self._spoken.items() if found != interface}
+        self._spoken[interface] = spoken
+        while len(self._spoken) > MAX_SPOKEN:
+            del self._spoken[next(iter(self._spoken))]
+
+    async def _known_method(self, agent: WebAgent, asked: Asked) -> str:
+        """The one of two methods to subscribe by that the agent knows."""
+        session = self._session(agent.url, agent.range)
+        async with session.stream(_call(agent, asked, CALL_SECONDS)) as answer:
+            return "POST" if answer.status in (404, 405) else asked.method
 
     @asynccontextmanager
-    async def _stream(self, agent: WebAgent, asked: Asked, seconds: float) -> AsyncIterator[Events]:
+    async def _stream(self, agent: WebAgent, ask: Ask, seconds: float) -> AsyncIterator[Events]:
         session = self._session(agent.url, agent.range)
-        async with session.stream(_call(agent, asked, seconds)) as answer:
-            if answer.status == 200 and answer.media_type == "text/event-stream":
-                yield _events(agent, answer, self._idle_seconds)
-            else:
-                yield _only(await _one_answer(agent, answer))
+        async with AsyncExitStack() as stack:
+
+            async def begin(interface: AgentInterface) -> Events:
+                answer = await stack.enter_async_context(session.stream(_call(agent, ask(interface), seconds)))
+                if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
+                    return _events(agent, answer, self._idle_seconds)
+                return _only(await _one_answer(agent, answer))
+
+            yield await self._attempt(agent, begin)
+
+
+def _ask_stream(request: WebRequest, interface: AgentInterface) -> Asked:
+    return ask_message(interface, "stream", request)
+
+
+def _ask_subscription(task_id: str, method: str, interface: AgentInterface) -> Asked:
+    return ask_task(
+        interface, "subscribe", task_id, method="POST" if interface.protocol_binding == "JSONRPC" else method
+    )
 
 
 def _policy(url: str, within: Range) -> Policy:
@@ -199,8 +293,21 @@ async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Ev
             told = reader.feed(piece) if going else reader.end()
         except WebAnswerError as error:
             raise wrong(agent.url, error) from None
-        if told:
-            yield [_read(agent, read_event, check_event(agent.url, data)) for data in told]
+        # What comes behind the end of a task cannot undo it, so what was good of a piece is told before what was not.
+        events: list[StreamResponse] = []
+        problem: WebError | None = None
+        for data in told:
+            try:
+                event = _read(agent, read_event, check_event(agent.url, data))
+            except WebError as error:
+                problem = error
+                break
+            if event is not None:
+                events.append(event)
+        if events:
+            yield events
+        if problem is not None and going:  # half an event at the end is what was cut off
+            raise problem
 
 
 async def _one_answer(agent: WebAgent, answer: Streaming) -> StreamResponse:
@@ -212,11 +319,30 @@ async def _one_answer(agent: WebAgent, answer: Streaming) -> StreamResponse:
             if len(body) > MAX_ANSWER:
                 raise WebAnswerError(f"{agent.url} answers with more than {MAX_ANSWER:,} bytes.")
     value = check_answer(agent.url, answer.status, answer.media_type, bytes(body))
-    return _read(agent, read_event, value)
+    event = _read(agent, read_event, value)
+    if event is not None:
+        return event
+    said = _read(agent, read_answer, value)
+    return StreamResponse(task=said) if isinstance(said, Task) else StreamResponse(message=said)
 
 
 async def _only(event: StreamResponse) -> Events:
     yield [event]
+
+
+async def _about(task_id: str, events: Events) -> Events:
+    """What is told of one task: what else a stream tells is about others."""
+    async for told in events:
+        mine = [event for event in told if _task_of(event) in (None, "", task_id)]
+        if mine:
+            yield mine
+
+
+def _task_of(event: StreamResponse) -> str | None:
+    if event.task is not None:
+        return event.task.id
+    update = event.status_update or event.artifact_update
+    return update.task_id if update is not None else None
 
 
 def _call(agent: WebAgent, asked: Asked, seconds: float) -> Call:
@@ -224,13 +350,6 @@ def _call(agent: WebAgent, asked: Asked, seconds: float) -> Call:
     return Call(
         asked.method, asked.url, asked.headers, asked.body, max_bytes=MAX_ANSWER, seconds=seconds, secrets=secrets
     )
-
-
-def _best(agent: WebAgent) -> AgentInterface:
-    found = usable(agent.card)
-    if not found:
-        raise CardError(f"The agent at {agent.url} has no interface that mcp-a2a speaks.")
-    return found[0]
 
 
 def _unwrapped(value: JsonValue) -> JsonValue:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_json import Fields, parse
@@ -24,6 +26,10 @@ REASONS = {
 """A2A 5.4."""
 
 AUTH = "UNAUTHENTICATED"
+_LOST_TASK = re.compile(
+    r"\b(?:unknown task|no such task|task\b.{0,80}\b(?:not found|does not exist))", re.IGNORECASE | re.DOTALL
+)
+"""What agents say with codes of their own, of a task that they do not have."""
 _PASSING = frozenset({408, 425, 429, 502, 503, 504})
 """HTTP statuses that say "not now", whatever else is said."""
 
@@ -35,6 +41,8 @@ def check_answer(url: str, status: int, media_type: str, body: bytes) -> JsonVal
         WebRefusedError, WebAnswerError, AnswerLostError, WebError
     """
     value = _parsed(body)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # a batch of one, as some answer a single request
     error = _error_in(value)
     if status in _PASSING:
         raise WebError(f"{url} answered with HTTP {status}{_quoted(_message(error))}.", "It may be able to later.")
@@ -127,6 +135,8 @@ def _reason(error: Fields, status: int) -> str:
     for item in details if isinstance(details, list) else []:
         if isinstance(item, dict) and isinstance(item.get("reason"), str):
             return str(item["reason"])
+    if _LOST_TASK.search(_message(error)):
+        return "TASK_NOT_FOUND"
     named = error.get("status")
     if isinstance(named, str):
         return named

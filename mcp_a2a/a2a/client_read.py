@@ -7,6 +7,7 @@ only mean one thing is taken for it; what cannot be guessed is said in a sentenc
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue, ValidationError
@@ -26,6 +27,8 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.text import preview
 
 MAX_ID = 1024
 
@@ -56,22 +59,24 @@ def read_answer(value: JsonValue) -> Task | Message:
     fields = _camel(value, "its answer")
     if "id" not in fields and "status" not in fields:
         for wrapped, read in (("task", read_task), ("message", read_message), ("msg", read_message)):
-            if isinstance(fields.get(wrapped), dict):
+            if _is_filled(fields.get(wrapped)):
                 return read(fields[wrapped])
     if fields.get("kind") == "message" or ("parts" in fields and "status" not in fields):
         return read_message(value)
     return read_task(value)
 
 
-def read_event(value: JsonValue) -> StreamResponse:
-    """An event of a stream.
+def read_event(value: JsonValue) -> StreamResponse | None:
+    """An event of a stream; None where it tells of nothing that A2A knows, now or in a later version.
 
     Raises:
         WebAnswerError
     """
+    if not isinstance(value, dict) or not _TELLING & {to_camel(name) for name in value}:
+        return None
     fields = _camel(value, "an event of its stream")
     for name in ("statusUpdate", "artifactUpdate"):
-        if isinstance(fields.get(name), dict):
+        if _is_filled(fields.get(name)):
             return _update(_camel(fields[name], "an event of its stream"))
     kind = fields.get("kind", fields.get("type"))
     if kind in ("status-update", "artifact-update") or (
@@ -80,6 +85,17 @@ def read_event(value: JsonValue) -> StreamResponse:
         return _update(fields)
     answer = read_answer(value)
     return StreamResponse(task=answer) if isinstance(answer, Task) else StreamResponse(message=answer)
+
+
+_TELLING = frozenset(
+    {"task", "message", "msg", "statusUpdate", "artifactUpdate", "id", "taskId", "status", "state", "artifact", "parts"}
+)
+"""One of these is in every event of either version."""
+
+
+def _is_filled(value: JsonValue) -> bool:
+    """Whether that member of a oneof is the one that is meant: some print the others too, empty."""
+    return isinstance(value, dict) and any(item not in (None, "", [], {}) for item in value.values())
 
 
 def _update(fields: Fields) -> StreamResponse:
@@ -112,12 +128,24 @@ def read_task(value: JsonValue) -> Task:
         raise WebAnswerError("the task that it answers with has no id")
     if len(task_id) > MAX_ID:
         raise WebAnswerError("the id of its task is longer than any id")
+    status = _status(fields.get("status", fields.get("state")))
+    artifacts = tuple(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts"))))
+    if not artifacts and status.message is None and (is_terminal(status.state) or status.state in INTERRUPTED):
+        status = status.model_copy(update={"message": _last_said(_list(fields.get("history")))})
     return Task(
         id=task_id,
         context_id=(_text(fields.get("contextId")) or _text(fields.get("sessionId")) or "")[:MAX_ID] or None,
-        status=_status(fields.get("status", fields.get("state"))),
-        artifacts=tuple(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts")))),
+        status=status,
+        artifacts=artifacts,
     )
+
+
+def _last_said(history: list[JsonValue]) -> Message | None:
+    """The last word of the agent, where it stands nowhere else; one of ours behind it was not answered."""
+    last = history[-1] if history else None
+    if not isinstance(last, dict) or str(last.get("role")).upper().removeprefix("ROLE_") not in ("AGENT", "2"):
+        return None
+    return read_message(last)
 
 
 def read_message(value: JsonValue) -> Message:
@@ -179,47 +207,66 @@ def _artifact(value: JsonValue, number: int) -> Artifact:
 
 def _parts(value: JsonValue) -> tuple[Part, ...]:
     items = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(filter(None, map(_part, items))) or (Part(text=""),)
+    return tuple(part for item in items for part in _part(item)) or (Part(text=""),)
 
 
-def _part(value: JsonValue) -> Part | None:
-    """A part of either version; one of no kind that we know is left out."""
+def _part(value: JsonValue) -> tuple[Part, ...]:
+    """A part of either version, or more, where one has several contents; one of no kind that we know is left out."""
     if isinstance(value, str):
-        return Part(text=value)
+        return (Part(text=value),)
     if not isinstance(value, dict):
-        return None
+        return ()
     fields = _camel(value, "a part")
     inner = fields.get("file")
     file = _camel(inner, "a file") if isinstance(inner, dict) else {}
-    name = _first(fields, file, "filename", "name")
-    rest: Fields = {
-        "filename": name,
+    named: Fields = {
+        "filename": _first(fields, file, "filename", "name"),
         "mediaType": _first(fields, file, "mediaType", "mimeType"),
         "metadata": _object(fields.get("metadata")),
     }
-    content = _content(fields, file)
-    if content is None:
-        return None
+    rest: Fields = {name: item for name, item in named.items() if item is not None}
+    return tuple(filter(None, (_made(content, rest) for content in _contents(fields, file))))
+
+
+def _made(content: Fields, rest: Fields) -> Part | None:
+    raw = content.get("raw")
+    if isinstance(raw, str) and not _is_base64(raw):
+        name = preview(str(rest.get("filename", "")), 64)
+        return Part(text=f"[A file{f' {name}' if name else ''} came broken: what the agent sent of it is no base64.]")
     try:
-        return Part.model_validate({name: item for name, item in rest.items() if item is not None} | content)
+        return Part.model_validate(rest | content)
     except ValidationError:
         return None
 
 
-def _content(fields: Fields, file: Fields) -> Fields | None:
-    """The one content of a part, under the name that 1.0 has for it."""
+def _is_base64(text: str) -> bool:
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _contents(fields: Fields, file: Fields) -> list[Fields]:
+    """What a part holds, under the names that 1.0 has: what is filled, for some print all that could be; else one."""
+    found = list(_named_contents(fields, file))
+    filled = [content for content in found if all(item not in ("", None, {}, []) for item in content.values())]
+    return filled or found[:1]
+
+
+def _named_contents(fields: Fields, file: Fields) -> Iterator[Fields]:
     for holder, names in ((fields, ("text", "raw", "url")), (file, ("bytes", "fileWithBytes", "uri", "fileWithUri"))):
         for name in names:
             found = holder.get(name)
             if isinstance(found, str) and not found.startswith("blob:"):  # that is how we name files of our own
                 kind = "text" if name == "text" else "raw" if name in ("raw", "bytes", "fileWithBytes") else "url"
-                return {kind: found}
+                yield {kind: found}
     if "data" in fields:
-        return {"data": fields["data"]}
-    if "content" in fields:
+        yield {"data": fields["data"]}
+    elif "content" in fields and "text" not in fields:
         content = fields["content"]
-        return {"text": content} if isinstance(content, str) else {"data": content}
-    return None
+        yield {"text": content} if isinstance(content, str) else {"data": content}
 
 
 def _first(fields: Fields, file: Fields, *names: str) -> str | None:

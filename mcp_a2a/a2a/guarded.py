@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -36,6 +37,9 @@ MAX_TYPE = 255
 """Characters of a media type (RFC 6838 4.2)."""
 
 MAX_REDIRECTS = 3
+MAX_UNPACKED = 64 * 1024
+"""Of a compressed answer, which some servers and proxies send unasked."""
+_GZIP = frozenset({"gzip", "x-gzip", "deflate"})
 MAX_CHECKED = 1024
 """Addresses that are remembered as checked; a connection that comes later is checked anew."""
 
@@ -61,7 +65,7 @@ class Call:
     max_bytes: int = MAX_BODY
     seconds: float = 30.0
     follow: bool = False
-    """Go where the same host says that it has moved to."""
+    """Go where the same host says that it has moved to, on other ports and with other methods too."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers for the origin of `url` only, wherever it moves to."""
 
@@ -189,7 +193,7 @@ class GuardedSession:
                     yield response
                     return
                 redirects += 1
-                url = _next_hop(call, url, target, redirects)
+                url = _next_hop(call, url, target, response.status, redirects)
             finally:
                 response.close()
 
@@ -252,10 +256,31 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
     return bytes(body)
 
 
+def _unpacked(unpacked: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    rest, full = piece, True
+    while rest or full:
+        part = unpacked.decompress(rest, MAX_UNPACKED)
+        rest, full = unpacked.unconsumed_tail, len(part) == MAX_UNPACKED
+        yield part
+
+
 async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity", *_GZIP):
+        raise WebAnswerError(
+            f"{url} answers compressed ({preview(coding, 32)}), though it was asked not to.",
+            "Its owner must mend that.",
+        )
+    unpacked = zlib.decompressobj(wbits=47) if coding in _GZIP else None  # gzip or zlib, by its header
     try:
         async for piece in response.content.iter_any():
-            yield piece
+            if unpacked is None:
+                yield piece
+                continue
+            for part in _unpacked(unpacked, piece):  # a part at a time, so that whoever counts what comes stops a bomb
+                yield part
+    except zlib.error as error:
+        raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must mend that.") from error
     except (aiohttp.ClientError, OSError) as error:
         began = 200 <= response.status < 300
         kind = _lost(response.method) if began else WebError
@@ -283,7 +308,18 @@ def _moved(response: aiohttp.ClientResponse) -> str | None:
     return preview(response.headers["Location"], MAX_URL + 1)
 
 
-def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
+_KEEPING = frozenset({307, 308})
+"""Redirects that keep method and body (RFC 9110 15.4.8): frameworks answer so where a path lacks its last slash."""
+
+
+def _is_same_origin(url: str, following: str) -> bool:
+    try:
+        return origin(url) == origin(following)
+    except AddressNotAllowedError:
+        return False
+
+
+def _next_hop(call: Call, url: str, target: str, status: int, redirects: int) -> str:
     """Where a redirect leads, if that is followed.
 
     Raises:
@@ -295,7 +331,8 @@ def _next_hop(call: Call, url: str, target: str, redirects: int) -> str:
     except ValueError:
         raise WebAnswerError(f"{url} sends callers on to what is no URL.", "Its owner must mend that.") from None
     safe = there.scheme in ("https", here.scheme)
-    if not call.follow or here.hostname != there.hostname or not safe:
+    same_host = call.follow and here.hostname == there.hostname and safe
+    if not same_host and not (status in _KEEPING and _is_same_origin(url, following)):
         kind = WebError if call.follow else WebAnswerError  # a card may be back later; who was told has answered
         raise kind(
             f"{url} sends callers on to {following[:MAX_URL]}, which is not followed.",

@@ -10,27 +10,34 @@ MAX_EVENT = 8 * 1024 * 1024
 """Characters of one event; also of a line that does not end."""
 
 
+NEWS = frozenset({"", "message"})
+"""Names of events that are for everyone. What has another one, such as `ping`, is for who waits for that."""
+
+
 class EventReader:
     """Feed it pieces; get the data of the events that they complete."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._rest = ""
+        self._name = ""
         self._data: list[str] = []
         self._size = 0
+        self._is_too_large = False
 
     def feed(self, piece: bytes) -> list[str]:
         """The data of the events that end in this piece.
 
         Raises:
-            WebAnswerError: an event grows beyond what anybody wants to read.
+            WebAnswerError: an event grows beyond what anybody wants to read; those before it were given out.
         """
-        text = self._rest + self._decoder.decode(piece)
+        text = "" if self._is_too_large else self._rest + self._decoder.decode(piece)
         held = "\r" if text.endswith("\r") else ""  # it may be the first half of one line end
         lines = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self._rest = lines.pop() + held
         events = [data for line in lines if (data := self._line(line)) is not None]
-        if self._size + len(self._rest) > MAX_EVENT:
+        self._is_too_large = self._is_too_large or self._size + len(self._rest) > MAX_EVENT
+        if self._is_too_large and not events:
             raise WebAnswerError("an event of its stream does not end")
         return events
 
@@ -42,10 +49,14 @@ class EventReader:
 
     def _line(self, line: str) -> str | None:
         if not line:
-            data, self._data, self._size = self._data, [], 0
-            return "\n".join(data) if data else None
-        name, _, value = line.partition(":")
-        if name == "data":
-            self._data.append(value.removeprefix(" "))
-            self._size += len(value)
+            data, name = "\n".join(self._data), self._name
+            self._data, self._name, self._size = [], "", 0
+            return data if name in NEWS and data.strip() else None
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "data":
+            self._data.append(value)
+            self._size += len(value) + 1
+        elif field == "event":
+            self._name = value
         return None

@@ -10,6 +10,13 @@ import aiohttp
 
 from mcp_a2a.errors import WebError
 
+
+class NotConnectedError(WebError):
+    """No connection came about, so nothing was said."""
+
+    code = "not_connected"
+
+
 _NOT_CONNECTED = {
     errno.ECONNREFUSED: "nothing listens there (connection refused)",
     errno.EHOSTUNREACH: "no way leads to that host",
@@ -38,4 +45,5 @@ def unreachable(url: str, error: Exception) -> WebError:
             why = "it does not speak HTTP"
         case _:
             why = "the connection was cut"
-    return WebError(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")
+    kind = NotConnectedError if isinstance(error, aiohttp.ClientConnectorError | socket.gaierror) else WebError
+    return kind(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")

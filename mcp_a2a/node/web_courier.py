@@ -188,10 +188,17 @@ class WebCourier:
                 await self._listen(errand, self._book.calls.subscribe(peer.agent, record.remote), None)
             except (WebRefusedError, WebAnswerError):
                 errand.streams = False
-            else:
+            except WebError as error:
+                logger.info("the stream of %s broke, so it is looked at: %s", record.id, error)
+            if errand.news.is_set() or self._is_resting(errand):
                 return
+        # A stream that failed, ended or told nothing leaves open how the task stands.
         task = await self._book.calls.get(peer.agent, record.remote)
         await self._take(errand, [StreamResponse(task=task)], None)
+
+    def _is_resting(self, errand: Errand) -> bool:
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
+        return record is None or is_resting(record)
 
     def _may_stream(self, errand: Errand, peer: WebPeer) -> bool:
         """Whether the agent streams, as far as we know, and we have a connection to spare."""
@@ -301,7 +308,7 @@ class WebCourier:
             await self._drop(letter)  # what became of it is seen by looking on
         else:
             answered = isinstance(error, WebAnswerError | AnswerLostError) or record.remote is not None
-            await self._end(record, given_up(error), Delivery.DELIVERED if answered else Delivery.REFUSED)
+            await self._end(record, given_up(record, error), Delivery.DELIVERED if answered else Delivery.REFUSED)
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.errors import WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.web_ports import AnswerLostError
 
 MAX_NONSENSE = 5
@@ -50,8 +51,10 @@ class Errand:
         return self.nonsense >= MAX_NONSENSE
 
 
-def given_up(error: WebError) -> WebError:
+def given_up(record: TaskRecord, error: WebError) -> WebError:
     """Why a task ends: what went wrong the last time."""
+    if record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND":
+        return TaskLostError(record.peer)
     if not isinstance(error, AnswerLostError):
         return error
     return WebAnswerError(

@@ -91,7 +91,8 @@ def agent_url(card_url: str) -> str:
     parts = split_url(url)
     for path in CARD_PATHS:
         if parts.path.endswith(path):
-            return SplitResult(parts.scheme, parts.netloc, f"{parts.path.removesuffix(path)}/", "", "").geturl()
+            folder = f"{parts.path.removesuffix(path)}/"
+            return SplitResult(parts.scheme, parts.netloc, folder, parts.query, "").geturl()
     return url
 
 
@@ -107,7 +108,10 @@ def card_urls(url: str) -> tuple[str, ...]:
         return (spelled(url),)
 
     def below(folder: str) -> list[str]:
-        return [SplitResult(parts.scheme, parts.netloc, f"{folder}{name}", "", "").geturl() for name in CARD_PATHS]
+        # With the query: where it names a tenant, each has a card of its own.
+        return [
+            SplitResult(parts.scheme, parts.netloc, f"{folder}{name}", parts.query, "").geturl() for name in CARD_PATHS
+        ]
 
     root = below("") if path else []  # the URL may be that of an interface
     return tuple(dict.fromkeys((*below(path), spelled(url), *root)))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from mcp_a2a.a2a.client_json import parse
-from mcp_a2a.a2a.client_read import read_answer, read_event
-from mcp_a2a.a2a.sse import EventReader
+from mcp_a2a.a2a.client_json import Fields, parse
+from mcp_a2a.a2a.client_read import read_answer, read_event, read_message, read_task
+from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import Message, Part, Task, TaskState
 
@@ -98,7 +98,11 @@ def test_nothing_that_is_bytes_breaks_the_parser(body: bytes) -> None:
         parse(body)
 
 
-STREAM = b": hello\r\ndata: one\r\n\r\nevent: x\ndata: two\ndata: lines\n\ndata:three\r\rdata: \xc3\xa9\n\n"
+STREAM = (
+    b"\xef\xbb\xbf: hello\r\ndata: one\r\n\r\nevent: message\ndata: two\ndata: lines\n\n"
+    b"event: ping\ndata: 2026-11-29\n\n"
+    b"data\n\nid: 7\nretry: 5\n\ndata:three\r\rdata: \n\nevent:message\rdata: \xc3\xa9\n\nevent: x\n\ndata: last"
+)
 
 
 @given(st.lists(st.integers(min_value=0, max_value=len(STREAM)), max_size=8))
@@ -106,4 +110,79 @@ def test_events_are_the_same_in_whatever_pieces_they_come(cuts: list[int]) -> No
     places = [0, *sorted(cuts), len(STREAM)]
     reader = EventReader()
     told = [data for start, end in pairwise(places) for data in reader.feed(STREAM[start:end])]
-    assert told + reader.end() == ["one", "two\nlines", "three", "é"]
+    assert told + reader.end() == ["one", "two\nlines", "three", "é", "last"]
+
+
+def test_what_came_before_an_event_without_an_end_is_told() -> None:
+    reader = EventReader()
+    assert reader.feed(b"data: one\n\ndata: " + b"x" * (MAX_EVENT + 1)) == ["one"]
+    with pytest.raises(WebAnswerError, match="does not end"):
+        reader.feed(b"x")
+
+
+@pytest.mark.parametrize(
+    ("part", "read"),
+    [
+        ({"text": "", "data": {"answer": 42}}, [{"data": {"answer": 42}}]),
+        ({"text": "", "raw": "", "url": "https://h/f", "data": None}, [{"url": "https://h/f"}]),
+        ({"text": "", "raw": "QQ==", "url": ""}, [{"raw": "QQ=="}]),
+        ({"text": "hi", "data": {}}, [{"text": "hi"}]),
+        ({"text": "hi", "data": {"a": 1}}, [{"text": "hi"}, {"data": {"a": 1}}]),
+        ({"text": ""}, [{"text": ""}]),
+        ({"data": None}, [{"data": None}]),
+        ({"data": 0}, [{"data": 0}]),
+        ({"data": False, "text": ""}, [{"data": False}]),
+        ({"kind": "file", "text": "", "file": {"bytes": "", "uri": "https://h/f"}}, [{"url": "https://h/f"}]),
+        ({"text": "", "content": "said"}, [{"text": ""}]),
+        ({"content": "said"}, [{"text": "said"}]),
+        ({"raw": "_-8", "filename": "f"}, [{"raw": "/+8=", "filename": "f"}]),
+        (
+            {"raw": "!!!", "filename": "f"},
+            [{"text": "[A file f came broken: what the agent sent of it is no base64.]"}],
+        ),
+        ({"file": {"bytes": "QQQQQ"}}, [{"text": "[A file came broken: what the agent sent of it is no base64.]"}]),
+    ],
+)
+def test_of_a_part_what_is_filled_counts(part: Fields, read: list[Fields]) -> None:
+    found = read_message({"role": "agent", "parts": [part]}).parts
+    assert [one.model_dump(mode="json", by_alias=True, exclude_unset=True) for one in found] == read
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"task": {}, "message": {"parts": [{"text": "said"}], "messageId": "m"}},
+        {"task": None, "message": {"parts": [{"text": "said"}]}},
+        {"task": {"id": ""}, "message": {"parts": [{"text": "said"}]}},
+    ],
+)
+def test_of_an_answer_what_is_filled_counts(value: Fields) -> None:
+    answer = read_answer(value)
+    assert isinstance(answer, Message)
+    assert answer.text == "said"
+    event = read_event({**value, "statusUpdate": {}, "artifactUpdate": {"artifact": None}})
+    assert event is not None
+    assert event.message is not None
+
+
+@pytest.mark.parametrize("value", [None, {}, "ping", [], 7, {"heartbeat": True}, {"kind": "heartbeat"}])
+def test_an_event_that_tells_of_nothing_is_no_news(value: JsonValue) -> None:
+    assert read_event(value) is None
+
+
+@pytest.mark.parametrize(
+    ("history", "state", "said"),
+    [
+        ([{"role": "user", "parts": [{"text": "q"}]}, {"role": "agent", "parts": [{"text": "a"}]}], "completed", "a"),
+        ([{"role": "ROLE_AGENT", "parts": [{"text": "which?"}]}], "TASK_STATE_INPUT_REQUIRED", "which?"),
+        ([{"role": 2, "parts": [{"text": "a"}]}], 3, "a"),
+        ([{"role": "agent", "parts": [{"text": "a"}]}, {"role": "user", "parts": [{"text": "q"}]}], "completed", None),
+        ([{"role": "agent", "parts": [{"text": "thinking"}]}], "working", None),
+        (["nonsense"], "completed", None),
+    ],
+)
+def test_an_answer_that_stands_in_the_history_alone_is_the_answer(
+    history: list[JsonValue], state: JsonValue, said: str | None
+) -> None:
+    message = read_task({"id": "t", "status": {"state": state}, "history": history}).status.message
+    assert (message.text if message is not None else None) == said

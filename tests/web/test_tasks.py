@@ -479,7 +479,10 @@ async def test_a_task_that_its_agent_has_forgotten_ends(world: World) -> None:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
     assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
-    assert "Task not found" in view.error.message
+    assert "no longer knows this task" in view.error.message
+    assert "half done" in view.error.message
+    assert (view.error.code, view.error.retryable) == ("task_lost", True)
+    assert "Send it again" in view.error.hint
 
 
 async def test_a_task_survives_the_node_before_and_after_it_was_taken(world: World) -> None:
@@ -584,7 +587,7 @@ async def test_an_agent_that_says_not_now_is_asked_until_it_can(world: World, mo
     ("response", "sentence"),
     [
         (lambda: web.json_response({"task": task(text="x" * 10_000)}), "more than 10,000 bytes"),
-        (lambda: web.Response(status=307, headers={"Location": "/elsewhere"}), "not followed"),
+        (lambda: web.Response(status=302, headers={"Location": "/elsewhere"}), "not followed"),
     ],
 )
 async def test_what_will_not_change_is_not_asked_for_again(

@@ -1,0 +1,371 @@
+"""What other people's agents, frameworks and proxies do, and a right client copes with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from mcp_a2a.a2a.addresses import as_typed
+from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.a2a.guarded import Call, GuardedSession
+from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.protocol.model import AgentInterface, TaskState
+from mcp_a2a.views import AddPeerRequest, GetTaskRequest, TaskView
+from mcp_a2a.web_ports import Range, WebAgent
+from tests.node.world import World
+from tests.web.agents import Agent, Answer, Heard, raw, shout, task
+from tests.web.people import added, sent, somebody
+
+WORKING, DONE = task("TASK_STATE_WORKING"), task(text="answer")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def framed(result: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": "1", "result": result}).encode()
+
+
+def sse(*events: bytes, status: int = 200, kind: str = "text/event-stream") -> web.Response:
+    return web.Response(status=status, body=b"".join(events), headers={"Content-Type": kind})
+
+
+def data(result: object) -> bytes:
+    return b"data: " + framed(result) + b"\n\n"
+
+
+PING = b"event: ping\ndata: 2026-11-29 10:00:00\n\n"
+BROKEN_ERROR = b'data: {"jsonrpc":"2.0","id":"1","error":{"code":-32603,"message":"too late"}}\n\n'
+
+STREAMS: dict[str, Callable[[], web.Response]] = {
+    "pings of a name": lambda: sse(data({"task": WORKING}), PING, data({"task": DONE})),
+    "pings of JSON": lambda: sse(b'event: ping\ndata: {"type":"ping"}\n\n', data({"task": DONE})),
+    "comments and blank data": lambda: sse(b": hi\n\ndata:\n\ndata: \n\n", data({"task": DONE})),
+    "ids and retries": lambda: sse(b"id: 1\nretry: 10\n" + data({"task": DONE})),
+    "old line ends": lambda: sse(data({"task": DONE}).replace(b"\n", b"\r")),
+    "no last line": lambda: sse(data({"task": DONE}).rstrip()),
+    "a mark before it": lambda: sse(b"\xef\xbb\xbf" + data({"task": DONE})),
+    "data of several lines": lambda: sse(b"data: " + framed({"task": DONE}).replace(b", ", b",\ndata: ") + b"\n\n"),
+    "events that nobody knows": lambda: sse(data({"kind": "heartbeat"}), data(None), data({"task": DONE})),
+    "nonsense behind the end": lambda: sse(data({"task": DONE}), b"data: [DONE]\n\n"),
+    "an error behind the end": lambda: sse(data({"task": DONE}), BROKEN_ERROR),
+    "an event without an end": lambda: sse(data({"task": DONE}), b"data: " + b"x" * 9_000_000),
+    "half an event at the end": lambda: sse(data({"task": DONE}), b"data: {"),
+    "another type": lambda: sse(data({"task": DONE}), kind="text/event-stream; charset=utf-8"),
+    "another status": lambda: sse(data({"task": DONE}), status=201),
+    "a oneof with all its members": lambda: sse(data({"task": DONE, "message": None, "statusUpdate": {}})),
+}
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_a_stream_is_read_however_it_is_written(world: World, way: str) -> None:
+    async def answer(_: Heard) -> object:
+        return STREAMS[way]()
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert other.asked == ["stream"]
+
+
+async def _cut(heard: Heard) -> None:
+    await raw(
+        heard, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndata:\r\n"
+    )
+
+
+async def _fails(_: Heard) -> object:
+    return web.Response(status=500, text="x")
+
+
+async def _late(_: Heard) -> object:
+    return web.Response(status=504)
+
+
+async def _empty(_: Heard) -> object:
+    return sse()
+
+
+async def _others(_: Heard) -> object:
+    return sse(data({"task": {**DONE, "id": "another", "artifacts": []}}))
+
+
+@pytest.mark.parametrize("broken", [_cut, _fails, _late, _empty, _others])
+async def test_where_streams_are_broken_the_task_is_looked_at(world: World, broken: Answer) -> None:
+    async def answer(heard: Heard) -> object:
+        match heard.operation:
+            case "stream":
+                return [{"task": WORKING}]
+            case "get":
+                return DONE
+            case _:
+                return await broken(heard)
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=10)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert other.asked == ["stream", "subscribe", "get"]
+
+
+# --- where it is -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_redirect_to_the_slash_keeps_the_message(world: World, status: int) -> None:
+    async def answer(heard: Heard) -> object:
+        if not heard.request.query_string:
+            return web.Response(status=status, headers={"Location": f"{heard.request.path}?"})
+        return await shout(heard)
+
+    async def once(heard: Heard) -> object:
+        if heard.request.query_string != "again":
+            return web.Response(status=status, headers={"Location": f"{heard.request.path}?again"})
+        return await shout(heard)
+
+    async with Agent(once).serve() as other, somebody(world) as ada:
+        assert (await sent(ada, await added(ada, other))).text == "HELLO"
+    assert other.asked == ["send", "send"]
+    async with Agent(answer).serve() as other, somebody(world, "bo") as bo:
+        view = await sent(bo, await added(bo, other), wait=0.3)  # round in circles
+    assert not view.text
+    assert len(other.asked) <= 12
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_that_may_change_the_method_is_not_followed(world: World, status: int) -> None:
+    async def answer(_: Heard) -> object:
+        return web.Response(status=status, headers={"Location": "/rpc?again"})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert "not followed" in view.error.message
+
+
+async def test_a_redirect_to_another_origin_is_not_followed(world: World) -> None:
+    async with Agent(shout).serve() as elsewhere:
+
+        async def answer(_: Heard) -> object:
+            return web.Response(status=307, headers={"Location": f"{elsewhere.url}rpc"})
+
+        async with Agent(answer).serve() as other, somebody(world) as ada:
+            view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert "not followed" in view.error.message
+    assert elsewhere.asked == []
+
+
+async def test_a_url_with_a_tenant_is_the_agent_that_a_person_added(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        there = f"{other.url}?tenant=a"
+        did = (await ada.api.add_peer(AddPeerRequest(address=there))).did
+        assert did == there
+        assert (await sent(ada, there)).text == "HELLO"
+        assert (await sent(ada, f"{other.url}.well-known/agent-card.json?tenant=a")).text == "HELLO"
+        with pytest.raises(AddressNotAllowedError):
+            await sent(ada, f"{other.url}?tenant=b")
+
+
+async def test_an_interface_that_may_not_be_called_hides_no_other(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        elsewhere = f"http://127.0.0.1:{another.getsockname()[1]}/rpc"
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        interfaces = [
+            {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+            for url in (elsewhere, f"{other.url}rpc")
+        ]
+        other.card = {**other.make_card(), "supportedInterfaces": interfaces}
+        assert (await sent(ada, await added(ada, other))).text == "HELLO"
+
+
+async def test_where_the_first_interface_is_dead_the_second_is_called() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}/rpc"
+    async with Agent(shout).serve() as other, WebClient() as client:
+        interfaces = tuple(
+            AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="1.0")
+            for url in (dead, f"{other.url}rpc")
+        )
+        found = await client.find_card(other.url, within=Range.ANYWHERE, headers={})
+        agent = WebAgent(found.url, found.card.model_copy(update={"supported_interfaces": interfaces}), Range.ANYWHERE)
+
+        async def call(interface: AgentInterface) -> str:
+            async with GuardedSession(as_typed(interface.url)) as session:
+                await session.fetch(Call("GET", interface.url))
+            return interface.url
+
+        assert await client._attempt(agent, call) == f"{other.url}rpc"
+
+
+# --- what it speaks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["1.0", "0.3"])
+@pytest.mark.parametrize("code", [-32009, -32601])
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_an_agent_that_speaks_another_version_than_its_card_says_is_asked_in_that(
+    world: World,
+    said: str,
+    code: int,
+    streaming: bool,  # noqa: FBT001
+) -> None:
+    async def answer(heard: Heard) -> object:
+        if (heard.version == "1.0") == (said == "1.0"):
+            error = {"code": code, "message": "no"}
+            return web.json_response({"jsonrpc": "2.0", "id": "1", "error": error})
+        return await shout(heard)
+
+    async with Agent(answer, version=said, streaming=streaming).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        assert (await sent(ada, url)).text == "HELLO"
+        asked = len(other.asked)
+        assert asked == 2
+        assert (await sent(ada, url)).text == "HELLO"
+        assert len(other.asked) == asked + 1  # remembered
+
+
+async def test_an_agent_that_speaks_neither_version_is_asked_twice(world: World) -> None:
+    async def answer(_: Heard) -> object:
+        return web.json_response({"jsonrpc": "2.0", "id": "1", "error": {"code": -32009, "message": "only 0.9"}})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert "only 0.9" in view.error.message
+    assert len(other.asked) == 2
+
+
+# --- tasks that are not there --------------------------------------------------------------------------
+
+LOST: dict[str, Callable[[], object]] = {
+    "by its code": lambda: web.json_response(
+        {"jsonrpc": "2.0", "id": "1", "error": {"code": -32001, "message": "Task not found"}}
+    ),
+    "by its words": lambda: web.json_response(
+        {"jsonrpc": "2.0", "id": "1", "error": {"code": -32603, "message": "Task 't-1' does not exist"}}
+    ),
+    "by HTTP": lambda: web.json_response({"detail": "Task t-1 not found"}, status=404),
+    "by nothing": lambda: web.json_response({"jsonrpc": "2.0", "id": "1", "result": None}),
+}
+
+
+@pytest.mark.parametrize("way", LOST)
+async def test_a_task_that_its_agent_lost_says_so_and_may_be_sent_again(world: World, way: str) -> None:
+    view = await _lost(world, LOST[way])
+    assert view.error is not None
+    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
+    assert "it may be half done" in view.error.message
+    assert "Change the request" not in view.error.hint
+
+
+async def _lost(world: World, said: Callable[[], object]) -> TaskView:
+    async def answer(heard: Heard) -> object:
+        return {"task": WORKING} if heard.operation == "send" else said()
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        return await sent(ada, await added(ada, other))
+
+
+async def test_a_task_that_was_not_asked_for_is_no_answer(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        return {"task": WORKING} if heard.operation == "send" else {**task(text="of another"), "id": "t-2"}
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=1)
+        shown = await ada.api.get_task(GetTaskRequest(task_id=view.task_id))
+    assert (shown.state, shown.text) == (TaskState.WORKING, None)
+    assert "get" in other.asked
+
+
+# --- how it is written ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "GZIP"])
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_an_answer_that_is_compressed_unasked_is_read(world: World, coding: str, streaming: bool) -> None:  # noqa: FBT001
+    pack = zlib.compress if coding == "deflate" else gzip.compress
+
+    async def answer(_: Heard) -> object:
+        body = data({"task": DONE}) if streaming else framed({"task": DONE})
+        kind = "text/event-stream" if streaming else "application/json"
+        return web.Response(body=pack(body), headers={"Content-Encoding": coding, "Content-Type": kind})
+
+    async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+        assert (await sent(ada, await added(ada, other))).text == "answer"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "sentence"),
+    [
+        ("br", b"x", "compressed (br)"),
+        ("gzip", b"no gzip", "that is broken"),
+        ("gzip", gzip.compress(b" " * 64_000_000, 1), "more than 8,388,608 bytes"),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_said(world: World, coding: str, body: bytes, sentence: str) -> None:
+    async def answer(_: Heard) -> object:
+        return web.Response(body=body, headers={"Content-Encoding": coding, "Content-Type": "application/json"})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert sentence in view.error.message
+
+
+WRITTEN: dict[str, bytes] = {
+    "a mark before it": b"\xef\xbb\xbf" + framed({"task": DONE}),
+    "a batch of one": b"[" + framed({"task": DONE}) + b"]",
+    "a number as id": framed({"task": DONE}).replace(b'"1"', b"1"),
+    "null as id": framed({"task": DONE}).replace(b'"id": "1"', b'"id": null'),
+    "no id": framed({"task": DONE}).replace(b'"id": "1", ', b""),
+    "no envelope": json.dumps({"task": DONE}).encode(),
+    "lower case": framed({"task": {**DONE, "status": {"state": "completed"}}}),
+    "a time without a zone": framed({"task": {**DONE, "status": {"state": 3, "timestamp": "2026-11-29T10:00:00"}}}),
+    "in the history": framed(
+        {"task": {**task(), "history": [{"role": "ROLE_AGENT", "messageId": "m", "parts": [{"text": "answer"}]}]}}
+    ),
+    "a message without its id": framed({"message": {"role": "agent", "parts": [{"text": "answer"}]}}),
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=UTF-8", "text/plain"])
+async def test_an_answer_is_read_however_it_is_written(world: World, way: str, kind: str) -> None:
+    async def answer(_: Heard) -> object:
+        return web.Response(body=WRITTEN[way], headers={"Content-Type": kind})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_an_answer_of_nothing_is_said(world: World, status: int) -> None:
+    async def answer(_: Heard) -> object:
+        return web.Response(status=status)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert "answered with nothing" in view.error.message
+
+
+async def test_an_answer_of_a_million_members_is_refused(world: World) -> None:
+    async def answer(_: Heard) -> object:
+        body = framed({"task": {**DONE, "metadata": {"x": "HERE"}}}).replace(
+            b'"HERE"', b"[" + b"0," * 1_000_000 + b"0]"
+        )
+        return web.Response(body=body, headers={"Content-Type": "application/json"})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.FAILED, None)
