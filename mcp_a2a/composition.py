@@ -67,6 +67,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             lookups=_lookups(settings),
             card=card or _assistant_card(settings, identity.peer_id),
             accept=settings.accept,
+            accept_rate=settings.accept_rate,
             wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
             uptime=Uptime(),
             randomness=os.urandom,

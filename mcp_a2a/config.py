@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """Announce on the LAN and look for others there."""
     networks: bool = True
     """Be in the networks that were joined on this machine, with every identity of the data folder."""
+    accept_rate: int = Field(default=30, ge=1, le=100_000)
+    """New tasks a minute from each stranger with `accept=anyone`; of a day, so many for 17 minutes."""
     accept: Literal["trusted", "anyone"] = "trusted"
     """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
     allow_strangers: bool = False

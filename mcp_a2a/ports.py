@@ -40,6 +40,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.views import (
@@ -407,6 +408,10 @@ class LinkHandler(Protocol):
         submitted it, then `link` is the one that the relay's mail comes on (`envelope_received`).
         """
         ...
+
+    def standing(self, peer: PeerId) -> Standing:
+        """Who a peer is to us: it decides who gets a place where there are more peers than places."""
+        return Standing.MEMBER
 
     def link_closed(self, link: Link, reason: str, *, goodbye: bool) -> None:
         """The link is gone. `goodbye`: the peer said it leaves, so it is offline and not merely cut off."""

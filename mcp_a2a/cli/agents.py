@@ -44,11 +44,17 @@ Accept = Annotated[
     typer.Option(metavar="trusted|anyone", help="Whose tasks to take at once; those of others wait for your decision."),
 ]
 
+AcceptRate = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="With --accept anyone: new tasks a minute from each stranger (30)."),
+]
+
 
 def run_file(
     context: typer.Context,
     target: Annotated[str, typer.Argument(metavar="FILE.py[:NAME]", help="A file with an Agent, or with @skill.")],
     accept: Accept = None,
+    accept_rate: AcceptRate = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of the agent's own.")] = None,
     a2a_listen: A2AListen = None,
     public_url: PublicUrl = None,
@@ -77,7 +83,7 @@ def run_file(
     )
     session = session_of(context)
     agent = load_agent(target)
-    settings = agent_settings(session.settings(accept=accept), agent.name)
+    settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), agent.name)
     service = agent.service(settings.name)
     if concurrency is not None:
         service = Service(service.card, service.handler, concurrency)
@@ -94,6 +100,7 @@ def run_command(
     ] = None,
     description: Annotated[str, typer.Option(help="What the agent is, in a sentence.")] = "",
     accept: Accept = None,
+    accept_rate: AcceptRate = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A variable to pass on; few are passed by themselves.")
     ] = None,
@@ -139,7 +146,7 @@ def run_command(
     environment = cleaned_environment(os.environ, env or ())
     find_command(command, environment)
     limits = Limits(idle_timeout, timeout, max_output)
-    settings = agent_settings(session.settings(accept=accept), _name_of(session, command))
+    settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), _name_of(session, command))
     cards = _skills(skill or [], command)
     name = settings.name or shown_name(settings.identity)
     with workroom(settings.home) as room:

@@ -31,6 +31,7 @@ from mcp_a2a.node.letters import post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
@@ -39,6 +40,7 @@ from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
@@ -66,10 +68,13 @@ from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.journal import (
+    HeldLimits,
     HeldRow,
+    Holding,
     OutboxRow,
     drop_held,
     drop_outbox_of_task,
+    expire_held,
     get_meta,
     held,
     hold,
@@ -81,7 +86,16 @@ from mcp_a2a.views import TaskErrorView
 logger = logging.getLogger(__name__)
 
 MAX_HELD_SENDERS = 20
+MAX_HELD_SENDERS_PER_HOST = 2
+MAX_HELD_SENDERS_SHARED = 10
+"""By way of all relays, which all strangers there share; and from this machine."""
 MAX_HELD_EACH = 10
+HELD_SECONDS = 86_400.0
+"""A contact request waits so long for a person. A newer one never takes its place."""
+FULL_RETRY_SECONDS = 600.0
+
+RELAYED, HERE = "relay", "here"
+SHARED_HOSTS = frozenset({RELAYED, HERE})
 MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
 """Limits S17, L15: unfinished tasks of one peer and of all."""
@@ -115,8 +129,15 @@ class Intake:
     """Takes envelopes from links, and answers each exactly once."""
 
     def __init__(
-        self, context: Context, directory: Directory, trust: TrustBook, ring: KeyRing, inbox: Inbox, outbox: Outbox
+        self,
+        context: Context,
+        directory: Directory,
+        trust: TrustBook,
+        ring: KeyRing,
+        queues: tuple[Inbox, Outbox],
+        quota: TaskQuota,
     ) -> None:
+        inbox, outbox = queues
         self._context = context
         self._directory = directory
         self._trust = trust
@@ -125,6 +146,7 @@ class Intake:
         self._outbox = outbox
         self._pieces = Pieces(context)
         self._memory = Memory(context, outbox)
+        self._quota = quota
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
@@ -315,12 +337,18 @@ class Intake:
         if not self._trust.admits(sender):
             self._hold(link, postmark, payload)
             return
+        trust, uptime = self._trust.of(sender), self._context.clocks.uptime()
+        wait = self._quota.take(sender.peer_id, trust, uptime)
+        if wait:
+            raise Refusal("busy", round(wait + 0.05, 1))
         order = self._inbox.reserve()
 
         def done(outcome: TaskRecord | OutboxRow | Exception | None) -> None:
             fresh = outcome if isinstance(outcome, TaskRecord) else None
             if isinstance(outcome, OutboxRow):
                 self._outbox.push(outcome)
+            if fresh is None:
+                self._quota.give_back(sender.peer_id, trust, uptime)
             if order is not None:
                 self._inbox.filled(order, fresh)
             elif fresh is not None:
@@ -371,23 +399,30 @@ class Intake:
 
     def _hold(self, link: Link, postmark: bytes, payload: Payload) -> None:
         received = self._context.clocks.stamp()
-        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received)
+        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received, _host_of(link))
+        most = MAX_HELD_SENDERS_SHARED if row.host in SHARED_HOSTS else MAX_HELD_SENDERS_PER_HOST
+        since = self._context.clocks.aged() - HELD_SECONDS
 
-        def operation(connection: sqlite3.Connection) -> bool | None:
+        def operation(connection: sqlite3.Connection) -> Holding | None:
+            expire_held(connection, since)
             if has_task(connection, row.task):
                 return None  # accepted while its sender was trusted
             if _may_be_forgotten(connection, payload):
                 raise Refusal("stale")
-            return hold(connection, row, MAX_HELD_SENDERS, MAX_HELD_EACH)
+            return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
 
-        def done(outcome: bool | Exception | None) -> None:  # noqa: FBT001  an outcome, not an option
-            if isinstance(outcome, bool):
-                if outcome:
+        def done(outcome: Holding | Exception | None) -> None:
+            match outcome:
+                case Holding.HELD:
                     self._hold_back(link, postmark)
-                else:
+                case Holding.QUOTA:
                     self._refuse(link, postmark, Refusal("not_trusted"))
-            else:
-                self._conclude(link, postmark, payload.from_, outcome)
+                case Holding.FULL:
+                    self._refuse(link, postmark, Refusal("busy", FULL_RETRY_SECONDS))
+                case Holding.EXPIRED:
+                    self._refuse(link, postmark, Refusal("unanswered"))
+                case _:
+                    self._conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(operation, done)
 
@@ -508,6 +543,14 @@ def _check_task_untrusted(payload: Payload) -> None:
         raise RemoteProtocolError("the task was dated back by too much")
     if payload.task != task_id_of(payload.from_, payload.id):
         raise RemoteProtocolError("the task id is not the one of its first message")
+
+
+def _host_of(link: Link) -> str:
+    """Where a stranger's message comes from, as far as that tells strangers apart."""
+    if link.is_relayed:
+        return RELAYED
+    host = host_in(link.address)
+    return HERE if is_here(host) else host
 
 
 def take_turn(record: TaskRecord, message: Message, now: float) -> None:

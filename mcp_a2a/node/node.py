@@ -30,12 +30,13 @@ from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.inquiry import Inquiry
-from mcp_a2a.node.intake import FORGOTTEN, Intake
+from mcp_a2a.node.intake import FORGOTTEN, HELD_SECONDS, Intake
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.pushes import Pushes
+from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
@@ -49,6 +50,7 @@ from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
+from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
@@ -58,7 +60,16 @@ from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.journal import OutboxRow, all_peers, forget_held, get_meta, held, pending_outbox, set_meta
+from mcp_a2a.store.journal import (
+    OutboxRow,
+    all_peers,
+    expire_held,
+    forget_held,
+    get_meta,
+    held,
+    pending_outbox,
+    set_meta,
+)
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.push import drop_orphaned_push
@@ -112,6 +123,8 @@ class NodeParts:
     near: Callable[[DirectAddr], bool]
     """Whether an address that a member names is worth dialling from here."""
     lease_seconds: float = LEASE_SECONDS
+    accept_rate: int = 30
+    """New tasks a minute from each stranger, where all are accepted."""
     downloads: Path | None = None
     """Where files of others are written on request; `files` in the data folder, where nobody says."""
     file_roots: Sequence[Path] = ()
@@ -148,7 +161,9 @@ class Node:
             context, self.feed, parts.hooks, CallerFolder(parts.home / "identities" / parts.identity_name)
         )
         self.inbox = Inbox(context, self.outbox, self.attaching, parts.lease_seconds)
-        self.intake = Intake(context, self.directory, self.trust, ring, self.inbox, self.outbox)
+        self.intake = Intake(
+            context, self.directory, self.trust, ring, (self.inbox, self.outbox), TaskQuota(parts.accept_rate)
+        )
         self.inquiry = Inquiry(context, self.directory, self.dialer, self.outbox)
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
@@ -166,6 +181,10 @@ class Node:
         self.lookups: dict[str, str] = {}
 
     # --- LinkHandler -----------------------------------------------------------------------------
+
+    def standing(self, peer: PeerId) -> Standing:
+        """Who a peer is to us."""
+        return self.trust.standing(peer, self.directory.known(peer))
 
     def link_opened(self, link: Link) -> None:
         """A peer is there: introduce ourselves, and send what waits for it."""
@@ -380,6 +399,7 @@ def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: 
     dates = forget_finished(connection, aged, KEEP_SECONDS)
     drop_orphaned_push(connection)
     forget_members(connection, aged)
+    expire_held(connection, aged - HELD_SECONDS)
     dates += forget_held(connection, aged - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
     if dates:
         forgotten = Forgotten.load(get_meta(connection, FORGOTTEN))

@@ -25,6 +25,7 @@ FILE_HINT = "Send it again when both are on one network, a smaller one, or where
 REFUSALS = {
     "blocked": "it does not take messages from you",
     "not_trusted": "its owner has not trusted you, and its list of waiting strangers has no place for more from you",
+    "unanswered": "its owner did not accept you within 24 hours",
     "too_many_open": "you have too many unfinished tasks there",
     "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
     "hop_limit": "the task was passed on too often",

@@ -6,10 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.views import Trust
 
 if TYPE_CHECKING:
     from mcp_a2a.node.directory import Peer
+
+
+_STANDINGS: dict[Trust, Standing] = {
+    "own": Standing.OWN,
+    "trusted": Standing.TRUSTED,
+    "member": Standing.MEMBER,
+    "stranger": Standing.STRANGER,
+    "blocked": Standing.STRANGER,
+}
 
 
 class TrustBook:
@@ -37,6 +47,14 @@ class TrustBook:
                 if self._is_own(peer.row.did):
                     return "own"
                 return "member" if self.is_member(peer.peer_id) else "stranger"
+
+    def standing(self, peer_id: PeerId, known: Peer | None) -> Standing:
+        """Who gets a place before others: own agents, those a person trusted, members. `known`: what we know of it."""
+        if known is not None:
+            return _STANDINGS[self.of(known)]
+        if self._is_own(str(peer_id)):
+            return Standing.OWN
+        return Standing.MEMBER if self.is_member(peer_id) else Standing.STRANGER
 
     def admits(self, peer: Peer) -> bool:
         """Whether tasks of this peer are taken without asking."""

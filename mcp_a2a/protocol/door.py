@@ -74,6 +74,12 @@ def host_of(address: str) -> str:
     return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
+def host_in(address: str) -> str:
+    """The host of a link's address: HOST:PORT, [HOST]:PORT, or whatever else a transport writes."""
+    host, colon, _ = address.rpartition(":")
+    return host_of(host.strip("[]") if colon else address)
+
+
 def is_here(address: str) -> bool:
     """Whether an address is this machine's own."""
     try:

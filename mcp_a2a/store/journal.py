@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from enum import Enum, auto
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +147,67 @@ class HeldRow:
     id: str
     task: str
     payload: bytes
+    """Empty when no person has decided in time: kept so that its sender can be told."""
     received: float
+    host: str = ""
+    """Where it came from."""
 
 
-def hold(connection: sqlite3.Connection, row: HeldRow, max_senders: int, max_each: int) -> bool:
-    """Keep a stranger's message; the stranger who waits longest makes room. False: this one has too many already."""
-    mine = connection.execute("SELECT COUNT(*) FROM held WHERE sender=? AND id<>?", (row.sender, row.id)).fetchone()[0]
-    if mine >= max_each:
-        return False
+@dataclass(frozen=True, slots=True)
+class HeldLimits:
+    """How many strangers may wait, in all and from one host, and with how many messages each."""
+
+    senders: int
+    senders_of_host: int
+    each: int
+
+
+class Holding(Enum):
+    """What became of a stranger's message."""
+
+    HELD = auto()
+    QUOTA = auto()
+    """Its sender has too many there."""
+    FULL = auto()
+    """Others wait already, and do not make room for it."""
+    EXPIRED = auto()
+    """It waited for as long as it may."""
+
+
+def hold(connection: sqlite3.Connection, row: HeldRow, limits: HeldLimits) -> Holding:
+    """Keep a stranger's message, if there is room. First come, first served."""
+    known = connection.execute(
+        "SELECT length(payload)>0 FROM held WHERE sender=? AND id=?", (row.sender, row.id)
+    ).fetchone()
+    if known is not None:
+        return Holding.HELD if known[0] else Holding.EXPIRED
+    waiting = connection.execute(
+        "SELECT sender, MIN(host), COUNT(*) FROM held WHERE length(payload)>0 GROUP BY sender"
+    ).fetchall()
+    mine = next((count for sender, _, count in waiting if sender == row.sender), 0)
+    if mine >= limits.each:
+        return Holding.QUOTA
+    if not mine and len(waiting) >= limits.senders:
+        return Holding.FULL
+    if not mine and sum(host == row.host for _, host, _ in waiting) >= limits.senders_of_host:
+        return Holding.FULL
     connection.execute(
-        "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", (row.sender, row.id, row.task, row.payload, row.received)
+        "INSERT INTO held(sender, id, task, payload, received, host) VALUES (?, ?, ?, ?, ?, ?)",
+        (row.sender, row.id, row.task, row.payload, row.received, row.host),
     )
-    connection.execute(
-        "DELETE FROM held WHERE sender NOT IN"
-        " (SELECT sender FROM held GROUP BY sender ORDER BY MIN(received) DESC LIMIT ?)",
-        (max_senders,),
-    )
-    return True
+    return Holding.HELD
+
+
+def expire_held(connection: sqlite3.Connection, before: float) -> None:
+    """What came before then waits no longer for a person; that it did is kept, so that its sender can be told."""
+    connection.execute("UPDATE held SET payload=x'' WHERE received<? AND length(payload)>0", (before,))
 
 
 def held(connection: sqlite3.Connection, sender: str | None = None) -> list[HeldRow]:
     """Held messages, oldest first."""
     rows = connection.execute(
-        "SELECT sender, id, task, payload, received FROM held WHERE ? IS NULL OR sender=? ORDER BY received, id",
+        "SELECT sender, id, task, payload, received, host FROM held"
+        " WHERE length(payload)>0 AND (? IS NULL OR sender=?) ORDER BY received, id",
         (sender, sender),
     ).fetchall()
     return [HeldRow(*row) for row in rows]
@@ -176,7 +215,7 @@ def held(connection: sqlite3.Connection, sender: str | None = None) -> list[Held
 
 def count_held(connection: sqlite3.Connection) -> int:
     """How many held messages there are."""
-    return int(connection.execute("SELECT COUNT(*) FROM held").fetchone()[0])
+    return int(connection.execute("SELECT COUNT(*) FROM held WHERE length(payload)>0").fetchone()[0])
 
 
 def forget_held(connection: sqlite3.Connection, before: float) -> list[float]:
@@ -188,5 +227,5 @@ def forget_held(connection: sqlite3.Connection, before: float) -> list[float]:
 def drop_held(connection: sqlite3.Connection, sender: str, task: str | None = None) -> int:
     """Drop a stranger's held messages (of one task); returns how many."""
     return connection.execute(
-        "DELETE FROM held WHERE sender=? AND (? IS NULL OR task=?)", (sender, task, task)
+        "DELETE FROM held WHERE sender=? AND (? IS NULL OR task=?) AND length(payload)>0", (sender, task, task)
     ).rowcount

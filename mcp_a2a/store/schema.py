@@ -219,6 +219,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX tasks_asked ON tasks(peer, updated) WHERE direction = 'sent'
       AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED');
     """,
+    """
+    -- Where a stranger's message came from: a host, "relay" or "here".
+    ALTER TABLE held ADD COLUMN host TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

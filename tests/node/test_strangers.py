@@ -43,16 +43,69 @@ async def ask(stranger: Outsider, person: Person, text: str) -> Answer:
 # --- held -----------------------------------------------------------------------------------------
 
 
-async def test_at_most_twenty_strangers_wait_and_the_one_who_waited_longest_makes_room(world: World) -> None:
+async def test_at_most_twenty_strangers_wait_and_those_who_come_later_hear_when_to_try_again(world: World) -> None:
     async with world.person("bob") as bob:
         dids = []
         for number in range(23):
             async with outsider(world.network, f"stranger-{number}") as stranger:
-                assert isinstance(await ask(stranger, bob, f"let me in, {number}"), Held)
-                dids.append(stranger.did)
+                answer = await ask(stranger, bob, f"let me in, {number}")
+                if number < 20:
+                    assert isinstance(answer, Held)
+                    dids.append(stranger.did)
+                else:
+                    assert isinstance(answer, Refused)
+                    assert (answer.code, answer.retry_after) == ("busy", 600)
         contacts = (await bob.api.peers(PeersRequest())).contacts
-        assert [contact.did for contact in contacts] == dids[3:]
+        assert [contact.did for contact in contacts] == dids
         assert (await bob.api.check_inbox(CheckInboxRequest())).held == 20
+
+
+async def test_two_strangers_of_one_host_wait_and_one_of_another_host_still_gets_in(world: World) -> None:
+    async with world.person("bob") as bob:
+        me, intake = bob.node.context.me, bob.node.intake
+
+        async def knock(name: str, address: str, *, relayed: bool = False) -> Answer:
+            link = From(address, relayed)
+            intake._hold(link, b"p" * 48, task_letter(world.identity(name).peer_id, me, "please"))  # type: ignore[arg-type]
+            await link.answered.wait()
+            return link.answers[0]
+
+        flood = [await knock(f"bad-{number}", "203.0.113.7:4000") for number in range(20)]
+        assert [type(answer) for answer in flood] == [Held] * 2 + [Refused] * 18
+        assert isinstance(await knock("good", "198.51.100.7:4000"), Held)
+        far = [await knock(f"far-{number}", "wss://relay.example/", relayed=True) for number in range(11)]
+        assert [type(answer) for answer in far] == [Held] * 10 + [Refused]
+        assert isinstance(await knock("also good", "[2001:db8::1]:4000"), Held)
+        assert isinstance(await knock("good", "198.51.100.7:4001"), Held), "once more"
+
+
+async def test_a_request_expires_after_a_day_and_its_sender_is_told(world: World) -> None:
+    async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
+        letter = task_letter(stranger.peer_id, bob.node.context.me, "please", lifetime=3 * 86_400)
+        link = await stranger.dial(bob)
+        assert isinstance(await stranger.send(link, letter), Held)
+        world.clock.advance(86_400 - 60)
+        assert isinstance(await stranger.send(link, letter), Held), "offered again"
+        world.clock.advance(120)
+        answer = await stranger.send(link, letter)
+        assert isinstance(answer, Refused)
+        assert (answer.code, answer.signature is not None) == ("unanswered", True)
+        assert (await bob.api.peers(PeersRequest())).contacts == ()
+        assert (await bob.api.check_inbox(CheckInboxRequest())).held == 0
+        assert isinstance(await ask(stranger, bob, "another"), Held), "a new request is a new day"
+
+
+class From:
+    """A link that knows where it comes from, and keeps what is answered."""
+
+    def __init__(self, address: str, relayed: bool) -> None:  # noqa: FBT001
+        self.address, self.is_relayed, self.peer = address, relayed, None
+        self.answers: list[Answer] = []
+        self.answered = anyio.Event()
+
+    def answer(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        self.answered.set()
 
 
 async def test_one_stranger_may_leave_ten_messages_and_no_more(world: World) -> None:

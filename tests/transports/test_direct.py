@@ -19,8 +19,8 @@ from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Waiting
 from mcp_a2a.protocol.link_keys import LinkKeys
+from mcp_a2a.protocol.link_places import MAX_PLACES as MAX_LINKS
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports._links import MAX_LINKS
 from mcp_a2a_transports.direct import DirectTransport
 from tests.transports.people import Witness, credentials, envelope, identity, ring, until
 
@@ -261,8 +261,9 @@ async def test_more_links_than_there_may_be_are_refused_and_told_why(ben: Ben) -
             await log_in(ws, f"guest {number}")
             await until(lambda: len(ben.of_ben.opened) > number, ben.of_ben)  # noqa: B023  awaited here
         one_more = await stack.enter_async_context(websocket(ben.address))
-        assert await last_word(one_more) is ByeCode.BUSY
-        with pytest.raises(LinkError, match="too many links"):
+        keys = await log_in(one_more, "one more")  # its key decides if another makes room for it
+        assert await last_word(one_more, keys) is ByeCode.BUSY
+        with suppress(LinkError):  # or it is open for a moment
             await ben.ann.dial(None, ben.address, "direct")
         assert len(ben.of_ben.open_links) == MAX_LINKS
     await until(lambda: len(ben.of_ben.closed) == MAX_LINKS, ben.of_ben)

@@ -14,16 +14,15 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.door import host_in
 from mcp_a2a.protocol.handshake import ANYBODY, Side, Target
 from mcp_a2a.protocol.link import LinkSession
+from mcp_a2a.protocol.link_places import Place, find_place
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports._drive import DrivenLink, House
 from mcp_a2a_transports._tasks import background_tasks
 
 logger = logging.getLogger(__name__)
-
-MAX_LINKS = 64
-"""Links that others opened with us (limit L11)."""
 
 MAX_LINKS_PER_KEY = 5
 DIAL_SECONDS = 5.0
@@ -69,8 +68,6 @@ class Links(House):
         link = DrivenLink(self, channel, session, address, route)
         self._links[link] = side
         self._tasks.start_soon(self._run, link)
-        if side is Side.LISTENER and self._is_full:
-            link.close("there are too many links already", ByeCode.BUSY)
         return link
 
     def look_after(self, service: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -79,8 +76,8 @@ class Links(House):
 
     @override
     def admit(self, link: DrivenLink, peer: PeerId) -> bool:
-        """Only so many links others open; of one key, the oldest makes room for the newest."""
-        if self._links[link] is Side.LISTENER and self._is_full:
+        """Only so many links others open (`protocol.link_places`); of one key, the oldest makes room for the newest."""
+        if self._links[link] is Side.LISTENER and not self._make_room(self._place(link, peer)):
             return False
         of_peer = [other for other in self._links if other.is_open and other.peer == peer]
         if len(of_peer) >= MAX_LINKS_PER_KEY:
@@ -95,10 +92,16 @@ class Links(House):
         for link in links:
             await link.ended.wait()
 
-    @property
-    def _is_full(self) -> bool:
-        listening = (link for link, side in self._links.items() if side is Side.LISTENER)
-        return sum(link.is_open for link in listening) >= MAX_LINKS
+    def _make_room(self, newcomer: Place) -> bool:
+        """Whether there is a place for a link that others open; who has to leave for it does."""
+        others = [link for link, side in self._links.items() if side is Side.LISTENER and link.is_open]
+        verdict = find_place([self._place(link, link.peer) for link in others], newcomer)
+        if verdict.leaves is not None:
+            others[verdict.leaves].close("it makes room for a peer that comes first", ByeCode.BUSY)
+        return verdict.admitted
+
+    def _place(self, link: DrivenLink, peer: PeerId) -> Place:
+        return Place(self._handler.standing(peer), host_in(link.address))
 
     async def _run(self, link: DrivenLink) -> None:
         try:

@@ -20,9 +20,11 @@ from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError, LinkError, PortInUseError
 from mcp_a2a.protocol.control import ByeCode
-from mcp_a2a.protocol.door import WAIT_SECONDS, Door
+from mcp_a2a.protocol.door import WAIT_SECONDS, Door, host_of, is_here
 from mcp_a2a.protocol.handshake import Side
+from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.paths import DirectAddr, route_of
+from mcp_a2a.protocol.rates import Buckets, Rate
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
@@ -32,6 +34,10 @@ AGENT = "mcp-a2a"
 """All that a stranger learns about the software."""
 
 BACKLOG = 128
+
+ARRIVALS = Rate(1, 60)
+"""Connections of one host, not counting those of peers that are known. Not of this machine itself."""
+MAX_HOSTS = 10_000
 
 _http_logger = logging.getLogger(f"{__name__}.http")
 _http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a stranger sent
@@ -64,6 +70,8 @@ class Reception(web.Server):
         super().__init__(self._serve, access_log=None, logger=_http_logger, lingering_time=0)
         self._links: Links | None = None
         self._door: Door[web.RequestHandler] = Door()
+        self._arrivals: Buckets[str] = Buckets(ARRIVALS, MAX_HOSTS)
+        """Connections of a host that turned out to be a stranger's, or to prove nothing."""
         self._link_of: dict[web.RequestHandler, DrivenLink] = {}
         self._somebody_waits = anyio.Event()
 
@@ -86,8 +94,11 @@ class Reception(web.Server):
     @override
     def connection_made(self, handler: web.RequestHandler, transport: Connection) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
-        now = time.monotonic()
-        leaves = self._door.arrived(handler, address_of(transport).host, now)
+        now, host = time.monotonic(), host_of(address_of(transport).host)
+        if not _is_from_here(transport) and self._arrivals.of(host, now).take(1, now):
+            transport.abort()  # before it costs a handshake
+            return
+        leaves = self._door.arrived(handler, host, now)
         self._somebody_waits.set()
         if leaves is not None:
             self._turn_out(leaves, ByeCode.BUSY)
@@ -131,18 +142,30 @@ class Reception(web.Server):
         address = address_of(connection)
         route = "local" if channel.stays_here else route_of(address, provenance="incoming")
         link = self._links.start(Side.LISTENER, channel, str(address), route)
-        await self._accompany(request.protocol, link)
+        await self._accompany(request.protocol, self._links, link, connection)
         return websocket
 
-    async def _accompany(self, handler: web.RequestHandler, link: DrivenLink) -> None:
+    async def _accompany(
+        self, handler: web.RequestHandler, links: Links, link: DrivenLink, connection: Connection
+    ) -> None:
         self._link_of[handler] = link
         try:
             with suppress(LinkError):
                 await link.opened()
                 self._door.left(handler)
+                if links.handler.standing(link.peer) is not Standing.STRANGER:
+                    now = time.monotonic()
+                    self._arrivals.of(host_of(address_of(connection).host), now).spend(-1)
             await link.ended.wait()
         finally:
             del self._link_of[handler]
+
+
+def _is_from_here(connection: Connection) -> bool:
+    """Whether the other end is on this machine, by whichever of its addresses."""
+    peer, own = connection.get_extra_info("peername"), connection.get_extra_info("sockname")
+    host = address_of(connection).host
+    return is_here(host) or (bool(peer and own) and peer[0] == own[0])  # type: ignore[index]
 
 
 @asynccontextmanager

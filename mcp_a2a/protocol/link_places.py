@@ -1,0 +1,73 @@
+"""Who may have a link with a listener that is full: its own agents always, and of the others first those it knows.
+
+A key costs nothing, so strangers have a part of the places only, and one host a part of that. A stranger that comes
+when their part is taken gets the place of a host that has more of them; a peer that is known gets a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from mcp_a2a.protocol.door import is_here
+
+MAX_PLACES = 64
+"""Links that others opened with us, beside those of our own agents (limit L11)."""
+MAX_STRANGERS = 16
+MAX_STRANGERS_PER_HOST = 8
+"""Not of this machine itself."""
+
+
+class Standing(IntEnum):
+    """Who a peer is to a listener: the lowest leaves first."""
+
+    STRANGER = 0
+    MEMBER = 1
+    TRUSTED = 2
+    OWN = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A link: who has it, and from where (`door.host_of`)."""
+
+    standing: Standing
+    host: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a newcomer gets in, and at whose cost: an index of the links, or None."""
+
+    admitted: bool
+    leaves: int | None = None
+
+
+def find_place(links: Sequence[Place], newcomer: Place) -> Verdict:
+    """Decide about one more. `links` are those that are open, the oldest first."""
+    if newcomer.standing is Standing.OWN:
+        return Verdict(admitted=True)
+    others = [place.standing for place in links if place.standing is not Standing.OWN]
+    if newcomer.standing is Standing.STRANGER:
+        return _find_for_stranger(links, newcomer, is_full=len(others) >= MAX_PLACES)
+    if len(others) < MAX_PLACES:
+        return Verdict(admitted=True)
+    lowest = min(others)
+    if lowest >= newcomer.standing:
+        return Verdict(admitted=False)
+    return Verdict(admitted=True, leaves=next(at for at, place in enumerate(links) if place.standing is lowest))
+
+
+def _find_for_stranger(links: Sequence[Place], newcomer: Place, *, is_full: bool) -> Verdict:
+    hosts = Counter(place.host for place in links if place.standing is Standing.STRANGER)
+    if hosts[newcomer.host] >= MAX_STRANGERS_PER_HOST and not is_here(newcomer.host):
+        return Verdict(admitted=False)
+    if not is_full and hosts.total() < MAX_STRANGERS:
+        return Verdict(admitted=True)
+    crowd, count = hosts.most_common(1)[0] if hosts else ("", 0)
+    if count <= hosts[newcomer.host]:
+        return Verdict(admitted=False)
+    strangers = (at for at, place in enumerate(links) if place == Place(Standing.STRANGER, crowd))
+    return Verdict(admitted=True, leaves=next(strangers))
