@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcp_a2a.errors import McpA2AError
+from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.server.explain import explain
 
 
@@ -31,12 +32,17 @@ def test_every_error_keeps_its_message_and_its_hint(code: str):
 
 
 def test_an_error_without_a_hint_is_only_its_message():
-    assert explain("send_task", failed_with(McpA2AError("This happened."))) == "This happened."
+    assert explain("send_task", failed_with(ConfigurationError("This happened."))) == "This happened."
 
 
 def test_an_error_that_a_task_group_wrapped_is_found():
-    wrapped = ExceptionGroup("group", [ExceptionGroup("group", [McpA2AError("This happened.", "Do that.")])])
+    wrapped = ExceptionGroup("group", [ExceptionGroup("group", [ConfigurationError("This happened.", "Do that.")])])
     assert explain("send_task", failed_with(wrapped)) == "This happened. Do that."
+
+
+def test_an_error_of_a_kind_that_is_not_known_here_may_quote_anybody():
+    text = explain("send_task", failed_with(McpA2AError.rebuild("of_tomorrow", "This happened.", "Do that.")))
+    assert re.search(r"<(untrusted-\w{32})>\nThis happened\.\n</\1>\nNext: Do that\.\Z", text)
 
 
 def test_an_error_said_on_purpose_is_passed_on():
