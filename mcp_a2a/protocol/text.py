@@ -74,9 +74,9 @@ def _composed(text: str, letters: set[str]) -> str:
 
 
 def _shorten_runs(text: str, letters: set[str]) -> str:
-    far = _far_marks()
-    # The pattern looks a character up at once only below U+10000; marks beyond are looked for in their place.
-    shadow = text if letters.isdisjoint(map(chr, far)) else text.translate(far)
+    # The pattern looks a character up at once only below U+10000, so a nearer mark stands for those beyond.
+    far = [letter for letter in letters if ord(letter) > _LAST_NEAR and letter in _marks()]
+    shadow = text.translate(dict.fromkeys(map(ord, far), "\u0300")) if far else text
     kept, at = [], 0
     for run in _long_run().finditer(shadow):
         kept.append(text[at : run.start() + MAX_COMBINING_RUN])
@@ -90,11 +90,6 @@ def _marks() -> frozenset[str]:
     # composing does not sort count too: they stack as well.
     letters = map(chr, range(0x300, 0x1F000))
     return frozenset(c for c in letters if unicodedata.category(c) in ("Mn", "Me") or unicodedata.combining(c))
-
-
-@lru_cache(maxsize=1)
-def _far_marks() -> dict[int, str]:
-    return {ord(mark): "\u0300" for mark in _marks() if ord(mark) > _LAST_NEAR}
 
 
 @lru_cache(maxsize=1)

@@ -135,6 +135,55 @@ def test_a_hostile_megabyte_takes_no_time() -> None:
     assert time.process_time() - started < 5
 
 
+MEGABYTES = {
+    "runs of 29": ("a" + "\u0315\u0300" * 15)[:30] * 33_333,
+    "runs of 8, last first": "a\u0345\u035c\u0301\u0323\u031b\u0327\u0334\u0315" * 111_111,
+    "marks of two parts": "a\u0344" * 500_000,
+    "marks alone": "\u0315\u0300" * 500_000,
+    "marks that do not sort": "\u0f73" * 1_000_000,
+    "marks beyond the first plane": "a\U0001e8d0\U0001d165" * 333_333,
+    "Greek taken apart": "\u03b1\u0345\u0300\u0313" * 250_000,
+    "every mark": "".join(map(chr, range(0x300, 0x370))) * 9_000,
+    "compatibility ideographs": "\uf900" * 1_000_000,
+    "jamo": "\u1100\u1161\u11a8" * 333_333,
+    "emoji": "😀" * 1_000_000,
+    "zero width": "a\u200b" * 500_000,
+    "tags": "\U000e0041" * 1_000_000,
+    "escapes": "\x1b[" * 500_000,
+    "line breaks": "\r\n" * 500_000,
+}
+
+
+@pytest.mark.parametrize("text", MEGABYTES.values(), ids=MEGABYTES)
+def test_the_work_for_a_character_is_bounded_whatever_it_is(text: str) -> None:
+    """A megabyte takes about 0.1 s; a run of 29 marks took 3 s, and one of 100,000 half a minute."""
+    started = time.process_time()
+    cleaned = clean(text)
+    assert time.process_time() - started < 2
+    assert len(cleaned) <= 3 * len(text)
+    assert clean(cleaned[:10_000]) == cleaned[:10_000], "a page of clean text is clean"
+
+
+def test_no_mark_of_any_kind_makes_a_tower() -> None:
+    for mark in ("\u0301", "\u0e31", "\u20dd", "\u0488", "\U0001e8d0"):
+        assert len(clean("a" + mark * 1_000)) <= MAX_COMBINING_RUN + 1, hex(ord(mark))
+
+
+def test_blank_braille_and_the_marks_before_numbers_are_removed() -> None:
+    unseen = (
+        "\u2800\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2\u0890\u0891\U000110bd\U00013430\ufffe\U0001fffe"
+    )
+    assert clean(f"a{unseen}b") == "ab"
+    assert clean("\u2801") == "\u2801"
+
+
+def test_every_format_character_of_unicode_is_removed() -> None:
+    left = [
+        hex(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cf" and clean(chr(code))
+    ]
+    assert left == []
+
+
 @given(st.text(), st.integers(1, 100))
 def test_a_preview_is_one_short_line(text: str, limit: int) -> None:
     line = preview(text, limit)
