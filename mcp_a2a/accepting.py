@@ -174,6 +174,9 @@ class _Entrance:
         except OSError as error:  # ssl.SSLError is one
             logger.debug("a connection ended before it was one: %s", error)
             connection.close()
+        except Exception:  # an event loop says in its own way that a handle is closed; the other connections go on
+            logger.exception("a connection was not taken on")
+            connection.close()
 
 
 def _open_files() -> float:

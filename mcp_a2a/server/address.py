@@ -24,6 +24,8 @@ class Listen:
 
     host: str
     port: int
+    also: str = ""
+    """A second address with that port, where this machine has it: "localhost" is both, and a client may try either."""
 
     @classmethod
     def parse(cls, text: str) -> Listen:
@@ -38,9 +40,10 @@ class Listen:
             raise ConfigurationError(
                 f"{text!r} is not an address to listen on.", "Write it as :3000 or 127.0.0.1:3000."
             )
+        also = "::1" if host == "localhost" else ""
         host = {"": "127.0.0.1", "localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104  asked for
         try:
-            return cls(str(ipaddress.ip_address(host)), int(port))
+            return cls(str(ipaddress.ip_address(host)), int(port), also)
         except ValueError:
             raise ConfigurationError(
                 f"{host!r} is not an IP address to listen on.",
@@ -51,6 +54,18 @@ class Listen:
     def local(self) -> bool:
         """Whether only programs of this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
+
+    def bind_all(self) -> list[socket.socket]:
+        """Bound sockets, the first at `host`.
+
+        Raises:
+            PortInUseError, ConfigurationError: as `bind`, about `host`.
+        """
+        bound = [self.bind()]
+        if self.also:
+            with contextlib.suppress(ConfigurationError):  # no IPv6 here, or another program has the port there
+                bound.append(Listen(self.also, bound[0].getsockname()[1]).bind())
+        return bound
 
     def bind(self) -> socket.socket:
         """A bound socket.

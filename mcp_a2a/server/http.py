@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from socket import socket
 
 import anyio
@@ -113,7 +113,8 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
             "Let mcp-a2a make one.",
         )
     rules = Rules(token=token, this_user=this_user, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
-    with listen.bind() as bound:
+    with ExitStack() as stack:
+        bound = [stack.enter_context(one) for one in listen.bind_all()]
         files = raise_open_files(MAX_CONNECTIONS + MAX_HANDSHAKES + RESERVED_FILES + OTHER_FILES)
         limits = limits or Limits.within(files - MAX_HANDSHAKES - RESERVED_FILES - OTHER_FILES)
         reception = Reception(limits, behind_proxy=behind_proxy)
@@ -122,7 +123,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
             await group.start(stop_on_signal, web.stop)
             try:
                 await group.start(web.serve_on, bound)
-                task_status.started(url_of(bound, "http" if tls is None else "https"))
+                task_status.started(url_of(bound[0], "http" if tls is None else "https"))
                 if start is not None:
                     start()
                 await web.finished.wait()
@@ -154,7 +155,7 @@ class _WebServer(uvicorn.Server):
         self.finished = anyio.Event()
         self._ready, self._accepting = anyio.Event(), anyio.CancelScope()
 
-    async def serve_on(self, bound: socket, *, task_status: TaskStatus[None]) -> None:
+    async def serve_on(self, bound: Sequence[socket], *, task_status: TaskStatus[None]) -> None:
         """Serve until `should_exit`; reports as started when connections are accepted."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
@@ -168,11 +169,14 @@ class _WebServer(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
-    async def _accept(self, bound: socket, task_status: TaskStatus[None]) -> None:
+    async def _accept(self, bound: Sequence[socket], task_status: TaskStatus[None]) -> None:
         await self._ready.wait()
-        task_status.started()
         with self._accepting:
-            await accept(bound, self._connection, self.config.ssl)
+            async with anyio.create_task_group() as group:
+                for one in bound:
+                    one.listen()  # so that whoever reads the URL is let in
+                    group.start_soon(accept, one, self._connection, self.config.ssl)
+                task_status.started()
 
     def _connection(self) -> Connection:
         return Connection(

@@ -303,6 +303,16 @@ async def test_a_proxy_may_drop_the_port_of_a_name_that_was_configured(host: str
         assert await web.status("GET", "/healthz", other_site) == 403
 
 
+@needs_ipv6
+async def test_localhost_is_both_addresses_of_loopback():
+    async with anyio.create_task_group() as group:
+        url = urlsplit(await group.start(serve_http, build_server(StandIn()), Listen.parse("localhost:0")))
+        assert url.port is not None
+        for host in ("127.0.0.1", "::1"):
+            assert await Web(host, url.port).hello() == 200
+        group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_over_4_mib_is_refused_while_it_arrives(declared: bool):  # noqa: FBT001
     length = f"Content-Length: {MAX_BODY_BYTES * 100}" if declared else "Transfer-Encoding: chunked"
