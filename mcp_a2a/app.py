@@ -40,7 +40,7 @@ async def open_node(
         async with own_node(settings, card) as api:
             yield api
 
-    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers)
+    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers, hop=settings.hop)
     async with share(shared) as node:
         if eager:
             await node.ready()

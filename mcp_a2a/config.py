@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     file_roots: Annotated[tuple[WholePath, ...], NoDecode] = ()
     """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
 
+    hop: int = Field(default=0, ge=0)
+    """Set by `agent exec` for its command: how often the work of the task was passed on. What it sends carries it."""
+
     a2a_push: bool = False
     """Post what happens to a task to the URLs that A2A clients name for it."""
 

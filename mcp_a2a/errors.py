@@ -510,6 +510,20 @@ class SelfSendError(TaskError):
         )
 
 
+class HopLimitError(TaskError):
+    """The work was passed on so often that the chain ends here."""
+
+    code = "hop_limit"
+    exit_code = 5
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This work was passed on {limit} times, so it is not passed on any more: agents may ask each other in a "
+            "circle.",
+            "Do it here, or answer the task that it belongs to with what is known.",
+        )
+
+
 class NotAwaitingReplyError(TaskError):
     """The task is not one that can be replied to (for example one that we answer ourselves)."""
 

@@ -361,7 +361,23 @@ class Attachments(View):
     consent: Consent = "ask"
 
 
-class SendTaskRequest(Attachments):
+MAX_HOP = 4
+"""As `protocol.payload` has it, which whoever only asks a node need not import."""
+
+CLIENT = "client"
+"""Who holds the tasks that the clients of this identity take from the inbox."""
+
+
+class PassedOn(Attachments):
+    """Work for others, which may be part of a task that is worked on here: a chain of agents must end."""
+
+    hop: int = Field(default=0, ge=0, le=MAX_HOP)
+    """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
+    holder: str | None = None
+    """Who sends it, where it may be for any of the tasks that this holder has leased: then the highest `hop` counts."""
+
+
+class SendTaskRequest(PassedOn):
     """Work for one agent."""
 
     agent: str
@@ -374,11 +390,9 @@ class SendTaskRequest(Attachments):
     idempotency_key: str | None = Field(default=None, max_length=256)
     queue: bool = True
     """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
-    hop: int = Field(default=0, ge=0, le=4)
-    """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
 
 
-class SendTaskBySkillRequest(Attachments):
+class SendTaskBySkillRequest(PassedOn):
     """Work for whoever has the skill."""
 
     skill: str = Field(min_length=1, max_length=128)
@@ -388,7 +402,6 @@ class SendTaskBySkillRequest(Attachments):
     context_id: str | None = Field(default=None, max_length=256)
     idempotency_key: str | None = Field(default=None, max_length=256)
     queue: bool = True
-    hop: int = Field(default=0, ge=0, le=4)
 
 
 class GetTaskRequest(View):
@@ -402,7 +415,7 @@ class GetTaskRequest(View):
     text_limit: int | None = Field(default=None, ge=1)
 
 
-class ReplyRequest(Attachments):
+class ReplyRequest(PassedOn):
     """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
 
     task_id: str
@@ -583,7 +596,7 @@ class CheckInboxRequest(View):
 
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     limit: int = Field(default=5, ge=0, le=100)
-    holder: str = "client"
+    holder: str = CLIENT
     worker: bool = False
 
 
@@ -635,7 +648,7 @@ class AnswerRequest(Attachments):
     """How many chunks of this attempt were answered before these: what is repeated counts once."""
     direct: bool = False
     """The text and parts are a message, and no task is meant by it (A2A 3.1.1)."""
-    holder: str = "client"
+    holder: str = CLIENT
     attempt: int | None = None
     """The attempt being answered, where the holder knows it: an answer to an older attempt is refused."""
 

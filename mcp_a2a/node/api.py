@@ -6,8 +6,9 @@ import os
 
 import anyio
 import anyio.lowlevel
+from typing_extensions import TypeVar
 
-from mcp_a2a.errors import ConfigurationError, TaskNotFoundError
+from mcp_a2a.errors import ConfigurationError, HopLimitError, TaskNotFoundError
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -40,9 +41,18 @@ from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
+from mcp_a2a.protocol.payload import MAX_HOP
 from mcp_a2a.protocol.web_url import is_shortened, is_web
 from mcp_a2a.store.journal import count_held, count_outbox
-from mcp_a2a.store.records import Position, TaskRecord, count_waiting, list_tasks, parse_position, position_token
+from mcp_a2a.store.records import (
+    Position,
+    TaskRecord,
+    count_waiting,
+    highest_hop,
+    list_tasks,
+    parse_position,
+    position_token,
+)
 from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
 from mcp_a2a.views import (
@@ -98,6 +108,9 @@ RELAY_SECONDS = 1.8
 
 MAIL_SECONDS = 1.5
 """How long a list of tasks waits for relays that may still bring something."""
+
+
+_Sent = TypeVar("_Sent", SendTaskRequest, SendTaskBySkillRequest)
 
 
 class LocalApi:
@@ -206,6 +219,7 @@ class LocalApi:
 
     async def send_task(self, request: SendTaskRequest) -> TaskView:
         """Journal, deliver, wait."""
+        request = self._counted(request)
         peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
             record = await self._node.web_sending.send(peer, request)
@@ -215,6 +229,7 @@ class LocalApi:
 
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
+        request = self._counted(request)
         deadline = anyio.current_time() + request.wait_seconds
         record = self._node.sending.sent_by_skill(request)
         if record is None:
@@ -224,6 +239,19 @@ class LocalApi:
             else:
                 record = await self._node.sending.send_by_skill(selected.keys, request)
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
+
+    def _counted(self, request: _Sent) -> _Sent:
+        """The request with the number of times that its work was passed on, as far as it can be told here.
+
+        Raises:
+            HopLimitError
+        """
+        hop, holder, now = request.hop, request.holder, self._node.context.clock()
+        if holder is not None:
+            hop = max(hop, self._node.context.database.read(lambda connection: highest_hop(connection, holder, now)))
+        if hop >= MAX_HOP:
+            raise HopLimitError(MAX_HOP)
+        return request.model_copy(update={"hop": hop})
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
@@ -238,6 +266,8 @@ class LocalApi:
         if record.sent and record.done:
             return await self.send_task(
                 SendTaskRequest(
+                    hop=request.hop,
+                    holder=request.holder,
                     agent=record.peer,
                     message=request.message,
                     skill=record.skill,

@@ -62,6 +62,9 @@ Call = Callable[[str, views.View], Awaitable[views.View]]
 """Asks whoever owns the node."""
 
 
+_PassedOn = TypeVar("_PassedOn", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)
+
+
 class _Direct:
     """Calls to a node of this process. They end with the node, as calls to another process end with it."""
 
@@ -82,8 +85,9 @@ class _Direct:
 class SharedNode:
     """`NodeApi` of an identity, from any number of processes. Starts on `start` or on the first call."""
 
-    def __init__(self, folder: Path, open_owner: OpenOwner, *, allow_strangers: bool = False) -> None:
+    def __init__(self, folder: Path, open_owner: OpenOwner, *, allow_strangers: bool = False, hop: int = 0) -> None:
         self._folder = folder
+        self._hop = min(hop, views.MAX_HOP)
         self._allow_strangers = allow_strangers
         self._open_owner = open_owner
         self._wanted = anyio.Event()
@@ -200,6 +204,13 @@ class SharedNode:
             return request
         return request.model_copy(update={"consent": "waived"})
 
+    def _passed_on(self, request: _PassedOn) -> _PassedOn:
+        """The request with the hop of the task that this process works on."""
+        return request.model_copy(update={"hop": max(request.hop, self._hop)})
+
+    def _leaving(self, request: _PassedOn) -> _PassedOn:
+        return _once(self._passed_on(self._answered_for(request)))
+
     # --- NodeApi ---------------------------------------------------------------------------------
 
     async def discover(self, request: views.DiscoverRequest) -> views.DiscoverView:
@@ -228,11 +239,11 @@ class SharedNode:
 
     async def send_task(self, request: views.SendTaskRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("send_task", _once(self._answered_for(request)), views.TaskView)
+        return await self._ask("send_task", self._leaving(request), views.TaskView)
 
     async def send_task_by_skill(self, request: views.SendTaskBySkillRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("send_task_by_skill", _once(self._answered_for(request)), views.TaskView)
+        return await self._ask("send_task_by_skill", self._leaving(request), views.TaskView)
 
     async def get_task(self, request: views.GetTaskRequest) -> views.TaskView:
         """See `NodeApi`."""
@@ -240,7 +251,7 @@ class SharedNode:
 
     async def reply_to_task(self, request: views.ReplyRequest) -> views.TaskView:
         """See `NodeApi`."""
-        return await self._ask("reply_to_task", _once(self._answered_for(request)), views.TaskView)
+        return await self._ask("reply_to_task", self._leaving(request), views.TaskView)
 
     async def cancel_task(self, request: views.CancelRequest) -> views.TaskView:
         """See `NodeApi`."""

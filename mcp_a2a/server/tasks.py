@@ -29,6 +29,7 @@ from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
 from mcp_a2a.views import (
+    CLIENT,
     CancelRequest,
     GetTaskRequest,
     ListTasksRequest,
@@ -62,6 +63,7 @@ async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
     idempotency_key: str,
 ) -> TaskView:
     request = SendTaskRequest(
+        holder=CLIENT,
         agent=agent,
         message=message,
         parts=_parts(data),
@@ -137,6 +139,7 @@ async def _send_by_skill(  # noqa: PLR0913, PLR0917  the arguments of the tool
     idempotency_key: str,
 ) -> TaskView:
     request = SendTaskBySkillRequest(
+        holder=CLIENT,
         skill=skill,
         message=message,
         parts=_parts(data),
@@ -217,6 +220,7 @@ async def get_task_status(
 
 async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> TaskView:
     request = ReplyRequest(
+        holder=CLIENT,
         task_id=task_id,
         message=message,
         wait_seconds=min(wait_seconds, FIRST_SECONDS),

@@ -332,6 +332,15 @@ def leased_tasks(connection: sqlite3.Connection) -> list[TaskRecord]:
     return [_record(row) for row in rows]
 
 
+def highest_hop(connection: sqlite3.Connection, holder: str, now: float) -> int:
+    """How often the work of the tasks that this holder has leased was passed on, at most; 0 for none."""
+    row = connection.execute(
+        f"SELECT MAX(hop) FROM tasks WHERE {_WAITING} AND holder=? AND lease_until > ?",  # noqa: S608
+        (holder, now),
+    ).fetchone()
+    return int(row[0] or 0)
+
+
 def count_waiting(connection: sqlite3.Connection, now: float) -> int:
     """How many received tasks wait for somebody to work on them."""
     row = connection.execute(
