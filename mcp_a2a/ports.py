@@ -38,6 +38,7 @@ from mcp_a2a.exchange import (
 )
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
@@ -381,6 +382,10 @@ class Link(Protocol):
     def answer(self, answer: Answer) -> None:
         """Queue an answer to an envelope that came in. Ignored on a closed link: the peer will send it again."""
         ...
+
+    def probe(self, seconds: float = PROBE_SECONDS) -> None:
+        """Somebody waits for this peer: close a direct link on which it gives no sign of life within so long."""
+        return  # beside a direct one, a link is to a mailbox that is there whether or not the peer is
 
     def close(self, reason: str) -> None:
         """Say goodbye and close. `LinkHandler.link_closed` follows."""

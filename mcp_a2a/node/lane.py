@@ -7,6 +7,7 @@ waiting --send--> under way --answer--> gone, or waiting again
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -41,6 +42,10 @@ PIECE_ANSWER_SECONDS = 120.0
 REROUTE_SECONDS = 60.0
 """A copy at a relay that is gone for so long does not keep the message from going another way."""
 
+PROBE_AFTER_SECONDS = 2.5
+"""What is under way directly and not answered for so long makes us ask the other end for a sign of life: one that is
+gone without a word must not keep a message from going another way."""
+
 WAITING_SECONDS = 1.0
 """What cannot go now, for the order or a full link or a key that is not valid yet, is looked at so often at least."""
 
@@ -66,6 +71,7 @@ class Entry:
     relay: str | None = None
     """Where a copy is stored."""
     sent_at: float = 0.0
+    probed_at: float = 0.0
     not_before: float = 0.0
     rejections: int = 0
     refusal: str | None = None
@@ -101,6 +107,11 @@ class Entry:
     def patience(self) -> float:
         """How long an answer may take."""
         return PIECE_ANSWER_SECONDS if self.is_piece else ANSWER_SECONDS
+
+    @property
+    def probe_at(self) -> float:
+        """When the other end is asked for a sign of life, while it is under way."""
+        return max(self.sent_at, self.probed_at) + PROBE_AFTER_SECONDS
 
     def is_barred(self, link: Link, now: float) -> bool:
         """Whether it may not go on this link."""
@@ -195,6 +206,17 @@ class Lane:
             )
         ]
 
+    def silent(self, now: float) -> set[Link]:
+        """Direct links on which something waits for its answer; those are asked for a sign of life."""
+        waiting = [
+            entry
+            for entry in self.entries.values()
+            if entry.link is not None and not entry.link.is_relayed and now >= entry.probe_at
+        ]
+        for entry in waiting:
+            entry.probed_at = now
+        return {entry.link for entry in waiting if entry.link is not None}
+
     def next_due(self, now: float) -> float:
         """Seconds until something is to be done."""
         due = [self._due_at(entry) for entry in self.entries.values()]
@@ -203,4 +225,7 @@ class Lane:
     def _due_at(self, entry: Entry) -> float:
         if entry.envelope_id is None:
             return entry.not_before
-        return entry.sent_at + (entry.patience if entry.relay is None else REROUTE_SECONDS)
+        if entry.relay is not None:
+            return entry.sent_at + REROUTE_SECONDS
+        directly = entry.link is not None and not entry.link.is_relayed
+        return min(entry.sent_at + entry.patience, entry.probe_at if directly else math.inf)

@@ -82,7 +82,11 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 900.0
 HOUSEKEEPING_SECONDS = 60.0
 ADDRESS_SECONDS = 3.0
-"""A node that lives longer than that tells its networks where it listens: a command is over before."""
+"""So often we look where this machine is. A node that lives longer than that tells its networks where it listens: a
+command is over before."""
+
+MOVED_SECONDS = 1.5
+"""How long the other end of a link has for a sign of life after this machine has moved."""
 
 CLOCK_SECONDS = 5.0
 """So often the wall clock is looked at: what was put off because of a clock goes on once it is set."""
@@ -298,6 +302,7 @@ class Node:
             self.pushes.load()
             self.context.tasks.start_soon(self.inbox.run)
             self.context.tasks.start_soon(self._keep_house)
+            self.context.tasks.start_soon(self._watch_addresses)
             self.context.tasks.start_soon(self._watch_clock)
             self.context.tasks.start_soon(self.networks.watch_folder)
             yield
@@ -321,7 +326,7 @@ class Node:
 
     async def _keep_house(self) -> None:
         """Rotate keys, remember how late it is, forget what is long over."""
-        saved = first = True
+        saved = True
         while True:
             if _turn(self.ring, self.context):
                 saved = False
@@ -331,11 +336,7 @@ class Node:
             self.networks.forget_lapsed()
             self.files.tidy()
             self.feed.drop_idle()
-            if first:
-                await anyio.sleep(ADDRESS_SECONDS)
-            self._tell_addresses()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
-            first = False
 
     async def _watch_clock(self) -> None:
         """Notice a wall clock that is set while nothing else reads it."""
@@ -352,6 +353,22 @@ class Node:
         else:
             self.greet_everybody()
         self.outbox.clock_set()
+
+    async def _watch_addresses(self) -> None:
+        """When this machine has moved, see which links still work, and tell members where we are now."""
+        before: Sequence[DirectAddr] | None = None
+        while True:
+            await anyio.sleep(ADDRESS_SECONDS)
+            here = tuple(self.own_addresses())
+            if before is not None and here != before:
+                self._probe_links()
+            before = here
+            self._tell_addresses()
+
+    def _probe_links(self) -> None:
+        for peer in self.directory:
+            for link in peer.links:
+                link.probe(MOVED_SECONDS)
 
     def _tell_addresses(self) -> None:
         """Members learn where we listen, anew when this machine has moved."""

@@ -32,6 +32,7 @@ from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
+from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, stale_difference
@@ -612,6 +613,8 @@ class Outbox:
             else:
                 for entry in lane.unanswered(anyio.current_time()):
                     self._forget_flight(lane, entry)
+                for link in lane.silent(anyio.current_time()):
+                    link.probe(PROBE_SECONDS)
                 while self._flush(lane, SLICE):
                     # Between slices the wire gets its turn, so that the other side works while we go on sealing.
                     await anyio.lowlevel.checkpoint()

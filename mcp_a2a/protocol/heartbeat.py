@@ -1,15 +1,28 @@
 """Telling a silent peer from a dead one.
 
 After 20 s in which nothing was heard a ping goes out, after 45 s the peer is taken for gone. The
-first ping goes out at once, so that the round trip is known early.
+first ping goes out at once, so that the round trip is known early. Who waits for an answer may ask
+sooner (`suspect`): a peer that then says nothing at all for some seconds is gone. Nobody who has
+nothing to wait for pays for that.
 """
 
 from __future__ import annotations
+
+import math
 
 from mcp_a2a.errors import RemoteProtocolError
 
 PING_SECONDS = 20.0
 DEAD_SECONDS = 45.0
+
+PROBE_SECONDS = 5.0
+"""How long a peer that is asked for a sign of life may be silent."""
+
+QUIET_SECONDS = 2.0
+"""A peer that was heard so recently is not asked."""
+
+LATE_SECONDS = 1.0
+"""A clock that is looked at so much too late was held up by us: what the peer said meanwhile is still unread."""
 
 MAX_CONTROL_FRAMES = 240
 CONTROL_WINDOW_SECONDS = 60.0
@@ -24,10 +37,24 @@ class Heartbeat:
         """Newest round trip of a ping."""
         self._heard_at = self._pinged_at = now
         self._pings = 0
+        self._gone_at: float | None = None
+        """When a peer under suspicion is taken for gone."""
 
     def heard(self, now: float) -> None:
         """Something came in, or could not because we were not listening."""
         self._heard_at = now
+        self._gone_at = None
+
+    def suspect(self, now: float, seconds: float = PROBE_SECONDS) -> bool:
+        """Somebody waits for this peer: it has so long for a sign of life. Whether to ask it for one.
+
+        Not if it was just heard, unless there is reason to give it less time than that.
+        """
+        just_heard = seconds >= QUIET_SECONDS and now < self._heard_at + QUIET_SECONDS
+        if just_heard or (self._gone_at is not None and self._gone_at <= now + seconds):
+            return False
+        self._gone_at = now + seconds
+        return True
 
     def ping(self, now: float) -> int:
         """The number of the ping that is sent now."""
@@ -40,17 +67,23 @@ class Heartbeat:
         if number == self._pings:
             self.rtt_seconds = now - self._pinged_at
 
+    def silence(self, now: float) -> float:
+        """For how many seconds nothing was heard."""
+        return now - self._heard_at
+
     def is_dead(self, now: float) -> bool:
         """Whether the peer was silent for too long."""
-        return now >= self._heard_at + DEAD_SECONDS
+        if self._gone_at is not None and now >= self._gone_at + LATE_SECONDS:
+            self._gone_at = now + LATE_SECONDS
+        return now >= self._heard_at + DEAD_SECONDS or (self._gone_at is not None and now >= self._gone_at)
 
     def wants_ping(self, now: float) -> bool:
         """Whether it is time to ask."""
         return now >= self._ping_at
 
     def next_timeout(self) -> float:
-        """When one of the two becomes true."""
-        return min(self._heard_at + DEAD_SECONDS, self._ping_at)
+        """When one of the two may become true."""
+        return min(self._heard_at + DEAD_SECONDS, self._ping_at, math.inf if self._gone_at is None else self._gone_at)
 
     @property
     def _ping_at(self) -> float:

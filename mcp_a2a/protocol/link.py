@@ -46,7 +46,7 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import ANYBODY, Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.handshake import Failed as HandshakeFailed
-from mcp_a2a.protocol.heartbeat import DEAD_SECONDS, Allowance, Heartbeat
+from mcp_a2a.protocol.heartbeat import Allowance, Heartbeat
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import Ledger
 from mcp_a2a.protocol.link_events import (
@@ -221,6 +221,11 @@ class LinkSession:
         """Close the link; the peer hears the code."""
         self._say_bye(reason, code)
 
+    def probe(self, now: float, seconds: float) -> None:
+        """Somebody waits for an answer of this peer: a link on which it says nothing for so long is closed."""
+        if self._state is State.OPEN and self.wants_frames and self._heartbeat.suspect(now, seconds):
+            self._send(Ping(self._heartbeat.ping(now)))
+
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do; infinity when never."""
         match self._state:
@@ -241,7 +246,7 @@ class LinkSession:
         if not self.wants_frames:
             self._heartbeat.heard(now)  # silence of our own making: we are not listening
         if self._heartbeat.is_dead(now):
-            self._say_bye(f"no sign of life for {DEAD_SECONDS:.0f} s", ByeCode.TIMEOUT)
+            self._say_bye(f"no sign of life for {self._heartbeat.silence(now):.0f} s", ByeCode.TIMEOUT)
         elif self._heartbeat.wants_ping(now):
             self._send(Ping(self._heartbeat.ping(now)))
 

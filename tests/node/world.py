@@ -19,7 +19,7 @@ from mcp_a2a.ports import Hooks, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
-from mcp_a2a.protocol.paths import TransportAddr
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.views import (
@@ -121,6 +121,8 @@ class World:
     own: set[str] = field(default_factory=set)
     """Keys that count as identities of one data folder."""
     lease_seconds: float = 900.0
+    places: list[DirectAddr] = field(default_factory=list)
+    """Where everybody's machine is."""
 
     def identity(self, name: str) -> Identity:
         return Identity(name.encode().ljust(32, b"\0"))
@@ -165,7 +167,7 @@ class World:
                 own_dids=lambda: frozenset(self.own),
                 relays=relays,
                 networks=NetworkFolder(networks or folder),
-                own_addresses=lambda port: (),
+                own_addresses=lambda port: tuple(self.places),
                 near=lambda address: True,
                 lease_seconds=self.lease_seconds,
                 web=web,

@@ -9,9 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a.node import lane
+from mcp_a2a.node import lane, node
+from mcp_a2a.protocol import heartbeat
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.views import (
     CheckInboxRequest,
     GetAgentRequest,
@@ -95,6 +97,38 @@ async def test_where_the_direct_way_fails_the_relay_is_taken_and_the_failure_is_
         reply = await alice.api.ping(PingRequest(agent="bob"))
         assert reply.route == "relay"
         assert reply.tried == ("direct bob.memory:7301: nobody listens there (connection refused)",)
+
+
+async def test_a_message_that_waits_on_a_silent_direct_link_goes_by_the_relay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line to Bob is dead and nothing says so: no end of the connection is ever heard."""
+    assert lane.PROBE_AFTER_SECONDS + heartbeat.PROBE_SECONDS <= 8.0, "ten seconds are promised"
+    monkeypatch.setattr("mcp_a2a.node.lane.PROBE_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr("mcp_a2a.node.outbox.PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("mcp_a2a.protocol.heartbeat.QUIET_SECONDS", 0.0)
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        alice.sees(bob)
+        await direct_link(alice, bob, there=True)
+        world.network.cut("alice", "bob", silently=True)
+        assert (await taken(alice, bob, "one")).route == "relay"
+
+
+async def test_links_are_made_anew_when_this_machine_has_moved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert node.ADDRESS_SECONDS + node.MOVED_SECONDS <= 5.0, "five seconds are promised"
+    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.1)
+    monkeypatch.setattr("mcp_a2a.node.node.MOVED_SECONDS", 0.3)
+    relay = ScriptedRelay()
+    async with relay.serve(), members(world, relay) as (alice, bob):
+        alice.sees(bob)
+        await direct_link(alice, bob, there=True)
+        await anyio.sleep(0.3)  # all have looked where they are
+        world.network.cut("alice", "bob", silently=True)
+        world.places.append(DirectAddr("192.0.2.7", 7301))
+        await direct_link(alice, bob, there=False)
+        world.network.heal()
+        await direct_link(alice, bob, there=True)
 
 
 async def test_a_direct_way_that_appears_is_taken(world: World) -> None:

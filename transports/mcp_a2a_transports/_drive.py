@@ -22,6 +22,7 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Answer, ByeCode, ListingFrame, News, Reply, Request
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_events import (
     Answered,
@@ -81,6 +82,7 @@ class DrivenLink(Link):
         self._reason = ""
         self._sending_since: float | None = None
         self._wake = anyio.Event()
+        self._tick = anyio.Event()
         self._resume = anyio.Event()
         self._settled = anyio.Event()
         self._ending = anyio.Event()
@@ -132,6 +134,12 @@ class DrivenLink(Link):
     def submit(self, envelope: bytes) -> None:
         self._session.submit(envelope)
         self._wake.set()
+
+    @override
+    def probe(self, seconds: float = PROBE_SECONDS) -> None:
+        self._session.probe(anyio.current_time(), seconds)
+        self._wake.set()
+        self._tick.set()
 
     def request(self, frame: Request | ListingFrame) -> None:
         """Queue a request to the relay at the other end.
@@ -254,7 +262,9 @@ class DrivenLink(Link):
                 self._session.say_goodbye(f"the peer has read nothing for {STALL_SECONDS:.0f} s", ByeCode.SLOW)
             self._settle()
             if not self._session.is_closed:
-                await anyio.sleep(min(self._session.next_timeout(), self._stalled_at) - now)
+                self._tick = anyio.Event()
+                with anyio.move_on_after(max(0.0, min(self._session.next_timeout(), self._stalled_at) - now)):
+                    await self._tick.wait()
 
     @property
     def _stalled_at(self) -> float:
