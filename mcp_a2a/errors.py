@@ -2,7 +2,7 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
-                                RelayRunsError
+                                NodeSilentError  RelayRunsError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -131,6 +131,28 @@ class RelayRunsError(ConfigurationError):
             f"A relay runs from {folder} already.", "Stop it first, or name another data folder with --home."
         )
         self.folder = folder
+
+
+class NodeSilentError(ConfigurationError):
+    """The process that runs the node of this identity does not answer."""
+
+    code = "node_silent"
+    exit_code = 1
+    retryable = True
+
+    def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
+        who = "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
+        if pid is None:
+            hint = "Wait a moment and try again."
+        elif state == STOPPED:
+            hint = f"Let it go on (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
+        else:
+            hint = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
+        super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
+
+
+STOPPED = "stopped"
+"""State of a process that was sent SIGSTOP, as by Ctrl-Z."""
 
 
 class SchemaTooNewError(ConfigurationError):

@@ -13,6 +13,9 @@ from mcp_a2a.node.control import socket_path
 from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 
 SOCKET = "admin.sock"
+ANSWER_SECONDS = 5.0
+"""How long a relay may take to answer its operator."""
+
 ATTEMPTS = 20
 RETRY_SECONDS = 0.1
 """A relay that is just starting has its folder, but no socket yet."""
@@ -86,14 +89,20 @@ async def _ask_running(home: Path, op: str, fields: Mapping[str, str]) -> bytes 
     path = socket_path(home / "relay", SOCKET)
     if not path.exists():
         return None
+    patience = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client,
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=patience) as client,
             client.post(f"http://relay/{op}", json=dict(fields)) as response,
         ):
             if response.status == 200:
                 return await response.read()
             said = await response.json()
+    except TimeoutError as error:
+        raise ConfigurationError(
+            f"The process that runs the relay of {home} does not answer.",
+            "If it was stopped (Ctrl-Z), let it go on with fg; else look at its log, or end it.",
+        ) from error
     except (aiohttp.ClientError, OSError):
         return None  # it ended, without the time to clean up
     raise McpA2AError.rebuild(str(said["code"]), str(said["message"]), str(said["hint"]))

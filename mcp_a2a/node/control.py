@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+import anyio.lowlevel
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
@@ -40,6 +41,19 @@ logger = logging.getLogger(__name__)
 MAX_LINE = 256 * 1024 * 1024
 """A hundred tasks of a megabyte, each as text and as message. Both sides are the same person's."""
 
+ALIVE = "alive"
+"""The operation that asks only for an answer."""
+
+SILENCE_SECONDS = 2.5
+"""An owner that has said nothing for so long, while it is asked something, is asked whether it lives; after as long
+again it counts as silent."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""How often it is asked that again during a long wait."""
+
+WATCH_SECONDS = 3.0
+"""How often the owner looks whether its socket's file is still there."""
+
 WRITE_SECONDS = 2.0
 """How long a process that is stopping waits for an owner that does not read."""
 
@@ -51,8 +65,19 @@ class OwnerLostError(McpA2AError):
     retryable = True
 
 
+class OwnerSilentError(McpA2AError):
+    """The process that owns the node lives and does not answer. Never leaves `node.shared`."""
+
+    code = "owner_silent"
+    retryable = True
+
+
+GONE = (OwnerLostError, OwnerSilentError)
+
+
 def socket_path(folder: Path, name: str = "control.sock") -> Path:
-    """Where the control socket of this identity's folder is."""
+    """Where the control socket of this identity's folder is, by whichever path a process came to the folder."""
+    folder = folder.resolve()
     direct = folder / name
     if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
         return direct
@@ -79,6 +104,15 @@ def _same_user(stream: SocketStream) -> bool:
 # --- the owner's side ----------------------------------------------------------------------------
 
 
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Which file is there: device and number."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class ControlServer:
     """Answers for a node on its control socket."""
 
@@ -93,20 +127,41 @@ class ControlServer:
         Raises:
             HomeUnusableError: there can be no socket.
         """
+        async with anyio.create_task_group() as tasks:
+            try:
+                await tasks.start(self._listen, path)
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
+
+    async def _listen(self, path: Path, *, task_status: TaskStatus[None]) -> None:
+        """Listen, and listen anew when the socket's file is gone or another: programs that tidy up remove it."""
+        async with anyio.create_task_group() as conversations:
+            listener, file = await self._open(path)
+            task_status.started()
+            while True:
+                async with listener, anyio.create_task_group() as accepting:
+                    accepting.start_soon(listener.serve, self._converse, conversations)
+                    while _file_of(path) == file:  # noqa: ASYNC110  another program removes it, and sets no event
+                        await anyio.sleep(WATCH_SECONDS)
+                    accepting.cancel_scope.cancel()
+                logger.warning("the control socket %s was removed; it is made again", path)
+                try:
+                    listener, file = await self._open(path)
+                except HomeUnusableError as error:
+                    logger.warning("%s", error)
+                    await anyio.sleep(WATCH_SECONDS)
+
+    async def _open(self, path: Path) -> tuple[Listener[SocketStream], tuple[int, int] | None]:
         try:
+            if path.parent in short_places():
+                make_private(path.parent)
             path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
             listener = await anyio.create_unix_listener(path, mode=0o600)
         except OSError as error:
             raise HomeUnusableError(str(path.parent), error.strerror or str(error)) from error
-        async with anyio.create_task_group() as tasks:
-            try:
-                async with listener:
-                    tasks.start_soon(listener.serve, self._converse)
-                    yield
-                    tasks.cancel_scope.cancel()
-            finally:
-                tasks.cancel_scope.cancel()
-                path.unlink(missing_ok=True)  # noqa: ASYNC240  as above
+        return listener, _file_of(path)
 
     async def _converse(self, stream: SocketStream) -> None:
         workers: set[str] = set()
@@ -153,15 +208,20 @@ class _Conversation:
                 scope = self._scopes.get(message["cancel"])
                 if scope is not None:
                     scope.cancel()
+            elif message["op"] == ALIVE:
+                self._tasks.start_soon(self._say, message["id"], ALIVE, {"id": message["id"]})
             else:
-                self._tasks.start_soon(self._answer, message["id"], message["op"], message["request"])
+                # Known before it begins: it may be withdrawn by the very next line.
+                scope = self._scopes[message["id"]] = anyio.CancelScope()
+                self._tasks.start_soon(self._answer, scope, message["id"], message["op"], message["request"])
 
-    async def _answer(self, number: int, op: str, fields: JsonValue) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[number] = scope
+    async def _answer(self, scope: anyio.CancelScope, number: int, op: str, fields: JsonValue) -> None:
+        answer: dict[str, JsonValue] = {}
+        with scope:
+            await anyio.lowlevel.checkpoint_if_cancelled()
             try:
                 view = await self._perform(op, fields)
-                answer: dict[str, JsonValue] = {"id": number, "view": _fields(view)}
+                answer = {"id": number, "view": _fields(view)}
             except McpA2AError as error:
                 answer = {"id": number, "error": _error(error)}
             except Exception:
@@ -234,6 +294,8 @@ class ControlClient:
         self._questions: dict[int, _Question] = {}
         self._numbers = iter(range(1, 2**62))
         self._writing = anyio.Lock()
+        self._asking = anyio.Lock()
+        self._heard_at = anyio.current_time()
         self.lost = anyio.Event()
         """Set when the owner is gone."""
 
@@ -242,6 +304,7 @@ class ControlClient:
         try:
             async for line in _lines(self._stream):
                 answer = json.loads(line)
+                self._heard_at = anyio.current_time()
                 question = self._questions.get(answer["id"])
                 if question is not None:
                     question.answer = answer
@@ -258,6 +321,7 @@ class ControlClient:
 
         Raises:
             OwnerLostError: it went away; whether it acted is unknown.
+            OwnerSilentError: it lives and does not answer; the question is withdrawn.
             TooLargeError: nobody asks so much.
             McpA2AError: what the owner raised.
         """
@@ -265,14 +329,47 @@ class ControlClient:
         self._questions[number] = question
         try:
             await self._send({"id": number, "op": op, "request": _fields(request)})
-            await question.answered.wait()
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1), contextlib.suppress(OwnerLostError):
+            await self._wait_for(question)
+        except (anyio.get_cancelled_exc_class(), OwnerSilentError):
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(1),
+                contextlib.suppress(OwnerLostError, OwnerSilentError),
+            ):
                 await self._send({"cancel": number})
             raise
         finally:
             del self._questions[number]
         return self._read(op, question.answer)
+
+    async def _wait_for(self, question: _Question) -> None:
+        pause = SILENCE_SECONDS
+        while True:
+            with anyio.move_on_after(pause):
+                await question.answered.wait()
+                return
+            await self._check_alive(pause)
+            pause = LOOK_AGAIN_SECONDS
+
+    async def _check_alive(self, pause: float) -> None:
+        """Ask for a sign of life, one question at a time however many calls wait.
+
+        Raises:
+            OwnerSilentError: nothing was heard since the question.
+        """
+        async with self._asking:
+            if anyio.current_time() - self._heard_at < pause:
+                return
+            number, question = next(self._numbers), _Question()
+            self._questions[number] = question
+            try:
+                await self._send({"id": number, "op": ALIVE, "request": {}})
+                with anyio.move_on_after(SILENCE_SECONDS):
+                    await question.answered.wait()
+            finally:
+                del self._questions[number]
+            if not question.answered.is_set() and anyio.current_time() - self._heard_at >= SILENCE_SECONDS:
+                raise OwnerSilentError("The node does not answer.")
 
     async def _send(self, message: dict[str, JsonValue]) -> None:
         if self.lost.is_set():
@@ -289,7 +386,7 @@ class ControlClient:
                 raise OwnerLostError("The node went away.") from error
             if writing.cancelled_caught:
                 await anyio.aclose_forcefully(self._stream)
-                raise OwnerLostError("The node does not listen.")
+                raise OwnerSilentError("The node does not listen.")
 
     def _read(self, op: str, answer: dict[str, JsonValue] | None) -> View:
         if answer is None:

@@ -22,15 +22,19 @@ import anyio
 from filelock import FileLock, Timeout
 
 from mcp_a2a import exchange, views
-from mcp_a2a.errors import HomeUnusableError, McpA2AError
+from mcp_a2a.errors import HomeUnusableError, McpA2AError, NodeSilentError
 from mcp_a2a.exchange import OWN_KEY
-from mcp_a2a.node.control import OwnerLostError, connect_control, socket_path
+from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control, socket_path
 from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.owner_file import read_owner, state_of, write_owner
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
 
 logger = logging.getLogger(__name__)
+
+REACH_SECONDS = 5.0
+"""How long a process waits for one that has the folder, and neither answers nor gives it up."""
 
 RETRY_SECONDS = 0.1
 """How often a process without a node looks again whether it can own or reach one."""
@@ -95,7 +99,7 @@ class SharedNode:
         self._call: Call | None = None
         self._calls: set[anyio.CancelScope] = set()
         self._failure: McpA2AError | None = None
-        self._came_up = False
+        self._came_up = self._opening = False
         self.owner = False
         """Whether this process runs the node."""
 
@@ -113,7 +117,10 @@ class SharedNode:
         while self._call is None:
             if self._failure is not None:
                 raise self._failure
-            await self._changed.wait()
+            with anyio.move_on_after(None if self._opening else REACH_SECONDS) as waiting:
+                await self._changed.wait()
+            if waiting.cancelled_caught and not self._opening:
+                raise self._silent("cannot be reached")
 
     async def run(self) -> None:
         """Own or reach the node until cancelled."""
@@ -150,6 +157,8 @@ class SharedNode:
             return False
         except OSError as error:
             raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+        self._opening = True
+        write_owner(self._folder)
         try:
             async with self._open_owner() as api:
                 try:
@@ -159,6 +168,7 @@ class SharedNode:
                 finally:
                     self._abdicate()
         finally:
+            self._opening = False
             lock.release()
         return True
 
@@ -192,11 +202,17 @@ class SharedNode:
                 continue
             try:
                 return cast("Answer", await call(op, request))
+            except OwnerSilentError:
+                raise self._silent("does not answer") from None
             except OwnerLostError:
                 if isinstance(request, exchange.A2ASendRequest):
                     request = request.model_copy(update={"again": True})
                 if self._call is call:
                     await owner_changes.wait()
+
+    def _silent(self, doing: str) -> NodeSilentError:
+        pid = read_owner(self._folder)
+        return NodeSilentError(str(self._folder), pid, state_of(pid) if pid is not None else None, doing)
 
     def _answered_for(self, request: _Leaving) -> _Leaving:
         """The request as this process was told to make it: the node may belong to another one, told otherwise."""

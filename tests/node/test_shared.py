@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import TaskStatus
+from filelock import FileLock
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
@@ -26,10 +27,12 @@ from mcp_a2a.errors import (
     ConfigurationError,
     LeaseLostError,
     McpA2AError,
+    NodeSilentError,
     PeerNotFoundError,
     TaskNotFoundError,
     TooLargeError,
 )
+from mcp_a2a.node import control, shared
 from mcp_a2a.node.control import MAX_LINE, socket_path
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.model import TaskState
@@ -37,6 +40,7 @@ from mcp_a2a.store.short_places import MAX_SOCKET_PATH
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
+    DiscoverRequest,
     GetAgentRequest,
     GetTaskRequest,
     InboxItem,
@@ -397,3 +401,95 @@ async def test_a_home_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: 
         async with open_node(settings(tmp_path / "file" / "below")):
             pass
     assert "--home" in raised.value.hint
+
+
+# --- an owner that does not answer ----------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(control, "LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(shared, "REACH_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_owner_that_was_stopped_is_named_and_answers_again_when_it_goes_on(home: Path) -> None:
+    with owner_process(home) as process, anyio.fail_after(30):
+        async with open_node(settings(home)) as guest:
+            await guest.get_agent(GetAgentRequest(agent="self"))
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(NodeSilentError, match=f"process {process.pid}, stopped") as raised:
+                await guest.list_tasks(ListTasksRequest())
+            assert f"kill -CONT {process.pid}" in raised.value.hint
+            process.send_signal(signal.SIGCONT)
+            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_was_asked_of_a_stopped_owner_is_withdrawn(home: Path) -> None:
+    with owner_process(home) as process, anyio.fail_after(30):
+        async with open_node(settings(home)) as guest, open_node(settings(home, "worker")):
+            await guest.discover(DiscoverRequest(settle_seconds=5))
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(NodeSilentError):
+                await guest.send_task(task("not now"))
+            process.send_signal(signal.SIGCONT)
+            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_stopped_owner_is_noticed_by_who_comes_later_and_during_a_long_wait(home: Path) -> None:
+    with owner_process(home) as process, anyio.fail_after(30):
+        async with open_node(settings(home)) as early, anyio.create_task_group() as tasks:
+            silent = anyio.Event()
+
+            async def wait_long() -> None:
+                with pytest.raises(NodeSilentError):
+                    await early.check_inbox(CheckInboxRequest(wait_seconds=600, limit=1))
+                silent.set()
+
+            tasks.start_soon(wait_long)
+            await anyio.sleep(0.7)  # it has been found alive by then
+            assert not silent.is_set()
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(NodeSilentError):
+                async with open_node(settings(home)) as late:
+                    await late.get_agent(GetAgentRequest(agent="self"))
+            await silent.wait()
+            process.send_signal(signal.SIGCONT)
+            assert (await early.list_tasks(ListTasksRequest())).tasks == ()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_socket_that_was_removed_is_made_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "WATCH_SECONDS", 0.1)
+    async with two_processes(home) as (owner, guest):
+        path = socket_path(home / "identities" / "default")
+        for _ in range(2):
+            path.unlink()
+            async with open_node(settings(home)) as late:
+                assert (await late.list_tasks(ListTasksRequest())).tasks == ()
+            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()  # its old connection lives on
+        assert owner.owner
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_folder_that_is_locked_by_a_process_without_a_socket_is_an_error(home: Path) -> None:
+    folder = home / "identities" / "default"
+    folder.mkdir(parents=True, mode=0o700)
+    with FileLock(folder / "lock"), pytest.raises(NodeSilentError, match="cannot be reached"):
+        async with open_node(settings(home)):
+            pass
+
+
+async def test_a_folder_is_the_same_one_by_whichever_path_it_is_reached(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    link = tmp_path / "l"
+    link.symlink_to(deep)
+    assert socket_path(link) == socket_path(deep)
+    assert len(os.fsencode(socket_path(link))) <= MAX_SOCKET_PATH
+    async with open_node(settings(link)) as owner, open_node(settings(deep)) as guest:
+        assert (owner.owner, guest.owner) == (True, False)
+        assert (await guest.list_tasks(ListTasksRequest())).tasks == ()

@@ -1,0 +1,41 @@
+"""Which process runs the node of an identity: a note beside its lock, for what others say when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from mcp_a2a.errors import STOPPED
+
+NAME = "owner"
+
+_STATES = {"T": STOPPED, "t": "traced", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
+"""Letters of /proc/PID/stat (proc(5)) that explain silence."""
+
+
+def write_owner(folder: Path) -> None:
+    """Note that this process owns the folder. The caller holds its lock."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def read_owner(folder: Path) -> int | None:
+    """The process that noted itself last, if it lives."""
+    try:
+        pid = int((folder / NAME).read_text()[:20])
+        os.kill(pid, 0)
+    except (OSError, ValueError, OverflowError):
+        return None
+    return pid
+
+
+def state_of(pid: int) -> str | None:
+    """What a process is doing that explains its silence; None where that is not known."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return _STATES.get(stat.rpartition(")")[2].split()[0])
