@@ -24,6 +24,10 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.RelayRunsError: ("/data/relay",),
     errors.SchemaTooNewError: ("/data/node.db", 9, 1),
     errors.StorageFullError: ("/data/node.db",),
+    errors.NodeSilentError: ("/data", 42, "stopped", "does not answer"),
+    errors.ConsentNeededError: (DID, DID),
+    errors.ConsentDeclinedError: (DID, DID),
+    errors.TaskLostError: ("https://agent.example/",),
     errors.PeerNotFoundError: ("bobb", ("bob",), 3),
     errors.SkillNotFoundError: ("revers", ("reverse",)),
     errors.AmbiguousNameError: ("bob", ((DID, "one-two"), (OTHER, "three-four"))),
@@ -59,6 +63,7 @@ PLAIN = {
     errors.TaskError: "a family",
     errors.PageTokenError: "a sentence without values",
     errors.PushNotSupportedError: "likewise",
+    errors.ConsentError: "a family",
     errors.WebError: "built with message and hint where it is raised",
     errors.CardError: "as WebError",
     errors.WebRefusedError: "as WebError",
@@ -80,6 +85,8 @@ hears one uniform answer, our log the reason, and whoever waits for a task learn
 
 ELSEWHERE = {
     "mcp_a2a.node.control.OwnerLostError": "never leaves node.shared, which asks the next owner",
+    "mcp_a2a.node.control.OwnerSilentError": "never leaves node.shared, which names the process",
+    "mcp_a2a.a2a.unreachable.NotConnectedError": "never leaves a2a.client, which tries the next interface",
     "mcp_a2a.a2a.push.HookGoneError": "never leaves a2a.push, which stops calling that hook",
     "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",
     "mcp_a2a.cli.demo.DemoError": "built with a message where it is raised; the demonstration shows what it did before",
@@ -98,6 +105,11 @@ CODES = {
     "RelayRunsError": "relay_runs",
     "SchemaTooNewError": "schema_too_new",
     "StorageFullError": "storage_full",
+    "NodeSilentError": "node_silent",
+    "ConsentError": "consent",
+    "ConsentNeededError": "consent_needed",
+    "ConsentDeclinedError": "consent_declined",
+    "TaskLostError": "task_lost",
     "DiscoveryError": "discovery",
     "PeerNotFoundError": "agent_not_found",
     "SkillNotFoundError": "skill_not_found",
@@ -156,6 +168,11 @@ def ours() -> list[type[McpA2AError]]:
     return [kind for kind in tree() if kind.__module__ == errors.__name__]
 
 
+def made(kind: type[McpA2AError]) -> McpA2AError:
+    keywords: dict[str, bool] = {"stranger": True} if kind is errors.ConsentNeededError else {}
+    return kind(*SHOWN[kind], **keywords)  # type: ignore[arg-type]
+
+
 def test_every_error_is_in_one_of_the_tables() -> None:
     assert set(ours()) == SHOWN.keys() | PLAIN.keys()
     assert not SHOWN.keys() & PLAIN.keys()
@@ -202,7 +219,7 @@ def test_whoever_words_an_error_by_hand_says_the_next_step_too() -> None:
 
 @pytest.mark.parametrize("kind", SHOWN, ids=lambda kind: kind.__name__)
 def test_what_happened_and_the_next_step_are_said_with_the_values(kind: type[McpA2AError]) -> None:
-    error = kind(*SHOWN[kind])  # type: ignore[arg-type]
+    error = made(kind)
     assert len(error.message) > 20
     assert error.message.endswith((".", "?"))
     assert len(error.hint) > 15
@@ -214,7 +231,7 @@ def test_what_happened_and_the_next_step_are_said_with_the_values(kind: type[Mcp
 
 @pytest.mark.parametrize("kind", SHOWN, ids=lambda kind: kind.__name__)
 def test_an_error_keeps_class_and_words_over_the_control_socket(kind: type[McpA2AError]) -> None:
-    error = kind(*SHOWN[kind])  # type: ignore[arg-type]
+    error = made(kind)
     again = McpA2AError.rebuild(error.code, error.message, error.hint)
     assert type(again) is kind
     assert (again.message, again.hint, str(again)) == (error.message, error.hint, str(error))

@@ -153,7 +153,7 @@ def test_every_setting_has_an_option_and_a_variable_that_the_help_names() -> Non
         ([], {"MCP_A2A_RELAY_MAX_QUEUE": "many"}, "--max-queue (or MCP_A2A_RELAY_MAX_QUEUE)"),
         (["--ttl-days", "30"], {}, "--ttl-days (or MCP_A2A_RELAY_TTL_DAYS)"),
         (["--metrics-allow", "everybody"], {}, "--metrics-allow (or MCP_A2A_RELAY_METRICS_ALLOW)"),
-        (["--tls-cert", "no-such.pem"], {}, "The certificate no-such.pem cannot be used"),
+        (["--tls-cert", "no-such.pem"], {}, "/no-such.pem cannot be used: No such file or directory"),
         (["--tls-key", "key.pem"], {}, "Add --tls-cert"),
         (["--public-url", "https://relay.example"], {}, "does not begin with ws:// or wss://"),
     ],
