@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.session import ClientRequestContext
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestParams, ElicitResult
 
@@ -18,6 +21,9 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.server import consent
+from mcp_a2a.server.address import Listen
+from mcp_a2a.server.http import serve_http
+from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import (
     AddPeerRequest,
     CheckInboxRequest,
@@ -28,6 +34,7 @@ from mcp_a2a.views import (
     SetTrustRequest,
 )
 from tests.server.test_contacts import Person
+from tests.server.test_http import TOKEN
 from tests.server.test_real_node import assistant
 from tests.server.test_tools import text_of
 
@@ -218,6 +225,27 @@ async def test_a_process_that_was_started_to_send_unasked_does_and_no_other_with
             assert (await attached.send_task(request)).agent.did == request.agent
         arguments = {"agent": request.agent, "message": "CANARY", "wait_seconds": 0}
         assert (await client.call_tool("send_task", arguments)).is_error
+
+
+async def test_over_http_the_question_comes_where_it_can_and_else_the_command(tmp_path: Path, mode: str) -> None:
+    person = Person(YES)
+    async with (
+        strangers(tmp_path, "auto", None) as (_, alice, mallory),
+        anyio.create_task_group() as tasks,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as connection,
+    ):
+        url = await tasks.start(partial(serve_http, build_server(alice), Listen("127.0.0.1", 0), token=TOKEN))
+        transport = streamable_http_client(f"{url}/mcp", http_client=connection)
+        async with Client(transport, mode=mode, elicitation_callback=person) as client:
+            arguments = {"agent": "mallory", "message": "CANARY", "wait_seconds": 0}
+            result = await client.call_tool("send_task", arguments)
+        if mode == "auto":
+            assert not result.is_error, text_of(result)
+            assert len(person.asked) == await sent(alice) == 1
+        else:  # without sessions there is no way back to the client
+            assert text_of(result).endswith(f"mcp-a2a allow {await did_of(mallory)}")
+            assert len(person.asked) == await sent(alice) == 0
+        tasks.cancel_scope.cancel()
 
 
 async def test_no_tool_takes_the_answer_as_an_argument(tmp_path: Path) -> None:
