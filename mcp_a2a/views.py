@@ -128,6 +128,8 @@ class StatusView(View):
     held: int
     kept: int = 0
     """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
+    runs_twice: Fact | None = None
+    """When a peer last said that the key of this identity runs on another machine as well."""
     accept: Fact
 
 

@@ -212,6 +212,8 @@ def status_lines(status: StatusView) -> list[str]:
     )
     if status.kept:
         lines.append(f"  {many(status.kept, 'finished answer')} could not be stored yet: the disk is full")
+    if status.runs_twice:
+        lines.append(f"  THIS KEY RUNS TWICE, last seen {status.runs_twice}: a copied machine, or a restored backup")
     return lines
 
 

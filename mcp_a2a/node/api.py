@@ -32,7 +32,7 @@ from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
-from mcp_a2a.node.present import Cargo, Way, inbox_item, task_view
+from mcp_a2a.node.present import Cargo, Way, inbox_item, iso, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
 from mcp_a2a.node.selection import Selector
@@ -193,6 +193,7 @@ class LocalApi:
             inbox=read(lambda connection: count_waiting(connection, now)),
             held=read(count_held),
             kept=node.inbox.kept,
+            runs_twice=iso(node.twins.noticed_at) if node.twins.noticed_at is not None else None,
             accept=node.trust.accept,
         )
 

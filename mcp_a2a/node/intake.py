@@ -148,6 +148,8 @@ class Intake:
         self._memory = Memory(context, outbox)
         self._quota = quota
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
+        self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
+        """Called with which run of its node has introduced itself, and which of ours it has met."""
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
         self.on_network: Callable[[PeerId, NetworkBody, Callable[[object], None]], None] = lambda *_: None
@@ -238,7 +240,7 @@ class Intake:
     def _dispatch(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         match payload.body:
             case AdvertBody() as body:
-                self._introduce(payload, body)
+                self._introduce(link, payload, body)
                 self._receipts.setdefault((link, payload.from_), []).append(postmark)
                 self.sign_receipts()
             case TaskBody():
@@ -259,13 +261,15 @@ class Intake:
                 admitted = self._trust.admits(sender)
                 self._apply(link, postmark, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
 
-    def _introduce(self, payload: Payload, body: AdvertBody) -> None:
+    def _introduce(self, link: Link, payload: Payload, body: AdvertBody) -> None:
         advert = Advert.parse_untrusted(body.advert)
         if advert.peer != payload.from_:
             raise RemoteProtocolError("the advert is of another peer than its sender")
         peer = self._directory.advert_received(advert)
         if peer is not None:
             self._directory.remember(self._context.database, peer)
+        if link.peer == advert.peer:
+            self.on_run(link, body.run, body.met)
         self._outbox.offer_held(advert.peer)
         good_until = self._context.clocks.stamp() + MAX_LIFETIME_SECONDS  # by our clock: its own may be wrong
         self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], good_until)

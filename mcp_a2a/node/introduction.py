@@ -18,8 +18,10 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.network import VOUCHER_SIZE
+from mcp_a2a.protocol.payload import AdvertBody
 from mcp_a2a.protocol.receipt import postmark_of
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.journal import get_meta, set_meta
 
 VOUCHERS_MULTIPLE = 4
@@ -42,6 +44,9 @@ class Introduction:
         self._entry = self._remembered()
         self.addresses: tuple[str, ...] = self._entry.addresses if self._entry else ()
         """Where we listen, as members of our networks are told."""
+        self.run = ""
+        self.met: Callable[[PeerId], Sequence[str]] = lambda _: ()
+        """The name of this run, and those of a peer that we have met, if there are several (`twins`)."""
         self.vouch: Callable[[PeerId], Sequence[bytes]] = lambda _: ()
         """Our vouchers for a peer."""
 
@@ -110,7 +115,13 @@ class Introduction:
         """Our advert, sealed for the peer of a link; and what that peer has to sign when it has it (`receipt`)."""
         now = self._context.clock()
         vouchers = self._padded(self.vouch(link.peer))
-        payload = advert_payload(self._context, link.peer, self.advert().to_text(), vouchers, now)
+        body = AdvertBody(
+            advert=self.advert().to_text(),
+            vouchers=tuple(map(to_base64url, vouchers)),
+            run=self.run,
+            met=tuple(self.met(link.peer)),
+        )
+        payload = advert_payload(self._context, link.peer, body, now)
         envelope_id, expires = self._context.randomness(16), now + ADVERT_SECONDS
         envelope = seal(self._context.identity, payload.to_bytes(), link.bundle, envelope_id, expires)
         return envelope, postmark_of(self._context.me, payload.id, envelope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -89,7 +89,7 @@ def post_update(context: Context, connection: sqlite3.Connection, record: TaskRe
     return row
 
 
-def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence[bytes], now: float) -> Payload:
+def advert_payload(context: Context, to: PeerId, body: AdvertBody, now: float) -> Payload:
     """Our advert for one peer, which alone can read it."""
     return Payload(
         type="advert",
@@ -98,7 +98,7 @@ def advert_payload(context: Context, to: PeerId, advert: str, vouchers: Sequence
         to=to,
         created=now,
         expires=now + ADVERT_SECONDS,
-        body=AdvertBody(advert=advert, vouchers=tuple(map(to_base64url, vouchers))),
+        body=body,
     )
 
 

@@ -40,6 +40,7 @@ from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
+from mcp_a2a.node.twins import Twins
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_sending import WebSending
@@ -174,6 +175,9 @@ class Node:
         self.networks.on_member = self._let_in
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
+        self.twins = Twins(context, self.directory, self.introduction.greet)
+        self.introduction.run, self.introduction.met = self.twins.run, self.twins.runs_of
+        self.intake.on_run = self.twins.introduced
         self.introduction.vouch = self.networks.vouchers
         self.intake.on_vouchers = self.networks.vouched
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
@@ -218,6 +222,7 @@ class Node:
         logger.info("link to %s closed: %s", link.peer, reason)
         peer = self.directory.link_closed(link, self.context.clock(), goodbye=goodbye)
         self.directory.remember(self.context.database, peer)
+        self.twins.link_closed(link)
         self.outbox.link_closed(link, reason)
         if not goodbye and peer.is_near:
             self.dialer.court(peer)

@@ -27,6 +27,8 @@ from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted,
 MAX_PAYLOAD = 1024 * 1024 - 4 - 64
 """Largest payload: the largest bucket without length and signature."""
 
+MAX_RUNS = 4
+
 MAX_ASKED = 256
 """Tasks that one message asks after."""
 
@@ -113,6 +115,10 @@ class AdvertBody(_Body):
     advert: str = Field(min_length=1, max_length=MAX_ADVERT_CHARS)
     vouchers: tuple[Voucher, ...] = Field(default=(), max_length=MAX_VOUCHERS)
     """One for each network of the sender, among others that mean nothing (`network.Network.vouch`)."""
+    run: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
+    """Which start of its node this is."""
+    met: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_RUNS)
+    """The starts of the recipient's node that the sender has links with, if there are several: its key runs twice."""
 
 
 class NetworkBody(_Body):

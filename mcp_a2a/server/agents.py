@@ -179,4 +179,6 @@ def _node_lines(node: StatusView, fence: Fence) -> Iterator[str]:
     yield from node.clocks
     if node.kept:
         yield f"{node.kept} finished answers could not be stored yet: the disk is full."
+    if node.runs_twice:
+        yield "The key of this identity runs on another machine too: a copy of this one, or a backup. Tell your user."
     yield "Next: discover lists the agents; check_inbox takes the tasks."

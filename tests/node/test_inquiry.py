@@ -288,6 +288,28 @@ async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_ask
         tasks.cancel_scope.cancel()
 
 
+async def test_a_key_that_runs_twice_is_told_to_both_copies_and_a_restart_is_no_copy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.twins.SURE_SECONDS", 0.2)
+    async with world.person("bob") as bob:
+        for _ in range(2):
+            async with world.person("alice") as alice:
+                await added(alice, bob)
+                await added(alice, bob)
+        async with twins(world) as (one, two):
+            await added(one, bob)
+            await anyio.sleep(0.4)  # longer than a peer takes to be sure
+            assert one.node.twins.noticed_at is None
+            await added(two, bob)
+            await until(lambda: None not in (one.node.twins.noticed_at, two.node.twins.noticed_at))
+            for copy in (one, two):
+                status = (await copy.api.get_agent(GetAgentRequest(agent="self"))).node
+                assert status is not None
+                assert status.runs_twice is not None
+            assert bob.node.twins.noticed_at is None
+
+
 async def test_a_stranger_learns_nothing_by_asking_after_tasks_of_others(world: World) -> None:
     async with world.person("bob") as bob, world.person("alice") as alice, world.person("carol") as carol:
         await added(alice, bob)
