@@ -21,6 +21,8 @@ from mcp_a2a.protocol.handshake import Established, Handshake, Side, Waiting
 from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.link_places import MAX_PLACES as MAX_LINKS
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.rates import Rate
+from mcp_a2a_transports import _reception
 from mcp_a2a_transports.direct import DirectTransport
 from tests.transports.people import Witness, credentials, envelope, identity, ring, until
 
@@ -400,3 +402,24 @@ async def test_ipv6_works_where_the_machine_has_it() -> None:
         async with ann.open(credentials("ann"), Witness("ann")):
             link = await ann.dial(identity("ben").peer_id, address, "local")
             assert link.address.startswith("[::1]:")
+
+
+async def test_a_host_that_connects_again_and_again_is_cut_before_it_costs_a_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_reception, "_is_from_here", lambda _: False)
+    monkeypatch.setattr(_reception, "ARRIVALS", Rate(0.001, 3))
+    of_ben, listener = Witness("ben"), DirectTransport("127.0.0.1")
+    async with listener.open(credentials("ben"), of_ben) as (address,):
+        assert isinstance(address, DirectAddr)
+        for _ in range(2):
+            async with websocket(address) as ws:
+                await ws.receive_str()
+        async with websocket(address) as ws:
+            await log_in(ws, "a member")  # who is known is not counted
+            await until(lambda: of_ben.opened, of_ben)
+        async with websocket(address) as ws:
+            await ws.receive_str()
+        with pytest.raises(aiohttp.ClientError):
+            async with websocket(address):
+                pass

@@ -96,7 +96,7 @@ class Reception(web.Server):
         super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
         now, host = time.monotonic(), host_of(address_of(transport).host)
         if not _is_from_here(transport) and self._arrivals.of(host, now).take(1, now):
-            transport.abort()  # before it costs a handshake
+            self._loop.call_soon(transport.abort)  # before it costs a handshake, but when aiohttp has begun with it
             return
         leaves = self._door.arrived(handler, host, now)
         self._somebody_waits.set()

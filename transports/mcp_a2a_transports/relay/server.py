@@ -137,7 +137,7 @@ class RelayListener(web.Server):
         super().connection_made(handler, transport)  # type: ignore[arg-type]  # the very same
         address, now = address_of(transport).host, time.monotonic()
         if not self._gate.lets_in(address, len(self._connections), now):
-            transport.abort()
+            self._loop.call_soon(transport.abort)  # aiohttp has begun with it, and fails where it is gone by then
             return
         leaves = self._gate.arrived(handler, address, now)
         if leaves is not None:
