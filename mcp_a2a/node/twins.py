@@ -68,8 +68,8 @@ class Twins:
         if self.noticed_at is None:
             logger.error(
                 "THIS KEY RUNS TWICE, as %s says: on another machine that is a copy of this one or has its backup. "
-                "Stop one of them, or give it an identity of its own (--identity NAME): what one is sent, the other may "
-                "get.",
+                "Stop one of them, or give it an identity of its own (--identity NAME): what one is sent, the other "
+                "may get.",
                 link.peer,
             )
         self.noticed_at = self._context.clock()
