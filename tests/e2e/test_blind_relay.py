@@ -115,5 +115,5 @@ async def test_nothing_of_what_agents_say_and_are_is_found_at_a_relay(tmp_path: 
     assert did.encode() in places["disk"]
     words = list(said.values())
     assert {place: found(words, held) for place, held in places.items()} == {place: [] for place in places}
-    assert tap.binary_sizes
-    assert tap.binary_sizes <= WIRE_SIZES | LISTING_SIZES
+    assert tap.sealed_sizes
+    assert tap.sealed_sizes <= WIRE_SIZES | LISTING_SIZES

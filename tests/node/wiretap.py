@@ -88,9 +88,10 @@ class TcpTap:
         )  # fmt: skip
 
     @property
-    def binary_sizes(self) -> set[int]:
-        """Sizes of all binary frames."""
-        return {len(payload) for one in self.conversations for opcode, payload in one.frames() if opcode == BINARY}
+    def sealed_sizes(self) -> set[int]:
+        """Sizes of all envelopes and listings, without the MACs of the link."""
+        frames = [payload for one in self.conversations for opcode, payload in one.frames() if opcode == BINARY]
+        return {len(frame) - TAG_SIZE for frame in frames if not frame.startswith(b"{")}
 
 
 @asynccontextmanager

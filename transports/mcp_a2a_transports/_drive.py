@@ -307,11 +307,16 @@ class DrivenLink(Link):
                     self.relay_heard(frame)
             case PeerLeft():
                 self._goodbye = True
-            case Closed(reason, code):
-                self._reason, self.code = reason, code
-                self._settled.set()
-                if self._opened is not None:
-                    handler.link_closed(self, reason, goodbye=self._goodbye)
+            case Closed():
+                self._close(event)
+
+    def _close(self, event: Closed) -> None:
+        self._reason, self.code = event.reason, event.code
+        if event.code is ByeCode.VERSION:
+            logger.warning("no link with %s: %s", self._address, event.reason)
+        self._settled.set()
+        if self._opened is not None:
+            self._house.handler.link_closed(self, event.reason, goodbye=self._goodbye)
 
     def _open(self, event: Opened) -> None:
         if not self._house.admit(self, event.peer):
