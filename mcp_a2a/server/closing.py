@@ -51,6 +51,7 @@ class _Response:
 
     async def finish(self) -> None:
         if not self._started:
-            await self._send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+            headers = [(b"content-length", b"0"), (b"retry-after", b"5")]
+            await self._send({"type": "http.response.start", "status": 503, "headers": headers})
         if not self._complete:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -108,6 +108,8 @@ class Database:
         try:
             return query(self._reader)
         except sqlite3.Error as error:
+            if self._closing:
+                raise HomeUnusableError(str(self.path.parent), "the node is stopping") from error
             raise self._translated(error) from error
 
     async def write(

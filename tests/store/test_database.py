@@ -130,3 +130,10 @@ async def test_a_steady_trickle_that_nobody_waits_for_gets_to_the_disk(database:
         trickled += 1
         database.enqueue_lazily(lambda connection: set_meta(connection, "trickle", "here"))
         await anyio.sleep(0.01)
+
+
+async def test_what_is_read_from_a_closed_database_is_trouble_of_this_machine(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "node.db", "test") as database:
+        pass
+    with pytest.raises(HomeUnusableError, match="cannot be used"):
+        database.read(lambda connection: get_meta(connection, "word"))
