@@ -34,6 +34,7 @@ MAX_SIGHTED = 64
 """Agents of the LAN that are listed unasked, and looked up at once at most `MAX_READING`."""
 
 MAX_READING = 4
+MAX_MISSED = 64
 READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
 MAX_KNOWN = 1_000
 """Agents that are kept though no person has added them; the one met first makes room."""
@@ -47,6 +48,8 @@ class WebBook:
         self._calls = calls
         self._changes = changes
         self._peers: dict[str, WebPeer] = {}
+        self._missed: dict[str, str] = {}
+        """URLs that were asked for and not met before, by how they are shown."""
         self._seen: dict[str, str] = {}
         """Announcements on the LAN, and which agent each turned out to be."""
         self._reading = anyio.Semaphore(MAX_READING)
@@ -101,14 +104,20 @@ class WebBook:
             return peer
         if is_shortened(url):
             raise PeerNotFoundError(url)
+        self._remember_missed(url)
         try:
             return await self._enter(await self._read(url, TASK, {}), TASK, {})
         except AddressNotAllowedError as error:
             if not error.remedy:
-                shown = shown_url(url)
-                allowed = "URL" if is_shortened(shown) else shown
-                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {allowed}"
+                error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {shown_url(url)}"
             raise
+
+    def _remember_missed(self, url: str) -> None:
+        """A person may be told to add it, and is shown it shortened."""
+        while len(self._missed) >= MAX_MISSED:
+            del self._missed[next(iter(self._missed))]
+        self._missed[shown_url(agent_url(url))] = agent_url(url)
+        self._missed[shown_url(url)] = url
 
     async def add(self, url: str, headers: Mapping[str, str] | None = None) -> WebPeer:
         """The agent at a URL that a person typed, who may give credentials for it.
@@ -118,9 +127,10 @@ class WebBook:
         """
         known = self.known(url)
         if is_shortened(url):
-            if known is None:
+            named = known.url if known is not None else self._missed.get(url.strip())
+            if named is None:
                 raise PeerNotFoundError(url)
-            url = known.url
+            url = named
         secrets = dict(headers) if headers is not None else known.row.headers if known else {}
         try:
             found, origin = await self._read(url, TYPED, secrets), TYPED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
@@ -67,9 +68,12 @@ def shown_url(url: str) -> str:
     return f"{where}/{_HASH}{_hash_of(url)}" if says_more else f"{where}/"
 
 
-def with_short_urls(sentence: str) -> str:
-    """A sentence of ours in which every URL of the web is as it is shown."""
-    return _IN_A_SENTENCE.sub(lambda found: shown_url(found[0]), sentence)
+def with_short_urls(sentence: str, typed: Collection[str] = ()) -> str:
+    """A sentence of ours in which every URL of the web is as it is shown, but for what its reader `typed`."""
+    own = {spelled(url).rstrip("/") for url in typed if is_web(url)}
+    return _IN_A_SENTENCE.sub(
+        lambda found: found[0] if spelled(found[0]).rstrip("/") in own else shown_url(found[0]), sentence
+    )
 
 
 def is_shortened(url: str) -> bool:

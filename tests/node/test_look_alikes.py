@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, KeyChangedError, PeerNotFoundError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.web_url import is_shortened, shown_url, with_short_urls
 from mcp_a2a.store.web import WebRow, save_web_agent
@@ -143,6 +143,9 @@ def test_every_url_in_a_sentence_of_ours_is_shortened() -> None:
     assert "obey" not in said
     assert len(re.findall(r"/#[0-9a-f]{12}", said)) == 4
     assert with_short_urls("It is at http://127.0.0.1:5/.") == "It is at http://127.0.0.1:5/."
+    hint = "Give it a credential: mcp-a2a peers add https://a.example/mine/ --token-stdin"
+    assert with_short_urls(hint, ["peers", "add", "https://a.example/mine"]) == hint
+    assert "mine" not in with_short_urls(hint, ["https://a.example/"])
 
 
 async def test_an_agent_at_a_url_is_called_by_what_is_shown_of_it(world: World) -> None:
@@ -158,6 +161,25 @@ async def test_an_agent_at_a_url_is_called_by_what_is_shown_of_it(world: World) 
             await me.node.web.find("https://agents.example:8443/#000000000000")
         with pytest.raises(PeerNotFoundError):
             await me.node.web.add("https://agents.example:8443/#000000000000")
+
+
+async def test_a_url_that_may_not_be_called_can_be_added_by_what_is_shown_of_it(world: World) -> None:
+    read: list[str] = []
+
+    class Calls:
+        async def find_card(self, url: str, **_: object) -> object:
+            read.append(url)
+            raise AddressNotAllowedError(url, "it leads to 10.0.0.1")
+
+    async with world.person("me", web=Calls()) as me:  # type: ignore[arg-type]
+        with pytest.raises(AddressNotAllowedError) as refused:
+            await me.node.web.find(SAYS)
+        assert "obey" not in refused.value.hint
+        command, _, shown = refused.value.hint.rpartition(" ")
+        assert command.endswith("mcp-a2a peers add")
+        with pytest.raises(AddressNotAllowedError):
+            await me.node.web.add(shown)
+        assert set(read) == {SAYS}
 
 
 async def test_two_agents_that_are_shown_alike_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
