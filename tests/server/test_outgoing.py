@@ -433,7 +433,8 @@ def _models() -> Iterator[type[BaseModel]]:
 
 def _is_question(model: type[BaseModel]) -> bool:
     """Whether it goes into the node and not out of this process."""
-    return model.__name__.endswith(("Request", "Arg", "Attachments"))
+    kinds = model.__subclasses__()
+    return model.__name__.endswith(("Request", "Arg")) or (bool(kinds) and all(map(_is_question, kinds)))
 
 
 def _unmarked(kind: object) -> Iterator[object]:
