@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field
@@ -9,8 +10,19 @@ from pydantic import BeforeValidator, Field
 from mcp_a2a.server.fence import unwrapped
 
 
-def _blank_for_none(value: object) -> object:
-    return "" if value is None else _without_fence(value)
+def without_unset(arguments: Mapping[str, object], schema: Mapping[str, object]) -> dict[str, object]:
+    """The arguments of a call, less those by which a model means "not given": null, and "" where no text is meant."""
+    properties = schema.get("properties")
+    kinds = properties if isinstance(properties, dict) else {}
+    return {
+        name: value
+        for name, value in arguments.items()
+        if value is not None and (value != "" or _is_text(kinds.get(name)))
+    }
+
+
+def _is_text(kind: object) -> bool:
+    return isinstance(kind, dict) and kind.get("type") == "string"
 
 
 def _without_fence(value: object) -> object:
@@ -19,8 +31,8 @@ def _without_fence(value: object) -> object:
 
 
 # A plain string with "" for "not given", and not `str | None`: into an optional string the SDK parses JSON, so a text
-# that happens to be a JSON object would be refused. Models that send null for what they leave out are understood.
-OptionalText: TypeAlias = Annotated[str, BeforeValidator(_blank_for_none)]
+# that happens to be a JSON object would be refused.
+OptionalText: TypeAlias = Annotated[str, BeforeValidator(_without_fence)]
 
 AgentName: TypeAlias = Annotated[
     str,

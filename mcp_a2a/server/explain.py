@@ -25,9 +25,27 @@ _OWN_WORDS = frozenset({
     "configuration", "home_unusable", "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
     "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
     "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
-    "hop_limit",
+    "hop_limit", "node_silent",
 })  # fmt: skip
 """Errors whose message has no word of another agent. Every other one is fenced."""
+
+
+_PLAIN = {
+    "missing": "it is required",
+    "tuple_type": "it should be a list",
+    "list_type": "it should be a list",
+    "dict_type": "it should be an object",
+    "model_type": "it should be an object",
+    "string_type": "it should be a text",
+    "float_type": "it should be a number",
+    "float_parsing": "it should be a number",
+    "int_type": "it should be a whole number",
+    "int_parsing": "it should be a whole number",
+    "int_from_float": "it should be a whole number",
+    "bool_type": "it should be true or false",
+    "bool_parsing": "it should be true or false",
+}
+"""What is wrong with an argument, in the words of JSON instead of Python's."""
 
 
 def explain(tool: str, failure: ToolError) -> str:
@@ -76,7 +94,8 @@ def _arguments(tool: str, error: ValidationError) -> str:
     for fault in error.errors(include_url=False, include_context=False):
         where = ".".join(str(step) for step in fault["loc"])
         given = "" if fault["type"] == "missing" else f" (got {preview(repr(fault['input']), 60)})"
-        faults.append(f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]}{given}")
+        said = _PLAIN.get(fault["type"], fault["msg"])
+        faults.append(f"{where}: {said[:1].lower()}{said[1:]}{given}")
     return f"{tool} was not called: its arguments are not valid. {'; '.join(faults)}. Correct them and call it again."
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import anyio
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, ListRootsRequest, ListRootsResult
+from mcp.types import CallToolResult
 from pydantic import Field
 
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import TaskId
 from mcp_a2a.server.context import Call, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, label
+from mcp_a2a.server.sdk import ask_client
 from mcp_a2a.views import AgentRef, FileArg, FileView, SavedFilesView, SaveFilesRequest, TransferView
 
 MIB = 1024 * 1024
@@ -62,18 +63,28 @@ async def roots_of(ctx: Call, files: Sequence[str]) -> tuple[str, ...] | None:
         return ()
     try:
         with anyio.move_on_after(ROOTS_SECONDS):
-            listed = await ctx.session.send_request(ListRootsRequest(), ListRootsResult)
-            return tuple(filter(None, (_folder(str(root.uri)) for root in listed.roots)))
+            return tuple(filter(None, map(_folder, _uris(await ask_client(ctx.session, "roots/list")))))
     except MCPError:
         pass  # it says that it has roots, and does not tell them: then it has none
     return ()
 
 
+def _uris(answer: Mapping[str, object]) -> list[str]:
+    """The URIs of the roots that have one."""
+    listed = answer.get("roots")
+    uris = (root.get("uri") for root in listed if isinstance(root, dict)) if isinstance(listed, list) else ()
+    return [uri for uri in uris if isinstance(uri, str)]
+
+
 def _folder(uri: str) -> str | None:
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+    """The folder of a `file` URI on this machine (RFC 8089); None for every other URI."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
         return None
-    return unquote(parts.path)
+    folder = unquote(parts.path)
+    local = parts.scheme == "file" and parts.netloc in ("", "localhost")
+    return folder if local and folder.startswith("/") and "\0" not in folder else None
 
 
 def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iterator[str]:

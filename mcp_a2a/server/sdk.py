@@ -5,7 +5,7 @@ Its `MCPServer` can be run on its own transports only; serving it on ours needs 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
@@ -13,6 +13,7 @@ from typing import Self, TypeAlias, TypeVar
 from mcp.server import MCPServer
 from mcp.server.context import ServerRequestContext
 from mcp.server.runner import serve_dual_era_loop
+from mcp.server.session import ServerSession
 from mcp.shared._stream_protocols import ReadStream, WriteStream  # type-only here, but needed at run time for the alias
 from mcp.shared.message import SessionMessage
 from mcp.types import EmptyResult, RequestParams
@@ -64,3 +65,14 @@ def add_method(
         return EmptyResult()
 
     server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001  see the module
+
+
+async def ask_client(session: ServerSession, method: str) -> Mapping[str, object]:
+    """What the client answers to a request without parameters, as it came.
+
+    The session's own `send_request` refuses a whole answer for one odd value in it.
+
+    Raises:
+        MCPError: the client answered with an error, or cannot be asked.
+    """
+    return await session._connection.outbound.send_raw_request(method, None, None)  # noqa: SLF001  see the module

@@ -26,6 +26,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
+from mcp_a2a.server.arguments import without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.sdk import add_method
@@ -88,7 +89,8 @@ class Surface(MCPServer["NodeApi"]):
         if tool is None:
             return await super().call_tool(name, arguments, context)
         asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
-        result: CallToolResult | InputRequiredResult = await tool.run(arguments, asked, convert_result=True)
+        given = without_unset(arguments, tool.parameters)
+        result: CallToolResult | InputRequiredResult = await tool.run(given, asked, convert_result=True)
         return result
 
     @override

@@ -13,6 +13,7 @@ from mcp.types import ListRootsResult, Root
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.server.fence import unwrapped
+from mcp_a2a.server.files import _folder, _uris
 from mcp_a2a.server.surface import build_server
 from tests.server.test_real_node import assistant, call, seen
 from tests.server.test_tools import outside_fences, text_of
@@ -72,6 +73,44 @@ async def test_a_tool_attaches_only_what_the_client_or_the_settings_allow(tmp_pa
             assert await sent(client, "other") is False
             assert await sent(rootless, "work") is False
         assert len(_items(await call(bob, "check_inbox", wait_seconds=10))) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["https://example.org/p", "file:", "file://elsewhere/p", "file:///a%00b", "http://[", "", 5, None, {"uri": 1}],
+)
+def test_an_odd_root_of_the_client_forbids_no_other(odd: object, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    good = (tmp_path / "work").as_uri()
+    uris = _uris({"roots": [{"uri": odd}, odd, {"name": "n"}, {"uri": good}]})
+    assert [folder for folder in map(_folder, uris) if folder] == [str(tmp_path / "work")]
+
+
+@pytest.mark.parametrize("roots", [None, "x", 5, {"uri": "file:///"}, {}])
+def test_a_list_of_roots_that_is_none_has_none(roots: object) -> None:
+    assert _uris({"roots": roots}) == _uris({}) == []
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the client sends what the SDK's model refuses
+async def test_a_client_with_an_odd_root_attaches_from_the_others(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "a.txt").write_text("a")
+    uris = [(tmp_path / "work").as_uri(), "https://example.org/p"]
+
+    async def roots(_: Any) -> ListRootsResult:
+        return ListRootsResult.model_construct(roots=[Root.model_construct(uri=uri) for uri in uris])
+
+    async with assistant(tmp_path / "home", "bob", "auto"):
+        settings = Settings(home=tmp_path / "home", identity="alice", mdns=False, link_host="127.0.0.1")
+        async with (
+            open_node(settings) as node,
+            Client(build_server(node), mode="legacy", list_roots_callback=roots) as client,
+        ):
+            await seen(client, "bob")
+            files = [str(tmp_path / "work" / "a.txt")]
+            arguments = {"agent": "bob", "message": "m", "files": files, "wait_seconds": 0}
+            result = await client.call_tool("send_task", arguments)
+            assert not result.is_error, text_of(result)
 
 
 def _items(content: Any) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
         (
             "send_task",
             {"agent": "bob", "message": "hi"},
-            SendTaskRequest(agent="bob", message="hi", wait_seconds=FIRST_SECONDS),
+            SendTaskRequest(holder="client", agent="bob", message="hi", wait_seconds=FIRST_SECONDS),
         ),
         (
             "send_task",
@@ -183,6 +183,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
                 "idempotency_key": "k",
             },
             SendTaskRequest(
+                holder="client",
                 agent="bob",
                 message="hi",
                 wait_seconds=0,
@@ -195,7 +196,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
         (
             "send_task_by_skill",
             {"skill": "count_words", "message": "hi", "wait_seconds": 0},
-            SendTaskBySkillRequest(skill="count_words", message="hi", wait_seconds=0),
+            SendTaskBySkillRequest(holder="client", skill="count_words", message="hi", wait_seconds=0),
         ),
         (
             "get_task_status",
@@ -205,7 +206,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
         (
             "reply_to_task",
             {"task_id": "t", "message": "yes", "wait_seconds": 0},
-            ReplyRequest(task_id="t", message="yes", wait_seconds=0),
+            ReplyRequest(holder="client", task_id="t", message="yes", wait_seconds=0),
         ),
         ("cancel_task", {"task_id": "t"}, CancelRequest(task_id="t")),
         (
@@ -230,13 +231,52 @@ async def test_arguments_reach_the_node(
     assert node.asked == [request_view]
 
 
-async def test_null_for_an_argument_that_is_left_out_is_understood(connect: Connect, node: StandIn):
+REQUIRED: dict[str, dict[str, object]] = {
+    "get_agent": {"agent": "bob"},
+    "send_task": {"agent": "bob", "message": "hi"},
+    "send_task_by_skill": {"skill": "reverse", "message": "hi"},
+    "get_task_status": {"task_id": "t"},
+    "save_files": {"task_id": "t"},
+    "reply_to_task": {"task_id": "t", "message": "hi"},
+    "cancel_task": {"task_id": "t"},
+    "answer_task": {"task_id": "t", "status": "completed"},
+}
+
+
+async def test_null_and_blanks_where_no_text_is_meant_are_not_given(connect: Connect, node: StandIn):
     async with connect() as client:
-        result = await client.call_tool(
-            "send_task", {"agent": "bob", "message": "hi", "context_id": None, "data": None, "idempotency_key": None}
-        )
-    assert not result.is_error
-    assert node.asked == [SendTaskRequest(agent="bob", message="hi", wait_seconds=FIRST_SECONDS)]
+        for tool in (await client.list_tools()).tools:
+            if tool.name == "accept_contact":
+                continue
+            required = REQUIRED.get(tool.name, {})
+            assert set(tool.input_schema.get("required", [])) == set(required), tool.name
+            optional = {name: kind for name, kind in tool.input_schema["properties"].items() if name not in required}
+            await client.call_tool(tool.name, required)
+            for blank in (None, ""):
+                names = [name for name, kind in optional.items() if blank is None or kind.get("type") != "string"]
+                given = dict.fromkeys(names, blank)
+                result = await client.call_tool(tool.name, {**required, **given})
+                assert not result.is_error, (tool.name, given, text_of(result))
+            first, *others = node.asked
+            assert others == [first, first], tool.name
+            node.asked.clear()
+
+
+async def test_null_for_a_required_argument_is_a_missing_one(connect: Connect, node: StandIn):
+    async with connect() as client:
+        result = await client.call_tool("send_task", {"agent": None, "message": "hi"})
+    assert text_of(result) == (
+        "send_task was not called: its arguments are not valid. agent: it is required. Correct them and call it again."
+    )
+
+
+@pytest.mark.parametrize("value", ["a.txt", {"path": "a.txt"}, 5, True, [5]])
+async def test_what_is_wrong_with_an_argument_is_said_in_the_words_of_json(connect: Connect, value: object):
+    async with connect() as client:
+        said = text_of(await client.call_tool("send_task", {"agent": "bob", "message": "hi", "files": value}))
+    assert "was not called" in said
+    for word in ("tuple", "dict", "str ", "NoneType", "pydantic"):
+        assert word not in said
 
 
 # --- what a model reads ----------------------------------------
@@ -478,10 +518,10 @@ async def test_names_that_agents_chose_are_fenced_in_failures_too(connect: Conne
 @pytest.mark.parametrize(
     ("tool", "arguments", "words"),
     [
-        ("send_task", {"agent": "bob"}, ["message", "field required"]),
+        ("send_task", {"agent": "bob"}, ["message", "it is required"]),
         ("send_task", {"agent": "bob", "message": "hi", "wait_seconds": 300}, ["wait_seconds", "45", "got 300"]),
         ("answer_task", {"task_id": "t", "status": "done"}, ["status", "'completed'", "got 'done'"]),
-        ("discover", {"limit": "many"}, ["limit", "integer", "got 'many'"]),
+        ("discover", {"limit": "many"}, ["limit", "whole number", "got 'many'"]),
     ],
 )
 async def test_bad_arguments_are_answered_with_what_is_wrong(
