@@ -198,6 +198,8 @@ class WebClient(WebCalls):
 
         async def fetch(interface: AgentInterface) -> JsonValue:
             answer = await session.fetch(_call(agent, ask(interface), seconds))
+            if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
+                return _last_told(agent, answer.body)
             return check_answer(agent.url, answer.status, answer.media_type, answer.body)
 
         return await self._attempt(agent, fetch)
@@ -253,6 +255,17 @@ class WebClient(WebCalls):
                 return _only(await _one_answer(agent, answer))
 
             yield await self._attempt(agent, begin)
+
+
+def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
+    """The last task or message of a stream that came where none was asked for; what follows it is looked for."""
+    reader = EventReader()
+    for data in reversed([*reader.feed(body), *reader.end()]):
+        value = check_event(agent.url, data)
+        event = _read(agent, read_event, value)
+        if event is not None and (event.task is not None or event.message is not None):
+            return value
+    raise wrong(agent.url, WebAnswerError("its stream tells of no task"))
 
 
 def _ask_stream(request: WebRequest, interface: AgentInterface) -> Asked:

@@ -348,6 +348,18 @@ async def test_an_answer_is_read_however_it_is_written(world: World, way: str, k
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
 
 
+async def test_a_stream_that_was_not_asked_for_is_read(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return DONE
+        return sse(PING, data({"task": WORKING}), data({"statusUpdate": {"taskId": "t-1", "status": {"state": 2}}}))
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert other.asked == ["send", "get"]
+
+
 @pytest.mark.parametrize("status", [200, 202, 204])
 async def test_an_answer_of_nothing_is_said(world: World, status: int) -> None:
     async def answer(_: Heard) -> object:
