@@ -67,9 +67,8 @@ class Twins:
     def _notice(self, link: Link) -> None:
         if self.noticed_at is None:
             logger.error(
-                "THIS KEY RUNS TWICE, as %s says: on another machine that is a copy of this one or has its backup. "
-                "Stop one of them, or give it an identity of its own (--identity NAME): what one is sent, the other "
-                "may get.",
+                "THIS KEY RUNS TWICE, as %s says: also on a machine that is a copy of this one or has its backup. Stop "
+                "one of them, or give it an identity of its own (--identity NAME): what one is sent, both may get.",
                 link.peer,
             )
         self.noticed_at = self._context.clock()
