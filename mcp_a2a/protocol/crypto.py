@@ -266,13 +266,15 @@ class FrameMac:
         self._number = number = self._number + 1
         return (self._cipher or self._made()).encrypt(number.to_bytes(12), b"", frame)
 
-    def open_untrusted(self, received: bytes) -> bytes:
-        """The next frame, without the MAC behind it.
+    def open_untrusted(self, received: str | bytes) -> bytes:
+        """The next frame, without the MAC behind it. A text has none.
 
         Raises:
             RemoteProtocolError: the other end did not make it, or not for this place.
         """
         self._number = number = self._number + 1
+        if isinstance(received, str):
+            raise RemoteProtocolError("a frame without the MAC of this link")
         frame = received[:-FRAME_TAG_SIZE]
         try:
             (self._cipher or self._made()).decrypt(number.to_bytes(12), received[-FRAME_TAG_SIZE:], frame)

@@ -31,9 +31,13 @@ class Bucket:
 
         What costs more than a full bucket holds is there as soon as the bucket is full.
         """
-        self._level = min(self._rate.burst, self._level + (now - self._at) * self._rate.per_second)
+        rate = self._rate
+        level = self._level + (now - self._at) * rate.per_second
+        self._level = level = min(rate.burst, level)
         self._at = now
-        return max(0.0, (min(cost, self._rate.burst) - self._level) / self._rate.per_second)
+        if cost <= level:
+            return 0.0
+        return max(0.0, (min(cost, rate.burst) - level) / rate.per_second)
 
     def take(self, cost: float, now: float) -> float:
         """Take `cost` where it is there and return 0.0; otherwise take nothing and return the seconds to wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,38 @@ def test_a_receipt_as_we_write_it_is_passed_on_letter_by_letter(marks: tuple[byt
     frame = encode(Delivered(marks, signature))
     session.receive_frame_untrusted(frame, 1.0)
     assert desk.noted[-1] == ("answered", tuple(map(envelope_id_of, marks)), frame)
+
+
+SINGLE = encode(Delivered((b"i" * 48,), b"s" * 64))
+
+
+@given(st.integers(0, len(SINGLE) - 1), st.sampled_from([*'0aAfFgx"],{}: \u00e9', "\\"]))
+def test_a_single_receipt_with_another_letter_is_no_receipt_or_one_as_we_write_it(place: int, letter: str) -> None:
+    """The quick look at a frame and the slow one decide alike: nothing is passed on that another node refuses."""
+    desk = Notebook()
+    session = meet(desk)
+    before = len(desk.noted)
+    changed = SINGLE[:place] + letter + SINGLE[place + 1 :]
+    with suppress(RemoteProtocolError):
+        session.receive_frame_untrusted(changed, 1.0)
+    for what, *_, frame in [entry for entry in desk.noted[before:] if len(entry) > 1]:
+        assert what != "answered" or encode(decode_untrusted(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        '{"t":"livr","mrks":["' + "0" * 230 + '"],"sig":""}',
+        SINGLE[:26] + '"' + SINGLE[27:40] + SINGLE[41:],
+        SINGLE[:40] + SINGLE[41:-2] + '0"}',
+        SINGLE[:-2] + '"}'[::-1],
+    ],
+    ids=range(4),
+)
+def test_the_digits_of_a_receipt_have_their_places(desk: Notebook, session: ClearRelaySession, moved: str) -> None:
+    with suppress(RemoteProtocolError):
+        session.receive_frame_untrusted(moved[: len(SINGLE)].ljust(len(SINGLE), "0"), 1.0)
+    assert not any(what == "answered" for what, *_ in desk.noted)
 
 
 @pytest.mark.parametrize("answer", [Delivered((b"i" * 48,), b"s" * 64), Held(b"i" * 16, b"s" * 64),

@@ -28,11 +28,14 @@ class DepositRates:
         if shared is not None:
             messages, all_bytes = shared
             wanted += (messages.of(session.account, now), 1), (all_bytes.of(session.account, now), size)
-        wait = max(bucket.wait_for(cost, now) for bucket, cost in wanted)
+        wait = 0.0
+        for bucket, cost in wanted:
+            wait = bucket.wait_for(cost, now) or wait
         if not wait:
             for bucket, cost in wanted:
                 bucket.spend(cost)
-        return wait
+            return 0.0
+        return max(bucket.wait_for(cost, now) for bucket, cost in wanted)
 
     def forget_full(self, now: float) -> None:
         """Forget those that have not deposited for long."""
