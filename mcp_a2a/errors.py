@@ -2,7 +2,7 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
-                                NodeSilentError  RelayRunsError
+                                NodeSilentError  RelayRunsError  DatabaseDamagedError  DamagedRowError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -93,6 +93,36 @@ class HomeUnusableError(ConfigurationError):
             "Make it writable, or name another one with --home or MCP_A2A_HOME.",
         )
         self.path = path
+
+
+class DatabaseDamagedError(HomeUnusableError):
+    """SQLite cannot read on in the database of this identity."""
+
+    code = "database_damaged"
+    retryable = True
+
+    def __init__(self, path: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"A part of the database {path} is damaged.",
+            "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
+            "The next start does the same.",
+        )
+        self.path = path
+
+
+class DamagedRowError(HomeUnusableError):
+    """What is stored of one task cannot be read."""
+
+    code = "row_damaged"
+
+    def __init__(self, task_id: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"What is stored of {task_id} is damaged and cannot be read; other tasks are not affected.",
+            "`mcp-a2a repair`, or the next start, sets its row aside.",
+        )
+        self.task_id = task_id
 
 
 class KeyFileError(ConfigurationError):

@@ -130,6 +130,8 @@ class StatusView(View):
     """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
     runs_twice: Fact | None = None
     """When a peer last said that the key of this identity runs on another machine as well."""
+    damage: tuple[Fact, ...] = ()
+    """What of the database was found damaged, in sentences, until a person ran `mcp-a2a repair`."""
     accept: Fact
 
 
@@ -546,6 +548,8 @@ class TaskPage(View):
 
     tasks: tuple[TaskView, ...]
     next_cursor: Fact | None = None
+    damage: tuple[Fact, ...] = ()
+    """What of the database was found damaged, as in `StatusView`: tasks may be missing here."""
 
 
 class FilesRequest(View):

@@ -19,6 +19,8 @@ DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
 SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.HomeUnusableError: ("/data", "it is not writable"),
+    errors.DatabaseDamagedError: ("/data/node.db",),
+    errors.DamagedRowError: ("task-xyz",),
     errors.KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
     errors.PortInUseError: ("127.0.0.1:3000",),
     errors.RelayRunsError: ("/data/relay",),
@@ -100,6 +102,8 @@ CODES = {
     "McpA2AError": "internal",
     "ConfigurationError": "configuration",
     "HomeUnusableError": "home_unusable",
+    "DatabaseDamagedError": "database_damaged",
+    "DamagedRowError": "row_damaged",
     "KeyFileError": "key_file",
     "PortInUseError": "port_in_use",
     "RelayRunsError": "relay_runs",

@@ -204,6 +204,7 @@ def status_lines(status: StatusView) -> list[str]:
     ]
     lines += [f"  {name:<10} {what}" for name, what in status.lookups.items()]
     lines += [f"  clock      {said}" for said in status.clocks]
+    lines += [f"  damage     {said}" for said in status.damage]
     for network in status.networks:
         lines += [f"  {line}" for line in network_lines(network)]
     lines.append(

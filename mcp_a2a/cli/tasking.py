@@ -278,6 +278,8 @@ def list_tasks(
             session.output.rich(render.tasks_table(page.tasks))
         else:
             session.output.note('No tasks yet. Send one: mcp-a2a send AGENT "TEXT"')
+        for said in page.damage:
+            session.output.note(f"damage: {said}")
         if page.next_cursor:
             session.output.note(f"more: mcp-a2a tasks --cursor {page.next_cursor}")
 

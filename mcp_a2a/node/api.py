@@ -44,6 +44,7 @@ from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.payload import MAX_HOP
 from mcp_a2a.protocol.web_url import is_shortened, is_web
 from mcp_a2a.store.journal import count_held, count_outbox
+from mcp_a2a.store.opening import damage
 from mcp_a2a.store.records import (
     Position,
     TaskRecord,
@@ -187,6 +188,7 @@ class LocalApi:
             listening=tuple(str(address) for address in node.listening),
             lookups=dict(node.lookups),
             clocks=node.clock_trouble(),
+            damage=read(damage),
             networks=self._membership.all().networks,
             agents_online=len(node.directory.present()),
             outbox=read(count_outbox) + read(count_web_letters),
@@ -304,7 +306,11 @@ class LocalApi:
         )
         shown = records[: request.limit]
         more = position_token(shown[-1].updated, shown[-1]) if len(records) > request.limit else None
-        return TaskPage(tasks=tuple(self._view(record, text_limit=500) for record in shown), next_cursor=more)
+        return TaskPage(
+            tasks=tuple(self._view(record, text_limit=500) for record in shown),
+            next_cursor=more,
+            damage=self._node.context.database.read(damage),
+        )
 
     async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:
         return self._view(await self._node.sending.settled(record, seconds, even_held=True))

@@ -177,6 +177,7 @@ def _node_lines(node: StatusView, fence: Fence) -> Iterator[str]:
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."
     )
     yield from node.clocks
+    yield from node.damage
     if node.kept:
         yield f"{node.kept} finished answers could not be stored yet: the disk is full."
     if node.runs_twice:

@@ -296,7 +296,7 @@ def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:
 
 def _list_lines(page: TaskPage, fence: Fence) -> list[str]:
     if not page.tasks:
-        return ["No tasks.", "Next: send one with send_task, or look for work with check_inbox."]
+        return ["No tasks.", *page.damage, "Next: send one with send_task, or look for work with check_inbox."]
     said = (task.question or task.progress or task.text or "" for task in page.tasks)
     listed = [f"{headline(task, fence)} {words}".strip() for task, words in zip(page.tasks, said, strict=True)]
     words = "\n".join(" ".join(line.split()) for line in listed)
@@ -304,5 +304,6 @@ def _list_lines(page: TaskPage, fence: Fence) -> list[str]:
     return [
         f"{len(page.tasks)} tasks, the one that changed last first.",
         fence.block(words, "a list of tasks with what the agents called themselves and wrote"),
+        *page.damage,
         f"{more}get_task_status with a task_id for one of them.",
     ]

@@ -26,7 +26,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_a2a.errors import HomeUnusableError, McpA2AError
+from mcp_a2a.errors import DatabaseDamagedError, HomeUnusableError, McpA2AError
+from mcp_a2a.store.checked import forget_checked, looks, renew_checked
 from mcp_a2a.store.disk import unusable
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,12 @@ class Landing(Generic[T]):
 class Database:
     """An open database. Make it with `opening.open_database`."""
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection, *, noted: bool = False
+    ) -> None:
+        """`noted`: what the file looks like is noted whenever we have written to it (`checked`)."""
         self.path = path
+        self._looks = looks(path) if noted else None
         self._writer = writer
         self._reader = reader
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
@@ -161,6 +166,7 @@ class Database:
                     pending.done(outcome)
         self._reader.close()
         self._writer.close()
+        self._note_looks()
 
     def _work(self) -> None:
         """The writer thread: a batch, a commit, the news of it; until it is told to end."""
@@ -202,6 +208,13 @@ class Database:
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             logger.warning("a checkpoint failed, so the log goes on growing until the next one: %s", error)
+        self._note_looks()
+
+    def _note_looks(self) -> None:
+        """Note how the file looks, where a checkpoint of ours has changed it."""
+        if self._looks and (now := looks(self.path)) != self._looks:
+            self._looks = now
+            renew_checked(self.path, now)
 
     def _bring_news(self) -> None:
         self._news.set()
@@ -219,6 +232,7 @@ class Database:
             self._use_the_time(batch, outcomes)
             self._writer.execute("COMMIT")
             self._uncheckpointed, self._trouble = True, ""
+            self._note_looks()
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -256,6 +270,10 @@ class Database:
         self._writer.execute("RELEASE operation")
 
     def _translated(self, error: sqlite3.Error) -> Exception:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            self._looks = None
+            forget_checked(self.path)  # the next start reads everything, and saves what is left
+            return DatabaseDamagedError(str(self.path))
         return error if isinstance(error, _OUR_FAULT) else unusable(self.path, error)
 
 

@@ -1,11 +1,16 @@
-"""Opening the database: checked, migrated, read once, and set aside where it is damaged."""
+"""Opening the database: migrated, and read as a whole where it may have changed since it was last in order.
+
+A row that cannot be read is set aside alone. Where SQLite itself cannot read on, all rows that are left are brought
+into a new database, and the damaged file is kept.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +19,11 @@ import anyio
 import anyio.to_thread
 
 from mcp_a2a.store.audit import audit
+from mcp_a2a.store.checked import forget_checked, frames_in_log, is_checked, looks, note_checked
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import unusable
+from mcp_a2a.store.journal import get_meta, set_meta
+from mcp_a2a.store.salvage import Salvage, salvage
 from mcp_a2a.store.schema import MIGRATIONS, migrate, version_of
 
 logger = logging.getLogger(__name__)
@@ -29,29 +37,37 @@ class Schema:
     """Which tables a database has, and how it is kept."""
 
     migrations: tuple[str, ...]
-    audit: Callable[[sqlite3.Connection], None]
-    """Reads what SQLite cannot check; raises `sqlite3.DatabaseError`."""
+    audit: Callable[[sqlite3.Connection, str], Mapping[str, int]]
+    """Reads what SQLite cannot check, and sets aside what it cannot read: how many rows of which table. Raises
+    `sqlite3.DatabaseError` where it cannot do that."""
     loss: str
     """What is not visible any more when a damaged database was put aside, in a sentence."""
     erases: bool = True
     """Whether what is deleted is overwritten, because it was readable."""
     max_checked_bytes: float = math.inf
-    """Up to which size a database is read as a whole at every start."""
+    """Up to which size a database is read as a whole at a start."""
     log_pages: int = MAX_LOG_PAGES
+    salvages: bool = True
+    """Whether rows are brought over from a damaged file. Only where nothing that was deleted can be read there."""
 
 
 NODE = Schema(
     MIGRATIONS,
     audit,
-    "tasks and contacts in it are not visible until it is repaired. The identity is not affected.",
+    "The identity is not affected.",
 )
+
+DAMAGE = "damage"
+"""A fact of the database: what was lost of it, in sentences, until a person ran `mcp-a2a repair`."""
+MAX_DAMAGES = 8
+MAX_NAMED = 10
 
 
 @asynccontextmanager
 async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncIterator[Database]:
     """Open (or create) the database for this process alone; what is queued at the end is committed.
 
-    A damaged file is moved aside as `*.corrupt-<stamp>` and a new one started, with a loud message.
+    A damaged file is moved aside as `*.corrupt-<stamp>` and a new one made of what can be read, with a loud message.
 
     Raises:
         HomeUnusableError: it cannot be opened or written here.
@@ -61,7 +77,7 @@ async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncI
     writer = await anyio.to_thread.run_sync(_open_writer, path, stamp, schema)
     reader = _connect(path)
     reader.execute("PRAGMA query_only=ON")
-    database = Database(path, writer, reader)
+    database = Database(path, writer, reader, noted=schema.salvages)
     telling = anyio.CancelScope(shield=True)
 
     async def tell() -> None:
@@ -86,14 +102,65 @@ async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncI
 def _open_writer(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
     try:
         try:
-            return _prepare(path, schema)
-        except sqlite3.OperationalError:
-            raise  # the disk does not let us; the file may be in order
+            return _prepare(path, stamp, schema)
+        except sqlite3.OperationalError as error:
+            if not _is_damage(error):
+                raise  # the disk does not let us; the file may be in order
+            return _start_anew(path, stamp, schema, error)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
-            _set_aside(path, stamp, schema, error)
-            return _prepare(path, schema)
+            return _start_anew(path, stamp, schema, error)
     except sqlite3.OperationalError as error:
         raise unusable(path, error) from error
+
+
+def _is_damage(error: sqlite3.OperationalError) -> bool:
+    """Whether this is about a text in the file that is not UTF-8: only that has no code of SQLite's."""
+    return not hasattr(error, "sqlite_errorcode")
+
+
+def _start_anew(path: Path, stamp: str, schema: Schema, error: Exception) -> sqlite3.Connection:
+    """Keep the damaged file under another name, and put a new one in its place with all that can be read."""
+    kept = _set_aside(path, stamp)
+    connection = _prepare(path, stamp, schema)
+    rescued = salvage(kept, connection, stamp) if schema.salvages else None
+    if rescued is None:
+        told = f"An empty one was started: {schema.loss}"
+    else:
+        for table, count in schema.audit(connection, stamp).items():
+            rescued.saved[table] -= count
+            rescued.lost[table] += count
+        told = f"A new one was made of what could be read: {_told(rescued)}. {schema.loss}"
+        _note_damage(connection, stamp, f"the database was damaged ({error}) and was kept as {kept}. {told}")
+        note_checked(path, looks(path))
+    logger.error("THE DATABASE %s IS DAMAGED (%s). It was kept as %s. %s", path, error, kept, told)
+    return connection
+
+
+def _told(rescued: Salvage) -> str:
+    saved = ", ".join(f"{count} {table}" for table, count in sorted(rescued.saved.items()) if count > 0)
+    lost = [
+        f"{count} {table or 'rows of a table that is not known'}"
+        for table, count in sorted(rescued.lost.items())
+        if count > 0
+    ]
+    names = ", ".join(rescued.tasks[:MAX_NAMED]) + (" and more" if len(rescued.tasks) > MAX_NAMED else "")
+    named = f" (among them {names})" if names else ""
+    return f"saved {saved or 'nothing'}; lost {', '.join(lost) + named if lost else 'no row that is known of'}"
+
+
+def _note_damage(connection: sqlite3.Connection, stamp: str, sentence: str) -> None:
+    """Remember what happened, for `status`, until a person ran `mcp-a2a repair`."""
+    told = [*damage(connection), f"{stamp}: {sentence}"][-MAX_DAMAGES:]
+    set_meta(connection, DAMAGE, json.dumps(told))
+
+
+def damage(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """What was found damaged and has not been looked at since, in sentences."""
+    kept = get_meta(connection, DAMAGE)
+    try:
+        return tuple(str(sentence) for sentence in json.loads(kept or "[]"))
+    except ValueError:
+        return ("a note about damage could not be read",)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -101,21 +168,50 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def _prepare(path: Path, schema: Schema) -> sqlite3.Connection:
+def _prepare(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
     """A connection to a database that is whole and of our version."""
+    known = schema.salvages and is_checked(path)
+    written = frames_in_log(path) if known else 0
     connection = _connect(path)
     try:
         version_of(connection, path, schema.migrations)
-        _check(connection, path, schema)
+        _tune(connection, path, schema)
+        known = known and _has_whole_log(connection, written)
+        if not known:
+            _check(connection, path, schema)
         migrate(connection, path, schema.migrations)
-        schema.audit(connection)
+        if not known:
+            _read_rows(connection, path, stamp, schema)
     except BaseException:
         connection.close()
+        forget_checked(path)
         raise
+    if schema.salvages:
+        note_checked(path, looks(path))
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+def _has_whole_log(connection: sqlite3.Connection, written: int) -> bool:
+    """Whether SQLite takes every frame that was written to the log: it stops at the first that is damaged."""
+    return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]) >= written
+
+
+def _read_rows(connection: sqlite3.Connection, path: Path, stamp: str, schema: Schema) -> None:
+    try:
+        found = schema.audit(connection, stamp)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise sqlite3.DatabaseError(str(error)) from error  # its tables are not those of its version
+        raise
+    if not found:
+        return
+    told = ", ".join(f"{count} of {table}" for table, count in sorted(found.items()))
+    sentence = f"damaged rows were set aside: {told}. They are in the table `damaged` of {path}"
+    logger.error("%s", sentence)
+    _note_damage(connection, stamp, sentence)
+
+
+def _tune(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     path.chmod(0o600)
     # WAL is safe before SQLite 3.51.3 only because a single connection writes and checkpoints (sqlite.org, 3.53.0).
     for pragma in (
@@ -127,6 +223,9 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
         f"secure_delete={'ON' if schema.erases else 'OFF'}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     # The thorough one, which compares indexes too: an index that lies would hide a task, and let it in twice.
     if path.stat().st_size > schema.max_checked_bytes:
         return
@@ -135,17 +234,11 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
         raise sqlite3.DatabaseError(verdict)
 
 
-def _set_aside(path: Path, stamp: str, schema: Schema, error: Exception) -> None:
+def _set_aside(path: Path, stamp: str) -> Path:
     kept = path.with_name(f"{path.name}.corrupt-{stamp}")
     path.rename(kept)
     for suffix in ("-wal", "-shm"):
         journal = path.with_name(path.name + suffix)
         if journal.exists():
             journal.rename(kept.with_name(kept.name + suffix))
-    logger.error(
-        "THE DATABASE %s IS DAMAGED (%s). It was kept as %s and an empty one was started: %s",
-        path,
-        error,
-        kept,
-        schema.loss,
-    )
+    return kept

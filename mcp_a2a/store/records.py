@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors import DamagedRowError, TaskNotFoundError
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import Forgotten
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.blobs import put_out
+from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.views import TaskErrorView
+
+logger = logging.getLogger(__name__)
 
 _MESSAGES = TypeAdapter(tuple[Message, ...])
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
@@ -125,9 +130,9 @@ def _time_untrusted(text: str | None) -> datetime | None:
         return None
 
 
-_COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
-_WRITTEN = (*_COLUMNS, "status_at")
+TASK_COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
+_SELECT = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
+_WRITTEN = (*TASK_COLUMNS, "status_at")
 _INSERT = (
     f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
 )
@@ -156,7 +161,12 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _record(row: tuple[object, ...]) -> TaskRecord:
+def parse_task(row: tuple[object, ...]) -> TaskRecord:
+    """The record of a row of `TASK_COLUMNS`.
+
+    Raises:
+        ValueError, TypeError: it holds something else than what was stored.
+    """
     record = TaskRecord(*row)  # type: ignore[arg-type]  # parsed field by field below
     record.state = TaskState(record.state)
     record.delivery = Delivery(record.delivery)
@@ -168,6 +178,38 @@ def _record(row: tuple[object, ...]) -> TaskRecord:
     record.error = TaskErrorView.model_validate_json(_text(record.error)) if record.error else None
     record.tried = _TRIED.validate_json(_text(record.tried))
     return record
+
+
+def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> TaskRecord:
+    """One task that was asked for.
+
+    Raises:
+        DamagedRowError: its row cannot be read.
+    """
+    try:
+        return parse_task(row)
+    except (ValueError, TypeError) as error:
+        _doubt(connection, row[0])
+        raise DamagedRowError(str(row[0])) from error
+
+
+def _records(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> list[TaskRecord]:
+    """The tasks of a list. One that cannot be read is left out: the others are still wanted."""
+    records = []
+    for row in rows:
+        try:
+            records.append(parse_task(row))
+        except (ValueError, TypeError):
+            _doubt(connection, row[0])
+    return records
+
+
+def _doubt(connection: sqlite3.Connection, task_id: object) -> None:
+    """The next start reads every row, and sets aside what it cannot read."""
+    logger.error("the row of %s is damaged: `mcp-a2a repair`, or the next start, sets it aside", repr(task_id)[:80])
+    for _, name, file in connection.execute("PRAGMA database_list").fetchall():
+        if name == "main" and file:
+            forget_checked(Path(file))
 
 
 def _text(value: object) -> str | bytes:
@@ -191,13 +233,7 @@ def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
 def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:
     """The task with exactly this id."""
     row = connection.execute(f"{_SELECT} WHERE id=?", (task_id,)).fetchone()
-    return _record(row) if row else None
-
-
-def all_tasks(connection: sqlite3.Connection) -> Iterator[TaskRecord]:
-    """Every task, in no order."""
-    for row in connection.execute(_SELECT):
-        yield _record(row)
+    return _record(connection, row) if row else None
 
 
 def has_task(connection: sqlite3.Connection, task_id: str) -> bool:
@@ -222,7 +258,7 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
     ).fetchall()
     if len(rows) != 1:
         raise TaskNotFoundError(asked, matches=len(rows))
-    return _record(rows[0])
+    return _record(connection, rows[0])
 
 
 Position = tuple[float, str]
@@ -264,7 +300,7 @@ def list_tasks(
         f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY updated DESC, id DESC LIMIT ?",
         (*values, *(before or ()), limit),
     ).fetchall()
-    return [_record(row) for row in rows]
+    return _records(connection, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +342,7 @@ def tasks_within(
     rows = connection.execute(
         f"{_SELECT} WHERE {where} ORDER BY status_at DESC, id DESC LIMIT ?", (*values, limit)
     ).fetchall()
-    return [_record(row) for row in rows], int(total)
+    return _records(connection, rows), int(total)
 
 
 def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:
@@ -315,7 +351,7 @@ def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> lis
         f"{_SELECT} WHERE {_WAITING} AND (lease_until IS NULL OR lease_until <= ?) ORDER BY created LIMIT ?",
         (now, limit),
     ).fetchall()
-    return [_record(row) for row in rows]
+    return _records(connection, rows)
 
 
 def next_lease_end(connection: sqlite3.Connection) -> float | None:
@@ -329,7 +365,7 @@ def next_lease_end(connection: sqlite3.Connection) -> float | None:
 def leased_tasks(connection: sqlite3.Connection) -> list[TaskRecord]:
     """Received tasks that somebody was to work on, also if the time for it is over."""
     rows = connection.execute(f"{_SELECT} WHERE lease_until IS NOT NULL AND {_WAITING}").fetchall()
-    return [_record(row) for row in rows]
+    return _records(connection, rows)
 
 
 def highest_hop(connection: sqlite3.Connection, holder: str, now: float) -> int:
@@ -394,7 +430,7 @@ def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float)
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:
     """Tasks with this peer that are not finished, both ways."""
     rows = connection.execute(f"{_SELECT} WHERE peer=? AND {_OPEN}", (peer,)).fetchall()
-    return [_record(row) for row in rows]
+    return _records(connection, rows)
 
 
 def has_open_sent(connection: sqlite3.Connection, peer: str) -> bool:

@@ -137,7 +137,7 @@ _KEY_COLUMNS = (
 )
 
 
-def audit(connection: sqlite3.Connection) -> None:
+def audit(connection: sqlite3.Connection, stamp: str = "") -> dict[str, int]:
     """Read what decides, not what is sealed.
 
     Raises:
@@ -151,6 +151,7 @@ def audit(connection: sqlite3.Connection) -> None:
     if connection.execute(wrong).fetchone()[0]:
         raise sqlite3.DatabaseError("a message is not laid out as it was stored")
     connection.execute("SELECT key, value FROM meta").fetchall()
+    return {}
 
 
 RELAY = Schema(
@@ -161,4 +162,5 @@ RELAY = Schema(
     erases=False,
     log_pages=LOG_PAGES,
     max_checked_bytes=256 * MIB,
+    salvages=False,
 )

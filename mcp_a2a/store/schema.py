@@ -223,6 +223,21 @@ MIGRATIONS: tuple[str, ...] = (
     -- Where a stranger's message came from: a host, "relay" or "here".
     ALTER TABLE held ADD COLUMN host TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- Rows that could not be read, each as it was found, with the reason (`store.audit`).
+    CREATE TABLE damaged(
+      n       INTEGER PRIMARY KEY,
+      source  TEXT NOT NULL,                  -- its table; empty where that is not known
+      reason  TEXT NOT NULL,
+      content TEXT NOT NULL,                  -- JSON: column -> value; bytes as {"hex": ...}
+      at      TEXT NOT NULL                   -- when it was set aside
+    );
+    -- What a list of tasks asks for: its pages are read in order, and none of what lies between.
+    CREATE INDEX tasks_by_state ON tasks(state, updated DESC, id DESC);
+    CREATE INDEX tasks_by_direction ON tasks(direction, updated DESC, id DESC);
+    DROP INDEX tasks_by_update;
+    CREATE INDEX tasks_by_update ON tasks(updated DESC, id DESC);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mcp_a2a.store.journal import set_meta
+from mcp_a2a.errors import DamagedRowError
+from mcp_a2a.store.journal import get_meta, set_meta
+from mcp_a2a.store.opening import NODE, damage, open_database
+from mcp_a2a.store.records import get_task, list_tasks
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -98,16 +104,16 @@ async def test_a_node_starts_on_any_damage_and_works(
     tmp_path: Path, healthy: Path, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     chance = random.Random(seed)
-    damage: Damage = (flipped, scribbled, truncated, zeroed, fields_changed)[seed % 5]
+    harm: Damage = (flipped, scribbled, truncated, zeroed, fields_changed)[seed % 5]
     world = World(tmp_path)
-    put(tmp_path / "bob" / "node.db", damage(chance, healthy.read_bytes()))  # noqa: ASYNC240  nobody else waits
+    put(tmp_path / "bob" / "node.db", harm(chance, healthy.read_bytes()))  # noqa: ASYNC240  nobody else waits
     await starts_and_works(world)
     kept = list((tmp_path / "bob").glob("node.db.corrupt-*"))
     assert bool(kept) == ("IS DAMAGED" in caplog.text)
 
 
-@pytest.mark.parametrize("damage", [flipped, scribbled, truncated, zeroed])
-async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, damage: Damage) -> None:
+@pytest.mark.parametrize("harm", [flipped, scribbled, truncated, zeroed])
+async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, harm: Damage) -> None:
     world = World(tmp_path)
     async with world.person("alice") as alice:
         await alice.api.list_tasks(ListTasksRequest())
@@ -116,7 +122,7 @@ async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy:
         copy = tmp_path / "bob"
         shutil.copytree(folder, copy)
         (copy / "node.db-shm").unlink()
-        (copy / "node.db-wal").write_bytes(damage(random.Random(1), live.read_bytes()))
+        (copy / "node.db-wal").write_bytes(harm(random.Random(1), live.read_bytes()))
     await starts_and_works(world)
 
 
@@ -131,6 +137,84 @@ async def test_what_was_set_aside_is_the_old_file(tmp_path: Path, caplog: pytest
     kept = tmp_path / "bob" / "node.db.corrupt-test"
     assert kept.read_bytes() == b"not a database at all " * 1000
     assert f"was kept as {kept}" in caplog.text
+
+
+def task_ids(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {task_id for (task_id,) in connection.execute("SELECT id FROM tasks")}
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_damage_of_64_bytes_costs_the_rows_that_it_hits_and_no_other(
+    tmp_path: Path, healthy: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(seed)
+    data = healthy.read_bytes()  # noqa: ASYNC240  nobody else waits
+    at = chance.randrange(len(data) - 64)
+    path = tmp_path / "node.db"
+    path.write_bytes(data[:at] + chance.randbytes(64) + data[at + 64 :])
+    async with open_database(path, "test"):
+        pass
+    before, after = task_ids(healthy), task_ids(path)
+    lost = before - after
+    assert after <= before
+    assert len(lost) <= 2, "64 bytes are in one row, or in two neighbors; no page and no index takes others along"
+    async with open_database(path, "test") as database:
+        told = database.read(damage)
+        kept = database.read(lambda c: c.execute("SELECT content FROM damaged WHERE source='tasks'").fetchall())
+    for task in lost:
+        assert any(task in sentence for sentence in told) or any(task in content for (content,) in kept)
+    if told:
+        assert "DAMAGED" in caplog.text or "set aside" in caplog.text
+
+
+async def test_a_bad_row_is_set_aside_alone_and_the_file_stays_in_use(tmp_path: Path, healthy: Path) -> None:
+    path = tmp_path / "node.db"
+    shutil.copyfile(healthy, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        bad, *_ = sorted(task_ids(path))
+        connection.execute("UPDATE tasks SET messages=CAST('[{' AS BLOB) WHERE id=?", (bad,))
+        connection.execute("UPDATE peers SET trust='#####' WHERE did=(SELECT MIN(did) FROM peers)")
+    async with open_database(path, "test") as database:
+        (told,) = database.read(damage)
+        rows = database.read(lambda c: c.execute("SELECT source, content FROM damaged ORDER BY source").fetchall())
+    assert task_ids(path) == task_ids(healthy) - {bad}
+    assert "1 of peers, 1 of tasks" in told
+    assert [source for source, _ in rows] == ["peers", "tasks"]
+    assert bad in rows[1][1], "the row is kept as it was found"
+    assert not list(tmp_path.glob("*.corrupt-*"))  # noqa: ASYNC240
+
+
+async def test_a_row_that_is_damaged_while_the_node_runs_hides_no_other(tmp_path: Path, healthy: Path) -> None:
+    path = tmp_path / "node.db"
+    shutil.copyfile(healthy, path)
+    bad, *_ = sorted(task_ids(path))
+    async with open_database(path, "test") as database:
+        await database.write(lambda c: c.execute("UPDATE tasks SET status='no json' WHERE id=?", (bad,)))
+        shown = database.read(lambda c: list_tasks(c, state=None, direction=None, before=None, limit=100))
+        assert {task.id for task in shown} == task_ids(path) - {bad}
+        with pytest.raises(DamagedRowError, match=bad):
+            database.read(lambda c: get_task(c, bad))
+    async with open_database(path, "test") as database:
+        assert len(database.read(damage)) == 1, "the next start reads every row, because one could not be read"
+    assert task_ids(path) == task_ids(healthy) - {bad}
+
+
+async def test_a_start_after_a_start_reads_no_row(tmp_path: Path, healthy: Path) -> None:
+    path = tmp_path / "node.db"
+    shutil.copyfile(healthy, path)
+
+    def no_audit(connection: sqlite3.Connection, stamp: str) -> dict[str, int]:
+        raise AssertionError
+
+    async with open_database(path, "test") as database:
+        await database.write(lambda c: set_meta(c, "word", "kept"))
+    async with open_database(path, "test", replace(NODE, audit=no_audit)) as database:
+        assert database.read(lambda c: get_meta(c, "word")) == "kept"
+    path.touch()
+    with pytest.raises(AssertionError):
+        async with open_database(path, "test", replace(NODE, audit=no_audit)):
+            pass
 
 
 async def test_a_clock_that_cannot_be_does_not_make_every_message_look_expired(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Remembers that a database file was found in order, so that a start need not read it as a whole again.
+
+Beside the file lies a note of its size, its time of change and its number. As long as these are the same, nothing but
+SQLite's log was written since, and that has checksums of its own. The note is renewed when our writer has moved the
+log into the file. Whatever else changes the file (another program, a copy, a power failure) makes the note wrong, and
+the next start checks everything.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+SUFFIX = "-checked"
+
+_LOG_HEADER, _FRAME_HEADER = 32, 24
+
+
+def looks(path: Path) -> str:
+    """What a change of the file would change; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def is_checked(path: Path) -> bool:
+    """Whether the file is as it was when it was noted."""
+    try:
+        noted = path.with_name(path.name + SUFFIX).read_text(errors="replace")
+    except OSError:
+        return False
+    return bool(noted) and noted == looks(path)
+
+
+def note_checked(path: Path, now: str) -> None:
+    """The file is in order and looks like that. Losing the note costs one check."""
+    note = path.with_name(path.name + SUFFIX)
+    draft = note.with_name(note.name + ".new")
+    with suppress(OSError):
+        draft.write_text(now)
+        draft.chmod(0o600)
+        draft.replace(note)
+
+
+def renew_checked(path: Path, now: str) -> None:
+    """We have written to the file, which was in order. Where the note was dropped since, it stays so."""
+    if path.with_name(path.name + SUFFIX).exists():
+        note_checked(path, now)
+
+
+def forget_checked(path: Path) -> None:
+    """Something in the file could not be read: the next start checks everything."""
+    with suppress(OSError):
+        path.with_name(path.name + SUFFIX).unlink()
+
+
+def frames_in_log(path: Path) -> int:
+    """How many frames the log of this database should have: those that carry the salt of its header.
+
+    Layout: sqlite.org/fileformat2.html, section 4.1.
+    """
+    try:
+        data = path.with_name(path.name + "-wal").read_bytes()
+    except OSError:
+        return 0
+    if len(data) < _LOG_HEADER:
+        return 0
+    page, salt = struct.unpack(">I", data[8:12])[0], data[16:24]
+    frame = _FRAME_HEADER + page
+    count = 0
+    while data[_LOG_HEADER + count * frame + 8 : _LOG_HEADER + count * frame + 16] == salt:
+        count += 1
+    return count

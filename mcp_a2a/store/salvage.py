@@ -1,0 +1,123 @@
+"""Makes a new database out of the rows of a damaged one that can still be read."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcp_a2a.store.audit import set_aside
+from mcp_a2a.store.layout import Table, tables_of
+from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
+
+DID = "did:key:"
+
+
+@dataclass(slots=True)
+class Salvage:
+    """How many rows of which table were saved, and what is known of the others."""
+
+    saved: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Rows that cannot be read. Under "" those whose table is not known."""
+    tasks: list[str] = field(default_factory=list)
+    """Ids of tasks that an index names and that were not found."""
+
+
+def _did_at(column: int) -> Callable[[Sequence[Value]], bool]:
+    return lambda values: str(values[column]).startswith(DID)
+
+
+MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
+    "members": _did_at(1),
+    "consents": lambda values: values[1] in ("text", "files") and values[2] in ("allowed", "declined"),
+    "push_configs": lambda values: str(values[2]).startswith("{"),
+    "peers": _did_at(0),
+    "blobs": lambda values: values[0] in ("in", "out"),
+}
+"""Tells apart tables whose rows have the same types, and from the entries of an index."""
+
+
+def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
+    """Fill a database that was just made with what can be read in a damaged file and in its log."""
+    _merge_log(damaged)
+    outcome, pages = Salvage(), Pages(damaged.read_bytes())
+    tables = [table for table in tables_of(fresh) if table.name != "sqlite_sequence"]
+    named: set[str] = set()
+    fresh.execute("BEGIN IMMEDIATE")
+    for row in pages.rows():
+        _take(fresh, tables, row, outcome, stamp)
+        if row.rowid is None and len(row.values) == 2 and isinstance(row.values[1], int):
+            named.add(str(row.values[0]))  # an entry of the index of task ids
+    here = {str(task) for (task,) in fresh.execute("SELECT id FROM tasks")} if named else set()
+    fresh.execute("COMMIT")
+    outcome.tasks = sorted(task for task in named - here if task.startswith("task-"))
+    # What the index names and a page announces is the same loss.
+    outcome.lost["tasks"] = max(outcome.lost["tasks"], len(outcome.tasks))
+    outcome.lost[""] += max(0, pages.unreadable - outcome.lost["tasks"])
+    return outcome
+
+
+def _merge_log(damaged: Path) -> None:
+    """Bring what a crash left in the log into the file, as far as SQLite can."""
+    log = damaged.with_name(damaged.name + "-wal")
+    if not log.exists():
+        return
+    copy = log.with_name(log.name + "-kept")
+    shutil.copyfile(log, copy)
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _take(fresh: sqlite3.Connection, tables: Sequence[Table], row: FoundRow, outcome: Salvage, stamp: str) -> None:
+    candidates = [table for table in tables if table.has_rowid == (row.rowid is not None)]
+    values = row.values
+    table = next((table for table in candidates if _is_row_of(table, values)), None)
+    if table is not None:
+        _insert(fresh, table, row, outcome, stamp)
+        return
+    if row.rowid is None or _is_of_the_schema(values):
+        return  # an entry of an index
+    wide = next(
+        (table for table in candidates if table.name == "tasks" and len(values) > len(table.columns) // 2), None
+    )
+    source = wide.name if wide is not None else ""
+    names = [column.name for column in wide.columns] if wide is not None else map(str, range(len(values)))
+    reason = "a text is not UTF-8" if any(isinstance(value, NotUtf8) for value in values) else "a value of no use"
+    set_aside(fresh, source, dict(zip(names, values, strict=False)), reason, stamp)
+    outcome.lost[source] += 1
+
+
+def _is_row_of(table: Table, values: Sequence[Value]) -> bool:
+    if len(values) < max(2, len(table.key)) or table.misfit(values) is not None:
+        return False
+    if table.has_rowid and values[0] is not None:
+        return False  # an INTEGER PRIMARY KEY is stored as the rowid, and NULL in its place
+    mark = MARKS.get(table.name)
+    return mark is None or mark(values)
+
+
+def _is_of_the_schema(values: Sequence[Value]) -> bool:
+    """Whether this is a row of `sqlite_master`."""
+    return len(values) == 5 and values[0] in ("table", "index")
+
+
+def _insert(fresh: sqlite3.Connection, table: Table, row: FoundRow, outcome: Salvage, stamp: str) -> None:
+    values = (row.rowid, *row.values[1:]) if table.has_rowid else row.values
+    names = [column.name for column in table.columns[: len(values)]]
+    holes = ", ".join("?" * len(values))
+    try:
+        done = fresh.execute(
+            f"INSERT INTO {table.name}({', '.join(names)}) VALUES ({holes}) ON CONFLICT DO NOTHING",  # noqa: S608
+            values,
+        )
+    except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
+        set_aside(fresh, table.name, dict(zip(names, values, strict=True)), str(error), stamp)
+        outcome.lost[table.name] += 1
+        return
+    if done.rowcount:
+        outcome.saved[table.name] += 1
