@@ -18,6 +18,7 @@ import anyio
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.push import WebHooks
+from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.control import ControlServer, socket_path
@@ -43,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 DATABASE = "node.db"
 
+OPEN_FILES = 16_384
+"""A link is an open file at each of its ends, and some systems allow 256: fifty agents in one process need 3,000."""
+
 
 @asynccontextmanager
 async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[NodeApi]:
@@ -51,6 +55,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     Raises:
         ConfigurationError: it cannot run here, and why.
     """
+    raise_open_files(OPEN_FILES)
     open_folder(settings.home)
     sweep_rooms(settings.home)
     folder = open_folder(settings.folder)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from mcp_a2a.errors import LinkError, NoRouteError
 from mcp_a2a.node.context import Context, wait_until
@@ -25,7 +26,15 @@ RETRY_BASE_SECONDS = BASE_SECONDS
 RETRY_CAP_SECONDS = CAP_SECONDS
 
 COURTESY_SECONDS = 0.05
-"""Two peers see each other at the same moment; the one with the larger key lets the other dial first."""
+"""Two peers see each other at the same moment; the one with the larger key lets the other dial first. So long for each
+peer that is being dialled: in a crowd the other is busy too."""
+
+MAX_COURTED = 6
+"""Sighted peers that the nodes of one process dial at a time. Each handshake has a deadline, and with all of a crowd
+under way at once none would meet it; what waits for its turn here has not begun."""
+
+_turns: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("_turns")
+"""The same for all nodes on one event loop, which share a processor."""
 
 EAGER_ATTEMPTS = 6
 """A sighted peer that refuses so often is no longer worth waiting for; it is tried on while a lookup sees it."""
@@ -39,6 +48,16 @@ STEADY_SECONDS = 5.0
 
 UPGRADE_SECONDS = 300.0
 """How often a peer that is reached through a relay is tried directly, while something is sent to it."""
+
+
+def _turn() -> anyio.CapacityLimiter:
+    """The turns to dial a sighted peer on this event loop."""
+    try:
+        return _turns.get()
+    except LookupError:
+        turns = anyio.CapacityLimiter(MAX_COURTED)
+        _turns.set(turns)
+        return turns
 
 
 def backoff(failures: int, cap: float | None = None) -> float:
@@ -145,12 +164,17 @@ class Dialer:
     async def _court(self, peer: Peer) -> None:
         try:
             if self._context.me > peer.peer_id:
-                await anyio.sleep(COURTESY_SECONDS)
+                await self._be_courteous(peer)
             await self._try_on(peer)
         finally:
             self._courting.discard(peer.peer_id)
             self._hopeful.discard(peer.peer_id)
             self._directory.changes.notify()
+
+    async def _be_courteous(self, peer: Peer) -> None:
+        with anyio.move_on_after(COURTESY_SECONDS * len(self._hopeful)):
+            while not peer.has_direct_link:
+                await self._directory.change_of(peer).wait()
 
     async def _try_on(self, peer: Peer) -> None:
         failures = 0
@@ -166,6 +190,18 @@ class Dialer:
 
     async def _acquainted(self, peer: Peer) -> bool:
         """Open a direct link; whether it lasts."""
+        async with _turn():
+            if not peer.has_direct_link and not await self._dialled(peer):
+                return False
+        with anyio.move_on_after(STEADY_SECONDS):
+            while peer.has_direct_link:
+                if peer.advert is not None and peer.peer_id in self._hopeful:
+                    self._lose_hope(peer)
+                await self._directory.change_of(peer).wait()
+        return peer.has_direct_link
+
+    async def _dialled(self, peer: Peer) -> bool:
+        """Dial every known way to it; whether it is reached without a relay."""
         peer.upgrade_at = 0.0
         try:
             await self.connect(peer)
@@ -174,13 +210,6 @@ class Dialer:
         flight = self._flights.get(peer.peer_id)
         if flight is not None:
             await flight.over.wait()
-        if not peer.has_direct_link:
-            return False
-        with anyio.move_on_after(STEADY_SECONDS):
-            while peer.has_direct_link:
-                if peer.advert is not None and peer.peer_id in self._hopeful:
-                    self._lose_hope(peer)
-                await self._directory.changes.event().wait()
         return peer.has_direct_link
 
     def _lose_hope(self, peer: Peer) -> None:
@@ -192,7 +221,7 @@ class Dialer:
         """Wait, but not longer than until the peer is seen somewhere else (it restarted)."""
         with anyio.move_on_after(seconds):
             while peer.sightings == before and not peer.has_direct_link:
-                await self._directory.changes.event().wait()
+                await self._directory.change_of(peer).wait()
             return True
         return False
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, RemoteProtocolError
-from mcp_a2a.node.context import Changes
+from mcp_a2a.node.context import Change, Changes
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link, Sighting
 from mcp_a2a.protocol.advert import Advert
@@ -153,7 +153,7 @@ class Directory:
         if peer.sightings.get(sighting.provenance) != sighting:
             peer.upgrade_at = 0.0  # there may be a better way to it than before
         peer.sightings[sighting.provenance] = sighting
-        self.changes.notify()
+        self._changed(peer)
         return peer
 
     def attended(self, peer: Peer, url: str, *, present: bool, now: float) -> None:
@@ -162,13 +162,13 @@ class Directory:
             return
         (peer.attends.add if present else peer.attends.discard)(url)
         peer.row.last_seen = now
-        self.changes.notify()
+        self._changed(peer)
 
     def lost(self, peer_id: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer."""
         peer = self._peers.get(peer_id)
         if peer is not None and peer.sightings.pop(provenance, None) is not None:
-            self.changes.notify()
+            self._changed(peer)
 
     def link_opened(self, link: Link, now: float) -> Peer:
         """A link to a peer is up."""
@@ -177,7 +177,7 @@ class Directory:
         peer.learn_bundle(link.bundle)
         if not link.is_relayed:
             peer.row.last_seen = now
-        self.changes.notify()
+        self._changed(peer)
         return peer
 
     def link_closed(self, link: Link, now: float, *, goodbye: bool) -> Peer:
@@ -190,7 +190,7 @@ class Directory:
         if goodbye:
             # Where a relay lists it, its mailbox still is.
             peer.sightings = {name: seen for name, seen in peer.sightings.items() if name.startswith("relay ")}
-        self.changes.notify()
+        self._changed(peer)
         return peer
 
     def advert_received(self, advert: Advert) -> Peer | None:
@@ -202,8 +202,17 @@ class Directory:
         peer.learn_bundle(advert.bundle)
         peer.row.name = shown_name(advert.card.name)
         peer.row.advert = advert.to_text()
-        self.changes.notify()
+        self._changed(peer)
         return peer
+
+    def _changed(self, peer: Peer) -> None:
+        """Wake those who wait for any change, and those who wait for one of this peer."""
+        self.changes.notify()
+        self.changes.notify(peer.row.did)
+
+    def change_of(self, peer: Peer) -> Change:
+        """What the next change of this peer makes happen. In a crowd most changes are those of others."""
+        return self.changes.event(peer.row.did)
 
     def remember(self, database: Database, peer: Peer) -> None:
         """Keep what is known of a peer. Losing this to a crash costs one introduction."""
