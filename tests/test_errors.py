@@ -19,6 +19,7 @@ DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
 SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.HomeUnusableError: ("/data", "it is not writable"),
+    errors.HopLimitError: (4,),
     errors.DatabaseDamagedError: ("/data/node.db",),
     errors.DamagedRowError: ("task-xyz",),
     errors.KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
@@ -102,6 +103,7 @@ CODES = {
     "McpA2AError": "internal",
     "ConfigurationError": "configuration",
     "HomeUnusableError": "home_unusable",
+    "HopLimitError": "hop_limit",
     "DatabaseDamagedError": "database_damaged",
     "DamagedRowError": "row_damaged",
     "KeyFileError": "key_file",

@@ -1,0 +1,123 @@
+"""Fifty agents in one process find each other over real links, and are quiet once they have."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from typing_extensions import override
+
+from mcp_a2a.accepting import raise_open_files
+from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.store.network_folder import NetworkFolder
+from mcp_a2a.store.opening import open_database
+from mcp_a2a_transports.direct import DirectTransport
+from mcp_a2a_transports.local import LocalLookup
+from mcp_a2a_transports.relay.client import RelayTransport
+from tests.node.world import card_of
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import Link
+    from mcp_a2a.protocol.did import PeerId
+    from mcp_a2a.protocol.paths import TransportAddr
+
+CROWD = 50
+CPU_SECONDS = 60.0
+"""Far above what it takes (16 s): a crowd that does not settle uses all there is."""
+
+
+@dataclass
+class Counted:
+    """How many dials were begun, are under way, and were at most."""
+
+    begun: int = 0
+    under_way: int = 0
+    most: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class CountingTransport(DirectTransport):
+    """A `DirectTransport` that counts."""
+
+    def __init__(self, count: Counted) -> None:
+        super().__init__("127.0.0.1", 0)
+        self._count = count
+
+    @override
+    async def dial(self, peer: PeerId | None, address: TransportAddr, route: str) -> Link:
+        count = self._count
+        count.begun += 1
+        count.under_way += 1
+        count.most = max(count.most, count.under_way)
+        try:
+            return await super().dial(peer, address, route)
+        except Exception as error:
+            count.failed.append(str(error))
+            raise
+        finally:
+            count.under_way -= 1
+
+
+@asynccontextmanager
+async def agent(home: Path, number: int, own: frozenset[str], count: Counted) -> AsyncIterator[Node]:
+    """One of them, as `agent run` makes it, without mDNS."""
+    name = f"agent-{number}"
+    folder = home / name
+    folder.mkdir()
+    relays = RelayTransport()
+    async with open_database(folder / "node.db", "test") as database:
+        parts = NodeParts(
+            identity=identity(number), identity_name=name, database=database, home=folder,
+            transports=(CountingTransport(count), relays), lookups=(LocalLookup(home / "announce"),),
+            card=card_of(name, "sing"), accept="trusted", wall_clock=time.time, uptime=time.monotonic,
+            randomness=os.urandom, own_dids=lambda: own, relays=relays, networks=NetworkFolder(None),
+            own_addresses=lambda port: (), near=lambda address: True,
+        )  # fmt: skip
+        async with run_node(parts) as node:
+            yield node
+
+
+def identity(number: int) -> Identity:
+    return Identity(f"crowd {number}".encode().ljust(32, b"\0"))
+
+
+def found(nodes: Sequence[Node]) -> list[int]:
+    return [len(node.directory.present()) for node in nodes]
+
+
+async def test_fifty_agents_in_one_process_find_each_other_and_settle(tmp_path: Path) -> None:
+    raise_open_files(8_192)
+    own = frozenset(str(identity(number).peer_id) for number in range(CROWD))
+    nodes: list[Node] = []
+    count = Counted()
+
+    async def run(number: int) -> None:
+        async with agent(tmp_path, number, own, count) as node:
+            nodes.append(node)
+            await anyio.sleep_forever()
+
+    began = time.process_time()
+    async with anyio.create_task_group() as tasks:
+        for number in range(CROWD):
+            tasks.start_soon(run, number)
+        while len(nodes) < CROWD or found(nodes) != [CROWD - 1] * CROWD:
+            assert time.process_time() - began < CPU_SECONDS, (found(nodes), count)
+            await anyio.sleep(0.1)
+        pairs = CROWD * (CROWD - 1) // 2
+        assert count.most <= 8, "a handshake that is begun is one that can be ended in time"
+        assert not count.failed
+        assert count.begun <= pairs * 1.05, "one link for each pair: its ends do not dial each other at once"
+        dialled = count.begun
+        for node in nodes:
+            assert all(len(peer.links) == 1 for peer in node.directory)
+        await anyio.sleep(1)  # something would follow now if it did not rest
+        assert count.begun == dialled
+        assert not any(node.dialer.busy for node in nodes)
+        tasks.cancel_scope.cancel()
