@@ -10,12 +10,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
-from mcp_a2a.agent.result import outcome_of
+from mcp_a2a.agent.result import File, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.thread import call_in_thread
-from mcp_a2a.protocol.model import AgentSkill
+from mcp_a2a.protocol.model import AgentSkill, Part
 
 ALWAYS_READ = ("text/plain", "application/json")
 """Beside what an author names: a message's text and its arguments."""
@@ -79,19 +79,43 @@ class FunctionSkill:
         return await result if inspect.isawaitable(result) else result
 
 
+class _Steps:
+    """What a generator has yielded: text on the way is progress, what comes last the result.
+
+    A file or part is no progress, so each is in the result wherever it was yielded.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[object] = []
+        self._last: object = None
+
+    def add(self, step: object) -> None:
+        """Note what was yielded."""
+        if isinstance(step, File | Part):
+            self._kept.append(step)
+            step = None
+        # The text before a chunk or a file was progress, not the result.
+        self._last = None if isinstance(step, Chunk) else step
+
+    def result(self, returned: object = None) -> object:
+        """The result, of which `returned` is the end where it is something."""
+        last = self._last if returned is None else returned
+        if not self._kept:
+            return last
+        return [*self._kept, *([] if last is None else last if isinstance(last, list) else [last])]
+
+
 async def _follow(task: TaskContext, steps: AsyncGenerator[object]) -> object:
-    """Run an asynchronous generator: chunks go out, text on the way is progress, what else comes last the result."""
-    last: object = None
+    """Run an asynchronous generator."""
+    taken = _Steps()
     async with aclosing(steps):
         async for step in steps:
+            taken.add(step)
             if isinstance(step, Chunk):
                 await task.send_chunk(step)
-                last = None  # the text before it was progress, not the result
-                continue
-            last = step
-            if isinstance(step, str):
+            elif isinstance(step, str):
                 await task.progress(step)
-    return last
+    return taken.result()
 
 
 def _run_blocking(task: TaskContext, call: Function) -> object:
@@ -101,16 +125,14 @@ def _run_blocking(task: TaskContext, call: Function) -> object:
 
 def _follow_blocking(task: TaskContext, steps: Generator[object, None, object]) -> object:
     """The same for an ordinary generator, whose `return` outweighs its last `yield`."""
-    last: object = None
+    taken = _Steps()
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            return last if end.value is None else end.value
+            return taken.result(end.value)
+        taken.add(step)
         if isinstance(step, Chunk):
             task.send_chunk_sync(step)
-            last = None
-            continue
-        last = step
-        if isinstance(step, str):
+        elif isinstance(step, str):
             task.progress_sync(step)

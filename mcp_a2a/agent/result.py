@@ -66,9 +66,9 @@ def outcome_of(value: object) -> Outcome:
         return Outcome("completed", value or "")
     if isinstance(value, File):
         value = [value]
-    if isinstance(value, list | tuple) and any(isinstance(one, File) for one in value):
-        return _with_files(value)
     parts = _parts(value)
+    if not parts and isinstance(value, list | tuple) and any(isinstance(one, File | Part) for one in value):
+        return _with_files(value)
     if parts:
         return Outcome("completed", None, parts)
     data = _jsonable(value)

@@ -15,6 +15,7 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.naming import look_alike, same_name, skeleton
+from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web, shown_url
 from mcp_a2a.store.records import peers_with_open_tasks
@@ -200,13 +201,23 @@ class Search:
             return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."
         off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
         looked = ", ".join(name for name, state in self._node.lookups.items() if state == "on") or "nowhere"
-        missing = "" if "mdns" in self._node.lookups else " LAN discovery (mDNS) is switched off."
+        missing = self._missing()
         trouble = f" {'; '.join(off)}." if off else ""
         return (
             f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
             "Start one with `mcp-a2a agent exec --name rev --skill reverse -- rev`, name one with "
             "`mcp-a2a peers add HOST:PORT` (or the URL of an A2A agent), or "
             "join the network of those that are elsewhere with `mcp-a2a join`."
+        )
+
+    def _missing(self) -> str:
+        if "mdns" not in self._node.lookups:
+            return " LAN discovery (mDNS) is switched off."
+        if any(isinstance(address, DirectAddr) for address in self._node.own_addresses()):
+            return ""
+        return (
+            " This machine has no IPv4 address on a network, and mDNS looks on IPv4 alone: where there is only IPv6, "
+            "start both sides with MCP_A2A_LINK_HOST=:: and name the other with `mcp-a2a peers add [ADDRESS]:PORT`."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
@@ -19,6 +20,25 @@ def without_unset(arguments: Mapping[str, object], schema: Mapping[str, object])
         for name, value in arguments.items()
         if value is not None and (value != "" or _is_text(kinds.get(name)))
     }
+
+
+def misspelled(arguments: Mapping[str, object], schema: Mapping[str, object]) -> tuple[str, str] | None:
+    """An argument that the tool has not, and the one of the tool that was meant.
+
+    Names that resemble none are additions of the client, which the tool may ignore.
+    """
+    properties = schema.get("properties")
+    known = [name for name in properties if name not in arguments] if isinstance(properties, dict) else []
+    for name in arguments:
+        if isinstance(properties, dict) and name not in properties:
+            meant = difflib.get_close_matches(name.lower(), known, n=1, cutoff=MISSPELLED)
+            if meant:
+                return name, meant[0]
+    return None
+
+
+MISSPELLED = 0.75
+"""How alike (`difflib`) two names of arguments are when one is taken for the other: waitSeconds, file, contextid."""
 
 
 def _is_text(kind: object) -> bool:

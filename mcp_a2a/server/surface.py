@@ -26,7 +26,9 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
-from mcp_a2a.server.arguments import without_unset
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.server.arguments import misspelled, without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.sdk import add_method
@@ -89,6 +91,10 @@ class Surface(MCPServer["NodeApi"]):
         if tool is None:
             return await super().call_tool(name, arguments, context)
         asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
+        if (wrong := misspelled(arguments, tool.parameters)) is not None:
+            # Ignored, a file would be left behind or a second task made without a word.
+            fault = f"{name} was not called: it has no argument {preview(wrong[0], 60)!r}."
+            raise ToolError(fault) from ConfigurationError(fault, f"Call it again with {wrong[1]} instead.")
         given = without_unset(arguments, tool.parameters)
         result: CallToolResult | InputRequiredResult = await tool.run(given, asked, convert_result=True)
         return result

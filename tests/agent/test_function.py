@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
-from mcp_a2a.agent.result import outcome_of
+from mcp_a2a.agent.result import File, outcome_of
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Chunk, Outcome, TaskContext
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role
@@ -132,6 +132,38 @@ async def test_a_return_outweighs_the_last_yield_of_an_ordinary_generator() -> N
     recorder = Recorder()
     assert (await skill_of(steps)(task_of("x", recorder=recorder))).text == "read x"
     assert recorder.told == ["reading"]
+
+
+async def test_files_and_parts_are_in_the_result_wherever_they_were_yielded() -> None:
+    first, second = File(content=b"1", name="a"), File(content=b"2", name="b")
+
+    async def steps(text: str) -> AsyncIterator[object]:
+        yield "drawing"
+        yield first
+        yield {"done": 1}
+        yield second
+        yield Part(text="a part")
+        yield f"two of {text}"
+
+    def blocking(text: str) -> Iterator[object]:
+        yield first
+        yield "almost"
+        return {"n": text}  # type: ignore[return-value]
+
+    recorder = Recorder()
+    outcome = await skill_of(steps)(task_of("x", recorder=recorder))
+    assert outcome.text == "two of x"
+    assert outcome.parts == (first.part, second.part, Part(text="a part"))
+    assert recorder.told[0] == "drawing"
+    outcome = await skill_of(blocking)(task_of("x"))
+    assert outcome.parts == (first.part, Part(data={"n": "x"}, media_type="application/json"))
+
+    async def only(text: str) -> AsyncIterator[object]:
+        yield "text on the way"
+        yield first
+
+    outcome = await skill_of(only)(task_of("x"))
+    assert (outcome.text, outcome.parts) == (None, (first.part,))
 
 
 async def test_a_generator_that_yields_nothing_has_an_empty_result() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,6 +14,7 @@ import pytest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.protocol.link import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.views import (
     AddPeerRequest,
     AnswerRequest,
@@ -327,3 +330,18 @@ async def test_what_a_person_lets_in_is_let_in_also_beyond_the_limit_of_open_tas
         assert decision.released == 3
         inbox = await bob.api.check_inbox(CheckInboxRequest())
         assert (len(inbox.items), inbox.held) == (3, 0)
+
+
+async def test_where_there_is_no_ipv4_network_the_reason_says_how_to_be_found_over_ipv6(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.person("alice") as alice:
+        alice.node.lookups["mdns"] = "on"
+        for addresses, named in (((), True), ((DirectAddr("192.0.2.7", 7301),), False)):
+            alice.node.parts = replace(alice.node.parts, own_addresses=partial(_of_any_port, addresses))
+            reason = (await alice.api.discover(DiscoverRequest())).reason
+            assert reason is not None
+            assert ("MCP_A2A_LINK_HOST=::" in reason) is named
+
+
+def _of_any_port(addresses: tuple[DirectAddr, ...], _: int) -> tuple[DirectAddr, ...]:
+    return addresses

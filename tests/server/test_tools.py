@@ -262,6 +262,26 @@ async def test_null_and_blanks_where_no_text_is_meant_are_not_given(connect: Con
             node.asked.clear()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("file", "files"), ("waitSeconds", "wait_seconds"), ("idempotencyKey", "idempotency_key")]
+)
+async def test_a_misspelled_argument_is_not_ignored(connect: Connect, node: StandIn, wrong: str, meant: str):
+    async with connect() as client:
+        result = await client.call_tool("send_task", {"agent": "bob", "message": "hi", wrong: "x"})
+    assert result.is_error
+    assert text_of(result) == (
+        f"send_task was not called: it has no argument '{wrong}'. Call it again with {meant} instead."
+    )
+    assert node.asked == []
+
+
+async def test_what_a_client_adds_to_every_call_is_ignored(connect: Connect, node: StandIn):
+    async with connect() as client:
+        result = await client.call_tool("discover", {"random_string": "x", "_trace": 1})
+    assert not result.is_error
+    assert len(node.asked) == 1
+
+
 async def test_null_for_a_required_argument_is_a_missing_one(connect: Connect, node: StandIn):
     async with connect() as client:
         result = await client.call_tool("send_task", {"agent": None, "message": "hi"})
