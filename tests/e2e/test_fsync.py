@@ -87,7 +87,7 @@ def traced(trace: Path, home: Path, program: str, *arguments: str, **env: str) -
 
 async def acknowledge_under_trace(home: Path, folder: Path, **env: str) -> tuple[int, int]:
     trace = folder / "trace.txt"
-    env = {**env, "MCP_A2A_NO_MDNS": "1", "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "anyone"}
+    env |= {"MCP_A2A_NO_MDNS": "1", "MCP_A2A_MDNS": "false", "MCP_A2A_ACCEPT": "anyone", "MCP_A2A_ACCEPT_RATE": "10000"}
     with traced(trace, home, "acknowledger.py", **env):
         listening = answer(home, "--identity", "acknowledger", "--no-mdns", "status")["listening"][0]
         # A folder of its own, so that the sender dials: what a listener sends is not masked, and can be read.
