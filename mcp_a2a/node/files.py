@@ -24,7 +24,7 @@ from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.store.blobs import BlobRow, all_blobs, blobs_of, forget_blobs, pieces_waiting
+from mcp_a2a.store.blobs import BlobRow, all_blobs, blobs_of, forget_blobs, mark_saved, pieces_waiting
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import FileGrant, FileView, SavedFile, SavedFilesView, TransferView
@@ -130,6 +130,8 @@ class Files:
             raise FileError(
                 f"The files could not be written to {target}: {error.strerror or error}.", "Name another folder."
             ) from error
+        now = self._context.clock()
+        self._context.database.enqueue_lazily(lambda connection: mark_saved(connection, record.id, now))
         return SavedFilesView(
             task_id=record.id,
             folder=str(target),

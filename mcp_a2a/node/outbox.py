@@ -28,7 +28,7 @@ from mcp_a2a.node.letters import piece_payload, redated
 from mcp_a2a.node.merging import merge_updates
 from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE
+from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, piece_of
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
@@ -405,6 +405,9 @@ class Outbox:
         lost = [entry]
         if entry.is_piece:
             lost = [one for one in lane.entries.values() if one.row.task == entry.row.task and one.row.type != "cancel"]
+            if any(one.row.type == "update" for one in lost):  # a result goes without this file, and with the others
+                blob_id = piece_of(entry.row.id)[0]
+                lost = [one for one in lost if not one.is_piece or piece_of(one.row.id)[0] == blob_id]
         for one in lost:
             self._remove(lane, one.row.id)
         self._settlement.refused(entry.row, lane.peer.name, code)

@@ -24,6 +24,7 @@ from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.store.blobs import (
     DAMAGED,
     BlobRow,
+    Wanted,
     begin_in,
     bytes_coming,
     bytes_in,
@@ -89,33 +90,49 @@ class Pieces:
             return  # whatever it belongs to, nobody needs it any more
         data = base64url_untrusted(body.data)
         check_piece_untrusted(data, body.piece, body.pieces)
-        row = find_in(connection, sender, body.blob) or self._begin(connection, payload, body, now)
+        row = find_in(connection, sender, body.blob)
+        if row is None:
+            row = self._begin(connection, payload, body, now, for_result=_is_result(record, sender))
         if (row.task, row.pieces) != (payload.task, body.pieces):
             raise RemoteProtocolError("A piece of a file that is another one by now.")
         if not row.has(body.piece):
             self._context.spool.put_piece(self._context.spool.path("in", sender, body.blob), body.piece, data)
             mark_piece(connection, row, body.piece)
 
-    def _begin(self, connection: sqlite3.Connection, payload: Payload, body: BlobBody, now: float) -> BlobRow:
+    def _begin(
+        self, connection: sqlite3.Connection, payload: Payload, body: BlobBody, now: float, *, for_result: bool
+    ) -> BlobRow:
         row = new_in(str(payload.from_), body.blob, payload.task, body.pieces, now)
-        self._check_room(connection, row)
+        self._make_room(connection, row, for_result=for_result)
         begin_in(connection, row)
         return row
 
-    def _check_room(self, connection: sqlite3.Connection, row: BlobRow) -> None:
-        if row.size + bytes_coming(connection) > self._context.spool.free_bytes:
-            raise Refusal("file_no_room")
+    def _make_room(self, connection: sqlite3.Connection, row: BlobRow, *, for_result: bool) -> None:
+        """Let the oldest files make room for this one.
+
+        Raises:
+            Refusal: those that may go are not enough.
+        """
+        dropped: list[BlobRow] = []
         files, size, all_files, all_size = bytes_in(connection, row.peer)
-        over = max(
-            size + row.size - MAX_BYTES_PER_PEER,
-            all_size + row.size - MAX_BYTES,
-            row.size if files >= MAX_FILES_PER_PEER or all_files >= MAX_FILES else 0,
-        )
-        if over > 0:
-            dropped = make_room(connection, over)
-            if sum(old.size for old in dropped) < over:
+        for wanted in (
+            Wanted(files + 1 - MAX_FILES_PER_PEER, size + row.size - MAX_BYTES_PER_PEER, row.peer),
+            Wanted(all_files + 1 - MAX_FILES, all_size + row.size - MAX_BYTES),
+        ):
+            gone = sum(old.size for old in dropped)
+            left = Wanted(wanted.files - len(dropped), wanted.size - gone, wanted.peer)
+            some = make_room(connection, left, for_result=for_result)
+            if len(some) < left.files or sum(old.size for old in some) < left.size:
                 raise Refusal("file_quota")
-            self._context.spool.remove(self._context.spool.path(old.direction, old.peer, old.id) for old in dropped)
+            dropped += some
+        missing = row.size + bytes_coming(connection) - self._context.spool.free_bytes
+        short = Wanted(0, missing - sum(old.size for old in dropped))
+        some = make_room(connection, short, for_result=for_result)
+        if sum(old.size for old in some) < short.size:
+            raise Refusal("file_no_room")
+        self._context.spool.remove(
+            self._context.spool.path(old.direction, old.peer, old.id) for old in (*dropped, *some)
+        )
 
     # --- messages that name files ----------------------------------------------------------------
 
@@ -199,6 +216,11 @@ def _failed(payload: Payload) -> Payload:
         attempt=payload.body.attempt,
     )
     return payload.model_copy(update={"body": body})
+
+
+def _is_result(record: TaskRecord | None, sender: str) -> bool:
+    """Whether a file belongs to what was asked for here."""
+    return record is not None and record.sent and record.peer == sender
 
 
 def _expected(record: TaskRecord | None, sender: str) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
 from mcp_a2a.node.context import Context, delivery_of
-from mcp_a2a.node.letters import post_update
-from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
+from mcp_a2a.node.letters import update_letter
+from mcp_a2a.protocol.blob import SCHEME, piece_of
+from mcp_a2a.protocol.filename import safe_name
+from mcp_a2a.protocol.model import Delivery, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, mark_stored
+from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.views import TaskErrorView
 
@@ -30,14 +32,30 @@ REFUSALS = {
     "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
     "hop_limit": "the task was passed on too often",
     "file_damaged": "a file did not arrive as it was sent",
-    "file_quota": "it has no room for more files from you",
-    "file_no_room": "its disk has no room for a file of this size",
     TOO_LARGE_FOR_RELAY: "only a relay reaches it, and a file is larger than may go through one (10 MiB)",
     FILE_LOST: "a file that was to be sent is no longer here",
     "rejected": "its node could not read the message, also when it was sealed anew",
 }
 """What the codes of a final refusal mean for a person. A code we do not know is shown as it came."""
 
+
+NO_ROOM = {
+    "file_quota": "The agent {} has no room for more files from you.",
+    "file_no_room": "The disk of the agent {} has no room for a file of this size.",
+}
+"""Codes that mean no refusal of what was asked: its sender reads that there is no room, and whose room it is."""
+
+NOT_KEPT = {
+    "file_quota": "its recipient has no room for more files from this agent",
+    "file_no_room": "the disk of its recipient has no room for it",
+    TOO_LARGE_FOR_RELAY: "only a relay reaches its recipient, and it is larger than may go through one (10 MiB)",
+    FILE_LOST: "it is no longer on the machine of the agent",
+}
+"""Why a result arrived without a file of it. The asker reads it."""
+
+ROOM_HINT = (
+    "Send it without the file, or ask its owner to make room: mcp-a2a forget --older-than 30d, on that agent's machine."
+)
 
 RELAY_REFUSALS = {
     "no_mailbox": "it has no mailbox for that agent, which was never there or not for 90 days",
@@ -118,30 +136,30 @@ class Settlement:
             error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
         if code.startswith("file_"):
             error.hint = FILE_HINT
+        if code in NO_ROOM:
+            error.message, error.hint = NO_ROOM[code].format(name), ROOM_HINT
         if row.type == "blob":
-            self._lose_files(row, error)
+            self._lose_file(row, code, error)
         else:
             self._end(row, Delivery.REFUSED, TaskState.REJECTED, error)
 
-    def _lose_files(self, row: OutboxRow, error: RefusedError) -> None:
-        """A message cannot go without its files. Whoever asked us hears that there was a result, and why it is not."""
-        now = self._context.clock()
+    def _lose_file(self, row: OutboxRow, code: str, error: RefusedError) -> None:
+        """A file cannot go. A task ends with that; a result goes without it, and says so."""
+        now, blob_id = self._context.clock(), piece_of(row.id)[0]
 
         def lose(connection: sqlite3.Connection) -> OutboxRow | None:
-            drop_outbox_of_task(connection, row.task, "blob", "task", "message", "update")
             record = find_task(connection, row.task)
-            if record is None or (record.sent and record.done):
-                return None
-            record.error, record.updated = error_view(error), now
-            if record.sent:
+            if record is not None and not record.sent:
+                drop_outbox_of_task(connection, row.task, "update")
+                drop_pieces(connection, row.task, blob_id)
+                return self._without_file(connection, record, f"{SCHEME}{blob_id}", NOT_KEPT.get(code, code), now)
+            drop_outbox_of_task(connection, row.task, "blob", "task", "message", "update")
+            if record is not None and not record.done:
+                record.error, record.updated = error_view(error), now
                 record.delivery, record.state = Delivery.REFUSED, TaskState.REJECTED
-            else:
-                record.state, record.artifacts, record.streamed = TaskState.FAILED, (), 0
-                record.seq_out += 1
-                record.end_lease()
-            record.status = TaskStatus(state=record.state)
-            save_task(connection, record)
-            return None if record.sent else post_update(self._context, connection, record, now)
+                record.status = TaskStatus(state=record.state)
+                save_task(connection, record)
+            return None
 
         def lost(letter: OutboxRow | Exception | None) -> None:
             if isinstance(letter, OutboxRow):
@@ -149,6 +167,24 @@ class Settlement:
             self._context.task_changes.notify(row.task)
 
         self._context.database.enqueue(lose, lost)
+
+    def _without_file(
+        self, connection: sqlite3.Connection, record: TaskRecord, url: str, reason: str, now: float
+    ) -> OutboxRow | None:
+        """Say in place of the file why it is not there, and tell the asker all that there is."""
+        record.artifacts = tuple(
+            artifact.model_copy(update={"parts": _without(artifact.parts, url, reason)})
+            for artifact in record.artifacts
+        )
+        if record.status.message is not None:
+            parts = _without(record.status.message.parts, url, reason)
+            message = record.status.message.model_copy(update={"parts": parts})
+            record.status = record.status.model_copy(update={"message": message})
+        record.seq_out, record.updated = record.seq_out + 1, now
+        save_task(connection, record)
+        letter = update_letter(self._context, record, now, whole=True)
+        put_outbox(connection, letter)
+        return letter
 
     def expired(self, row: OutboxRow, name: str) -> None:
         """It could not be delivered in its lifetime."""
@@ -176,6 +212,13 @@ class Settlement:
                 save_task(connection, record)
 
         self._context.database.enqueue(settle, lambda _: self._context.task_changes.notify(task_id))
+
+
+def _without(parts: tuple[Part, ...], url: str, reason: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(text=f"(The file {safe_name(part.filename)} was not kept: {reason}.)") if part.url == url else part
+        for part in parts
+    )
 
 
 def _deliver(record: TaskRecord, delivery: Delivery) -> bool:

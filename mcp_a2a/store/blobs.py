@@ -168,24 +168,49 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
     return [BlobRow(*row) for row in rows]
 
 
-def make_room(connection: sqlite3.Connection, needed: int) -> list[BlobRow]:
-    """Drop files of finished tasks, the oldest first, until so many bytes are free; returns which.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many files and bytes must become free, of one peer's or (with none) of all."""
 
-    Only what was sent to us: results that we asked for stay.
+    files: int
+    size: int
+    peer: str | None = None
+
+
+def make_room(connection: sqlite3.Connection, wanted: Wanted, *, for_result: bool) -> list[BlobRow]:
+    """Drop files of finished tasks until so much is free, or nothing is left to drop; returns which.
+
+    Those first that were saved elsewhere, then what was sent to us, then results; of each the oldest. Only a result
+    takes the place of a result: a file that nobody here has asked for pushes out none of those.
     """
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM blobs WHERE direction='in' AND EXISTS ("  # noqa: S608
-        f"SELECT 1 FROM tasks WHERE tasks.id = blobs.task AND direction='received' AND state IN {_TERMINAL}"
-        ") ORDER BY created"
+        f"SELECT {', '.join(f'blobs.{name}' for name in _COLUMNS.split(', '))} FROM blobs"  # noqa: S608
+        " JOIN tasks ON tasks.id = blobs.task"
+        f" WHERE blobs.direction='in' AND tasks.state IN {_TERMINAL} AND (? OR tasks.direction = 'received')"
+        " AND (? IS NULL OR blobs.peer = ?)"
+        " ORDER BY blobs.saved IS NULL, tasks.direction = 'sent', tasks.updated, blobs.created",
+        (for_result, wanted.peer, wanted.peer),
     ).fetchall()
     dropped: list[BlobRow] = []
+    files, size = wanted.files, wanted.size
     for row in (BlobRow(*fields) for fields in rows):
-        if needed <= 0:
+        if files <= 0 and size <= 0:
             break
         connection.execute("DELETE FROM blobs WHERE direction='in' AND peer=? AND id=?", (row.peer, row.id))
         dropped.append(row)
-        needed -= row.size
+        files, size = files - 1, size - row.size
     return dropped
+
+
+def mark_saved(connection: sqlite3.Connection, task: str, now: float) -> None:
+    """The files that came with a task were written elsewhere: they are the first to make room."""
+    connection.execute("UPDATE blobs SET saved=? WHERE direction='in' AND task=?", (now, task))
+
+
+def drop_blobs_of(connection: sqlite3.Connection, task: str) -> list[BlobRow]:
+    """Drop all files of a task, and return which."""
+    rows = connection.execute(f"DELETE FROM blobs WHERE task=? RETURNING {_COLUMNS}", (task,)).fetchall()  # noqa: S608
+    return [BlobRow(*row) for row in rows]
 
 
 def _all(pieces: int) -> bytes:

@@ -71,6 +71,11 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, *kinds: st
     return [row[0] for row in rows]
 
 
+def drop_pieces(connection: sqlite3.Connection, task_id: str, blob_id: str) -> None:
+    """The pieces of this file need no more sending."""
+    connection.execute("DELETE FROM outbox WHERE task=? AND type='blob' AND substr(id, 1, 32)=?", (task_id, blob_id))
+
+
 def pending_outbox(connection: sqlite3.Connection) -> list[OutboxRow]:
     """Everything that must still be sent, in the order it was journalled."""
     rows = connection.execute(

@@ -238,6 +238,10 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX tasks_by_update;
     CREATE INDEX tasks_by_update ON tasks(updated DESC, id DESC);
     """,
+    """
+    -- When a file that came was written elsewhere for its owner.
+    ALTER TABLE blobs ADD COLUMN saved REAL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -44,9 +44,8 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
             await until(lambda: stage(alice, sent.task_id) == Delivery.DELIVERED)
             await answer(bob, item, some_file(tmp_path, 10 * MIB + 1))
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
-    assert view.state == TaskState.FAILED
-    assert view.error is not None
-    assert "larger than may go through one" in view.error.message
+    assert (view.state, view.error) == (TaskState.COMPLETED, None)
+    assert "larger than may go through one" in (view.text or "")
 
 
 def stage(person: Person, task_id: str) -> Delivery | None:

@@ -112,7 +112,8 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
             "DROP INDEX tasks_by_end; ALTER TABLE tasks DROP COLUMN ended; ALTER TABLE tasks DROP COLUMN opened;"
             "ALTER TABLE tasks DROP COLUMN dated; ALTER TABLE outbox DROP COLUMN kept;"
             "ALTER TABLE held DROP COLUMN host; DROP TABLE consents; DROP INDEX IF EXISTS tasks_asked;"
-            "DROP TABLE damaged; DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction;"
+            "ALTER TABLE blobs DROP COLUMN saved; DROP TABLE damaged;"
+            "DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction;"
             "CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id)"
         )
     async with open_database(path, "test") as database:

@@ -1,0 +1,157 @@
+"""Old files make room for new ones, and no text is lost for a file that has none."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mcp_a2a.node import intake, pieces
+from mcp_a2a.protocol.blob import PIECE_SIZE
+from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.store import spool
+from mcp_a2a.views import GetTaskRequest, SaveFilesRequest, TaskView
+from tests.files.scenes import answer, next_item, some_file, spooled, task, until
+from tests.node.world import Person, World, acquainted
+
+SIZE = 100 * 1024
+Pair = tuple[World, Person, Person]
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Alice, who asks, and bob, who works for her."""
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        yield world, alice, bob
+
+
+async def drawn(pair: Pair, folder: Path, number: int, *more: Path) -> TaskView:
+    """Alice asks for a picture, and gets it."""
+    _, alice, bob = pair
+    sent = await alice.api.send_task(task(text=f"picture {number}"))
+    await answer(bob, await next_item(bob), some_file(folder, SIZE, f"{number}.png"), *more)
+    return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+
+
+async def kept(pair: Pair, views: list[TaskView]) -> list[bool]:
+    """Of which of these tasks the file is still here."""
+    alice = pair[1]
+    now = [await alice.api.get_task(GetTaskRequest(task_id=view.task_id)) for view in views]
+    return [view.files[0].here for view in now]
+
+
+async def test_the_oldest_results_make_room_for_new_ones_and_no_task_fails(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 3)
+    views = [await drawn(pair, tmp_path, number) for number in range(6)]
+    assert [(view.state, view.text) for view in views] == [(TaskState.COMPLETED, "done")] * 6
+    assert await kept(pair, views) == [False, False, False, True, True, True]
+    assert len([path for path in spooled(pair[0], "alice") if path.name.startswith("in-")]) == 3
+
+
+async def test_bytes_count_as_well_as_files(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MAX_BYTES", 2 * PIECE_SIZE)
+    views = [await drawn(pair, tmp_path, number) for number in range(4)]
+    assert await kept(pair, views) == [False, False, True, True]
+
+
+async def test_what_was_saved_makes_room_first(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 3)
+    views = [await drawn(pair, tmp_path, number) for number in range(3)]
+    await pair[1].api.save_files(SaveFilesRequest(task_id=views[1].task_id, folder=str(tmp_path / "out")))
+    views.append(await drawn(pair, tmp_path, 3))
+    assert await kept(pair, views) == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("where", "limit", "why"),
+    [
+        ("pieces", "MAX_BYTES_PER_PEER", "no room for more files from this agent"),
+        ("spool", "RESERVE_BYTES", "the disk of its recipient has no room for it"),
+    ],
+)
+async def test_a_result_whose_file_has_no_room_arrives_with_its_text_and_says_so(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, limit: str, why: str
+) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(2 * SIZE))
+    module, most = (pieces, 1) if where == "pieces" else (spool, 1 << 60)
+    sent = await pair[1].api.send_task(task(text="a picture and its source"))
+    item = await next_item(pair[2])
+    file = some_file(tmp_path, SIZE, "0.png")
+    seen = iter([0])
+
+    def free(self: spool.Spool) -> int:
+        return 1 << 40 if next(seen, None) == 0 else 0
+
+    if where == "pieces":
+        monkeypatch.setattr(module, limit, most)
+    else:
+        monkeypatch.setattr(spool.Spool, "free_bytes", property(free))  # the worker has room to send it, once
+    await answer(pair[2], item, file)
+    view = await pair[1].api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    assert view.state is TaskState.COMPLETED
+    assert (view.text or "").startswith("done")
+    assert "0.png was not kept" in (view.text or "")
+    assert why in (view.text or "")
+    assert view.error is None
+    worked = await pair[2].api.get_task(GetTaskRequest(task_id=sent.task_id))
+    assert (worked.state, worked.error) == (TaskState.COMPLETED, None)
+    await until(lambda: pair[2].node.outbox.waiting(pair[1].node.context.me) == 0)
+
+
+async def test_of_two_files_only_the_one_without_room_is_missing(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 1)
+    view = await drawn(pair, tmp_path, 0, some_file(tmp_path, SIZE + 1, "more.png"))
+    assert view.state is TaskState.COMPLETED
+    assert "was not kept" in (view.text or "")
+    assert [file.here for file in view.files] == [True]
+
+
+async def test_a_task_whose_file_has_no_room_names_who_has_none(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", 1)
+    view = await pair[1].api.send_task(task(some_file(tmp_path, SIZE), wait=20))
+    assert view.state is TaskState.REJECTED
+    assert view.error is not None
+    assert view.error.message == "The agent bob has no room for more files from you."
+
+
+async def test_a_file_that_was_not_asked_for_pushes_out_no_result(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "MAX_FILES", 1)
+    result = await drawn(pair, tmp_path, 0)
+    request = task(some_file(tmp_path, SIZE, "push.bin"), agent="alice", wait=20)
+    view = await pair[2].api.send_task(request)
+    assert view.state is TaskState.REJECTED
+    assert await kept(pair, [result]) == [True]
+
+
+async def test_a_full_disk_is_waited_for_and_ends_nothing(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BUSY_RETRY_SECONDS", 0.05)
+    put, failures = spool.Spool.put_piece, [0] * 5
+
+    def put_piece(self: spool.Spool, path: Path, number: int, data: bytes) -> None:
+        if failures and failures.pop() == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(self, path, number, data)
+
+    monkeypatch.setattr(spool.Spool, "put_piece", put_piece)
+    view = await drawn(pair, tmp_path, 0)
+    assert view.state is TaskState.COMPLETED
+    assert await kept(pair, [view]) == [True]
+    assert not failures
