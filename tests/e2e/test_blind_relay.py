@@ -82,14 +82,14 @@ async def leave_something(alice: Person, bob_did: str, said: dict[str, str]) -> 
 async def everything(world: World, tap: TcpTap, url: str, said: dict[str, str]) -> str:
     """A network, entries, a ping, a conversation, and a task that waits. Returns a key that is no secret."""
     pinned = parse_relay_url(url)
-    tapped = f"ws://127.0.0.1:{tap.port}/#{pinned.relay}"
+    tapped = url.replace(f":{pinned.port}/", f":{tap.port}/")
     async with AsyncExitStack() as stack:
         alice = await stack.enter_async_context(world.person("alice"))
         async with world.person("bob", card=card(said)) as bob:
             invitation = InviteRequest(network=said["network"], relays=(tapped,), uses=2)
             await bob.api.join(JoinRequest(ticket=(await alice.api.invite(invitation)).ticket))
             with anyio.fail_after(10):
-                while not (await alice.api.discover(DiscoverRequest(settle_seconds=0, query=said["name"]))).agents:
+                while not (await alice.api.discover(DiscoverRequest(settle_seconds=0, query=said["skill"]))).agents:
                     await alice.node.directory.changes.event().wait()
             await converse(alice, bob, said)
             assert (await alice.api.ping(PingRequest(agent=bob.did))).ms is not None
