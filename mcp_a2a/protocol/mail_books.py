@@ -103,12 +103,13 @@ class Books:
         self.memory_bytes += sum(message.size for message in messages if message.place is Place.DISK)
 
     def unloaded(self, message: Message) -> None:
-        """The disk alone has it."""
-        self.memory_bytes -= message.size
+        """The disk alone has it from now on."""
+        if not message.is_absent:
+            self.memory_bytes -= message.size
 
     def settled(self, message: Message) -> None:
-        """A message that was in memory is over."""
-        self.memory_bytes -= message.size
+        """A message that was in memory, if only where it stands, is over."""
+        self.unloaded(message)
         if message.place is Place.MEMORY:
             self.written(message)
             self.forgotten(message.depositor, 1, message.size)

@@ -4,6 +4,7 @@
     waiting   in memory, not offered
     offered   sent to the newest connection, not answered
     paused    the recipient was too busy; offered again at a time
+    absent    the same, while only the disk has the envelope
 
 Together they are what was accepted and not finally answered, in the order of arrival: `number` rises. A message that
 never was on disk is in memory until it is. Who may put something in is decided here too; what is said to whom about it
@@ -19,6 +20,10 @@ from enum import Enum, auto
 from typing import Protocol
 
 from mcp_a2a.protocol.relay_limits import WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+
+MAX_PAUSED = WINDOW_FRAMES // 2
+"""Envelopes that are kept in memory while they are paused. What a recipient puts off again and again, as it does with
+strangers for whom it has no place, must leave the window to everything else."""
 
 MAX_WAITING = 2 * WINDOW_FRAMES
 """Messages of one mailbox that are kept in memory; what comes then goes to the disk only."""
@@ -55,10 +60,12 @@ class Message:
     """An envelope for `recipient` that `depositor` brought."""
 
     __slots__ = (
+        "_digest",
         "depositor",
         "envelope",
         "envelope_id",
         "expires",
+        "is_absent",
         "is_queued",
         "is_settled",
         "number",
@@ -89,12 +96,21 @@ class Message:
         self.place = place
         self.is_queued = False
         """Whether it is waiting, offered or paused."""
+        self._digest = 0
+        self.is_absent = False
+        """Whether it is paused, and its envelope on the disk only."""
         self.is_settled = False
         """Whether it was finally answered, expired or refused."""
 
     def is_the_same(self, depositor: bytes, envelope: bytes) -> bool:
         """Whether this depositor brings it again. An id alone says nothing: whoever saw one can use it."""
+        if self.is_absent:
+            return self.depositor == depositor and self._digest == hash(envelope)
         return self.depositor == depositor and self.envelope == envelope
+
+    def drop_envelope(self) -> None:
+        """Let go of what the disk has."""
+        self._digest, self.envelope, self.is_absent = hash(self.envelope), b"", True
 
 
 class Mailbox:
@@ -103,6 +119,7 @@ class Mailbox:
     __slots__ = (
         "_in_memory",
         "_offered_bytes",
+        "absent",
         "accounts",
         "bytes",
         "count",
@@ -130,6 +147,8 @@ class Mailbox:
         self.waiting: deque[Message] = deque()
         self.offered: dict[bytes, Message] = {}
         self.paused: list[tuple[float, int, Message]] = []
+        self.absent: dict[int, Message] = {}
+        """By number: those of `paused`, and those that are being read again, whose envelope the disk alone has."""
         self.cursor = 0
         """Number of the last one that is or was in memory: what has a higher one is beyond."""
         self.loading: int | None = None
@@ -191,7 +210,8 @@ class Mailbox:
     @property
     def takes_more(self) -> bool:
         """Whether a message that comes in now may stay in memory: somebody is there, and nothing is before it."""
-        return self.wire is not None and self.count == self._in_memory < MAX_WAITING
+        in_memory = self._in_memory - len(self.absent)
+        return self.wire is not None and self.count == self._in_memory and in_memory < MAX_WAITING
 
     @property
     def wants_more(self) -> bool:
@@ -201,7 +221,7 @@ class Mailbox:
             and self.count > self._in_memory
             and not self.waiting
             and self.loading is None
-            and len(self.offered) + len(self.paused) <= WINDOW_FRAMES // 2
+            and len(self.offered) + self._paused_here <= WINDOW_FRAMES // 2
         )
 
     def queue(self, message: Message) -> None:
@@ -232,6 +252,7 @@ class Mailbox:
         self.waiting.clear()
         self.offered.clear()
         self.paused.clear()
+        self.absent.clear()
         self._offered_bytes = self._in_memory = self.cursor = 0
         self.messages = {message.envelope_id: message for message in had if message.place is not Place.DISK}
         for message in had:
@@ -274,20 +295,53 @@ class Mailbox:
             self._offered_bytes -= message.size
             heapq.heappush(self.paused, (until, message.number, message))
 
-    def resume(self, now: float) -> None:
-        """Offer again what has been paused for long enough."""
+    def may_leave(self, message: Message) -> bool:
+        """Whether a message is paused, on disk, and one too many of these in memory."""
+        is_paused = message.is_queued and not message.is_absent and message.envelope_id not in self.offered
+        return (
+            is_paused
+            and message.place is Place.DISK
+            and self._paused_here > MAX_PAUSED
+            and any(entry[2] is message for entry in self.paused)
+        )
+
+    def leave(self, message: Message) -> None:
+        """Keep of a paused message only where it stands."""
+        message.drop_envelope()
+        self.absent[message.number] = message
+
+    def resume(self, now: float) -> list[Message]:
+        """Offer again what has been paused for long enough; returns what has to be read from the disk before."""
         due = []
         while self.paused and self.paused[0][0] <= now:
             due.append(heapq.heappop(self.paused)[2])
-        self.waiting.extendleft(sorted(due, key=lambda message: message.number, reverse=True))
+        here = [message for message in due if not message.is_absent]
+        self.waiting.extendleft(sorted(here, key=lambda message: message.number, reverse=True))
         self.offer()
+        return [message for message in due if message.is_absent]
+
+    def returned(self, message: Message, envelope: bytes) -> None:
+        """The disk has it back: it is offered next."""
+        del self.absent[message.number]
+        message.envelope, message.is_absent = envelope, False
+        self.waiting.appendleft(message)
+        self.offer()
+
+    def pause_again(self, message: Message, until: float) -> None:
+        """It could not be read now."""
+        heapq.heappush(self.paused, (until, message.number, message))
+
+    @property
+    def _paused_here(self) -> int:
+        """How many are paused in memory, more or less: those that are being read are not."""
+        return max(0, len(self.paused) - len(self.absent))
 
     def _has_room(self, message: Message) -> bool:
         # Those that are paused count: a recipient that is always busy must not draw its whole mailbox into memory.
-        frames = len(self.offered)
-        if not frames and len(self.paused) < WINDOW_FRAMES:
+        frames, paused = len(self.offered), self._paused_here
+        if not frames and paused < WINDOW_FRAMES:
             return True
-        return frames + len(self.paused) < WINDOW_FRAMES and self._offered_bytes + message.size <= WINDOW_BYTES
+        return frames + paused < WINDOW_FRAMES and self._offered_bytes + message.size <= WINDOW_BYTES
 
     def _withdraw(self) -> None:
         again = sorted([*self.offered.values(), *self.waiting], key=lambda message: message.number)
@@ -297,6 +351,7 @@ class Mailbox:
 
     def _unqueue(self, message: Message) -> None:
         message.is_queued = False
+        self.absent.pop(message.number, None)
         self._in_memory -= 1
         if self.offered.pop(message.envelope_id, None) is not None:
             self._offered_bytes -= message.size

@@ -63,6 +63,8 @@ class PostOffice:
         self._elided: deque[tuple[float, Message]] = deque()
         self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()
+        self._returning: dict[int, tuple[Message, float]] = {}
+        """By the number of the order that reads them: absent messages whose pause is over, and since when."""
         for part in backlog:
             roster.register(part.recipient)
             self.books.restored(part.depositor, part.account, part.count, part.size)
@@ -91,7 +93,8 @@ class PostOffice:
             _, key = heapq.heappop(self._pauses)
             mailbox = self._mailboxes.get(key)
             if mailbox is not None:
-                mailbox.resume(now)
+                for message in mailbox.resume(now):
+                    self._read_again(mailbox, message, now)
                 self._pump(key, mailbox)
 
     def feed(self) -> None:
@@ -280,8 +283,20 @@ class PostOffice:
         until = now + min(max(pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
         mailbox.pause(message, until)
         heapq.heappush(self._pauses, (until, wire.key))
+        self._let_go(mailbox, message)
         self._pump(wire.key, mailbox)
         return True
+
+    def postponed(self, wire: Wire, refusal: Refused, now: float) -> bool:
+        """The recipient cannot take this one now, for a reason that its depositor can do something about.
+
+        A depositor that is here hears it, and has the message still. For one that is away the message stays.
+        """
+        mailbox = self._mailboxes.get(wire.key)
+        message = mailbox.messages.get(refusal.envelope) if mailbox is not None else None
+        if message is not None and self._roster.newest(message.depositor) is not None:
+            return self.answered(wire, (refusal.envelope,), encode(refusal))
+        return self.put_off(wire, refusal.envelope, refusal.retry_after, now)
 
     # --- what the disk says -----------------------------------------------------------------------
 
@@ -299,6 +314,8 @@ class PostOffice:
         elif not message.is_queued:
             mailbox.forget(message)
             self.books.unloaded(message)
+        else:
+            self._let_go(mailbox, message)
         self._pump(message.recipient, mailbox)
 
     def put_failed(self, message: Message, code: str) -> None:
@@ -323,6 +340,10 @@ class PostOffice:
     def loaded(self, order: Load, rows: Sequence[Message], *, is_all: bool) -> None:
         """What the disk had. Rows that are being deleted are not there any more."""
         mailbox = self._mailboxes.get(order.recipient)
+        returning = self._returning.pop(order.token, None)
+        if returning is not None:
+            self._returned(mailbox, *returning, rows)
+            return
         if mailbox is None or mailbox.loading != order.token:
             return  # the connection it was for has ended
         mailbox.loading = None
@@ -406,6 +427,33 @@ class PostOffice:
         self._loads += 1
         mailbox.loading = self._loads
         self.books.orders.append(Load(self._loads, key, mailbox.cursor, 1 if short else WINDOW_FRAMES, WINDOW_BYTES))
+
+    def _let_go(self, mailbox: Mailbox, message: Message) -> None:
+        """Have no more paused envelopes in memory than a mailbox may."""
+        if mailbox.may_leave(message):
+            self.books.unloaded(message)
+            mailbox.leave(message)
+
+    def _read_again(self, mailbox: Mailbox, message: Message, now: float) -> None:
+        if self.books.memory_bytes > self.limits.max_memory_bytes:
+            self._pause_again(mailbox, message, now + AGAIN_SECONDS)
+            return
+        self._loads += 1
+        self._returning[self._loads] = message, now
+        self.books.orders.append(Load(self._loads, message.recipient, message.number - 1, 1, WINDOW_BYTES))
+
+    def _pause_again(self, mailbox: Mailbox, message: Message, until: float) -> None:
+        mailbox.pause_again(message, until)
+        heapq.heappush(self._pauses, (until, message.recipient))
+
+    def _returned(self, mailbox: Mailbox | None, message: Message, since: float, rows: Sequence[Message]) -> None:
+        if mailbox is None or mailbox.absent.get(message.number) is not message:
+            return  # it is over, or its recipient has gone
+        if not rows or rows[0].number != message.number:
+            self._pause_again(mailbox, message, since + FULL_SECONDS)  # it cannot be read now, or has expired
+            return
+        self.books.memory_bytes += message.size
+        mailbox.returned(message, rows[0].envelope)
 
     def _forget_empty(self, key: bytes, mailbox: Mailbox) -> None:
         if not mailbox.count and mailbox.wire is None:

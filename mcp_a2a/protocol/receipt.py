@@ -19,11 +19,15 @@ from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Header
 from mcp_a2a.protocol.identity import Identity, verify
+from mcp_a2a.protocol.replay import stale_difference
 
 POSTMARK_SIZE = ENVELOPE_ID_SIZE + 32
 
 MAX_POSTMARKS = 256
 """One signature may acknowledge a whole burst."""
+
+UNKNOWN_TASK = "unknown_task"
+"""The verdict on news of a task that the recipient does not know, or does not know yet."""
 
 HELD_VERDICT = "held"
 """The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""
@@ -68,6 +72,11 @@ def verdict_is_valid(peer: PeerId, postmark: bytes, verdict: str, signature: byt
     """Whether `peer` decided so. Never raises."""
     sized = len(postmark) == POSTMARK_SIZE
     return sized and signature is not None and verify(peer, _VERDICT_LABEL, postmark + verdict.encode(), signature)
+
+
+def is_for_now(code: str) -> bool:
+    """Whether a recipient that refuses a message with this code may take the same message later."""
+    return code == UNKNOWN_TASK or stale_difference(code)[0]
 
 
 def _is_receipt(postmarks: Sequence[bytes]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from mcp_a2a.protocol.bundle import KeyBundle
-from mcp_a2a.protocol.control import ByeCode, MembershipProof, Request
+from mcp_a2a.protocol.control import ByeCode, MembershipProof, Refused, Request
 from mcp_a2a.protocol.listing import Listing
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Desk(Protocol):
 
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
         """Not now."""
+        ...
+
+    def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
+        """Not now, for a reason that the depositor can do something about."""
         ...
 
     def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:

@@ -44,7 +44,7 @@ from mcp_a2a.protocol.handshake import Established, Failed, Handshake, Waiting
 from mcp_a2a.protocol.heartbeat import CONTROL_WINDOW_SECONDS, DEAD_SECONDS, MAX_CONTROL_FRAMES, PING_SECONDS
 from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import Listing, is_listing
-from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE, is_for_now
 from mcp_a2a.protocol.relay_desk import Desk
 
 CLAIM_SECONDS = 3.0
@@ -289,6 +289,8 @@ class RelaySession:
         match answer:
             case Refused(envelope, "busy", retry_after):
                 known = self._desk.put_off(self, envelope, retry_after, now)
+            case Refused(_, code) if is_for_now(code):
+                known = self._desk.postponed(self, answer, now)
             case _:
                 known = self._desk.answered(self, envelopes_of(answer), encode(answer))
         if not known:

@@ -52,6 +52,13 @@ class Line:
         return ids
 
 
+def _row(message: Message) -> Message:
+    return Message(
+        message.number, message.recipient, message.envelope_id, message.depositor, envelope=message.envelope,
+        expires=message.expires, place=Place.DISK,
+    )  # fmt: skip
+
+
 class Disk:
     """What a relay's store does, in a dict: orders are queued, committed as a whole, or fail as a whole."""
 
@@ -88,11 +95,7 @@ class Disk:
             (row for row in self.rows.values() if row.recipient == order.recipient and row.number > order.after),
             key=lambda row: row.number,
         )
-        some = [
-            Message(row.number, row.recipient, row.envelope_id, row.depositor, envelope=row.envelope,
-                    expires=row.expires, place=Place.DISK)
-            for row in found[: order.frames]
-        ]  # fmt: skip
+        some = [_row(row) for row in found[: order.frames]]
         office.loaded(order, some, is_all=len(found) < order.frames)
 
     def commit(self, office: PostOffice) -> None:
@@ -103,7 +106,7 @@ class Disk:
                 case Put(message) if there := self.row(message.recipient, message.envelope_id):
                     existed[message.number] = message.is_the_same(there.depositor, there.envelope)
                 case Put(message):
-                    self.rows[message.number] = message
+                    self.rows[message.number] = _row(message)
                 case Drop(number):
                     self.rows.pop(number, None)
                 case Keep():
@@ -333,6 +336,82 @@ def test_a_recipient_that_is_busy_gets_the_message_again_and_its_depositor_hears
     assert world.office.next_timeout() == pytest.approx(10)
     world.pass_time(1)
     assert bob.mail() == [first]
+
+
+def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others() -> None:
+    world = World()
+    carol, alice, bob = world.enter(C), world.enter(A), world.enter(B)
+    unwanted = [world.deposit(carol, B, number) for number in range(1, 101)]
+    seen: set[bytes] = set()
+    for _ in range(100):
+        for envelope in bob.mail():
+            seen.add(envelope)
+            world.put_off(bob, envelope, 60)
+        world.pass_time(0.02)
+        world.commit()
+    assert seen == set(unwanted)
+    assert world.office.books.memory_bytes <= mailbox.MAX_PAUSED * len(BODY + bytes(HEADER_SIZE))
+
+    wanted = world.deposit(alice, B, 1000)
+    assert bob.mail() == [wanted]
+    assert world.answer(bob, wanted)
+
+    world.deposit(carol, B, 100)  # the same again, and the disk alone has it
+    assert ids_of(carol.heard(), Stored).count(unwanted[99]) == 2
+    again: list[bytes] = []
+    for _ in range(10):
+        world.pass_time(60)
+        again += (mail := bob.mail())
+        for envelope in mail:
+            world.answer(bob, envelope)
+        world.commit()
+    assert sorted(again) == sorted(unwanted)
+    assert world.office.messages == (0, 0)
+    assert world.office.books.memory_bytes == 0
+    assert not world.disk.rows
+
+
+def test_what_cannot_be_read_again_after_its_pause_is_kept() -> None:
+    world = World()
+    carol, bob = world.enter(C), world.enter(B)
+    for number in range(1, 2 * mailbox.MAX_PAUSED + 1):
+        world.deposit(carol, B, number)
+    world.pass_time(0.02)
+    world.commit()
+    for envelope in bob.mail():
+        world.put_off(bob, envelope, 10)
+    rows, world.disk.rows = world.disk.rows, {}
+    world.pass_time(10)
+    world.disk.rows = rows
+    for _ in range(4):
+        for envelope in bob.mail():
+            world.answer(bob, envelope)
+        world.commit()
+        world.pass_time(60)
+    assert not rows
+
+
+def test_what_a_recipient_cannot_take_yet_waits_for_it_where_its_depositor_has_gone() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    here = world.deposit(alice, B, 1)
+    refusal = Refused(here, "stale_ahead_90000", None, None, bytes(64))
+    bob.mail()
+    assert world.office.postponed(bob, refusal, world.now)
+    assert ids_of(alice.heard(), Refused) == [here], "a depositor that is here knows why, and has the message"
+    world.pass_time(120)
+    assert bob.mail() == []
+
+    away = world.deposit(alice, B, 2)
+    world.pass_time(0.02)
+    world.commit()
+    world.leave(alice)
+    assert bob.mail() == [away]
+    assert world.office.postponed(bob, Refused(away, "stale_ahead_90000", None, None, bytes(64)), world.now)
+    world.leave(bob)
+    world.commit()
+    bob = world.enter(B)
+    assert bob.mail() == [away]
 
 
 def test_the_same_deposit_again_makes_nothing_new() -> None:

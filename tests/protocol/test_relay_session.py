@@ -79,6 +79,11 @@ class Notebook(Desk):
         return self.knows
 
     @override
+    def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
+        self.noted.append(("postponed", refusal.envelope, refusal.code))
+        return self.knows
+
+    @override
     def bundle_changed(self, session: RelaySession, bundle: KeyBundle) -> None:
         self.noted.append(("bundle", bundle.seq))
 
@@ -251,3 +256,16 @@ def test_after_the_end_nothing_is_said_and_nothing_is_heard(desk: Notebook, sess
     session.receive_eof(3.0)
     assert said(session) == [Bye(ByeCode.LEAVING)]
     assert desk.noted == [("left",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "becomes"),
+    [("stale", "postponed"), ("stale_ahead_90000", "postponed"), ("stale_behind_5", "postponed"),
+     ("unknown_task", "postponed"), ("busy", "put off"), ("blocked", "answered"), ("rejected", "answered"),
+     ("stale_x", "answered")],
+)  # fmt: skip
+def test_a_refusal_that_is_not_for_good_ends_nothing(
+    desk: Notebook, session: ClearRelaySession, code: str, becomes: str
+) -> None:
+    session.receive_frame_untrusted(encode(Refused(bytes(16), code, None, None, bytes(64))), 1.0)
+    assert desk.noted[-1][0] == becomes

@@ -157,6 +157,20 @@ async def test_busy_is_not_passed_on_and_the_message_comes_again(door: Door) -> 
     await alice.answer_to(sealed, Delivered)
 
 
+async def test_a_recipient_whose_clock_is_wrong_for_now_loses_no_mail_of_who_has_gone(door: Door) -> None:
+    alice, bob = await door.enter(), await door.enter()
+    await bob.leave()
+    sent = envelope(bob.peer)
+    await alice.submit(sent, Stored)
+    await alice.leave()
+    wrong = await door.enter(bob.who)
+    assert await wrong.mail() == sent
+    await wrong.send(Refused(id_of(sent), "stale_ahead_90000", signature=bytes(64)))
+    await wrong.leave()
+    right = await door.enter(bob.who)
+    assert await right.mail() == sent
+
+
 async def test_whoever_asks_hears_what_became_of_its_own_deposits_only(door: Door) -> None:
     alice, bob, mallory = await door.enter(), await door.enter(), await door.enter()
     await bob.leave()

@@ -29,6 +29,7 @@ from mcp_a2a.protocol.control import (
     Find,
     MembershipProof,
     Offer,
+    Refused,
     Request,
     Watch,
 )
@@ -314,6 +315,10 @@ class RelayDesk(Desk):
     @override
     def put_off(self, session: RelaySession, envelope: bytes, retry_after: float | None, now: float) -> bool:
         return self.office.put_off(session, envelope, retry_after, now)
+
+    @override
+    def postponed(self, session: RelaySession, refusal: Refused, now: float) -> bool:
+        return self.office.postponed(session, refusal, now)
 
     # --- questions --------------------------------------------------------------------------------
 
