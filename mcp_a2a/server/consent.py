@@ -35,6 +35,9 @@ RESUMABLE_SINCE = "2026-07-28"
 ASK_SECONDS = 300.0
 """How long a person may think, where the call waits for them."""
 
+HASTY_SECONDS = 1.0
+"""A no that comes sooner is a client's own, which shows its user no question (as Codex does without a terminal)."""
+
 TEXT_SHOWN = 300
 """Characters of what is to be sent that the person is shown."""
 
@@ -99,7 +102,9 @@ async def ask(
     began = anyio.current_time()
     try:
         with anyio.move_on_after(ASK_SECONDS):
-            return Reply(answer=read(await ctx.elicit(question, schema), agrees))
+            answer = read(await ctx.elicit(question, schema), agrees)
+            hasty = anyio.current_time() - began < HASTY_SECONDS
+            return Reply(answer="none" if answer == "no" and hasty else answer)
     except (MCPError, ValueError) as error:  # it said that it can ask, and cannot; or its answer is none
         logger.warning("the client did not answer a question to its user: %s", preview(str(error), 200))
     finally:

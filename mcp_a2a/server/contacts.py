@@ -103,9 +103,14 @@ async def accept_contact(
     if contact.trust != "stranger":
         return _reply(_nothing_to_decide(contact))
     if not contact.askable:
-        return _reply(_command(contact))
-    if read(decision, _accepts) != "yes":
-        return _reply(_refused(contact))
+        return _reply(_command(contact, "This client cannot ask your user."))
+    match read(decision, _accepts):
+        case "none":
+            return _reply(_command(contact, "Your user gave no answer, or was not asked."))
+        case "no":
+            return _reply(_refused(contact))
+        case "yes":
+            pass
     change = await node_of(ctx).set_trust(SetTrustRequest(agent=contact.agent.did, level="trusted"))
     return _reply(
         ContactDecision(
@@ -142,13 +147,13 @@ def _refused(contact: Contact) -> ContactDecision:
     )
 
 
-def _command(contact: Contact) -> ContactDecision:
+def _command(contact: Contact, why: str) -> ContactDecision:
     return ContactDecision(
         agent=contact.agent,
         words=contact.words,
         accepted=False,
         command=f"mcp-a2a trust {contact.agent.did}",
-        next="This client cannot ask your user. Show them the words and the command, and let them decide.",
+        next=f"{why} Show them the words and the command, and let them decide.",
     )
 
 

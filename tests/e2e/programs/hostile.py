@@ -38,5 +38,11 @@ async def words(text: str) -> str:
     return NASTY + text
 
 
+@agent.skill(id="much")
+async def much(text: str) -> str:
+    """Say more than fits into one result."""
+    return (NASTY + text) * 2_000
+
+
 if __name__ == "__main__":
     agent.run()
