@@ -12,7 +12,7 @@
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
-                                HopLimitError
+                                HopLimitError  TaskForgottenError  NotForgettableError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -521,6 +521,28 @@ class TaskNotFoundError(TaskError):
         why = f"matches {matches} tasks" if matches else "was not found among the tasks of this identity"
         super().__init__(f"{asked!r} {why}.", "Call list_tasks to see the tasks and their ids.")
         self.asked = asked
+
+
+class TaskForgottenError(TaskNotFoundError):
+    """A person has removed what this task said and brought."""
+
+    code = "task_forgotten"
+
+    def __init__(self, task_id: str, at: str) -> None:
+        TaskError.__init__(
+            self, f"{task_id} was forgotten by you at {at}.", "Its texts, files and result are gone; send a new task."
+        )
+        self.asked = task_id
+
+
+class NotForgettableError(TaskError):
+    """A task that is not finished, or whose end its other side does not know yet, is kept."""
+
+    code = "not_forgettable"
+
+    def __init__(self, task_id: str, why: str) -> None:
+        super().__init__(f"{task_id} {why}.", "Call get_task_status to see how it stands, or cancel_task.")
+        self.task_id = task_id
 
 
 class TransitionError(TaskError):

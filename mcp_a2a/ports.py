@@ -57,6 +57,8 @@ from mcp_a2a.views import (
     DiscoverView,
     FilesRequest,
     FilesView,
+    ForgetRequest,
+    ForgetView,
     GetAgentRequest,
     GetTaskRequest,
     InboxView,
@@ -152,6 +154,10 @@ class NodeApi(Protocol):
 
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
+        ...
+
+    async def forget(self, request: ForgetRequest) -> ForgetView:
+        """Remove what finished tasks said and brought."""
         ...
 
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:

@@ -434,6 +434,36 @@ class CancelRequest(View):
     task_id: str
 
 
+class ForgetRequest(View):
+    """Finished tasks to be forgotten: those named, or some of those that ended so long ago (`after` goes on).
+
+    `count_only` says what would go. Only ever asked for a person.
+    """
+
+    task_ids: tuple[str, ...] = ()
+    older_than_seconds: float | None = Field(default=None, ge=0)
+    after: str | None = None
+    count_only: bool = False
+
+
+class KeptTask(View):
+    """A task that could not be forgotten, and why."""
+
+    task_id: Token
+    reason: Fact
+
+
+class ForgetView(View):
+    """What was forgotten. With `after` there is more."""
+
+    tasks: tuple[Token, ...]
+    kept: tuple[KeptTask, ...] = ()
+    files: int
+    freed_bytes: int
+    """On the disk, and in the database, which uses the space again."""
+    after: Token | None = None
+
+
 class ListTasksRequest(View):
     """Tasks, newest change first; `cursor` continues a list."""
 

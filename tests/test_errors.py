@@ -20,6 +20,8 @@ DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.HomeUnusableError: ("/data", "it is not writable"),
     errors.HopLimitError: (4,),
+    errors.TaskForgottenError: ("task-xyz", "2026-11-30 10:00 UTC"),
+    errors.NotForgettableError: ("task-xyz", "is not finished: cancel it first"),
     errors.DatabaseDamagedError: ("/data/node.db",),
     errors.DamagedRowError: ("task-xyz",),
     errors.KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
@@ -104,6 +106,8 @@ CODES = {
     "ConfigurationError": "configuration",
     "HomeUnusableError": "home_unusable",
     "HopLimitError": "hop_limit",
+    "TaskForgottenError": "task_forgotten",
+    "NotForgettableError": "not_forgettable",
     "DatabaseDamagedError": "database_damaged",
     "DamagedRowError": "row_damaged",
     "KeyFileError": "key_file",

@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "save": ("mcp-a2a save task-abcdefgh", "mcp-a2a save efgh ~/Downloads"),
     "tasks": ("mcp-a2a tasks", "mcp-a2a tasks --received --state input_required --json"),
     "cancel": ("mcp-a2a cancel task-abcdefgh",),
+    "forget": ("mcp-a2a forget task-abcdefgh", "mcp-a2a forget --older-than 30d --yes --json"),
     "inbox": ("mcp-a2a inbox", "mcp-a2a inbox --wait 600"),
     "answer": (
         'mcp-a2a answer task-abcdefgh "Here you are: …"',

@@ -28,6 +28,7 @@ from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.files import shown
+from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
@@ -70,6 +71,8 @@ from mcp_a2a.views import (
     DiscoverView,
     FilesRequest,
     FilesView,
+    ForgetRequest,
+    ForgetView,
     GetAgentRequest,
     GetTaskRequest,
     InboxItem,
@@ -125,6 +128,7 @@ class LocalApi:
         self._membership = Membership(node)
         self._entrance = Entrance(node, self._membership)
         self._reach = Reach(node)
+        self._forgetting = Forgetting(node.context)
         self._desk = Desk(node, self._search)
 
     # --- agents ----------------------------------------------------------------------------------
@@ -290,6 +294,10 @@ class LocalApi:
         record = self._node.sending.latest(request.task_id)
         record = await self._node.sender_to(record.peer).cancel(record.id)
         return self._view(record)
+
+    async def forget(self, request: ForgetRequest) -> ForgetView:
+        """Remove what finished tasks said and brought."""
+        return await self._forgetting.forget(request)
 
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """Tasks by newest change; right after a start, with what waited for us at relays."""

@@ -340,7 +340,7 @@ class Desk:
         """A task in reach; what is not there and what is not the caller's look the same (requirement S35)."""
         within = await self._within(reach)
         record = self._context.database.read(lambda connection: find_task(connection, task_id))
-        if record is None or not within.holds(record):
+        if record is None or record.forgotten is not None or not within.holds(record):
             raise TaskNotFoundError(task_id)
         return record
 

@@ -30,7 +30,7 @@ from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import Artifact, Part
 from mcp_a2a.protocol.payload import MAX_ASKED, AskBody, Asked
 from mcp_a2a.store.journal import OutboxRow, put_outbox
-from mcp_a2a.store.records import TaskRecord, get_task, known_better, open_sent_tasks, save_task
+from mcp_a2a.store.records import TaskRecord, find_task, known_better, open_sent_tasks, save_task
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +135,8 @@ class Memory:
 
     def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float) -> OutboxRow | None:
         """Journal how a task stands, whole; None where it stands as its sender left it."""
-        record = get_task(connection, task_id)
-        if record.sent or not is_peer(record) or not record.seq_out:
+        record = find_task(connection, task_id)
+        if record is None or record.sent or not is_peer(record) or not record.seq_out:
             return None
         record.seq_out += 1
         record.artifacts, record.spooled = self._still_here(record)

@@ -21,6 +21,7 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "get_task": (views.GetTaskRequest, views.TaskView),
         "reply_to_task": (views.ReplyRequest, views.TaskView),
         "cancel_task": (views.CancelRequest, views.TaskView),
+        "forget": (views.ForgetRequest, views.ForgetView),
         "list_tasks": (views.ListTasksRequest, views.TaskPage),
         "check_inbox": (views.CheckInboxRequest, views.InboxView),
         "invite": (views.InviteRequest, views.InviteView),

@@ -273,6 +273,10 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("cancel_task", request, views.TaskView)
 
+    async def forget(self, request: views.ForgetRequest) -> views.ForgetView:
+        """See `NodeApi`."""
+        return await self._ask("forget", request, views.ForgetView)
+
     async def list_tasks(self, request: views.ListTasksRequest) -> views.TaskPage:
         """See `NodeApi`."""
         return await self._ask("list_tasks", request, views.TaskPage)

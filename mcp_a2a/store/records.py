@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from mcp_a2a.errors import DamagedRowError, TaskNotFoundError
+from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
-from mcp_a2a.protocol.replay import Forgotten
+from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
@@ -65,6 +65,8 @@ class TaskRecord:
     opened: float = 0.0
     dated: float = 0.0
     """The date of the message that opened it here, and the latest that any copy of it may have."""
+    forgotten: float | None = None
+    """When a person had its texts and files removed."""
     added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
     """What this change added to the artifacts, for those who follow it live; not stored."""
     renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
@@ -139,6 +141,9 @@ _INSERT = (
 _UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} WHERE id=?"  # noqa: S608
 
 
+FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
+"""What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
+
 _OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
 """Spelled as in the partial index: SQLite uses it only when it can prove the match."""
 
@@ -157,7 +162,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
         record.caller, record.opening, record.streamed, record.direct, record.remote,
-        record.opened, record.dated, record.status_at,
+        record.opened, record.dated, record.forgotten, record.status_at,
     )  # fmt: skip
 
 
@@ -246,10 +251,11 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
 
     Raises:
         TaskNotFoundError: none, or several.
+        TaskForgottenError: a person has removed it.
     """
     exact = find_task(connection, asked)
     if exact:
-        return exact
+        return _remembered(exact)
     short = asked.strip().lower().removeprefix("task-")
     if len(short) < 4 or not short.isalnum():
         raise TaskNotFoundError(asked)
@@ -258,7 +264,21 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
     ).fetchall()
     if len(rows) != 1:
         raise TaskNotFoundError(asked, matches=len(rows))
-    return _record(connection, rows[0])
+    return _remembered(_record(connection, rows[0]))
+
+
+def _remembered(record: TaskRecord) -> TaskRecord:
+    if record.forgotten is not None:
+        raise TaskForgottenError(record.id, moment(record.forgotten))
+    return record
+
+
+def moment(at: float) -> str:
+    """A time as people read it; in UTC, as logs are."""
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
 
 
 Position = tuple[float, str]
@@ -289,7 +309,7 @@ def list_tasks(
     limit: int,
 ) -> list[TaskRecord]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
-    where, values = ["1"], []
+    where, values = ["forgotten IS NULL"], []
     for name, value in (("state", state), ("direction", direction)):
         if value is not None:
             where.append(f"{name}=?")
@@ -321,7 +341,7 @@ class Within:
 
     def where(self) -> tuple[str, list[object]]:
         """The condition, and its values. An answer that is a message is no task."""
-        clauses = ["direction=? AND peer=? AND caller=? AND NOT direct"]
+        clauses = ["direction=? AND peer=? AND caller=? AND NOT direct AND forgotten IS NULL"]
         values: list[object] = [self.direction, self.peer, self.caller]
         after = None if self.after is None else round(self.after * 1000, 3)
         for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("status_at>=?", after)):
@@ -420,6 +440,11 @@ def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float)
     Returns the dates of the messages that had opened them here.
     """
     rows = connection.execute(
+        "DELETE FROM tasks WHERE forgotten IS NOT NULL AND ended < ? AND updated < ? AND dated < ?"
+        " RETURNING direction, opened, dated",
+        (aged - FORGOTTEN_SECONDS, aged - FORGOTTEN_SECONDS, aged - Forgotten.MARGIN),
+    ).fetchall()
+    rows += connection.execute(
         f"DELETE FROM tasks WHERE ended < ? AND updated < ? AND dated < ? AND NOT ({_OPEN})"  # noqa: S608
         " RETURNING direction, opened, dated",
         (aged - seconds, aged - seconds, aged - Forgotten.MARGIN),

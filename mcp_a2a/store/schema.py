@@ -242,6 +242,17 @@ MIGRATIONS: tuple[str, ...] = (
     -- When a file that came was written elsewhere for its owner.
     ALTER TABLE blobs ADD COLUMN saved REAL;
     """,
+    """
+    -- When a person had its texts and files removed. The row stays until no message of it can come again.
+    ALTER TABLE tasks ADD COLUMN forgotten REAL;
+    CREATE INDEX tasks_forgotten ON tasks(ended) WHERE forgotten IS NOT NULL;
+    DROP INDEX tasks_by_state;
+    DROP INDEX tasks_by_direction;
+    DROP INDEX tasks_by_update;
+    CREATE INDEX tasks_by_state ON tasks(state, updated DESC, id DESC) WHERE forgotten IS NULL;
+    CREATE INDEX tasks_by_direction ON tasks(direction, updated DESC, id DESC) WHERE forgotten IS NULL;
+    CREATE INDEX tasks_by_update ON tasks(updated DESC, id DESC) WHERE forgotten IS NULL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -107,13 +107,16 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
         await stored(database, older, newer)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP INDEX tasks_by_peer; ALTER TABLE tasks DROP COLUMN status_at; PRAGMA user_version=3;"
+            "DROP INDEX tasks_forgotten; DROP INDEX tasks_by_peer; ALTER TABLE tasks DROP COLUMN status_at;"
+            "PRAGMA user_version=3;"
             "ALTER TABLE outbox RENAME COLUMN postmark TO envelope;"
             "DROP INDEX tasks_by_end; ALTER TABLE tasks DROP COLUMN ended; ALTER TABLE tasks DROP COLUMN opened;"
             "ALTER TABLE tasks DROP COLUMN dated; ALTER TABLE outbox DROP COLUMN kept;"
             "ALTER TABLE held DROP COLUMN host; DROP TABLE consents; DROP INDEX IF EXISTS tasks_asked;"
             "ALTER TABLE blobs DROP COLUMN saved; DROP TABLE damaged;"
-            "DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction;"
+            "DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction; DROP INDEX tasks_by_update;"
+            "ALTER TABLE tasks DROP COLUMN forgotten;"
+            "CREATE INDEX tasks_by_update ON tasks(updated DESC, id);"
             "CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id)"
         )
     async with open_database(path, "test") as database:

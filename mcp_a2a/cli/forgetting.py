@@ -1,0 +1,99 @@
+"""The command that removes finished tasks with all that they said and brought."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.render import many
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.sizes import size
+from mcp_a2a.cli.terminal import can_confirm
+from mcp_a2a.views import ForgetRequest, ForgetView
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+_AGE = re.compile(r"(\d{1,6})\s*(d|h|w)")
+_SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+
+
+def forget(
+    context: typer.Context,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]...", help="Task ids, or their beginnings or ends.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="All that ended so long ago: 30d, 12h, 2w.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove the texts, files and results of finished tasks, sent and received, and free their space.
+
+    A task that is not finished is kept: cancel it first. If a message of a forgotten task comes again, it is answered
+    with the final state and does not run twice.
+    """
+    session = session_of(context)
+    if bool(tasks) == (older_than is not None):
+        raise UsageError("Name tasks, or an age: mcp-a2a forget TASK, or mcp-a2a forget --older-than 30d")
+    request = ForgetRequest(
+        task_ids=tuple(tasks or ()), older_than_seconds=None if older_than is None else _seconds(older_than)
+    )
+    if not yes and not can_confirm():
+        raise UsageError("This removes for good, so it asks a person at a terminal. A script says --yes.")
+    session.waiting_for = "the tasks to be removed"
+    if not yes:
+        found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
+        if found.tasks and not _agrees(found):
+            session.output.note("Nothing was removed.")
+            raise typer.Exit(Exit.REFUSED)
+    done = session.ask(lambda node: _all(session, node, request))
+    session.output.show(done, lambda: _tell(session, done))
+
+
+def _seconds(age: str) -> float:
+    match = _AGE.fullmatch(age.strip().lower())
+    if match is None:
+        raise UsageError(f"{age!r} is no age. Say how many days, hours or weeks: 30d, 12h, 2w.")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> ForgetView:
+    """Go on until there is no more; what is done so far is shown while it lasts."""
+    total = ForgetView(tasks=(), files=0, freed_bytes=0)
+    while True:
+        view = await node.forget(request)
+        total = ForgetView(
+            tasks=(*total.tasks, *view.tasks),
+            kept=(*total.kept, *view.kept),
+            files=total.files + view.files,
+            freed_bytes=total.freed_bytes + view.freed_bytes,
+        )
+        if view.after is None:
+            return total
+        session.moving = f"… {many(len(total.tasks), 'task')}, {size(total.freed_bytes)}"
+        request = request.model_copy(update={"after": view.after})
+
+
+def _agrees(found: ForgetView) -> bool:
+    what = f"{many(len(found.tasks), 'task')} and {many(found.files, 'file')} ({size(found.freed_bytes)})"
+    try:
+        return typer.confirm(f"Remove {what} for good?", err=True)
+    except typer.Abort:
+        return False
+
+
+def _tell(session: Session, done: ForgetView) -> None:
+    for kept in done.kept:
+        session.output.note(f"kept: {kept.task_id} {kept.reason}")
+    if not done.tasks:
+        session.output.line("No finished task is that old." if not done.kept else "Nothing was removed.")
+        return
+    session.output.line(
+        f"Forgot {many(len(done.tasks), 'task')} and {many(done.files, 'file')}: {size(done.freed_bytes)} are free "
+        "(what was in the database is used again by it)."
+    )

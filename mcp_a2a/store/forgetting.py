@@ -1,0 +1,79 @@
+"""Removes what finished tasks said and brought, because a person wants that.
+
+What is left of a task is its row without a text: as long as a message of it could come again, that row answers it with
+the final state, and nothing runs twice. It goes once no such message can be accepted (`records.forget_finished`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from mcp_a2a.protocol.model import Message, Part, Role, TaskStatus
+from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
+from mcp_a2a.store.records import TaskRecord, find_task, save_task
+
+_FINISHED = "('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
+GONE = "Its result was removed from the machine of the agent."
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed of one task: bytes of text, and its files."""
+
+    text_bytes: int
+    files: tuple[BlobRow, ...]
+
+
+def finished_before(connection: sqlite3.Connection, before: float, after: str, limit: int) -> list[str]:
+    """Finished tasks that did not change since then and are not forgotten, by id from after `after` on."""
+    rows = connection.execute(
+        f"SELECT id FROM tasks WHERE forgotten IS NULL AND updated < ? AND id > ? AND state IN {_FINISHED}"  # noqa: S608
+        " ORDER BY id LIMIT ?",
+        (before, after, limit),
+    )
+    return [task_id for (task_id,) in rows]
+
+
+def why_kept(connection: sqlite3.Connection, record: TaskRecord) -> str | None:
+    """Why a task cannot be forgotten now, as the end of a sentence; None where it can."""
+    if not record.done:
+        way = "cancel it first" if record.sent else "answer it first"
+        return f"is not finished: {way}"
+    waiting = connection.execute("SELECT 1 FROM outbox WHERE task=? LIMIT 1", (record.id,)).fetchone()
+    if waiting is not None:
+        return "has a message that is not delivered yet: wait until its other side has it"
+    return None
+
+
+def size_of(connection: sqlite3.Connection, task_id: str) -> int:
+    """Bytes of what a task said."""
+    row = connection.execute(
+        "SELECT length(CAST(messages AS BLOB)) + length(CAST(artifacts AS BLOB)) + length(CAST(status AS BLOB))"
+        " FROM tasks WHERE id=?",
+        (task_id,),
+    ).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def forget(connection: sqlite3.Connection, record: TaskRecord, now: float, said: str) -> Removed:
+    """Remove the texts, files and result of a finished task. `said` stands in their place where we asked."""
+    before = size_of(connection, record.id)
+    opening = Message(message_id=record.messages[0].message_id, role=Role.USER, parts=(Part(text="(removed)"),))
+    note = Message(
+        message_id=f"forgotten-{record.id}", role=Role.AGENT, parts=(Part(text=said if record.sent else GONE),)
+    )
+    record.opening, record.messages, record.artifacts, record.streamed = record.opening_id, (opening,), (), 0
+    record.status = TaskStatus(state=record.status.state, timestamp=record.status.timestamp, message=note)
+    record.error, record.tried, record.chosen, record.skill = None, (), None, None
+    record.forgotten = now
+    save_task(connection, record)
+    connection.execute("DELETE FROM push_configs WHERE task=?", (record.id,))
+    files = drop_blobs_of(connection, record.id)
+    return Removed(before, tuple(files))
+
+
+def forgettable(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:
+    """The task, unless it is forgotten already."""
+    record = find_task(connection, task_id)
+    return None if record is None or record.forgotten is not None else record
