@@ -10,10 +10,13 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from mcp_a2a.protocol.model import Message, StreamResponse, Task, TaskPushNotificationConfig, TaskState
-from mcp_a2a.views import Consent, View
+from mcp_a2a.views import MAX_HOP, Consent, View
 
 OWN_KEY = "call-"
 """So begins an idempotency key that was made for one call, by whoever passes it on."""
+
+HOP = "mcp-a2a/hop"
+"""Name in the metadata of a message: how often its work was passed on before. A2A has no word for it."""
 
 OWNER = ""
 """The caller who owns this node."""
@@ -42,6 +45,8 @@ class A2ASendRequest(Reach):
     """The same call was made before, of a node that went away."""
     push_config: TaskPushNotificationConfig | None = None
     consent: Consent = "ask"
+    hop: int = Field(default=0, ge=0, le=MAX_HOP)
+    """How often the work was passed on before, as the message says (`HOP`)."""
     follow: bool = False
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 

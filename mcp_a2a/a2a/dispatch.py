@@ -15,6 +15,7 @@ from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import CLIENTS_KEY, Service
 from mcp_a2a.exchange import (
+    HOP,
     A2AAnswer,
     A2ACancelRequest,
     A2AFollowRequest,
@@ -33,6 +34,7 @@ from mcp_a2a.protocol.model import (
     TaskPushNotificationConfig,
 )
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.views import MAX_HOP
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -220,6 +222,7 @@ def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
         caller=service.caller,
         message=params.message,
         skill=_skill(params),
+        hop=_hop(params),
         idempotency_key=f"{CLIENTS_KEY}{service.idempotency_key}" if service.idempotency_key else None,
         push_config=push,
         wait_seconds=QUICK_SECONDS,
@@ -234,6 +237,14 @@ def _skill(params: SendParams) -> str | None:
             if isinstance(value, str) and 0 < len(value) <= 128:
                 return value
     return None
+
+
+def _hop(params: SendParams) -> int:
+    """How often the work was passed on before, where the client says it. A lie only shortens its own chain."""
+    value = (params.message.metadata or {}).get(HOP)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return max(0, min(int(value), MAX_HOP))
 
 
 def _check_modes(parts: tuple[Part, ...], card: AgentCard) -> None:

@@ -15,6 +15,7 @@ import anyio
 
 from mcp_a2a.errors import (
     ContextMismatchError,
+    HopLimitError,
     NotAwaitingReplyError,
     PageTokenError,
     PushNotSupportedError,
@@ -59,7 +60,7 @@ from mcp_a2a.store.records import (
     save_task,
     tasks_within,
 )
-from mcp_a2a.views import Attachments
+from mcp_a2a.views import MAX_HOP, Attachments
 
 SELF = "self"
 
@@ -98,6 +99,8 @@ class Desk:
         return await self._open(request, message)
 
     async def _open(self, request: A2ASendRequest, message: Message) -> A2AAnswer:
+        if request.hop >= MAX_HOP:
+            raise HopLimitError(MAX_HOP)
         begun: list[Beginning] = []
 
         def follow(record: TaskRecord) -> None:
@@ -109,7 +112,7 @@ class Desk:
         else:
             peer = await self._search.meant(request.agent)
             opening = self._opening(request)
-            draft = Draft(message, opening, request.skill, caller=request.caller)
+            draft = Draft(message, opening, request.skill, request.hop, caller=request.caller)
             if isinstance(peer, WebPeer):
                 record = await self._node.web_sending.send_message(peer, draft, follow, request.consent)
             else:
@@ -134,7 +137,7 @@ class Desk:
     async def _store(
         self, request: A2ASendRequest, record: TaskRecord, follow: Callable[[TaskRecord], None]
     ) -> TaskRecord:
-        record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, 1
+        record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, request.hop + 1
         follow(replace(record))
         order = self._node.inbox.reserve()
         if order is None:

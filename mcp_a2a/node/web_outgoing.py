@@ -7,6 +7,7 @@ import base64
 import anyio.to_thread
 
 from mcp_a2a.errors import FileError
+from mcp_a2a.exchange import HOP
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.received import content_of
@@ -38,6 +39,8 @@ class Outgoing:
         metadata = dict(message.metadata or {})
         if record.skill is not None and opens:
             metadata["skill"] = record.skill
+        if record.hop:
+            metadata[HOP] = record.hop
         return message.model_copy(
             update={
                 "task_id": None if opens else record.remote,
