@@ -2,7 +2,8 @@
 
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
-                                NodeSilentError  RelayRunsError  DatabaseDamagedError  DamagedRowError
+                                NodeSilentError  RelayRunsError  NodeRunsError  DatabaseDamagedError
+                                DamagedRowError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -180,6 +181,22 @@ class NodeSilentError(ConfigurationError):
         else:
             hint = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
         super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
+
+
+class NodeRunsError(ConfigurationError):
+    """What was asked for needs the database alone, and a process of this identity has it."""
+
+    code = "node_runs"
+    exit_code = 1
+
+    def __init__(self, identity: str, pid: int | None) -> None:
+        who = "Another process" if pid is None else f"Process {pid}"
+        super().__init__(
+            f"{who} runs the node of the identity {identity}.",
+            "Stop every process of this identity (the assistant's server, agents) and try again."
+            + (f" `kill {pid}` ends that one." if pid is not None else ""),
+        )
+        self.pid = pid
 
 
 STOPPED = "stopped"

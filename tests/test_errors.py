@@ -19,6 +19,7 @@ DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
 SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.HomeUnusableError: ("/data", "it is not writable"),
+    errors.NodeRunsError: ("default", 42),
     errors.HopLimitError: (4,),
     errors.TaskForgottenError: ("task-xyz", "2026-11-30 10:00 UTC"),
     errors.NotForgettableError: ("task-xyz", "is not finished: cancel it first"),
@@ -105,6 +106,7 @@ CODES = {
     "McpA2AError": "internal",
     "ConfigurationError": "configuration",
     "HomeUnusableError": "home_unusable",
+    "NodeRunsError": "node_runs",
     "HopLimitError": "hop_limit",
     "TaskForgottenError": "task_forgotten",
     "NotForgettableError": "not_forgettable",

@@ -20,6 +20,7 @@ from mcp_a2a.cli import (
     networks,
     reach,
     relays,
+    repairing,
     serving,
     serving_options,
     tasking,
@@ -126,6 +127,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (  # type: ignore[explic
     ("id", machine.show_id),
     ("list", machine.list_identities),
     ("status", machine.status),
+    ("repair", repairing.repair),
     ("version", machine.version),
 )
 

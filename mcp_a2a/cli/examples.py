@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "id": ("mcp-a2a id", "mcp-a2a id --identity work --json"),
     "list": ("mcp-a2a list",),
     "status": ("mcp-a2a status", "mcp-a2a status --json"),
+    "repair": ("mcp-a2a repair", "mcp-a2a repair --identity work --json"),
     "version": ("mcp-a2a version", "mcp-a2a version -v"),
     "invite": (
         "mcp-a2a invite --network shop",

@@ -16,7 +16,7 @@ from mcp_a2a.cli.options import split
 WANTED = {
     "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "allow", "answer", "peers",
     "trust", "block", "id", "list", "agent", "status", "version", "invite", "join", "networks", "leave", "rotate",
-    "ping", "netcheck", "relay", "save", "callers", "forget",
+    "ping", "netcheck", "relay", "save", "callers", "forget", "repair",
 }  # fmt: skip
 
 

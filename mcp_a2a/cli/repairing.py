@@ -1,0 +1,72 @@
+"""The command that reads the whole database of an identity, and saves what can be read of a damaged one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+from filelock import FileLock, Timeout
+from pydantic import JsonValue
+
+from mcp_a2a.cli.identities import LOCK_FILE
+from mcp_a2a.cli.session import session_of
+from mcp_a2a.errors import NodeRunsError
+from mcp_a2a.loop import run
+from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.owner_file import read_owner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcp_a2a.store.repair import Repaired
+
+
+def repair(context: typer.Context) -> None:
+    """Check the database of this identity from end to end, and save what can be read where it is damaged.
+
+    No process of the identity may run meanwhile. A damaged row is set aside alone, in the table `damaged`; a damaged
+    file is kept beside the new one.
+    """
+    session = session_of(context)
+    settings = session.settings()
+    open_folder(settings.home)
+    open_folder(settings.folder)
+    lock = FileLock(settings.folder / LOCK_FILE, mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise NodeRunsError(settings.identity, read_owner(settings.folder)) from None
+    with lock:
+        session.output.progress("… reading the whole database")
+        done = run(lambda: _repair(settings.folder))
+        session.output.progress("")
+    fields: dict[str, JsonValue] = {
+        "database": str(done.path),
+        "in_order": not done.found,
+        "found": list(done.found),
+        "found_before": list(done.found_before),
+        "damaged_rows": done.damaged_rows,
+        "damaged_files": [str(path) for path in done.damaged_files],
+    }
+    session.output.show_fields(fields, lambda: session.output.line("\n".join(_lines(done))))
+
+
+async def _repair(folder: Path) -> Repaired:
+    from mcp_a2a.composition import DATABASE  # noqa: PLC0415  half a second that `repair --help` need not spend
+    from mcp_a2a.store.repair import repair as repair_database  # noqa: PLC0415  as above
+
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  it names a file
+    return await repair_database(folder / DATABASE, stamp)
+
+
+def _lines(done: Repaired) -> list[str]:
+    lines = [f"found before: {sentence}" for sentence in done.found_before]
+    lines += [f"repaired: {sentence}" for sentence in done.found]
+    if not done.found:
+        lines.append(f"{done.path} is in order.")
+    if done.damaged_rows:
+        lines.append(f"{done.damaged_rows} damaged rows are kept in its table `damaged`.")
+    if done.damaged_files:
+        lines.append("Damaged files that are kept: " + ", ".join(map(str, done.damaged_files)))
+    return lines
