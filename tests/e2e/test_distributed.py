@@ -190,7 +190,7 @@ def test_a_text_that_is_passed_on_comes_back_and_one_in_circles_ends(servers: Th
         "[Server-C] Coordinator-Server-C processed: ping"
     )
     circles = a.say("forward " + "Server-B Server-A " * 10 + ": ping")
-    assert circles.endswith("refused the message: the task was passed on too often.")
+    assert "This work was passed on 4 times" in circles
     assert 1 < circles.count("forwarded") < 10
 
 
