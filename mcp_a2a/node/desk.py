@@ -261,7 +261,7 @@ class Desk:
             after=request.status_timestamp_after,
         )
         before = _position(request.page_token)
-        records, total = self._context.database.read(
+        records, total = await self._context.database.read_aside(
             lambda connection: tasks_within(connection, within, before, request.page_size + 1)
         )
         shown = records[: request.page_size]

@@ -89,6 +89,9 @@ class Database:
         """`noted`: what the file looks like is noted whenever we have written to it (`checked`)."""
         self.path = path
         self._looks = looks(path) if noted else None
+        self._third: sqlite3.Connection | None = None
+        """For reading aside; one thread at a time uses it."""
+        self._aside = anyio.Lock()
         self._writer = writer
         self._reader = reader
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
@@ -115,6 +118,24 @@ class Database:
         except sqlite3.Error as error:
             if self._closing:
                 raise HomeUnusableError(str(self.path.parent), "the node is stopping") from error
+            raise self._translated(error) from error
+
+    async def read_aside(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query that may take long in a thread of its own, so that the event loop goes on.
+
+        Raises:
+            HomeUnusableError, StorageFullError: as `read`.
+        """
+        async with self._aside:
+            return await anyio.to_thread.run_sync(self._read_aside, query)
+
+    def _read_aside(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._third is None:
+                self._third = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+                self._third.execute("PRAGMA query_only=ON")
+            return query(self._third)
+        except sqlite3.Error as error:
             raise self._translated(error) from error
 
     async def write(
@@ -164,6 +185,9 @@ class Database:
             for pending, outcome in zip(batch, outcomes, strict=True):
                 if pending.awaited:
                     pending.done(outcome)
+        async with self._aside:
+            if self._third is not None:
+                self._third.close()
         self._reader.close()
         self._writer.close()
         self._note_looks()

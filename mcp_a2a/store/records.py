@@ -454,7 +454,12 @@ def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float)
 
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:
     """Tasks with this peer that are not finished, both ways."""
-    rows = connection.execute(f"{_SELECT} WHERE peer=? AND {_OPEN}", (peer,)).fetchall()
+    # Each half as in its partial index: without one, this would look at every task with this peer.
+    rows = connection.execute(
+        f"{_SELECT} WHERE direction = 'sent' AND peer=? AND {_OPEN}"
+        f" UNION ALL {_SELECT} WHERE direction = 'received' AND peer=? AND {_OPEN}",
+        (peer, peer),
+    ).fetchall()
     return _records(connection, rows)
 
 

@@ -253,6 +253,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX tasks_by_direction ON tasks(direction, updated DESC, id DESC) WHERE forgotten IS NULL;
     CREATE INDEX tasks_by_update ON tasks(updated DESC, id DESC) WHERE forgotten IS NULL;
     """,
+    """
+    -- What a client of our A2A server asks for, and how many tasks there are of it: no row is looked at to count them.
+    DROP INDEX tasks_by_peer;
+    CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, status_at DESC, id DESC)
+      WHERE NOT direct AND forgotten IS NULL;
+    CREATE INDEX tasks_by_context ON tasks(context_id);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

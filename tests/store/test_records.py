@@ -107,7 +107,8 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
         await stored(database, older, newer)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP INDEX tasks_forgotten; DROP INDEX tasks_by_peer; ALTER TABLE tasks DROP COLUMN status_at;"
+            "DROP INDEX tasks_by_context; DROP INDEX tasks_forgotten; DROP INDEX tasks_by_peer;"
+            "ALTER TABLE tasks DROP COLUMN status_at;"
             "PRAGMA user_version=3;"
             "ALTER TABLE outbox RENAME COLUMN postmark TO envelope;"
             "DROP INDEX tasks_by_end; ALTER TABLE tasks DROP COLUMN ended; ALTER TABLE tasks DROP COLUMN opened;"
