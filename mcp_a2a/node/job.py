@@ -142,7 +142,7 @@ class Job:
 
     async def report(self, text: str) -> None:
         """Tell the sender how it goes, now or, when told a moment ago, a little later."""
-        self.pending = text
+        self.pending = str(text)  # the author of a skill may hand over anything
         if anyio.current_time() - self.told_at >= PROGRESS_SECONDS:
             await self.flush()
 
@@ -186,7 +186,7 @@ class Job:
         try:
             async with self.turn:
                 self.pending = self.told = None
-                await self.answer(status, question)
+                await self.answer(status, str(question))  # as above
         except BaseException:
             self._work_on()
             raise

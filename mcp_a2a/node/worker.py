@@ -207,21 +207,33 @@ class Worker:
 
     async def _outcome(self, job: Job) -> Outcome | None:
         """What the handler made of it; None when it was cancelled."""
+        outcome: Outcome | None = None
+
+        async def call() -> None:
+            nonlocal outcome
+            outcome = await self._called(job)
+
         with job.scope:
-            try:
-                return await self._handler(TaskContext(job))
-            except Reject as refusal:
-                return Outcome("rejected", str(refusal) or "It will not do that.")
-            except Crashed as crash:
-                return Outcome("crashed", str(crash))
-            except BaseException as error:
-                # A cancellation of ours is raised again here; any other one, as of a task that the skill awaited, is
-                # a failure of the skill, and so is whatever else would end the process and every other task in it.
-                await anyio.lowlevel.checkpoint_if_cancelled()
-                # The traceback is for the skill's author; the sender reads the message alone.
-                logger.exception("the skill failed on %s", job.item.task_id)
-                return Outcome("failed", reason_of(error))
-        return None
+            # In a task of its own: a cancellation that the skill leaves behind ends neither the answer nor the worker.
+            async with anyio.create_task_group() as own:
+                own.start_soon(call)
+        return outcome
+
+    async def _called(self, job: Job) -> Outcome:
+        try:
+            return await self._handler(TaskContext(job))
+        except Reject as refusal:
+            words = reason_of(refusal)
+            return Outcome("rejected", words if words != type(refusal).__name__ else "It will not do that.")
+        except Crashed as crash:
+            return Outcome("crashed", reason_of(crash))
+        except BaseException as error:
+            # A cancellation of ours is raised again here; any other one, as of a task that the skill awaited, is
+            # a failure of the skill, and so is whatever else would end the process and every other task in it.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            # The traceback is for the skill's author; the sender reads the message alone.
+            logger.exception("the skill failed on %s", job.item.task_id)
+            return Outcome("failed", reason_of(error))
 
     async def _conclude(self, job: Job, outcome: Outcome) -> None:
         """Answer. What is finished is kept until the node has stored it, or says that the task is no longer ours."""

@@ -101,7 +101,9 @@ class _Pipe:
     def _forget_canceled(self, received: SessionMessage) -> None:
         message = received.message
         if isinstance(message, JSONRPCNotification) and message.method == CANCELED:
-            self._waiting.discard((message.params or {}).get("requestId"))  # it gets no answer
+            canceled = (message.params or {}).get("requestId")
+            if isinstance(canceled, str | int):  # a client may write anything here
+                self._waiting.discard(canceled)  # it gets no answer
 
     def _note(self, request: JSONRPCRequest) -> None:
         self._waiting.add(request.id)

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
-from mcp_a2a.node.job import Chunk, Crashed, Outcome, TaskContext
+from mcp_a2a.node.job import Chunk, Crashed, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
@@ -489,6 +489,50 @@ async def test_whatever_a_skill_raises_fails_its_task_alone(
         assert broken.error is not None
         assert (broken.state, broken.error.message) == (TaskState.FAILED, reason)
         assert (await scene.send("go on")).text == "whole"
+
+
+class _SpeechlessRefusal(Reject):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_cancellation_that_a_skill_leaves_behind_ends_neither_its_answer_nor_its_worker(
+    scene: Scene, *, late: bool
+) -> None:
+    async def work(task: TaskContext) -> Outcome:
+        own = asyncio.current_task()
+        assert own is not None
+        if late:
+            asyncio.get_running_loop().call_soon(own.cancel)
+        else:
+            own.cancel()
+        return Outcome("completed", task.text)
+
+    async with working(scene, scene.worker(work)):
+        for text in ("one", "two"):
+            view = await scene.send(text)
+            assert (view.state, view.text) == (TaskState.COMPLETED, text)
+
+
+async def test_a_refusal_without_words_is_a_refusal(scene: Scene) -> None:
+    async def work(_task: TaskContext) -> Outcome:
+        raise _SpeechlessRefusal
+
+    async with working(scene, scene.worker(work)):
+        for _ in range(2):
+            assert (await scene.send("x")).state == TaskState.REJECTED
+
+
+@pytest.mark.parametrize("question", [5, None, ValueError("which color?")])
+async def test_a_question_that_is_no_text_is_asked_as_text(scene: Scene, question: object) -> None:
+    async def work(task: TaskContext) -> Outcome:
+        await task.progress(question)  # type: ignore[arg-type]  an author may hand over anything
+        return Outcome("completed", await task.ask(question))  # type: ignore[arg-type]  likewise
+
+    async with working(scene, scene.worker(work)):
+        view = await scene.send("x")
+        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, str(question))
 
 
 HALF, PAIR = "a\ud83d", "a\ud83d\ude00"

@@ -44,8 +44,8 @@ class Wire:
     async def request(self, number: RequestId, method: str, params: dict[str, object]) -> None:
         await self.send.send(SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=params)))
 
-    async def notify(self, method: str) -> None:
-        await self.send.send(SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=method)))
+    async def notify(self, method: str, params: dict[str, object] | None = None) -> None:
+        await self.send.send(SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=method, params=params)))
 
     async def answer(self) -> JSONRPCResponse | JSONRPCError:
         message = (await self.receive.receive()).message
@@ -171,3 +171,12 @@ async def test_every_answer_is_reported(server: MCPServer[object]):
 
 def test_the_wait_for_late_answers_leaves_time_to_clean_up():
     assert eras.DRAIN_SECONDS <= 0.5
+
+
+@pytest.mark.parametrize("odd", [{}, [], [[1]], None, 1.5, True, "\ufffd", 10**30])
+async def test_a_cancellation_of_anything_ends_no_connection(server: MCPServer[object], odd: object) -> None:
+    async with served(server) as wire:
+        await wire.ask(1, "initialize", INITIALIZE)
+        await wire.notify("notifications/initialized")
+        await wire.notify("notifications/cancelled", {"requestId": odd})
+        assert isinstance(await wire.ask(2, "tools/list", {}), JSONRPCResponse)
