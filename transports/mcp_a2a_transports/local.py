@@ -42,6 +42,9 @@ EAGER_SECONDS = 5.0
 EAGER_INTERVAL = 0.05
 CALM_INTERVAL = 0.25
 """A newcomer dials whom it sees, so those who have been here longer may look less often."""
+FEW = 8
+MAX_INTERVAL = 3.0
+"""In a crowd everybody looks at everybody: with more than `FEW` peers the pause grows with their number."""
 
 MAX_NOTICE_BYTES = 4096
 MAX_FILES = 1024
@@ -119,7 +122,13 @@ async def _watch(board: _Board, sightings: Sightings) -> None:
         for peer in shown.keys() - notices.keys():
             sightings.lose(peer)
         shown = notices
-        await anyio.sleep(EAGER_INTERVAL if anyio.current_time() < calm_at else CALM_INTERVAL)
+        await anyio.sleep(pause(len(shown), eager=anyio.current_time() < calm_at))
+
+
+def pause(peers: int, *, eager: bool) -> float:
+    """Seconds until the next look, when so many peers are there."""
+    crowd = max(1.0, peers / FEW)
+    return min(MAX_INTERVAL, (EAGER_INTERVAL if eager else CALM_INTERVAL) * crowd)
 
 
 class _Board:
