@@ -390,8 +390,8 @@ class Link(Protocol):
         ...
 
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
-        """Somebody waits for this peer: close a direct link on which it gives no sign of life within so long."""
-        return  # beside a direct one, a link is to a mailbox that is there whether or not the peer is
+        """Somebody waits: close a link whose other end (a relay, where one carries it) is silent for so long."""
+        return
 
     def close(self, reason: str) -> None:
         """Say goodbye and close. `LinkHandler.link_closed` follows."""

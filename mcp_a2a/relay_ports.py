@@ -84,6 +84,10 @@ class Relays(Protocol):
         """End the session with this relay."""
         ...
 
+    def probe(self, seconds: float) -> None:
+        """End sessions with relays that give no sign of life within so long."""
+        ...
+
     def states(self) -> tuple[RelayState, ...]:
         """Every relay that is kept."""
         ...

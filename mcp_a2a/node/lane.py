@@ -207,15 +207,17 @@ class Lane:
         ]
 
     def silent(self, now: float) -> set[Link]:
-        """Direct links on which something waits for its answer; those are asked for a sign of life."""
-        waiting = [
-            entry
-            for entry in self.entries.values()
-            if entry.link is not None and not entry.link.is_relayed and now >= entry.probe_at
-        ]
+        """Links that are asked for a sign of life, because something waits on them for its answer.
+
+        With a direct link, all other direct ones: what is not answered on the one would go by the next.
+        """
+        waiting = [entry for entry in self.entries.values() if entry.link is not None and now >= entry.probe_at]
         for entry in waiting:
             entry.probed_at = now
-        return {entry.link for entry in waiting if entry.link is not None}
+        asked = {entry.link for entry in waiting if entry.link is not None}
+        if any(not link.is_relayed for link in asked):
+            asked |= {link for link in self.peer.links if not link.is_relayed}
+        return asked
 
     def next_due(self, now: float) -> float:
         """Seconds until something is to be done."""
@@ -227,5 +229,4 @@ class Lane:
             return entry.not_before
         if entry.relay is not None:
             return entry.sent_at + REROUTE_SECONDS
-        directly = entry.link is not None and not entry.link.is_relayed
-        return min(entry.sent_at + entry.patience, entry.probe_at if directly else math.inf)
+        return min(entry.sent_at + entry.patience, math.inf if entry.link is None else entry.probe_at)

@@ -20,6 +20,7 @@ from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import network_view
+from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
@@ -38,6 +39,9 @@ HAND_OVER_SECONDS = 5.0
 
 SETTLE_SECONDS = 10.0
 """How long a renewal waits for the relays to tell who is in the network."""
+
+UNKNOWN_RETRY_SECONDS = 30.0
+"""When the new secret of a network that we do not know is offered again."""
 
 LEAVE_SECONDS = 3.0
 """How long leaving waits for each relay to hear of it."""
@@ -204,45 +208,65 @@ class Membership:
                 await changed.wait()
 
     def renewed(self, sender: PeerId, body: NetworkBody, done: Callable[[object], None]) -> None:
-        """The owner of a network has given it a new secret."""
-        old = self._networks.by_id(body.previous)
-        if old is None or old.row.owner != str(sender):
-            if old is not None:
-                logger.warning("%s is not the owner of %s, so its new secret is ignored", sender, old.row.name)
+        """The owner of a network has given it a new secret.
+
+        Carriers may bring several of these in any order, and quickly: the folder says which networks are ours by now.
+        One that follows on a network that we do not know is put off, because that one may be on its way.
+        """
+        if all(joined.row.owner != str(sender) for joined in self._networks):
+            logger.warning("%s is the owner of no network of ours, so its new secret is ignored", sender)
+            done(None)
+            return
+        rows = {row.id: row for row in self._networks.folder.rows()}
+        old = rows.get(str(body.previous))
+        if old is not None and old.owner != str(sender):
+            logger.warning("%s is not the owner of %s, so its new secret is ignored", sender, old.name)
             done(None)
             return
         try:
-            row = _renewed_row(old, body)
+            row = _renewed_row(old, body) if old is not None else None
+            is_known = str(Network(_secret_untrusted(body)).id) in rows
         except RemoteProtocolError as error:
-            logger.warning("the new secret of %s is not usable: %s", old.row.name, error)
+            logger.warning("a new secret of a network is not usable: %s", error)
             done(None)
+            return
+        if old is None or row is None:
+            done(None if is_known else Refusal("busy", UNKNOWN_RETRY_SECONDS))
             return
 
         try:
             self._networks.folder.save(row)
-            self._networks.folder.drop(old.row.id)
+            self._networks.folder.drop(old.id)
         except HomeUnusableError as error:
             done(error)  # the owner sends it again
             return
-        self._context.tasks.start_soon(self._move, old, row, sender)
+        self._context.tasks.start_soon(self._move, self._networks.by_id(body.previous), sender)
         done(None)
 
-    async def _move(self, old: Joined, row: NetworkRow, owner: PeerId) -> None:
+    async def _move(self, old: Joined | None, owner: PeerId) -> None:
         """Go from the network as it was to the one that took its place, where the folder is already.
 
         Whoever is stopped in between is only missing from the new one's directory until the next start.
         """
-        await self._withdraw(old)
+        if old is not None:
+            await self._withdraw(old)
         self._networks.reload()
-        self._networks.expect(self._networks.named(row.id), owner, self._context.clock() + MAX_LIFETIME_SECONDS)
+        for joined in self._networks:
+            if joined.row.owner == str(owner):
+                self._networks.expect(joined, owner, self._context.clock() + MAX_LIFETIME_SECONDS)
 
 
-def _renewed_row(old: Joined, body: NetworkBody) -> NetworkRow:
+def _secret_untrusted(body: NetworkBody) -> bytes:
     secret = base64url_untrusted(body.secret)
     if len(secret) != SECRET_SIZE:
         raise RemoteProtocolError("A network's secret has 32 bytes.")
+    return secret
+
+
+def _renewed_row(old: NetworkRow, body: NetworkBody) -> NetworkRow:
+    secret = _secret_untrusted(body)
     relays = tuple(str(parse_relay_url(url)) for url in body.relays)
-    return replace(old.row, id=str(Network(secret).id), secret=secret.hex(), relays=relays)
+    return replace(old, id=str(Network(secret).id), secret=secret.hex(), relays=relays)
 
 
 def _put_letters(connection: sqlite3.Connection, letters: Sequence[OutboxRow]) -> None:

@@ -374,6 +374,7 @@ class Node:
         for peer in self.directory:
             for link in peer.links:
                 link.probe(MOVED_SECONDS)
+        self.networks.relays.probe(MOVED_SECONDS)
 
     def _tell_addresses(self) -> None:
         """Members learn where we listen, anew when this machine has moved."""

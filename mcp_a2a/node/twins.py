@@ -77,7 +77,8 @@ class Twins:
         try:
             peer = self._directory.get(peer_id)
             for link in peer.links:
-                link.probe(ALIVE_SECONDS)
+                if not link.is_relayed:
+                    link.probe(ALIVE_SECONDS)
             await anyio.sleep(SURE_SECONDS)
             if self.runs_of(peer_id):
                 logger.warning("the key of %s runs on two machines; both are told", peer_id)

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import NetworkError, RelayError, TicketError
+from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.views import (
@@ -295,6 +296,30 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
         assert carol.node.networks.named("shop").network.id == before
         assert not alice.node.networks.is_member(carol.node.context.me)
+
+
+async def test_who_was_away_goes_through_every_renewal_in_whatever_order_they_come(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "UNKNOWN_RETRY_SECONDS", 0.1)
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await joined(bob, await ticket_of(alice, relay))
+            await until(alice, "bob")
+            me = bob.node.context.me
+        for _ in range(3):
+            await alice.api.rotate(RotateRequest(network="shop"))
+        newest = alice.node.networks.named("shop").network.id
+        mail = relay.mail[me]
+        assert len(mail) == 3
+        for envelope_id in reversed(list(mail)):
+            mail[envelope_id] = mail.pop(envelope_id)  # what was sent last comes first
+        async with world.person("bob") as bob:
+            with anyio.fail_after(10):
+                while bob.node.networks.by_id(newest) is None:
+                    await bob.node.networks.changes.event().wait()
+            assert len(list(bob.node.networks)) == 1
+            await until(bob, "alice")
 
 
 async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRelay) -> None:

@@ -130,6 +130,31 @@ async def test_more_networks_than_one_session_shows_are_said_and_the_first_are_s
 # --- losing and renewing --------------------------------------------------------------------------
 
 
+class Dumb(ScriptedRelay):
+    """Says nothing any more, as behind a way that is gone."""
+
+    is_dumb = False
+
+    @override
+    async def receive(self, caller: Caller, data: bytes) -> None:
+        if not self.is_dumb:
+            await super().receive(caller, data)
+
+
+async def test_a_relay_that_gives_no_sign_of_life_when_it_is_asked_for_one_is_given_up() -> None:
+    async with Dumb().serve() as relay, at_home("ann", relay.url, SHOP) as ann:
+        relay.bundles[BEN] = credentials("ben").bundle()
+        for asked in ("transport", "link"):
+            asker = ann.transport if asked == "transport" else await ann.dial("ben")
+            relay.is_dumb = True
+            while not ann.seen.lost:  # what the relay said before may still be on its way
+                asker.probe(0.0)
+                await anyio.sleep(0.01)
+            assert "no sign of life" in ann.seen.lost.pop()
+            relay.is_dumb = False
+            await until(lambda: ann.transport.states()[0].connected, ann.seen)
+
+
 async def test_a_session_that_is_lost_is_followed_by_another(relay: ScriptedRelay) -> None:
     relay.bundles[BEN] = credentials("ben").bundle()
     async with at_home("ann", relay.url, SHOP) as ann:

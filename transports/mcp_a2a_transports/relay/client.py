@@ -113,6 +113,12 @@ class RelayTransport(Transport, Relays):
             kept.end("we left its networks")
 
     @override
+    def probe(self, seconds: float) -> None:
+        for kept in self._kept.values():
+            if kept.session is not None:
+                kept.session.probe(seconds)
+
+    @override
     def states(self) -> tuple[RelayState, ...]:
         return tuple(kept.state for kept in self._kept.values())
 

@@ -11,6 +11,7 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.link import Answer
 
 ROUTE = "relay"
@@ -49,6 +50,10 @@ class Post(Protocol):
 
     def answer(self, answer: Answer) -> None:
         """Answer something that came in."""
+        ...
+
+    def probe(self, seconds: float) -> None:
+        """End the session if the relay gives no sign of life within so long."""
         ...
 
     def leave(self, link: RelayedLink, reason: str) -> None:
@@ -124,6 +129,10 @@ class RelayedLink(_OverRelay):
         if not self.is_open:
             raise LinkError("The link is closed.")
         self._post.check(self, envelope_ids)
+
+    @override
+    def probe(self, seconds: float = PROBE_SECONDS) -> None:
+        self._post.probe(seconds)
 
     @override
     def close(self, reason: str) -> None:

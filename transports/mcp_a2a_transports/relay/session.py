@@ -247,6 +247,11 @@ class RelaySession(House, LinkHandler, Post, Line):
             self._driven.answer(answer)
 
     @override
+    def probe(self, seconds: float) -> None:
+        if self._driven is not None:
+            self._driven.probe(seconds)
+
+    @override
     def leave(self, link: RelayedLink, reason: str) -> None:
         self._dispatches.forget(link)
         self._drop(link, reason)
