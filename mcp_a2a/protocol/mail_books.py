@@ -8,6 +8,8 @@ from mcp_a2a.protocol.mail_orders import Drop, Order, Put
 from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.protocol.relay_limits import ROW_BYTES
 
+_MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to look up
+
 
 class Accounts:
     """Which account the mail of each depositor is charged to, and how much that is in all, in bytes of disk.
@@ -24,20 +26,22 @@ class Accounts:
 
     def of(self, depositor: bytes, otherwise: bytes = b"") -> bytes:
         """The account of a depositor."""
-        return self._payers[depositor][0] if depositor in self._payers else otherwise
+        payer = self._payers.get(depositor)
+        return otherwise if payer is None else payer[0]
 
     def bytes_of(self, account: bytes) -> int:
         """What its mail takes."""
         return self._bytes.get(account, 0)
 
-    def charge(self, depositor: bytes, account: bytes, count: int, size: int) -> None:
-        """So much more mail is here."""
+    def charge(self, depositor: bytes, account: bytes, count: int, size: int) -> bytes:
+        """So much more mail is here. Returns the account that it is charged to."""
         account, messages = self._payers.get(depositor, (account, 0))
         self._payers[depositor] = account, messages + count
         self._bytes[account] = self._bytes.get(account, 0) + size + count * ROW_BYTES
+        return account
 
-    def release(self, depositor: bytes, count: int, size: int) -> None:
-        """So much is gone."""
+    def release(self, depositor: bytes, count: int, size: int) -> bytes:
+        """So much is gone. Returns the account that it was charged to."""
         account, messages = self._payers.get(depositor, (b"", count))
         left = self._bytes.get(account, 0) - size - count * ROW_BYTES
         if left > 0:
@@ -48,6 +52,7 @@ class Accounts:
             self._payers[depositor] = account, messages - count
         else:
             self._payers.pop(depositor, None)
+        return account
 
 
 class Books:
@@ -75,16 +80,16 @@ class Books:
         message = self._unwritten.get((depositor, envelope_id))
         return message if message is not None and not message.is_settled else None
 
-    def restored(self, depositor: bytes, account: bytes, count: int, size: int) -> None:
-        """So much was on disk at the start."""
+    def restored(self, depositor: bytes, account: bytes, count: int, size: int) -> bytes:
+        """So much was on disk at the start. Returns the account that it is charged to."""
         self.disk_bytes += size + count * ROW_BYTES
-        self.accounts.charge(depositor, account, count, size)
+        return self.accounts.charge(depositor, account, count, size)
 
-    def accepted(self, message: Message, account: bytes) -> None:
-        """A new message."""
+    def accepted(self, message: Message, account: bytes) -> bytes:
+        """A new message. Returns the account that it is charged to, which may be another one that its depositor has."""
         self.memory_bytes += message.size
-        self.restored(message.depositor, account, 1, message.size)
         self._unwritten[message.depositor, message.envelope_id] = message
+        return self.restored(message.depositor, account, 1, message.size)
 
     def put(self, message: Message) -> None:
         """Have a message written that is nowhere else; nothing happens to any other."""
@@ -107,26 +112,25 @@ class Books:
         if not message.is_absent:
             self.memory_bytes -= message.size
 
-    def settled(self, message: Message) -> None:
-        """A message that was in memory, if only where it stands, is over."""
+    def settled(self, message: Message) -> bytes:
+        """A message that was in memory, if only where it stands, is over. Returns the account it was charged to."""
         self.unloaded(message)
-        if message.place is Place.MEMORY:
+        if message.place is _MEMORY:
             self.written(message)
-            self.forgotten(message.depositor, 1, message.size)
-        else:
-            # The order to write it was given before, so this one finds it.
-            self.drop(message.number, message.depositor, message.size)
+            return self.forgotten(message.depositor, 1, message.size)
+        # The order to write it was given before, so this one finds it.
+        return self.drop(message.number, message.depositor, message.size)
 
-    def drop(self, number: int, depositor: bytes, size: int) -> None:
-        """Have a message deleted."""
-        self.forgotten(depositor, 1, size)
+    def drop(self, number: int, depositor: bytes, size: int) -> bytes:
+        """Have a message deleted. Returns the account that it was charged to."""
         self._dropping.add(number)
         self.orders.append(Drop(number))
+        return self.forgotten(depositor, 1, size)
 
-    def forgotten(self, depositor: bytes, count: int, size: int) -> None:
-        """So much of a depositor is no longer on disk."""
+    def forgotten(self, depositor: bytes, count: int, size: int) -> bytes:
+        """So much of a depositor is no longer on disk. Returns the account that it was charged to."""
         self.disk_bytes -= size + count * ROW_BYTES
-        self.accounts.release(depositor, count, size)
+        return self.accounts.release(depositor, count, size)
 
     def dropped(self, numbers: Iterable[int]) -> None:
         """These are deleted."""

@@ -334,7 +334,7 @@ class Mailbox:
     @property
     def _paused_here(self) -> int:
         """How many are paused in memory, more or less: those that are being read are not."""
-        return max(0, len(self.paused) - len(self.absent))
+        return max(0, len(self.paused) - len(self.absent)) if self.paused else 0
 
     def _has_room(self, message: Message) -> bool:
         # Those that are paused count: a recipient that is always busy must not draw its whole mailbox into memory.
@@ -351,7 +351,8 @@ class Mailbox:
 
     def _unqueue(self, message: Message) -> None:
         message.is_queued = False
-        self.absent.pop(message.number, None)
+        if self.absent:
+            self.absent.pop(message.number, None)
         self._in_memory -= 1
         if self.offered.pop(message.envelope_id, None) is not None:
             self._offered_bytes -= message.size

@@ -63,12 +63,12 @@ class PostOffice:
         self._elided: deque[tuple[float, Message]] = deque()
         self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()
+        self._disk_shares: dict[bytes, float] = {}  # by kind of account
         self._returning: dict[int, tuple[Message, float]] = {}
         """By the number of the order that reads them: absent messages whose pause is over, and since when."""
         for part in backlog:
             roster.register(part.recipient)
-            self.books.restored(part.depositor, part.account, part.count, part.size)
-            account = self.books.accounts.of(part.depositor)
+            account = self.books.restored(part.depositor, part.account, part.count, part.size)
             self._mailbox(part.recipient).count_in(part.depositor, account, part.count, part.size)
 
     # --- what the shell takes ---------------------------------------------------------------------
@@ -158,17 +158,20 @@ class PostOffice:
 
     def deposit(self, wire: Wire, header: Header, envelope: bytes, now: float, aged: float, stamp: float) -> None:
         """An envelope came in over a proven connection, within its rates. It is answered now or later, once."""
-        recipient, envelope_id = header.to.key, header.envelope_id
-        known = self._known(recipient, envelope_id)
+        envelope_id, mailbox = header.envelope_id, self._mailboxes.get(header.to.key)
+        known = mailbox.messages.get(envelope_id) if mailbox is not None else None
         if known is not None and known.is_the_same(wire.key, envelope):
             if known.place is Place.DISK:
                 wire.send(encode(Stored(envelope_id)))
             return  # otherwise the first one's answer is on its way
-        code = self._objection(wire, header, len(envelope), aged)
+        code = self._objection(wire, header, mailbox, len(envelope), aged)
         if code is not None or known is not None:
             self.refuse(wire, envelope_id, code or DUPLICATE)
             return
-        self._accept(wire, header, envelope, now, stamp)
+        expires = min(header.expires, stamp + self.limits.ttl_seconds)
+        message = Message(self._number, header.to.key, envelope_id, wire.key, envelope=envelope, expires=expires)
+        self._number += 1
+        self._accept(message, wire.account, mailbox, now)
 
     def refuse(self, wire: Wire, envelope_id: bytes, code: str, retry_after: float | None = None) -> None:
         """Say why an envelope was not taken. Unsigned, so it only means "not now"."""
@@ -204,47 +207,48 @@ class PostOffice:
         mailbox = self._mailboxes.get(key)
         return mailbox is not None and mailbox.count > 0
 
-    def _known(self, recipient: bytes, envelope_id: bytes) -> Message | None:
-        mailbox = self._mailboxes.get(recipient)
-        return mailbox.messages.get(envelope_id) if mailbox is not None else None
-
     def is_concerned(self, key: bytes) -> bool:
         """Whether mail for this key, or of it, is here."""
         return self.holds_mail(key) or key in self.books.accounts
 
-    def _objection(self, wire: Wire, header: Header, size: int, aged: float) -> str | None:
+    def _objection(self, wire: Wire, header: Header, mailbox: Mailbox | None, size: int, aged: float) -> str | None:
         recipient, depositor = header.to.key, wire.key
         if not self._roster.has_mailbox(recipient):
             return "no_mailbox"
         if header.expires <= aged:
             return "expired"
-        mailbox = self._mailboxes.get(recipient)
         account = self.books.accounts.of(depositor, wire.account)
-        familiar = partial(self._is_familiar, wire, recipient)
-        code = mailbox.objection(depositor, account, size, self.limits, familiar) if mailbox is not None else None
-        if code is not None:
-            return code
+        if mailbox is not None:
+            familiar = partial(self._is_familiar, wire, recipient)
+            code = mailbox.objection(depositor, account, size, self.limits, familiar)
+            if code is not None:
+                return code
         return self._shortage(account, size)
 
     def _shortage(self, account: bytes, size: int) -> str | None:
-        if self.books.disk_bytes + self.books.other_bytes + size + ROW_BYTES > self.limits.max_disk_bytes:
+        books, limits, row = self.books, self.limits, size + ROW_BYTES
+        if books.disk_bytes + books.other_bytes + row > limits.max_disk_bytes:
             return "storage_full"
-        if self.books.accounts.bytes_of(account) + size + ROW_BYTES > self.limits.disk_share(account):
+        if books.accounts.bytes_of(account) + row > self._disk_share(account):
             return "share"
-        if self.books.memory_bytes + size > self.limits.max_memory_bytes:
+        if books.memory_bytes + size > limits.max_memory_bytes:
             return "rate_limited"
         return None
 
-    def _accept(self, wire: Wire, header: Header, envelope: bytes, now: float, stamp: float) -> None:
-        recipient, depositor = header.to.key, wire.key
-        expires = min(header.expires, stamp + self.limits.ttl_seconds)
-        message = Message(self._number, recipient, header.envelope_id, depositor, envelope=envelope, expires=expires)
-        self._number += 1
+    def _disk_share(self, account: bytes) -> float:
+        kind = account[:1]
+        share = self._disk_shares.get(kind)
+        if share is None:
+            share = self._disk_shares[kind] = self.limits.disk_share(account)
+        return share
+
+    def _accept(self, message: Message, account: bytes, mailbox: Mailbox | None, now: float) -> None:
         self.tally.deposited += 1
-        self.books.accepted(message, wire.account)
-        mailbox = self._mailbox(recipient)
+        account = self.books.accepted(message, account)
+        if mailbox is None:
+            mailbox = self._mailbox(message.recipient)
         in_memory = mailbox.takes_more
-        mailbox.count_in(depositor, self.books.accounts.of(depositor), 1, message.size)
+        mailbox.count_in(message.depositor, account, 1, message.size)
         if in_memory:
             mailbox.queue(message)
             mailbox.offer()
@@ -369,8 +373,7 @@ class PostOffice:
         if message is not None and message.number == number:
             self._settle(mailbox, message)
         else:
-            mailbox.count_out(depositor, self.books.accounts.of(depositor), 1, size)
-            self.books.drop(number, depositor, size)
+            mailbox.count_out(depositor, self.books.drop(number, depositor, size), 1, size)
         self._pump(recipient, mailbox)
 
     def leave(self) -> None:
@@ -387,11 +390,10 @@ class PostOffice:
         return mailbox
 
     def _is_unsafe(self, message: Message) -> bool:
-        return message.place is Place.MEMORY and not message.is_settled
+        return not message.is_settled and message.place is Place.MEMORY
 
     def _settle(self, mailbox: Mailbox, message: Message) -> None:
-        mailbox.settle(message, self.books.accounts.of(message.depositor))
-        self.books.settled(message)
+        mailbox.settle(message, self.books.settled(message))
 
     def _supersede(self, mailbox: Mailbox, rows: Sequence[Message]) -> None:
         """What is being written though its id is on disk: the same was brought again and is stored, or another one."""

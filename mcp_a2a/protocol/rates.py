@@ -19,10 +19,10 @@ class Rate:
 class Bucket:
     """What one key may still do. Full when new."""
 
-    __slots__ = ("_at", "_level", "_rate")
+    __slots__ = ("_at", "_burst", "_level", "_per_second")
 
     def __init__(self, rate: Rate, now: float) -> None:
-        self._rate = rate
+        self._per_second, self._burst = rate.per_second, rate.burst
         self._level = rate.burst
         self._at = now
 
@@ -31,13 +31,13 @@ class Bucket:
 
         What costs more than a full bucket holds is there as soon as the bucket is full.
         """
-        rate = self._rate
-        level = self._level + (now - self._at) * rate.per_second
-        self._level = level = min(rate.burst, level)
-        self._at = now
+        level = self._level + (now - self._at) * self._per_second
+        if level > self._burst:  # noqa: PLR1730  in a third of the time of min(), twice or four times per message
+            level = self._burst
+        self._level, self._at = level, now
         if cost <= level:
             return 0.0
-        return max(0.0, (min(cost, rate.burst) - level) / rate.per_second)
+        return max(0.0, (min(cost, self._burst) - level) / self._per_second)
 
     def take(self, cost: float, now: float) -> float:
         """Take `cost` where it is there and return 0.0; otherwise take nothing and return the seconds to wait."""
@@ -52,7 +52,7 @@ class Bucket:
 
     def is_full(self, now: float) -> bool:
         """Whether it can be forgotten, because a new one would be the same."""
-        return not self.wait_for(self._rate.burst, now)
+        return not self.wait_for(self._burst, now)
 
 
 class Buckets(Generic[Key]):

@@ -94,6 +94,9 @@ class Phase(Enum):
     CLOSED = auto()
 
 
+_OPEN = Phase.OPEN  # asked for with every frame, and an enumeration is slow to look up
+
+
 class RelaySession:
     """One connection. Take `frames_to_send` when the desk hears of output; call `handle_timeout` every second or so."""
 
@@ -114,6 +117,7 @@ class RelaySession:
         "bundle_seq",
         "heard_at",
         "host",
+        "is_closed",
         "is_congested",
         "key",
         "networks",
@@ -137,6 +141,8 @@ class RelaySession:
         self._pings = 0
         self.heard_at = self.pinged_at = self.opened_at = now
         self.phase = Phase.OPENING
+        self.is_closed = False
+        """Whether nothing more is said: its phase says the same, and takes longer to ask for."""
         self.peer: PeerId | None = None
         """Proven; none before."""
         self.key = b""
@@ -159,7 +165,7 @@ class RelaySession:
 
     def send(self, frame: str | bytes) -> None:
         """Queue a frame. After the end nothing more is said."""
-        if self.phase is Phase.CLOSED:
+        if self.is_closed:
             return
         outgoing = self._outgoing
         if self._tag_of is None:
@@ -180,11 +186,6 @@ class RelaySession:
         """Whether there is something to send."""
         return bool(self._outgoing)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing more is said."""
-        return self.phase is Phase.CLOSED
-
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self, code: ByeCode, now: float) -> None:
@@ -194,7 +195,7 @@ class RelaySession:
 
     def receive_eof(self, now: float) -> None:
         """The wire is gone."""
-        phase, self.phase = self.phase, Phase.CLOSED
+        phase, self.phase, self.is_closed = self.phase, Phase.CLOSED, True
         if phase is Phase.OPEN:
             self._desk.left(self, now)
 
@@ -241,7 +242,7 @@ class RelaySession:
                 return
             body = self._open_frame(frame)
             self.heard_at = now
-            if self.phase is Phase.OPEN:
+            if self.phase is _OPEN:
                 self._receive(body, now)
             elif self.phase is Phase.CLAIMING:
                 self._receive_of_outsider(decode_untrusted(body), now)
@@ -250,16 +251,17 @@ class RelaySession:
             raise
 
     def _receive(self, frame: bytes, now: float) -> None:
-        if len(frame) == _SINGLE_SIZE and _is_single_receipt(frame):
+        if not is_control(frame):
+            if is_listing(frame):
+                self._desk.published(self, Listing.parse_untrusted(frame), now)
+            else:
+                self._desk.deposit(self, frame, now)
+        elif len(frame) == _SINGLE_SIZE and _is_single_receipt(frame):
             self._receive_answers(frame.decode(), [bytes.fromhex(frame[_SINGLE_ID].decode())], now)
         elif frame.startswith(_DELIVERED_START) and (exact := _DELIVERED.fullmatch(frame)) is not None:
             self._receive_receipt(frame.decode(), exact[1].decode(), now)
-        elif is_control(frame):
-            self._receive_control(decode_untrusted(frame), now)
-        elif is_listing(frame):
-            self._desk.published(self, Listing.parse_untrusted(frame), now)
         else:
-            self._desk.deposit(self, frame, now)
+            self._receive_control(decode_untrusted(frame), now)
 
     def _receive_receipt(self, frame: str, marks: str, now: float) -> None:
         if len(marks) > _MAX_MARKS_TEXT:

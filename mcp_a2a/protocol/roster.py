@@ -67,8 +67,8 @@ class Roster:
 
     def tell(self, key: bytes, frame: str) -> bool:
         """Send a frame to the newest connection; False when there is none."""
-        wire = self.newest(key)
-        if wire is None:
+        wires = self._wires.get(key)
+        if not wires:
             return False
-        wire.send(frame)
+        wires[-1].send(frame)
         return True

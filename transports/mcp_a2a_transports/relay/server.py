@@ -31,7 +31,7 @@ from mcp_a2a.protocol.door import WAIT_SECONDS, host_of, is_here
 from mcp_a2a.protocol.handshake import Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.relay_limits import HERE, HOST, KEY, NETWORK, RelayLimits
-from mcp_a2a.protocol.relay_session import Phase, RelaySession
+from mcp_a2a.protocol.relay_session import RelaySession
 from mcp_a2a.relay_ports import MailboxStore
 from mcp_a2a_transports._reception import AGENT, PATH, address_of, asks_for_link, refusal
 from mcp_a2a_transports._tasks import background_tasks
@@ -218,7 +218,7 @@ class RelayListener(web.Server):
                 message = await websocket.receive()
                 if message.type not in _DATA:
                     return
-                was_opening = session.phase is Phase.OPENING
+                was_opening = session.peer is None
                 session.receive_frame_untrusted(message.data, time.monotonic())
                 del message  # an idle connection must not keep what it said last
                 self._wheel.touch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_a2a.protocol.rates import Bucket, Buckets, Rate
+from mcp_a2a.protocol.rates import Buckets, Rate
 from mcp_a2a.protocol.relay_limits import HOST, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
 
@@ -20,22 +20,20 @@ class DepositRates:
 
     def take(self, session: RelaySession, size: int, now: float) -> float:
         """Take one message of this size; 0.0, or the seconds to wait, and then nothing is taken."""
-        wanted: list[tuple[Bucket, int]] = [
-            (self._messages.of(session.key, now), 1),
-            (self._bytes.of(session.key, now), size),
-        ]
-        shared = self._accounts.get(session.account[:1])
+        key, account = session.key, session.account
+        messages, volume = self._messages.of(key, now), self._bytes.of(key, now)
+        wait = max(messages.wait_for(1, now), volume.wait_for(size, now))
+        shared = self._accounts.get(account[:1])
         if shared is not None:
-            messages, all_bytes = shared
-            wanted += (messages.of(session.account, now), 1), (all_bytes.of(session.account, now), size)
-        wait = 0.0
-        for bucket, cost in wanted:
-            wait = bucket.wait_for(cost, now) or wait
+            all_messages, all_volume = shared[0].of(account, now), shared[1].of(account, now)
+            wait = max(wait, all_messages.wait_for(1, now), all_volume.wait_for(size, now))
+            if not wait:
+                all_messages.spend(1)
+                all_volume.spend(size)
         if not wait:
-            for bucket, cost in wanted:
-                bucket.spend(cost)
-            return 0.0
-        return max(bucket.wait_for(cost, now) for bucket, cost in wanted)
+            messages.spend(1)
+            volume.spend(size)
+        return wait
 
     def forget_full(self, now: float) -> None:
         """Forget those that have not deposited for long."""

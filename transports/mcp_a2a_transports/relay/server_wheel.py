@@ -132,13 +132,14 @@ class Wheel:
             for session in dirty:
                 wire = self.wires.get(session)
                 if wire is not None:
-                    self._flush(wire, now)
+                    wire.flush(now)
+                    if session.is_congested or session.is_closed:
+                        self._watch(session, wire, now)
         if self.desk.directory.sync():
             self.touch()
 
-    def _flush(self, wire: ServerWire, now: float) -> None:
-        session = wire.session
-        wire.flush(now)
+    def _watch(self, session: RelaySession, wire: ServerWire, now: float) -> None:
+        """Look after one that reads slowly, or ends."""
         if session.is_congested:
             self._congested[session] = wire
         if session.is_closed:

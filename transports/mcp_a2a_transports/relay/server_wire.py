@@ -67,28 +67,31 @@ class ServerWire:
 
     def flush(self, now: float) -> None:
         """Hand over what the session has to say."""
-        frames = self.session.frames_to_send()
-        if self.transport.is_closing():
+        session, transport = self.session, self.transport
+        frames = session.frames_to_send()
+        if transport.is_closing():
             return
         parts: list[bytes] = []
         for frame, tag in frames:
             if isinstance(frame, str):
                 body = frame.encode()
-                parts += (_head(_TEXT, len(body)), body)
+                parts += _head(_TEXT, len(body)), body
             else:
-                parts += (_head(_BINARY, len(frame) + len(tag)), frame, tag)
-        if self.session.is_closed and not self._said_close:
+                parts += _head(_BINARY, len(frame) + len(tag)), frame, tag
+        if session.is_closed and not self._said_close:
             self._said_close = True
             parts.append(_CLOSE)
         if parts:
-            self.transport.write(b"".join(parts))
-            self._look(now)
+            transport.write(b"".join(parts))
+            unsent = transport.get_write_buffer_size()
+            if unsent > HIGH_BYTES:
+                self._hold_back(unsent, now)
 
-    def _look(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
+    def _hold_back(self, unsent: int, now: float) -> None:
+        """So much is not read by the other side."""
         if unsent > MAX_BYTES:
             self.transport.abort()
-        elif unsent > HIGH_BYTES and not self.session.is_congested:
+        elif not self.session.is_congested:
             self.session.is_congested = True
             self._unsent, self._unsent_since = unsent, now
 
