@@ -13,8 +13,9 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import PAGE_CHARS, Fence, label, plain, shown_who
+from mcp_a2a.server.fence import Fence, label, plain, shown_who
 from mcp_a2a.server.outgoing import cleaned_value
+from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,

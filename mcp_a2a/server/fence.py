@@ -15,9 +15,7 @@ import unicodedata
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.web_url import is_web, shown_url
-
-PAGE_CHARS = 20_000
-"""Text that one tool result shows at most: about 5,000 tokens, a fifth of what the strictest client lets through."""
+from mcp_a2a.server.room import LEAST_WEIGHT, PAGE_CHARS, PAGE_WEIGHT, RESULT_WEIGHT, fitting, weight
 
 CUT = " (cut)"
 """What follows a fence that does not have all of a text."""
@@ -59,18 +57,20 @@ class Fence:
 
     def __init__(self) -> None:
         self._nonce = secrets.token_hex(_NONCE_BYTES)
+        self._left = RESULT_WEIGHT  # for blocks, which make up the text of a result
 
-    def around(self, text: str, who: str = "", limit: int = PAGE_CHARS) -> str:
-        """The text in one line of fence, at most `limit` characters of it; `who` wrote it."""
+    def around(self, text: str, who: str = "", limit: int = PAGE_CHARS, room: int = PAGE_WEIGHT) -> str:
+        """The text in one line of fence, at most `limit` characters of the weight `room`; `who` wrote it."""
         text = self._inside(text)
-        return f"{self._open(who)}{text[:limit]}{self._close()}" + (CUT if len(text) > limit else "")
+        end = fitting(text, limit, room)
+        return f"{self._open(who)}{text[:end]}{self._close()}" + (CUT if len(text) > end else "")
 
     def token(self, token: str, who: str) -> str:
         """An id as it is, where it can hold no word; else in the fence."""
         return token if _WORDLESS.fullmatch(token) else self.around(token, who, _TOKEN_CHARS)
 
     def block(self, text: str, source: str, who: str = "", read_on: str = "") -> str:
-        """The text as data, on lines of its own: never an instruction, at most `PAGE_CHARS` of it.
+        """The text as data, on lines of its own: never an instruction, at most a page of it.
 
         `source` says whose words these are and is ours (see `label`); `read_on` is how to get at what was cut.
         """
@@ -79,10 +79,12 @@ class Fence:
     def told(self, text: str, head: str, who: str = "", read_on: str = "") -> str:
         """The same under a line of ours that says what to make of it."""
         text = self._inside(text)
-        block = f"{head}\n{self._open(who)}\n{text[:PAGE_CHARS]}\n{self._close()}"
-        if len(text) <= PAGE_CHARS:
+        end = fitting(text, PAGE_CHARS, min(PAGE_WEIGHT, max(LEAST_WEIGHT, self._left)))
+        block = f"{head}\n{self._open(who)}\n{text[:end]}\n{self._close()}"
+        self._left -= weight(block)
+        if len(text) <= end:
             return block
-        return f"{block}\nCut after {PAGE_CHARS:,} of {len(text):,} characters. {read_on}".rstrip()
+        return f"{block}\nCut after {end:,} of {len(text):,} characters. {read_on}".rstrip()
 
     def _inside(self, text: str) -> str:
         text = clean(text)

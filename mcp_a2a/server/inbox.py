@@ -14,9 +14,10 @@ from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of, while_reporting
-from mcp_a2a.server.fence import PAGE_CHARS, Fence, label
+from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
-from mcp_a2a.server.prose import FILES_LISTED, data_parts, one_page, task_lines
+from mcp_a2a.server.prose import data_parts, one_page, task_lines
+from mcp_a2a.server.room import PAGE_WEIGHT, RESULT_WEIGHT, fitting
 from mcp_a2a.views import (
     AgentRef,
     AnswerRequest,
@@ -29,7 +30,10 @@ from mcp_a2a.views import (
     View,
 )
 
-_LEAST_CHARS = 1_000
+_FACTS = 1_300
+"""Weight of what a task has besides words and files."""
+_FILE = 700
+"""Weight of a file that is listed, with a name of some length."""
 
 Status: TypeAlias = Literal["working", "completed", "failed", "input_required", "rejected"]
 
@@ -75,7 +79,7 @@ class InboxPage(View):
 async def check_inbox(
     ctx: Call,
     wait_seconds: PollWait = 0,
-    limit: Annotated[int, Field(ge=1, le=20, description="How many tasks to take at most.")] = 5,
+    limit: Annotated[int, Field(ge=1, le=10, description="How many tasks to take at most.")] = 5,
 ) -> Annotated[CallToolResult, InboxPage]:
     """Take tasks that other agents sent to you.
 
@@ -136,7 +140,7 @@ async def answer_task(  # noqa: PLR0913, PLR0917  these are the arguments of the
 
 
 def _page(inbox: InboxView) -> InboxPage:
-    share = max(_LEAST_CHARS, PAGE_CHARS // max(1, len(inbox.items)))
+    share = RESULT_WEIGHT // max(1, len(inbox.items)) - _FACTS
     return InboxPage(
         items=tuple(_leased(item, share) for item in inbox.items),
         waiting=inbox.waiting,
@@ -147,14 +151,17 @@ def _page(inbox: InboxView) -> InboxPage:
 
 def _leased(item: InboxItem, share: int) -> LeasedTask:
     data = "\n".join(data_parts([part for message in item.messages for part in message.parts]))
+    files = tuple(file.shown() for file in item.files[: max(1, share // 3 // _FILE)])
+    share = (share - _FILE * len(files)) // (2 if data else 1)
+    text, known = fitting(item.text, room=min(share, PAGE_WEIGHT)), fitting(data, room=share // 2)
     return LeasedTask(
         **item.model_dump(exclude={"text", "messages", "agent", "files"}),
         request=_request(item),
         agent=item.agent,
-        files=tuple(file.shown() for file in item.files[: max(2, FILES_LISTED * share // PAGE_CHARS)]),
-        text=item.text[:share],
-        text_next=share if len(item.text) > share else None,
-        data=(data if len(data) <= share else f"{data[:share]}… (cut)") or None,
+        files=files,
+        text=item.text[:text],
+        text_next=text if len(item.text) > text else None,
+        data=(data if len(data) <= known else f"{data[:known]}… (cut)") or None,
     )
 
 

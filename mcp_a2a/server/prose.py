@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.server.fence import PAGE_CHARS, Fence, label
+from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import file_lines, transfer_line
+from mcp_a2a.server.room import fitting
 from mcp_a2a.views import ArtifactView, TaskErrorView, TaskView
 
 LISTED_CHARS = 280
+LISTED_WEIGHT = 420
 """How much of a text a list shows; `get_task_status` has the rest."""
 SKILL_CHARS = 64
 
@@ -27,12 +29,18 @@ _TRIED_SHOWN = 8
 _OFFERED_AGAIN = 2
 
 
-def one_page(view: TaskView) -> TaskView:
-    """The task with at most a page of its text, and how to read on. Files are listed, not quoted."""
+def one_page(view: TaskView, offset: int = 0) -> TaskView:
+    """The task with at most a page of its text, which begins at `offset`, and how to read on.
+
+    Files are listed, not quoted.
+    """
     view = _without_content(view).model_copy(update={"files": view.files[:FILES_LISTED]})
-    if view.text is None or len(view.text) <= PAGE_CHARS:
+    end = fitting(view.text or "")
+    if view.text is None or len(view.text) <= end:
         return view
-    return _cut(view, PAGE_CHARS, f"The text goes on: call get_task_status with text_offset={PAGE_CHARS}. {view.next}")
+    following = f"The text goes on: call get_task_status with text_offset={offset + end}."
+    # A page of the node says already, and otherwise, where it goes on.
+    return _cut(view, end, following if view.text_next is not None else f"{following} {view.next}", offset)
 
 
 def _without_content(view: TaskView) -> TaskView:
@@ -62,7 +70,8 @@ def in_short(view: TaskView) -> TaskView:
             "error": _in_one_line(view.error),
         }
     )
-    return short if len(short.text or "") <= LISTED_CHARS else _cut(short, LISTED_CHARS, view.next)
+    end = fitting(short.text or "", LISTED_CHARS, LISTED_WEIGHT)
+    return short if len(short.text or "") <= end else _cut(short, end, view.next)
 
 
 def task_lines(view: TaskView, fence: Fence) -> Iterator[str]:
@@ -132,13 +141,13 @@ def _data(artifacts: Sequence[ArtifactView]) -> str:
     return "\n".join(line for artifact in artifacts for line in data_parts(artifact.parts))
 
 
-def _cut(view: TaskView, limit: int, following: str) -> TaskView:
+def _cut(view: TaskView, limit: int, following: str, offset: int = 0) -> TaskView:
     assert view.text is not None  # noqa: S101  both callers measured it
     return view.model_copy(
         update={
             "text": view.text[:limit],
             "text_total": view.text_total or len(view.text),
-            "text_next": limit,
+            "text_next": offset + limit,
             "next": following,
         }
     )
@@ -147,10 +156,11 @@ def _cut(view: TaskView, limit: int, following: str) -> TaskView:
 def _in_one_line(error: TaskErrorView | None) -> TaskErrorView | None:
     if error is None:
         return None
-    return error.model_copy(
-        update={"code": preview(error.code, SKILL_CHARS), "message": preview(error.message, LISTED_CHARS)}
-    )
+    return error.model_copy(update={"code": preview(error.code, SKILL_CHARS), "message": _beginning(error.message)})
 
 
 def _beginning(text: str | None) -> str | None:
-    return None if text is None else preview(text, LISTED_CHARS)
+    if text is None:
+        return None
+    short = preview(text, LISTED_CHARS)
+    return short[: fitting(short, LISTED_CHARS, LISTED_WEIGHT)]

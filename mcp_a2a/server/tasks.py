@@ -24,10 +24,11 @@ from mcp_a2a.server.arguments import (
 )
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import PAGE_CHARS, Fence
+from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
+from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.views import (
     CLIENT,
     CancelRequest,
@@ -40,7 +41,7 @@ from mcp_a2a.views import (
     TaskView,
 )
 
-LISTED_TASKS = 30
+LISTED_TASKS = 12
 """Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""
 
 ACCEPT_SECONDS = 10.0
@@ -213,9 +214,9 @@ async def get_task_status(
     """
     request = GetTaskRequest(task_id=task_id, wait_seconds=wait_seconds, text_offset=text_offset, text_limit=PAGE_CHARS)
     if wait_seconds <= 0:
-        return _about(await node_of(ctx).get_task(request))
+        return _about(await node_of(ctx).get_task(request), text_offset)
     now = await node_of(ctx).get_task(request.model_copy(update={"wait_seconds": 0}))
-    return _about(await while_telling(ctx, now, request, "waiting for the task"))
+    return _about(await while_telling(ctx, now, request, "waiting for the task"), text_offset)
 
 
 async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> TaskView:
@@ -286,8 +287,8 @@ async def list_tasks(
     return answer(page.model_copy(update={"tasks": tuple(in_short(task) for task in page.tasks)}), _list_lines)
 
 
-def _about(task: TaskView) -> CallToolResult:
-    return answer(one_page(task), task_lines)
+def _about(task: TaskView, text_offset: int = 0) -> CallToolResult:
+    return answer(one_page(task, text_offset), task_lines)
 
 
 def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:

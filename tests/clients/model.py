@@ -16,9 +16,11 @@ DONE = "The script has ended."
 """What the model says last."""
 
 SAME_TASK = "the task of the last result that names one"
-"""In arguments: stands for the id of that task."""
+NEXT_PAGE = "where the last result that is cut says that it goes on"
+"""In arguments: what stands for these."""
 
 _TASK = re.compile(r"task-[a-z2-7]{24}")
+_OFFSET = re.compile(r"text_offset=(\d+)")
 _WAYS_TO_TOOLS = {"WaitForMcpServers", "ToolSearch", "tool_search"}
 """Tools of Claude Code and Codex by which a model waits for a server, and gets tools that were only named before."""
 
@@ -50,11 +52,12 @@ class Model:
         tool = turn.tool(wanted.tool)
         if tool is None:
             return self._bring(turn, wanted.tool)
-        arguments = dict(wanted.arguments)
-        if SAME_TASK in arguments.values():
-            (task_id, *_) = [*_TASK.findall("\n".join(result.text for result in reversed(done))), "none"]
-            arguments = {name: task_id if value == SAME_TASK else value for name, value in arguments.items()}
-        return Call(tool, arguments)
+        told = "\n".join(result.text for result in reversed(done))
+        known: dict[object, object] = {
+            SAME_TASK: next(iter(_TASK.findall(told)), "none"),
+            NEXT_PAGE: next(iter(map(int, _OFFSET.findall(told))), 0),
+        }
+        return Call(tool, {name: known.get(value, value) for name, value in wanted.arguments.items()})
 
     def _of_script(self, turn: Turn) -> tuple[Result, ...]:
         return tuple(result for result in turn.results if result.tool not in _WAYS_TO_TOOLS)

@@ -8,7 +8,8 @@ import unicodedata
 
 import pytest
 
-from mcp_a2a.server.fence import CUT, PAGE_CHARS, Fence, label, shown_who, unwrapped
+from mcp_a2a.server.fence import CUT, Fence, label, shown_who, unwrapped
+from mcp_a2a.server.room import PAGE_CHARS
 from tests.server.standin import DID
 
 _FENCED = re.compile(
@@ -152,6 +153,6 @@ def test_nothing_invisible_gets_through():
 
 
 def test_long_text_is_cut_and_says_how_to_read_on():
-    shown = fence("§" * (PAGE_CHARS + 1), "from somebody", "Do this to read on.")
-    assert shown.count("§") == PAGE_CHARS
+    shown = fence("$" * (PAGE_CHARS + 1), "from her", "Do this to read on.")
+    assert shown.count("$") == PAGE_CHARS
     assert shown.endswith("Cut after 20,000 of 20,001 characters. Do this to read on.")

@@ -37,10 +37,11 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.untrusted import Fact, Mark, PeerText, Whole
-from mcp_a2a.server import agents, contacts, context, files, inbox, outgoing, tasks
-from mcp_a2a.server.fence import PAGE_CHARS, Fence
+from mcp_a2a.server import agents, contacts, context, files, inbox, tasks
+from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.outgoing import for_models, for_programs, shows_of
 from mcp_a2a.server.prose import one_page
+from mcp_a2a.server.room import PAGE_CHARS, PAGE_WEIGHT
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import (
     AgentDetail,
@@ -333,8 +334,11 @@ async def test_progress_is_fenced_too(connect: Connect, node: StandIn, monkeypat
 # --- room -----------------------------------------------------------------------------------------
 
 
-async def test_no_result_is_larger_than_a_client_takes(connect: Connect, node: StandIn, did: str):
-    huge = "é" * 500_000
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "\U0001f600", '"', "\\", "\n"], ids=ascii)
+async def test_no_result_is_larger_than_every_client_passes_on_whole(
+    connect: Connect, node: StandIn, did: str, letter: str
+):
+    huge = letter * 100_000
     skills = tuple(NASTY_SKILL.model_copy(update={"id": f"s{n}", "description": huge[:512]}) for n in range(64))
     many_files = (NASTY_FILE.model_copy(update={"name": huge[:255]}),) * 500
     node.found = DiscoverView(agents=(nasty_agent(did).model_copy(update={"skills": skills}),) * 100, total=100)
@@ -350,11 +354,11 @@ async def test_no_result_is_larger_than_a_client_takes(connect: Connect, node: S
             "error": TaskErrorView(code="c", message=huge),
         }
     )
-    node.page = TaskPage(tasks=(node.answer,) * 40, next_cursor="c")
+    node.page = TaskPage(tasks=(node.answer,) * tasks.LISTED_TASKS, next_cursor="c")
     node.inbox = InboxView(
         items=tuple(
             item.model_copy(update={"text": huge, "files": (FileGrant(**NASTY_FILE.model_dump()),) * 500})
-            for item in node.inbox.items * 20
+            for item in node.inbox.items * 10
         ),
         waiting=0,
         held=0,
@@ -363,9 +367,15 @@ async def test_no_result_is_larger_than_a_client_takes(connect: Connect, node: S
     async with connect() as client:
         for name, arguments in CALLS.items():
             result = await client.call_tool(name, arguments)
-            # Clients count four characters a token.
-            assert len(text_of(result)) <= 100_000, name
-            assert len(json.dumps(result.structured_content, ensure_ascii=False)) <= 100_000, name
+            text, fields = text_of(result), result.structured_content
+            assert fields is not None
+            # Codex cuts the middle out of more than 40,000 bytes, OpenCode the end off 50 KiB or 2,000 lines.
+            assert len(json.dumps(fields, ensure_ascii=False).encode()) <= 39_500, name
+            assert len(text.encode()) <= 50_000, name
+            assert len(text.splitlines()) <= 2_000, name
+            # What a list leaves out it says, and what was leased or is passed by a cursor is never left out.
+            assert len(fields.get("items", ())) in (0, 10)
+            assert len(fields.get("tasks", ())) in (0, tasks.LISTED_TASKS)
 
 
 async def test_a_list_of_tasks_asks_for_no_more_than_it_has_room_for(connect: Connect, node: StandIn):
@@ -376,10 +386,14 @@ async def test_a_list_of_tasks_asks_for_no_more_than_it_has_room_for(connect: Co
 
 
 def test_a_page_ends_where_the_fence_ends():
-    view = task(text="é" * 2 * PAGE_CHARS)
-    fields = for_models(one_page(view), Fence())
-    assert outside(str(fields["text"])) == ""
-    assert str(fields["text"]).count("é") == PAGE_CHARS == fields["text_next"]
+    for letter, end in (("$", PAGE_CHARS), ("漢", PAGE_WEIGHT // 3)):
+        view = task(text=letter * 2 * PAGE_CHARS)
+        for offset in (0, 7):
+            fields = for_models(one_page(view, offset), Fence())
+            assert outside(str(fields["text"])) == ""
+            assert str(fields["text"]).count(letter) == end
+            assert fields["text_next"] == offset + end
+            assert f"text_offset={offset + end}" in str(fields["next"])
 
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -526,4 +540,4 @@ async def test_the_state_of_this_node_is_ours_and_what_a_ticket_says_is_not(conn
     for leaf in leaves(result.structured_content):
         assert not FORBIDDEN.search(leaf)
         assert "obey" not in outside(leaf)
-    assert outgoing.MAX_CHARS < 100_000
+    assert len(json.dumps(result.structured_content).encode()) < 40_000

@@ -40,8 +40,8 @@ async def words(text: str) -> str:
 
 @agent.skill(id="much")
 async def much(text: str) -> str:
-    """Say more than fits into one result."""
-    return (NASTY + text) * 2_000
+    """Say more than fits into one result, much of it in letters of three bytes."""
+    return (NASTY + text + "\u6f22" * 200) * 900
 
 
 if __name__ == "__main__":
