@@ -32,7 +32,9 @@ class Forgetting:
         now = self._context.clock()
         if request.count_only:
             return self._context.database.read(lambda connection: self._forget(connection, request, now))
-        return await self._context.database.write(lambda connection: self._forget(connection, request, now))
+        view = await self._context.database.write(lambda connection: self._forget(connection, request, now))
+        self._context.database.empty_log()
+        return view
 
     def _forget(self, connection: sqlite3.Connection, request: ForgetRequest, now: float) -> ForgetView:
         named = [get_task(connection, asked) for asked in request.task_ids]

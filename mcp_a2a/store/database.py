@@ -101,6 +101,7 @@ class Database:
         self._news = anyio.Event()
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
+        self._checkpoints = "PASSIVE"
         self._closing = False
         self._trouble = ""
         """Why the last transaction failed, if it did."""
@@ -163,6 +164,10 @@ class Database:
     ) -> None:
         """Queue an operation that nobody waits for: it rides with the next commit, or gets one soon."""
         self._queue.put(_Pending(operation, done or _log_failure, lazy=True))
+
+    def empty_log(self) -> None:
+        """At the next quiet moment empty the log: it still holds what was just deleted."""
+        self._checkpoints = "TRUNCATE"
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` once after every batch, when each operation's `done` has been called."""
@@ -229,7 +234,8 @@ class Database:
         """Move the log into the database while nobody waits, rather than inside somebody's commit."""
         self._uncheckpointed = False
         try:
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            mode, self._checkpoints = self._checkpoints, "PASSIVE"
+            self._writer.execute(f"PRAGMA wal_checkpoint({mode})")
         except sqlite3.Error as error:
             logger.warning("a checkpoint failed, so the log goes on growing until the next one: %s", error)
         self._note_looks()
