@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +17,9 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import DamagedRowError
+from mcp_a2a.store.checked import frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.opening import NODE, damage, open_database
+from mcp_a2a.store.opening import NODE, Schema, damage, open_database
 from mcp_a2a.store.records import get_task, list_tasks
 from mcp_a2a.views import (
     AnswerRequest,
@@ -215,6 +219,60 @@ async def test_a_start_after_a_start_reads_no_row(tmp_path: Path, healthy: Path)
     with pytest.raises(AssertionError):
         async with open_database(path, "test", replace(NODE, audit=no_audit)):
             pass
+
+
+KILLED = """
+import anyio, os, signal, sys
+from pathlib import Path
+from mcp_a2a.store.journal import set_meta
+from mcp_a2a.store.opening import open_database
+
+async def main():
+    async with open_database(Path(sys.argv[1]), "test") as database:
+        for number in range(400):
+            await database.write(lambda c: set_meta(c, f"word {number % 40}", "x" * 12000))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(main)
+"""
+
+
+def killed(path: Path) -> None:
+    """A process writes more than one checkpoint's worth, and is killed."""
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.with_name("node.db-wal").stat().st_size > 0
+
+
+def counting(found: list[str]) -> Schema:
+    """The schema, noting when every row is read."""
+
+    def audit(connection: sqlite3.Connection, stamp: str) -> Mapping[str, int]:
+        found.append("read")
+        return NODE.audit(connection, stamp)
+
+    return replace(NODE, audit=audit)
+
+
+async def test_a_start_after_a_kill_reads_no_row_either(tmp_path: Path) -> None:
+    killed(tmp_path / "node.db")
+    found: list[str] = []
+    async with open_database(tmp_path / "node.db", "test", counting(found)) as database:
+        assert database.read(lambda c: get_meta(c, "word 39")) == "x" * 12000
+    assert found == []
+
+
+async def test_a_log_that_was_damaged_where_it_lies_is_noticed(tmp_path: Path) -> None:
+    killed(tmp_path / "node.db")
+    log = tmp_path / "node.db-wal"
+    data = bytearray(log.read_bytes())
+    frames = frames_in_log(tmp_path / "node.db")
+    data[32 + (24 + 4096) * (frames // 2) + 100] ^= 1
+    log.write_bytes(data)
+    found: list[str] = []
+    async with open_database(tmp_path / "node.db", "test", counting(found)):
+        pass
+    assert found == ["read"]
 
 
 async def test_a_clock_that_cannot_be_does_not_make_every_message_look_expired(tmp_path: Path) -> None:
