@@ -72,6 +72,7 @@ class Message:
         "place",
         "recipient",
         "size",
+        "unknown_to",
     )
 
     def __init__(  # noqa: PLR0913  a row
@@ -99,6 +100,8 @@ class Message:
         self._digest = 0
         self.is_absent = False
         """Whether it is paused, and its envelope on the disk only."""
+        self.unknown_to: tuple[Wire, ...] = ()
+        """Connections of its recipient's key that know nothing of the task that it is about."""
         self.is_settled = False
         """Whether it was finally answered, expired or refused."""
 

@@ -66,9 +66,14 @@ class Roster:
             self._wires.pop(wire.key, None)
 
     def tell(self, key: bytes, frame: str) -> bool:
-        """Send a frame to the newest connection; False when there is none."""
+        """Send a frame to every connection of a key; False when there is none.
+
+        An answer is for the one that brought the message. That is another one than the newest where two machines have
+        one key, and to the others it says nothing.
+        """
         wires = self._wires.get(key)
         if not wires:
             return False
-        wires[-1].send(frame)
+        for wire in wires:
+            wire.send(frame)
         return True

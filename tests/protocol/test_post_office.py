@@ -414,6 +414,29 @@ def test_what_a_recipient_cannot_take_yet_waits_for_it_where_its_depositor_has_g
     assert bob.mail() == [away]
 
 
+def test_two_machines_with_one_key_get_each_what_is_theirs() -> None:
+    world = World()
+    alice, older, newer = world.enter(A), world.enter(B), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    assert (older.mail(), newer.mail()) == ([], [first])
+    unknown = Refused(first, "unknown_task", None, None, bytes(64))
+    assert world.office.postponed(newer, unknown, world.now)
+    assert older.mail() == [first]
+    assert ids_of(alice.heard(), Refused) == []
+    assert world.answer(older, first)
+    assert ids_of(alice.heard(), Delivered) == [first]
+
+    second = world.deposit(alice, B, 2)
+    unknown = Refused(second, "unknown_task", None, None, bytes(64))
+    assert world.office.postponed(newer, unknown, world.now)
+    assert world.office.postponed(older, unknown, world.now)
+    assert ids_of(alice.heard(), Refused) == [second], "neither knows it"
+
+    back = world.deposit(older, A, 3)
+    world.answer(alice, back)
+    assert ids_of(older.heard(), Delivered) == [back]
+
+
 def test_the_same_deposit_again_makes_nothing_new() -> None:
     world = World()
     alice = world.enter(A)
