@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +18,7 @@ from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 from mcp_a2a.protocol.strict_json import check_members
+from mcp_a2a.protocol.unicode import unicode_json
 
 Json = dict[str, JsonValue]
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
@@ -51,18 +51,17 @@ class Reply:
 
 
 def parse(body: bytes) -> JsonValue:
-    """The JSON of a request. A byte order mark before it is none of it (RFC 8259 8.1 lets a reader ignore one).
+    """The JSON of a request, as `unicode_json` has it.
 
     Raises:
         Fault: PARSE; INVALID_REQUEST where it is beyond the limits.
     """
-    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         check_members(body)
     except ValueError as error:
         raise Fault(Kind.INVALID_REQUEST, f"The request has {error}.") from None
     try:
-        value: JsonValue = from_json(body, allow_inf_nan=False)
+        value: JsonValue = from_json(unicode_json(body), allow_inf_nan=False)
     except ValueError as error:
         raise Fault(Kind.PARSE, f"The body is not JSON: {error}.") from None
     _check_depth(value)

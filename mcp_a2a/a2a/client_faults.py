@@ -68,9 +68,13 @@ def _parsed(body: bytes) -> JsonValue:
         return _NO_JSON
 
 
+_NOUNS = frozenset({"status", "state", "parts", "task", "message", "artifacts"})
+"""What an answer without an envelope has."""
+
+
 def _result(url: str, value: JsonValue) -> JsonValue:
-    """What is in the envelope of JSON-RPC, if it is in one."""
-    if isinstance(value, dict) and "jsonrpc" in value:
+    """What is in the envelope of JSON-RPC, if it is in one; some leave its version out."""
+    if isinstance(value, dict) and ("jsonrpc" in value or ("result" in value and not _NOUNS & value.keys())):
         if "result" not in value:
             raise WebAnswerError(f"{url} does not speak A2A: its answer has neither a result nor an error.", _MEND)
         return value["result"]

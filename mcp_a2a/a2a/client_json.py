@@ -7,6 +7,7 @@ import json
 from pydantic import JsonValue
 
 from mcp_a2a.protocol.strict_json import check_members
+from mcp_a2a.protocol.unicode import unicode_text
 
 Fields = dict[str, JsonValue]
 
@@ -37,7 +38,7 @@ def _tidy(value: JsonValue, depth: int) -> JsonValue:
         raise ValueError("it is nested too deeply")
     match value:
         case str():
-            return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+            return unicode_text(value)
         case list():
             return [_tidy(item, depth + 1) for item in value]
         case dict():

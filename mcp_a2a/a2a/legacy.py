@@ -108,7 +108,9 @@ def part_of(part: Json) -> Json:
         for name, key in (("bytes", "raw"), ("uri", "url"), ("mimeType", "mediaType"), ("name", "filename")):
             if file.get(name) is not None:
                 read[key] = file[name]
-    elif "data" in part:
+    elif isinstance(kind, str) and part.get(kind) is not None:
+        read[kind] = part[kind]  # some writers print the others as well, empty
+    elif "data" in part and not part.get("text"):
         read["data"] = part["data"]
     elif "text" in part:
         read["text"] = part["text"]

@@ -32,9 +32,29 @@ def _state(state: object) -> object:
 
 
 def _message(message: object) -> object:
-    if not isinstance(message, dict) or "role" not in message:
+    if not isinstance(message, dict):
         return message
-    return {**message, "role": _enum(message["role"], _ROLES)}
+    read = dict(message)
+    if "role" in read:
+        read["role"] = _enum(read["role"], _ROLES)
+    if isinstance(read.get("parts"), list):
+        read["parts"] = [_part(part) for part in read["parts"]]
+    return read
+
+
+_CONTENTS = ("text", "raw", "url", "data")
+
+
+def _part(part: object) -> object:
+    """The content that is meant: what is null is absent, and some writers print the others of the oneof too, empty."""
+    if not isinstance(part, dict):
+        return part
+    named = [name for name in _CONTENTS if name in part]
+    filled = [name for name in named if part[name] not in (None, "", {}, [])]
+    if len(named) < 2 or len(filled) > 1:
+        return part
+    meant = (filled or [name for name in named if part[name] is not None] or named[-1:])[0]
+    return {name: value for name, value in part.items() if name not in _CONTENTS or name == meant}
 
 
 class Params(A2AModel):

@@ -13,6 +13,11 @@ MAX_EVENT = 8 * 1024 * 1024
 NEWS = frozenset({"", "message"})
 """Names of events that are for everyone. What has another one, such as `ping`, is for who waits for that."""
 
+_ANSWERS = (
+    ('"jsonrpc"', '"result"'), ('"jsonrpc"', '"error"'), ('"task"',), ('"statusUpdate"',), ('"artifactUpdate"',),
+)  # fmt: skip
+"""What an event of any name has that is an answer all the same: some agents name theirs after what they tell."""
+
 
 class EventReader:
     """Feed it pieces; get the data of the events that they complete."""
@@ -51,7 +56,7 @@ class EventReader:
         if not line:
             data, name = "\n".join(self._data), self._name
             self._data, self._name, self._size = [], "", 0
-            return data if name in NEWS and data.strip() else None
+            return data if data.strip() and (name in NEWS or _is_answer(data)) else None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
@@ -60,3 +65,7 @@ class EventReader:
         elif field == "event":
             self._name = value
         return None
+
+
+def _is_answer(data: str) -> bool:
+    return data.lstrip().startswith("{") and any(all(mark in data for mark in marks) for marks in _ANSWERS)

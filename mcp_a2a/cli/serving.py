@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskStatus
@@ -87,6 +88,8 @@ def listening(
         raise UsageError("--tls-key names a key without its certificate: add --tls-cert.")
     if behind_proxy and not urls:
         raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
+    for url in urls:
+        _check_public(url)
     certificate = Certificate(Path(tls_cert), Path(tls_key) if tls_key else None) if tls_cert else None
     return Listening(
         address,
@@ -99,6 +102,18 @@ def listening(
         show_token=show_token,
         grpc=grpc,
     )
+
+
+def _check_public(url: str) -> None:
+    """A public URL is in cards, and its host is a name that this server answers to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    more = parts.username or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or more:
+        raise UsageError("--public-url is written like https://agents.example, without a login, a query or a fragment.")
 
 
 def applied(settings: Settings, listening: Listening | None) -> Settings:

@@ -19,6 +19,7 @@ from mcp_a2a.cli.web import as_typed
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import TransitionError
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
+from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.views import (
     CancelRequest,
     FileArg,
@@ -215,6 +216,9 @@ def _tell_open(session: Session, task: TaskView) -> None:
     note = session.output.note
     if task.direction == "received":
         note(f'{render.state(task)}   answer it: mcp-a2a answer {task.task_id} "TEXT"')
+        return
+    if task.state in INTERRUPTED:
+        note(f'{task.agent.name} asks something, without words.\nanswer it: mcp-a2a answer {task.task_id} "TEXT"')
         return
     for attempt in task.tried:
         note(f"  tried {attempt}")

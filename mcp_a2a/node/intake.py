@@ -43,7 +43,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus, words_of
 from mcp_a2a.protocol.payload import (
     MAX_HOP,
     AdvertBody,
@@ -532,8 +532,8 @@ class Intake:
             record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
         if record.state in ENDINGS and record.error is None:
             code, otherwise = ENDINGS[record.state]
-            said = clean(record.status.message.text) if record.status.message else otherwise
-            record.error = TaskErrorView(code=code, message=said[:4096])
+            said = clean(words_of(record.status.message)) if record.status.message else ""
+            record.error = TaskErrorView(code=code, message=said[:4096] or otherwise)
         save_task(connection, record)
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import AgentSkill, Artifact, Delivery, Part, TaskState, text_of
+from mcp_a2a.protocol.model import AgentSkill, Artifact, Delivery, Part, TaskState, text_of, words_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
@@ -207,7 +207,7 @@ def _artifacts(artifacts: tuple[Artifact, ...]) -> tuple[ArtifactView, ...]:
 def _said(record: TaskRecord, state: TaskState) -> str | None:
     if record.state != state or record.status.message is None:
         return None
-    return clean(record.status.message.text)[:4096]
+    return clean(words_of(record.status.message))[:4096]
 
 
 def _next(record: TaskRecord, following: int | None) -> str:

@@ -6,6 +6,7 @@ message travels.
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -288,6 +289,13 @@ class AgentCard(A2AModel):
     security_schemes: dict[str, JsonValue] | None = None
     security_requirements: tuple[dict[str, JsonValue], ...] | None = None
     signatures: tuple[AgentCardSignature, ...] | None = None
+
+
+def words_of(message: Message) -> str:
+    """What a message says to a person: its text, or else its data as JSON."""
+    if said := message.text:
+        return said
+    return "\n".join(json.dumps(part.data, ensure_ascii=False) for part in message.parts if part.data is not None)
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import json
+import re
 from typing import TypeVar, cast
 
 from pydantic import BaseModel
 
 T = TypeVar("T")
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def unicode_text(text: str) -> str:
@@ -18,6 +23,21 @@ def unicode_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def unicode_json(body: bytes) -> bytes:
+    """JSON as Unicode: without a byte order mark (RFC 8259 8.1), and U+FFFD for each escaped half of a surrogate pair.
+
+    Clients cut texts of models in the middle of a character, and write down what is left. The members are to be counted
+    before. What is no JSON stays as it is.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if not _HALF.search(body):
+        return body
+    try:
+        return json.dumps(made_unicode(json.loads(body.decode()))).encode()
+    except (ValueError, RecursionError):
+        return body
 
 
 def made_unicode(value: T) -> T:

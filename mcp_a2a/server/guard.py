@@ -62,8 +62,10 @@ _FORWARDED = frozenset(
     {"cdn-loop", "client-ip", "forwarded", "true-client-ip", "via", "x-client-ip", "x-cluster-client-ip", "x-real-ip"}
 )
 _FORWARDED_PREFIXES = (
-    "cf-", "fastly-", "fly-", "forwarded-", "ngrok-", "proxy-", "tailscale-", "wl-proxy-", "x-amz-cf-", "x-amzn-",
-    "x-appengine-", "x-azure-", "x-envoy-", "x-forwarded", "x-original-", "x-vercel-",
+    "akamai-", "cf-", "fastly-", "fly-", "forwarded-", "ngrok-", "proxy-", "remote-", "tailscale-", "wl-proxy-",
+    "x-akamai-", "x-amz-cf-", "x-amzn-", "x-appengine-", "x-arr-", "x-azure-", "x-client-", "x-envoy-", "x-forwarded",
+    "x-host", "x-ms-", "x-nf-", "x-original-", "x-proxy", "x-remote-", "x-request-start", "x-scheme", "x-tunnel-",
+    "x-varnish", "x-vercel-",
 )  # fmt: skip
 """What proxies, tunnels and content networks add to a request."""
 

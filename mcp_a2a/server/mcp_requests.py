@@ -20,6 +20,7 @@ from mcp_a2a.a2a.faults import Fault
 from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.a2a.wire import header, read_body, send_json
 from mcp_a2a.protocol.strict_json import check_members
+from mcp_a2a.protocol.unicode import unicode_json
 
 JSON, STREAM = "application/json", "text/event-stream"
 
@@ -49,7 +50,7 @@ class McpRequests:
             return await _refuse(send, HTTPStatus.BAD_REQUEST, request_id, refusal.reason, refusal.code)
         if form:
             send = _Form(send, form).send
-        return await self._app(scope, _again(body, receive), send)
+        return await self._app(scope, _again(unicode_json(body), receive), send)
 
 
 # --- the request ---------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def _check(body: bytes) -> tuple[_Refusal | None, JsonValue]:
     except ValueError as error:
         return _Refusal(-32600, f"The request has {error}."), None
     try:
-        message: JsonValue = from_json(body)
+        message: JsonValue = from_json(unicode_json(body))
     except ValueError as error:
         return _Refusal(-32700, f"The body is not JSON: {error}."), None
     if not isinstance(message, dict):

@@ -76,7 +76,8 @@ async def alive(served: Served) -> bool:
         (rpc("SendMessage", said("x", parts=[{"text": "a", "url": "b"}])), -32602),
         (rpc("SendMessage", {"message": {"messageId": "m", "role": "ROLE_KING", "parts": [{"text": "x"}]}}), -32602),
         (rpc("SendMessage", {**said("x"), "configuration": {"historyLength": -1}}), -32602),
-        (rpc("SendMessage", said("x", parts=[{"text": "a", "data": None}])), -32602),
+        (rpc("SendMessage", said("x", parts=[{"text": "a", "data": {"n": 1}}])), -32602),
+        (rpc("SendMessage", said("x", parts=[{"text": None, "raw": None}])), -32602),
         (rpc("SendMessage", said("x", parts=[{"text": None}])), -32602),
         (rpc("SendMessage", said("x", parts=[{"raw": "!!!"}])), -32602),
         (rpc("SendMessage", said("x", parts=[{"data": [{"n": "HUGE"}]}])).replace(b'"HUGE"', b"1e400"), -32602),
@@ -142,6 +143,50 @@ async def test_null_empty_and_unspecified_are_absent(served: Served, name: str) 
     assert task["artifacts"][0]["parts"] == [{"text": "HELLO"}]
     listed = await client.list(status="TASK_STATE_UNSPECIFIED", contextId=task["contextId"])
     assert [one["id"] for one in listed["tasks"]] == [task["id"]]
+
+
+EMPTY: dict[str, Any] = {"text": "", "raw": "", "url": "", "filename": "", "mediaType": ""}
+
+
+@pytest.mark.parametrize("name", ["jsonrpc", "rest"])
+@pytest.mark.parametrize(
+    ("part", "read"),
+    [
+        (EMPTY | {"text": "hello", "data": None}, {"text": "MIRROR\nHELLO"}),
+        (EMPTY | {"text": "hello", "data": {}}, {"text": "MIRROR\nHELLO"}),
+        (EMPTY | {"data": {"n": 0}}, {"data": {"n": 0}, "filename": "", "mediaType": ""}),
+        (EMPTY | {"data": 0}, {"data": 0, "filename": "", "mediaType": ""}),
+        ({"text": None, "raw": None, "url": None, "data": None}, {"data": None}),
+        ({"text": "", "data": None}, {"text": "MIRROR\n"}),
+    ],
+)
+async def test_of_a_part_that_prints_all_it_could_be_what_is_filled_counts(
+    served: Served, name: str, part: dict[str, Any], read: dict[str, Any]
+) -> None:
+    task = await served.binding(name).task("mirror", parts=[{"text": "mirror"}, part])
+    assert task["artifacts"][0]["parts"] == [read]
+
+
+async def test_two_contents_in_one_part_are_none_that_counts(served: Served) -> None:
+    with pytest.raises(Failed) as caught:
+        await served.binding("jsonrpc").task("x", parts=[{"text": "x", "url": "https://agents.example/"}])
+    assert "exactly one" in caught.value.message
+
+
+async def test_an_old_text_beside_an_empty_data_is_a_text(served: Served) -> None:
+    part = {"kind": "text", "text": "hello", "data": None, "file": None}
+    message = {"kind": "message", "messageId": "old", "role": "user", "parts": [part]}
+    status, answer = await post(served, rpc("message/send", {"message": message}))
+    assert (status, answer["result"]["artifacts"][0]["parts"][0]["text"]) == (200, "HELLO")
+
+
+@pytest.mark.parametrize("path", ["/", "/message:send"])
+async def test_half_a_character_becomes_its_replacement(served: Served, path: str) -> None:
+    message = {"messageId": f"half{len(path)}", "role": "ROLE_USER", "parts": [{"text": "cut \ud83d, \U0001f600"}]}
+    body = rpc("SendMessage", {"message": message}) if path == "/" else json.dumps({"message": message}).encode()
+    status, answer = await post(served, body, path)
+    task = answer.get("result", answer)["task"]
+    assert (status, task["artifacts"][0]["parts"]) == (200, [{"text": "CUT \ufffd, \U0001f600"}])
 
 
 @pytest.mark.parametrize(("written", "meant"), [("YWI", "YWI="), ("-_-_", "+/+/"), ("-_8", "+/8="), ("YWI=", "YWI=")])

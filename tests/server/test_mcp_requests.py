@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
+from mcp_a2a.protocol.unicode import unicode_json
 from tests.server.standin import StandIn
 from tests.server.test_http import HELLO, Web, serving
 
@@ -149,3 +150,20 @@ async def test_ten_thousand_members_are_read(count: int, status: int) -> None:
     body["params"]["capabilities"]["experimental"]["x"]["many"] = [0] * (2 * count - members)
     async with serving() as web:
         assert (await posted(web, json.dumps(body).encode()))[0] == status
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+async def test_half_a_character_and_a_byte_order_mark_refuse_no_request(before: bytes) -> None:
+    call = {"name": "discover \ud83d", "arguments": {}}
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).encode()
+    async with serving() as web:
+        status, _, body = await posted(web, before + request, ("Accept", "application/json"))
+    assert status == 200
+    assert "discover \ufffd" in json.loads(body)["result"]["content"][0]["text"]
+
+
+def test_a_long_text_of_halves_is_made_unicode_at_once() -> None:
+    body = b'"' + rb"\ud83d" * 600_000 + b'"'
+    begun = time.process_time()
+    assert json.loads(unicode_json(body)) == "\ufffd" * 600_000
+    assert time.process_time() - begun < 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from mcp_a2a.a2a.client_faults import check_answer
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_message, read_task
 from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
@@ -186,3 +188,13 @@ def test_an_answer_that_stands_in_the_history_alone_is_the_answer(
 ) -> None:
     message = read_task({"id": "t", "status": {"state": state}, "history": history}).status.message
     assert (message.text if message is not None else None) == said
+
+
+def test_half_a_character_in_an_answer_becomes_its_replacement() -> None:
+    assert parse(rb'"cut \ud83d"') == "cut \ufffd"
+
+
+@pytest.mark.parametrize("answer", [{"task": {"id": "t", "status": {"state": "working"}}}, None])
+def test_an_answer_in_an_envelope_without_its_version_is_in_one(answer: JsonValue) -> None:
+    body = json.dumps({"id": "request", "result": answer}).encode()
+    assert check_answer("https://agent.example/", 200, "application/json", body) == answer

@@ -49,6 +49,10 @@ BROKEN_ERROR = b'data: {"jsonrpc":"2.0","id":"1","error":{"code":-32603,"message
 STREAMS: dict[str, Callable[[], web.Response]] = {
     "pings of a name": lambda: sse(data({"task": WORKING}), PING, data({"task": DONE})),
     "pings of JSON": lambda: sse(b'event: ping\ndata: {"type":"ping"}\n\n', data({"task": DONE})),
+    "events named after what they tell": lambda: sse(
+        b"event: task\n" + data({"task": WORKING}), b"event: task\n" + data({"task": DONE})
+    ),
+    "pings of JSON-RPC": lambda: sse(b'event: ping\ndata: {"jsonrpc":"2.0","method":"ping"}\n\n', data({"task": DONE})),
     "comments and blank data": lambda: sse(b": hi\n\ndata:\n\ndata: \n\n", data({"task": DONE})),
     "ids and retries": lambda: sse(b"id: 1\nretry: 10\n" + data({"task": DONE})),
     "old line ends": lambda: sse(data({"task": DONE}).replace(b"\n", b"\r")),
