@@ -52,10 +52,15 @@ class Introduction:
 
     def advert(self) -> Advert:
         """Our current advert."""
-        bundle = self._ring.current
-        if self._advert is None or self._advert.bundle is not bundle:
+        if self._advert is None or not self._says_what_is_so(self._advert, ()):
             self._advert = self._sign(())
         return self._advert
+
+    def _says_what_is_so(self, advert: Advert, addresses: tuple[str, ...]) -> bool:
+        """Whether an advert that was signed before can be shown now."""
+        is_young = advert.expires >= self._context.clock() + MAX_LIFETIME_SECONDS / 2
+        same = (advert.card, advert.addresses, advert.bundle) == (self.card, addresses, self._ring.current)
+        return is_young and same
 
     def entry(self) -> Advert:
         """Our entry in the directories of our networks.
@@ -64,12 +69,7 @@ class Introduction:
         for a second need not bother every member.
         """
         entry = self._entry
-        stale = entry is None or entry.expires < self._context.clock() + MAX_LIFETIME_SECONDS / 2
-        if (
-            entry is None
-            or stale
-            or (entry.card, entry.addresses, entry.bundle.kid) != (self.card, self.addresses, self._ring.current.kid)
-        ):
+        if entry is None or not self._says_what_is_so(entry, self.addresses):
             entry = self._entry = self._sign(self.addresses)
             kept = entry.to_text()
             self._context.database.enqueue_lazily(lambda connection: set_meta(connection, ENTRY, kept))

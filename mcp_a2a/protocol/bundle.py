@@ -15,6 +15,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,6 +46,9 @@ MAX_AHEAD_SECONDS = 600
 
 KID_SIZE = 8
 MAX_RING_BYTES = 1024 * 1024
+MAX_CHECKED_KEYS = 512
+"""Keys of which it is remembered that they can be sealed to: about 1 KiB each."""
+
 MAX_TIME = 2**53
 _LABEL = b"mcp-a2a/v1/bundle\0"
 _SIGNED = struct.Struct(">B32sHQQQ")
@@ -144,12 +148,19 @@ class KeyBundle:
             raise RemoteProtocolError("The key bundle claims a life other than up to 7 days.")
         if not verify(self.peer, _LABEL, self._signed_bytes(), self.signature):
             raise RemoteProtocolError("The key bundle is not signed by its peer.")
-        # Some keys have the right length and still fail when used; better now than when a task
-        # waits for it.
-        seal(self.suite, self.public_key, b"", b"")
+        _check_key_untrusted(self.suite, self.public_key)
 
     def _signed_bytes(self) -> bytes:
         return _SIGNED.pack(1, self.peer.key, self.suite, self.seq, self.not_before, self.not_after) + self.public_key
+
+
+@lru_cache(maxsize=MAX_CHECKED_KEYS)
+def _check_key_untrusted(suite: int, public_key: bytes) -> None:
+    """Raise for a key that has the right length and still fails when used: better now than when a task waits for it.
+
+    A bundle is read at the handshake and in each advert, and trying its key is most of the cost.
+    """
+    seal(suite, public_key, b"", b"")
 
 
 def key_id(suite: int, public_key: bytes) -> bytes:

@@ -92,6 +92,16 @@ def found(nodes: Sequence[Node]) -> list[int]:
     return [len(node.directory.present()) for node in nodes]
 
 
+async def test_a_peer_is_greeted_with_the_advert_that_was_signed_before(tmp_path: Path) -> None:
+    own = frozenset(str(identity(number).peer_id) for number in range(1))
+    async with agent(tmp_path, 0, own, Counted()) as node:
+        advert = node.introduction.advert()
+        assert node.introduction.advert() is advert
+        node.introduction.card = card_of("other", "dance")
+        changed = node.introduction.advert()
+        assert (changed.card.name, changed.seq > advert.seq) == ("other", True)
+
+
 async def test_fifty_agents_in_one_process_find_each_other_and_settle(tmp_path: Path) -> None:
     raise_open_files(8_192)
     own = frozenset(str(identity(number).peer_id) for number in range(CROWD))
