@@ -18,7 +18,8 @@ from typing import Literal, TypeAlias, TypeVar
 import anyio
 from mcp.server.mcpserver import AcceptedElicitation, DeclinedElicitation, Elicit, ElicitationResult
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
 from mcp_a2a.protocol.text import preview
@@ -54,7 +55,21 @@ class Reply(BaseModel):
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-class Permission(BaseModel):
+def _bare(schema: JsonDict) -> None:
+    for name in ("title", "description"):
+        schema.pop(name, None)
+
+
+class Form(BaseModel):
+    """What a person fills in. Its schema has what the protocol names and nothing else, or Codex declines it unseen.
+
+    Source: MCP 2025-11-25, ElicitRequestFormParams.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_bare)
+
+
+class Permission(Form):
     """What the person is asked to decide."""
 
     allow: bool = Field(

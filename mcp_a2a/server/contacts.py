@@ -7,20 +7,20 @@ from typing import Annotated
 
 from mcp.server.mcpserver import Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mcp_a2a.errors import AmbiguousNameError
 from mcp_a2a.protocol.naming import look_alike
 from mcp_a2a.protocol.untrusted import Fact
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import AgentName
-from mcp_a2a.server.consent import Reply, ask, can_ask, read
+from mcp_a2a.server.consent import Form, Reply, ask, can_ask, read
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
 
-class Acceptance(BaseModel):
+class Acceptance(Form):
     """What the person is asked to decide."""
 
     accept: bool = Field(

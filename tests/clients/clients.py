@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from anyio.abc import Process, SocketAttribute, SocketStream, TaskStatus
 
 from tests.clients.install import Programs
 from tests.e2e.command import MCP_A2A
@@ -74,6 +75,12 @@ def claude(programs: Programs, place: Place) -> Start:
         "DISABLE_AUTOUPDATER": "1",
     }
     return Start((*programs.claude, "-p", _PROMPT, "--model", "scripted", *options), variables)
+
+
+def codex_app(programs: Programs, place: Place) -> Start:
+    """Codex as its desktop app runs it, which puts questions to a person."""
+    codex(programs, place)
+    return Start((*programs.codex, "app-server"), {})
 
 
 def codex(programs: Programs, place: Place) -> Start:
@@ -143,7 +150,7 @@ def opencode(programs: Programs, place: Place) -> Start:
         "small_model": "scripted/scripted",
         "enabled_providers": ["scripted"],
         "provider": {"scripted": provider},
-        "mcp": {"a2a": {**told, "enabled": True, "timeout": 60_000}},
+        "mcp": {"a2a": {**told, "enabled": True}},
         "permission": {"*": "allow"},
     }
     config = place.write("opencode.json", json.dumps(settings))
@@ -174,7 +181,22 @@ class Ran:
 
 
 async def run(start: Start, place: Place, seconds: float) -> Ran:
-    """Run a client to its end, which is to come within `seconds`; what it leaves behind is ended with it."""
+    """Run a client to its end, which is to come within `seconds`."""
+    log = place.folder / "log"
+    with log.open("wb") as out:
+        async with started(start, place, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as (process, asked):
+            try:
+                with anyio.fail_after(seconds):
+                    code = await process.wait()
+            except TimeoutError:
+                said = log.read_text(errors="replace")
+                raise AssertionError(f"not done in {seconds} s: {said[-3_000:]}") from None
+    return Ran(code, log.read_text(errors="replace"), asked)
+
+
+@asynccontextmanager
+async def started(start: Start, place: Place, **streams: Any) -> AsyncIterator[tuple[Process, list[str]]]:
+    """A client while the context lasts, and what it asks of other hosts; what it leaves behind ends with it."""
     work = place.folder / "work"
     work.mkdir()
     place.home.mkdir(exist_ok=True)
@@ -189,22 +211,13 @@ async def run(start: Start, place: Place, seconds: float) -> Ran:
             **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
             **start.variables,
         }
-        log = place.folder / "log"
-        with log.open("wb") as out:
-            process = await anyio.open_process(
-                start.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                cwd=work, env=variables, start_new_session=True,
-            )  # fmt: skip
+        process = await anyio.open_process(start.command, cwd=work, env=variables, start_new_session=True, **streams)
         try:
-            with anyio.fail_after(seconds):
-                code = await process.wait()
-        except TimeoutError:
-            raise AssertionError(f"not done in {seconds} s: {log.read_text(errors='replace')[-3_000:]}") from None
+            yield process, asked
         finally:
             _end(process.pid)
             with anyio.CancelScope(shield=True):
                 await process.aclose()
-    return Ran(code, log.read_text(errors="replace"), asked)
 
 
 def _end(group: int) -> None:

@@ -13,8 +13,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.server.surface import INSTRUCTIONS, listing
-from mcp_a2a.views import AddPeerRequest, DiscoverRequest, GetAgentRequest, ListTasksRequest, SendTaskRequest
-from tests.clients.clients import CLIENTS, Place, Ran, Server, run
+from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, DiscoverRequest, GetAgentRequest, SendTaskRequest
+from tests.clients.clients import CLIENTS, Place, Ran, Server, codex_app, run
+from tests.clients.desk import sitting
 from tests.clients.dialects import Call, Turn
 from tests.clients.install import Programs, programs
 from tests.clients.model import DONE, NEXT_PAGE, SAME_TASK, Model, serving
-from tests.e2e.command import MCP_A2A, environment
+from tests.e2e.command import MCP_A2A, agent, environment
 from tests.e2e.test_hostile_agent import PROGRAM
 from tests.npm import NpmError
 from tests.server.test_outgoing import FORBIDDEN, check_leaf, fences_of, leaves, outside
@@ -139,26 +140,39 @@ def talk(
     request: pytest.FixtureRequest, installed: Programs, post: Post, tmp_path_factory: pytest.TempPathFactory
 ) -> Conversation:
     client, way = request.param
-    variables = {name: value for name, value in ALONE.items() if value} | {"MCP_A2A_HOME": str(post.home)}
-    server = Server(url=post.url) if way == "http" else Server(variables)
+    server = Server(url=post.url) if way == "http" else Server(_variables(post))
     return anyio.run(_talk, client, server, post, installed, tmp_path_factory.mktemp(f"{client}-{way}"))
 
 
+def _variables(post: Post) -> dict[str, str]:
+    return {name: value for name, value in ALONE.items() if value} | {"MCP_A2A_HOME": str(post.home)}
+
+
 async def _talk(client: str, server: Server, post: Post, installed: Programs, folder: Path) -> Conversation:
-    name = f"stranger-{folder.name.lower()}"
-    async with AsyncExitStack() as stack:
-        us = await stack.enter_async_context(open_node(_settings(post.home, "default")))
-        evil = await stack.enter_async_context(open_node(_settings(post.home, "evil")))
-        stranger = await stack.enter_async_context(open_node(_settings(folder / "elsewhere", name)))
+    async with _stage(post, folder, folder.name.lower()) as (liar, stranger, far), serving(*script(liar, far)) as model:
+        place = Place(folder, model.url, server)
+        ran = await run(CLIENTS[client](installed, place), place, SECONDS)
+        return Conversation(client, model, ran, liar, far, await _received(stranger))
+
+
+@asynccontextmanager
+async def _stage(post: Post, folder: Path, name: str) -> AsyncIterator[tuple[str, SharedNode, str]]:
+    """A task in the inbox; the key of the agent that lies; a stranger that has dialled us, and its key."""
+    async with (
+        open_node(_settings(post.home, "default")) as us,
+        open_node(_settings(post.home, "evil")) as evil,
+        open_node(_settings(folder / "elsewhere", f"stranger-{name}")) as stranger,
+    ):
         me = await us.get_agent(GetAgentRequest(agent="self"))
         await stranger.add_peer(AddPeerRequest(address=_address(me.addresses)))
         await evil.send_task(SendTaskRequest(agent=me.agent.did, message=REQUEST, wait_seconds=0))
-        liar, far = await _seen(us, "mallory"), await _seen(us, name)
-        model = await stack.enter_async_context(serving(*script(liar, far)))
-        place = Place(folder, model.url, server)
-        ran = await run(CLIENTS[client](installed, place), place, SECONDS)
-        got = await stranger.list_tasks(ListTasksRequest(direction="received"))
-        return Conversation(client, model, ran, liar, far, len(got.tasks))
+        yield await _seen(us, "mallory"), stranger, await _seen(us, f"stranger-{name}")
+
+
+async def _received(node: SharedNode) -> int:
+    """How many tasks have arrived, those that wait for consent among them."""
+    inbox = await node.check_inbox(CheckInboxRequest())
+    return inbox.held + inbox.waiting + len(inbox.items)
 
 
 def _settings(home: Path, identity: str) -> Settings:
@@ -286,3 +300,54 @@ def test_a_stranger_gets_nothing_and_the_model_the_one_command_for_its_user(talk
 def test_nothing_but_the_model_and_this_server_is_asked_for_anything(talk: Conversation):
     hosts = {line.split()[1] for line in talk.ran.called_out}
     assert hosts <= CALLS_OUT[talk.client]
+
+
+# --- a person who answers -------------------------------------------------------------------------
+
+
+async def test_a_question_reaches_the_person_at_a_desk_and_one_yes_is_enough(
+    installed: Programs, post: Post, tmp_path: Path
+):
+    yes = {"action": "accept", "content": {"allow": True}}
+    async with _stage(post, tmp_path, "desk") as (_, stranger, far):
+        to_them = Call("send_task", {"agent": far, "message": MESSAGE, "wait_seconds": 0})
+        async with serving(to_them, to_them) as model:
+            place = Place(tmp_path, model.url, Server(_variables(post)))
+            async with sitting(codex_app(installed, place), place, yes, SECONDS) as desk:
+                await desk.say("Use the tools.")
+        with anyio.fail_after(30):
+            while await _received(stranger) < 2:  # noqa: ASYNC110  asked from outside
+                await anyio.sleep(0.05)
+    (question,) = desk.asked
+    for fact in (far, "stranger-desk", "a stranger", MESSAGE, "Its fingerprint words: "):
+        assert fact in question
+    for result in model.results:
+        assert re.search(r"task-[a-z2-7]{24}", result.text)
+
+
+# --- waiting --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.environ.get("MCP_A2A_FULL"), reason="waits for a minute: .ci/full")
+async def test_no_client_gives_up_on_the_longest_wait_that_can_be_asked_for(
+    installed: Programs, post: Post, tmp_path: Path
+):
+    wait = Call("send_task", {"agent": "sleeper", "message": MESSAGE, "wait_seconds": 45})
+    results: dict[str, str] = {}
+
+    async def watch(client: str) -> None:
+        folder = tmp_path / client
+        folder.mkdir()
+        async with serving(wait, Call("get_task_status", {"task_id": SAME_TASK})) as model:
+            place = Place(folder, model.url, Server(_variables(post)))
+            ran = await run(CLIENTS[client](installed, place), place, SECONDS + 45)
+        assert ran.code == 0, ran.said
+        results[client] = model.results[0].text
+
+    with agent(post.home, "exec", "--name", "sleeper", "--", "sleep", "300", **ALONE):
+        async with anyio.create_task_group() as group:
+            for client in CLIENTS:
+                group.start_soon(watch, client)
+    for client, text in results.items():
+        assert re.search(r"task-[a-z2-7]{24}", text), (client, text)
+        assert "get_task_status" in text, (client, text)

@@ -14,6 +14,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.elicitation import render_elicitation_schema
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestParams, ElicitResult
 
@@ -22,6 +23,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.server import consent
 from mcp_a2a.server.address import Listen
+from mcp_a2a.server.consent import Form
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import (
@@ -110,6 +112,19 @@ async def test_a_dialog_that_is_closed_is_no_answer_and_may_be_asked_again(tmp_p
             assert f"mcp-a2a allow {await did_of(mallory)}" in text_of(result)
             assert len(person.asked) == asked
         assert await sent(alice) == 0
+
+
+@pytest.mark.parametrize("form", Form.__subclasses__())
+def test_a_form_has_what_the_protocol_names_and_nothing_else(form: type[Form]) -> None:
+    # Codex reads the schema of a question strictly, and declines for its user what it cannot read.
+    schema = render_elicitation_schema(form)
+    assert set(schema) == {"type", "properties", "required"}
+    for field in schema["properties"].values():
+        assert set(field) <= {"type", "title", "description", "default"}
+
+
+def test_both_questions_are_forms() -> None:
+    assert {form.__name__ for form in Form.__subclasses__()} == {"Acceptance", "Permission"}
 
 
 @pytest.mark.parametrize("no", NO, ids=["declined", "unticked"])
