@@ -77,8 +77,11 @@ class Entrance:
         for url in joined.row.relays:
             if parse_relay_url(url).is_loopback:
                 note_relay(url)
+        not_served: list[str] = []
         for url in joined.row.relays:
-            await self._publish(joined, url, must=url in self._canonical(request))
+            must = url in self._canonical(request)
+            await self._publish(joined, url, must=must)
+            not_served += await self._membership.admitted(joined, url) if must else ()
         if _is_open(request):
             ticket = self._ticket(joined, secret=joined.network.secret)
         else:
@@ -88,7 +91,7 @@ class Entrance:
             network=self._membership.view(joined),
             uses=request.uses,
             expires=iso(ticket.expires) if ticket.expires is not None else None,
-            warnings=self._warnings(ticket),
+            warnings=(*not_served, *self._warnings(ticket)),
         )
 
     def _canonical(self, request: InviteRequest) -> tuple[str, ...]:

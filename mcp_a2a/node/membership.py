@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -177,26 +178,31 @@ class Membership:
         return new, letters
 
     async def _announce(self, joined: Joined) -> tuple[str, ...]:
-        warnings = []
+        warnings: list[str] = []
         for url in joined.row.relays:
             try:
-                await self._publish(joined, url)
-            except NotAdmittedError:
-                warnings.append(
-                    f"{url} is a closed relay: its operator must run `mcp-a2a relay admit {joined.row.id}`, or the "
-                    "members cannot connect."
-                )
+                warnings += await self.admitted(joined, url)
+                with suppress(NotAdmittedError):  # that is said already
+                    await self._networks.publish(joined, url)
             except RelayError as error:
                 warnings.append(str(error))
         return tuple(warnings)
 
-    async def _publish(self, joined: Joined, url: str) -> None:
-        """Publish our entry; a closed relay that has admitted a network of ours at our word admits this one, too."""
+    async def admitted(self, joined: Joined, url: str) -> tuple[str, ...]:
+        """Have a relay serve the members of a network; what to tell a person where it does not.
+
+        It may let us in for another network, or for our own key, and shut out all the others. A closed relay that has
+        admitted a network at our word admits the next, too.
+
+        Raises:
+            RelayError: it does not answer.
+        """
         try:
-            await self._networks.publish(joined, url)
-        except NotAdmittedError:
             await self._networks.relays.admit(url, joined.network, None)
-            await self._networks.publish(joined, url)
+        except NotAdmittedError:
+            command = f"mcp-a2a relay admit {joined.row.id}"
+            return (f"{url} is a closed relay: its operator must run `{command}`, or the members cannot connect.",)
+        return ()
 
     async def _off_our_hands(self, letters: Sequence[OutboxRow]) -> None:
         """A command that ends here would otherwise keep the news to itself until the next one runs."""

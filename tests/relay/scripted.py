@@ -18,6 +18,7 @@ from aiohttp import WSMsgType, web
 
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.control import (
+    Admit,
     BundleFrame,
     Bye,
     Check,
@@ -192,6 +193,8 @@ class ScriptedRelay:
             case Offer() as offer:
                 self.invitations[offer.invitation] = (offer.sealed, offer.uses, set())
                 await caller.say(Done(offer.number))
+            case Admit(number):
+                await caller.say(Done(number))
             case Claim(number, invitation):
                 await caller.say(self.claimed(caller, number, invitation))
             case other:

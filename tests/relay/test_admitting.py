@@ -13,9 +13,11 @@ from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.relay_url import parse_relay_url
-from mcp_a2a.relay_admin import relay_members, relay_revoke, relay_url
+from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_url
 from mcp_a2a.relay_operator import ServingRelay
 from mcp_a2a.store import relay_schema
+from mcp_a2a.views import InviteRequest, JoinRequest, RotateRequest
+from tests.node.world import World
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, entry, person
 
@@ -177,3 +179,36 @@ async def test_a_relay_of_the_version_before_with_a_list_keeps_to_its_list(open_
         assert await is_served(door, HOME)
         assert not await is_served(door, SHOP)
         assert relay.listener.desk.admission.admitted == 1
+
+
+async def test_each_network_is_admitted_for_itself_when_it_is_made_and_when_it_is_rotated(
+    open_relay: Open, tmp_path: Path
+) -> None:
+    (people := tmp_path / "people").mkdir()
+    world = World(people)
+    async with open_relay(closed=True) as (relay, door), world.person("alice") as alice, world.person("bob") as bob:
+        for name in ("one", "two"):
+            made = await alice.api.invite(InviteRequest(network=name, relays=(relay.admission_url or "",)))
+            assert not [warning for warning in made.warnings if "closed" in warning]
+        await bob.api.join(JoinRequest(ticket=made.ticket, allow_private=True))
+        rotated = await alice.api.rotate(RotateRequest(network="two"))
+        assert rotated.warnings == ()
+        assert await is_served(door, alice.node.networks.named("two").network), "not only those who are in the other"
+
+        without = await bob.api.invite(InviteRequest(network="three", relays=(relay.url,)))
+        assert [warning for warning in without.warnings if "relay admit" in warning], "a member is no maker"
+        await relay_admit(tmp_path, without.network.id)
+        again = await bob.api.invite(InviteRequest(network="three", relays=(relay.url,)))
+        assert not [warning for warning in again.warnings if "relay admit" in warning]
+
+
+async def test_a_relay_that_serves_a_network_anyhow_says_so_without_a_proof(open_relay: Open, tmp_path: Path) -> None:
+    async with open_relay(closed=True) as (_, door):
+        await relay_admit(tmp_path, str(SHOP.id))
+        member = await door.enter(networks=[SHOP])
+        for number in range(20):
+            await member.ask(Admit(number, SHOP.id, b""), Done)
+        assert (await member.ask(Admit(21, HOME.id, b""), Failed)).code == "not_member"
+    async with open_relay(closed=False) as (_, door):
+        guest = await door.enter(networks=[HOME])
+        await guest.ask(Admit(1, HOME.id, b""), Done)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from aiohttp.test_utils import make_mocked_request
 
 from mcp_a2a.protocol.control import Stored
 from mcp_a2a.protocol.door import is_here
-from mcp_a2a_transports.relay.server_http import Pages, real_host
+from mcp_a2a_transports.relay.server_http import Pages, RelayFacts, real_host
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, envelope, person
 
@@ -70,7 +72,7 @@ async def test_behind_a_proxy_the_real_caller_is_asked_for_its_network(open_rela
         ("127.0.0.1:6060", 200),
         ("[::1]:6060", 200),
         ("localhost:6060", 200),
-        ("relay:6060", 200),
+        ("relay:6060", 404),
     ],
 )
 async def test_numbers_are_not_for_a_page_whose_name_was_made_to_point_to_this_machine(
@@ -88,6 +90,21 @@ def test_a_forwarded_address_is_not_believed_from_another_machine_of_a_private_n
     host = real_host(request, "10.1.2.3", behind_proxy=True)
     assert not is_here(host)
     assert pages.answer(request, "10.1.2.3", host) is None
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_numbers_are_not_for_a_page_of_another_site(door: Door, site: str) -> None:
+    assert (await get(door, "/status", **{"Sec-Fetch-Site": site}))[0] == 404
+    assert (await get(door, "/status", **{"Sec-Fetch-Site": "none"}))[0] == 200
+
+
+def test_a_name_without_a_dot_is_the_relay_for_other_machines_that_may_look() -> None:
+    facts = RelayFacts(*[0] * len(fields(RelayFacts)))
+    pages = Pages(lambda: facts, ["10.0.0.0/8"])
+    request = make_mocked_request("GET", "/status", headers={"Host": "relay:6060"})
+    answer = pages.answer(request, "10.1.2.3", "10.1.2.3")
+    assert answer is not None
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/link", "/admin", "/metrics/x", "/../relay.db"])

@@ -193,7 +193,13 @@ class RelayDesk(Desk):
         return ended
 
     def _admit_network(self, session: RelaySession, request: Admit, now: float) -> None:
-        """Serve a network from now on, if the relay's admission secret is shown or was shown by the same key before."""
+        """Serve a network from now on, if the relay's admission secret is shown or was shown by the same key before.
+
+        Without a proof it is also the question whether the network is served anyhow.
+        """
+        if not request.proof and self._serves(session, request.network):
+            session.send(encode(Done(request.number)))
+            return
         peer, attempts = session.peer, self._admissions.of(session.host, now)
         wait = attempts.take(1, now)
         if peer is None or wait:
@@ -207,6 +213,11 @@ class RelayDesk(Desk):
         else:
             entry = RelayMember(request.network, admitted=True, note=NOTE, since=self._stamp, sponsor=peer)
             self._store.admit(entry, partial(self._network_admitted, session, request, peer))
+
+    def _serves(self, session: RelaySession, network: PeerId) -> bool:
+        """Whether the members of a network of this session are let in, whoever they are."""
+        is_open = self.admission.is_admitted(network) or not self.admission.closed
+        return is_open and network in session.networks and not self.admission.is_revoked(network)
 
     def _admission_objection(self, session: RelaySession, peer: PeerId, request: Admit) -> str | None:
         if request.network not in session.networks:

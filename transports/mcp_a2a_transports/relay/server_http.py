@@ -108,7 +108,9 @@ class Pages:
 
     def _may_look(self, request: web.BaseRequest, peer: str, host: str) -> bool:
         # A page in a browser sends Origin, or the name by which it was made to find this machine.
-        if "Origin" in request.headers or not self._is_own(request.host):
+        if "Origin" in request.headers or not self._is_own(request.host, peer):
+            return False
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return False
         # Headers that pass a caller on are written by the caller itself, unless a proxy on this machine wrote them; and
         # whom that passes on is not its operator.
@@ -122,13 +124,17 @@ class Pages:
         is_allowed = any(address in network for network in self._allowed)
         return is_allowed or (address.is_loopback and not was_forwarded)
 
-    def _is_own(self, asked: str) -> bool:
-        """Whether a Host header can only mean this relay: no name of a domain, which may be made to point here."""
+    def _is_own(self, asked: str, peer: str) -> bool:
+        """Whether a Host header can only mean this relay: no name of a domain, which may be made to point here.
+
+        Nor, in a request of this machine, any name but localhost: a machine on the LAN may take such a name.
+        """
         host = urlsplit(f"//{asked}").hostname or ""
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            return "." not in host or host.endswith(".localhost") or host == self._own_host
+            is_local = host == "localhost" or host.endswith(".localhost")
+            return is_local or host == self._own_host or ("." not in host and not is_here(peer))
         return True
 
 
