@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.store.audit import audit
 from mcp_a2a.store.checked import forget_checked, frames_in_log, is_checked, looks, note_checked
 from mcp_a2a.store.database import Database
@@ -96,7 +97,16 @@ async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncI
             with anyio.CancelScope(shield=True):
                 await database.close()
     if failure is not None:
+        if _may_be_of_a_row(failure):
+            forget_checked(path)  # or the next start would fail of the same
         raise failure
+
+
+def _may_be_of_a_row(failure: Exception) -> bool:
+    """Whether what ended a node may be something that it read from its database."""
+    if isinstance(failure, ExceptionGroup):
+        return any(_may_be_of_a_row(cause) for cause in failure.exceptions)
+    return not isinstance(failure, McpA2AError) or isinstance(failure, ProtocolError)
 
 
 def _open_writer(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -15,6 +16,9 @@ from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
 
 DID = "did:key:"
+
+_TASK_ID = re.compile(r"task-[a-z0-9]{16,40}")
+"""As ids of tasks are derived: what is told of an index entry must not be words that a peer chose."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
             named.add(str(row.values[0]))  # an entry of the index of task ids
     here = {str(task) for (task,) in fresh.execute("SELECT id FROM tasks")} if named else set()
     fresh.execute("COMMIT")
-    outcome.tasks = sorted(task for task in named - here if task.startswith("task-"))
+    outcome.tasks = sorted(task for task in named - here if _TASK_ID.fullmatch(task))
     # What the index names and a page announces is the same loss.
     outcome.lost["tasks"] = max(outcome.lost["tasks"], len(outcome.tasks))
     outcome.lost[""] += max(0, pages.unreadable - outcome.lost["tasks"])

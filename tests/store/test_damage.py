@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -219,6 +220,25 @@ async def test_a_start_after_a_start_reads_no_row(tmp_path: Path, healthy: Path)
     with pytest.raises(AssertionError):
         async with open_database(path, "test", replace(NODE, audit=no_audit)):
             pass
+
+
+async def test_a_row_that_keeps_the_node_from_starting_does_so_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        await acquainted(alice, bob)
+        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+    path = tmp_path / "bob" / "node.db"
+    before = path.stat()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE peers SET did='nobody'")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if the disk had done it
+    with pytest.raises(ExceptionGroup):
+        async with world.person("bob"):
+            pass
+    async with world.person("bob") as bob:
+        assert len((await bob.api.list_tasks(ListTasksRequest())).tasks) == 1
+        assert "1 of peers" in bob.node.context.database.read(damage)[0]
 
 
 KILLED = """
