@@ -7,6 +7,7 @@ subscribe       ->  the task as it is, then its events; by POST where GET is not
 
 from __future__ import annotations
 
+import codecs
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -394,7 +395,7 @@ def _no_card(answer: Answered, url: str) -> str | None:
         raise WebError(f"{url} answers with HTTP {answer.status}.", "It may be able to later.")
     if answer.status != 200:
         return f"{url} answers with HTTP {answer.status}"
-    if "html" in answer.media_type or answer.body.lstrip()[:1] != b"{":
+    if answer.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] != b"{":  # whatever its server calls it
         return f"{url} is {'a web page' if 'html' in answer.media_type else 'no JSON object'}"
     return None
 

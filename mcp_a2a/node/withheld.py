@@ -29,25 +29,32 @@ _NAMES = re.compile(
     r"|[._]netrc|\.git-credentials|\.pgpass|\.my\.cnf|\.npmrc|\.yarnrc\.yml|\.pypirc|\.htpasswd|\.dockercfg"
     r"|\.[a-z_]*history|fish_history|credentials(?:\.(?:json|toml|db|xml))?|application_default_credentials\.json"
     r"|login data(?: for account)?|cookies(?:\.sqlite|\.binarycookies)?|logins\.json|key[34]\.db|local state|web data"
-    r"|shadow|gshadow|http\.token|terraform\.tfstate.*|.*\.tfvars",
+    r"|\.vault-token|client_secrets?.*\.json|secrets?\.(?:ya?ml|json|toml|ini|txt)|wallet\.dat|\.s3cfg|\.boto|\.terraformrc"
+    r"|auth\.json|shadow|gshadow|http\.token|terraform\.tfstate.*|.*\.tfvars",
     re.IGNORECASE,
 )
 """Names of files that hold secrets."""
 
 _MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"AGE-SECRET-KEY-1", b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY",
-    b"client-key-data", b'"secret"', b"a2a1",
+    b"client-key-data", b'"secret"', b"a2a1", b"admit=", b'"kty"', b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-",
+    b"xox", b"sk-proj-", b"sk-ant-", b"sk-svcacct-", b"sk_live_", b"AIza", b"hvs.", b"npm_", b"pypi-AgE",
 )  # fmt: skip
 """One of them is in every text that the pattern below finds: looking for these first is ten times as fast."""
 
 _SECRET = re.compile(
-    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"  # PEM, OpenSSH, OpenPGP
+    rb"---- ?-?BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)? ?----"  # PEM, OpenSSH, OpenPGP, SSH2
     rb"|PuTTY-User-Key-File-\d"
     rb"|AGE-SECRET-KEY-1[0-9A-Z]{20}"
     rb"|(?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+]{30}"
     rb"|client-key-data:\s*[A-Za-z0-9+/]{30}"
     rb'|"secret":\s*"[0-9a-f]{64}"'  # a network of ours
     rb"|\ba2a1[a-z0-9]{60}"  # a ticket to one
+    rb"|[#&]admit=[A-Za-z0-9_-]{20}"  # the URL of a relay that admits
+    rb'|"[dk]"\s*:\s*"[A-Za-z0-9_-]{42}'  # JWK
+    rb"|gh[ops]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60}|glpat-[A-Za-z0-9_-]{20}|xox[abeprs]-[0-9A-Za-z-]{20}"
+    rb"|sk-(?:proj|ant|svcacct)-[A-Za-z0-9_-]{32}|sk_live_[A-Za-z0-9]{24}|AIza[0-9A-Za-z_-]{35}|hvs\.[A-Za-z0-9_-]{24}"
+    rb"|npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{40}"
 )
 _WHOLE = re.compile(rb"(?:[0-9a-f]{64}|[A-Za-z0-9_-]{43})\s*")
 """A file that holds nothing else is a key or a token: ours are written so."""
@@ -114,7 +121,9 @@ class CheckedFile:
 
 
 def _holds_secret(data: bytes) -> bool:
-    return _has(data, _MARKERS) and _SECRET.search(data) is not None
+    if _has(data, _MARKERS) and _SECRET.search(data) is not None:
+        return True
+    return b"\0-\0" in data and _holds_secret(data.replace(b"\0", b""))  # UTF-16, as editors of Windows write
 
 
 def _has(data: bytes, markers: Iterable[bytes]) -> bool:

@@ -191,6 +191,7 @@ async def test_a_second_name_of_our_own_key_is_attached_for_nobody(
         ".git-credentials", ".pgpass", ".npmrc", "http.token", "vault.kdbx", "Library/Keychains/login.keychain-db",
         ".config/google-chrome/Default/Bookmarks", ".mozilla/x/prefs.js", "Cookies", "logins.json", "key4.db",
         ".config/gcloud/configurations/config_default", "login.keychain",
+        ".vault-token", "client_secret_1.apps.json", "secrets.yaml", "wallet.dat", ".terraformrc", ".codex/auth.json",
     ],
 )  # fmt: skip
 async def test_files_of_that_name_are_withheld_unless_a_person_typed_them(
@@ -240,6 +241,21 @@ def node_database(path: Path) -> bytes:
         b'{"id": "x", "name": "shop", "secret": "' + b"ab" * 32 + b'"}',
         b"the ticket: " + PREFIX.encode() + b"abcd" * 30,
         b"\x37\x7f\x06\x82" + b"\0" * 28,
+        b"ws://relay:6060/#did:key:z6Mk&admit=" + b"Ab1-" * 11,
+        b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n",
+        PEM.decode().encode("utf-16"),
+        b'{"kty": "OKP", "crv": "Ed25519", "d": "' + b"aB3_" * 11 + b'"}',
+        b"[remote]\n  url = https://me:ghp_" + b"Ab12" * 9 + b"@github.com/me/it",
+        b"github_pat_" + b"Ab12" * 20,
+        b"glpat-" + b"Ab12" * 5,
+        b"SLACK=xoxb-" + b"1234567890-" * 3,
+        b"OPENAI_API_KEY=sk-proj-" + b"Ab1_" * 12,
+        b"ANTHROPIC_API_KEY=sk-ant-api03-" + b"Ab1_" * 12,
+        b"sk_live_" + b"Ab12" * 6,
+        b"key: AIza" + b"Ab1_-" * 7,
+        b"hvs." + b"Ab12" * 6,
+        b"//registry.npmjs.org/:_authToken=npm_" + b"Ab12" * 9,
+        b"password = pypi-AgE" + b"Ab12" * 12,
     ],
 )
 async def test_a_secret_under_a_harmless_name_is_withheld(attaching: Attaching, folder: Path, secret: bytes) -> None:
@@ -249,6 +265,21 @@ async def test_a_secret_under_a_harmless_name_is_withheld(attaching: Attaching, 
         with pytest.raises(FileError, match="may not be attached"):
             await attaching.attach((), what)
     assert await content(attaching, person(path)) == secret
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"task-abcdefghij and risk-proj and ghp_ and AIza and sk-proj- and xox and admit=",
+        b'{"kty": "OKP", "crv": "Ed25519", "x": "' + b"aB3_" * 11 + b'"}',  # the public half
+        b"BEGIN PRIVATE KEY is how it starts",
+        "ja: -----BEGIN CERTIFICATE-----".encode("utf-16"),
+    ],
+)
+async def test_what_only_resembles_a_secret_goes(attaching: Attaching, folder: Path, text: bytes) -> None:
+    path = folder / "notes.txt"
+    path.write_bytes(text)
+    assert await content(attaching, model(path)) == text
 
 
 async def test_the_keys_and_databases_of_every_data_folder_are_withheld(

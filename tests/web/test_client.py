@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 
 import anyio
@@ -229,6 +230,18 @@ async def test_a_card_is_found_from_whatever_url_of_its_agent(client: WebClient)
             assert (await found(client, other, url)).url == other.url
     async with Agent(shout).serve(old_place=True) as other:
         assert (await found(client, other)).card.name == "stranger"
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"), [("", "text/html"), ("\ufeff", "application/json"), ("\ufeff ", "text/plain")]
+)
+async def test_a_card_is_one_whatever_its_server_calls_it(client: WebClient, mark: str, kind: str) -> None:
+    class Carded(Agent):
+        async def _card(self, _: web.Request) -> web.Response:
+            return web.Response(text=mark + json.dumps(self.make_card()), content_type=kind)
+
+    async with Carded(shout).serve() as other:
+        assert (await found(client, other)).card.name == other.make_card()["name"]
 
 
 async def test_a_card_with_faults_is_read_with_goodwill(client: WebClient) -> None:
