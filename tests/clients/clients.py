@@ -77,12 +77,6 @@ def claude(programs: Programs, place: Place) -> Start:
     return Start((*programs.claude, "-p", _PROMPT, "--model", "scripted", *options), variables)
 
 
-def codex_app(programs: Programs, place: Place) -> Start:
-    """Codex as its desktop app runs it, which puts questions to a person."""
-    codex(programs, place)
-    return Start((*programs.codex, "app-server"), {})
-
-
 def codex(programs: Programs, place: Place) -> Start:
     """Codex, which asks about every call of `send_task` unless the server is approved as a whole."""
     server = place.server

@@ -27,8 +27,8 @@ from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.server.surface import INSTRUCTIONS, listing
 from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, DiscoverRequest, GetAgentRequest, SendTaskRequest
-from tests.clients.clients import CLIENTS, Place, Ran, Server, codex_app, run
-from tests.clients.desk import sitting
+from tests.clients.clients import CLIENTS, Place, Ran, Server, run
+from tests.clients.desk import DESKS, sitting
 from tests.clients.dialects import Call, Turn
 from tests.clients.install import Programs, programs
 from tests.clients.model import DONE, NEXT_PAGE, SAME_TASK, Model, serving
@@ -305,24 +305,32 @@ def test_nothing_but_the_model_and_this_server_is_asked_for_anything(talk: Conve
 # --- a person who answers -------------------------------------------------------------------------
 
 
-async def test_a_question_reaches_the_person_at_a_desk_and_one_yes_is_enough(
-    installed: Programs, post: Post, tmp_path: Path
+@pytest.mark.parametrize("client", DESKS)
+async def test_both_questions_reach_the_person_at_a_desk_and_one_yes_to_each_is_enough(
+    installed: Programs, post: Post, tmp_path: Path, client: str
 ):
-    yes = {"action": "accept", "content": {"allow": True}}
-    async with _stage(post, tmp_path, "desk") as (_, stranger, far):
+    yes = {"action": "accept", "content": {"allow": True, "accept": True}}
+    async with _stage(post, tmp_path, f"desk-{client}") as (_, stranger, far):
         to_them = Call("send_task", {"agent": far, "message": MESSAGE, "wait_seconds": 0})
-        async with serving(to_them, to_them) as model:
+        (us,) = (await stranger.discover(DiscoverRequest())).agents
+        await stranger.send_task(SendTaskRequest(agent=us.did, message=REQUEST, wait_seconds=0))
+        async with serving(to_them, to_them, Call("accept_contact", {"agent": far})) as model:
             place = Place(tmp_path, model.url, Server(_variables(post)))
-            async with sitting(codex_app(installed, place), place, yes, SECONDS) as desk:
-                await desk.say("Use the tools.")
+            async with sitting(client, installed, place, yes, SECONDS) as desk:
+                await desk.work()
         with anyio.fail_after(30):
             while await _received(stranger) < 2:  # noqa: ASYNC110  asked from outside
                 await anyio.sleep(0.05)
-    (question,) = desk.asked
-    for fact in (far, "stranger-desk", "a stranger", MESSAGE, "Its fingerprint words: "):
-        assert fact in question
-    for result in model.results:
+    to_send, to_accept = desk.asked
+    for question in desk.asked:
+        for fact in (far, f"stranger-desk-{client}", "Its fingerprint words: "):
+            assert fact in question
+    assert MESSAGE in to_send
+    assert "Accept work" in to_accept
+    *sent, accepted = model.results
+    for result in sent:
         assert re.search(r"task-[a-z2-7]{24}", result.text)
+    assert '"accepted":true' in accepted.text
 
 
 # --- waiting --------------------------------------------------------------------------------------
