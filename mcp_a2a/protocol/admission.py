@@ -50,7 +50,7 @@ class Admission:
 
     def is_revoked(self, member: PeerId) -> bool:
         """Whether the operator has shut this key out."""
-        return member in self._revoked
+        return bool(self._revoked) and member in self._revoked  # asked for every message, and mostly there is none
 
     def sponsored_by(self, peer: PeerId) -> int:
         """How many networks this key has had admitted."""

@@ -114,7 +114,8 @@ class Books:
 
     def settled(self, message: Message) -> bytes:
         """A message that was in memory, if only where it stands, is over. Returns the account it was charged to."""
-        self.unloaded(message)
+        if not message.is_absent:
+            self.memory_bytes -= message.size
         if message.place is _MEMORY:
             self.written(message)
             return self.forgotten(message.depositor, 1, message.size)

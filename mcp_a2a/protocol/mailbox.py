@@ -220,8 +220,8 @@ class Mailbox:
     def wants_more(self) -> bool:
         """Whether messages should be loaded from the disk."""
         return (
-            self.wire is not None
-            and self.count > self._in_memory
+            self.count > self._in_memory
+            and self.wire is not None
             and not self.waiting
             and self.loading is None
             and len(self.offered) + self._paused_here <= WINDOW_FRAMES // 2

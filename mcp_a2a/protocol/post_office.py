@@ -40,6 +40,9 @@ MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
 """How long a recipient that is too busy is left in peace."""
 
 
+_MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to look up
+
+
 class PostOffice:
     """Every mailbox of a relay. `first` is the number of the next message.
 
@@ -83,8 +86,8 @@ class PostOffice:
 
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do."""
-        while self._elided and not self._is_unsafe(self._elided[0][1]):
-            self._elided.popleft()
+        while self._elided and (self._elided[0][1].is_settled or self._elided[0][1].place is not _MEMORY):
+            self._elided.popleft()  # it is safe
         elided = self._elided[0][0] if self._elided else math.inf
         return min(elided, self._pauses[0][0] if self._pauses else math.inf)
 
@@ -406,9 +409,6 @@ class PostOffice:
             mailbox = self._mailboxes[key] = Mailbox(self._roster.newest(key))
         return mailbox
 
-    def _is_unsafe(self, message: Message) -> bool:
-        return not message.is_settled and message.place is Place.MEMORY
-
     def _settle(self, mailbox: Mailbox, message: Message) -> None:
         mailbox.settle(message, self.books.settled(message))
 
@@ -435,7 +435,8 @@ class PostOffice:
         mailbox.offer()
         if mailbox.wants_more:
             self._load(key, mailbox)
-        self._forget_empty(key, mailbox)
+        if mailbox.wire is None:
+            self._forget_empty(key, mailbox)
 
     def _load(self, key: bytes, mailbox: Mailbox) -> None:
         short = self.books.memory_bytes > self.limits.max_memory_bytes

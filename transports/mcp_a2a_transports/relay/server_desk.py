@@ -293,12 +293,14 @@ class RelayDesk(Desk):
             self.office.refuse(session, header.envelope_id, "revoked")
             return
         self.office.deposit(session, header, envelope, now, self._aged, self._stamp)
-        self._note_correspondent(session.key, header.to.key)
+        pair = session.key, header.to.key
+        if pair not in self._correspondents:
+            self._note_correspondents(pair)
 
-    def _note_correspondent(self, key: bytes, other: bytes) -> None:
+    def _note_correspondents(self, pair: tuple[bytes, bytes]) -> None:
         """Remember that a key has sent to another: then the other may use all of the key's mailbox."""
-        pair = key, other
-        if pair in self._correspondents or not self.roster.has_mailbox(other):
+        key, other = pair
+        if not self.roster.has_mailbox(other):
             return
         self._correspondents[pair] = None
         if len(self._correspondents) > RECENT_CORRESPONDENTS:
