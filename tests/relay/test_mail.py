@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from aiohttp import web
 
 from mcp_a2a.protocol.control import (
     NONCE_SIZE,
@@ -25,6 +26,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.receipt import sign_verdict
+from mcp_a2a_transports.relay import server
 from tests.protocol.people import mark
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, envelope, id_of, person
@@ -39,6 +41,24 @@ async def test_a_message_reaches_its_recipient_and_the_recipients_own_receipt_it
     assert await bob.take() == sealed
     receipt = await alice.answer_to(sealed, Delivered)
     assert receipt == bob.receipt(sealed)
+
+
+def test_this_aiohttp_has_the_queue_that_a_relay_reads_from() -> None:
+    websocket = web.WebSocketResponse()
+    assert hasattr(websocket, "_reader")
+    assert server._source(websocket) == websocket.receive  # until it is prepared there is none
+
+
+async def test_mail_passes_with_an_aiohttp_that_has_no_such_queue(
+    open_relay: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_source", lambda websocket: websocket.receive)
+    async with open_relay() as (_, door):
+        alice, bob = await door.enter(), await door.enter()
+        sealed = envelope(bob.peer)
+        await alice.send(sealed)
+        assert await bob.take() == sealed
+        await alice.answer_to(sealed, Delivered)
 
 
 async def test_mail_waits_for_whoever_is_away_and_comes_in_order(door: Door) -> None:

@@ -10,10 +10,11 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, cast
 
 import anyio
 from aiohttp import WSMsgType, web
@@ -67,6 +68,13 @@ class RelayOptions:
     """Networks that may read metrics, beside this machine."""
     host: str = ""
     """The host by which others reach it."""
+
+
+class _Heard(Protocol):
+    """A message of a WebSocket: a frame of ours, or what ends it."""
+
+    type: WSMsgType
+    data: str | bytes
 
 
 class RelayListener(web.Server):
@@ -211,11 +219,15 @@ class RelayListener(web.Server):
                 connection.close()
 
     async def _read(self, handler: web.RequestHandler, websocket: web.WebSocketResponse, session: RelaySession) -> None:
+        read = _source(websocket)
         try:
             while not session.is_closed:
                 if session.is_congested or session.read_at:
                     await self._hold(session)
-                message = await websocket.receive()
+                try:
+                    message = await read()
+                except Exception:  # noqa: BLE001  the end, or no WebSocket: the queue says it again, and aiohttp acts on it
+                    message = cast("_Heard", await websocket.receive())
                 if message.type not in _DATA:
                     return
                 was_opening = session.peer is None
@@ -246,6 +258,15 @@ def _account_of_host(identity: Identity, host: str) -> bytes:
     """See `RelayKey.account_of_host`."""
     kind = HERE if is_here(host) else HOST
     return kind + sha256(identity.sign(_HOST_LABEL, host.encode()))[:16]
+
+
+def _source(websocket: web.WebSocketResponse) -> Callable[[], Awaitable[_Heard]]:
+    """What gives its messages one by one: the queue that `receive` reads from, where this aiohttp has it.
+
+    A relay hears two frames per message, and the layers of `receive` take a twelfth of its time for one.
+    """
+    queue = getattr(websocket, "_reader", None)
+    return cast("Callable[[], Awaitable[_Heard]]", websocket.receive if queue is None else queue.read)
 
 
 async def _see_off(websocket: web.WebSocketResponse) -> None:
