@@ -7,8 +7,8 @@ when it is there. What is reached through a relay only is dialled directly again
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -33,6 +33,9 @@ MAX_COURTED = 6
 """Sighted peers that the nodes of one process dial at a time. Each handshake has a deadline, and with all of a crowd
 under way at once none would meet it; what waits for its turn here has not begun."""
 
+TURN_SECONDS = 1.0
+"""A machine that does not answer costs no processor time, and must not keep others from being dialled."""
+
 _turns: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("_turns")
 """The same for all nodes on one event loop, which share a processor."""
 
@@ -50,8 +53,8 @@ UPGRADE_SECONDS = 300.0
 """How often a peer that is reached through a relay is tried directly, while something is sent to it."""
 
 
-def _turn() -> anyio.CapacityLimiter:
-    """The turns to dial a sighted peer on this event loop."""
+def _all_turns() -> anyio.CapacityLimiter:
+    """The turns on this event loop."""
     try:
         return _turns.get()
     except LookupError:
@@ -190,7 +193,7 @@ class Dialer:
 
     async def _acquainted(self, peer: Peer) -> bool:
         """Open a direct link; whether it lasts."""
-        async with _turn():
+        async with self._turn():
             if not peer.has_direct_link and not await self._dialled(peer):
                 return False
         with anyio.move_on_after(STEADY_SECONDS):
@@ -199,6 +202,28 @@ class Dialer:
                     self._lose_hope(peer)
                 await self._directory.change_of(peer).wait()
         return peer.has_direct_link
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn to dial a sighted peer. One that is still at it after `TURN_SECONDS` goes on without it."""
+        turns, is_over = _all_turns(), anyio.Event()
+        held = [object()]
+        await turns.acquire_on_behalf_of(held[0])
+
+        def give_back() -> None:
+            while held:
+                turns.release_on_behalf_of(held.pop())
+
+        async def watch() -> None:
+            await wait_until(is_over, TURN_SECONDS)
+            give_back()
+
+        self._context.tasks.start_soon(watch)
+        try:
+            yield
+        finally:
+            is_over.set()
+            give_back()
 
     async def _dialled(self, peer: Peer) -> bool:
         """Dial every known way to it; whether it is reached without a relay."""

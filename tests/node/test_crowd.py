@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 from typing_extensions import override
 
 from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a_transports.direct import DirectTransport
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.relay.client import RelayTransport
+from tests.files.scenes import until
 from tests.node.world import card_of
 
 if TYPE_CHECKING:
@@ -100,6 +105,22 @@ async def test_a_peer_is_greeted_with_the_advert_that_was_signed_before(tmp_path
         node.introduction.card = card_of("other", "dance")
         changed = node.introduction.advert()
         assert (changed.card.name, changed.seq > advert.seq) == ("other", True)
+
+
+async def test_machines_that_do_not_answer_keep_no_other_from_being_dialled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.dialer.TURN_SECONDS", 0.1)
+    own = frozenset(str(identity(number).peer_id) for number in range(2))
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
+        async with agent(tmp_path, 0, own, Counted()) as one:
+            for number, listener in enumerate(silent):
+                address = DirectAddr("127.0.0.1", listener.getsockname()[1])
+                one.sighted(Sighting(identity(100 + number).peer_id, (address,), "test"))
+            async with agent(tmp_path, 1, own, Counted()) as other:
+                # A dial that is not answered takes 5 seconds.
+                await until(lambda: found([one]) == found([other]) == [1], seconds=4)
 
 
 async def test_fifty_agents_in_one_process_find_each_other_and_settle(tmp_path: Path) -> None:
