@@ -113,7 +113,7 @@ async def test_machines_that_do_not_answer_keep_no_other_from_being_dialled(
     monkeypatch.setattr("mcp_a2a.node.dialer.TURN_SECONDS", 0.1)
     own = frozenset(str(identity(number).peer_id) for number in range(2))
     with ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(40)]
         async with agent(tmp_path, 0, own, Counted()) as one:
             for number, listener in enumerate(silent):
                 address = DirectAddr("127.0.0.1", listener.getsockname()[1])
@@ -142,7 +142,8 @@ async def test_fifty_agents_in_one_process_find_each_other_and_settle(tmp_path: 
             assert time.process_time() - began < CPU_SECONDS, (found(nodes), count)
             await anyio.sleep(0.1)
         pairs = CROWD * (CROWD - 1) // 2
-        assert count.most <= 8, "a handshake that is begun is one that can be ended in time"
+        # Six at a time, and on a busy machine six more for each second of the five that a dial may take.
+        assert count.most <= 36, "a handshake that is begun is one that can be ended in time"
         assert not count.failed
         assert count.begun <= pairs * 1.05, "one link for each pair: its ends do not dial each other at once"
         dialled = count.begun
