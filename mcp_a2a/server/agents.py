@@ -13,7 +13,7 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import Fence, label, plain, shown_who
+from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain
 from mcp_a2a.server.outgoing import cleaned_value
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.views import (
@@ -94,29 +94,33 @@ def _list_lines(found: DiscoverView, fence: Fence) -> Iterator[str]:
             yield fence.block(", ".join(found.on_offer), "skills that agents here have")
         yield found.reason or "Next: call get_agent with agent=self to see the state of this node."
         return
-    yield f"{len(found.agents)} of {found.total} agents, best match first."
-    yield fence.block(
-        "\n".join(_one_line(agent) for agent in found.agents),
-        "a list of agents; the words in quotes are their own, the rest was checked here",
-        read_on="Call discover with a query or a smaller limit, or get_agent for one of them.",
-    )
+    yield f"{len(found.agents)} of {found.total} agents, best match first. {LIST_NOTICE}"
+    for shown, agent in enumerate(found.agents):
+        if fence.is_full:
+            yield f"{len(found.agents) - shown} more do not fit. Call discover with a query or a smaller limit."
+            break
+        yield f"- {fence.line(_facts(agent), _words(agent))}"
     if found.reason:
         yield found.reason
     yield "Next: send_task with a name or did:key, or send_task_by_skill with a skill id; get_agent shows one in full."
 
 
-def _one_line(agent: AgentView) -> str:
-    facts = [shown_who(agent.did), _trust(agent), _reach(agent)]
+def _facts(agent: AgentView) -> str:
+    facts = [label(agent.name, agent.did), _trust(agent), _reach(agent)]
     if agent.look_alike:
         facts.append(f"another agent has a name that looks the same, so compare words ({agent.words or 'none'})")
-    words = [f"name {plain(agent.name)}"]
+    return ", ".join(facts)
+
+
+def _words(agent: AgentView) -> str:
+    words = []
     if agent.description:
         words.append(f"says {_quoted(agent.description, 160)}")
     if agent.skills:
         words.append("skills " + ", ".join(_skill(skill) for skill in agent.skills[:_SKILLS_LISTED]))
     if len(agent.skills) > _SKILLS_LISTED:
         words.append(f"and {len(agent.skills) - _SKILLS_LISTED} more skills")
-    return f"- {', '.join(facts)}: {'; '.join(words)}"
+    return "; ".join(words)
 
 
 def _trust(agent: AgentView) -> str:

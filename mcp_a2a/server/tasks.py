@@ -24,7 +24,7 @@ from mcp_a2a.server.arguments import (
 )
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import Fence
+from mcp_a2a.server.fence import LIST_NOTICE, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
@@ -299,12 +299,13 @@ def _list_lines(page: TaskPage, fence: Fence) -> list[str]:
     if not page.tasks:
         return ["No tasks.", *page.damage, "Next: send one with send_task, or look for work with check_inbox."]
     said = (task.question or task.progress or task.text or "" for task in page.tasks)
-    listed = [f"{headline(task, fence)} {words}".strip() for task, words in zip(page.tasks, said, strict=True)]
-    words = "\n".join(" ".join(line.split()) for line in listed)
     more = f"Next: call list_tasks with cursor={page.next_cursor} for more, or " if page.next_cursor else "Next: call "
     return [
-        f"{len(page.tasks)} tasks, the one that changed last first.",
-        fence.block(words, "a list of tasks with what the agents called themselves and wrote"),
+        f"{len(page.tasks)} tasks, the one that changed last first. {LIST_NOTICE}",
+        *(
+            fence.line(headline(task, fence).rstrip("."), " ".join(words.split()))
+            for task, words in zip(page.tasks, said, strict=True)
+        ),
         *page.damage,
         f"{more}get_task_status with a task_id for one of them.",
     ]

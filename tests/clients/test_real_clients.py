@@ -250,6 +250,9 @@ def test_every_word_of_a_peer_is_cleaned_and_in_a_fence_that_no_other_result_has
 
 
 def test_ids_and_facts_stand_outside_of_the_fence_and_the_answer_inside(talk: Conversation):
+    if talk.client not in STRUCTURED:
+        assert talk.liar in outside(talk.text(DISCOVER))
+        assert talk.stranger in outside(talk.text(DISCOVER))
     for number in (SENT, STATUS):
         if talk.client in STRUCTURED:
             fields = talk.fields(number)

@@ -27,6 +27,7 @@ from mcp_a2a.server import context, surface
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
+from mcp_a2a.server.tasks import LISTED_TASKS
 from mcp_a2a.views import (
     AgentDetail,
     AnswerRequest,
@@ -381,7 +382,9 @@ async def test_an_agent_cannot_forge_the_line_of_another_in_the_list(connect: Co
     node.found = DiscoverView(agents=(agent(description=forged, trust="stranger"),), total=1)
     async with connect() as client:
         text = text_of(await client.call_tool("discover", {}))
-    assert [line[:20] for line in text.splitlines() if line.startswith("- ")] == [f"- {DID}"[:20]]
+    (line,) = [line for line in text.splitlines() if line.startswith("- ")]
+    assert line.startswith(f'- "word-counter" ({DID}), stranger, ')
+    assert OTHER_DID not in outside_fences(line)
 
 
 async def test_a_megabyte_is_cut_and_can_be_read_on(connect: Connect, node: StandIn):
@@ -409,10 +412,12 @@ async def test_long_requests_share_the_page_of_an_inbox(connect: Connect, node: 
 
 
 async def test_a_list_shows_the_beginning_of_long_texts(connect: Connect, node: StandIn):
-    node.page = TaskPage(tasks=tuple(task(task_id=f"task-{number}", text="$" * 50_000) for number in range(100)))
+    node.page = TaskPage(
+        tasks=tuple(task(task_id=f"task-{number}", text="$" * 50_000) for number in range(LISTED_TASKS))
+    )
     async with connect() as client:
         result = await client.call_tool("list_tasks", {"limit": 100})
-    assert len(text_of(result)) < PAGE_CHARS + 2_000
+    assert len(text_of(result)) < PAGE_CHARS
     assert result.structured_content is not None
     assert {item["text"].count("$") for item in result.structured_content["tasks"]} == {280}
 
