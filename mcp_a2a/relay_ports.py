@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -203,6 +204,8 @@ class RelayTotals:
     """Of all of it, in bytes."""
     stranger_size: int = 0
     """Of it, entries and invitations of networks that were not admitted."""
+    spare: float = math.inf
+    """How many bytes the disk still takes; negative where its reserve is in use."""
 
 
 @dataclass(frozen=True, slots=True)

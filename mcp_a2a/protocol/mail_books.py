@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from mcp_a2a.protocol.mail_orders import Drop, Order, Put
@@ -65,6 +66,8 @@ class Books:
         """What messages take on disk or will take, estimated."""
         self.other_bytes = 0
         """What everything else takes there."""
+        self.room_until = math.inf
+        """Up to how many bytes of messages the disk has room, as far as it was asked."""
         self.accounts = Accounts()
         self.orders: list[Order] = []
         self._unwritten: dict[tuple[bytes, bytes], Message] = {}  # in memory or being written

@@ -229,6 +229,9 @@ class PostOffice:
             code = mailbox.objection(depositor, account, size, self.limits, familiar)
             if code is not None:
                 return code
+        stays_in_memory = self._roster.is_online(recipient) and (mailbox is None or mailbox.takes_more)
+        if not stays_in_memory and self.books.disk_bytes + size + ROW_BYTES > self.books.room_until:
+            return "storage_full"
         return self._shortage(account, size)
 
     def _shortage(self, account: bytes, size: int) -> str | None:

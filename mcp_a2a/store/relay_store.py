@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from mcp_a2a.relay_ports import (
 )
 from mcp_a2a.store import relay_listings, relay_mail
 from mcp_a2a.store.database import Database
+from mcp_a2a.store.disk import spare
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.relay_schema import RELAY
 
@@ -189,7 +192,10 @@ class RelayStore(MailboxStore):
 
     @override
     def measure(self, done: Callable[[RelayTotals | Exception], None]) -> None:
-        self._database.enqueue_lazily(relay_listings.totals, done)  # type: ignore[arg-type]  # the outcome is the operation's
+        def count(connection: sqlite3.Connection) -> RelayTotals:
+            return replace(relay_listings.totals(connection), spare=spare(connection, self._database.path.parent))
+
+        self._database.enqueue_lazily(count, done)  # type: ignore[arg-type]  # the outcome is the operation's
 
     @override
     def members(self) -> Sequence[RelayMember]:

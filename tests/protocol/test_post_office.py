@@ -437,6 +437,17 @@ def test_two_machines_with_one_key_get_each_what_is_theirs() -> None:
     assert ids_of(older.heard(), Delivered) == [back]
 
 
+def test_what_the_disk_has_no_room_for_goes_only_to_who_is_there() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    world.office.books.room_until = world.office.books.disk_bytes
+    away = world.deposit(alice, C, 1)
+    assert ids_of(alice.heard(), Refused) == [away]
+    here = world.deposit(alice, B, 2)
+    assert bob.mail() == [here]
+    assert world.answer(bob, here)
+
+
 def test_the_same_deposit_again_makes_nothing_new() -> None:
     world = World()
     alice = world.enter(A)

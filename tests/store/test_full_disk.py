@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -20,6 +21,7 @@ from mcp_a2a.errors import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.link import Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.store.database import _Pending
+from mcp_a2a.store.disk import spare
 from mcp_a2a.store.journal import get_meta
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.views import (
@@ -225,3 +227,19 @@ async def test_a_disk_that_is_full_from_the_start_is_an_error_that_says_so(small
     with pytest.raises(StorageFullError):
         async with open_database(small_disk / "node.db", "test"):
             pass
+
+
+async def test_what_a_disk_takes_leaves_a_reserve_and_counts_what_was_deleted(small_disk: Path) -> None:
+    with closing(sqlite3.connect(small_disk / "some.db")) as connection:
+        connection.execute("CREATE TABLE kept(text)")
+        connection.commit()
+        before = spare(connection, small_disk)
+        assert 0 < before < shutil.disk_usage(small_disk).free - 200_000
+        with connection:
+            connection.execute("INSERT INTO kept VALUES(?)", (LARGE,))
+        assert spare(connection, small_disk) < before - 90_000
+        with connection:
+            connection.execute("DELETE FROM kept")
+        assert abs(spare(connection, small_disk) - before) < 20_000
+        fill_up(small_disk / "ballast")
+        assert spare(connection, small_disk) < 0

@@ -441,6 +441,7 @@ class RelayDesk(Desk):
         if isinstance(outcome, RelayTotals):
             self._totals = outcome
             self.office.books.other_bytes = outcome.size
+            self.office.books.room_until = self.office.books.disk_bytes + outcome.spare
             self.directory.stranger_bytes = outcome.stranger_size
 
     def forget_unused(self) -> None:
