@@ -41,6 +41,12 @@ logger = logging.getLogger(__name__)
 MAX_LINE = 256 * 1024 * 1024
 """A hundred tasks of a megabyte, each as text and as message. Both sides are the same person's."""
 
+MAX_OPEN = 4096
+"""Questions of one process that wait for an answer at a time."""
+
+MAX_UNSENT = 256
+"""Answers that one process has not taken, beyond which nothing more is read of it."""
+
 ALIVE = "alive"
 """The operation that asks only for an answer."""
 
@@ -200,9 +206,12 @@ class _Conversation:
         self._workers = workers
         self._scopes: dict[int, anyio.CancelScope] = {}
         self._writing = anyio.Lock()
+        self._open = self._unsent = 0
+        self._news = anyio.Event()
 
     async def run(self) -> None:
         async for line in _lines(self._stream):
+            await self._room()
             message = json.loads(line)
             if "cancel" in message:
                 scope = self._scopes.get(message["cancel"])
@@ -213,7 +222,14 @@ class _Conversation:
             else:
                 # Known before it begins: it may be withdrawn by the very next line.
                 scope = self._scopes[message["id"]] = anyio.CancelScope()
+                self._open += 1
                 self._tasks.start_soon(self._answer, scope, message["id"], message["op"], message["request"])
+
+    async def _room(self) -> None:
+        """Read no more from a process that asks on and takes no answers: they would all be kept in memory."""
+        while self._unsent >= MAX_UNSENT or self._open >= MAX_OPEN:
+            self._news = anyio.Event()
+            await self._news.wait()
 
     async def _answer(self, scope: anyio.CancelScope, number: int, op: str, fields: JsonValue) -> None:
         answer: dict[str, JsonValue] = {}
@@ -228,6 +244,8 @@ class _Conversation:
                 logger.exception("the operation %s failed", op)
                 answer = {"id": number, "error": _error(McpA2AError(f"{op} failed inside the node.", "See its log."))}
         self._scopes.pop(number, None)
+        self._open -= 1
+        self._news.set()
         if not scope.cancelled_caught:
             await self._say(number, op, answer)
 
@@ -237,8 +255,13 @@ class _Conversation:
             message = f"The answer to {op} is {len(line):,} bytes; at most {MAX_LINE:,} pass between processes."
             hint = "Ask for less at a time: with a smaller limit or text_limit."
             line = _line({"id": number, "error": _error(McpA2AError(message, hint))})
-        async with self._writing:
-            await self._stream.send(line)
+        self._unsent += 1
+        try:
+            async with self._writing:
+                await self._stream.send(line)
+        finally:
+            self._unsent -= 1
+            self._news.set()
 
     async def _perform(self, op: str, fields: JsonValue) -> View:
         if op not in OPERATIONS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import PortInUseError
+from mcp_a2a.node import control
 from mcp_a2a.node.control import socket_path
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.views import (
@@ -67,6 +70,30 @@ async def test_processes_that_vanish_while_they_are_answered_leave_the_node_to_t
             await anyio.to_thread.run_sync(vanish, socket_path(settings.folder))
             assert (await other.list_tasks(ListTasksRequest())).tasks == ()
         assert owner.owner
+
+
+def insist(stranger: socket.socket, said: bytes, times: int) -> None:
+    """Ask and read nothing, until no more is taken."""
+    stranger.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        for _ in range(times):
+            stranger.sendall(said)
+
+
+@pytest.mark.parametrize("question", [{"id": 1, "op": "list_tasks", "request": {}}, {"id": 1, "op": "alive"}])
+async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
+    tmp_path: Path, question: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_OPEN", 256)
+    settings = alone(tmp_path / "home")
+    said = (json.dumps(question).encode() + b"\n") * 1000
+    async with open_node(settings), open_node(settings) as other:
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(socket_path(settings.folder)))
+            before = len(asyncio.all_tasks())
+            await anyio.to_thread.run_sync(insist, stranger, said, 100)
+            assert len(asyncio.all_tasks()) - before < 2500  # what came in one piece is begun
+        assert (await other.list_tasks(ListTasksRequest())).tasks == ()
 
 
 async def test_a_node_whose_port_is_taken_says_so_at_once(tmp_path: Path) -> None:
