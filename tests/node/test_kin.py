@@ -23,10 +23,12 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 
 OWNER = textwrap.dedent(
     """
-    import os, sys, anyio
+    import os, signal, sys, anyio
     from pathlib import Path
     from mcp_a2a.node.process import run_child
     from mcp_a2a.store.workroom import Workroom
+
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started with nohup
 
     async def main(home, script):
         folder = Workroom(Path(home)).make_folder()

@@ -276,6 +276,7 @@ async def test_a_result_from_a_third_peer_or_for_an_unknown_task_changes_nothing
         assert await tasks_of(alice) == before
 
         link = await carol.dial(bob)
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))  # the task is there
         before = await tasks_of(bob)
         for lie in (
             message_letter(carol.peer_id, bob.node.context.me, sent.task_id, "do something else"),
