@@ -151,15 +151,31 @@ async def test_a_handshake_that_does_not_end_is_ended(ca: Authority, start: byte
         assert await said_again(port, ca) == b"hello"
 
 
+def is_descriptor(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def without_gaps(stack: contextlib.ExitStack) -> int:
+    """Open files until no number below the next one is free, as in a process that has closed none; that next number."""
+    last = next(number for number in range(4096, -1, -1) if is_descriptor(number))
+    while (opened := os.open(os.devnull, os.O_RDONLY)) < last:
+        stack.callback(os.close, opened)
+    os.close(opened)
+    return opened
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_the_last_open_files_are_for_no_connection(
     ca: Authority,
     scheme: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    probe = os.open(os.devnull, os.O_RDONLY)
-    os.close(probe)
     with socket.create_server((HERE, 0)) as bound, contextlib.ExitStack() as stack:
+        probe = without_gaps(stack)
         # Each connection has two ends in this process.
         monkeypatch.setattr(accepting, "_open_files", lambda: probe + RESERVED_FILES + 40)
         async with anyio.create_task_group() as tasks:

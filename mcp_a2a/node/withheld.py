@@ -7,6 +7,7 @@ in a text looks like text.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,17 +86,36 @@ class CheckedFile:
     """A file whose content is looked at as it is read: what is read has passed, whatever becomes of the file."""
 
     def __init__(self, source: BinaryIO, shown: str) -> None:
-        self._source, self._shown = source, shown
+        self._file, self._shown = source.fileno(), shown
+        self._state = self._look()
+        self._offset = 0
         self._tail = b""
         self._begun = self._is_database = False
+
+    def _look(self) -> tuple[int, int, int]:
+        found = os.fstat(self._file)
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+    def _read(self, size: int) -> bytes:
+        """The next bytes, in one call of the system.
+
+        Of two contents that took turns, the end of one behind the beginning of the other would show no marker. A file
+        that shrinks gives less than its size, and what it grew by is not read.
+        """
+        wanted = min(size, self._state[0] - self._offset)
+        chunk = os.pread(self._file, wanted, self._offset)
+        if len(chunk) < wanted or self._look() != self._state:
+            raise FileError(f"{self._shown} changed while it was read.", "Attach it again when nothing writes it.")
+        self._offset += len(chunk)
+        return chunk
 
     def read(self, size: int) -> bytes:
         """The next bytes.
 
         Raises:
-            FileError: they hold a secret.
+            FileError: they hold a secret, or the file is being written.
         """
-        chunk = self._source.read(size)
+        chunk = self._read(size)
         if not self._begun:
             self._begun = True
             self._begin(chunk)
@@ -109,7 +129,7 @@ class CheckedFile:
 
     def rewind(self) -> None:
         """Go back to the beginning."""
-        self._source.seek(0)
+        self._offset = 0
         self._tail, self._begun = b"", False
 
     def _begin(self, chunk: bytes) -> None:

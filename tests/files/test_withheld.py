@@ -334,6 +334,19 @@ async def test_a_file_that_becomes_another_one_while_it_is_read_never_brings_a_s
     assert not any(b"PRIVATE KEY" in read for read in seen)
 
 
+@pytest.mark.parametrize("then", [PEM, b"", b"harm", b"harmless and more"])
+async def test_two_contents_of_one_file_are_not_read_as_one(folder: Path, then: bytes) -> None:
+    """The end of a key behind the beginning of a note would show no marker."""
+    path = folder / "notes.txt"
+    path.write_bytes(b"harmless, and of some length")
+    with path.open("rb", buffering=0) as source:
+        checked = CheckedFile(source, "notes")
+        assert checked.read(8) == b"harmless"
+        path.write_bytes(then)
+        with pytest.raises(FileError, match="changed while it was read"):
+            checked.read(1024)
+
+
 # --- the other ways in and out --------------------------------------------------------------------
 
 
