@@ -34,7 +34,7 @@ def test_no_task_is_stuck_behind_a_link_that_only_its_asker_can_open(
     here.mkdir()
     there.mkdir()
     monkeypatch.setenv("MCP_A2A_LINK_HOST", "127.0.0.1")
-    monkeypatch.setenv("WORK_SECONDS", "0.02")
+    monkeypatch.setenv("WORK_SECONDS", "0.1")
     monkeypatch.setenv("MCP_A2A_ACCEPT_RATE", "6000")  # the asker is a stranger there
     sender = Process(here, "sender", str(here), str(TASKS))
     receiver = Process(there, "receiver", accept="anyone", port=port)

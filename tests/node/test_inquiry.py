@@ -113,7 +113,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
         await until(lambda: lane.failures > 1)
         async with world.person("bob") as bob:
             await answered(bob, task_id)
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
             assert (view.state, view.text) == (TaskState.COMPLETED, "done")
 
 
