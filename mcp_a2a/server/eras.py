@@ -12,15 +12,13 @@ from typing import Self
 
 import anyio
 from mcp.server import MCPServer
-from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, Unclosed, stream_server
 
 PROBE = "server/discover"
 HANDSHAKE = "initialize"
-
-CANCELED = "notifications/cancelled"
 
 MAX_UNANSWERED = 256
 """Requests without an answer, beyond which nothing more is read: a client that asks on and reads nothing would
@@ -41,11 +39,14 @@ async def serve_streams(
 
 
 class _Pipe:
-    """What outlives a connection: the streams, and which requests still wait for an answer."""
+    """What outlives a connection: the streams, and how many requests still wait for an answer.
+
+    They are counted, and not told apart by their ids: a client may use an id twice, or cancel 7 as "7".
+    """
 
     def __init__(self, read: Incoming, write: Outgoing, answered: Callable[[], None]) -> None:
         self._read, self._write, self._answered = read, write, answered
-        self._waiting: set[RequestId] = set()
+        self._waiting = 0
         self._news = anyio.Event()
         self._probed = self._served = False
         self._handshake: SessionMessage | None = None
@@ -62,8 +63,6 @@ class _Pipe:
             return item
         await self._room()
         received = await self._receive()
-        if isinstance(received, SessionMessage):
-            self._forget_canceled(received)
         if not isinstance(received, SessionMessage) or not isinstance(received.message, JSONRPCRequest):
             return received
         request = received.message
@@ -71,6 +70,8 @@ class _Pipe:
         if begins_anew:
             await self._drain()  # the answers to the probes, if they are still being made
         self._note(request)
+        # Of a canceled request, which gets no answer, the SDK tells by this.
+        received = SessionMessage(request, ServerMessageMetadata(on_request_unanswered=self._settle))
         if begins_anew:
             self._handshake = received
             raise StopAsyncIteration
@@ -80,8 +81,7 @@ class _Pipe:
         """Pass an answer, a notification or a request of the server on to the client."""
         await self._write.send(item)
         if isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id is not None:
-            self._waiting.discard(item.message.id)
-            self._news.set()
+            await self._settle()
             self._answered()
 
     async def _receive(self) -> SessionMessage | Exception:
@@ -94,19 +94,17 @@ class _Pipe:
 
     async def _room(self) -> None:
         """Wait while too many requests have no answer yet, or while the client reads none of them."""
-        while len(self._waiting) >= MAX_UNANSWERED:
+        while self._waiting >= MAX_UNANSWERED:
             self._news = anyio.Event()
             await self._news.wait()
 
-    def _forget_canceled(self, received: SessionMessage) -> None:
-        message = received.message
-        if isinstance(message, JSONRPCNotification) and message.method == CANCELED:
-            canceled = (message.params or {}).get("requestId")
-            if isinstance(canceled, str | int):  # a client may write anything here
-                self._waiting.discard(canceled)  # it gets no answer
+    async def _settle(self) -> None:
+        """A request has its answer, or will have none."""
+        self._waiting -= 1
+        self._news.set()
 
     def _note(self, request: JSONRPCRequest) -> None:
-        self._waiting.add(request.id)
+        self._waiting += 1
         if request.method == PROBE:
             self._probed = True
         else:

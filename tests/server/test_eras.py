@@ -180,3 +180,42 @@ async def test_a_cancellation_of_anything_ends_no_connection(server: MCPServer[o
         await wire.notify("notifications/initialized")
         await wire.notify("notifications/cancelled", {"requestId": odd})
         assert isinstance(await wire.ask(2, "tools/list", {}), JSONRPCResponse)
+
+
+@pytest.mark.parametrize("of_another_type", [(str, int), (int, str)])
+async def test_requests_that_are_canceled_under_an_id_of_another_type_leave_room_for_others(
+    server: MCPServer[object], monkeypatch: pytest.MonkeyPatch, of_another_type: tuple[type[RequestId], type[RequestId]]
+) -> None:
+    monkeypatch.setattr(eras, "MAX_UNANSWERED", 2)
+    asked, canceled = of_another_type
+    async with served(server) as wire:
+        await wire.ask(1, "initialize", INITIALIZE)
+        await wire.notify("notifications/initialized")
+        for number in range(10, 14):
+            await wire.request(asked(number), "tools/call", {"name": "never", "arguments": {}})
+            await wire.notify("notifications/cancelled", {"requestId": canceled(number)})
+        assert (await wire.ask(2, "tools/list", {})).id == 2
+
+
+async def test_requests_under_one_id_are_as_many_as_there_are(
+    server: MCPServer[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eras, "MAX_UNANSWERED", 3)
+    release, running = anyio.Event(), 0
+
+    @server.tool()
+    async def held() -> str:
+        nonlocal running
+        running += 1
+        await release.wait()
+        return ""
+
+    async with served(server) as wire:
+        await wire.ask(1, "initialize", INITIALIZE)
+        await wire.notify("notifications/initialized")
+        for _ in range(6):
+            await wire.request(2, "tools/call", {"name": "held", "arguments": {}})
+        await anyio.wait_all_tasks_blocked()
+        assert running == 3
+        release.set()
+        assert [(await wire.answer()).id for _ in range(6)] == [2] * 6
