@@ -61,7 +61,7 @@ def started(folder: Path, program: str, **variables: str) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         process.stdout.close()
 
 

@@ -304,7 +304,7 @@ async def test_a_stream_tells_nothing_more_once_its_agent_or_its_client_is_taken
         async for event in events:
             if event.get("statusUpdate", {}).get("status", {}).get("state") == "TASK_STATE_INPUT_REQUIRED":
                 break
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with client.events("SubscribeToTask", {"id": task["id"]}) as events:
             assert (await anext(events))["task"]["id"] == task["id"]
             if end == "grant":

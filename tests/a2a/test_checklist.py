@@ -115,7 +115,7 @@ async def test_06_all_streams_tell_the_same_in_the_same_order(client: Binding) -
                 all_follow.set()
             streams.append([event async for event in events])
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(follow)

@@ -48,13 +48,11 @@ def test_the_demonstration_shows_each_step_with_its_time(tmp_path: Path, tempora
     assert list(tmp_path.iterdir()) == [], "it uses a data folder of its own"
 
 
-def test_the_demonstration_in_json_is_one_object_and_takes_less_than_15_seconds(
-    tmp_path: Path, temporary: Path
-) -> None:
+def test_the_demonstration_in_json_is_one_object_and_says_how_long_it_took(tmp_path: Path, temporary: Path) -> None:
     finished = run(tmp_path, "demo", "--no-mdns", "--json", TMPDIR=str(temporary))
     told = json.loads(finished.stdout)
     assert told["ok"] is True
-    assert told["seconds"] < 15
+    assert 0 < told["seconds"] < 60
     results = {step["step"]: step["result"] for step in told["steps"]}
     assert results['send_task word-counter "hello wide world"'] == "3"
     assert "autumn rain" in results['send_task_by_skill write-haiku "autumn rain"']
@@ -100,7 +98,7 @@ def test_an_interrupted_demonstration_leaves_nothing_behind(
     started = children_of(process.pid)
     assert len(started) >= 2
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert all(gone(pid) for pid in started)

@@ -92,7 +92,7 @@ def _process(home: Path, *command: str) -> Iterator[str]:
         yield process.stdout.readline()
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         process.stdout.close()
 
 
@@ -192,7 +192,7 @@ def _address(told: Sequence[str]) -> str:
 
 
 async def _seen(node: SharedNode, name: str) -> str:
-    with anyio.fail_after(15):
+    with anyio.fail_after(30):
         while True:
             for found in (await node.discover(DiscoverRequest(settle_seconds=5))).agents:
                 if name in found.name.lower():

@@ -59,7 +59,7 @@ def running(*words: str) -> Iterator[str]:
             yield found[0]
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
 
 
 def statuses(kit: Path, url: str, folder: Path) -> dict[str, set[str]]:

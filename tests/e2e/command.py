@@ -77,7 +77,7 @@ def agent(home: Path, *words: str, on: Sequence[str] = (), **env: str) -> Iterat
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(5)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -43,7 +43,7 @@ class Relay:
             return 0
         if self.process.poll() is None:
             self.process.send_signal(how)
-        code = self.process.wait(10)
+        code = self.process.wait(30)
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.process = None

@@ -96,7 +96,7 @@ def until(condition, seconds: float, what: str) -> None:
 
 def plant_counters(process: Process) -> None:
     process.start()
-    until(lambda: process.count("SELECT COUNT(*) FROM meta") > 0, 20, "the database exists")
+    until(lambda: process.count("SELECT COUNT(*) FROM meta") > 0, 30, "the database exists")
     process.kill()
     with closing(sqlite3.connect(process.database)) as connection:
         connection.executescript(COUNTERS)

@@ -74,7 +74,7 @@ async def converse(alice: Person, bob: Person, said: dict[str, str]) -> None:
 async def leave_something(alice: Person, bob_did: str, said: dict[str, str]) -> None:
     """A task for somebody who is away: it stays at the relay."""
     sent = await alice.api.send_task(SendTaskRequest(agent=bob_did, message=said["later"], wait_seconds=0))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.STORED:
             await alice.node.context.task_changes.event(f"{sent.task_id}/delivery").wait()
 
@@ -88,7 +88,7 @@ async def everything(world: World, tap: TcpTap, url: str, said: dict[str, str]) 
         async with world.person("bob", card=card(said)) as bob:
             invitation = InviteRequest(network=said["network"], relays=(tapped,), uses=2)
             await bob.api.join(JoinRequest(ticket=(await alice.api.invite(invitation)).ticket))
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while not (await alice.api.discover(DiscoverRequest(settle_seconds=0, query=said["skill"]))).agents:
                     await alice.node.directory.changes.event().wait()
             await converse(alice, bob, said)

@@ -80,7 +80,7 @@ def traced(trace: Path, home: Path, program: str, *arguments: str, **env: str) -
     finally:
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGTERM)
-        process.wait(10)
+        process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -130,7 +130,7 @@ async def store_under_trace(folder: Path, **env: str) -> tuple[int, int]:
 async def left_for(alice: Person, did: str, text: str) -> None:
     """Send a task to somebody who is away, and wait until the relay says that it has it."""
     sent = await alice.api.send_task(SendTaskRequest(agent=did, message=text, wait_seconds=0))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             changed = alice.node.context.task_changes.event(delivery_of(sent.task_id))
             if (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery == Delivery.STORED:

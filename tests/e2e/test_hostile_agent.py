@@ -59,7 +59,7 @@ def _running(folder: Path, *command: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def on_a_terminal(folder: Path, *words: str) -> bytes:

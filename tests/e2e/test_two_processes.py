@@ -90,7 +90,7 @@ async def over_http(home: Path, mode: str) -> AsyncIterator[Client]:
             yield client
     finally:
         server.terminate()
-        server.wait(5)
+        server.wait(30)
         assert server.returncode == 0
 
 

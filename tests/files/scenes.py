@@ -37,7 +37,7 @@ def task(*files: Path, text: str = "look", wait: float = 0, **more: object) -> S
     return SendTaskRequest.model_validate(fields)
 
 
-async def next_item(person: Person, seconds: float = 20) -> InboxItem:
+async def next_item(person: Person, seconds: float = 30) -> InboxItem:
     inbox = await person.api.check_inbox(CheckInboxRequest(wait_seconds=seconds))
     assert inbox.items, "nothing came"
     return inbox.items[0]
@@ -56,7 +56,7 @@ def spooled(world: World, name: str) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     """Look again and again, until it is so."""
     with anyio.fail_after(seconds):
         while True:

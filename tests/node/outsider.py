@@ -84,7 +84,7 @@ class Outsider(LinkHandler):
         self._news.set()
         self._news = anyio.Event()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait until something that happened here makes it true."""
         with anyio.fail_after(seconds):
             while not condition():

@@ -191,12 +191,12 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
         await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
         await parted(alice, bob)
         sent = await alice.api.send_task(task("please"))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while max(map(len, pauses.values())) < 6:
                 await alice.node.directory.changes.event().wait()
         for failures in filter(None, pauses.values()):
             assert failures == list(range(failures[0], failures[0] + len(failures)))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).tried:
                 await parted(alice, bob)  # while a link is open for its moment, nothing was tried in vain
         assert view.delivery == Delivery.QUEUED
@@ -247,7 +247,7 @@ async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: Wo
                 taken[holder] += [item.text for item in inbox.items]
             scope.cancel()
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 for holder in taken:
                     tasks.start_soon(collect, holder, tasks.cancel_scope)
@@ -314,7 +314,7 @@ async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: Wor
     world.clock.advance(31 * 86_400)
     async with world.person("alice") as alice:
         await alice.node.context.database.write(lambda _: None)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while len(listed := (await alice.api.list_tasks(ListTasksRequest())).tasks) > 1:
                 await alice.node.context.database.write(lambda _: None)
     assert [one.task_id for one in listed] == [still_open.task_id]

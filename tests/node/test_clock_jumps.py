@@ -127,7 +127,7 @@ async def play(town: Town, course: list[tuple[object, ...]]) -> None:
     try:
         for step in course:
             await town.take(step)
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             await town.put_right()
             alice = town.here["alice"].person
             for task_id in town.asked:

@@ -56,7 +56,7 @@ async def test_nonsense_ends_its_own_conversation_and_no_other(tmp_path: Path, s
     async with open_node(settings) as owner, open_node(settings) as other:
         async with await anyio.connect_unix(socket_path(settings.folder)) as stranger:
             await stranger.send(said)
-            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            with anyio.fail_after(30), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 while True:
                     await stranger.receive()
         assert (await other.list_tasks(ListTasksRequest())).tasks == ()
@@ -100,7 +100,7 @@ async def test_a_node_whose_port_is_taken_says_so_at_once(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = alone(tmp_path / "home").model_copy(update={"link_port": port})
-        with anyio.fail_after(5), pytest.raises(PortInUseError, match=f"127.0.0.1:{port} is already in use"):
+        with anyio.fail_after(30), pytest.raises(PortInUseError, match=f"127.0.0.1:{port} is already in use"):
             async with open_node(settings):
                 pass
 
@@ -111,7 +111,7 @@ async def test_what_is_in_an_inbox_and_an_answer_reads_the_same_through_the_sock
     said = (Part(data=None), Part(data={"n": None}), Part(text="", filename="empty.txt"))
     async with open_node(sender) as asking, open_node(settings) as owner, open_node(settings) as other:
         assert owner.owner
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             me = (await other.get_agent(GetAgentRequest(agent="self"))).agent.did
             await asking.discover(DiscoverRequest(settle_seconds=5))
             task = await asking.send_task(SendTaskRequest(agent=me, message="look", parts=said, wait_seconds=0))

@@ -59,7 +59,7 @@ def owner(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def until(condition, seconds: float = 20.0) -> None:
+def until(condition, seconds: float = 30) -> None:
     """Other processes give no event to wait for."""
     deadline = time.monotonic() + seconds
     while not condition():

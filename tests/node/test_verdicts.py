@@ -59,7 +59,7 @@ async def fate(world: World, first: Verdict) -> tuple[TaskView, int]:
 
 
 async def delivered_or_over(person: Person, task_id: str) -> TaskView:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(f"{task_id}/delivery")
             view = await person.api.get_task(GetTaskRequest(task_id=task_id))

@@ -88,7 +88,7 @@ async def test_nothing_that_is_said_can_be_read_between_two_tcp_sockets(tmp_path
         assert isinstance(listening, DirectAddr)
         async with tcp_tap(listening.port) as tap:
             alice.node.sighted(Sighting(bob.node.context.me, (DirectAddr("127.0.0.1", tap.port),), "test"))
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 await a_whole_conversation(alice, bob, said)
             wire = tap.wire
     assert alice.did.encode() in wire, "the tap reads what the dialler says, under its mask"

@@ -57,7 +57,7 @@ class Scene:
 
     async def until(self, *kinds: str) -> None:
         """Wait until exactly this has happened."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while self.kinds != list(kinds):
                 await self.happened.wait()
 
@@ -68,7 +68,7 @@ class Scene:
 
     async def until_recorded(self, person: Person, task: TaskView, condition: Callable[[TaskRecord], bool]) -> None:
         """Wait until the task's record at this person is so."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 changed = person.node.context.task_changes.event(delivery_of(task.task_id))
                 record = person.node.context.database.read(lambda connection: find_task(connection, task.task_id))
@@ -236,7 +236,7 @@ async def test_withdrawing_a_task_cancels_its_handler(scene: Scene) -> None:
         sent = await scene.send("wait", wait=0)
         await begun.wait()
         await scene.alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await cancelled.wait()
         await scene.until("canceled")
         view = await scene.look(sent)

@@ -190,7 +190,7 @@ def card_of(name: str, *skills: str) -> AgentCard:
 async def acquainted(one: Person, other: Person) -> None:
     """Let two people know each other, cards and all."""
     one.sees(other)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         for person, seen in ((one, other), (other, one)):
             while True:
                 changed = person.node.directory.changes.event()

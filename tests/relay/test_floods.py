@@ -67,7 +67,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
 
 async def serves(door: Door) -> None:
     """A message from one honest client to another, in a moment."""
-    with anyio.fail_after(3):
+    with anyio.fail_after(30):
         alice, bob = await door.enter(), await door.enter()
         sealed = envelope(bob.peer)
         await alice.send(sealed)
@@ -80,7 +80,7 @@ async def serves(door: Door) -> None:
 async def to_the_end(guest: Guest) -> list[object]:
     """What is said until the connection ends."""
     frames = []
-    with anyio.fail_after(3), suppress(ConnectionError):
+    with anyio.fail_after(30), suppress(ConnectionError):
         while (frame := await guest.receive()) is not None:
             frames.append(frame)
     return frames
@@ -90,7 +90,7 @@ async def told_a_stranger(door: Door, frame: str | bytes) -> list[object]:
     """What is said to a client that has proven nothing, until the connection ends."""
     socket, said = await door.knock(), []
     await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))
-    with anyio.fail_after(3), suppress(ConnectionError):
+    with anyio.fail_after(30), suppress(ConnectionError):
         while (message := await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             said.append(decode_untrusted(message.data))
     return said

@@ -66,7 +66,7 @@ async def pair(world: World, relay: ScriptedRelay) -> AsyncIterator[tuple[Person
     async with relay.serve(), world.person("alice") as alice, world.person("bob") as bob:
         ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
         await bob.api.join(JoinRequest(ticket=ticket))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not any(peer.name == "bob" for peer in alice.node.directory):
                 await alice.node.directory.changes.event().wait()
         yield alice, bob
@@ -246,7 +246,7 @@ async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: Wor
             progress = AnswerRequest(task_id=sent.task_id, status="working", text=f"step {number}")
             await bob.api.answer_task(progress)
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while len(relay.mail[relay.to]) < 4:
                 await anyio.lowlevel.checkpoint()
         caller = relay.newest(relay.to)
@@ -306,7 +306,7 @@ async def test_an_old_entry_does_not_take_the_place_of_a_new_one(world: World) -
         caller = relay.newest(alice.node.context.me)
         assert caller is not None
         await caller.say(replace(old, revision=1000).to_bytes())
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description != "new":
                 await alice.node.directory.changes.event().wait()
         await send(alice)

@@ -57,7 +57,7 @@ async def stored(alice: Person) -> TaskView:
 
 
 async def until(person: Person, task_id: str, delivery: Delivery) -> TaskView:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(f"{task_id}/delivery")
             view = await person.api.get_task(GetTaskRequest(task_id=task_id))
@@ -97,7 +97,7 @@ async def test_the_news_of_a_new_key_waits_for_a_sender_that_has_gone(world: Wor
         assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=1))).items == ()
     async with world.person("alice") as alice:
         # It was told over there that the key is gone, has sealed the same task again, and Bob is away again.
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while alice.node.outbox.waiting(world.identity("bob").peer_id) != 1:
                 await anyio.lowlevel.checkpoint()
         async with world.person("bob") as bob:
@@ -114,6 +114,6 @@ async def test_a_key_that_is_renewed_every_day_is_known_to_every_member(world: W
         before = alice.node.directory.get(world.identity("bob").peer_id).bundle
         world.clock.advance(86_401)
         async with world.person("bob"):
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while alice.node.directory.get(world.identity("bob").peer_id).bundle == before:
                     await alice.node.directory.changes.event().wait()

@@ -216,7 +216,7 @@ async def test_connections_in_all(open_relay: Open) -> None:
         guests = [await door.enter(), await door.enter()]
         assert (await turned_away(door)).code is ByeCode.BUSY
         await guests[0].leave()
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while True:
                 try:
                     guests.append(await door.enter())
@@ -255,7 +255,7 @@ async def test_whoever_proves_no_key_in_time_is_sent_away(open_relay: Open, monk
     async with open_relay() as (_, door):
         socket = await door.knock()
         await socket.receive()
-        with anyio.fail_after(3):
+        with anyio.fail_after(30):
             assert decode_untrusted((await socket.receive()).data) == Bye(ByeCode.TIMEOUT)
 
 
@@ -267,7 +267,7 @@ async def test_a_host_that_fails_to_prove_keys_too_often_has_to_wait_and_others_
             await socket.receive()
             await socket.send_str("garbage")
             await socket.close()
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (await _second_frame(door, bad)) is None:
                 pass
         assert (await turned_away(door, bad)).code is ByeCode.BUSY
@@ -302,7 +302,7 @@ async def test_whoever_is_silent_is_asked_and_then_given_up(door: Door, monkeypa
     monkeypatch.setattr(relay_session, "PING_SECONDS", 0.1)
     monkeypatch.setattr(relay_session, "DEAD_SECONDS", 2.2)
     alice = await door.enter()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         heard = []
         while len(heard) < 2 or heard[-1] != Bye(ByeCode.TIMEOUT):
             heard.append(decode_untrusted(alice.keys.open_untrusted((await alice.socket.receive()).data)))
@@ -332,7 +332,7 @@ async def test_whoever_never_reads_is_cut_and_the_others_are_served_meanwhile(
         deaf.socket._reader._protocol.pause_reading()  # type: ignore[attr-defined]
         await deaf.send(Watch(1, NET.id, 0, 0))
         alice, bob = await door.enter(), await door.enter()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while relay.listener.desk.roster.is_online(deaf.peer.key):
                 sealed = envelope(bob.peer)
                 await alice.send(sealed)

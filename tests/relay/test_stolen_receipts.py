@@ -91,7 +91,7 @@ class Thief(ScriptedRelay):
 
 async def misled(sender: Person) -> None:
     """Wait until an answer came to a message of this one that it does not believe."""
-    with anyio.fail_after(8):
+    with anyio.fail_after(30):
         while not any(
             entry.rejections for lane in sender.node.outbox._lanes.values() for entry in lane.entries.values()
         ):
@@ -142,7 +142,7 @@ async def test_a_genuine_answer_to_another_message_says_nothing_about_a_result(
 
 
 async def delivery_is(person: Person, task_id: str, wanted: Delivery) -> None:
-    with anyio.fail_after(8):
+    with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(delivery_of(task_id))
             if (await state_after(person, task_id, 0)).delivery == wanted:

@@ -200,7 +200,7 @@ async def conversation(relay: Tamperer, folder: Path) -> Promises:
 
 
 async def seen_by(one: Person, other: Person) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not any(peer.peer_id == other.node.context.me for peer in one.node.directory):
             await one.node.directory.changes.event().wait()
 

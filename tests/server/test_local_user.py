@@ -127,7 +127,7 @@ def running(home: Path, *options: str) -> Iterator[Running]:
         yield Running(url, grpc, token, said)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
         server.stdout.close()
 
 
@@ -240,7 +240,7 @@ def test_a_terminal_is_shown_the_token_where_its_user_asks(tmp_path: Path):
                 said += screen.read(4096)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
     assert made.value.encode() in said
 
 
@@ -502,7 +502,7 @@ def test_a_socket_that_another_user_made_is_not_of_this_user_whoever_holds_it():
         accepted, _ = server.accept()
         with accepted:
             assert not told(accepted)
-        assert child.wait(10) == 0
+        assert child.wait(30) == 0
 
 
 @pytest.mark.parametrize("answer", [b"", b"\0" * 16, b"\xff" * 200, os.urandom(300)])

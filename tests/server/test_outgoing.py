@@ -325,7 +325,7 @@ async def test_progress_is_fenced_too(connect: Connect, node: StandIn, monkeypat
 
     node.when_asked = wait_for_it
     async with connect() as client:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await client.call_tool("get_task_status", {"task_id": "t", "wait_seconds": 30}, progress_callback=listen)
     for message in heard:
         check_leaf(message)

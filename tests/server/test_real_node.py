@@ -48,7 +48,7 @@ async def call(client: Client, tool: str, **arguments: object) -> dict[str, obje
 
 
 async def seen(client: Client, name: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not (await call(client, "discover", query=name))["agents"]:
             await anyio.lowlevel.checkpoint()
 

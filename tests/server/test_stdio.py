@@ -55,7 +55,7 @@ class Running:
             assert heard, f"{word!r} was never said"
 
     def end(self) -> int:
-        self.output, self.errors = self.process.communicate(timeout=2)
+        self.output, self.errors = self.process.communicate(timeout=30)
         return self.process.returncode
 
 

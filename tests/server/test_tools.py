@@ -598,7 +598,7 @@ async def test_a_wait_reports_progress(connect: Connect, node: StandIn, monkeypa
             node.hold.set()
 
     async with connect() as client:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await client.call_tool(
                 "send_task", {"agent": "bob", "message": "hi", "wait_seconds": 45}, progress_callback=listen
             )

@@ -89,7 +89,7 @@ async def test_a_write_that_is_given_up_is_finished_all_the_same(database: Datab
 
 
 async def test_everything_around_may_be_cancelled_in_the_middle_of_a_write(tmp_path: Path) -> None:
-    with anyio.fail_after(5), anyio.CancelScope() as everything:
+    with anyio.fail_after(30), anyio.CancelScope() as everything:
         async with open_database(tmp_path / "node.db", "test") as database, anyio.create_task_group() as tasks:
             tasks.start_soon(database.write, lambda c: (time.sleep(0.02), set_meta(c, "word", "kept")))
             await anyio.lowlevel.checkpoint()
@@ -110,7 +110,7 @@ async def test_whoever_waits_when_the_database_is_closed_is_told(tmp_path: Path)
         else:
             outcomes.append(word)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             async with open_database(tmp_path / "node.db", "test") as database:
                 for number in range(20):

@@ -18,7 +18,7 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.receipt import sign_receipt
 from tests.protocol.people import EXPIRES, NOW, Dice, mark, ring_of
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """How long a test waits for what has to happen; never how long it takes."""
 
 

@@ -57,7 +57,7 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 async def dial(url: str, tls: ssl.SSLContext | None = None) -> None:
     """Come as far as the WebSocket."""
     async with open_client() as client:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             channel = await connect(client, url, "a relay", tls)
         await channel.aclose()
 

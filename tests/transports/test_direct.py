@@ -83,7 +83,7 @@ async def log_in(socket: aiohttp.ClientWebSocketResponse, name: str) -> LinkKeys
 async def last_word(socket: aiohttp.ClientWebSocketResponse, keys: LinkKeys | None = None) -> ByeCode | None:
     """The code of the bye that comes before the end, if one comes."""
     word = None
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while (message := await socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             frame = decode_untrusted(message.data if keys is None else keys.open_untrusted(message.data))
             word = frame.code if isinstance(frame, Bye) else word
@@ -95,7 +95,7 @@ async def response_to(ben: Ben, request: bytes) -> bytes:
     received = b""
     async with await ben.connect() as stream:
         await stream.send(request)
-        with anyio.fail_after(10), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        with anyio.fail_after(30), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
             while True:
                 received += await stream.receive()
     return received
@@ -243,7 +243,7 @@ async def test_200_silent_connections_do_not_keep_anybody_out(ben: Ben) -> None:
         await ben.still_serves()
         # Who had to make room is closed by now.
         for stream in silent[: 200 - MAX_WAITING_PER_HOST]:
-            with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            with anyio.fail_after(30), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.receive()
         await ben.still_serves()
 
@@ -276,7 +276,7 @@ async def test_more_links_than_there_may_be_are_refused_and_told_why(ben: Ben) -
 async def test_who_says_nothing_for_five_seconds_is_turned_out(ben: Ben) -> None:
     async with await ben.connect() as silent, await ben.connect() as slow, websocket(ben.address) as polite:
         await slow.send(b"GET /link HT")
-        with anyio.fail_after(8):
+        with anyio.fail_after(30):
             for stream in (silent, slow):
                 with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                     await stream.receive()

@@ -80,7 +80,7 @@ class Puppet(ScriptedRelay):
 
     async def noted(self, count: int) -> None:
         """Wait for so many deposits."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while len(self.deposits) < count:
                 self.deposited = anyio.Event()
                 await self.deposited.wait()
@@ -212,7 +212,7 @@ async def test_the_end_of_the_session_is_the_end_of_waiting(
     relay: Puppet, ann: Home, ask: Callable[[Home], object]
 ) -> None:
     relay.replies = lambda _: [Bye(ByeCode.SLOW)]
-    with anyio.fail_after(1), pytest.raises(RelayError, match="we read too slowly"):
+    with anyio.fail_after(30), pytest.raises(RelayError, match="we read too slowly"):
         await ask(ann)
 
 
@@ -239,7 +239,7 @@ async def test_a_relay_that_does_not_read_is_said_and_not_waited_for(relay: Pupp
     with pytest.raises(LinkError, match="full"):
         for number in range(MAX_QUEUED_FRAMES + 1):  # with no chance for the wire to take any of them
             link.submit(envelope(number, "ben"))
-    with anyio.fail_after(1), pytest.raises(RelayError, match="reads more slowly than we write"):
+    with anyio.fail_after(30), pytest.raises(RelayError, match="reads more slowly than we write"):
         await find(ann)
     await relay.noted(MAX_QUEUED_FRAMES)
     assert await find(ann) is not None
@@ -370,7 +370,7 @@ async def test_the_round_trip_is_from_an_envelope_to_its_receipt_and_not_of_one_
     await relay.say(Delivered((mark(ids[2]),), bytes(64)))
     await until(lambda: len(ann.seen.answers) > 3, ann.seen)
     assert link.rtt_seconds is not None
-    assert 0 <= link.rtt_seconds < 5
+    assert 0 <= link.rtt_seconds < 30
 
 
 async def test_many_envelopes_are_asked_about_in_frames_that_a_relay_takes(relay: Puppet, ann: Home) -> None:

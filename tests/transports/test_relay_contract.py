@@ -48,7 +48,7 @@ async def home(
     transport, seen = RelayTransport(), witness or Witness(name)
     transport.keep(relay.url, tuple)
     async with transport.open(credentials(name), seen):
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await transport.find(relay.url, identity(name).peer_id)  # answered once the session is up
         yield transport, seen
 
@@ -195,7 +195,7 @@ async def test_what_was_submitted_before_the_transport_is_closed_is_still_sent(r
             for number in range(20):
                 link.submit(envelope(number, "ben"))
             started = anyio.current_time()
-        assert anyio.current_time() - started < 1
+        assert anyio.current_time() - started < 10
         assert of_ann.closed == [(link, "we are leaving", False)]
         await until(lambda: len(of_ben.received) == 20, of_ben)
 
@@ -206,7 +206,7 @@ async def test_a_cancelled_transport_says_goodbye_too(relay: ServingRelay) -> No
             assert relay.listener.facts().connections == 1
             scope.cancel()
             await anyio.sleep_forever()
-    with anyio.fail_after(1):
+    with anyio.fail_after(30):
         while relay.listener.facts().connections:
             await anyio.lowlevel.checkpoint()
 
@@ -262,7 +262,7 @@ async def test_the_end_of_the_session_is_the_end_of_its_links_and_nobodys_goodby
             started = anyio.current_time()
             stop.set()
             await until(lambda: of_ann.closed, of_ann)
-            assert anyio.current_time() - started < 2
+            assert anyio.current_time() - started < 10
             assert [(which, goodbye) for which, _, goodbye in of_ann.closed] == [(link, False)]
 
 
@@ -292,5 +292,5 @@ async def test_who_reconnects_while_the_old_connection_looks_open_gets_the_mail(
         started = anyio.current_time()
         (await dialled(ann, relay, "ben")).submit(envelope(1, "ben"))
         await until(lambda: of_ann.answers, of_ann)
-        assert anyio.current_time() - started < 1
+        assert anyio.current_time() - started < 10
         assert (len(of_old.received), len(of_new.received)) == (0, 1)

@@ -64,7 +64,7 @@ def running(*words: str, home: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=30)
 
 
 def test_a2a_agents_of_the_lan_are_found_and_ours_is_announced_where_it_is_open(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a2a_agents_of_the_lan_are_found_and_ours_is_announced_where_it_is_open(
                 found = answer(tmp_path / "ann", "discover", on=on["ann"])
                 return [(one["name"], one["did"], one["trust"]) for one in found["agents"]]
 
-            until(lambda: seen() == [("stranger", "http://10.77.0.12:8123/", "stranger")], 20, "ann sees the agent")
+            until(lambda: seen() == [("stranger", "http://10.77.0.12:8123/", "stranger")], 30, "ann sees the agent")
             view = answer(tmp_path / "ann", "send", "stranger", "abc", on=on["ann"])
             assert (view["text"], view["route"]) == ("ABC", "http")
 
