@@ -142,6 +142,8 @@ class Lane:
     """Why nothing can go although there is a link."""
     slowed_until: float = 0.0
     """Until when a relay counts as one that takes fewer messages than there are."""
+    outdated: set[Link] = field(default_factory=set)
+    """Links whose other end has a newer key than it has shown there."""
 
     def due(self, link: Link, now: float) -> Iterator[Entry]:
         """What may go out on this link now, in order. What is due later holds back what follows in its task."""

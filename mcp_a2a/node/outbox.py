@@ -138,9 +138,10 @@ class Outbox:
     def seal_ahead(self, row: OutboxRow | None) -> None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
         lane = self._lanes.get(PeerId.parse_untrusted(row.peer)) if row else None
-        if row is None or row.pieces or lane is None or not lane.resting or lane.peer.link is None:
+        link = lane.peer.link if lane is not None else None
+        if row is None or row.pieces or lane is None or not lane.resting or link is None:
             return  # in a crowd it is better to seal when it is a message's turn
-        sealed = self._seal(row, lane.peer, lane.peer.bundle)
+        sealed = self._seal(row, lane.peer, _bundle_at(lane, link))
         if sealed is not None:
             lane.ahead = (row.n, sealed)
 
@@ -255,6 +256,7 @@ class Outbox:
                 self._lane(link.peer)
             return
         lane.failures += 1  # a peer that opens links only to close them must not keep us busy
+        lane.outdated.discard(link)
         if lane.entries:
             lane.tried = (f"{link.route} {link.address}: {reason}",)
         for entry in lane.entries.values():
@@ -370,6 +372,7 @@ class Outbox:
         match answer.code:
             case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
                 lane.peer.learn_bundle(answer.bundle)
+                (lane.outdated.add if answer.bundle.supersedes(link.bundle) else lane.outdated.discard)(link)
                 entry.rejections += 1
                 entry.not_before = now if entry.rejections <= MAX_NACKS else now + ANSWER_SECONDS
             case "unknown" if was_stored:
@@ -541,7 +544,7 @@ class Outbox:
         if not self._dated(lane, entry):
             return True
         link = next((one for one in lane.peer.links if one not in entry.unknown_to), link) if entry.unknown_to else link
-        sealed, bundle = entry.sealed, _bundle_at(lane.peer, link)
+        sealed, bundle = entry.sealed, _bundle_at(lane, link)
         if sealed is None or sealed.bundle is not bundle:
             sealed = self._seal_entry(lane, entry, bundle)
         if sealed is None:
@@ -666,7 +669,10 @@ def _replace_rows(connection: sqlite3.Connection, changes: Sequence[tuple[Outbox
             drop_outbox(connection, old)
 
 
-def _bundle_at(peer: Peer, link: Link) -> KeyBundle | None:
-    """What to seal to. Of two machines with one key each opens only what is sealed to its own."""
-    several = sum(not one.is_relayed for one in peer.links) > 1
-    return link.bundle if several and not link.is_relayed else peer.bundle
+def _bundle_at(lane: Lane, link: Link) -> KeyBundle | None:
+    """What to seal to.
+
+    A direct link shows which key its other end has. That of a machine that was restored from a backup, or of one of two
+    machines with one identity, may not be the newest that we know.
+    """
+    return lane.peer.bundle if link.is_relayed or link in lane.outdated else link.bundle

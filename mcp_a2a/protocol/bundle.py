@@ -296,13 +296,12 @@ class KeyRing:
         return made_in_the_future or now >= self.current.not_before + ROTATE_AFTER_SECONDS
 
     def _rotate(self, now: float, secret: KemSecret, drop_at: float | None = None) -> None:
-        # The first number is the time and not 1: a node that lost its ring (not its identity) must
-        # not look rolled back to peers that know its last bundle. One a day never catches up with
-        # one a second.
+        # The number is the time: a node whose ring was lost, or came back from a backup, must not look rolled back to
+        # peers that know its last bundle.
         seq = int(now)
         if self._kept:
             retired = self._newest()
-            seq = retired.bundle.seq + 1
+            seq = max(seq, retired.bundle.seq + 1)
             self._kept[retired.bundle.kid] = replace(retired, drop_at=drop_at or now + KEEP_SECRET_SECONDS)
         bundle = KeyBundle.sign(self._identity, secret, seq, now)
         self._kept[bundle.kid] = _Kept(bundle, secret)

@@ -101,7 +101,7 @@ class Message:
         self.is_absent = False
         """Whether it is paused, and its envelope on the disk only."""
         self.unknown_to: tuple[Wire, ...] = ()
-        """Connections of its recipient's key that know nothing of the task that it is about."""
+        """Connections of its recipient's key that do not know its key or task, and the one that is being asked."""
         self.is_settled = False
         """Whether it was finally answered, expired or refused."""
 

@@ -24,7 +24,7 @@ from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.mail_books import Books
 from mcp_a2a.protocol.mail_orders import Backlog, Keep, Load, Order, Tally
 from mcp_a2a.protocol.mailbox import Mailbox, Message, Place, Wire
-from mcp_a2a.protocol.receipt import UNKNOWN_TASK
+from mcp_a2a.protocol.receipt import ELSEWHERE, UNKNOWN_KEY
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
 from mcp_a2a.protocol.roster import Roster
 
@@ -303,25 +303,28 @@ class PostOffice:
     def postponed(self, wire: Wire, refusal: Refused, now: float) -> bool:
         """The recipient cannot take this one now, for a reason that its depositor can do something about.
 
-        News of a task that this connection does not know is shown to the other connections of the same key: two
-        machines may have it. A depositor that is here hears of a refusal, and has the message still. For one that is
-        away the message stays.
+        What is sealed to a key, or about a task, that this connection does not know is shown to the other connections
+        of the same identity: two machines may have it. A depositor that is here hears of a refusal, and has the message
+        still. For one that is away the message stays; but the news of another key waits for it in place of a message
+        that can only be sealed anew.
         """
         mailbox = self._mailboxes.get(wire.key)
         message = mailbox.messages.get(refusal.envelope) if mailbox is not None else None
-        if message is not None and refusal.code == UNKNOWN_TASK and self._show_another(message, wire):
+        if message is not None and refusal.code in ELSEWHERE and self._show_another(message, wire):
             return self.put_off(wire, refusal.envelope, ANOTHER_SECONDS, now)
-        if message is not None and self._roster.newest(message.depositor) is not None:
+        is_heard = message is not None and self._roster.newest(message.depositor) is not None
+        if is_heard or refusal.code == UNKNOWN_KEY:
             return self.answered(wire, (refusal.envelope,), encode(refusal))
         return self.put_off(wire, refusal.envelope, refusal.retry_after, now)
 
     def _show_another(self, message: Message, wire: Wire) -> bool:
         """Send a message to a connection of its recipient's key that has not seen it; False where there is none."""
-        message.unknown_to = (*message.unknown_to, wire)
-        others = [one for one in self._roster.wires_of(message.recipient) if one not in message.unknown_to]
+        seen = (*message.unknown_to, wire)
+        others = [one for one in self._roster.wires_of(message.recipient) if one not in seen]
         if not others or not message.envelope:
             message.unknown_to = ()
             return False
+        message.unknown_to = (*seen, others[-1])  # one that is dead does not get it again and again
         others[-1].send(message.envelope)
         return True
 

@@ -29,6 +29,12 @@ MAX_POSTMARKS = 256
 UNKNOWN_TASK = "unknown_task"
 """The verdict on news of a task that the recipient does not know, or does not know yet."""
 
+UNKNOWN_KEY = "unknown_key"
+"""The word, never signed, of a recipient that does not have the key that an envelope is sealed to."""
+
+ELSEWHERE = frozenset({UNKNOWN_TASK, UNKNOWN_KEY})
+"""What another machine with the recipient's identity may take."""
+
 HELD_VERDICT = "held"
 """The verdict of a recipient that keeps a message until its owner agrees; every other one is a code of refusal."""
 
@@ -76,7 +82,7 @@ def verdict_is_valid(peer: PeerId, postmark: bytes, verdict: str, signature: byt
 
 def is_for_now(code: str) -> bool:
     """Whether a recipient that refuses a message with this code may take the same message later."""
-    return code == UNKNOWN_TASK or stale_difference(code)[0]
+    return code in ELSEWHERE or stale_difference(code)[0]
 
 
 def _is_receipt(postmarks: Sequence[bytes]) -> bool:

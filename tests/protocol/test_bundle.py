@@ -196,16 +196,34 @@ def test_a_ring_makes_its_first_key_when_it_is_first_asked_for_the_time() -> Non
     assert not ring.handle_timeout(NOW, Dice(b"again"))
 
 
-def test_a_key_is_rotated_after_24_hours_and_its_number_rises_by_one() -> None:
+def test_a_key_is_rotated_after_24_hours_and_its_number_is_the_time() -> None:
     ring = ring_of(BOB)
     first = ring.current
 
     assert ring.next_timeout() == NOW + ROTATE_AFTER_SECONDS
     assert not ring.handle_timeout(NOW + ROTATE_AFTER_SECONDS - 1, Dice(b"early"))
     assert ring.handle_timeout(NOW + ROTATE_AFTER_SECONDS, Dice(b"due"))
-    assert ring.current.seq == first.seq + 1
+    assert ring.current.seq == int(NOW + ROTATE_AFTER_SECONDS)
     assert ring.current.kid != first.kid
     assert ring.current.supersedes(first)
+
+
+def test_a_ring_from_a_backup_is_not_behind_what_was_published_since() -> None:
+    ring = ring_of(BOB)
+    backup = ring.dump()
+    for day in range(1, 5):
+        ring.handle_timeout(NOW + day * DAY, Dice(bytes([day])))
+    restored = KeyRing.load(BOB, backup)
+    assert restored.handle_timeout(NOW + 4 * DAY + 1, Dice(b"restored"))
+    assert restored.current.supersedes(ring.current)
+
+
+def test_a_key_that_follows_one_of_a_clock_that_was_ahead_has_a_higher_number() -> None:
+    ring = ring_of(BOB)
+    ring.handle_timeout(NOW + 400 * DAY, Dice(b"ahead"))
+    ahead = ring.current
+    ring.handle_timeout(NOW + DAY, Dice(b"right"))
+    assert ring.current.supersedes(ahead)
 
 
 def test_a_secret_is_dropped_eight_days_after_its_successor_was_published() -> None:

@@ -414,12 +414,13 @@ def test_what_a_recipient_cannot_take_yet_waits_for_it_where_its_depositor_has_g
     assert bob.mail() == [away]
 
 
-def test_two_machines_with_one_key_get_each_what_is_theirs() -> None:
+@pytest.mark.parametrize("code", ["unknown_task", "unknown_key"])
+def test_two_machines_with_one_key_get_each_what_is_theirs(code: str) -> None:
     world = World()
     alice, older, newer = world.enter(A), world.enter(B), world.enter(B)
     first = world.deposit(alice, B, 1)
     assert (older.mail(), newer.mail()) == ([], [first])
-    unknown = Refused(first, "unknown_task", None, None, bytes(64))
+    unknown = Refused(first, code)
     assert world.office.postponed(newer, unknown, world.now)
     assert older.mail() == [first]
     assert ids_of(alice.heard(), Refused) == []
@@ -427,7 +428,7 @@ def test_two_machines_with_one_key_get_each_what_is_theirs() -> None:
     assert ids_of(alice.heard(), Delivered) == [first]
 
     second = world.deposit(alice, B, 2)
-    unknown = Refused(second, "unknown_task", None, None, bytes(64))
+    unknown = Refused(second, code)
     assert world.office.postponed(newer, unknown, world.now)
     assert world.office.postponed(older, unknown, world.now)
     assert ids_of(alice.heard(), Refused) == [second], "neither knows it"
@@ -435,6 +436,32 @@ def test_two_machines_with_one_key_get_each_what_is_theirs() -> None:
     back = world.deposit(older, A, 3)
     world.answer(alice, back)
     assert ids_of(older.heard(), Delivered) == [back]
+
+
+@pytest.mark.parametrize("code", ["unknown_task", "unknown_key"])
+def test_a_connection_that_is_dead_holds_up_the_refusal_of_the_living_one_once(code: str) -> None:
+    world = World()
+    alice, dead, alive = world.enter(A), world.enter(B), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    assert world.office.postponed(alive, Refused(first, code), world.now)
+    assert (alive.mail(), dead.mail()) == ([first], [first])
+    world.pass_time(10)
+    assert alive.mail() == [first]
+    assert world.office.postponed(alive, Refused(first, code), world.now)
+    assert dead.mail() == []
+    assert ids_of(alice.heard(), Refused) == [first]
+
+
+def test_the_news_of_another_key_waits_for_who_has_sent_to_the_old_one() -> None:
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.pass_time(0.02)
+    world.commit()
+    world.leave(alice)
+    assert world.office.postponed(bob, Refused(first, "unknown_key"), world.now)
+    assert [order for order in world.office.orders() if isinstance(order, Keep)]
+    assert not world.office.holds_mail(B)
 
 
 def test_what_the_disk_has_no_room_for_goes_only_to_who_is_there() -> None:

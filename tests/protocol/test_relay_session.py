@@ -261,8 +261,8 @@ def test_after_the_end_nothing_is_said_and_nothing_is_heard(desk: Notebook, sess
 @pytest.mark.parametrize(
     ("code", "becomes"),
     [("stale", "postponed"), ("stale_ahead_90000", "postponed"), ("stale_behind_5", "postponed"),
-     ("unknown_task", "postponed"), ("busy", "put off"), ("blocked", "answered"), ("rejected", "answered"),
-     ("stale_x", "answered")],
+     ("unknown_task", "postponed"), ("unknown_key", "postponed"), ("busy", "put off"), ("blocked", "answered"),
+     ("rejected", "answered"), ("stale_x", "answered")],
 )  # fmt: skip
 def test_a_refusal_that_is_not_for_good_ends_nothing(
     desk: Notebook, session: ClearRelaySession, code: str, becomes: str

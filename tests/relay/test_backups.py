@@ -1,0 +1,109 @@
+"""A data folder that was restored from a backup has older encryption keys than its peers seal to. Nothing waits for
+that, directly or through a relay.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.config import RelaySettings
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.relaying import ServingRelay, serve_relay
+from mcp_a2a.views import CheckInboxRequest, SendTaskRequest
+from tests.files.scenes import until as met
+from tests.node.world import Person, World, acquainted
+from tests.relay.test_keys import meet, stored, until
+
+DAY = 86_401.0
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
+    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
+        yield relay
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def age(world: World, name: str, days: int) -> None:
+    """Its keys are renewed on each of so many days."""
+    for _ in range(days):
+        world.clock.advance(DAY)
+        async with world.person(name):
+            pass
+
+
+async def knows_key(alice: Person, bob: Person) -> None:
+    """Alice has an advert with Bob's newest key, also after a restart."""
+    with anyio.fail_after(20):
+        while True:
+            changed = alice.node.directory.changes.event()
+            peer = alice.node.directory.known(bob.node.context.me)
+            if peer is not None and peer.advert is not None and peer.advert.bundle == bob.node.ring.current:
+                return
+            await changed.wait()
+
+
+async def test_a_folder_from_a_backup_is_sealed_to_by_what_it_shows_on_its_link(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        await acquainted(alice, bob)
+    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    await age(world, "bob", 3)
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        await acquainted(alice, bob)
+        await knows_key(alice, bob)
+    shutil.rmtree(world.folder / "bob")
+    (world.folder / "backup").rename(world.folder / "bob")
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
+        with anyio.fail_after(20):
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))
+        assert [item.task_id for item in inbox.items] == [sent.task_id]
+
+
+async def test_a_folder_from_a_backup_is_reached_through_a_relay(world: World, relay: ServingRelay) -> None:
+    await meet(world, relay)
+    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    await age(world, "bob", 3)
+    async with world.person("bob") as bob, world.person("alice") as alice:
+        await knows_key(alice, bob)
+    async with world.person("alice") as alice:
+        sent = await stored(alice)
+        shutil.rmtree(world.folder / "bob")
+        (world.folder / "backup").rename(world.folder / "bob")
+        async with world.person("bob") as bob:
+            with anyio.fail_after(20):
+                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]
+            await until(alice, sent.task_id, Delivery.DELIVERED)
+
+
+async def test_of_two_machines_with_one_identity_behind_a_relay_the_one_that_has_the_key_gets_the_task(
+    world: World, relay: ServingRelay
+) -> None:
+    await meet(world, relay)
+    shutil.copytree(world.folder / "bob", world.folder / "copy" / "bob")
+    await age(world, "bob", 1)
+    world.clock.advance(60)
+    copy = World(world.folder / "copy", network=world.network, clock=world.clock, own=world.own)
+    async with world.person("alice") as alice, copy.person("bob") as newer:
+        await knows_key(alice, newer)
+        async with world.person("bob", transport=world.network.transport("elsewhere")) as older:
+            assert newer.node.ring.current.supersedes(older.node.ring.current)
+            key = older.node.context.me.key
+            await met(lambda: len(relay.listener.desk.roster.wires_of(key)) == 2)
+            sent = await alice.api.send_task(SendTaskRequest(agent=newer.did, message="x", wait_seconds=0))
+            with anyio.fail_after(20):
+                inbox = await newer.api.check_inbox(CheckInboxRequest(wait_seconds=20))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]
+            await until(alice, sent.task_id, Delivery.DELIVERED)
