@@ -10,6 +10,7 @@
                                 LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError  TaskLostError
+                                WebFailedError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
@@ -727,6 +728,13 @@ class WebAnswerError(WebError):
     code = "web_answer"
     exit_code = 7
     retryable = False
+
+
+class WebFailedError(WebAnswerError):
+    """An A2A agent answered that it failed over a request that may be good."""
+
+    code = "web_failed"
+    retryable = True  # by who asked, who knows what doing a part of it twice would do
 
 
 class TaskLostError(WebError):

@@ -30,6 +30,16 @@ class AnswerLostError(WebError):
     code = "answer_lost"
 
 
+class NotNowError(WebError):
+    """An agent says that it cannot now, and perhaps after how many `seconds` it can."""
+
+    code = "not_now"
+
+    def __init__(self, message: str, hint: str = "", *, seconds: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
+
+
 class Range(StrEnum):
     """Where calls to an agent may lead."""
 

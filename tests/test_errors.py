@@ -73,6 +73,7 @@ PLAIN = {
     errors.WebError: "built with message and hint where it is raised",
     errors.CardError: "as WebError",
     errors.WebRefusedError: "as WebError",
+    errors.WebFailedError: "as WebError",
     errors.WebAnswerError: "as WebError; while an answer is read, a fragment that becomes a sentence",
     errors.FileError: "as WebError",
     errors.LinkError: "a fragment that NoRouteError lists among its attempts",
@@ -95,6 +96,7 @@ ELSEWHERE = {
     "mcp_a2a.a2a.unreachable.NotConnectedError": "never leaves a2a.client, which tries the next interface",
     "mcp_a2a.a2a.push.HookGoneError": "never leaves a2a.push, which stops calling that hook",
     "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",
+    "mcp_a2a.web_ports.NotNowError": "never leaves node.web_courier, which asks again for as long as a message lives",
     "mcp_a2a.cli.demo.DemoError": "built with a message where it is raised; the demonstration shows what it did before",
 }
 """Errors of a single module, and why they are not in the tables."""
@@ -156,6 +158,7 @@ CODES = {
     "AddressNotAllowedError": "address_not_allowed",
     "WebRefusedError": "web_refused",
     "WebAnswerError": "web_answer",
+    "WebFailedError": "web_failed",
     "FileError": "file",
     "ProtocolError": "protocol",
     "LocalProtocolError": "local_protocol",

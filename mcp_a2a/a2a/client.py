@@ -24,14 +24,14 @@ from mcp_a2a.a2a.client_card import card_of, is_current, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_message, ask_task
-from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, resolve_anywhere
+from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
 from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
-from mcp_a2a.web_ports import AnswerLostError, FoundCard, Range, WebAgent, WebCalls, WebRequest
+from mcp_a2a.web_ports import AnswerLostError, FoundCard, NotNowError, Range, WebAgent, WebCalls, WebRequest
 
 CARD_SECONDS = 5.0
 MAX_CARD = 64 * 1024
@@ -201,7 +201,9 @@ class WebClient(WebCalls):
             answer = await session.fetch(_call(agent, ask(interface), seconds))
             if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
                 return _last_told(agent, answer.body)
-            return check_answer(agent.url, answer.status, answer.media_type, answer.body)
+            return check_answer(
+                agent.url, answer.status, answer.media_type, answer.body, later=pause_asked(answer.headers)
+            )
 
         return await self._attempt(agent, fetch)
 
@@ -332,7 +334,8 @@ async def _one_answer(agent: WebAgent, answer: Streaming) -> StreamResponse:
             body += piece
             if len(body) > MAX_ANSWER:
                 raise WebAnswerError(f"{agent.url} answers with more than {MAX_ANSWER:,} bytes.")
-    value = check_answer(agent.url, answer.status, answer.media_type, bytes(body))
+    later = pause_asked(answer.headers)
+    value = check_answer(agent.url, answer.status, answer.media_type, bytes(body), later=later)
     event = _read(agent, read_event, value)
     if event is not None:
         return event
@@ -391,8 +394,9 @@ def _no_card(answer: Answered, url: str) -> str | None:
             f"{url} wants to know who calls (HTTP {answer.status}).",
             f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
         )
-    if answer.status == 429 or answer.status >= 500:
-        raise WebError(f"{url} answers with HTTP {answer.status}.", "It may be able to later.")
+    if answer.status in (408, 425, 429) or answer.status >= 500:
+        later = pause_asked(answer.headers)
+        raise NotNowError(f"{url} answers with HTTP {answer.status}.", "It may be able to later.", seconds=later)
     if answer.status != 200:
         return f"{url} answers with HTTP {answer.status}"
     if answer.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] != b"{":  # whatever its server calls it

@@ -12,6 +12,8 @@ from mcp_a2a.protocol.unicode import unicode_text
 Fields = dict[str, JsonValue]
 
 MAX_DEPTH = 48
+MAX_DIGITS = 4096
+"""Of a whole number: to read one takes the square of its length."""
 
 
 def parse(body: bytes) -> JsonValue:
@@ -22,10 +24,18 @@ def parse(body: bytes) -> JsonValue:
     """
     check_members(body)
     try:
-        value: JsonValue = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=_refuse_constant)
+        value: JsonValue = json.loads(
+            body.decode("utf-8-sig", "replace"), parse_int=_whole, parse_constant=_refuse_constant
+        )
         return _tidy(value, 0)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("a number in it is too large")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> JsonValue:

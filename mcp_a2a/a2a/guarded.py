@@ -11,8 +11,10 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
@@ -37,6 +39,10 @@ MAX_TYPE = 255
 """Characters of a media type (RFC 6838 4.2)."""
 
 MAX_REDIRECTS = 3
+MAX_ERROR = 64 * 1024
+"""Read of the body of an error."""
+MAX_PAUSE = 3600.0
+"""Seconds that a server may want to be left alone for."""
 MAX_UNPACKED = 64 * 1024
 """Of a compressed answer, which some servers and proxies send unasked."""
 _GZIP = frozenset({"gzip", "x-gzip", "deflate"})
@@ -98,6 +104,25 @@ class Streaming:
     def media_type(self) -> str:
         """The content type without its parameters."""
         return media_type(self.headers)
+
+
+def pause_asked(headers: Mapping[str, str]) -> float:
+    """Seconds that a server wants to be left alone for (RFC 9110 10.2.3); a date is read by the server's own clock."""
+    said = headers.get("Retry-After", "").strip()
+    if said.isascii() and said.isdigit():
+        return min(float(said[:9]), MAX_PAUSE)
+    until, now = _date(said), _date(headers.get("Date", ""))
+    if until is None or now is None:
+        return 0.0
+    return min(max(0.0, (until - now).total_seconds()), MAX_PAUSE)
+
+
+def _date(said: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -265,6 +290,20 @@ def _unpacked(unpacked: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
 
 
 async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    if response.status < 400:
+        async for piece in _body(response, url):
+            yield piece
+        return
+    read = 0
+    with suppress(WebError):  # an error is one, whatever is wrong with the words to it
+        async for piece in _body(response, url):
+            yield piece[: MAX_ERROR - read]
+            read += len(piece)
+            if read >= MAX_ERROR:
+                return
+
+
+async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity", *_GZIP):
         raise WebAnswerError(
@@ -282,9 +321,7 @@ async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[b
     except zlib.error as error:
         raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must mend that.") from error
     except (aiohttp.ClientError, OSError) as error:
-        began = 200 <= response.status < 300
-        kind = _lost(response.method) if began else WebError
-        raise kind(f"{url} broke off in the middle of its answer.", "Try again.") from error
+        raise _lost(response.method)(f"{url} broke off in the middle of its answer.", "Try again.") from error
 
 
 def _late(call: Call) -> WebError:

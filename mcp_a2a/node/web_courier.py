@@ -26,6 +26,7 @@ from mcp_a2a.errors import (
     McpA2AError,
     WebAnswerError,
     WebError,
+    WebFailedError,
     WebRefusedError,
 )
 from mcp_a2a.node.context import Context, wait_until
@@ -48,7 +49,7 @@ from mcp_a2a.store.web import (
     next_web_letter,
     unfinished_web_tasks,
 )
-from mcp_a2a.web_ports import NO_STREAM, AnswerLostError, WebRequest
+from mcp_a2a.web_ports import NO_STREAM, AnswerLostError, NotNowError, WebRequest
 
 logger = logging.getLogger(__name__)
 
@@ -300,15 +301,16 @@ class WebCourier:
             return
         if isinstance(error, AddressNotAllowedError) and peer is not None:
             error.hint = way_to_allow(peer.agent, error)
-        if peer is not None and error.retryable:
+        if peer is not None and error.retryable and not isinstance(error, WebFailedError):
             self._book.failed(peer, error)
         if not errand.is_hopeless(error, undelivered=letter is not None):
             await self._pause(errand, record, letter, error)
         elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
             await self._drop(letter)  # what became of it is seen by looking on
         else:
-            answered = isinstance(error, WebAnswerError | AnswerLostError) or record.remote is not None
-            await self._end(record, given_up(record, error), Delivery.DELIVERED if answered else Delivery.REFUSED)
+            heard = isinstance(error, WebAnswerError) or record.remote is not None or errand.lost > 0
+            ending = given_up(record, error, lost=errand.lost)
+            await self._end(record, ending, Delivery.DELIVERED if heard else Delivery.REFUSED)
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:
@@ -319,7 +321,8 @@ class WebCourier:
             self._context.task_changes.notify(errand.task)
         errand.failures += 1
         pause = 0.05 + full_jitter(errand.failures - 1, self._chance(), cap=RETRY_CAP_SECONDS)
-        await wait_until(errand.news, pause)
+        asked = error.seconds if isinstance(error, NotNowError) else 0.0
+        await wait_until(errand.news, max(pause, asked))
 
     def _chance(self) -> float:
         return int.from_bytes(self._context.randomness(4), "big") / 2**32

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.web_ports import AnswerLostError
 
@@ -43,7 +43,7 @@ class Errand:
         if undelivered and isinstance(error, AnswerLostError):
             self.lost += 1
             return self.lost >= MAX_LOST
-        if error.retryable:
+        if error.retryable and not isinstance(error, WebFailedError):
             return False
         if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
             return True
@@ -51,14 +51,16 @@ class Errand:
         return self.nonsense >= MAX_NONSENSE
 
 
-def given_up(record: TaskRecord, error: WebError) -> WebError:
-    """Why a task ends: what went wrong the last time."""
+def given_up(record: TaskRecord, error: WebError, *, lost: int) -> WebError:
+    """Why a task ends: what went wrong the last time, when an answer to it had been `lost` so many times."""
     if record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND":
         return TaskLostError(record.peer)
-    if not isinstance(error, AnswerLostError):
+    if not lost:
         return error
+    # Also where it refuses the last time, as a message that it knows already.
+    times = lost if isinstance(error, AnswerLostError) else lost + 1
     return WebAnswerError(
-        f"{error.message} It was told {MAX_LOST} times, and may have done it.",
+        f"{error.message} It was told {times} times, and may have done it.",
         "Look there, or ask its owner, before you send it again.",
     )
 

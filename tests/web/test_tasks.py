@@ -516,7 +516,7 @@ async def test_a_task_survives_the_node_before_and_after_it_was_taken(world: Wor
     [
         (lambda: web.Response(text="<html>", content_type="text/html"), "FAILED", "web_answer", "a web page"),
         (lambda: web.Response(status=401), "REJECTED", "web_refused", "--token-stdin"),
-        (lambda: web.json_response({"error": {"code": -32603, "message": "boom"}}), "REJECTED", "web_refused", "boom"),
+        (lambda: web.json_response({"error": {"code": -32603, "message": "boom"}}), "FAILED", "web_failed", "boom"),
         (lambda: web.json_response({"jsonrpc": "2.0", "result": {}}), "FAILED", "web_answer", "has no id"),
     ],
 )

@@ -1,0 +1,228 @@
+"""What an error of an agent at a URL means: it refused, it failed, it cannot now, or its answer got lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import pytest
+from aiohttp import web
+from pydantic import JsonValue
+
+from mcp_a2a.a2a.client_faults import check_answer, check_event
+from mcp_a2a.a2a.guarded import MAX_PAUSE, pause_asked
+from mcp_a2a.errors import WebError, WebFailedError, WebRefusedError
+from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.web_ports import AnswerLostError, NotNowError
+from tests.node.world import World
+from tests.web.agents import Agent, Heard, raw, shout, task
+from tests.web.people import added, sent, somebody
+
+URL = "https://agent.example/"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def verdict(status: int, value: JsonValue, kind: str = "application/json", *, later: float = 0.0) -> WebError:
+    body = value.encode() if isinstance(value, str) else b"" if value is None else json.dumps(value).encode()
+    with pytest.raises(WebError) as told:
+        check_answer(URL, status, kind, body, later=later)
+    return told.value
+
+
+def rpc(code: JsonValue, message: JsonValue = "said", **more: JsonValue) -> JsonValue:
+    return {"jsonrpc": "2.0", "id": "1", "error": {"code": code, "message": message, **more}}
+
+
+REFUSED = [-32700, -32600, -32601, -32602, -32001, -32002, -32003, -32004, -32005, -32007, -32008, -32009, 404, 422]
+FAILED: list[JsonValue] = [-32603, "-32603", -32603.0, -32000, -32006, -32050, -32099, 500, 1, 0, None]
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_what_is_wrong_with_a_request_is_refused(code: int) -> None:
+    for status in (200, 400):
+        assert type(verdict(status, rpc(code))) is WebRefusedError
+
+
+@pytest.mark.parametrize("code", FAILED)
+def test_what_an_agent_breaks_over_has_failed_in_its_own_words(code: JsonValue) -> None:
+    told = verdict(200, rpc(code))
+    assert type(told) is WebFailedError
+    assert (told.message, told.retryable) == (f"{URL} failed: said.", True)
+    with pytest.raises(WebFailedError, match="said"):
+        check_event(URL, json.dumps(rpc(code)))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, NotNowError) for status in (408, 425, 429, 502, 503, 504, 507, 511, 521, 522, 523, 529)),
+        *((status, AnswerLostError) for status in (500, 520, 524, 599)),
+        *((status, WebRefusedError) for status in (400, 401, 402, 403, 404, 405, 409, 410, 413, 415, 422, 451)),
+        *((status, WebRefusedError) for status in (501, 505, 508)),
+    ],
+)
+def test_a_status_without_a_word_says_what_it_can(status: int, kind: type[WebError]) -> None:
+    assert type(verdict(status, None)) is kind
+
+
+def test_a_failure_is_one_at_any_status_and_by_any_name() -> None:
+    rest: JsonValue = {"error": {"code": 500, "status": "INTERNAL", "message": "said"}}
+    for status, value in ((500, rpc(-32603)), (400, rpc(-32603)), (500, rest), (500, {"detail": "said"})):
+        assert type(verdict(status, value)) is WebFailedError
+    assert type(verdict(500, rpc(-32602))) is WebRefusedError
+    for status, value in ((429, rpc(-32603)), (200, rpc(503)), (200, rpc(-32603, data=[{"reason": "OVERLOADED"}]))):
+        assert type(verdict(status, value)) is NotNowError
+
+
+SAYING: dict[str, tuple[int, JsonValue]] = {
+    "a list": (200, {"error": ["said"]}),
+    "an object": (200, rpc(-32602, {"text": "said"})),
+    "data": (200, rpc(-32602, None, data="said")),
+    "FastAPI": (422, {"detail": [{"loc": ["body", "x"], "msg": "said"}]}),
+    "GraphQL": (400, {"errors": [{"message": "said"}]}),
+    "problem details": (413, {"type": "about:blank", "title": "said", "status": 413}),
+    "a gateway": (400, {"message": "said"}),
+}
+
+
+@pytest.mark.parametrize("way", SAYING)
+def test_the_words_of_an_error_are_found_wherever_they_are(way: str) -> None:
+    assert "said" in verdict(*SAYING[way]).message
+
+
+def test_a_text_is_quoted_and_a_page_is_not() -> None:
+    assert "no such header" in verdict(400, "no such header", "text/plain").message
+    assert "<" not in verdict(400, "<html>", "text/html").message
+
+
+def test_an_empty_error_beside_a_result_is_none() -> None:
+    body = json.dumps({"jsonrpc": "2.0", "error": {"code": 0, "message": ""}, "result": {"id": "t"}}).encode()
+    assert check_answer(URL, 200, "application/json", body) == {"id": "t"}
+
+
+# --- when to ask again -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "120"}, 120),
+        (
+            {"Retry-After": "Sun, 29 Nov 2026 10:02:00 GMT", "Date": "Sun, 29 Nov 2026 10:00:00 GMT"},
+            120,
+        ),
+        ({"Retry-After": "Sun, 29 Nov 2026 10:00:00 GMT", "Date": "Sun, 29 Nov 2026 10:02:00 GMT"}, 0),
+        ({"Retry-After": "9" * 400}, MAX_PAUSE),
+        ({"Retry-After": "-5"}, 0),
+        ({"Retry-After": "²"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_server_says_in_either_form_when_to_come_again(headers: Mapping[str, str], seconds: float) -> None:
+    assert pause_asked(headers) == seconds
+
+
+async def test_an_agent_that_asks_for_a_pause_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def pass_at_once(event: anyio.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        await anyio.lowlevel.checkpoint()
+        return False
+
+    monkeypatch.setattr("mcp_a2a.node.web_courier.wait_until", pass_at_once)
+    busy = iter([True, False])
+
+    async def answer(heard: Heard) -> object:
+        if next(busy, False):
+            return web.Response(status=503, headers={"Retry-After": "1800"})
+        return await shout(heard)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        assert (await sent(ada, await added(ada, other), wait=60)).text == "HELLO"
+    assert waits == [1800]
+
+
+# --- errors whose words cannot be read -----------------------------------------------------------------
+
+UNREADABLE = {
+    "a coding that we have not": b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\nzz",
+    "broken": b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nzz",
+    "cut": b"Content-Length: 100\r\n\r\nzz",
+}
+
+
+@pytest.mark.parametrize("way", UNREADABLE)
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_error_is_one_whatever_is_wrong_with_its_words(
+    world: World,
+    way: str,
+    streaming: bool,  # noqa: FBT001
+) -> None:
+    async def answer(heard: Heard) -> object:
+        return await raw(heard, b"HTTP/1.1 401 Who\r\n" + UNREADABLE[way])
+
+    async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert "wants to know who calls" in view.error.message
+
+
+# --- what becomes of the task ------------------------------------------------------------------------
+
+
+async def test_a_task_that_its_agent_breaks_over_has_failed_and_may_be_sent_again(world: World) -> None:
+    async def answer(_: Heard) -> object:
+        return web.json_response(rpc(-32603, "the model is out of tokens"))
+
+    for streaming in (True, False):
+        async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+            view = await sent(ada, await added(ada, other))
+        assert view.error is not None
+        assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+        assert (view.error.code, view.error.retryable) == ("web_failed", True)
+        assert "the model is out of tokens" in view.error.message
+        assert "Change the request" not in view.error.hint
+        assert len(other.asked) == 1
+
+
+async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    failing = iter([True, True, False])
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "send":
+            return {"task": task("TASK_STATE_WORKING")}
+        return web.json_response(rpc(-32603)) if next(failing, False) else task(text="answer")
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
+async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    first = iter([True, False])
+
+    async def answer(heard: Heard) -> object:
+        if next(first, False):
+            return await raw(heard, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        return web.json_response(rpc(-32602, "this messageId was seen before"), status=409)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert view.error is not None
+    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert "seen before" in view.error.message
+    assert "told 2 times, and may have done it" in view.error.message
