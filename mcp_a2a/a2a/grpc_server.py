@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import anyio
 import grpc
@@ -26,9 +25,11 @@ from mcp_a2a.a2a.body import extended_card
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
 from mcp_a2a.a2a.files import FileUrl
+from mcp_a2a.a2a.grpc_entrance import CALLER, READ_SECONDS, Entrance
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
-from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd, Service, check_service, no_card, no_url
+from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Service, check_service, no_card, no_url
+from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
@@ -41,8 +42,14 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_CALLS = 10 * MAX_OPEN_PER_CALLER
 """At a time, of everybody."""
+MAX_CONNECTIONS = 500
+"""gRPC knows no hosts, so one may take them all; files and links of the node it cannot take."""
 
 GRACE_SECONDS = 1.0
+
+HANDSHAKE_SECONDS = 5
+IDLE_SECONDS = 300
+"""A connection without calls is closed after so long, with a word on which clients open another when they need one."""
 
 KNOWN_SECONDS = 2.0
 """The card is asked for again so soon: asking costs more than a call."""
@@ -89,9 +96,6 @@ class CoreHandler(RequestHandler):
         self._offer = offer
         self._dispatch = Dispatch(node)
         self._known: tuple[float, AgentCard] | None = None
-        self._crowd = Crowd(MAX_OPEN_PER_CALLER)
-        self.here = ("", 0)
-        """Where it listens."""
 
     # --- operations ------------------------------------------------------------------------------
 
@@ -194,27 +198,9 @@ class CoreHandler(RequestHandler):
     # --- who calls, and how ----------------------------------------------------------------------
 
     async def _service(self, context: ServerCallContext) -> Service:
-        """What the call says beside its parameters; it is over here for who may not call."""
-        call: grpc.aio.ServicerContext = context.state["grpc_context"]
+        """What the call says beside its parameters."""
+        caller, call = CALLER.get(), context.state["grpc_context"]
         metadata = {key.lower(): str(value) for key, value in call.invocation_metadata() or ()}
-        # Asked at each call: gRPC does not say which calls share a connection.
-        arrival = Arrival(_token(metadata), _end(call.peer()), self.here, frozenset(metadata))
-        caller = self._offer.caller_of(arrival)
-        if caller is None:
-            await call.abort(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "This call is not shown to be of the user who runs this server. "
-                "Send the token as metadata: authorization: Bearer TOKEN.",
-            )
-            raise AssertionError("abort raises")
-        if not self._offer.permits(caller):
-            await call.abort(grpc.StatusCode.NOT_FOUND, "There is no such agent behind this node.")
-        if not self._crowd.enter(caller):
-            await call.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"This client has {self._crowd.most} calls open. Try again when one has ended.",
-            )
-        call.add_done_callback(lambda _: self._crowd.leave(caller))
         with _told():
             card = await self._card()
             service = Service(
@@ -242,21 +228,6 @@ class CoreHandler(RequestHandler):
             detail = await self._node.get_agent(GetAgentRequest(agent="self"))
             self._known = now + KNOWN_SECONDS, detail.card
         return self._known[1]
-
-
-def _token(metadata: dict[str, str]) -> str | None:
-    if "x-api-key" in metadata:
-        return metadata["x-api-key"]
-    if "authorization" not in metadata:
-        return None
-    scheme, _, token = metadata["authorization"].partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _end(peer: str) -> tuple[str, int]:
-    """The end of a connection as gRPC writes it: ipv4:127.0.0.1:40000, ipv6:%5B::1%5D:40000."""
-    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
-    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
 
 
 class _told:  # noqa: N801  used as a statement
@@ -299,20 +270,30 @@ async def grpc_server(node: NodeApi, address: str, offer: GrpcOffer) -> AsyncIte
     Raises:
         ConfigurationError: the address cannot be used.
     """
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
-    handler = CoreHandler(node, offer)
-    add_A2AServiceServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
+    entrance = Entrance(offer.caller_of, offer.permits, MAX_OPEN_PER_CALLER, READ_SECONDS)
+    server = grpc.aio.server(interceptors=[entrance], options=_options(), maximum_concurrent_rpcs=MAX_CALLS)
+    add_A2AServiceServicer_to_server(_Servicer(CoreHandler(node, offer)), server)  # type: ignore[no-untyped-call]
     try:
         port = _bind(server, address, offer.certificate)
     except RuntimeError as error:
         raise ConfigurationError(f"gRPC cannot listen on {address}: {error}.", "Choose another port.") from error
-    handler.here = (address.rpartition(":")[0].strip("[]"), port)
+    entrance.here = (address.rpartition(":")[0].strip("[]"), port)
     await server.start()
     try:
         yield port
     finally:
         await server.stop(GRACE_SECONDS)
+
+
+def _options() -> list[tuple[str, int]]:
+    files = raise_open_files(4 * MAX_CONNECTIONS)
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", min(MAX_CONNECTIONS, files // 4)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1_000),
+        ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1_000),
+    ]
 
 
 def _bind(server: grpc.aio.Server, address: str, certificate: tuple[bytes, bytes] | None) -> int:

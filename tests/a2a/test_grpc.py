@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,88 @@ async def test_a_client_with_too_many_calls_open_keeps_nobody_else_from_calling(
                     break
                 except grpc.aio.AioRpcError:
                     await anyio.sleep(0.01)
+
+
+def _unsaid(channel: Any, **options: Any) -> Any:
+    """A call whose message does not come."""
+    service = pb.DESCRIPTOR.services_by_name["A2AService"].full_name
+    return channel.stream_unary(f"/{service}/ListTasks", response_deserializer=pb.ListTasksResponse.FromString)(
+        **options
+    )
+
+
+async def test_calls_without_a_message_take_no_place_of_those_who_may_call(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_module, "MAX_CALLS", 3)
+    offer = GrpcOffer(partial(admitted, Rules(token=TOKEN)), token=True)
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        unsaid = [_unsaid(channel) for _ in range(20)]
+        with anyio.fail_after(60):
+            codes = {await call.code() for call in unsaid}
+        assert codes <= {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        by_owner = (*V1, ("authorization", f"Bearer {TOKEN}"))
+        assert await Client(A2AServiceStub(channel)).call("ListTasks", {"pageSize": 1}, by_owner)
+
+
+async def test_a_message_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_module, "READ_SECONDS", 0.1)
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)))
+    async with (
+        grpc_server(Failing(StorageFullError("/")), "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        with anyio.fail_after(60):
+            assert await _unsaid(channel, metadata=V1).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_connections_that_say_nothing_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_module, "MAX_CONNECTIONS", 3)
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)))
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(grpc_server(Failing(StorageFullError("/")), "127.0.0.1:0", offer))
+        ended = anyio.Semaphore(0)
+
+        async def watch(stream: anyio.abc.SocketStream) -> None:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+            ended.release()
+
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        for _ in range(10):
+            stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            tasks.start_soon(watch, stream)
+        with anyio.fail_after(4):  # before the handshake is over
+            for _ in range(7):
+                await ended.acquire()
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [("authorization", f"Bearer {TOKEN}"), ("authorization", f"Bearer {TOKEN}")],
+        [("authorization", "Bearer wrong"), ("authorization", f"Bearer {TOKEN}")],
+        [("authorization", "Bearer wrong"), ("x-api-key", TOKEN)],
+        [("x-api-key", "wrong"), ("x-api-key", TOKEN)],
+        [("authorization", f" {TOKEN}")],
+        [("authorization", f"Basic {TOKEN}")],
+        [("authorization", "")],
+    ],
+)
+async def test_who_gives_two_tokens_or_none_that_is_one_gives_none(given: list[tuple[str, str]]) -> None:
+    offer = GrpcOffer(partial(admitted, Rules(token=TOKEN, this_user=True)))
+    async with (
+        grpc_server(Failing(StorageFullError("/")), "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await Client(A2AServiceStub(channel)).call("ListTasks", {}, (*V1, *given))
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_push_configurations_are_made_seen_listed_and_deleted(tmp_path: Path) -> None:
