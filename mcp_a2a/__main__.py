@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mcp_a2a.cli.entry import check_environment, unicode_words
 from mcp_a2a.cli.options import ALLOW_STRANGERS, Options, UsageError, split
+from mcp_a2a.interrupts import end_at_interrupt
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
 
@@ -25,6 +26,7 @@ def main() -> None:
     Raises:
         SystemExit: always.
     """
+    end_at_interrupt()
     keep_memory_private(os.environ)
     open_standard_streams()
     raise SystemExit(run(sys.argv[1:]))

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import anyio
 
+from mcp_a2a.interrupts import raise_at_interrupt
+
 T = TypeVar("T")
 
 GARBAGE_THRESHOLDS = (10_000, 20, 50)
@@ -22,6 +24,7 @@ def run(function: Callable[[], Awaitable[T]]) -> T:
     Raises:
         KeyboardInterrupt: Ctrl-C; the function was cancelled first.
     """
+    raise_at_interrupt()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         return anyio.run(function, backend_options={"use_uvloop": sys.platform != "win32"})

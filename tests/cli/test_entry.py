@@ -177,3 +177,16 @@ def test_a_folder_that_is_gone_is_named(home: Path, tmp_path: Path) -> None:
         )
         assert finished.returncode == 2, finished
         assert "no longer exists" in finished.stderr
+
+
+@pytest.mark.parametrize(("argv", "imported"), [("tasks", "mcp_a2a.cli.app"), ("--listen", "mcp_a2a.config")])
+def test_ctrl_c_while_modules_are_imported_ends_a_command_without_a_traceback(argv: str, imported: str) -> None:
+    program = (
+        "import os, signal, sys; from mcp_a2a.__main__ import main\n"
+        "class Typed:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {imported!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"sys.meta_path.insert(0, Typed()); sys.argv[1:] = [{argv!r}]; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"Interrupted.\n")
