@@ -414,7 +414,7 @@ class GetTaskRequest(View):
     task_id: str
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     even_stuck: bool = False
-    """Do not wait on when a person must decide first, or a relay does not take it now."""
+    """Do not wait on when a person must decide first, or it is not taken for a while."""
     text_offset: int = Field(default=0, ge=0)
     text_limit: int | None = Field(default=None, ge=1)
 
@@ -564,7 +564,7 @@ class TaskView(View):
     tried: Annotated[tuple[str, ...], WHOLE] = ()
     """Routes tried and failed so far, each with its reason."""
     put_off: PeerText | None = None
-    """Why a relay does not take it now; it is kept here, and tried again."""
+    """Why it is not taken now; it is kept here, and tried again."""
     chosen: PeerText | None = None
     """For a task sent by skill: which agent took it and why."""
     created: Fact

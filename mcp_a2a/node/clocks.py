@@ -122,22 +122,23 @@ class Clocks:
         if len(off) > max(1, agreeing):
             typical = sorted(off)[len(off) // 2]
             return (
-                f"this machine's clock seems to be {_length(typical)} {'behind' if typical > 0 else 'ahead'}: "
+                f"this machine's clock seems to be {length_of(typical)} {'behind' if typical > 0 else 'ahead'}: "
                 f"{len(off)} agents disagree with it"
             )
         if agreeing:
             return f"this machine's clock agrees with {agreeing} other agent{'' if agreeing == 1 else 's'}"
         behind = self._aging.sound - wall
         if abs(behind) > AGREEMENT_SECONDS:
-            return f"this machine's clock was set {'back' if behind > 0 else 'ahead'} by {_length(behind)}"
+            return f"this machine's clock was set {'back' if behind > 0 else 'ahead'} by {length_of(behind)}"
         return "no other agent says which of the two is right"
 
 
 def _apart(difference: float) -> str:
-    return f"{_length(difference)} {'ahead of' if difference > 0 else 'behind'}"
+    return f"{length_of(difference)} {'ahead of' if difference > 0 else 'behind'}"
 
 
-def _length(seconds: float) -> str:
+def length_of(seconds: float) -> str:
+    """A length of time for people, to the minute or the hour."""
     minutes = round(abs(seconds) / 60)
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:

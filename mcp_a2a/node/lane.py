@@ -75,7 +75,7 @@ class Entry:
     not_before: float = 0.0
     rejections: int = 0
     refusal: str | None = None
-    """Why a relay does not take it now."""
+    """Why a relay, or its recipient, does not take it now."""
     sealed: Sealed | None = None
     """Sealed ahead, or for a link that has ended: a relay knows it by its id."""
     held: bool = False

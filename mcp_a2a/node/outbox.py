@@ -23,10 +23,10 @@ from mcp_a2a.errors import LinkError, NoRouteError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer, backoff
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.lane import ANSWER_SECONDS, WINDOW, Entry, Lane, Sealed
+from mcp_a2a.node.lane import ANSWER_SECONDS, WAITING_SECONDS, WINDOW, Entry, Lane, Sealed
 from mcp_a2a.node.letters import piece_payload, redated
 from mcp_a2a.node.merging import merge_updates
-from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LARGE_FOR_RELAY, Settlement
+from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, TOO_LARGE_FOR_RELAY, Settlement, relay_refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, piece_of
 from mcp_a2a.protocol.bundle import KeyBundle
@@ -56,6 +56,14 @@ IDLE_SECONDS = 60.0
 """A lane with nothing in it is kept so long for the next message."""
 
 KEY_NOT_VALID = "its encryption key is not valid at this time: it was not online for a week, or a clock is wrong"
+
+KEY_NOT_THERE = (
+    "the machine that is there does not have the key of this agent that was shown last: it may be a copy, or restored "
+    "from a backup"
+)
+
+BUSY = "it takes no more for now"
+"""What a recipient has signed that has too much to do, or enough of ours."""
 
 CLOCK_DOUBTED = (
     "the message has expired by this machine's clock, but not by the time the machine has been on: it waits until that "
@@ -371,10 +379,7 @@ class Outbox:
         now = anyio.current_time()
         match answer.code:
             case "unknown_key" if answer.bundle is not None and answer.bundle.peer == lane.peer.peer_id:
-                lane.peer.learn_bundle(answer.bundle)
-                (lane.outdated.add if answer.bundle.supersedes(link.bundle) else lane.outdated.discard)(link)
-                entry.rejections += 1
-                entry.not_before = now if entry.rejections <= MAX_NACKS else now + ANSWER_SECONDS
+                self._seal_anew(lane, entry, link, answer.bundle)
             case "unknown" if was_stored:
                 entry.not_before = now  # the relay no longer has what it stored
             case _ if not verdict:
@@ -382,7 +387,7 @@ class Outbox:
             case "unknown_task":
                 self._keep_for_its_asker(lane, entry, link, now)
             case "busy":
-                entry.not_before = now + min(answer.retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
+                self._put_off_busy(lane, entry, link, answer.retry_after)
             case code if stale_difference(code)[0]:
                 self._put_off_for_clocks(lane, entry, link, code)
             case "rejected" if entry.rejections < MAX_REJECTIONS:
@@ -392,6 +397,15 @@ class Outbox:
                 self._refuse(lane, entry, code)
         self._answered(lane)
         lane.wake.set()
+
+    def _seal_anew(self, lane: Lane, entry: Entry, link: Link, bundle: KeyBundle) -> None:
+        """The recipient does not have the key that this is sealed to, and says which it has."""
+        lane.peer.learn_bundle(bundle)
+        (lane.outdated.add if bundle.supersedes(link.bundle) else lane.outdated.discard)(link)
+        entry.rejections += 1
+        if entry.rejections > MAX_NACKS:
+            entry.not_before = anyio.current_time() + ANSWER_SECONDS
+            lane.obstacle = f"{link.route} {link.address}: {KEY_NOT_THERE}"
 
     def _keep_for_its_asker(self, lane: Lane, entry: Entry, link: Link, now: float) -> None:
         """The recipient has no such task: another one with its key has asked for it, or has yet to find it again."""
@@ -428,9 +442,20 @@ class Outbox:
             lane.slowed_until = entry.not_before + SLOW_SECONDS
         if entry.is_piece and answer.code in SLOWED:
             return
-        reason = RELAY_REFUSALS.get(answer.code, f"it answers {answer.code!r}")
+        reason = relay_refusal(answer.code)
         entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
         self._settlement.put_off(entry.row)
+
+    def _put_off_busy(self, lane: Lane, entry: Entry, link: Link, retry_after: float | None) -> None:
+        """The recipient takes it later. Whoever waits for the task waits on, unless that takes long."""
+        pause = min(retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
+        entry.not_before, entry.refusal = anyio.current_time() + pause, None
+        if entry.is_piece or pause < WAITING_SECONDS:
+            return
+        lane.obstacle = f"{link.route} {link.address}: {BUSY}; tried again in {pause:.0f} s"
+        if pause > ANSWER_SECONDS:
+            entry.refusal = lane.obstacle
+            self._settlement.put_off(entry.row)
 
     def _merge_updates(self, lane: Lane) -> None:
         """Make one of the updates of each task that wait: a relay takes fewer messages than there are."""

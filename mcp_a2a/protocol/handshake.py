@@ -143,6 +143,11 @@ class Handshake:
                 return Failed(ByeCode.PROTOCOL, "it does not follow the handshake")
 
     @property
+    def awaits_welcome(self) -> bool:
+        """Whether a dialler has said hello: its listener may expect a MAC on every frame from then on."""
+        return self._challenge is not None
+
+    @property
     def _me(self) -> PeerId:
         return self._identity.peer_id
 

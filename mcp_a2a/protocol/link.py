@@ -328,9 +328,11 @@ class LinkSession:
         self._events.append(Closed(reason, code))
 
     def _say_bye(self, reason: str, code: ByeCode) -> None:
-        if self._state is not State.CLOSED:
-            self._close(reason, code)
-            self._send(Bye(code))
+        if self._state is State.CLOSED:
+            return
+        self._close(reason, code)
+        if self._keys is not None or not self._handshake.awaits_welcome:
+            self._send(Bye(code))  # without the keys a listener that has welcomed us could not tell whose word it is
 
     def _send(self, frame: Control) -> None:
         text = encode(frame)

@@ -26,6 +26,7 @@ from mcp_a2a.protocol.mail_orders import Backlog, Keep, Load, Order, Tally
 from mcp_a2a.protocol.mailbox import Mailbox, Message, Place, Wire
 from mcp_a2a.protocol.receipt import ELSEWHERE, UNKNOWN_KEY
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.protocol.roster import Roster
 
 AGAIN_SECONDS = 1.0
@@ -222,7 +223,7 @@ class PostOffice:
         if not self._roster.has_mailbox(recipient):
             return "no_mailbox"
         if header.expires <= aged:
-            return "expired"
+            return stale_code(header.expires - aged)
         account = self.books.accounts.of(depositor, wire.account)
         if mailbox is not None:
             familiar = partial(self._is_familiar, wire, recipient)

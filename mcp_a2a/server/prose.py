@@ -84,7 +84,7 @@ def task_lines(view: TaskView, fence: Fence) -> Iterator[str]:
         yield fence.block(f"Tried: {tried}", "what was tried, with words that other agents chose")
     yield transfer_line(view.transfer)
     if view.put_off:
-        yield fence.block(view.put_off, "why a relay does not take it now; it is tried again")
+        yield fence.block(view.put_off, "why it is not taken now; it is tried again")
     yield from _words_of_others(view, fence)
     yield f"Next: {view.next}"
 

@@ -10,12 +10,15 @@ import anyio
 import pytest
 
 from mcp_a2a.node import outbox
+from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict
+from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
+from tests.files.scenes import until
 from tests.node.outsider import Outsider, cancel_letter, outsider, sealed, task_letter
 from tests.node.world import Person, World
 
@@ -131,3 +134,38 @@ async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: 
         assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
         listed = (await bob.api.list_tasks(ListTasksRequest())).tasks
         assert [view.state for view in listed] == [TaskState.CANCELED]
+
+
+@pytest.mark.parametrize(("seconds", "interrupts"), [(20.0, False), (600.0, True)])
+async def test_a_task_that_its_recipient_is_too_busy_for_says_so(
+    world: World, seconds: float, *, interrupts: bool
+) -> None:
+    """A short pause is waited through; of a long one whoever waits hears at once."""
+    answered = anyio.Event()
+
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+
+        def react(link: Link, envelope: bytes) -> Answer:
+            payload = bob.read(envelope)
+            if payload.type != "task":
+                return bob.sign_for(link, envelope)
+            answered.set()
+            postmark = bob.postmark(envelope, payload)
+            signature = sign_verdict(bob.identity, postmark, "busy")
+            return Refused(envelope_id_of(postmark), "busy", retry_after=seconds, signature=signature)
+
+        bob.reaction = react
+        await bob.dial(alice)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        await answered.wait()
+        await until(lambda: bool(alice.node.outbox.tried(bob.peer_id)))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        said = f"it takes no more for now; tried again in {seconds:.0f} s"
+        assert (view.delivery, said in view.tried[-1]) == (Delivery.QUEUED, True)
+        assert (view.put_off is not None) == interrupts
+
+
+def test_a_relay_that_refuses_by_its_clock_is_quoted_with_the_amount() -> None:
+    said = relay_refusal(stale_code(-40 * 86_400.0))
+    assert said == "by its clock the message expired 40 d 0 h ago; its clock or that of this machine is wrong"
+    assert relay_refusal("stale_behind") == "it answers 'stale_behind'"

@@ -39,7 +39,7 @@ from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Wai
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ledger import MAX_IN_FLIGHT
-from mcp_a2a.protocol.link import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED
+from mcp_a2a.protocol.link import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED, LinkSession
 from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,
@@ -135,6 +135,23 @@ def test_a_dialler_that_expects_somebody_is_content_with_them() -> None:
     assert pair.dialler.is_open
 
 
+@pytest.mark.parametrize("is_welcomed", [False, True])
+def test_a_dialler_that_gives_up_behind_its_hello_says_nothing_that_its_listener_has_to_complain_about(
+    *, is_welcomed: bool
+) -> None:
+    listener = LinkSession(Side.LISTENER, ALICE, RINGS[ALICE.peer_id].current, b"l" * 32, 0.0)
+    dialler = LinkSession(Side.DIALLER, BOB, RINGS[BOB.peer_id].current, b"d" * 32, 0.0)
+    dialler.receive_frame_untrusted(listener.frames_to_send()[0], 0.0)
+    if is_welcomed:
+        listener.receive_frame_untrusted(dialler.frames_to_send()[0], 0.0)
+        assert listener.is_open
+    dialler.say_goodbye("the attempt was given up")
+    for frame in dialler.frames_to_send():
+        listener.receive_frame_untrusted(frame, 0.0)
+    listener.receive_eof()
+    assert listener.events_received()[-1] == Closed("the connection was lost", None)
+
+
 def test_another_key_than_the_expected_one_is_refused_and_told_so() -> None:
     pair = Pair(dialler=session(Side.DIALLER, BOB, secret=b"d" * 32, expected=CAROL.peer_id))
     pair.settle()
@@ -208,7 +225,7 @@ def test_a_welcome_that_was_heard_before_is_refused() -> None:
     second.receive_frame_untrusted(challenge, 0.0)
     second.frames_to_send()
     second.receive_frame_untrusted(welcome, 0.0)
-    assert last_words(second) == ("its proof of its key is wrong", ByeCode.PROOF)
+    assert last_words(second) == ("its proof of its key is wrong", None)
 
 
 def test_a_proof_by_another_key_than_the_named_one_is_refused() -> None:

@@ -17,6 +17,7 @@ from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.protocol.post_office import DUPLICATE, PostOffice
 from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, RelayLimits
+from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.protocol.roster import Roster
 from tests.protocol.people import ALICE, BOB, CAROL, mark
 
@@ -622,8 +623,10 @@ def test_unknown_keys_and_expired_envelopes_are_refused_and_leave_nothing() -> N
     alice = world.enter(A)
     world.roster.unregister(C)
     world.deposit(alice, C, 1)
-    world.deposit(alice, B, 2, expires=int(WALL // HOUR) * HOUR)
-    assert [frame.code for frame in alice.heard() if isinstance(frame, Refused)] == ["no_mailbox", "expired"]
+    ended = int(WALL // HOUR) * HOUR
+    world.deposit(alice, B, 2, expires=ended)
+    refused = [frame.code for frame in alice.heard() if isinstance(frame, Refused)]
+    assert refused == ["no_mailbox", stale_code(ended - WALL)]
     assert (world.office.mailboxes, world.office.unwritten, world.office.books.disk_bytes) == (0, 0, 0)
 
 
