@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import TaskGroup, TaskStatus
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcp_a2a.protocol.model import TaskState
@@ -103,7 +103,7 @@ class Town:
             await self.answer(5)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(st.lists(steps, max_size=14))
 @example([("set", "alice", 400 * DAY), ("send",), ("stop", "alice")])
 @example([("send",), ("set", "bob", 31 * DAY), ("answer",), ("stop", "bob"), ("start", "bob"), ("stop", "alice")])

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
@@ -187,7 +187,7 @@ def only_the_keys_of(alice: Person, bob: Person) -> bool:
     return True
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.integers(0, 2**32))
 async def test_a_proxy_that_does_anything_to_frames_delivers_nothing_and_refuses_nothing(seed: int) -> None:
     path = HostilePath(Mischief(random.Random(seed), budget=15))

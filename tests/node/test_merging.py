@@ -114,7 +114,7 @@ def heard(bodies: list[UpdateBody]) -> tuple[dict[str, tuple[Part, ...]], int, i
     return {one.artifact_id: one.parts for one in artifacts}, streamed, attempt
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lives(), st.data())
 def test_a_recipient_of_merged_updates_has_what_it_would_have_of_all(
     said: list[UpdateBody], data: st.DataObject

@@ -308,7 +308,7 @@ class Path:
                 self.heard[to_dialler].append(event.envelope)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_whoever_holds_every_frame_can_only_let_a_beginning_through(data: st.DataObject) -> None:
     """Swapped, replayed, sent back, cut, glued, flipped, in any order: each end hears the first frames, or less."""

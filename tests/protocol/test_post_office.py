@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -836,7 +836,7 @@ class Shares(RuleBasedStateMachine):
 
 
 TestShares = Shares.TestCase
-TestShares.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestShares.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 # --- whatever happens -----------------------------------------------------------------------------
@@ -1023,9 +1023,7 @@ class _SmallWindows(Post):
             self.patch.undo()
 
 
-_effort = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_effort = settings(max_examples=150, stateful_step_count=50)
 TestWhateverHappens = Post.TestCase
 TestWhateverHappens.settings = _effort
 TestWhateverHappensInSmallWindows = _SmallWindows.TestCase

@@ -14,7 +14,7 @@ import aiohttp
 import anyio
 import anyio.abc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import RemoteProtocolError
@@ -262,7 +262,7 @@ class Deaf:
 FIELD_VALUES = st.sampled_from(WRONG) | st.text(max_size=40) | st.integers() | st.binary(max_size=40).map(bytes.hex)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     st.lists(
         st.binary(max_size=2000)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
@@ -205,7 +205,7 @@ async def seen_by(one: Person, other: Person) -> None:
             await one.node.directory.changes.event().wait()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5)
 @given(st.integers(0, 2**32))
 async def test_a_relay_that_does_anything_to_mail_and_answers_delivers_nothing_and_refuses_nothing(seed: int) -> None:
     relay = Tamperer(Mischief(random.Random(seed), budget=15))

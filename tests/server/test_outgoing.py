@@ -505,7 +505,7 @@ def _walk_of(view: BaseModel) -> dict[str, JsonValue]:
     return for_models(view, Fence())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.text(), st.text(alphabet=st.characters(codec=None, categories=("Cc", "Cf", "Cs", "Mn", "Me", "Zl", "Zp", "Lo")))
 )

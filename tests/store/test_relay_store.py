@@ -216,7 +216,7 @@ async def test_a_damaged_database_is_put_aside_and_said_so(
     assert (tmp_path / "relay.db.corrupt-test").exists()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 12)), max_size=40))
 def test_the_disk_does_what_a_dictionary_would(tmp_path_factory: pytest.TempPathFactory, steps: list) -> None:
     async def run() -> None:
