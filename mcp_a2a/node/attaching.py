@@ -293,7 +293,10 @@ class Attaching:
     def _check_file(self, found: os.stat_result, shown: str, *, typed: bool) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise FileError(f"{shown} is not a file.", "Only regular files can be attached; pack a folder first.")
-        if found.st_nlink != 1 and (not typed or (found.st_dev, found.st_ino) in set(_inodes(self._private))):
+        if (found.st_dev, found.st_ino) in _inodes(self._private, self._downloads):
+            # By way of a second name, or of a folder that is mounted in two places.
+            raise FileError(f"{shown} belongs to this node itself: there are its keys.")
+        if found.st_nlink != 1 and not typed:
             # Under its other name it may be a key, or lie outside of every allowed folder.
             raise FileError(f"{shown} may not be attached: the file has another name as well.", "Attach a copy of it.")
         if found.st_size > MAX_FILE_SIZE:
@@ -303,9 +306,10 @@ class Attaching:
             )
 
 
-def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
-    """Every file below a folder, by what it is and not by its name."""
-    for place, _, names in os.walk(folder):
+def _inodes(folder: Path, besides: Path) -> Iterator[tuple[int, int]]:
+    """Every file below a folder, by what it is and not by its name; but those below another folder in it."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [inner for inner in folders if Path(place, inner) != besides]
         for name in names:
             try:
                 found = Path(place, name).lstat()

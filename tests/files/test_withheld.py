@@ -15,13 +15,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import attaching as attaching_module
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.beneath import open_resolved
 from mcp_a2a.node.withheld import CheckedFile, check_name
-from mcp_a2a.protocol.blob import MAX_INLINE_SIZE
+from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_INLINE_SIZE
 from mcp_a2a.protocol.ticket import PREFIX
 from mcp_a2a.store.keyfile import KEY_FILE, load_identity
 from mcp_a2a.store.schema import MIGRATIONS
@@ -175,7 +178,28 @@ async def test_a_second_name_of_our_own_key_is_attached_for_nobody(
     load_identity(tmp_path / "home" / "identities" / "default", b"k" * 32)
     (folder / "notes.txt").hardlink_to(tmp_path / "home" / "identities" / "default" / KEY_FILE)
     for what in (model(folder / "notes.txt"), person(folder / "notes.txt")):
-        with pytest.raises(FileError, match="another name"):
+        with pytest.raises(FileError, match="belongs to this node"):
+            await attaching.attach((), what)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, folder: Path) -> Iterator[Path]:
+    """The data folder at a second place."""
+    (tmp_path / "home").mkdir()
+    (folder / "inner").mkdir()
+    if subprocess.run(["mount", "--bind", tmp_path / "home", folder / "inner"], check=False).returncode:
+        pytest.skip("this machine lets nobody mount folders")
+    yield folder / "inner"
+    subprocess.run(["umount", folder / "inner"], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts folders, and so on Linux")
+async def test_our_own_files_are_not_attached_where_their_folder_is_mounted_a_second_time(
+    attaching: Attaching, mounted: Path
+) -> None:
+    (mounted / "settings").write_text("harmless to look at")
+    for what in (model(mounted / "settings"), person(mounted / "settings")):
+        with pytest.raises(FileError, match="belongs to this node"):
             await attaching.attach((), what)
 
 
@@ -205,6 +229,19 @@ async def test_files_of_that_name_are_withheld_unless_a_person_typed_them(
         with pytest.raises(FileError, match="may not be attached"):
             await attaching.attach((), what)
     assert await content(attaching, person(path)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ID_RSA ", "id_rsa~", ".Env\nx", ".\u212aube/x", "run/secrets/db", "krb5cc_1000", "http.KeyTab", "kubeconfig",
+        "etc/system-connections/home.nmconnection", "Passwords.xlsx", ".claude/.credentials.json", "token.json",
+        ".terraform.d/credentials.tfrc.json", ".vnc/passwd", "key.p8",
+    ],
+)  # fmt: skip
+def test_other_spellings_and_other_programs_names_are_withheld(name: str) -> None:
+    with pytest.raises(FileError, match="may not be attached"):
+        check_name(Path("/project") / name, name)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +304,52 @@ async def test_a_secret_under_a_harmless_name_is_withheld(attaching: Attaching, 
     assert await content(attaching, person(path)) == secret
 
 
+def read_all(path: Path) -> bytes:
+    with path.open("rb") as source:
+        checked = CheckedFile(source, path.name)
+        return b"".join(iter(lambda: checked.read(CHUNK_SIZE), b""))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        b'[remote "origin"]\n\turl = https://me:hunter2@git.example/me/it.git\n',
+        b"[http]\n\textraheader = AUTHORIZATION: basic eC1hY2Nlc3MtdG9rZW46MTIz\n",
+        b"url = https://0123456789abcdef0123456789abcdef01234567@git.example/me/it\n",
+        b"[global]\nindex-url = https://build:s3cr%40t@pypi.example/simple\n",
+        b"DATABASE_URL=postgres://app:x7Kp@db:5432/app\nREDIS=redis://:x7Kp@cache\n",
+        b'{"auths": {"registry.example": {"auth": "bWU6aHVudGVyMmh1bnRlcg=="}}}',
+        b"//npm.example/:_authToken=0a1b2c3d-0000\n",
+        b"users:\n- name: me\n  user:\n    token: eyJhbGciOiJSUzI1NiJ9\n",
+        b"data:\n  tls.key: " + base64.b64encode(PEM) + b"\n",
+        b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n",
+        b"[Interface]\nPrivateKey = " + b"aB3/" * 10 + b"aB3=\n",
+        b"aB3/" * 10 + b"aB3=\n",
+        b"untrusted comment: minisign encrypted secret key\nRWRTY0Iy\n",
+        b"(21:protected-private-key(3:rsa",
+        b"Key: (private-key (ecc (curve Ed25519)",
+        b"AGE-PLUGIN-YUBIKEY-1" + b"Q" * 24,
+        b'{"kty":"oct","k":"' + b"aB3_" * 6 + b'"}',
+        b"\xef\xbb\xbf" + b"0123456789abcdef" * 4 + b"\r\n",
+        ("A1b2" * 10 + "A1b").encode("utf-16"),
+        b"eyJhbGciOiJSUzI1NiJ9." + b"eyJpc3MiOiJr" * 3 + b"." + b"aB3_" * 20,
+        ("export T=ghp_" + "Ab12" * 9).encode("utf-32"),
+        "aws_secret_access_key = ".encode("utf-16-be") + ("A1b2" * 10).encode("utf-16-be"),
+        PEM.replace(b"\n", b"\r\n"),
+        b"\xfe\xed\xfe\xed\0\0\0\2",
+        b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5",
+        b"\x95\x01\xd8\x04\x5e\0\0\0\x01\x04\0",
+        b"<server><username>me</username><password>hunter2</password></server>",
+    ],
+)
+def test_a_credential_in_a_configuration_a_binary_form_or_another_encoding_is_withheld(
+    tmp_path: Path, secret: bytes
+) -> None:
+    (tmp_path / "notes").write_bytes(secret)
+    with pytest.raises(FileError, match="may not be attached"):
+        read_all(tmp_path / "notes")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -293,6 +376,56 @@ async def test_the_keys_and_databases_of_every_data_folder_are_withheld(
     for name in ("notes", "data"):
         with pytest.raises(FileError, match="may not be attached"):
             await attaching.attach((), model(other / name))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"postgres://postgres:postgres@localhost/db https://user:${TOKEN}@host https://me@host http://user:password@h",
+        b"https://example.com:443/@me/a:b@c and git@github.com:me/it.git",
+        b"Authorization: Bearer TOKEN, or Authorization: Bearer ${process.env.TOKEN}",
+        b"token: AbstractTokenOfAnotherService\npassword: Optional[PasswordOfTheUser]\n",
+        b"my_password = the_password_of(user)\n",
+        b"0123456789abcdef0123456789abcdef01234567\n",  # a commit
+    ],
+)
+def test_a_placeholder_a_public_address_and_a_type_are_no_credential(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "notes").write_bytes(text)
+    assert read_all(tmp_path / "notes") == text
+
+
+KINDS = serialization.PrivateFormat
+DER = serialization.Encoding.DER
+
+
+@pytest.mark.parametrize("kind", [KINDS.PKCS8, KINDS.TraditionalOpenSSL])
+@pytest.mark.parametrize("of", ["ec", "rsa"])
+def test_a_private_key_in_der_is_withheld_and_its_public_half_goes(tmp_path: Path, of: str, kind: KINDS) -> None:
+    secret = ec.generate_private_key(ec.SECP256R1()) if of == "ec" else rsa.generate_private_key(65537, 2048)
+    (tmp_path / "notes").write_bytes(secret.private_bytes(DER, kind, serialization.NoEncryption()))
+    with pytest.raises(FileError, match="may not be attached"):
+        read_all(tmp_path / "notes")
+    public = secret.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public").write_bytes(public)
+    assert read_all(tmp_path / "public") == public
+
+
+def test_an_encrypted_private_key_is_withheld(tmp_path: Path) -> None:
+    secret = ed25519.Ed25519PrivateKey.generate()
+    lock = serialization.BestAvailableEncryption(b"x")
+    (tmp_path / "notes").write_bytes(secret.private_bytes(DER, KINDS.PKCS8, lock))
+    (tmp_path / "ring").write_bytes(pkcs12.serialize_key_and_certificates(b"me", secret, None, None, lock))
+    for name in ("notes", "ring"):
+        with pytest.raises(FileError, match="may not be attached"):
+            read_all(tmp_path / name)
+
+
+@pytest.mark.parametrize("table", ["logins(x)", "moz_cookies(x)", "nssPrivate(x)"])
+def test_a_database_of_a_browser_is_withheld_under_any_name(tmp_path: Path, table: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "notes")) as connection, connection:
+        connection.execute(f"CREATE TABLE {table}")
+    with pytest.raises(FileError, match="passwords or cookies"):
+        read_all(tmp_path / "notes")
 
 
 @pytest.mark.parametrize("at", [0, MAX_INLINE_SIZE, 2 * MIB - len(PEM), MIB - 20])
