@@ -3,7 +3,7 @@
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
                                 NodeSilentError  RelayRunsError  NodeRunsError  DatabaseDamagedError
-                                DamagedRowError
+                                DamagedRowError  SystemLimitError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -229,6 +229,14 @@ class StorageFullError(ConfigurationError):
             f"The disk that holds {path} is full: nothing could be stored.",
             "Free some space and try again. What was stored before is safe, and nothing is sent before it is stored.",
         )
+
+
+class SystemLimitError(ConfigurationError):
+    """A limit of the operating system for this process (or for all) is reached."""
+
+    code = "system_limit"
+    exit_code = 1
+    retryable = True
 
 
 # --- discovery: who is meant ---------------------------------------------------------------------

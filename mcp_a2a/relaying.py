@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError, RelayRunsError
+from mcp_a2a.errors import ConfigurationError, RelayRunsError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
@@ -29,6 +29,7 @@ from mcp_a2a.protocol.relay_limits import HOUR, MIB, RelayLimits
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
 from mcp_a2a.server.address import seen_address
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
@@ -99,7 +100,7 @@ def _own_folder(home: Path) -> Iterator[Path]:
     except Timeout as error:
         raise RelayRunsError(str(folder)) from error
     except OSError as error:
-        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+        raise refused(folder, error) from error
     try:
         yield folder
     finally:

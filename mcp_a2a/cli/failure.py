@@ -15,6 +15,7 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.system_limits import limit_behind
 
 DETAILS_FILE = "mcp-a2a-error.txt"
 
@@ -31,6 +32,9 @@ def report_failure(output: Output, error: Exception) -> int:
             output.error(_usage(error), code="usage")
             return Exit.USAGE
         case _:
+            if (limit := limit_behind(error)) is not None:
+                output.error(limit)
+                return exit_of_error(limit)
             output.error(_unexpected(output, error), code="internal")
             return Exit.UNEXPECTED
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import io
 import mimetypes
 import os
@@ -42,9 +41,9 @@ from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out
+from mcp_a2a.store.disk import NO_SPACE, refused
+from mcp_a2a.system_limits import limit_behind
 from mcp_a2a.views import AnswerRequest, Attachments, FileArg
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 MIB = 1024 * 1024
 MAX_OUT_BYTES = 4 * 1024 * MIB
@@ -241,8 +240,8 @@ class Attaching:
                 self._context.spool.path("out", "", blob_id), _sealed(source, sealer, like.filename or "the content")
             )
         except OSError as error:
-            if error.errno in NO_SPACE:
-                raise StorageFullError(str(self._context.spool.folder)) from error
+            if error.errno in NO_SPACE or limit_behind(error):
+                raise refused(self._context.spool.folder, error) from error
             raise FileError(f"A file could not be read, or not be kept: {error.strerror or error}.") from error
         refs.append(sealer.ref)
         return sealer.ref.to_part(like.filename, like.media_type)

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError, McpA2AError, TooLargeError
+from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
 from mcp_a2a.node.operations import OPERATIONS
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.short_places import MAX_SOCKET_PATH, is_private, make_private, short_places
 from mcp_a2a.views import CheckInboxRequest, View
 
@@ -131,7 +132,7 @@ class ControlServer:
         """Listen until the context ends. The caller holds the identity's lock, so an old socket file is stale.
 
         Raises:
-            HomeUnusableError: there can be no socket.
+            HomeUnusableError, StorageFullError, SystemLimitError: there can be no socket.
         """
         async with anyio.create_task_group() as tasks:
             try:
@@ -148,25 +149,38 @@ class ControlServer:
             task_status.started()
             while True:
                 async with listener, anyio.create_task_group() as accepting:
-                    accepting.start_soon(listener.serve, self._converse, conversations)
+                    accepting.start_soon(self._accept, listener, conversations)
                     while _file_of(path) == file:  # noqa: ASYNC110  another program removes it, and sets no event
                         await anyio.sleep(WATCH_SECONDS)
                     accepting.cancel_scope.cancel()
                 logger.warning("the control socket %s was removed; it is made again", path)
                 try:
                     listener, file = await self._open(path)
-                except HomeUnusableError as error:
+                except McpA2AError as error:
                     logger.warning("%s", error)
                     await anyio.sleep(WATCH_SECONDS)
 
-    async def _open(self, path: Path) -> tuple[Listener[SocketStream], tuple[int, int] | None]:
+    async def _accept(self, listener: SocketListener, conversations: TaskGroup) -> None:
+        """Take on other processes. Where the system has no open file for one, it waits: the node goes on."""
+        while True:
+            try:
+                stream = await listener.accept()
+            except anyio.BrokenResourceError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                logger.warning("another process of this identity waits to be taken on: %s", error.__cause__)
+                await anyio.sleep(WATCH_SECONDS)
+                continue
+            conversations.start_soon(self._converse, stream)
+
+    async def _open(self, path: Path) -> tuple[SocketListener, tuple[int, int] | None]:
         try:
             if path.parent in short_places():
                 make_private(path.parent)
             path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
             listener = await anyio.create_unix_listener(path, mode=0o600)
         except OSError as error:
-            raise HomeUnusableError(str(path.parent), error.strerror or str(error)) from error
+            raise refused(path.parent, error) from error
         return listener, _file_of(path)
 
     async def _converse(self, stream: SocketStream) -> None:

@@ -15,7 +15,14 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from mcp_a2a.errors import HomeUnusableError, LeaseLostError, McpA2AError, NotAwaitingReplyError, StorageFullError
+from mcp_a2a.errors import (
+    HomeUnusableError,
+    LeaseLostError,
+    McpA2AError,
+    NotAwaitingReplyError,
+    StorageFullError,
+    SystemLimitError,
+)
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import post_update
@@ -273,7 +280,7 @@ class Inbox:
             request, spooled = await self._attaching.attach_to_answer(request)
             with self._attaching.given_to(request.task_id, spooled):
                 record = await self._answer(request, spooled)
-        except (StorageFullError, HomeUnusableError):
+        except (StorageFullError, HomeUnusableError, SystemLimitError):
             if request.status != "working":
                 self._kept[request.task_id] = anyio.current_time() + KEPT_SECONDS
             raise

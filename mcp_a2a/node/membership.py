@@ -15,7 +15,15 @@ from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import HomeUnusableError, NetworkError, NotAdmittedError, RelayError, RemoteProtocolError
+from mcp_a2a.errors import (
+    HomeUnusableError,
+    NetworkError,
+    NotAdmittedError,
+    RelayError,
+    RemoteProtocolError,
+    StorageFullError,
+    SystemLimitError,
+)
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
@@ -243,7 +251,7 @@ class Membership:
         try:
             self._networks.folder.save(row)
             self._networks.folder.drop(old.id)
-        except HomeUnusableError as error:
+        except (HomeUnusableError, StorageFullError, SystemLimitError) as error:
             done(error)  # the owner sends it again
             return
         self._context.tasks.start_soon(self._move, self._networks.by_id(body.previous), sender)

@@ -22,11 +22,13 @@ import anyio
 from filelock import FileLock, Timeout
 
 from mcp_a2a import exchange, views
-from mcp_a2a.errors import HomeUnusableError, McpA2AError, NodeSilentError
+from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.exchange import OWN_KEY
 from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control, socket_path
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import read_owner, state_of, write_owner
+from mcp_a2a.system_limits import limit_behind
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -141,7 +143,7 @@ class SharedNode:
         """What to tell callers of a crash: nothing when the node ran before it, for they need only wait a moment."""
         if self._came_up:
             return None
-        return McpA2AError(
+        return limit_behind(reason) or McpA2AError(
             f"The node could not be started: {type(reason).__name__}: {reason}.",
             "It is tried again every second; its log tells more. Please report this.",
         )
@@ -156,7 +158,7 @@ class SharedNode:
         except Timeout:
             return False
         except OSError as error:
-            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+            raise refused(self._folder, error) from error
         self._opening = True
         write_owner(self._folder)
         try:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.store.disk import refused
 
 TOKEN_FILE = "http.token"  # noqa: S105  a file name
 _TOKEN_BYTES = 32
@@ -42,7 +43,7 @@ def load_token(folder: Path) -> Token:
             return Token(_read(path), path, new=True)
         return Token(_read(path), path, new=False)
     except OSError as error:
-        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+        raise refused(folder, error) from error
 
 
 def _write_once(path: Path, value: str) -> bool:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.exchange import OWN_AGENT
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 
 FOLDER = "callers"
@@ -65,7 +66,7 @@ class CallerFolder:
                 f"There is a caller {name!r} already.", f"Remove it first: mcp-a2a callers remove {name}"
             ) from None
         except OSError as error:
-            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+            raise refused(self._folder, error) from error
         try:
             os.write(handle, _lines(_hash(token), agents))
         finally:
@@ -94,7 +95,7 @@ class CallerFolder:
             os.utime(aside, ns=(since, since))
             aside.replace(path)
         except OSError as error:
-            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+            raise refused(self._folder, error) from error
 
     def remove(self, name: str) -> None:
         """Let a caller in no more, from its next request on.

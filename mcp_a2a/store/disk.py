@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
-from mcp_a2a.errors import HomeUnusableError, StorageFullError
+from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
+from mcp_a2a.system_limits import file_size_is_limited, limit_behind
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+TRIED_BYTES = 4096
+FILES_OF_A_DATABASE = 4
+"""File, log, index of the log, and one to spare."""
 
 NO_SPACE_BYTES = 256 * 1024
 """With less than this free, an input or output error means that the disk is full."""
@@ -27,10 +37,32 @@ def spare(connection: sqlite3.Connection, folder: Path) -> int:
     return int(disk.free + pages * page_size - min(RESERVE_BYTES, disk.total // 4))
 
 
-def unusable(path: Path, error: sqlite3.Error) -> HomeUnusableError | StorageFullError:
+def refused(path: Path, error: OSError) -> McpA2AError:
+    """Why a file or folder could not be used, in our words."""
+    if error.errno in NO_SPACE:
+        return StorageFullError(str(path))
+    return limit_behind(error) or HomeUnusableError(str(path), error.strerror or str(error))
+
+
+def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
     """What SQLite says about the disk, in our words."""
     kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of an extended code
-    no_space = kind == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < NO_SPACE_BYTES
-    if kind == sqlite3.SQLITE_FULL or no_space:
+    if kind == sqlite3.SQLITE_FULL:
         return StorageFullError(str(path))
-    return HomeUnusableError(str(path.parent), str(error))
+    cause = _cause(path.parent) if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) else None
+    if kind == sqlite3.SQLITE_NOMEM:
+        cause = OSError(errno.ENOMEM, "")
+    return refused(path, cause) if cause is not None else HomeUnusableError(str(path.parent), str(error))
+
+
+def _cause(folder: Path) -> OSError | None:
+    """SQLite does not say why the system refused: ask the system for the same."""
+    try:
+        with ExitStack() as files:
+            for _ in range(FILES_OF_A_DATABASE):
+                files.enter_context(tempfile.TemporaryFile(dir=folder)).write(bytes(TRIED_BYTES))
+    except OSError as error:
+        return error if error.errno in NO_SPACE or limit_behind(error) is not None else None
+    if shutil.disk_usage(folder).free < NO_SPACE_BYTES:
+        return OSError(errno.ENOSPC, "")
+    return OSError(errno.EFBIG, "") if file_size_is_limited() else None

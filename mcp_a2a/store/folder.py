@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from mcp_a2a.errors import HomeUnusableError
+from mcp_a2a.store.disk import refused
 
 
 def open_folder(folder: Path) -> Path:
@@ -20,7 +21,7 @@ def open_folder(folder: Path) -> Path:
             missing.mkdir(mode=0o700, exist_ok=True)
         _check(folder)
     except OSError as error:
-        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+        raise refused(folder, error) from error
     return folder
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mcp_a2a.errors import HomeUnusableError, KeyFileError
+from mcp_a2a.errors import KeyFileError
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.store.disk import refused
 
 KEY_FILE = "identity.key"
 DID_FILE = "did"
@@ -31,7 +34,7 @@ def load_identity(folder: Path, new_seed: bytes) -> Identity:
         identity = Identity(_read(path))
         _publish(folder / DID_FILE, str(identity.peer_id))
     except OSError as error:
-        raise HomeUnusableError(str(folder), error.strerror or str(error)) from error
+        raise refused(folder, error) from error
     return identity
 
 
@@ -76,21 +79,25 @@ def _published(path: Path) -> str | None:
 
 def _write_once(path: Path, seed: bytes) -> None:
     # Written aside and linked into place: a process killed here leaves no half key, two racing ones leave one key.
+    with _written_aside(path, seed.hex().encode() + b"\n") as aside, suppress(FileExistsError):
+        os.link(aside, path)  # where another process was first, its key is the key
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def _written_aside(path: Path, content: bytes) -> Iterator[Path]:
+    """A private file beside `path` that is on the disk, all of it; gone afterwards unless it was moved."""
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
-        os.write(handle, seed.hex().encode() + b"\n")
-        os.fsync(handle)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        yield aside
     finally:
-        os.close(handle)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        pass  # another process was first; its key is the key
-    finally:
-        aside.unlink()
-    _sync_folder(path.parent)
+        aside.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -130,11 +137,5 @@ def _publish(path: Path, did: str) -> None:
     """Say which key is of this identity, where its user alone can: earlier versions let others read it."""
     if _published(path) == did and not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, did.encode() + b"\n")
-    finally:
-        os.close(handle)
-    aside.replace(path)
+    with _written_aside(path, did.encode() + b"\n") as aside:
+        aside.replace(path)

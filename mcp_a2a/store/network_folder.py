@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_a2a.errors import ConfigurationError, HomeUnusableError
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class NetworkFolder:
                 os.fsync(file.fileno())
             aside.replace(path)
         except OSError as error:
-            raise HomeUnusableError(str(self._folder), error.strerror or str(error)) from error
+            raise refused(self._folder, error) from error
 
     def drop(self, network: str) -> None:
         """Be no member any more."""

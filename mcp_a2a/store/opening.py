@@ -6,6 +6,7 @@ into a new database, and the damaged file is kept.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import math
@@ -20,11 +21,11 @@ import anyio.to_thread
 
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.store.audit import audit
-from mcp_a2a.store.checked import forget_checked, frames_in_log, is_checked, looks, note_checked
+from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.disk import unusable
+from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.salvage import Salvage, salvage
+from mcp_a2a.store.salvage import KEPT_LOG, Salvage, salvage
 from mcp_a2a.store.schema import MIGRATIONS, migrate, version_of
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ NODE = Schema(
     "The identity is not affected.",
 )
 
+LOGS = ("-wal", "-shm")
+
 DAMAGE = "damage"
 """A fact of the database: what was lost of it, in sentences, until a person ran `mcp-a2a repair`."""
 MAX_DAMAGES = 8
@@ -76,8 +79,12 @@ async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncI
         StorageFullError: no space to create it.
     """
     writer = await anyio.to_thread.run_sync(_open_writer, path, stamp, schema)
-    reader = _connect(path)
-    reader.execute("PRAGMA query_only=ON")
+    try:
+        reader = _connect(path)
+        reader.execute("PRAGMA query_only=ON")
+    except sqlite3.Error as error:
+        writer.close()
+        raise unusable(path, error) from error
     database = Database(path, writer, reader, noted=schema.salvages)
     telling = anyio.CancelScope(shield=True)
 
@@ -111,39 +118,61 @@ def _may_be_of_a_row(failure: Exception) -> bool:
 
 def _open_writer(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
     try:
+        _finish_exchange(path)
         try:
             return _prepare(path, stamp, schema)
-        except sqlite3.OperationalError as error:
-            if not _is_damage(error):
-                raise  # the disk does not let us; the file may be in order
-            return _start_anew(path, stamp, schema, error)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                raise  # the disk does not let us; the file may be in order
             return _start_anew(path, stamp, schema, error)
     except sqlite3.OperationalError as error:
         raise unusable(path, error) from error
+    except OSError as error:
+        raise refused(path.parent, error) from error
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Whether this is about a text in the file that is not UTF-8: only that has no code of SQLite's."""
-    return not hasattr(error, "sqlite_errorcode")
+    """Whether this is about what stands in the file, and not about the disk.
+
+    A text that is not UTF-8 has no code of SQLite's; tables or a format that are not those of its version have the
+    general one.
+    """
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
 
 
 def _start_anew(path: Path, stamp: str, schema: Schema, error: Exception) -> sqlite3.Connection:
     """Keep the damaged file under another name, and put a new one in its place with all that can be read."""
-    kept = _set_aside(path, stamp)
+    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+    told = f"An empty one was started: {schema.loss}"
+    if schema.salvages:
+        told = _save_rows(path, kept, stamp, schema, error)
+    _exchange(path, kept)
     connection = _prepare(path, stamp, schema)
-    rescued = salvage(kept, connection, stamp) if schema.salvages else None
-    if rescued is None:
-        told = f"An empty one was started: {schema.loss}"
-    else:
+    logger.error("THE DATABASE %s IS DAMAGED (%s). It was kept as %s. %s", path, error, kept, told)
+    return connection
+
+
+def _save_rows(path: Path, kept: Path, stamp: str, schema: Schema, error: Exception) -> str:
+    """Make a whole database of what can be read, beside the damaged one; returns what became of it.
+
+    The damaged one stays until that is on the disk: a process that is killed here, or a full disk, loses nothing.
+    """
+    fresh = _fresh(path)
+    _remove(fresh)
+    connection = _prepare(fresh, stamp, schema)
+    try:
+        rescued = salvage(path, connection, stamp)
         for table, count in schema.audit(connection, stamp).items():
             rescued.saved[table] -= count
             rescued.lost[table] += count
         told = f"A new one was made of what could be read: {_told(rescued)}. {schema.loss}"
         _note_damage(connection, stamp, f"the database was damaged ({error}) and was kept as {kept}. {told}")
-        note_checked(path, looks(path))
-    logger.error("THE DATABASE %s IS DAMAGED (%s). It was kept as %s. %s", path, error, kept, told)
-    return connection
+    except BaseException:
+        connection.close()
+        _remove(fresh)
+        raise
+    connection.close()  # which brings its log into the file
+    return told
 
 
 def _told(rescued: Salvage) -> str:
@@ -244,11 +273,43 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
         raise sqlite3.DatabaseError(verdict)
 
 
-def _set_aside(path: Path, stamp: str) -> Path:
-    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+def _fresh(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _exchange(path: Path, kept: Path) -> None:
+    """Put the new database in the place of the damaged one, where there is a new one."""
     path.rename(kept)
-    for suffix in ("-wal", "-shm"):
+    _move_logs(path, kept)
+    _finish_exchange(path)
+
+
+def _finish_exchange(path: Path) -> None:
+    """Where a process was killed in the middle: the damaged file is away, the new one is whole and not yet here."""
+    fresh = _fresh(path)
+    if path.exists() or not fresh.exists():
+        return
+    kept = damaged_files(path)
+    if kept:
+        _move_logs(path, kept[-1])
+    fresh.rename(path)
+    _remove(fresh)  # the note of how it looked
+
+
+def damaged_files(path: Path) -> tuple[Path, ...]:
+    """The damaged databases that were kept, the oldest first; not what belongs to them."""
+    found = path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")
+    return tuple(sorted(file for file in found if not file.name.endswith((*LOGS, KEPT_LOG, SUFFIX))))
+
+
+def _move_logs(path: Path, kept: Path) -> None:
+    """What belongs to the damaged file goes where it went: another database must not find its log."""
+    for suffix in (*LOGS, KEPT_LOG):
         journal = path.with_name(path.name + suffix)
         if journal.exists():
             journal.rename(kept.with_name(kept.name + suffix))
-    return kept
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", *LOGS, SUFFIX):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

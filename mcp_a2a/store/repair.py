@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_a2a.store.checked import forget_checked
-from mcp_a2a.store.opening import DAMAGE, damage, open_database
+from mcp_a2a.store.opening import DAMAGE, damage, damaged_files, open_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ async def repair(path: Path, stamp: str) -> Repaired:
         told = database.read(damage)
         rows = database.read(lambda connection: connection.execute("SELECT COUNT(*) FROM damaged").fetchone()[0])
         await database.write(_drop_note)
-    files = tuple(sorted(path.parent.glob(f"{path.name}.corrupt-*[0-9Z]")))
     found = tuple(sentence for sentence in told if sentence.startswith(f"{stamp}:"))
-    return Repaired(path, found, tuple(sentence for sentence in told if sentence not in found), int(rows), files)
+    before = tuple(sentence for sentence in told if sentence not in found)
+    return Repaired(path, found, before, int(rows), damaged_files(path))
 
 
 def _drop_note(connection: sqlite3.Connection) -> None:

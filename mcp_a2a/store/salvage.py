@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
 
 DID = "did:key:"
+
+KEPT_LOG = "-wal-kept"
+"""A copy of the log of a damaged file, from before SQLite was asked to bring it in."""
 
 _TASK_ID = re.compile(r"task-[a-z0-9]{16,40}")
 """As ids of tasks are derived: what is told of an index entry must not be words that a peer chose."""
@@ -71,10 +74,15 @@ def _merge_log(damaged: Path) -> None:
     log = damaged.with_name(damaged.name + "-wal")
     if not log.exists():
         return
-    copy = log.with_name(log.name + "-kept")
-    shutil.copyfile(log, copy)
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy = damaged.with_name(damaged.name + KEPT_LOG)
+    if not copy.exists():  # by an attempt that ended before this one
+        shutil.copyfile(log, copy)
+    try:
+        with closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise  # the disk, not the file: what is in the log can still be saved
 
 
 def _take(fresh: sqlite3.Connection, tables: Sequence[Table], row: FoundRow, outcome: Salvage, stamp: str) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -94,6 +97,37 @@ async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
             await anyio.to_thread.run_sync(insist, stranger, said, 100)
             assert len(asyncio.all_tasks()) - before < 2500  # what came in one piece is begun
         assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+
+
+async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_node_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = alone(tmp_path / "home")
+    async with open_node(settings) as owner:
+        await owner.list_tasks(ListTasksRequest())
+        with socket.socket(socket.AF_UNIX) as other:
+            other.settimeout(60)
+            with no_further_file():
+                await anyio.to_thread.run_sync(other.connect, str(socket_path(settings.folder)))
+                other.sendall(b'{"id": 1, "op": "peers", "request": {}}\n')
+                with anyio.fail_after(60):
+                    while "waits to be taken on" not in caplog.text:  # noqa: ASYNC110  a log sets no event
+                        await anyio.sleep(0.01)
+            assert b'"id":1' in await anyio.to_thread.run_sync(other.recv, 65_536)
+        assert "stopped unexpectedly" not in caplog.text
+
+
+@contextlib.contextmanager
+def no_further_file() -> Iterator[None]:
+    """Within this, the system opens no file for this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_node_whose_port_is_taken_says_so_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -17,11 +18,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a.errors import DamagedRowError
+from mcp_a2a.errors import DamagedRowError, StorageFullError
 from mcp_a2a.store.checked import frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.store.opening import NODE, Schema, damage, open_database
+from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_database
 from mcp_a2a.store.records import get_task, list_tasks
+from mcp_a2a.store.schema import VERSION
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -36,6 +38,8 @@ WORDS = (
     *(b"TASK_STATE_COMPLETED", b"TASK_STATE_SUBMITTED", b"DELIVERED", b"QUEUED", b"did:key:z6Mk", b"stranger"),
     *(b'"messageId"', b'"parts"', b'"keys"', b'"secret"', b'"bundle"', b"clock", b'"type":"task"'),
 )
+
+STAMP = "20260102T030406Z"
 
 Damage = Callable[[random.Random, bytes], bytes]
 
@@ -171,6 +175,81 @@ async def test_damage_of_64_bytes_costs_the_rows_that_it_hits_and_no_other(
         assert any(task in sentence for sentence in told) or any(task in content for (content,) in kept)
     if told:
         assert "DAMAGED" in caplog.text or "set aside" in caplog.text
+
+
+@pytest.mark.parametrize(("place", "value"), [(47, 5), (63, 1), (63, VERSION - 1), (18, 200), (56, 2)])
+def test_a_header_that_cannot_be_right_costs_no_row(tmp_path: Path, healthy: Path, place: int, value: int) -> None:
+    """The format of the schema, the version of the tables (which would be migrated again), of writing, of texts."""
+    harmed = bytearray(healthy.read_bytes())
+    harmed[place] = value
+    put(tmp_path / "bob" / "node.db", bytes(harmed))
+    anyio.run(every_task_is_there, tmp_path / "bob" / "node.db")
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from mcp_a2a.store.opening import open_database
+
+path, left = Path(sys.argv[1]), [int(sys.argv[2])]
+
+def watch(name, values):
+    if name == "os.rename" and f"{path.name}-checked" not in str(values):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def start():
+    async with open_database(path, "20260102T030405Z"):
+        pass
+
+sys.addaudithook(watch)
+anyio.run(start)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_start_that_is_killed_while_it_saves_a_damaged_file_loses_no_row(tmp_path: Path, healthy: Path) -> None:
+    harmed = bytearray(healthy.read_bytes())
+    harmed[0] ^= 1
+    kills = 0
+    while True:
+        folder = tmp_path / str(kills)
+        path = folder / "node.db"
+        put(path, bytes(harmed))
+        done = subprocess.run([sys.executable, "-c", DIES, path, str(kills + 1)], check=False, timeout=60)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        kills += 1
+        anyio.run(every_task_is_there, path)
+        (kept,) = damaged_files(path)
+        assert {file.name for file in folder.iterdir()} == {path.name, f"{path.name}-checked", kept.name}
+    assert kills >= 3
+
+
+async def every_task_is_there(path: Path) -> None:
+    async with open_database(path, STAMP) as database:
+        assert database.read(lambda c: c.execute("SELECT COUNT(*) FROM tasks").fetchone()[0]) == 13
+        assert len(database.read(damage)) == len(damaged_files(path))
+
+
+def test_a_disk_that_is_full_while_a_damaged_file_is_saved_loses_no_row(
+    tmp_path: Path, healthy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bob" / "node.db"
+    put(path, b"#" + healthy.read_bytes()[1:])
+
+    def full(damaged: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(damaged))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mcp_a2a.store.opening.salvage", full)
+        with pytest.raises(StorageFullError):
+            anyio.run(every_task_is_there, path)
+    anyio.run(every_task_is_there, path)
 
 
 async def test_a_bad_row_is_set_aside_alone_and_the_file_stays_in_use(tmp_path: Path, healthy: Path) -> None:

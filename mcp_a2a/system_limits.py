@@ -1,0 +1,82 @@
+"""Says which limit of the system stands behind a failure, so that a person can raise it."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+import sys
+
+from mcp_a2a.errors import SystemLimitError
+
+
+def limit_behind(error: BaseException) -> SystemLimitError | None:
+    """The limit that caused `error`, with its number and how it is raised; None where it was something else."""
+    match error:
+        case MemoryError():
+            return _no_memory()
+        case ssl.SSLError():
+            return _no_memory() if "malloc failure" in str(error) else None
+        case OSError():
+            return _BY_NUMBER.get(error.errno or 0, _none)()
+        case RuntimeError() if "can't start new thread" in str(error):
+            return SystemLimitError(
+                f"The system starts no further thread of this process{_limit('RLIMIT_NPROC')}.",
+                "Close other programs, or raise the limit of processes (ulimit -u, TasksMax of a systemd unit) or of "
+                "memory (ulimit -v).",
+            )
+        case _:
+            return None
+
+
+def _none() -> None:
+    return None
+
+
+def _no_open_file() -> SystemLimitError:
+    return SystemLimitError(
+        f"This process may not open another file or connection{_limit('RLIMIT_NOFILE')}.",
+        "Raise the limit, as with: ulimit -n 1024",
+    )
+
+
+def _no_open_file_anywhere() -> SystemLimitError:
+    return SystemLimitError(
+        "This machine has as many open files as it allows (fs.file-max).", "Close other programs, then try again."
+    )
+
+
+def _no_longer_file() -> SystemLimitError:
+    return SystemLimitError(
+        f"A file of this process may not grow any further{_limit('RLIMIT_FSIZE')}.",
+        "Raise the limit, as with: ulimit -f unlimited",
+    )
+
+
+def _no_memory() -> SystemLimitError:
+    return SystemLimitError(
+        f"There is no memory left for this process{_limit('RLIMIT_AS')}.",
+        "Close other programs, or raise the limit (ulimit -v, or that of its container).",
+    )
+
+
+_BY_NUMBER = {
+    errno.EMFILE: _no_open_file,
+    errno.ENFILE: _no_open_file_anywhere,
+    errno.EFBIG: _no_longer_file,
+    errno.ENOMEM: _no_memory,
+}
+
+
+def _limit(name: str) -> str:
+    """`: its limit is N`, where there is one."""
+    if sys.platform == "win32":
+        return ""
+    import resource  # noqa: PLC0415  not on Windows
+
+    soft = resource.getrlimit(getattr(resource, name))[0]
+    return "" if soft == resource.RLIM_INFINITY else f": its limit is {soft}"
+
+
+def file_size_is_limited() -> bool:
+    """Whether a file of this process may reach only a certain size."""
+    return bool(_limit("RLIMIT_FSIZE"))
