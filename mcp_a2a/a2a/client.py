@@ -12,6 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar
 
@@ -25,7 +26,7 @@ from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_message, ask_task
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
-from mcp_a2a.a2a.sse import EventReader
+from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
@@ -138,15 +139,16 @@ class WebClient(WebCalls):
 
     @override
     async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
-        value = await self._fetch(agent, lambda interface: ask_message(interface, "send", request), SEND_SECONDS)
+        modes = _modes(agent)
+        value = await self._fetch(agent, lambda interface: ask_message(interface, "send", request, modes), SEND_SECONDS)
         return _read(agent, read_answer, value)
 
     @override
     @asynccontextmanager
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
-        ask = partial(_ask_stream, request)
+        ask = partial(_ask_stream, request, _modes(agent))
         async with self._stream(agent, ask, SEND_SECONDS) as events:
-            yield events
+            yield _about(None, events)
 
     @override
     async def get(self, agent: WebAgent, task_id: str) -> Task:
@@ -199,7 +201,7 @@ class WebClient(WebCalls):
 
         async def fetch(interface: AgentInterface) -> JsonValue:
             answer = await session.fetch(_call(agent, ask(interface), seconds))
-            if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
+            if 200 <= answer.status < 300 and is_stream(answer.media_type, answer.body):
                 return _last_told(agent, answer.body)
             return check_answer(
                 agent.url, answer.status, answer.media_type, answer.body, later=pause_asked(answer.headers)
@@ -255,7 +257,10 @@ class WebClient(WebCalls):
                 answer = await stack.enter_async_context(session.stream(_call(agent, ask(interface), seconds)))
                 if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
                     return _events(agent, answer, self._idle_seconds)
-                return _only(await _one_answer(agent, answer))
+                body = await _whole(agent, answer)
+                if 200 <= answer.status < 300 and is_stream(answer.media_type, body):
+                    return _events(agent, replace(answer, pieces=_again(body)), self._idle_seconds)
+                return _only(_one_answer(agent, answer, body))
 
             yield await self._attempt(agent, begin)
 
@@ -271,8 +276,14 @@ def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
     raise wrong(agent.url, WebAnswerError("its stream tells of no task"))
 
 
-def _ask_stream(request: WebRequest, interface: AgentInterface) -> Asked:
-    return ask_message(interface, "stream", request)
+def _ask_stream(request: WebRequest, modes: Sequence[str], interface: AgentInterface) -> Asked:
+    return ask_message(interface, "stream", request, modes)
+
+
+def _modes(agent: WebAgent) -> Sequence[str]:
+    """The media types of its answers: whatever it has, we take."""
+    skills = (mode for skill in agent.card.skills for mode in skill.output_modes or ())
+    return list(dict.fromkeys((*agent.card.default_output_modes, *skills)))
 
 
 def _ask_subscription(task_id: str, method: str, interface: AgentInterface) -> Asked:
@@ -326,16 +337,27 @@ async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Ev
             raise problem
 
 
-async def _one_answer(agent: WebAgent, answer: Streaming) -> StreamResponse:
-    """What came in place of a stream: an error, or an agent that answers at once."""
+async def _whole(agent: WebAgent, answer: Streaming) -> bytes:
+    """The body of what does not call itself a stream; of one that is a stream all the same, what comes in a while."""
     body = bytearray()
-    with anyio.move_on_after(CALL_SECONDS):
+    with anyio.move_on_after(CALL_SECONDS) as patience:
         async for piece in answer.pieces:
             body += piece
             if len(body) > MAX_ANSWER:
                 raise WebAnswerError(f"{agent.url} answers with more than {MAX_ANSWER:,} bytes.")
+    if patience.cancelled_caught and not is_stream(answer.media_type, bytes(body)):
+        raise AnswerLostError(f"{agent.url} did not end its answer within {CALL_SECONDS:.0f} s.", "It is asked again.")
+    return bytes(body)
+
+
+async def _again(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _one_answer(agent: WebAgent, answer: Streaming, body: bytes) -> StreamResponse:
+    """What came in place of a stream: an error, or an agent that answers at once."""
     later = pause_asked(answer.headers)
-    value = check_answer(agent.url, answer.status, answer.media_type, bytes(body), later=later)
+    value = check_answer(agent.url, answer.status, answer.media_type, body, later=later)
     event = _read(agent, read_event, value)
     if event is not None:
         return event
@@ -347,10 +369,15 @@ async def _only(event: StreamResponse) -> Events:
     yield [event]
 
 
-async def _about(task_id: str, events: Events) -> Events:
-    """What is told of one task: what else a stream tells is about others."""
+async def _about(task_id: str | None, events: Events) -> Events:
+    """What is told of one task, by default the first that is named: what else a stream tells is about others."""
     async for told in events:
-        mine = [event for event in told if _task_of(event) in (None, "", task_id)]
+        mine = []
+        for event in told:
+            named = _task_of(event) or None
+            task_id = task_id or named
+            if named in (None, task_id):
+                mine.append(event)
         if mine:
             yield mine
 
@@ -358,6 +385,8 @@ async def _about(task_id: str, events: Events) -> Events:
 def _task_of(event: StreamResponse) -> str | None:
     if event.task is not None:
         return event.task.id
+    if event.message is not None:
+        return event.message.task_id
     update = event.status_update or event.artifact_update
     return update.task_id if update is not None else None
 

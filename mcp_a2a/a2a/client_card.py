@@ -112,7 +112,7 @@ def _older(fields: Fields, url: str) -> list[AgentInterface | None]:
     if not where:
         return []
     version = _text(_get(fields, "protocolVersion"))
-    version = version if version.startswith("0.") else "0.3"
+    version = version if version.lstrip("vV").startswith("0.") else "0.3"
     preferred: Fields = {"url": where, "transport": _get(fields, "preferredTransport") or "JSONRPC"}
     more = _list(_get(fields, "additionalInterfaces"))
     return [_interface(item, url, version) for item in (preferred, *more)]
@@ -128,7 +128,7 @@ def _interface(value: JsonValue, base: str, version: str) -> AgentInterface | No
     return AgentInterface(
         url=url,
         protocol_binding=known.get(plain, known.get(plain.replace("REST", "HTTP+JSON"), binding))[:256],
-        protocol_version=(_text(_get(value, "protocolVersion")) or version)[:16],
+        protocol_version=(_text(_get(value, "protocolVersion")).lstrip("vV") or version)[:16],
         tenant=_text(_get(value, "tenant")) or None,
     )
 

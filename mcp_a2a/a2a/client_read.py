@@ -8,6 +8,7 @@ only mean one thing is taken for it; what cannot be guessed is said in a sentenc
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue, ValidationError
@@ -37,6 +38,8 @@ _NUMBERED = (
     TaskState.INPUT_REQUIRED, TaskState.REJECTED, TaskState.AUTH_REQUIRED,
 )  # fmt: skip
 """In the order of the specification's protobuf, where 0 is unspecified."""
+
+_DIGIT = re.compile("[0-9]")
 
 _OTHERWISE = {
     "PENDING": TaskState.SUBMITTED, "QUEUED": TaskState.SUBMITTED, "CREATED": TaskState.SUBMITTED,
@@ -110,8 +113,8 @@ def _update(fields: Fields) -> StreamResponse:
             task_id=task_id,
             context_id=context_id,
             artifact=_artifact(fields["artifact"], 0),
-            append=fields.get("append") is True,
-            last_chunk=fields.get("lastChunk") is True,
+            append=_truth(fields.get("append")),
+            last_chunk=_truth(fields.get("lastChunk")),
         )
     )
 
@@ -129,7 +132,7 @@ def read_task(value: JsonValue) -> Task:
     if len(task_id) > MAX_ID:
         raise WebAnswerError("the id of its task is longer than any id")
     status = _status(fields.get("status", fields.get("state")))
-    artifacts = tuple(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts"))))
+    artifacts = tuple(_distinct(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts")))))
     if not artifacts and status.message is None and (is_terminal(status.state) or status.state in INTERRUPTED):
         status = status.model_copy(update={"message": _last_said(_list(fields.get("history")))})
     return Task(
@@ -186,8 +189,9 @@ def _status(value: JsonValue) -> TaskStatus:
 
 def _state(value: JsonValue) -> TaskState:
     """A state; one that nobody knows is work that goes on."""
-    if isinstance(value, int) and 0 < value <= len(_NUMBERED):
-        return _NUMBERED[value - 1]
+    number = int(value) if isinstance(value, float) or (isinstance(value, str) and _DIGIT.fullmatch(value)) else value
+    if isinstance(number, int) and number is not True and 0 < number <= len(_NUMBERED):
+        return _NUMBERED[number - 1]
     name = str(value).upper().replace("-", "_").removeprefix("TASK_STATE_")
     if name in TaskState.__members__:
         return TaskState[name]
@@ -205,13 +209,24 @@ def _artifact(value: JsonValue, number: int) -> Artifact:
     )
 
 
+def _distinct(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
+    """The artifacts of a task, each with an id of its own: some call all of theirs the same."""
+    taken: set[str] = set()
+    for artifact in artifacts:
+        artifact_id, number = artifact.artifact_id, 2
+        while artifact_id in taken:
+            artifact_id, number = f"{artifact.artifact_id}-{number}", number + 1
+        taken.add(artifact_id)
+        yield artifact.model_copy(update={"artifact_id": artifact_id})
+
+
 def _parts(value: JsonValue) -> tuple[Part, ...]:
     items = value if isinstance(value, list) else [] if value is None else [value]
     return tuple(part for item in items for part in _part(item)) or (Part(text=""),)
 
 
 def _part(value: JsonValue) -> tuple[Part, ...]:
-    """A part of either version, or more, where one has several contents; one of no kind that we know is left out."""
+    """A part of either version, or more, where one has several contents; of no kind that we know, it is data."""
     if isinstance(value, str):
         return (Part(text=value),)
     if not isinstance(value, dict):
@@ -225,7 +240,13 @@ def _part(value: JsonValue) -> tuple[Part, ...]:
         "metadata": _object(fields.get("metadata")),
     }
     rest: Fields = {name: item for name, item in named.items() if item is not None}
-    return tuple(filter(None, (_made(content, rest) for content in _contents(fields, file))))
+    contents = _contents(fields, file)
+    if not contents and any(item for name, item in fields.items() if name not in _ABOUT_PARTS):
+        return (Part(data=value),)
+    return tuple(filter(None, (_made(content, rest) for content in contents)))
+
+
+_ABOUT_PARTS = frozenset({"kind", "type", "metadata", "mediaType", "mimeType"})
 
 
 def _made(content: Fields, rest: Fields) -> Part | None:
@@ -306,8 +327,12 @@ def _text(value: JsonValue) -> str | None:
     return str(value)
 
 
+def _truth(value: JsonValue) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
 def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
+    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
 
 
 def _object(value: JsonValue) -> Fields | None:

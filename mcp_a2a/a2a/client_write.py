@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
@@ -38,15 +39,20 @@ class Asked:
     body: bytes | None = None
 
 
-def ask_message(interface: AgentInterface, operation: Operation, request: WebRequest) -> Asked:
-    """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for."""
+def ask_message(
+    interface: AgentInterface, operation: Operation, request: WebRequest, modes: Sequence[str] = ()
+) -> Asked:
+    """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for.
+
+    `modes` are media types that the agent may answer in: there are agents of 0.3 that refuse a request without any.
+    """
     rest = interface.protocol_binding != "JSONRPC"
     if is_current(interface):
         message: JsonValue = request.message.model_dump(mode="json", by_alias=True, exclude_none=True)
         configuration: Fields = {"returnImmediately": True}
     else:
         message = older_rest_message(request.message) if rest else older_message(request.message)
-        configuration = {"blocking": False}
+        configuration = {"blocking": False, "acceptedOutputModes": list(modes) or ["text/plain"]}
     params: Fields = {"message": message, "configuration": configuration}
     asked = _asked(interface, operation, params, f"/message:{operation}", "POST")
     asked.headers["Idempotency-Key"] = request.key

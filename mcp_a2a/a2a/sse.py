@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from mcp_a2a.errors import WebAnswerError
 
@@ -17,6 +18,14 @@ _ANSWERS = (
     ('"jsonrpc"', '"result"'), ('"jsonrpc"', '"error"'), ('"task"',), ('"statusUpdate"',), ('"artifactUpdate"',),
 )  # fmt: skip
 """What an event of any name has that is an answer all the same: some agents name theirs after what they tell."""
+
+
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+
+
+def is_stream(media_type: str, body: bytes) -> bool:
+    """Whether these are server-sent events, whatever their server calls them."""
+    return media_type == "text/event-stream" or _BEGINNING.match(body) is not None
 
 
 class EventReader:

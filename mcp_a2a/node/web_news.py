@@ -14,6 +14,7 @@ from mcp_a2a.protocol.model import (
     ArtifactChunk,
     Delivery,
     Message,
+    Role,
     StreamResponse,
     Task,
     TaskState,
@@ -23,6 +24,9 @@ from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import TaskErrorView
+
+OLD_QUESTION_SECONDS = 300.0
+"""After our answer: how long a task that still shows the question is taken for one that has not taken it up."""
 
 MAX_RESULT = 32 * 1024 * 1024
 """Of all artifacts of a task, as they are stored: data, names and what is around them count like text."""
@@ -89,6 +93,8 @@ def _replace(record: TaskRecord, artifacts: tuple[Artifact, ...]) -> None:
 
 
 def _move(record: TaskRecord, status: TaskStatus, now: float) -> None:
+    if _is_old_question(record, status, now):
+        return
     said = _named(record, status.message) if status.message is not None else None
     if status.state == record.state and _content(said) == _content(record.status.message):
         return
@@ -98,6 +104,24 @@ def _move(record: TaskRecord, status: TaskStatus, now: float) -> None:
         code, otherwise = ENDINGS[record.state]
         reason = clean(said.text).strip() if said is not None else ""
         record.error = TaskErrorView(code=code, message=(reason or otherwise)[:4096])
+
+
+def _is_old_question(record: TaskRecord, status: TaskStatus, now: float) -> bool:
+    """Whether this is the question that we have answered: agents show it until they have taken up the answer.
+
+    One that asks the same again, in the same message or in none, is believed after a while.
+    """
+    answered = len(record.said) > 1 and record.messages[-1].role == Role.USER
+    if status.state not in INTERRUPTED or not answered or record.state != TaskState.SUBMITTED:
+        return False
+    if now - record.updated > OLD_QUESTION_SECONDS:
+        return False
+    asked = next((one for one in reversed(record.messages) if one.role == Role.AGENT), None)
+    said = status.message
+    if asked is None or said is None:
+        return said is None
+    has_id = said.message_id and not asked.message_id.startswith(record.id)
+    return said.message_id == asked.message_id if has_id else _content(said) == _content(asked)
 
 
 def _named(record: TaskRecord, message: Message) -> Message:

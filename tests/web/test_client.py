@@ -49,8 +49,8 @@ async def test_a_message_is_answered_with_a_task(client: WebClient, version: str
     heard = other.heard[0]
     assert heard.version == ("1.0" if version == "1.0" else None)
     assert heard.request.headers["Idempotency-Key"] == "key-1"
-    expected = {"returnImmediately": True} if version == "1.0" else {"blocking": False}
-    assert heard.params["configuration"] == expected
+    older = {"blocking": False, "acceptedOutputModes": ["text/plain"]}
+    assert heard.params["configuration"] == ({"returnImmediately": True} if version == "1.0" else older)
 
 
 async def test_parts_of_0_3_are_written_as_0_3_has_them(client: WebClient) -> None:

@@ -137,6 +137,10 @@ def test_what_came_before_an_event_without_an_end_is_told() -> None:
         ({"kind": "file", "text": "", "file": {"bytes": "", "uri": "https://h/f"}}, [{"url": "https://h/f"}]),
         ({"text": "", "content": "said"}, [{"text": ""}]),
         ({"content": "said"}, [{"text": "said"}]),
+        ({"kind": "video", "video": "x"}, [{"data": {"kind": "video", "video": "x"}}]),
+        ({"text": ["a", "b"]}, [{"data": {"text": ["a", "b"]}}]),
+        ({"raw": [104, 105]}, [{"data": {"raw": [104, 105]}}]),
+        ({"kind": "video", "metadata": {"a": 1}}, [{"text": ""}]),
         ({"raw": "_-8", "filename": "f"}, [{"raw": "/+8=", "filename": "f"}]),
         (
             {"raw": "!!!", "filename": "f"},
@@ -198,3 +202,14 @@ def test_half_a_character_in_an_answer_becomes_its_replacement() -> None:
 def test_an_answer_in_an_envelope_without_its_version_is_in_one(answer: JsonValue) -> None:
     body = json.dumps({"id": "request", "result": answer}).encode()
     assert check_answer("https://agent.example/", 200, "application/json", body) == answer
+
+
+def test_artifacts_of_one_name_are_as_many_as_there_are() -> None:
+    same: list[JsonValue] = [{"artifactId": "a", "parts": [{"text": text}]} for text in ("one", "two", "three")]
+    assert [one.artifact_id for one in read_task({"id": "t", "artifacts": same}).artifacts] == ["a", "a-2", "a-3"]
+    assert len(read_task({"id": "t", "artifacts": same[0]}).artifacts) == 1
+
+
+@pytest.mark.parametrize("state", [3, 3.0, "3", "TASK_STATE_COMPLETED", "completed", "Completed"])
+def test_a_state_is_one_however_it_is_numbered(state: JsonValue) -> None:
+    assert read_task({"id": "t", "status": {"state": state}}).status.state == TaskState.COMPLETED

@@ -16,10 +16,11 @@ from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.node.web_news import OLD_QUESTION_SECONDS
 from mcp_a2a.protocol.model import AgentInterface, TaskState
-from mcp_a2a.views import AddPeerRequest, GetTaskRequest, TaskView
+from mcp_a2a.views import AddPeerRequest, GetTaskRequest, ReplyRequest, TaskView
 from mcp_a2a.web_ports import Range, WebAgent
-from tests.node.world import World
+from tests.node.world import Clock, World
 from tests.web.agents import Agent, Answer, Heard, raw, shout, task
 from tests.web.people import added, sent, somebody
 
@@ -46,6 +47,13 @@ def data(result: object) -> bytes:
 PING = b"event: ping\ndata: 2026-11-29 10:00:00\n\n"
 BROKEN_ERROR = b'data: {"jsonrpc":"2.0","id":"1","error":{"code":-32603,"message":"too late"}}\n\n'
 
+OF_ANOTHER = (
+    {"task": {**DONE, "id": "t-2", "artifacts": [{"artifactId": "a1", "parts": [{"text": "another's"}]}]}},
+    {"statusUpdate": {"taskId": "t-2", "contextId": "c-1", "status": {"state": "TASK_STATE_COMPLETED"}}},
+    {"artifactUpdate": {"taskId": "t-2", "artifact": {"artifactId": "a2", "parts": [{"text": "another's"}]}}},
+    {"message": {"messageId": "m", "taskId": "t-2", "role": "ROLE_AGENT", "parts": [{"text": "another's"}]}},
+)
+
 STREAMS: dict[str, Callable[[], web.Response]] = {
     "pings of a name": lambda: sse(data({"task": WORKING}), PING, data({"task": DONE})),
     "pings of JSON": lambda: sse(b'event: ping\ndata: {"type":"ping"}\n\n', data({"task": DONE})),
@@ -64,6 +72,10 @@ STREAMS: dict[str, Callable[[], web.Response]] = {
     "an error behind the end": lambda: sse(data({"task": DONE}), BROKEN_ERROR),
     "an event without an end": lambda: sse(data({"task": DONE}), b"data: " + b"x" * 9_000_000),
     "half an event at the end": lambda: sse(data({"task": DONE}), b"data: {"),
+    "a batch of one": lambda: sse(b"data: [" + framed({"task": DONE}) + b"]\n\n"),
+    "a stream that calls itself text": lambda: sse(data({"task": WORKING}), data({"task": DONE}), kind="text/plain"),
+    "a stream that calls itself JSON": lambda: sse(PING, data({"task": DONE}), kind="application/json"),
+    "events of another task": lambda: sse(data({"task": WORKING}), *map(data, OF_ANOTHER), data({"task": DONE})),
     "another type": lambda: sse(data({"task": DONE}), kind="text/event-stream; charset=utf-8"),
     "another status": lambda: sse(data({"task": DONE}), status=201),
     "a oneof with all its members": lambda: sse(data({"task": DONE, "message": None, "statusUpdate": {}})),
@@ -385,3 +397,65 @@ async def test_an_answer_of_a_million_members_is_refused(world: World) -> None:
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert (view.state, view.text) == (TaskState.FAILED, None)
+
+
+# --- replies, and what agents of 0.3 need -----------------------------------------------------------
+
+
+ASKING = {
+    "id": "t-1",
+    "contextId": "c-1",
+    "status": {
+        "state": "TASK_STATE_INPUT_REQUIRED",
+        "message": {"messageId": "q-1", "role": "ROLE_AGENT", "parts": [{"text": "Which color?"}]},
+    },
+}
+SILENT = {**ASKING, "status": {"state": "TASK_STATE_INPUT_REQUIRED"}}
+
+
+@pytest.mark.parametrize(("first", "second"), [(ASKING, ASKING), (ASKING, SILENT), (SILENT, SILENT)])
+async def test_the_question_that_was_answered_is_no_news(
+    world: World, first: dict[str, object], second: dict[str, object]
+) -> None:
+    answers = iter([{"task": first}, {"task": second}, second, task(text="a blue one")])
+
+    async def answer(_: Heard) -> object:
+        return next(answers)
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+        assert view.state == TaskState.INPUT_REQUIRED
+        view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "a blue one")
+    assert other.asked == ["send", "send", "get", "get"]
+
+
+async def test_another_question_is_asked_and_the_same_one_again_after_a_while(world: World) -> None:
+    again = {**ASKING, "status": {**ASKING["status"], "message": {**ASKING["status"]["message"], "messageId": "q-2"}}}
+    answers = iter([{"task": ASKING}, {"task": again}, {"task": again}])
+    clock = Clock()
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            clock.advance(OLD_QUESTION_SECONDS + 1)
+            return again
+        return next(answers)
+
+    async with (
+        Agent(answer).serve() as other,
+        WebClient() as client,
+        world.person("ada", web=client, clock=clock) as ada,
+    ):
+        view = await sent(ada, await added(ada, other), wait=60)
+        for _ in range(2):
+            view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+            assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "Which color?")
+    assert other.asked[:3] == ["send", "send", "send"]
+    assert "get" in other.asked[3:]
+
+
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_an_agent_of_0_3_is_told_in_what_it_may_answer(world: World, binding: str) -> None:
+    async with Agent(shout, version="0.3", binding=binding).serve() as other, somebody(world) as ada:
+        await sent(ada, await added(ada, other))
+    assert other.heard[0].params["configuration"]["acceptedOutputModes"] == ["text/plain"]
