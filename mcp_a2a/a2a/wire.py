@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import TypeVar
 
 import anyio
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mcp_a2a.a2a.body import Reply
 from mcp_a2a.a2a.faults import Fault, Kind, retry_after
@@ -29,7 +29,7 @@ async def read_body(receive: Receive, declared: str | None = None) -> bytes:
     """
     if declared is not None and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
         raise _too_large()
-    message = await receive()
+    message = await _next(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= MAX_BODY_BYTES:
         return body
@@ -37,12 +37,19 @@ async def read_body(receive: Receive, declared: str | None = None) -> bytes:
     while message.get("more_body", False):
         if size > MAX_BODY_BYTES:
             break
-        message = await receive()
+        message = await _next(receive)
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
     if size > MAX_BODY_BYTES:
         raise _too_large()
     return b"".join(chunks)
+
+
+async def _next(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":  # what came is not what was meant, though it may read as such
+        raise Fault(Kind.INVALID_REQUEST, "The rest of the body did not come.")
+    return message
 
 
 def _too_large() -> Fault:

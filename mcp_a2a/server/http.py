@@ -23,11 +23,12 @@ from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
+from mcp_a2a.server.connection import Connection
 from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.mcp_requests import McpRequests
-from mcp_a2a.server.reception import MAX_CONNECTIONS, Connection, Limits, Reception
+from mcp_a2a.server.reception import MAX_CONNECTIONS, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
 

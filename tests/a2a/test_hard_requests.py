@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 
 from mcp_a2a.a2a.service import MAX_KEY
@@ -277,4 +278,18 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(served: Served) -> N
         async with client.events("SubscribeToTask", {"id": task["id"]}) as events:
             await anext(events)
     assert await alive(served)
+    await client.cancel(task["id"])
+
+
+async def test_a_body_that_does_not_come_whole_does_nothing(served: Served) -> None:
+    client = served.binding("rest")
+    task = await client.task("wait", {"returnImmediately": True})
+    where = aiohttp.client.URL(served.url)
+    head = f"POST /tasks/{task['id']}:cancel HTTP/1.1\r\nHost: {where.authority}\r\nContent-Type: application/json\r\n"
+    async with await anyio.connect_tcp(str(where.host), where.port or 0) as stream:
+        await stream.send(f"{head}Content-Length: 50\r\n\r\n".encode())
+        await stream.send_eof()
+        with anyio.fail_after(60), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
+    assert (await client.get(task["id"]))["status"]["state"] in ("TASK_STATE_SUBMITTED", "TASK_STATE_WORKING")
     await client.cancel(task["id"])
