@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path, PurePath
+from types import NoneType
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from mcp_a2a.node.job import Outcome
 from mcp_a2a.protocol.model import Artifact, Message, Part
-from mcp_a2a.protocol.unicode import made_unicode
+from mcp_a2a.protocol.unicode import made_unicode, unicode_text
 from mcp_a2a.views import FileArg
+
+_KINDS = {
+    "path": (str, PathLike, NoneType),
+    "content": (bytes, bytearray, memoryview, NoneType),
+    "name": (str, NoneType),
+    "media_type": (str, NoneType),
+}
+"""What the fields of a File may be, said to its author before it is sent off."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +44,37 @@ class File:
     def __post_init__(self) -> None:
         if (self.path is None) == (self.content is None):
             raise TypeError("A File is either a path or its content: File(path) or File(content=…, name=…).")
+        for field, kinds in _KINDS.items():
+            if not isinstance(given := getattr(self, field), kinds):
+                raise TypeError(f"The {field} of a File cannot be {_kind(given)}.")
 
     @property
     def argument(self) -> FileArg | None:
-        """How the node is told of it, where it is on the disk."""
+        """How the node is told of it, where it is on the disk.
+
+        Raises:
+            TypeError: its path, name or media type cannot be told.
+        """
         if self.path is None:
             return None
-        return FileArg(path=str(Path(self.path).absolute()), name=self.name, media_type=self.media_type)
+        path = str(Path(self.path).absolute())
+        if path != unicode_text(path):
+            raise TypeError(
+                f"The skill returned a File whose path is no Unicode: {path!r}. Its author can return what is in it: "
+                "File(content=…, name=…)."
+            )
+        try:
+            return FileArg(path=path, name=unicode_text(self.name or "") or None, media_type=self.media_type)
+        except ValidationError as error:
+            too_long = error.errors()[0]["loc"][0]
+            raise TypeError(f"The skill returned a File whose {too_long} is too long.") from None
 
     @property
     def part(self) -> Part:
         """The part that it is, where its content is here."""
         raw = base64.b64encode(self.content or b"").decode()
         kind = self.media_type or guess_type(self.name or "")[0] or "application/octet-stream"
-        return Part(raw=raw, filename=self.name, media_type=kind)
+        return Part(raw=raw, filename=unicode_text(self.name or "") or None, media_type=kind)
 
 
 def outcome_of(value: object) -> Outcome:
@@ -117,12 +143,18 @@ def readable(data: JsonValue) -> str:
 
 def _jsonable(value: object) -> JsonValue:
     if isinstance(value, PurePath):
-        return str(value)
+        return unicode_text(str(value))
     try:
         return json.loads(json.dumps(to_jsonable_python(made_unicode(value)), allow_nan=False))  # type: ignore[no-any-return]
+    except RecursionError:
+        why = "it contains itself, or is nested too deep"
     except (PydanticSerializationError, ValueError) as error:
-        kind = type(value).__name__
-        raise TypeError(
-            f"The skill returned a {kind}, which cannot travel ({error}). "
-            "Its author should return text, numbers, lists, dicts, dataclasses or pydantic models."
-        ) from error
+        why = str(error)
+    raise TypeError(
+        f"The skill returned {_kind(value)}, which cannot travel ({why}). "
+        "Its author should return text, numbers, lists, dicts, dataclasses or pydantic models."
+    )
+
+
+def _kind(value: object) -> str:
+    return f"a value of the type {type(value).__name__}"

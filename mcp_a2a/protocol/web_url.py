@@ -12,7 +12,8 @@ from mcp_a2a.protocol.text import clean
 
 MAX_URL = 2048
 
-WRITTEN = "An address is written like https://host:port/path."
+WRITTEN = "An address is https:// and a host (agent.example, or agent.example:8443), then a path where it has one."
+"""How one is written. No example of a whole URL: in a sentence that would be shown as its origin and a hash."""
 
 WELL_KNOWN = "/.well-known/"
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
@@ -24,6 +25,7 @@ HASH_CHARS = 12
 
 _HASH = "#"
 _SHORTENED = re.compile(rf"{_HASH}[0-9a-f]{{{HASH_CHARS}}}\Z")
+_NO_HOST = re.compile(r"[^\w.:%\[\]-]")
 _IN_A_SENTENCE = re.compile(r"https?://[^\s\"'<>()]*[^\s\"'<>().,:;]", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
@@ -51,13 +53,15 @@ def spelled(url: str) -> str:
 def shown_url(url: str) -> str:
     """The URL as it is shown: its origin, and a hash in place of whatever words its owner put behind that.
 
-    An agent can be called by it (`is_shortened`). What is no URL is shown as nothing but its hash.
+    An agent can be called by it (`is_shortened`). What is no URL is shown with what stands where a host would.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        return f"{_HASH}{_hash_of(url)}"
+        shown = f"{_beginning(url)}{_HASH}"
+        is_shown = is_shortened(url) and url.strip()[:-HASH_CHARS] == shown
+        return url.strip() if is_shown else f"{shown}{_hash_of(url)}"
     if _SHORTENED.search(url.strip()) and not parts.path.strip("/") and not parts.query:
         return url.strip()
     host = clean(parts.hostname or "")
@@ -66,6 +70,13 @@ def shown_url(url: str) -> str:
     where = f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else "")
     says_more = parts.path.strip("/") or parts.query or parts.fragment or parts.username or "…" in host
     return f"{where}/{_HASH}{_hash_of(url)}" if says_more else f"{where}/"
+
+
+def _beginning(url: str) -> str:
+    """As much of what is no URL as its writer needs to know it again: no password, and no more words than of a host."""
+    scheme, _, rest = url.strip().partition("://")
+    host = _NO_HOST.split(rest.rpartition("@")[2], maxsplit=1)[0][:MAX_HOST_SHOWN]
+    return f"{scheme.lower()}://{host}/" if is_web(url) and host else ""
 
 
 def with_short_urls(sentence: str, typed: Collection[str] = ()) -> str:

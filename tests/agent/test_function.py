@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import anyio
 import pytest
@@ -245,10 +248,62 @@ def test_parts_artifacts_bytes_and_outcomes_travel_as_they_are() -> None:
     assert outcome_of(Outcome("rejected", "no")) == Outcome("rejected", "no")
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), lambda: None])
+def circle() -> list[object]:
+    made: list[object] = [1]
+    made.append(made)
+    return made
+
+
+def nested(depth: int) -> object:
+    made: object = 1
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), float("nan"), lambda: None, circle(), {"x": circle()}, [File(content=b"x"), circle()], nested(100_000)],
+    ids=["object", "nan", "function", "circle", "circle within", "circle beside a file", "depth"],
+)
 def test_what_cannot_travel_is_an_error_for_the_skills_author(value: object) -> None:
     with pytest.raises(TypeError, match="cannot travel"):
         outcome_of(value)
+
+
+def test_a_value_that_is_nested_as_deep_as_python_goes_travels_or_is_told() -> None:
+    for depth in range(50, 1200, 50):
+        with suppress(TypeError):
+            outcome_of(nested(depth))
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [(os.fsdecode(b"/tmp/caf\xe9.txt"), r"no Unicode: '/tmp/caf\\udce9.txt'"), ("/x" * 3000, "path is too long")],
+)
+def test_a_file_that_cannot_be_told_of_is_an_error_for_the_skills_author(path: str, why: str) -> None:
+    for value in (File(path), ["words", File(path)]):
+        with pytest.raises(TypeError, match=why) as told:
+            outcome_of(value)
+        assert "pydantic" not in str(told.value)
+
+
+def test_a_file_of_other_types_than_it_takes_is_an_error_where_it_is_made() -> None:
+    of_text: object = "x"
+    of_bytes: object = b"x"
+    for made in (
+        lambda: File(content=cast("bytes", of_text)),
+        lambda: File(cast("str", of_bytes)),
+        lambda: File("x", name=cast("str", of_bytes)),
+        lambda: File(content=b"x", media_type=cast("str", of_bytes)),
+    ):
+        with pytest.raises(TypeError, match="of a File"):
+            made()
+
+
+def test_half_characters_in_the_name_of_a_file_are_replaced() -> None:
+    assert outcome_of(File(content=b"x", name="caf\udce9.txt")).parts[0].filename == "caf\ufffd.txt"
+    assert outcome_of(File("x", name="caf\udce9.txt")).files[0].name == "caf\ufffd.txt"
 
 
 async def test_what_is_streamed_is_the_result_where_nothing_else_is_returned() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.a2a.addresses import as_typed, check_url
 from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, KeyChangedError, PeerNotFoundError
 from mcp_a2a.protocol.model import AgentCard
-from mcp_a2a.protocol.web_url import is_shortened, shown_url, with_short_urls
+from mcp_a2a.protocol.web_url import WRITTEN, is_shortened, shown_url, with_short_urls
 from mcp_a2a.store.web import WebRow, save_web_agent
 from mcp_a2a.views import (
     CheckInboxRequest,
@@ -136,6 +137,30 @@ def test_a_url_is_shown_as_its_origin_and_a_hash() -> None:
         assert "secret" not in shown_url(odd)
         assert "\u202e" not in shown_url(odd)
         assert len(shown_url(odd)) < 110
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("http://[fe80::1/agent", "http://[fe80::1/#"),
+        ("HTTPS://example.com:99x/obey?me", "https://example.com:99x/#"),
+        ("https://me:pw@example.com:99x/", "https://example.com:99x/#"),
+        ("https://me:p/w#@example.com:99x/", "https://example.com:99x/#"),
+        ("https://example.com:obey me now/", "https://example.com:obey/#"),
+        ("https://[\u202e/", "https://[/#"),
+        ("https://[" + "a" * 300, "https://[" + "a" * 63 + "/#"),
+    ],
+)
+def test_what_is_no_url_is_known_again_by_who_typed_it_and_says_no_more(typed: str, shown: str) -> None:
+    assert re.fullmatch(f"{re.escape(shown)}[0-9a-f]{{12}}", shown_url(typed))
+    assert shown_url(shown_url(typed)) == shown_url(typed)
+
+
+@pytest.mark.parametrize("typed", ["http://[fe80::1/agent", "https://host:99x/", "http://", "https://a\tb/"])
+def test_how_an_address_is_written_is_still_said_where_urls_are_shortened(typed: str) -> None:
+    with pytest.raises(AddressNotAllowedError) as refused:
+        check_url(typed, as_typed(typed))
+    assert with_short_urls(refused.value.hint) == refused.value.hint == WRITTEN
 
 
 def test_every_url_in_a_sentence_of_ours_is_shortened() -> None:
