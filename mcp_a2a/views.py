@@ -300,10 +300,11 @@ class RotateRequest(View):
 
 
 class RotateView(View):
-    """The network as it is now, and to how many members the new secret is on its way."""
+    """The network as it is now, and to how many members, and which, the new secret is on its way."""
 
     network: NetworkView
     told: int
+    stay: tuple[AgentRef, ...] = ()
     left_out: tuple[AgentRef, ...] = ()
     warnings: tuple[PeerText, ...] = ()
 

@@ -268,5 +268,10 @@ def _show_rotated(session: Session, view: RotateView) -> None:
     session.output.line(f"{view.network.name} has a new secret, on its way to {render.many(view.told, 'member')}.")
     for agent in view.left_out:
         session.output.line(f"{agent.name} is no longer in it.")
+    if view.left_out and view.stay:
+        session.output.note(
+            f"In it stay: {', '.join(agent.name for agent in view.stay)}. If one of them shares a data folder with an "
+            "agent that was left out, both have the new secret: run this again, with --without for each of that folder."
+        )
     for warning in view.warnings:
         session.output.note(f"Note: {warning}")

@@ -25,6 +25,7 @@ from mcp_a2a.errors import (
     SystemLimitError,
 )
 from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.node import Node
@@ -154,7 +155,8 @@ class Membership:
         return RotateView(
             network=self.view(new),
             told=len(letters),
-            left_out=tuple(AgentRef(name=peer.name, did=peer.row.did) for peer in left_out),
+            stay=tuple(_ref(self._node.directory.get(peer_id)) for peer_id in stay),
+            left_out=tuple(map(_ref, left_out)),
             warnings=warnings,
         )
 
@@ -268,6 +270,10 @@ class Membership:
         for joined in self._networks:
             if joined.row.owner == str(owner):
                 self._networks.expect(joined, owner, self._context.clock() + MAX_LIFETIME_SECONDS)
+
+
+def _ref(peer: Peer) -> AgentRef:
+    return AgentRef(name=peer.name, did=peer.row.did)
 
 
 def _secret_untrusted(body: NetworkBody) -> bytes:

@@ -287,6 +287,7 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         before = alice.node.networks.named("shop").network.id
         view = await alice.api.rotate(RotateRequest(network="shop", without=("carol",)))
         assert (view.told, [agent.name for agent in view.left_out]) == (1, ["carol"])
+        assert [agent.name for agent in view.stay] == ["bob"]
         with anyio.fail_after(30):
             while bob.node.networks.by_id(before) is not None:
                 await bob.node.networks.changes.event().wait()
