@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mcp_a2a.protocol.aging import Aging, Mark
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.replay import length_of
 from mcp_a2a.protocol.witness import AGREEMENT_SECONDS, Witnesses
 
 JUMP_SECONDS = 30.0
@@ -135,12 +136,3 @@ class Clocks:
 
 def _apart(difference: float) -> str:
     return f"{length_of(difference)} {'ahead of' if difference > 0 else 'behind'}"
-
-
-def length_of(seconds: float) -> str:
-    """A length of time for people, to the minute or the hour."""
-    minutes = round(abs(seconds) / 60)
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {rest} min" if hours else f"{rest} min"

@@ -6,13 +6,12 @@ import sqlite3
 from collections.abc import Callable
 
 from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
-from mcp_a2a.node.clocks import length_of
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.letters import update_letter
 from mcp_a2a.protocol.blob import SCHEME, piece_of
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Delivery, Part, TaskState, TaskStatus
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, stale_difference
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, said_of_time
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
@@ -77,11 +76,7 @@ RELAY_REFUSALS = {
 
 def relay_refusal(code: str) -> str:
     """What a relay's code means, in words."""
-    is_clock, difference = stale_difference(code)
-    if is_clock and difference is not None:
-        since = length_of(difference)
-        return f"by its clock the message expired {since} ago; its clock or that of this machine is wrong"
-    return RELAY_REFUSALS.get(code, f"it answers {code!r}")
+    return said_of_time(code, "the message") or RELAY_REFUSALS.get(code, f"it answers {code!r}")
 
 
 def error_view(error: McpA2AError) -> TaskErrorView:

@@ -78,6 +78,24 @@ def stale_difference(code: str) -> tuple[bool, float | None]:
     return True, None if way is None else float(seconds) * (1 if way == "ahead" else -1)
 
 
+def length_of(seconds: float) -> str:
+    """A length of time for people, to the minute or the hour."""
+    minutes = round(abs(seconds) / 60)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def said_of_time(code: str, what: str) -> str | None:
+    """What it means, in words, that a relay refuses something because of time; None for another code."""
+    _, difference = stale_difference(code)
+    if difference is None:
+        return None
+    said = f"lasts {length_of(difference)} too long" if difference > 0 else f"expired {length_of(difference)} ago"
+    return f"by its clock, {what} {said}; its clock or that of this machine is wrong"
+
+
 def keep_until(expires: float) -> float:
     """Until when the id of an accepted message must be remembered."""
     return expires + DEDUPE_MARGIN_SECONDS

@@ -138,7 +138,7 @@ def claim(connection: sqlite3.Connection, invitation: bytes, key: bytes, now: fl
     if found is None:
         return "unknown"
     uses, expires, sealed = int(found[0]), float(found[1]), bytes(found[2])
-    if expires <= now:
+    if expires <= now or not sealed:
         return "expired"
     if connection.execute("SELECT 1 FROM claims WHERE id=? AND key=?", (invitation, key)).fetchone():
         return sealed
@@ -159,8 +159,12 @@ def erase_network(connection: sqlite3.Connection, network: PeerId) -> None:
 
 
 def forget_expired(connection: sqlite3.Connection, now: float) -> None:
-    """Entries and invitations whose time is over."""
+    """Entries and invitations whose time is over.
+
+    Of an invitation its dates are kept for a while, and nothing that a clock which is set back could make good again.
+    """
     connection.execute("DELETE FROM listings WHERE expires<=?", (now,))
+    connection.execute("UPDATE invitations SET sealed=x'' WHERE expires<=? AND sealed<>x''", (now,))
     over = now - KEEP_INVITATION_SECONDS
     connection.execute("DELETE FROM claims WHERE id IN (SELECT id FROM invitations WHERE expires<=?)", (over,))
     connection.execute("DELETE FROM invitations WHERE expires<=?", (over,))

@@ -167,5 +167,5 @@ async def test_a_task_that_its_recipient_is_too_busy_for_says_so(
 
 def test_a_relay_that_refuses_by_its_clock_is_quoted_with_the_amount() -> None:
     said = relay_refusal(stale_code(-40 * 86_400.0))
-    assert said == "by its clock the message expired 40 d 0 h ago; its clock or that of this machine is wrong"
+    assert said == "by its clock, the message expired 40 d 0 h ago; its clock or that of this machine is wrong"
     assert relay_refusal("stale_behind") == "it answers 'stale_behind'"

@@ -7,13 +7,13 @@ import time
 import anyio
 import pytest
 
-from mcp_a2a.protocol.control import Delivered, Done, Find, Found, Stored
+from mcp_a2a.protocol.control import Claim, Claimed, Delivered, Done, Failed, Find, Found, Stored
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.relay_operator import ServingRelay
 from tests.node.world import Clock
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, entry, envelope
-from tests.relay.test_directory import watch
+from tests.relay.test_directory import offer, watch
 
 SHOP = Network(b"s" * 32)
 DAY = 86_400
@@ -90,3 +90,26 @@ async def test_mail_goes_when_its_time_is_over_by_a_clock_that_is_right(open_rel
         with anyio.fail_after(30):
             while relay.listener.facts().messages:
                 await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_ticket_that_has_expired_stays_so_when_the_clock_of_its_relay_is_set_back(
+    open_relay: Open, clock: Clock
+) -> None:
+    wanted = offer(expires=int(clock()) + 3600)
+    async with open_relay() as (relay, door):
+        alice = await door.enter(networks=[SHOP])
+        await alice.ask(wanted, Done)
+        clock.jump(30 * DAY)  # a clock that is wrong for a minute ends no ticket
+        late = await door.enter()
+        assert (await late.ask(Claim(1, wanted.invitation), Failed)).code == "expired"
+        await sweep(relay, door)
+        clock.jump(-30 * DAY)
+        await late.ask(Claim(2, wanted.invitation), Claimed)
+        clock.advance(7200)
+        await sweep(relay, door)
+        clock.jump(-4 * 3600)
+        bob = await door.enter()
+        assert (await bob.ask(Claim(3, wanted.invitation), Failed)).code == "expired"
+    async with open_relay() as (_, door):
+        bob = await door.enter(bob.who)
+        assert (await bob.ask(Claim(4, wanted.invitation), Failed)).code == "expired"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from mcp_a2a.protocol.envelope import HEADER_SIZE, MAX_ENVELOPE, WIRE_SIZES, Hea
 from mcp_a2a.protocol.frames import decode_untrusted
 from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.replay import stale_difference
 from mcp_a2a.store.relay_store import RelayStore
 from mcp_a2a_transports.relay import server_gate, server_wire
 from tests.relay.conftest import Open
@@ -120,7 +122,8 @@ async def test_an_envelope_that_has_expired_is_refused_and_one_that_expires_is_n
 ) -> None:
     async with open_relay(ttl_days=1e-9) as (relay, door):
         alice, bob = await door.enter(), await absent(door)
-        assert (await alice.submit(envelope(bob.peer, expires=3600), Refused)).code == "expired"
+        refused = await alice.submit(envelope(bob.peer, expires=3600), Refused)
+        assert stale_difference(refused.code) == (True, pytest.approx(3600 - time.time(), abs=60))
         await alice.submit(envelope(bob.peer), Stored)
         assert relay.listener.facts().messages == 1
         relay.listener.desk.tick(0.0)

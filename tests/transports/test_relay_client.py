@@ -155,7 +155,7 @@ async def test_a_refusal_is_a_sentence(
     ("code", "sentence"),
     [
         ("used", "used as often as it may be"),
-        ("expired", "it has expired"),
+        ("expired", "by the clock of its relay it has expired"),
         ("unknown", "its relay does not know it"),
     ],
 )

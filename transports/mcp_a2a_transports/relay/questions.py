@@ -27,6 +27,7 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
+from mcp_a2a.protocol.replay import said_of_time
 
 REPLY_SECONDS = 5.0
 
@@ -43,7 +44,6 @@ FAILURES = {
     "stale": "it has a newer entry of ours",
     "full": "the network has as much there as it may",
     "unknown": "it does not know that",
-    "expired": "by its clock, what we sent has expired or lasts too long",
     "used": "it does not take that number of uses",
     "busy": "it has too much to do",
     "rate_limited": "we ask more often than it allows",
@@ -54,7 +54,7 @@ FAILURES = {
 }
 TICKET_FAILURES = {
     "used": "it was used as often as it may be",
-    "expired": "it has expired",
+    "expired": "by the clock of its relay it has expired",
     "unknown": "its relay does not know it (any more): it was used up, has expired, or its network was rotated",
 }
 
@@ -206,7 +206,7 @@ class Questions:
 
 def why_failed(reply: Failed) -> str:
     """A refusal as a sentence. A code that we do not know is shown as it came: it is one word."""
-    reason = FAILURES.get(reply.code, f"it answered {reply.code!r}")
+    reason = said_of_time(reply.code, "what we sent") or FAILURES.get(reply.code, f"it answered {reply.code!r}")
     if reply.retry_after is not None:
         reason += f"; try again in {max(1, round(reply.retry_after))} s"
     return reason

@@ -22,6 +22,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.rates import Buckets
 from mcp_a2a.protocol.relay_limits import HOST, MAX_INVITATION_SECONDS, MAX_LISTING_SECONDS, ROW_BYTES, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
+from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.relay_ports import Invitation, MailboxStore
 
 logger = logging.getLogger(__name__)
@@ -112,9 +113,17 @@ class DirectoryDesk:
     def _objection(self, session: RelaySession, listing: Listing) -> str | None:
         if listing.network not in session.networks or listing.peer != session.peer:
             return "not_member"
-        if not self._clock.aged() < listing.expires <= self._clock.stamp() + MAX_LISTING_SECONDS:
-            return "expired"
+        untimely = self._untimely(listing.expires, MAX_LISTING_SECONDS)
+        if untimely is not None:
+            return untimely
         return None if self._has_room(listing.network, len(listing.sealed)) else "share"
+
+    def _untimely(self, expires: float, longest: float) -> str | None:
+        """The code of a refusal for what is over by our clock, or lasts longer than it may."""
+        aged, latest = self._clock.aged(), self._clock.stamp() + longest
+        if aged < expires <= latest:
+            return None
+        return stale_code(expires - (aged if expires <= aged else latest))
 
     def _has_room(self, network: PeerId, size: int) -> bool:
         """Whether a network may keep so much more here: those that were not admitted share a part of the disk."""
@@ -204,8 +213,8 @@ class DirectoryDesk:
         code = None
         if offer.network not in session.networks:
             code = "not_member"
-        elif not aged < offer.expires <= self._clock.stamp() + MAX_INVITATION_SECONDS:
-            code = "expired"
+        elif (untimely := self._untimely(offer.expires, MAX_INVITATION_SECONDS)) is not None:
+            code = untimely
         elif not 1 <= offer.uses <= MAX_USES:
             code = "used"
         elif not self._has_room(offer.network, len(offer.sealed)):
