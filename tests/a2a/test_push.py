@@ -106,7 +106,7 @@ def secrets(token: str, credentials: str) -> dict[str, Any]:
 async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
     secret = config(hook, **secrets("the-token", "the-key"))
-    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=secret, wait_seconds=10))
+    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=secret, wait_seconds=30))
     events = await hook.until("completed")
     texts = [event["artifactUpdate"]["artifact"]["parts"][0]["text"] for event in events if "artifactUpdate" in event]
     assert texts == ["one ", "two ", "three"]
@@ -120,7 +120,7 @@ async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(sce
 
 async def test_an_answer_to_a_question_may_name_a_hook_too(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
-    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=10))).task
+    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
     answer = say("this", taskId=asked.id)
     elsewhere = TaskPushNotificationConfig(url="http://127.0.0.1/events")
     with pytest.raises(AddressNotAllowedError):
@@ -136,7 +136,7 @@ async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
     alice, hook = scene
     hook.answers = [503, 500, 429]
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=10))
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     events = await hook.until("completed")
     assert sum("artifactUpdate" in event for event in events) == 3
 
@@ -147,7 +147,7 @@ async def test_a_client_that_was_taken_away_is_posted_nothing_more(scene: tuple[
     parts = alice.node.parts
     callers = CallerFolder(open_folder(parts.home / "identities" / parts.identity_name))
     callers.add("ann")
-    asked = A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook), wait_seconds=10)
+    asked = A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook), wait_seconds=30)
     task = (await alice.api.a2a_send(asked)).task
     await hook.until("input_required")
     if end == "grant":
@@ -202,13 +202,13 @@ async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_an
     world = World(tmp_path)
     async with hooked(authority(tmp_path)) as (hook, hooks):
         async with world.person("alice", hooks=hooks) as alice, working(alice):
-            await alice.api.a2a_send(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=10))
+            await alice.api.a2a_send(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=30))
             while alice.node.context.database.read(untold_configs):
                 await anyio.lowlevel.checkpoint()
         told = len(hook.got)
         async with world.person("alice", hooks=hooks) as alice, working(alice):
             sent = await alice.api.a2a_send(
-                A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=10)
+                A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=30)
             )
             while alice.node.context.database.read(untold_configs):
                 await anyio.lowlevel.checkpoint()
@@ -277,7 +277,7 @@ async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path)
             World(tmp_path).person("alice", hooks=hooks) as alice,
             working(alice),
         ):
-            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=10))
+            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=30))
             with anyio.fail_after(30):
                 while alice.node.context.database.read(untold_configs):
                     await anyio.lowlevel.checkpoint()
@@ -303,7 +303,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     hook.url += "/CANARY-3?key=CANARY-4"
     secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
     caplog.set_level("DEBUG")
-    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=10))
+    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=30))
     with anyio.fail_after(30):
         while alice.node.context.database.read(untold_configs):
             await anyio.lowlevel.checkpoint()

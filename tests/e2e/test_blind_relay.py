@@ -65,9 +65,9 @@ async def converse(alice: Person, bob: Person, said: dict[str, str]) -> None:
         agent=bob.did, message=said["task"], skill=said["skill"], context_id=said["context"], wait_seconds=0
     )
     sent = await alice.api.send_task(request)
-    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
     await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=said["result"]))
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.text, view.route) == (TaskState.COMPLETED, said["result"], "relay")
 
 

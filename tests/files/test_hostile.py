@@ -152,7 +152,7 @@ async def test_a_result_with_a_damaged_file_fails_the_task_here(tmp_path: Path) 
         body = UpdateBody(status=TaskStatus(state=TaskState.COMPLETED), artifacts=(artifact,))
         update = letter("update", eve.peer_id, bob.node.context.me, body, task=sent.task_id, seq=1)
         assert isinstance(await eve.send(link, update), Delivered)
-        view = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert view.state == TaskState.FAILED
     assert view.error is not None
     assert view.error.code == "file_damaged"

@@ -31,7 +31,7 @@ async def test_one_assistant_sends_files_and_another_returns_some(tmp_path: Path
         sent = await call(
             alice, "send_task", agent="bob", message="Read", files=[str(downloads / "in.bin")], wait_seconds=0
         )
-        inbox = await bob.call_tool("check_inbox", {"wait_seconds": 10})
+        inbox = await bob.call_tool("check_inbox", {"wait_seconds": 30})
         (leased,) = _items(inbox.structured_content)
         assert [(unwrapped(str(file["name"])), file["size"]) for file in leased["files"]] == [("in.bin", 300_000)]
         assert "in.bin" not in outside_fences(text_of(inbox)), "a name is somebody else's words"
@@ -40,7 +40,7 @@ async def test_one_assistant_sends_files_and_another_returns_some(tmp_path: Path
         assert [unwrapped(str(file["name"])) for file in _files(saved)] == ["in (2).bin"]
         files = [str(downloads / "out.csv")]
         await call(bob, "answer_task", task_id=leased["task_id"], status="completed", text="done", files=files)
-        view = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=10)
+        view = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=30)
         assert [unwrapped(str(file["name"])) for file in _files(view)] == ["out.csv"]
         assert "artifacts" not in view or not view["artifacts"], "its content is not for the model"
 
@@ -72,7 +72,7 @@ async def test_a_tool_attaches_only_what_the_client_or_the_settings_allow(tmp_pa
             assert await sent(client, "work") is True
             assert await sent(client, "other") is False
             assert await sent(rootless, "work") is False
-        assert len(_items(await call(bob, "check_inbox", wait_seconds=10))) == 1
+        assert len(_items(await call(bob, "check_inbox", wait_seconds=30))) == 1
 
 
 @pytest.mark.parametrize(

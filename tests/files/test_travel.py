@@ -118,7 +118,7 @@ async def test_a_large_raw_part_of_a_result_travels_as_a_file(world: World) -> N
         item = await next_item(bob)
         part = Part(raw=raw, filename="abc.txt", media_type="text/plain")
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", parts=(part,)))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert [(file.name, file.size) for file in view.files] == [("abc.txt", 1_500_000)]
         assert '"key"' not in view.model_dump_json(exclude_none=True)
 
@@ -160,7 +160,7 @@ async def test_a_result_whose_files_are_refused_arrives_without_them_and_says_so
         item = await next_item(bob)
         monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
         await answer(bob, item, some_file(tmp_path, 2 * MIB))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.error) == (TaskState.COMPLETED, None)
     assert "no room for more files" in (view.text or "")
 
@@ -204,7 +204,7 @@ async def test_a_reply_brings_files_too(world: World, tmp_path: Path) -> None:
         sent = await alice.api.send_task(task())
         item = await next_item(bob)
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which file?"))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         this = FileArg(path=str(some_file(tmp_path, MIB, "this.bin")))
         await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", wait_seconds=0, files=(this,)))
         item = await next_item(bob)
@@ -222,7 +222,7 @@ async def test_a_file_in_a_streamed_piece_of_a_result_comes_with_it(world: World
             chunks = AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number)
             await bob.api.answer_task(chunks)
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert [(file.name, file.size, file.here) for file in view.files] == [
             ("0.txt", 150_000, True),
             ("1.txt", 150_000, True),
@@ -234,7 +234,7 @@ async def test_results_stay_with_their_task_and_inputs_go_a_day_after_it(world: 
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task(some_file(tmp_path, MIB, "in")))
         await answer(bob, await next_item(bob), some_file(tmp_path, MIB + 1, "out"))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         for days, at_alice, at_bob in ((0.9, 2, 2), (0.2, 1, 0), (31, 0, 0)):
             world.clock.advance(days * 86_400)
             for person in (alice, bob):

@@ -186,7 +186,7 @@ async def _use(node: SharedNode, url: str) -> None:
     while not waiting.progress:
         waiting = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
     await node.cancel_task(CancelRequest(task_id=waiting.task_id))
-    canceled = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=10))
+    canceled = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
     assert canceled.state == TaskState.CANCELED
     await _stream_through(node, added.did)
 
@@ -197,7 +197,7 @@ async def _stream_through(node: SharedNode, url: str) -> None:
     sent = await node.a2a_send(A2ASendRequest(agent=url, message=message, follow=True))
     chunks, cursor = [], sent.cursor
     while True:
-        view = await node.a2a_follow(A2AFollowRequest(agent=url, task_id=sent.task.id, cursor=cursor, wait_seconds=10))
+        view = await node.a2a_follow(A2AFollowRequest(agent=url, task_id=sent.task.id, cursor=cursor, wait_seconds=30))
         chunks += [event.artifact_update.artifact for event in view.events if event.artifact_update]
         cursor = view.cursor
         if view.over:

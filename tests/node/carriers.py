@@ -112,7 +112,7 @@ async def answering(worker: Person) -> AsyncIterator[list[str]]:
 
     async def work() -> None:
         while True:
-            for item in (await worker.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items:
+            for item in (await worker.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items:
                 texts.append(item.text)
                 said = AnswerRequest(task_id=item.task_id, status="completed", text=item.text[::-1])
                 await worker.api.answer_task(said)
@@ -133,7 +133,7 @@ async def answered(person: Person, task_ids: list[str], texts: list[str]) -> Non
     """Every one of these tasks gets its answer."""
     with anyio.fail_after(30):
         for task_id, text in zip(task_ids, texts, strict=True):
-            while not (view := await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=5))).done:
+            while not (view := await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))).done:
                 pass
             assert (view.state, view.text) == (TaskState.COMPLETED, text[::-1])
 

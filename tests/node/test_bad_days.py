@@ -158,7 +158,7 @@ async def test_a_peer_that_was_out_of_reach_for_long_is_found_again_when_the_net
             await alice.node.directory.changes.event().wait()
         sent = await alice.api.send_task(task("still there?"))
         world.network.heal()
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -176,7 +176,7 @@ async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
                 await acquainted(alice, passer_by)
         async with world.person("bob", accept="anyone") as bob:
             alice.sees(bob)
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -243,7 +243,7 @@ async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: Wo
 
         async def collect(holder: str, scope: anyio.CancelScope) -> None:
             while sum(map(len, taken.values())) < 40:
-                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=2, holder=holder))
+                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=2, holder=holder))
                 taken[holder] += [item.text for item in inbox.items]
             scope.cancel()
 
@@ -275,7 +275,7 @@ async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_sa
 
             async def call(scope: anyio.CancelScope) -> None:
                 with scope:
-                    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+                    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
 
             scope = anyio.CancelScope()
             tasks.start_soon(call, scope)
@@ -288,7 +288,7 @@ async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_sa
                 while not bob.node.inbox._orders[0].reserved:
                     await anyio.lowlevel.checkpoint()
                 scope.cancel()
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [(item.task_id, item.attempt) for item in inbox.items] == [(sent.task_id, 1)]
 
 
@@ -296,11 +296,11 @@ async def test_an_answer_counts_once_however_often_it_is_given(world: World) -> 
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("hello"))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         answer = AnswerRequest(task_id=item.task_id, status="completed", text="olleh", attempt=1)
         first = await bob.api.answer_task(answer)
         assert await bob.api.answer_task(answer) == first
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
 
 
@@ -310,7 +310,7 @@ async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: Wor
         over = await alice.api.send_task(task("over"))
         still_open = await alice.api.send_task(task("open"))
         await alice.api.cancel_task(CancelRequest(task_id=over.task_id))
-        await alice.api.get_task(GetTaskRequest(task_id=over.task_id, wait_seconds=5))
+        await alice.api.get_task(GetTaskRequest(task_id=over.task_id, wait_seconds=30))
     world.clock.advance(31 * 86_400)
     async with world.person("alice") as alice:
         await alice.node.context.database.write(lambda _: None)
@@ -351,7 +351,7 @@ async def test_a_task_whose_call_was_given_up_is_sent_and_called_again_the_same(
         await acquainted(alice, bob)
         await give_up_in_the_middle(alice, lambda: alice.api.send_task(task("hello", idempotency_key="k")))
         again = await alice.api.send_task(task("hello", idempotency_key="k"))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [again.task_id]
 
 
@@ -359,8 +359,8 @@ async def test_an_answer_whose_call_was_given_up_reaches_the_sender(world: World
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         answer = AnswerRequest(task_id=sent.task_id, status="completed", text="olleh")
         await give_up_in_the_middle(bob, lambda: bob.api.answer_task(answer))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert view.text == "olleh"

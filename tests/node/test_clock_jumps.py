@@ -131,7 +131,7 @@ async def play(town: Town, course: list[tuple[object, ...]]) -> None:
             await town.put_right()
             alice = town.here["alice"].person
             for task_id in town.asked:
-                view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=10))
+                view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))
                 assert (view.state, view.text) == (TaskState.COMPLETED, task_id), view
         assert sorted(town.done) == sorted(town.asked)
     finally:

@@ -45,10 +45,10 @@ async def a_task(alice: Person, bob: Person) -> TaskView:
     """Sent by Alice, answered by Bob."""
     with anyio.fail_after(30):
         sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
-        return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 @pytest.mark.parametrize("minutes", [-9, 9])
@@ -128,7 +128,7 @@ async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_c
         of_alice.jump(-days * DAY)
         alice.node.context.clocks.now()
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -138,7 +138,7 @@ async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: Wo
     async with world.person("alice") as alice, world.person("bob", clock=of_bob) as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         of_bob.jump(days * DAY)
         await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="olleh"))
         with anyio.fail_after(30):
@@ -147,7 +147,7 @@ async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: Wo
         assert len(bob.node.outbox) == 1
         of_bob.jump(-days * DAY)
         bob.node.context.clocks.now()
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
 
 
@@ -166,7 +166,7 @@ async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: 
         of_bob.jump(-days * DAY)
         bob.node.context.clocks.now()
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -239,7 +239,7 @@ async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
         assert (await alice.api.get_task(GetTaskRequest(task_id=done.task_id))).text == "olleh"
         await acquainted(alice, bob)
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -282,7 +282,7 @@ async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_se
         letter = task_letter(alice.peer_id, bob.node.context.me, now=now, expires=now + 7 * DAY)
         envelope = sealed(world.identity("alice"), letter, link.bundle)
         assert isinstance(await alice.submit(link, envelope), Delivered)
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done"))
         await bob.node.context.database.write(lambda c: c.execute("DELETE FROM outbox"))
         again = sealed(world.identity("alice"), letter, link.bundle)

@@ -185,7 +185,7 @@ async def test_an_answer_about_one_key_says_nothing_of_another_one_with_its_name
 async def test_who_may_be_sent_to_may_not_send_for_that(world: World) -> None:
     async with two(world) as (alice, mallory):
         await decides(alice, mallory.did, files=True)
-        theirs = await mallory.api.send_task(text(alice.did, wait_seconds=5))
+        theirs = await mallory.api.send_task(text(alice.did, wait_seconds=30))
         assert theirs.delivery == Delivery.HELD
         known = {agent.did: agent.trust for agent in (await alice.api.peers(PeersRequest())).peers}
         assert known[mallory.did] == "stranger"
@@ -238,7 +238,7 @@ async def test_a_file_with_an_answer_asks_like_any_other(world: World, tmp_path:
     async with two(world, name="bob") as (alice, bob):
         await alice.api.set_trust(SetTrustRequest(agent=bob.did, level="trusted"))
         await bob.api.send_task(text(alice.did))
-        (item,) = (await alice.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        (item,) = (await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         given = AnswerRequest(task_id=item.task_id, status="completed", text="here", files=a_file(tmp_path))
         with pytest.raises(ConsentNeededError):
             await alice.api.answer_task(given)
@@ -347,7 +347,7 @@ async def test_a_url_that_was_never_met_is_not_even_read_before_a_person_allows_
         view = await alice.api.consent(ConsentRequest(agent=shown_url(url)))
         assert (view.agent.did, view.text) == (url, False)
         await alice.api.add_peer(AddPeerRequest(address=agent.url))
-        view = await alice.api.send_task(text(agent.url, "hello", wait_seconds=5))
+        view = await alice.api.send_task(text(agent.url, "hello", wait_seconds=30))
         assert view.text == "HELLO"
 
 
@@ -364,7 +364,7 @@ async def test_an_agent_that_announces_itself_is_allowed_by_a_handle_without_its
         assert [heard.operation for heard in agent.heard] == []
         view = await alice.api.consent(ConsentRequest(agent=shown_url(agent.url), answer="allowed"))
         assert (view.agent.did, view.text, view.files) == (agent.url, True, False)
-        assert (await alice.api.send_task(text(agent.url, "hello", wait_seconds=5))).text == "HELLO"
+        assert (await alice.api.send_task(text(agent.url, "hello", wait_seconds=30))).text == "HELLO"
         with pytest.raises(PeerNotFoundError):
             await decides(alice, shown_url(f"{agent.url}another"))
 
@@ -381,7 +381,7 @@ async def test_a_stranger_at_a_url_gets_no_work_by_skill_unasked(world: World) -
             await alice.api.send_task_by_skill(by_skill(skill))
         assert agent.heard == []
         await decides(alice, agent.url)
-        assert (await alice.api.send_task_by_skill(by_skill(skill, wait_seconds=5))).agent.did == agent.url
+        assert (await alice.api.send_task_by_skill(by_skill(skill, wait_seconds=30))).agent.did == agent.url
 
 
 async def seen(person: Person, agent: Agent) -> None:

@@ -149,8 +149,8 @@ async def test_what_is_in_an_inbox_and_an_answer_reads_the_same_through_the_sock
             me = (await other.get_agent(GetAgentRequest(agent="self"))).agent.did
             await asking.discover(DiscoverRequest(settle_seconds=5))
             task = await asking.send_task(SendTaskRequest(agent=me, message="look", parts=said, wait_seconds=0))
-            inbox = await other.check_inbox(CheckInboxRequest(wait_seconds=5))
+            inbox = await other.check_inbox(CheckInboxRequest(wait_seconds=30))
             assert [message.parts[1:] for message in inbox.items[0].messages] == [said]
             await other.answer_task(AnswerRequest(task_id=task.task_id, status="completed", parts=said))
-            ended = await asking.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=5))
+            ended = await asking.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
         assert ended.state == TaskState.COMPLETED

@@ -41,7 +41,7 @@ async def test_a_task_is_answered_through_the_inbox(world: World) -> None:
         await acquainted(alice, bob)
 
         async def answer() -> None:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
             item = inbox.items[0]
             assert (item.text, item.attempt, item.agent.name, item.trust) == ("hello", 1, "alice", "own")
             await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="olleh"))
@@ -78,9 +78,9 @@ async def test_a_task_for_an_absent_agent_waits_and_is_delivered_when_it_is_back
         assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
         async with world.person("bob") as bob:
             alice.sees(bob)
-            item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+            item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
             await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
-            view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=5))
+            view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=30))
     assert view.text == "here"
 
 
@@ -91,7 +91,7 @@ async def test_a_queued_task_survives_a_restart_of_its_sender(world: World) -> N
         sent = await alice.api.send_task(task("later", wait=0))
     async with world.person("bob") as bob, world.person("alice") as alice:
         alice.sees(bob)
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         assert item.task_id == sent.task_id
 
 
@@ -110,7 +110,7 @@ async def test_the_same_idempotency_key_is_the_same_task(world: World) -> None:
         first = await alice.api.send_task(task("once", wait=0, idempotency_key="k"))
         again = await alice.api.send_task(task("once", wait=0, idempotency_key="k"))
         assert first.task_id == again.task_id
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert len(inbox.items) + inbox.waiting == 1
 
 
@@ -121,9 +121,9 @@ async def test_an_unanswered_lease_is_offered_again_and_the_third_time_the_task_
         sent = await alice.api.send_task(task("silence", wait=0))
         attempts = []
         for _ in range(3):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
             attempts.append(inbox.items[0].attempt)
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert attempts == [1, 2, 3]
     assert view.state == TaskState.FAILED
     assert view.error is not None
@@ -134,7 +134,7 @@ async def test_working_reports_progress_and_keeps_the_lease(world: World) -> Non
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("dig", wait=0))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="working", text="half way"))
         with anyio.fail_after(30):
             while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).progress is None:
@@ -146,15 +146,15 @@ async def test_a_question_goes_to_the_sender_and_its_reply_back(world: World) ->
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("paint it", wait=0))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which color?"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "which color?")
         await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="blue", wait_seconds=0))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         assert (item.text, item.attempt) == ("paint it\nblue", 1)
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="painted"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert view.text == "painted"
 
 
@@ -162,12 +162,12 @@ async def test_cancel_reaches_whoever_works_on_it(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("dig", wait=0))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, holder="me"))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, holder="me"))).items[0]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(alice.api.cancel_task, CancelRequest(task_id=sent.task_id))
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, holder="me", limit=0))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, holder="me", limit=0))
         assert inbox.canceled == (item.task_id,)
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert view.state == TaskState.CANCELED
 
 
@@ -175,7 +175,7 @@ async def test_an_answer_to_an_older_attempt_is_refused(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await alice.api.send_task(task("dig", wait=0))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         with pytest.raises(LeaseLostError):
             await bob.api.answer_task(
                 AnswerRequest(task_id=item.task_id, status="completed", text="late", attempt=item.attempt + 1)
@@ -194,9 +194,9 @@ async def test_a_strangers_task_is_held_until_a_person_trusts_it(world: World) -
         assert (contact.did, contact.preview) == (alice.did, "please")
         trusted = await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
         assert (trusted.released, trusted.agent.trust) == (1, "trusted")
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items[0]
+        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="welcome"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=5))
+        view = await alice.api.get_task(GetTaskRequest(task_id=view.task_id, wait_seconds=30))
     assert (view.text, view.delivery) == ("welcome", Delivery.DELIVERED)
 
 
@@ -204,7 +204,7 @@ async def test_a_blocked_agent_is_cut_off_at_once_and_its_tasks_end(world: World
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("please", wait=0))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
         assert (await bob.api.discover(DiscoverRequest())).agents == ()
         received = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id))

@@ -131,7 +131,7 @@ async def listen(desk: tuple[Person, str], task_id: str, cursor: str | None) -> 
     with anyio.fail_after(30):
         while True:
             view = await person.api.a2a_follow(
-                A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor, wait_seconds=5)
+                A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor, wait_seconds=30)
             )
             views.append(view)
             cursor = view.cursor
@@ -155,7 +155,7 @@ async def test_two_messages_with_one_id_are_two_tasks_and_one_key_is_one(desk: t
     first, second = await send(desk, "a"), await send(desk, "a")
     assert first.task.id != second.task.id
     person, agent = desk
-    keyed = A2ASendRequest(agent=agent, message=say("b"), wait_seconds=10, idempotency_key="k")
+    keyed = A2ASendRequest(agent=agent, message=say("b"), wait_seconds=30, idempotency_key="k")
     assert (await person.api.a2a_send(keyed)).task == (await person.api.a2a_send(keyed)).task
 
 
@@ -243,7 +243,7 @@ async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
 
 async def test_who_asks_again_with_the_same_key_is_told_how_the_task_ended(desk: tuple[Person, str]) -> None:
     person, agent = desk
-    asked = A2ASendRequest(agent=agent, message=say("hello"), idempotency_key="k", wait_seconds=10)
+    asked = A2ASendRequest(agent=agent, message=say("hello"), idempotency_key="k", wait_seconds=30)
     task = (await person.api.a2a_send(asked)).task
     again = await person.api.a2a_send(asked.model_copy(update={"follow": True, "wait_seconds": 0}))
     assert again.task == task
@@ -358,7 +358,7 @@ async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
 async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> None:
     waiting = (await send(desk, "wait", wait=0)).task
     person, agent = desk
-    request = A2ACancelRequest(agent=agent, task_id=waiting.id, wait_seconds=10)
+    request = A2ACancelRequest(agent=agent, task_id=waiting.id, wait_seconds=30)
     assert (await person.api.a2a_cancel(request)).task.status.state == TaskState.CANCELED
     with pytest.raises(TransitionError):
         await person.api.a2a_cancel(request)
@@ -436,7 +436,7 @@ async def test_a_list_goes_by_the_status_and_not_by_what_is_streamed(tmp_path: P
     world = World(tmp_path)
     async with world.person("alice", "any") as alice, working(alice, function):
         sent = await alice.api.a2a_send(A2ASendRequest(agent="self", message=say("slow"), follow=True))
-        follow = A2AFollowRequest(agent="self", task_id=sent.task.id, cursor=sent.cursor, wait_seconds=5)
+        follow = A2AFollowRequest(agent="self", task_id=sent.task.id, cursor=sent.cursor, wait_seconds=30)
         begun = await alice.api.a2a_follow(follow)
         assert [event.status_update is not None for event in begun.events] == [True]
         world.clock.advance(1)
@@ -461,7 +461,7 @@ async def test_who_waits_looks_again_when_two_changes_came_at_once(tmp_path: Pat
     async with both(tmp_path) as (alice, bob):
         sent = await alice.api.a2a_send(A2ASendRequest(agent=bob.did, message=say("hello")))
         begun = alice.node.sending.latest(sent.task.id)
-        await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=10))
+        await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=30))
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(partial(alice.node.sending.settled, begun, 30, even_held=False))
@@ -474,7 +474,7 @@ async def test_a_message_survives_a_restart_of_the_node_with_all_it_holds(tmp_pa
     async with world.person("alice", "any") as alice:
         answer = await send((alice, "self"), "later", wait=0)
     async with world.person("alice", "any") as alice, working(alice):
-        request = A2AGetRequest(task_id=answer.task.id, wait_seconds=10)
+        request = A2AGetRequest(task_id=answer.task.id, wait_seconds=30)
         assert (await alice.api.a2a_get(request)).task.artifacts[0].parts[0].text == "LATER"
 
 

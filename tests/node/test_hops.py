@@ -36,7 +36,7 @@ async def passed_on(holder: Person, to: str, hop: int = 0) -> TaskView:
 
 
 async def leased_hop(person: Person) -> int:
-    (item,) = (await person.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+    (item,) = (await person.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
     return item.hop
 
 
@@ -60,7 +60,7 @@ async def test_what_a_client_has_answered_counts_no_longer(world: World) -> None
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await passed_on(alice, "bob", hop=3)
-        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         with pytest.raises(HopLimitError):
             await passed_on(bob, "alice")
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
@@ -81,9 +81,9 @@ async def test_the_next_task_of_a_conversation_carries_the_hop_too(world: World)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         first = await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
-        (item,) = (await alice.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+        (item,) = (await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         await alice.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
-        await bob.api.get_task(GetTaskRequest(task_id=first.task_id, wait_seconds=10))
+        await bob.api.get_task(GetTaskRequest(task_id=first.task_id, wait_seconds=30))
         await passed_on(alice, "bob", hop=2)
         assert await leased_hop(bob) == 3
         await bob.api.reply_to_task(

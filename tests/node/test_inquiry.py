@@ -52,7 +52,7 @@ async def send(alice: Person, text: str = "x") -> TaskView:
 
 
 async def leased(bob: Person) -> str:
-    (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+    (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
     return item.task_id
 
 
@@ -113,7 +113,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
         await until(lambda: lane.failures > 1)
         async with world.person("bob") as bob:
             await answered(bob, task_id)
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, view.text) == (TaskState.COMPLETED, "done")
 
 
@@ -238,7 +238,7 @@ async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
         shutil.rmtree(world.folder / "alice")
         (world.folder / "backup").rename(world.folder / "alice")
         async with world.person("alice") as alice:
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, (view.text or "").replace("\n", "")) == (TaskState.COMPLETED, "abc")
 
 
@@ -256,7 +256,7 @@ async def test_a_question_is_told_again_too(world: World) -> None:
         shutil.rmtree(world.folder / "alice")
         (world.folder / "backup").rename(world.folder / "alice")
         async with world.person("alice") as alice:
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert view.question == "which?"
 
 
@@ -277,7 +277,7 @@ async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_ask
 
         async def work() -> None:
             while True:
-                for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10, limit=20))).items:
+                for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=20))).items:
                     await answered(bob, item.task_id, f"did {item.text}")
 
         sent = [(person, await send(person, str(number))) for number, person in enumerate((one, two) * 6)]

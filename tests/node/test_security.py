@@ -55,9 +55,9 @@ def task(text: str = "hello", **more: object) -> SendTaskRequest:
 async def answered(alice: Person, bob: Person, text: str = "olleh") -> TaskView:
     """A task of Alice's that Bob has completed."""
     sent = await alice.api.send_task(task())
-    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
     await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
-    return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 async def tasks_of(person: Person) -> list[tuple[str, TaskState, str | None, str]]:
@@ -276,7 +276,7 @@ async def test_a_result_from_a_third_peer_or_for_an_unknown_task_changes_nothing
         assert await tasks_of(alice) == before
 
         link = await carol.dial(bob)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))  # the task is there
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))  # the task is there
         before = await tasks_of(bob)
         for lie in (
             message_letter(carol.peer_id, bob.node.context.me, sent.task_id, "do something else"),
@@ -357,7 +357,7 @@ async def test_an_unknown_key_is_answered_with_the_current_one_and_the_same_mess
         bob.node.ring._kept.clear()  # as if its disk had been lost a moment ago
         bob.node.ring.handle_timeout(time.time() + 5, os.urandom)
         sent = await alice.api.send_task(task())
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
         assert inbox.waiting == 0
         kids = [envelope[36:44] for envelope in tap.envelopes("alice", "bob")]

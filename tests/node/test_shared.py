@@ -75,7 +75,7 @@ def task(text: str, **more: object) -> SendTaskRequest:
 
 
 async def next_item(node: SharedNode, **more: object) -> InboxItem:
-    request = CheckInboxRequest.model_validate({"wait_seconds": 10, "limit": 1, **more})
+    request = CheckInboxRequest.model_validate({"wait_seconds": 30, "limit": 1, **more})
     return (await node.check_inbox(request)).items[0]
 
 
@@ -96,7 +96,7 @@ async def test_one_owns_the_node_and_both_answer_for_it(home: Path) -> None:
         )
         sent = await guest.send_task(task("hello"))
         await answer(worker, await next_item(worker), "olleh")
-        seen = [await node.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5)) for node in (owner, guest)]
+        seen = [await node.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30)) for node in (owner, guest)]
         assert [view.text for view in seen] == ["olleh", "olleh"]
 
 
@@ -224,11 +224,11 @@ async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:
         items: list[InboxItem] = []
         with anyio.fail_after(30):
             while len(items) < 10:
-                inbox = await worker.check_inbox(CheckInboxRequest(wait_seconds=10, limit=100))
+                inbox = await worker.check_inbox(CheckInboxRequest(wait_seconds=30, limit=100))
                 items += inbox.items
         assert {item.text for item in items} == {f"{number}{MEGABYTE[1:]}" for number in range(10)}
         done = await answer(worker, items[0], MEGABYTE)
-        view = await sender.get_task(GetTaskRequest(task_id=done.task_id, wait_seconds=10))
+        view = await sender.get_task(GetTaskRequest(task_id=done.task_id, wait_seconds=30))
         assert view.text == MEGABYTE
 
 
@@ -242,7 +242,7 @@ async def test_what_is_too_large_for_the_socket_is_an_error_and_not_an_endless_a
             await guest.send_task(task("x" * 150_000))
         sent = await owner.send_task(task("short"))
         await answer(worker, await next_item(worker), "y" * 150_000)
-        await owner.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+        await owner.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         with anyio.fail_after(30), pytest.raises(McpA2AError, match="smaller limit or text_limit"):
             await guest.get_task(GetTaskRequest(task_id=sent.task_id))
         assert (await guest.get_task(GetTaskRequest(task_id=sent.task_id, text_limit=100))).text == "y" * 100
@@ -357,7 +357,7 @@ async def test_when_the_owner_is_killed_another_answers_soon_and_no_task_is_lost
                 expected = {f"{when} {number}" for when in ("before", "during", "after") for number in range(10)}
                 assert sorted(texts) == sorted(expected)
                 assert len(ids) == 30
-                views = [await guest.get_task(GetTaskRequest(task_id=task_id, wait_seconds=10)) for task_id in ids]
+                views = [await guest.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30)) for task_id in ids]
                 assert {view.text for view in views} == {f"did {text}" for text in expected}
                 assert (await worker.check_inbox(CheckInboxRequest())).items == ()
                 assert len((await guest.list_tasks(ListTasksRequest(limit=100))).tasks) == 30

@@ -138,11 +138,11 @@ async def test_a_message_that_follows_a_held_task_at_once_is_not_lost(world: Wor
         await acquainted(alice, bob)
         sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="first", wait_seconds=0))
         await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="second", wait_seconds=0))
-        await alice.api.send_task(SendTaskRequest(agent="bob", message="another", wait_seconds=5))
+        await alice.api.send_task(SendTaskRequest(agent="bob", message="another", wait_seconds=30))
         await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
         items = {}
         while sent.task_id not in items or "second" not in items[sent.task_id].text:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=20))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=20))
             items |= {item.task_id: item for item in inbox.items}
             for item in inbox.items:
                 await bob.api.answer_task(
@@ -210,7 +210,7 @@ async def test_a_block_drops_what_waits_both_ways_in_the_same_call_and_survives_
     async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await acquainted(alice, bob)
-            theirs = await bob.api.send_task(SendTaskRequest(agent=alice.did, message="please", wait_seconds=5))
+            theirs = await bob.api.send_task(SendTaskRequest(agent=alice.did, message="please", wait_seconds=30))
             assert theirs.delivery == Delivery.HELD
         ours = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello?", wait_seconds=0))
         assert ours.delivery == Delivery.QUEUED

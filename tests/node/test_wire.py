@@ -46,18 +46,18 @@ async def a_whole_conversation(alice: Person, bob: Person, said: Secrets) -> Non
     )
 
     async def work(status: str, text: str) -> None:
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         await bob.api.answer_task(
             AnswerRequest.model_validate({"task_id": sent.task_id, "status": status, "text": text})
         )
 
     await work("working", said["progress"])
     await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="input_required", text=said["question"]))
-    asked = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    asked = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert asked.question == said["question"]
     await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message=said["reply"], wait_seconds=0))
     await work("completed", said["result"])
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.text) == (TaskState.COMPLETED, said["result"])
 
 

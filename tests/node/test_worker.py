@@ -194,7 +194,7 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
         assert (asked.state, asked.question) == (TaskState.INPUT_REQUIRED, "which one?")
         assert (await scene.send("other")).text == "quick"
         replied = await scene.alice.api.reply_to_task(
-            ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=10)
+            ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=30)
         )
     assert replied.text == "so the red one"
 
@@ -211,12 +211,12 @@ async def test_replies_that_came_before_a_restart_are_given_again(scene: Scene) 
     async with working(scene, scene.worker(interview)):
         asked = await scene.send("start")
         second = await scene.alice.api.reply_to_task(
-            ReplyRequest(task_id=asked.task_id, message="Ada", wait_seconds=10)
+            ReplyRequest(task_id=asked.task_id, message="Ada", wait_seconds=30)
         )
         assert second.question == "age?"
     scene.stopping = anyio.Event()
     async with working(scene, scene.worker(interview)):
-        done = await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="36", wait_seconds=10))
+        done = await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="36", wait_seconds=30))
     assert done.text == "Ada, 36"
     assert questions == ["name", "age", "name", "age"]
 
@@ -429,7 +429,7 @@ async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None
 
     async with working(scene, scene.worker(double)):
         view = await scene.alice.api.send_task(
-            SendTaskRequest(agent="bob", message="numbers", parts=(Part(data=[1, 2]),), wait_seconds=10)
+            SendTaskRequest(agent="bob", message="numbers", parts=(Part(data=[1, 2]),), wait_seconds=30)
         )
     assert view.text == "see data"
     assert view.artifacts[0].parts[0].data == {"got": [[1, 2]]}

@@ -135,7 +135,7 @@ async def test_a_receipt_for_another_envelope_counts_for_none(world: World) -> N
 
     async with pair(world, Shuffler()) as (alice, bob):
         sent = [await send(alice, text) for text in ("one", "two")]
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert {(await state_after(alice, task.task_id, 0.2)).delivery for task in sent} == {Delivery.QUEUED}
         assert len(alice.node.outbox) == 2
 
@@ -212,7 +212,7 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
     relay = Repeater()
     async with pair(world, relay) as (alice, bob):
         sent = await send(alice)
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert len(inbox.items) == 1
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
         view = await state_after(alice, sent.task_id, 5)
@@ -241,7 +241,7 @@ async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: Wor
     async with pair(world, relay) as (alice, bob):
         relay.to = alice.node.context.me
         sent = await send(alice)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         for number in range(3):
             progress = AnswerRequest(task_id=sent.task_id, status="working", text=f"step {number}")
             await bob.api.answer_task(progress)

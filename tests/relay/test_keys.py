@@ -71,7 +71,7 @@ async def test_first_contact_with_somebody_who_is_away_needs_its_entry_only(worl
     async with world.person("alice") as alice:
         assert (await stored(alice)).delivery == Delivery.STORED
     async with world.person("bob") as bob:
-        assert [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items] == [
+        assert [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items] == [
             "hello"
         ]
 
@@ -82,7 +82,7 @@ async def test_a_key_that_was_lost_while_a_task_waited_costs_nothing(world: Worl
         sent = await stored(alice)
         lose_keys(world, "bob")
         async with world.person("bob") as bob:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await until(alice, sent.task_id, Delivery.DELIVERED)
             assert len((await bob.api.list_tasks(ListTasksRequest())).tasks) == 1
@@ -101,10 +101,10 @@ async def test_the_news_of_a_new_key_waits_for_a_sender_that_has_gone(world: Wor
             while alice.node.outbox.waiting(world.identity("bob").peer_id) != 1:
                 await anyio.lowlevel.checkpoint()
         async with world.person("bob") as bob:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, view.text, view.delivery) == (TaskState.COMPLETED, "olleh", Delivery.DELIVERED)
 
 

@@ -62,9 +62,9 @@ async def until(person: Person, name: str, *, online: bool = True) -> None:
 
 async def answered(sender: Person, worker: Person, name: str, text: str = "olleh") -> TaskView:
     sent = await sender.api.send_task(SendTaskRequest(agent=name, message="hello", wait_seconds=0))
-    await worker.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+    await worker.api.check_inbox(CheckInboxRequest(wait_seconds=30))
     await worker.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
-    return await sender.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))
+    return await sender.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 async def test_two_agents_that_only_a_relay_connects_find_and_task_each_other(
@@ -101,7 +101,7 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
     async with world.person("bob", "reverse") as bob:
         texts = []
         while len(texts) < 5:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=1))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=1))
             for item in inbox.items:
                 texts.append(item.text)
                 answer = AnswerRequest(task_id=item.task_id, status="completed", text=item.text.upper())
@@ -116,7 +116,7 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
 
     async with world.person("alice") as alice:
         for number, task in enumerate(sent):
-            view = await alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=5))
+            view = await alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
             assert (view.state, view.text, view.delivery) == (
                 TaskState.COMPLETED,
                 f"TASK {number}",
@@ -165,7 +165,7 @@ async def test_what_a_relay_has_lost_is_sent_again(world: World, relay: Scripted
         await settled(alice, sent.task_id)
     relay.mail.clear()
     async with world.person("alice") as alice, world.person("bob") as bob:
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.text for item in inbox.items] == ["hello"]
         assert alice.did
 

@@ -50,7 +50,7 @@ async def taken(alice: Person, bob: Person, text: str) -> TaskView:
     """Send a task, and see how it went as far as Bob's inbox."""
     sent = await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
     with anyio.fail_after(30):
-        while text not in [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items]:
+        while text not in [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items]:
             pass
     with anyio.fail_after(30):
         while True:
@@ -169,7 +169,7 @@ async def test_what_waits_at_a_relay_that_is_gone_goes_through_another(
                     break
                 await changed.wait()
     async with second.serve(second.port), world.person("alice"), world.person("bob") as bob:
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -198,10 +198,10 @@ async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world
         assert any("names no relay" in warning for warning in view.warnings)
         bob.sees(alice)
         await direct_link(bob, alice, there=True)
-        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=5))
+        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=30))
         assert joined.agents_visible == 1
         sent = await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
-        inbox = await alice.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        inbox = await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert [(item.task_id, item.trust) for item in inbox.items] == [(sent.task_id, "member")]
 
 
@@ -209,6 +209,6 @@ async def test_a_key_that_is_only_known_by_its_did_is_found_at_a_relay(world: Wo
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, _), world.person("carol") as carol:
         await carol.api.invite(InviteRequest(network="other", relays=(relay.url,)))
-        sent = await alice.api.send_task(SendTaskRequest(agent=carol.did, message="hello", wait_seconds=5))
+        sent = await alice.api.send_task(SendTaskRequest(agent=carol.did, message="hello", wait_seconds=30))
         assert sent.delivery == Delivery.HELD, "she does not know Alice"
         assert (await carol.api.check_inbox(CheckInboxRequest())).held == 1

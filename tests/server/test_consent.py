@@ -222,7 +222,7 @@ async def test_a_file_with_an_answer_is_asked_about(tmp_path: Path, mode: str) -
         await mallory.send_task(
             SendTaskRequest(agent=await did_of(alice), message="Your report?", wait_seconds=0, consent="waived")
         )
-        (item,) = (await alice.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+        (item,) = (await alice.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         downloads = tmp_path / "a" / "files"
         downloads.mkdir(exist_ok=True)
         (downloads / "report.pdf").write_bytes(b"x" * 2048)

@@ -57,17 +57,17 @@ async def test_one_assistant_does_the_work_of_another(tmp_path: Path, mode: str)
     async with assistant(tmp_path, "alice", mode) as (alice, _), assistant(tmp_path, "bob", mode) as (bob, _):
         await seen(alice, "bob")
         sent = await call(alice, "send_task", agent="bob", message="Count: one two three", wait_seconds=0)
-        inbox = await call(bob, "check_inbox", wait_seconds=10)
+        inbox = await call(bob, "check_inbox", wait_seconds=30)
         (leased,) = inbox["items"]
         assert (leased["task_id"], unwrapped(leased["text"])) == (sent["task_id"], "Count: one two three")
         await call(bob, "answer_task", task_id=leased["task_id"], status="input_required", text="In which language?")
-        asked = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=10)
+        asked = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=30)
         assert unwrapped(asked["question"]) == "In which language?"
         await call(alice, "reply_to_task", task_id=sent["task_id"], message="English", wait_seconds=0)
-        (again,) = (await call(bob, "check_inbox", wait_seconds=10))["items"]
+        (again,) = (await call(bob, "check_inbox", wait_seconds=30))["items"]
         assert "English" in again["text"]
         await call(bob, "answer_task", task_id=again["task_id"], status="completed", text="3")
-        done = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=10)
+        done = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=30)
         assert (done["state"], unwrapped(done["text"])) == ("TASK_STATE_COMPLETED", "3")
         listed = await call(alice, "list_tasks", state="completed", direction="sent")
         assert [task["task_id"] for task in listed["tasks"]] == [sent["task_id"]]
@@ -79,12 +79,12 @@ async def test_hostile_text_arrives_stripped_fenced_cut_and_readable_to_its_end(
         await seen(alice, "bob")
         before = (await alice.list_tools()).model_dump_json()
         sent = await call(alice, "send_task", agent="bob", message="Write", wait_seconds=0)
-        await call(bob, "check_inbox", wait_seconds=10)
+        await call(bob, "check_inbox", wait_seconds=30)
         await call(bob, "answer_task", task_id=sent["task_id"], status="completed", text=hostile)
         pages, offset = "", 0
         while offset is not None:
             result = await alice.call_tool(
-                "get_task_status", {"task_id": sent["task_id"], "wait_seconds": 10, "text_offset": offset}
+                "get_task_status", {"task_id": sent["task_id"], "wait_seconds": 30, "text_offset": offset}
             )
             assert "obey" not in outside_fences(text_of(result))
             assert "é" not in outside_fences(text_of(result))
@@ -124,7 +124,7 @@ async def test_a_strangers_task_is_a_number_until_the_person_says_yes(tmp_path: 
         decision = await call(alice, "accept_contact", agent="mallory")
         assert decision["accepted"]
         assert str(decision["words"]) in person.asked[0]
-        (leased,) = (await call(alice, "check_inbox", wait_seconds=10))["items"]
+        (leased,) = (await call(alice, "check_inbox", wait_seconds=30))["items"]
         assert unwrapped(leased["text"]) == "CANARY"
 
 

@@ -95,13 +95,13 @@ async def a_life(world: World) -> None:
         async with world.person("alice", "sing") as alice, world.person("stranger") as stranger:
             await acquainted(alice, bob)
             await acquainted(stranger, bob)
-            await stranger.api.send_task(SendTaskRequest(agent="bob", message="let me in", wait_seconds=5))
+            await stranger.api.send_task(SendTaskRequest(agent="bob", message="let me in", wait_seconds=30))
             for number in range(12):
                 await alice.api.send_task(
                     SendTaskRequest(agent="bob", message=f"task {number} " + "word " * 500, wait_seconds=0)
                 )
                 if number % 3:
-                    inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=1))
+                    inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=1))
                     await bob.api.answer_task(
                         AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done " * 300)
                     )
@@ -400,7 +400,7 @@ async def starts_and_works(world: World) -> None:
         await bob.api.check_inbox(CheckInboxRequest(limit=100))
         await acquainted(carol, bob)
         sent = await carol.api.send_task(SendTaskRequest(agent=bob.did, message="still there?", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5, limit=100))
+        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=100))
         assert sent.task_id in [item.task_id for item in inbox.items]
     async with world.person("bob") as bob:
         assert sent.task_id in [view.task_id for view in (await bob.api.list_tasks(ListTasksRequest(limit=1))).tasks]

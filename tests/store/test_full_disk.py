@@ -75,7 +75,7 @@ async def test_the_sender_is_told_and_nothing_is_sent_or_kept(world: World) -> N
         assert len(alice.node.outbox) == 0
         await make_room(alice)
         sent = await alice.api.send_task(task("small again"))
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         assert [(item.task_id, item.text) for item in items] == [(sent.task_id, "small again")]
 
 
@@ -93,24 +93,24 @@ async def test_the_receiver_acknowledges_nothing_that_it_did_not_store(world: Wo
         assert (await bob.api.list_tasks(ListTasksRequest())).tasks == ()
 
         await make_room(bob)
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         assert [item.task_id for item in items] == [sent.task_id]
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="at last"))
-        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))).text == "at last"
+        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == "at last"
 
 
 async def test_an_answer_that_could_not_be_stored_can_be_given_again(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         await fill(bob)
         answer = AnswerRequest(task_id=sent.task_id, status="completed", text=LARGE)
         with pytest.raises(StorageFullError):
             await bob.api.answer_task(answer)
         await make_room(bob)
         await bob.api.answer_task(answer)
-        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=5))).text == LARGE
+        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == LARGE
 
 
 async def test_a_decision_that_could_not_be_stored_is_not_made(world: World) -> None:
@@ -137,7 +137,7 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         writing = switch(bob, monkeypatch)
         writing("OFF")
         key = bob.node.ring.current
@@ -149,7 +149,7 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
                 await anyio.lowlevel.checkpoint()
         assert bob.node.ring.current is not key
         writing("ON")
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=5))).items
+        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
         assert [(item.task_id, item.attempt) for item in items] == [(sent.task_id, 2)]
         newest = bob.node.ring.current
         with anyio.fail_after(30):

@@ -75,7 +75,7 @@ async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> N
         url = await added(ada, other)
         found = await ada.api.discover(DiscoverRequest(skill="shout"))
         detail = await ada.api.get_agent(GetAgentRequest(agent="stranger"))
-        view = await ada.api.send_task_by_skill(SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=5))
+        view = await ada.api.send_task_by_skill(SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=30))
     assert [(agent.did, agent.route, agent.skills[0].id) for agent in found.agents] == [(url, "http", "shout")]
     assert detail.addresses == (f"{url}rpc (JSONRPC 1.0)",)
     assert (view.text, view.agent.did) == ("HI", url)
@@ -90,7 +90,7 @@ async def test_a_skill_is_asked_of_the_next_agent_when_one_is_away_or_refuses(wo
         interface = {"url": f"{url}rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
         return {"name": name, "supportedInterfaces": [interface], "skills": [{"id": "shout"}]}
 
-    request = SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=5, idempotency_key="k")
+    request = SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=30, idempotency_key="k")
     async with Agent(refuse).serve() as rude, Agent(shout).serve() as kind, somebody(world) as ada:
         rude.card, kind.card = card("b", rude.url), card("c", kind.url)
         async with Agent(shout).serve() as away:
@@ -253,7 +253,7 @@ async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> 
         view = A2AFollowView(cursor=opened.cursor or "", over=False)
         while not view.over:
             view = await ada.api.a2a_follow(
-                A2AFollowRequest(agent=url, task_id=opened.task.id, cursor=view.cursor, wait_seconds=5)
+                A2AFollowRequest(agent=url, task_id=opened.task.id, cursor=view.cursor, wait_seconds=30)
             )
             for event in view.events:
                 if event.artifact_update is not None:
@@ -365,7 +365,7 @@ async def test_a_question_is_answered_in_their_task_and_conversation(world: Worl
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
         assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "Which?")
-        request = ReplyRequest(task_id=view.task_id, message="this", wait_seconds=5)
+        request = ReplyRequest(task_id=view.task_id, message="this", wait_seconds=30)
         done = await ada.api.reply_to_task(request)
         again = await ada.api.reply_to_task(request)
     assert (done.state, done.text) == (TaskState.COMPLETED, "this")
@@ -409,7 +409,7 @@ async def test_a_message_in_place_of_a_task_is_the_answer(world: World) -> None:
         url = await added(ada, other)
         view = await sent(ada, url)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
-        direct = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=5))
+        direct = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=30))
     assert (view.state, view.text) == (TaskState.COMPLETED, "just words")
     assert direct.reply is not None
     assert direct.reply.text == "just words"
@@ -806,6 +806,6 @@ async def test_a_word_more_reaches_an_agent_that_is_still_streaming(world: World
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=0.3)
         assert view.state == TaskState.WORKING
-        done = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=5))
+        done = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=30))
     assert (done.state, done.text, done.task_id) == (TaskState.COMPLETED, "heard", view.task_id)
     assert other.heard[1].params["message"]["taskId"] == "t-1"
