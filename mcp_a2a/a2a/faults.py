@@ -36,6 +36,7 @@ from mcp_a2a.errors import (
     WebError,
     WebRefusedError,
 )
+from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.web_ports import AnswerLostError
 
@@ -204,8 +205,12 @@ def told(error: Exception) -> Fault:
 
 def invalid_params(error: ValidationError) -> Fault:
     """What is wrong with the parameters: where, and what; not what they were."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    # A list whose items are wrong also counts as too short.
+    inner = {fault["loc"][:-1] for fault in found if fault["loc"]}
     faults = [
-        f"{'.'.join(map(str, fault['loc'])) or 'params'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)[:5]
-    ]
+        f"{'.'.join(map(str, fault['loc'])) or 'params'}: {plainly(fault['type'], fault['msg'])}"
+        for fault in found
+        if fault["type"] != "too_short" or fault["loc"] not in inner
+    ][:5]
     return Fault(Kind.INVALID_PARAMS, preview(f"The parameters are not valid. {'; '.join(faults)}", 1024))

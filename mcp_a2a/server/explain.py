@@ -12,6 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from pydantic import ValidationError
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.server.fence import Fence
@@ -29,24 +30,6 @@ _OWN_WORDS = frozenset({
     "hop_limit", "task_forgotten", "not_forgettable", "node_silent",
 })  # fmt: skip
 """Errors whose message has no word of another agent. Every other one is fenced."""
-
-
-_PLAIN = {
-    "missing": "it is required",
-    "tuple_type": "it should be a list",
-    "list_type": "it should be a list",
-    "dict_type": "it should be an object",
-    "model_type": "it should be an object",
-    "string_type": "it should be a text",
-    "float_type": "it should be a number",
-    "float_parsing": "it should be a number",
-    "int_type": "it should be a whole number",
-    "int_parsing": "it should be a whole number",
-    "int_from_float": "it should be a whole number",
-    "bool_type": "it should be true or false",
-    "bool_parsing": "it should be true or false",
-}
-"""What is wrong with an argument, in the words of JSON instead of Python's."""
 
 
 def explain(tool: str, failure: ToolError) -> str:
@@ -95,8 +78,7 @@ def _arguments(tool: str, error: ValidationError) -> str:
     for fault in error.errors(include_url=False, include_context=False):
         where = ".".join(str(step) for step in fault["loc"])
         given = "" if fault["type"] == "missing" else f" (got {preview(repr(fault['input']), 60)})"
-        said = _PLAIN.get(fault["type"], fault["msg"])
-        faults.append(f"{where}: {said[:1].lower()}{said[1:]}{given}")
+        faults.append(f"{where}: {plainly(fault['type'], fault['msg'])}{given}")
     return f"{tool} was not called: its arguments are not valid. {'; '.join(faults)}. Correct them and call it again."
 
 

@@ -86,12 +86,24 @@ def _check_members_of(message: dict[str, JsonValue]) -> _Refusal | None:
     if message.get("jsonrpc") != "2.0":
         return _Refusal(-32600, 'A request has "jsonrpc": "2.0".')
     if "method" not in message:
-        is_answer = "id" in message and ("result" in message or "error" in message)
-        return None if is_answer else _Refusal(-32600, "A request names its method.")
+        return _check_answer(message)
     if not isinstance(message["method"], str):
         return _Refusal(-32600, "The method of a request is a string.")
-    if not isinstance(message.get("params", {}), dict):
+    if not isinstance(message.get("params"), dict | None):
         return _Refusal(-32602, "The parameters of a request are an object.")
+    return None
+
+
+def _check_answer(message: dict[str, JsonValue]) -> _Refusal | None:
+    if "id" not in message or not {"result", "error"} & message.keys():
+        return _Refusal(-32600, "A request names its method.")
+    error = message.get("error")
+    if error is not None:
+        code, said = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
+        if isinstance(code, bool) or not isinstance(code, int) or not isinstance(said, str):
+            return _Refusal(-32600, "The error of an answer has a whole number as its code, and a message.")
+    elif not isinstance(message.get("result"), dict):
+        return _Refusal(-32600, "The result of an answer is an object.")
     return None
 
 
@@ -126,6 +138,7 @@ def _range(text: str) -> tuple[str, bool]:
     """A media range, and whether it is accepted: a weight of 0 says that it is not (RFC 9110 12.4.2)."""
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     weights = [value.strip() for key, _, value in (part.partition("=") for part in parameters) if key.strip() == "q"]
+    name = "*/*" if name == "*" else name  # as Java's oldest client has it
     return name, not weights or weights[0].strip("0.") != ""
 
 

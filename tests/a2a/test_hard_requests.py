@@ -99,6 +99,24 @@ async def test_what_is_wrong_gets_its_code(served: Served, body: bytes, code: in
     assert "id" in answer
 
 
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        (said("x", parts=None), "message.parts: it should be a list"),
+        (said("x", parts=[]), "message.parts: it has too few items"),
+        (said("x", parts=[{}]), "message.parts.0: a part holds exactly one of text, raw, url, data"),
+        (said("x", metadata=[1]), "message.metadata: it should be an object"),
+        ({"message": "hi"}, "message: it should be an object"),
+        ({}, "message: it is required"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_the_words_of_json(
+    served: Served, params: dict[str, object], sentence: str
+) -> None:
+    _, answer = await post(served, rpc("SendMessage", params))
+    assert answer["error"]["message"] == f"The parameters are not valid. {sentence}"
+
+
 async def test_a_notification_gets_no_body(served: Served) -> None:
     status, answer = await post(served, b'{"jsonrpc":"2.0","method":"GetTask","params":{"id":"x"}}')
     assert (status, answer) == (202, None)

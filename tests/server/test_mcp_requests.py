@@ -49,6 +49,7 @@ async def posted(web: Web, body: bytes, *headers: tuple[str, str]) -> tuple[int,
         (None, ""),
         ("", ""),
         ("*/*", ""),
+        ("text/html, *; q=.2", ""),
         ("application/json, text/event-stream", ""),
         ("application/json", "application/json"),
         ("application/*", "application/json"),
@@ -98,6 +99,11 @@ async def test_who_accepts_neither_form_hears_which_there_are(accept: str) -> No
         (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600, None),
         (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600, None),
         (b'{"jsonrpc":"2.0","id":2,"method":"tools/list","params":[]}', -32602, 2),
+        (b'{"jsonrpc":"2.0","id":2,"error":"x"}', -32600, 2),
+        (b'{"jsonrpc":"2.0","id":2,"error":{"code":true,"message":"x"}}', -32600, 2),
+        (b'{"jsonrpc":"2.0","id":2,"error":{"code":1}}', -32600, 2),
+        (b'{"jsonrpc":"2.0","id":2,"result":"x"}', -32600, 2),
+        (b'{"jsonrpc":"2.0","result":{}}', -32600, None),
         (b"{", -32700, None),
         (b"", -32700, None),
         (b"\xff", -32700, None),
@@ -115,6 +121,13 @@ async def test_what_is_no_request_is_said_in_a_sentence(
     assert (status, kind, answer["error"]["code"], answer["id"]) == (400, "application/json", code, request_id)
     assert answer["error"]["message"].endswith((".", "}"))
     assert len(answer["error"]["message"]) < 200
+
+
+async def test_null_parameters_are_none() -> None:
+    async with serving() as web:
+        status, _, received = await posted(web, b'{"jsonrpc":"2.0","id":2,"method":"ping","params":null}')
+    assert status == 200
+    assert b'"result"' in received
 
 
 MANY = {
