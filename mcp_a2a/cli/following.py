@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mcp_a2a.cli.files import Moving
+from mcp_a2a.cli.render import quoted
 from mcp_a2a.cli.session import Session
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.artifacts import grow
@@ -79,7 +80,7 @@ class Writing:
             said = event.status_update.status.message
             if said is not None and said.text != self._told:
                 self._told = said.text
-                self._session.output.note(f"  {clean(said.text)}")
+                self._session.output.note(f"  {quoted(said.text)}")
 
     def _grow(self, chunk: ArtifactChunk) -> None:
         """Show what of an artifact was not shown before, also where it comes as a whole."""

@@ -63,6 +63,11 @@ SKILLS_SHOWN = 3
 _PIN = re.compile(r"#did:key:\w+")
 
 
+def quoted(words: str) -> str:
+    """What an agent said, beside words of ours: no line of it begins where one of ours could."""
+    return clean(words).rstrip("\n").replace("\n", "\n  | ")
+
+
 def many(count: int, noun: str) -> str:
     """How many of something: "1 agent", "2 agents"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -251,7 +256,8 @@ def inbox_lines(item: InboxItem) -> list[str]:
     again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
     who = f"{shown_name(item.agent.name)} ({TRUSTS[item.trust]})"
     head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
-    return [head, *(f"  {line}" for line in (*item.text.splitlines(), *file_lines(item.files)))]
+    said = [f"  | {line}" for line in clean(item.text).splitlines()]
+    return [head, *said, *(f"  {line}" for line in file_lines(item.files))]
 
 
 def network_lines(network: NetworkView) -> list[str]:

@@ -145,7 +145,7 @@ async def follow(
         if task.progress and task.progress != told:
             told = task.progress
             session.output.progress("")
-            session.output.note(f"  {task.agent.name}: {told}")
+            session.output.note(f"  {task.agent.name}: {render.quoted(told)}")
     moving.show(task)
     session.task_id = None
     return task
@@ -198,10 +198,10 @@ def _tell(session: Session, task: TaskView, shown: str) -> None:
     if any(file.here and file.size is not None for file in task.files):
         note(f"save what came: mcp-a2a save {short[-6:]}")
     if task.question is not None:
-        note(f'{task.agent.name} asks: {task.question}\nanswer it: mcp-a2a answer {short} "TEXT"')
+        note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
         note(
-            f"{render.state(task)}: {task.error.message}"
+            f"{render.state(task)}: {render.quoted(task.error.message)}"
             + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
         )
     elif not task.done:
@@ -221,7 +221,7 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f'{task.agent.name} asks something, without words.\nanswer it: mcp-a2a answer {task.task_id} "TEXT"')
         return
     for attempt in task.tried:
-        note(f"  tried {attempt}")
+        note(f"  tried {render.quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
         note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
     label = "still running" if task.delivery == Delivery.DELIVERED else render.state(task)

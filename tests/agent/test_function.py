@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -291,12 +291,13 @@ def test_a_file_that_cannot_be_told_of_is_an_error_for_the_skills_author(path: s
 def test_a_file_of_other_types_than_it_takes_is_an_error_where_it_is_made() -> None:
     of_text: object = "x"
     of_bytes: object = b"x"
-    for made in (
+    wrong: tuple[Callable[[], File], ...] = (
         lambda: File(content=cast("bytes", of_text)),
         lambda: File(cast("str", of_bytes)),
         lambda: File("x", name=cast("str", of_bytes)),
         lambda: File(content=b"x", media_type=cast("str", of_bytes)),
-    ):
+    )
+    for made in wrong:
         with pytest.raises(TypeError, match="of a File"):
             made()
 
