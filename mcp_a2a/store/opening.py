@@ -11,16 +11,19 @@ import json
 import logging
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.store.audit import audit
+from mcp_a2a.store.carrying_over import carry_over
 from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import refused, unusable
@@ -34,12 +37,20 @@ MAX_LOG_PAGES = 1_000
 """A log of 4 MB gets a checkpoint without waiting for a quiet moment: overwriting it is faster than making it grow."""
 
 
+class Audit(Protocol):
+    """Reads the rows of a database, and may set some aside under this stamp: how many of which table."""
+
+    def __call__(self, connection: sqlite3.Connection, stamp: str = "") -> Mapping[str, int]:
+        """Raises `sqlite3.DatabaseError` where it cannot read on."""
+        ...
+
+
 @dataclass(frozen=True)
 class Schema:
     """Which tables a database has, and how it is kept."""
 
     migrations: tuple[str, ...]
-    audit: Callable[[sqlite3.Connection, str], Mapping[str, int]]
+    audit: Audit
     """Reads what SQLite cannot check, and sets aside what it cannot read: how many rows of which table. Raises
     `sqlite3.DatabaseError` where it cannot do that."""
     loss: str
@@ -51,6 +62,10 @@ class Schema:
     log_pages: int = MAX_LOG_PAGES
     salvages: bool = True
     """Whether rows are brought over from a damaged file. Only where nothing that was deleted can be read there."""
+    carried: tuple[tuple[str, ...], ...] = ()
+    """Where they are not: the tables that are, as a whole, where SQLite can read them; each group together."""
+    loss_of_carried: str = ""
+    """What is lost with those of them that cannot be read, in a sentence."""
 
 
 NODE = Schema(
@@ -143,16 +158,14 @@ def _is_damage(error: sqlite3.OperationalError) -> bool:
 def _start_anew(path: Path, stamp: str, schema: Schema, error: Exception) -> sqlite3.Connection:
     """Keep the damaged file under another name, and put a new one in its place with all that can be read."""
     kept = path.with_name(f"{path.name}.corrupt-{stamp}")
-    told = f"An empty one was started: {schema.loss}"
-    if schema.salvages:
-        told = _save_rows(path, kept, stamp, schema, error)
+    told = _make_anew(path, kept, stamp, schema, error)
     _exchange(path, kept)
     connection = _prepare(path, stamp, schema)
     logger.error("THE DATABASE %s IS DAMAGED (%s). It was kept as %s. %s", path, error, kept, told)
     return connection
 
 
-def _save_rows(path: Path, kept: Path, stamp: str, schema: Schema, error: Exception) -> str:
+def _make_anew(path: Path, kept: Path, stamp: str, schema: Schema, error: Exception) -> str:
     """Make a whole database of what can be read, beside the damaged one; returns what became of it.
 
     The damaged one stays until that is on the disk: a process that is killed here, or a full disk, loses nothing.
@@ -161,18 +174,31 @@ def _save_rows(path: Path, kept: Path, stamp: str, schema: Schema, error: Except
     _remove(fresh)
     connection = _prepare(fresh, stamp, schema)
     try:
-        rescued = salvage(path, connection, stamp)
-        for table, count in schema.audit(connection, stamp).items():
-            rescued.saved[table] -= count
-            rescued.lost[table] += count
-        told = f"A new one was made of what could be read: {_told(rescued)}. {schema.loss}"
-        _note_damage(connection, stamp, f"the database was damaged ({error}) and was kept as {kept}. {told}")
+        if schema.salvages:
+            told = _save_rows(path, connection, stamp, schema)
+            _note_damage(connection, stamp, f"the database was damaged ({error}) and was kept as {kept}. {told}")
+        else:
+            told = _save_tables(path, connection, stamp, schema)
     except BaseException:
         connection.close()
         _remove(fresh)
         raise
     connection.close()  # which brings its log into the file
     return told
+
+
+def _save_rows(path: Path, fresh: sqlite3.Connection, stamp: str, schema: Schema) -> str:
+    rescued = salvage(path, fresh, stamp)
+    for table, count in schema.audit(fresh, stamp).items():
+        rescued.saved[table] -= count
+        rescued.lost[table] += count
+    return f"A new one was made of what could be read: {_told(rescued)}. {schema.loss}"
+
+
+def _save_tables(path: Path, fresh: sqlite3.Connection, stamp: str, schema: Schema) -> str:
+    lost = carry_over(path, fresh, schema.carried, partial(schema.audit, stamp=stamp))
+    missing = f" {schema.loss_of_carried} ({', '.join(lost)})" if lost else ""
+    return f"A new one was started: {schema.loss}{missing}"
 
 
 def _told(rescued: Salvage) -> str:

@@ -163,4 +163,7 @@ RELAY = Schema(
     log_pages=LOG_PAGES,
     max_checked_bytes=256 * MIB,
     salvages=False,
+    carried=(("members", "admission"), ("invitations", "claims")),
+    loss_of_carried="Lost as well is who was admitted and shut out, or how often tickets were used: run "
+    "`mcp-a2a relay url --new`, admit and revoke again, and make tickets with limits anew.",
 )

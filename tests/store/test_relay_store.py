@@ -216,6 +216,30 @@ async def test_a_damaged_database_is_put_aside_and_said_so(
     assert (tmp_path / "relay.db.corrupt-test").exists()
 
 
+@pytest.mark.parametrize("table", ["messages", "members"])
+async def test_who_is_admitted_and_shut_out_outlives_damage_to_the_mail(
+    tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = table == "members"
+    async with store_in(tmp_path) as store:
+        await store.set_admission_key(ALICE.peer_id, NOW)
+        await store.set_member(RelayMember(ALICE.peer_id, admitted=True, note="", since=NOW))
+        await store.set_member(RelayMember(BOB.peer_id, admitted=False, note="", since=NOW))
+        await carry_out(store, *(Put(message(number)) for number in range(1, 99)))
+    path = tmp_path / "relay.db"
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name=?", (table,)).fetchone()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * 4096 : (page - 1) * 4096 + 100] = b"#" * 100
+    path.write_bytes(data)
+    async with store_in(tmp_path) as store:
+        known = {member.member: member.admitted for member in store.members()}
+        assert known == ({} if lost else {ALICE.peer_id: True, BOB.peer_id: False})
+        assert store.admission_key() == (None if lost else ALICE.peer_id)
+    assert ("Lost as well" in caplog.text) == lost
+    assert {file.name for file in tmp_path.iterdir()} == {"relay.db", "relay.db.corrupt-test"}  # noqa: ASYNC240
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 12)), max_size=40))
 def test_the_disk_does_what_a_dictionary_would(tmp_path_factory: pytest.TempPathFactory, steps: list) -> None:
