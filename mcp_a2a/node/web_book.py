@@ -20,7 +20,8 @@ from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.naming import look_alike, shown_name
-from mcp_a2a.protocol.web_url import agent_url, is_shortened, shown_url, spelled, with_short_urls
+from mcp_a2a.protocol.web_url import CARD_PATHS, agent_url, card_urls, is_shortened, shown_url, spelled, with_short_urls
+from mcp_a2a.protocol.web_url import origin as origin_of
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, PingView
 from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
@@ -86,7 +87,21 @@ class WebBook:
             if len(alike) > 1:
                 raise AmbiguousNameError(url, [(shown_url(peer.url), peer.name) for peer in alike])
             return alike[0] if alike else None
-        return self._peers.get(agent_url(url)) or self._peers.get(f"{spelled(url)}/")
+        places = [agent_url(url), *map(agent_url, card_urls(url)[: len(CARD_PATHS)])]  # also without its last slash
+        return next(filter(None, map(self._peers.get, places)), None) or self._with_interface(url)
+
+    def _with_interface(self, url: str) -> WebPeer | None:
+        """The agent that has an interface there, as its card at the same origin says."""
+        where = spelled(url)
+        return next(
+            (
+                peer
+                for peer in self
+                if origin_of(peer.url) == origin_of(where)
+                and any(spelled(one.url) == where for one in peer.agent.card.supported_interfaces)
+            ),
+            None,
+        )
 
     def named(self, name: str) -> list[WebPeer]:
         """Agents whose name is that, or looks like it."""

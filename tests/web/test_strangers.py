@@ -191,6 +191,27 @@ async def test_a_url_with_a_tenant_is_the_agent_that_a_person_added(world: World
             await sent(ada, f"{other.url}?tenant=b")
 
 
+@pytest.mark.parametrize("typed", ["", "rpc", "/", "?", "#part", "rpc#part", ".well-known/agent-card.json"])
+async def test_an_agent_is_known_by_each_url_that_it_was_added_by(world: World, typed: str) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = f"{other.url}{typed}"
+        did = (await ada.api.add_peer(AddPeerRequest(address=url))).did
+        for spelling in (url, other.url):
+            known = ada.node.web.known(spelling)
+            assert known is not None
+            assert known.url == did == other.url
+        assert ada.node.web.known(f"{other.url}another") is None
+
+
+async def test_an_agent_is_not_known_by_the_interface_of_another_origin(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        elsewhere = {"url": "https://agents.example/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+        card = other.make_card()
+        other.card = {**card, "supportedInterfaces": [*card["supportedInterfaces"], elsewhere]}
+        await added(ada, other)
+        assert ada.node.web.known("https://agents.example/rpc") is None
+
+
 async def test_an_interface_that_may_not_be_called_hides_no_other(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as another:
         elsewhere = f"http://127.0.0.1:{another.getsockname()[1]}/rpc"
