@@ -74,7 +74,7 @@ def without(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedPro
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_script_sends_to_a_stranger_after_a_person_said_yes_at_a_terminal(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     with stranger(tmp_path) as mallory:
@@ -101,7 +101,7 @@ def test_a_script_sends_to_a_stranger_after_a_person_said_yes_at_a_terminal(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_what_a_person_types_at_a_terminal_is_sent_unasked(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     with stranger(tmp_path) as mallory:

@@ -19,7 +19,7 @@ from tests.agent.jobs import gone
 from tests.cli.inside import call
 from tests.e2e.command import MCP_A2A, agent, environment, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def answer(home: Path, *words: str, code: int = 0) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from tests.agent.jobs import gone
 from tests.e2e.command import MCP_A2A, environment, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

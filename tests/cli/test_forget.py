@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.inside import call
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_task_is_forgotten_and_says_so_when_it_is_asked_for(home: Path) -> None:

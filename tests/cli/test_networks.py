@@ -24,7 +24,7 @@ from tests.cli.inside import call
 from tests.e2e.command import MCP_A2A, agent, environment, until
 from tests.protocol.people import ALICE, BOB
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def test_other_times_are_refused(text: str) -> None:
 # --- leaving and rotating
 
 
-@pytest.mark.timeout(180)  # a machine with much to do gives each short life of the member's node little of it
+@pytest.mark.timeout(300)  # a machine with much to do gives each short life of the member's node little of it
 def test_a_network_is_rotated_by_its_owner_when_it_says_so(shop: Shop, tmp_path: Path) -> None:
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     first = call(mine, "invite", "--network", "team", "--relay", shop.url).stdout

@@ -21,7 +21,7 @@ from mcp_a2a.config import RelaySettings
 from tests.cli.inside import call
 from tests.e2e.command import MCP_A2A, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ADMIT = r"&admit=[A-Za-z0-9_-]{22}"
 URL = r"ws://[0-9.]+:\d+/#did:key:z6Mk\w{44}"

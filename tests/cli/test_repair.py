@@ -14,7 +14,7 @@ from filelock import FileLock
 from mcp_a2a.store.owner_file import write_owner
 from tests.cli.inside import call
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from tests.e2e.test_hostile_agent import PROGRAM
 from tests.npm import NpmError
 from tests.server.test_outgoing import FORBIDDEN, check_leaf, fences_of, leaves, outside
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 STRUCTURED = {"claude", "codex"}
 """Clients that pass on the structured content and nothing of the text beside it; the others do the opposite."""

@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_task_is_stuck_behind_a_link_that_only_its_asker_can_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

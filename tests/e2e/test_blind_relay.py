@@ -31,7 +31,7 @@ from tests.node.world import Person, World
 
 SECRETS = ("name", "description", "skill", "tag", "task", "later", "result", "network", "context")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def card(said: dict[str, str]) -> AgentCard:

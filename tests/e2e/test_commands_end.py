@@ -22,7 +22,7 @@ def until(condition, seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_command_does_not_outlive_its_killed_node_and_the_next_attempt_runs_alone(tmp_path: Path) -> None:
     """The first attempt would take a minute; the second sees that nothing of the first is left, and answers."""
     home, program = tmp_path / "home", tmp_path / "program.py"
@@ -49,7 +49,7 @@ def test_a_command_does_not_outlive_its_killed_node_and_the_next_attempt_runs_al
     assert done["text"] == "2 alone"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_two_commands_that_ask_each_other_stop(tmp_path: Path) -> None:
     home, log = tmp_path / "home", tmp_path / "log"
     passing = ("--concurrency", "4", "--env", "MCP_A2A_HOME", "--env", "MCP_A2A_MDNS", "--no-mdns")

@@ -32,7 +32,7 @@ CALLS = "write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
 ]
 

@@ -13,7 +13,7 @@ from tests.e2e.lan import lan, why_not
 
 HOSTS = ("ann", "ben", "cat")
 
-pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -42,7 +42,7 @@ def strike(choose: random.Random, sender: Process, receiver: Process) -> Process
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_task_is_lost_or_doubled_while_both_ends_are_killed(tmp_path: Path) -> None:
     sender, receiver = Process(tmp_path, "sender", str(tmp_path), str(TASKS)), Process(tmp_path, "receiver")
     choose = random.Random(os.environ.get("STORM_SEED", "20"))

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.command import agent, answer, run, until
 from tests.e2e.relays import GENEROUS, Relay, relay
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NO_LAN = {"MCP_A2A_MDNS": "false"}
 REV = ("exec", "--name", "rev", "--skill", "reverse=Reverses text", "--", "rev")

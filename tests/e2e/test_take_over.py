@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 from mcp_a2a.server.fence import unwrapped
 from tests.e2e.command import MCP_A2A, agent, answer, environment, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 INITIALIZE = {
     "jsonrpc": "2.0",

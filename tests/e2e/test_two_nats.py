@@ -19,7 +19,7 @@ from tests.e2e.storm import Process, ended_afterwards, plant_counters, tell_twin
 TASKS = 200
 KILLS = 5
 
-pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,7 +21,7 @@ from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.views import DiscoverRequest
 from tests.e2e.command import MCP_A2A, agent, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 REVERSE = ("--skill", "reverse=Reverses text", "--accept", "anyone", "--", "rev")
 

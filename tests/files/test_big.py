@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 PROGRAMS = Path(__file__).parent / "programs"
 ALONE = {"MCP_A2A_MDNS": "false", "MCP_A2A_LINK_HOST": "127.0.0.1"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def written(path: Path, size: int) -> str:

@@ -18,7 +18,7 @@ from tests.e2e.command import agent
 MIB = 1024 * 1024
 LOCAL = {"MCP_A2A_MDNS": "false"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROGRAM = """
 from mcp_a2a import Agent, File, TaskContext

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import ConfigurationError, RelayRunsError
+from mcp_a2a.node.control import socket_path
 from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
 from mcp_a2a.protocol.envelope import HOUR
 from mcp_a2a.protocol.network import Network
@@ -163,9 +164,10 @@ async def test_folder_key_socket_and_database_are_their_owners_alone(open_relay:
     async with open_relay():
         folder = tmp_path / "relay"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        for name in ("identity.key", "relay.db", "admin.sock"):
-            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
-    assert not (folder / "admin.sock").exists()
+        admin = socket_path(folder, "admin.sock")
+        for file in (folder / "identity.key", folder / "relay.db", admin):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    assert not admin.exists()
 
 
 async def test_a_relay_in_a_very_deep_folder_is_asked_all_the_same(open_relay: Open, tmp_path: Path) -> None:

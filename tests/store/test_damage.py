@@ -210,7 +210,7 @@ anyio.run(start)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_start_that_is_killed_while_it_saves_a_damaged_file_loses_no_row(tmp_path: Path, healthy: Path) -> None:
     harmed = bytearray(healthy.read_bytes())
     harmed[0] ^= 1

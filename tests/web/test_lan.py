@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.command import MCP_A2A, answer, environment, until
 from tests.e2e.lan import lan, why_not
 
-pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(300)]
 
 STRANGER = """
 import anyio
