@@ -69,9 +69,18 @@ def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
         yield from _subclasses(child)
 
 
-def without_user(url: str) -> str:
-    """A URL as it may be shown: without the name and the password that somebody wrote into it."""
-    return re.sub(r"(?<=://)[^/?#]*@", "", url)
+_SECRETS = (
+    (re.compile(r"(?<=://)[^/?#]*@"), ""),
+    (re.compile(r"(?<=[?&#]admit=)[^&\s]+"), "…"),
+    (re.compile(r"\b(a2a[1-9])[a-z2-7]{40,}", re.IGNORECASE), r"\1…"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """What somebody has typed, as it may be shown: without a name and password, admission secret or ticket."""
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
 
 
 # --- configuration: this machine or folder cannot run a node as asked ----------------------------
@@ -256,7 +265,7 @@ class PeerNotFoundError(DiscoveryError):
 
     def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0, clocks: Sequence[str] = ()) -> None:
         near = f" Closest names: {', '.join(closest)}." if closest else ""
-        shown, off = without_user(asked), "".join(f" {said}" for said in clocks)
+        shown, off = without_secrets(asked), "".join(f" {said}" for said in clocks)
         super().__init__(
             f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}{off}",
             "Call discover to list the agents and why others may be missing.",
@@ -272,7 +281,7 @@ class SkillNotFoundError(DiscoveryError):
     def __init__(self, asked: str, closest: Sequence[str] = ()) -> None:
         near = f" Closest skills: {', '.join(closest)}." if closest else ""
         super().__init__(
-            f"No reachable agent offers the skill {asked!r}.{near}",
+            f"No reachable agent offers the skill {without_secrets(asked)!r}.{near}",
             "Call discover to list agents and their skills.",
         )
         self.asked, self.closest = asked, tuple(closest)
@@ -327,7 +336,7 @@ class NetworkNotFoundError(NetworkError):
     def __init__(self, asked: str, known: Sequence[str] = ()) -> None:
         joined = f"You are in: {', '.join(known)}." if known else "You are in none."
         super().__init__(
-            f"There is no network {asked!r} here. {joined}",
+            f"There is no network {without_secrets(asked)!r} here. {joined}",
             "mcp-a2a join TICKET enters one, mcp-a2a invite --network NAME makes one.",
         )
         self.asked = asked
@@ -714,7 +723,7 @@ class AddressNotAllowedError(WebError):
     retryable = False
 
     def __init__(self, url: str, reason: str, remedy: str = "") -> None:
-        self.url, self.remedy = without_user(url), remedy
+        self.url, self.remedy = without_secrets(url), remedy
         super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https addresses may be.")
 
 

@@ -14,6 +14,7 @@ import mcp_a2a
 from mcp_a2a import errors
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.paths import parse_address
 
 DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
@@ -263,3 +264,29 @@ def test_a_code_from_a_newer_version_is_still_an_error_with_its_words() -> None:
     error = McpA2AError.rebuild("from_the_future", "Something new happened.", "Upgrade.")
     assert type(error) is McpA2AError
     assert str(error) == "Something new happened. Upgrade."
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("https://me:secret@agent.example/a", "https://agent.example/a"),
+        ("ws://h:6060/#did:key:z6Mk&admit=G_QfdWQBDU9DckSvXCtkjQ", "ws://h:6060/#did:key:z6Mk&admit=…"),
+        ("ws://h:6060/?admit=G_QfdWQBDU9DckSvXCtkjQ&x=1", "ws://h:6060/?admit=…&x=1"),
+        ("a2a1" + "aeaq7uvw" * 20, "a2a1…"),
+        ("A2A1" + "AEAQ7UVW" * 20 + " now", "A2A1… now"),
+        ("a2a1helper", "a2a1helper"),
+    ],
+)
+def test_what_somebody_typed_in_the_wrong_place_is_quoted_without_its_secret(typed: str, shown: str) -> None:
+    assert errors.without_secrets(typed) == shown
+    for error in (
+        errors.PeerNotFoundError(typed),
+        errors.NetworkNotFoundError(typed),
+        errors.SkillNotFoundError(typed),
+    ):
+        assert repr(shown) in error.message
+    with pytest.raises(errors.ConfigurationError) as refused:
+        parse_address(typed)
+    assert "secret@" not in refused.value.message
+    assert "AEAQ7UVWAEAQ7" not in refused.value.message.upper()
+    assert "G_QfdWQBDU9DckSvXCtkjQ" not in refused.value.message

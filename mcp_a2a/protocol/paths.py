@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from typing_extensions import override
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors import ConfigurationError, without_secrets
 
 Route: TypeAlias = Literal["local", "lan", "direct", "relay"]
 
@@ -162,6 +162,6 @@ def _host(text: str) -> str | None:
 
 def _unusable(text: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{text[:128]!r} cannot be dialled: {reason}.",
+        f"{without_secrets(text)[:128]!r} cannot be dialled: {reason}.",
         "Write it like 192.168.1.20:7301, printer.local:7301 or [fe80::1%eth0]:7301.",
     )
