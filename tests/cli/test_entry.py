@@ -87,9 +87,11 @@ def test_a_narrow_encoding_replaces_characters_and_stops_nothing(home: Path, lin
     assert b"unexpected" not in finished.stderr
 
 
-@pytest.mark.parametrize("size", ["0", "wide"])
+@pytest.mark.parametrize("size", ["0", "wide", "20", "9" * 20])
 def test_help_has_a_width_whatever_the_terminal_claims(home: Path, size: str) -> None:
-    assert b"discover" in shell(home, "--help", COLUMNS=size).stdout
+    shown = shell(home, "--help", COLUMNS=size).stdout
+    assert b"discover" in shown
+    assert b"--identity" in shown
 
 
 @pytest.mark.parametrize(
