@@ -205,11 +205,11 @@ def told(error: Exception) -> Fault:
 
 def invalid_params(error: ValidationError) -> Fault:
     """What is wrong with the parameters: where, and what; not what they were."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False)
     # A list whose items are wrong also counts as too short.
     inner = {fault["loc"][:-1] for fault in found if fault["loc"]}
     faults = [
-        f"{'.'.join(map(str, fault['loc'])) or 'params'}: {plainly(fault['type'], fault['msg'])}"
+        f"{'.'.join(map(str, fault['loc'])) or 'params'}: {plainly(fault)}"
         for fault in found
         if fault["type"] != "too_short" or fault["loc"] not in inner
     ][:5]

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from mcp_a2a.cli.exits import Exit, exit_of_error
@@ -15,9 +16,13 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.protocol.plain_words import faults_of
 from mcp_a2a.system_limits import limit_behind
 
 DETAILS_FILE = "mcp-a2a-error.txt"
+
+_REQUESTS = ("Request", "FileArg")
+"""How the names of what commands ask a node for end (`views`): what does not fit in there was typed."""
 
 
 def report_failure(output: Output, error: Exception) -> int:
@@ -30,6 +35,9 @@ def report_failure(output: Output, error: Exception) -> int:
             return exit_of_error(error)
         case TyperException() | UsageError():
             output.error(_usage(error), code="usage")
+            return Exit.USAGE
+        case ValidationError() if error.title.endswith(_REQUESTS):
+            output.error(_invalid(error), code="usage")
             return Exit.USAGE
         case _:
             if (limit := limit_behind(error)) is not None:
@@ -55,6 +63,10 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
     context = getattr(error, "ctx", None)
     command = str(getattr(context, "command_path", "mcp-a2a"))
     return ConfigurationError(error.format_message(), f"{command} --help shows how it is used.")
+
+
+def _invalid(error: ValidationError) -> McpA2AError:
+    return ConfigurationError(f"That cannot be asked for. {faults_of(error)}.", "mcp-a2a --help shows how it is used.")
 
 
 def _unexpected(output: Output, error: Exception) -> McpA2AError:

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
+from mcp_a2a.protocol.text import preview
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+MAX_SHOWN = 60
+"""Characters of a value that is quoted."""
+
 _PLAIN = {
     "missing": "it is required",
     "tuple_type": "it should be a list",
@@ -17,11 +29,37 @@ _PLAIN = {
     "int_from_float": "it should be a whole number",
     "bool_type": "it should be true or false",
     "bool_parsing": "it should be true or false",
-    "too_short": "it has too few items",
+}
+_BOUNDS = {
+    "too_short": ("least", "min_length"),
+    "string_too_short": ("least", "min_length"),
+    "too_long": ("most", "max_length"),
+    "string_too_long": ("most", "max_length"),
 }
 
 
-def plainly(kind: str, message: str) -> str:
+def plainly(fault: ErrorDetails) -> str:
     """A fault that pydantic found, by its kind or else in its message, to stand in a sentence."""
-    said = _PLAIN.get(kind, message.removeprefix("Value error, "))
+    kind = fault["type"]
+    if kind in _BOUNDS:
+        side, bound = _BOUNDS[kind]
+        number = fault.get("ctx", {})[bound]
+        what = "character" if isinstance(fault["input"], str) else "item"
+        return f"it should have at {side} {number} {what}{'' if number == 1 else 's'}"
+    said = _PLAIN.get(kind, fault["msg"].removeprefix("Value error, "))
     return f"{said[:1].lower()}{said[1:]}"
+
+
+def faults_of(error: ValidationError) -> str:
+    """Each value that is wrong, why, and what it is."""
+    return "; ".join(map(_fault, error.errors(include_url=False)))
+
+
+def _fault(fault: ErrorDetails) -> str:
+    where = ".".join(str(step) for step in fault["loc"])
+    given = "" if fault["type"] == "missing" else f" (got {preview(_written(fault['input']), MAX_SHOWN)})"
+    return f"{where}: {plainly(fault)}{given}"
+
+
+def _written(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -12,8 +12,8 @@ from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from pydantic import ValidationError
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.protocol.plain_words import plainly
-from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.protocol.plain_words import faults_of
+from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.server.fence import Fence
 
@@ -74,12 +74,7 @@ def _sentence(error: McpA2AError) -> str:
 
 
 def _arguments(tool: str, error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(step) for step in fault["loc"])
-        given = "" if fault["type"] == "missing" else f" (got {preview(repr(fault['input']), 60)})"
-        faults.append(f"{where}: {plainly(fault['type'], fault['msg'])}{given}")
-    return f"{tool} was not called: its arguments are not valid. {'; '.join(faults)}. Correct them and call it again."
+    return f"{tool} was not called: its arguments are not valid. {faults_of(error)}. Correct them and call it again."
 
 
 def _unexpected(tool: str, error: BaseException) -> str:

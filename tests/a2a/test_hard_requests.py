@@ -103,7 +103,7 @@ async def test_what_is_wrong_gets_its_code(served: Served, body: bytes, code: in
     ("params", "sentence"),
     [
         (said("x", parts=None), "message.parts: it should be a list"),
-        (said("x", parts=[]), "message.parts: it has too few items"),
+        (said("x", parts=[]), "message.parts: it should have at least 1 item"),
         (said("x", parts=[{}]), "message.parts.0: a part holds exactly one of text, raw, url, data"),
         (said("x", metadata=[1]), "message.metadata: it should be an object"),
         ({"message": "hi"}, "message: it should be an object"),

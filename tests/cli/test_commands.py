@@ -153,6 +153,7 @@ def test_canceling_twice_is_canceling_once(home: Path) -> None:
         (["send", "--skill", "revers", "x"], 3, "reverse"),
         (["task", "task-nonsense"], 3, "not found among the tasks of this identity"),
         (["show", "nobody"], 3, "No agent named 'nobody'"),
+        (["send", "--skill", "", "x"], 2, "skill: it should have at least 1 character"),
         (["send", "rev"], 2, "What shall rev do?"),
         (["send", "rev", "two", "words"], 2, "in quotes"),
         (["dicsover"], 2, "Did you mean 'discover'?"),

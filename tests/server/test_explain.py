@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Annotated
 
 import pytest
 from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.server.explain import explain
@@ -47,3 +49,24 @@ def test_an_error_of_a_kind_that_is_not_known_here_may_quote_anybody():
 
 def test_an_error_said_on_purpose_is_passed_on():
     assert explain("extra", failed_with(ToolError("The tool says no."))) == "The tool says no."
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ({"flag": None}, "flag: it should be true or false (got null)"),
+        ({"files": [{"path": None, "on": True}]}, 'files.0: it should be a text (got {"path": null, "on": true})'),
+        ({"files": ["x"] * 3}, 'files: it should have at most 2 items (got ["x", "x", "x"])'),
+        ({"text": ""}, 'text: it should have at least 1 character (got "")'),
+        ({"text": "é" * 5}, 'text: it should have at most 4 characters (got "ééééé")'),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_told_in_words_of_json(argument: dict[str, object], said: str) -> None:
+    class Arguments(BaseModel):
+        flag: bool = True
+        files: Annotated[tuple[str, ...], Field(max_length=2)] = ()
+        text: Annotated[str, BeforeValidator(lambda value: value), Field(min_length=1, max_length=4)] = "x"
+
+    with pytest.raises(ValidationError) as failed:
+        Arguments.model_validate(argument)
+    assert f" {said}. " in explain("send_task", failed_with(failed.value))
