@@ -13,6 +13,7 @@ from mcp_a2a.cli.identities import LOCK_FILE
 from mcp_a2a.cli.session import session_of
 from mcp_a2a.errors import NodeRunsError
 from mcp_a2a.loop import run
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import read_owner
 
@@ -37,6 +38,8 @@ def repair(context: typer.Context) -> None:
         lock.acquire(blocking=False)
     except Timeout:
         raise NodeRunsError(settings.identity, read_owner(settings.folder)) from None
+    except OSError as error:
+        raise refused(settings.folder, error) from error
     with lock:
         session.output.progress("… reading the whole database")
         done = run(lambda: _repair(settings.folder))

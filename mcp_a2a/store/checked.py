@@ -3,11 +3,13 @@
 Beside the file lies a note of its size, its time of change and its number. As long as these are the same, nothing but
 SQLite's log was written since, and that has checksums of its own. The note is renewed when our writer has moved the
 log into the file. Whatever else changes the file (another program, a copy, a power failure) makes the note wrong, and
-the next start checks everything.
+the next start checks everything. A note that is void says at least that there was a database: one without a byte, or a
+missing one, is not taken for new.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -46,15 +48,26 @@ def note_checked(path: Path, now: str) -> None:
 
 
 def renew_checked(path: Path, now: str) -> None:
-    """We have written to the file, which was in order. Where the note was dropped since, it stays so."""
-    if path.with_name(path.name + SUFFIX).exists():
-        note_checked(path, now)
+    """We have written to the file, which was in order. Where the note was made void since, it stays so."""
+    with suppress(OSError):
+        if path.with_name(path.name + SUFFIX).stat().st_size:
+            note_checked(path, now)
 
 
 def forget_checked(path: Path) -> None:
-    """Something in the file could not be read: the next start checks everything."""
+    """Something in the file could not be read: the next start checks everything. That there was one stays noted."""
     with suppress(OSError):
-        path.with_name(path.name + SUFFIX).unlink()
+        os.truncate(path.with_name(path.name + SUFFIX), 0)
+
+
+def was_emptied(path: Path) -> bool:
+    """Whether there was a database in this place, and now there is nothing in it, or no file at all."""
+    try:
+        return path.with_name(path.name + SUFFIX).exists() and not path.stat().st_size
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def frames_in_log(path: Path) -> int:

@@ -24,7 +24,7 @@ import anyio.to_thread
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.store.audit import audit
 from mcp_a2a.store.carrying_over import carry_over
-from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked
+from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked, was_emptied
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.journal import get_meta, set_meta
@@ -210,6 +210,8 @@ def _told(rescued: Salvage) -> str:
     ]
     names = ", ".join(rescued.tasks[:MAX_NAMED]) + (" and more" if len(rescued.tasks) > MAX_NAMED else "")
     named = f" (among them {names})" if names else ""
+    if not saved and not lost:
+        return "nothing, and what was in it is not known"
     return f"saved {saved or 'nothing'}; lost {', '.join(lost) + named if lost else 'no row that is known of'}"
 
 
@@ -235,6 +237,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
     """A connection to a database that is whole and of our version."""
+    if schema.salvages and was_emptied(path):
+        path.touch(mode=0o600)
+        raise sqlite3.DatabaseError("there is nothing in it any more")
     known = schema.salvages and is_checked(path)
     written = frames_in_log(path) if known else 0
     connection = _connect(path)

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import DamagedRowError, StorageFullError
-from mcp_a2a.store.checked import frames_in_log
+from mcp_a2a.store.checked import forget_checked, frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_database
 from mcp_a2a.store.records import get_task, list_tasks
@@ -184,6 +184,31 @@ def test_a_header_that_cannot_be_right_costs_no_row(tmp_path: Path, healthy: Pat
     harmed[place] = value
     put(tmp_path / "bob" / "node.db", bytes(harmed))
     anyio.run(every_task_is_there, tmp_path / "bob" / "node.db")
+
+
+@pytest.mark.parametrize("harm", ["emptied", "removed", "emptied after damage was noticed"])
+async def test_a_database_that_is_empty_is_not_taken_for_a_new_one(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "node.db"
+    async with open_database(path, STAMP) as database:
+        assert database.read(damage) == ()
+    if harm == "removed":
+        path.unlink()
+    else:
+        os.truncate(path, 0)
+    if harm == "emptied after damage was noticed":
+        forget_checked(path)
+    async with open_database(path, STAMP) as database:
+        (sentence,) = database.read(damage)
+    assert "nothing in it any more" in sentence
+    assert "what was in it is not known" in sentence
+    async with open_database(path, STAMP) as database:
+        assert database.read(damage) == (sentence,)
+
+
+async def test_a_first_start_that_got_no_further_than_an_empty_file_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "node.db").touch()
+    async with open_database(tmp_path / "node.db", STAMP) as database:
+        assert database.read(damage) == ()
 
 
 DIES = """
