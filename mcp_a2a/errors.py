@@ -105,6 +105,7 @@ class HomeUnusableError(ConfigurationError):
             "Make it writable, or name another one with --home or MCP_A2A_HOME.",
         )
         self.path = path
+        self.reason = reason
 
 
 class DatabaseDamagedError(HomeUnusableError):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from mcp_a2a.errors import FileError, McpA2AError, RemoteProtocolError
+from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, RemoteProtocolError
 from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import is_peer
@@ -127,9 +127,7 @@ class Files:
         try:
             saved = await anyio.to_thread.run_sync(_save_all, grants, target)
         except OSError as error:
-            raise FileError(
-                f"The files could not be written to {target}: {error.strerror or error}.", "Name another folder."
-            ) from error
+            raise _unwritable(target, error.strerror or str(error)) from error
         now = self._context.clock()
         self._context.database.enqueue_lazily(lambda connection: mark_saved(connection, record.id, now))
         return SavedFilesView(
@@ -212,9 +210,16 @@ def shown(grants: Sequence[FileGrant]) -> tuple[FileView, ...]:
     return tuple(grant.shown() for grant in grants)
 
 
+def _unwritable(folder: Path, reason: str) -> FileError:
+    return FileError(f"The files could not be written to {folder}: {reason}.", "Name another folder.")
+
+
 def _save_all(grants: Sequence[FileGrant], folder: Path) -> list[SavedFile]:
     if not folder.is_dir():
-        open_folder(folder)
+        try:
+            open_folder(folder)
+        except HomeUnusableError as error:  # it is no data folder
+            raise _unwritable(folder, error.reason) from error
     saved: list[SavedFile] = []
     with opened_folder(folder) as place:
         try:

@@ -52,6 +52,11 @@ def test_files_are_sent_by_path_and_those_that_come_are_listed_and_saved(home: P
     assert [path.name for path in paths] == ["large.bin", "small.txt"]
     assert {path.parent for path in paths} == {tmp_path / "out"}
     assert [path.read_bytes() for path in paths] == [large.read_bytes(), b"hi"]
+    for place in (large, large / "below", Path("/proc/mcp-a2a")):
+        refused = call(home, "save", task, str(place))
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"The files could not be written to {place}: ")
+        assert "--home" not in refused.stderr
     shown = call(home, "task", task, "--save")
     assert str(home / "files" / "small.txt") in shown.stderr
     listed = json.loads(call(home, "task", task, "--json").stdout)["files"]
