@@ -9,6 +9,7 @@ from mcp_a2a.protocol.model import Delivery, Part, TaskState
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import file_lines, transfer_line
+from mcp_a2a.server.outgoing import cleaned_value
 from mcp_a2a.server.room import fitting
 from mcp_a2a.views import ArtifactView, TaskErrorView, TaskView
 
@@ -113,7 +114,8 @@ def state_name(state: TaskState) -> str:
 def data_parts(parts: Sequence[Part]) -> list[str]:
     """What the parts hold besides text and files, as JSON, one line each."""
     return [
-        json.dumps(part.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False)
+        # Cleaned before it is JSON, where a control character stands as six that are none.
+        json.dumps(cleaned_value(part.model_dump(mode="json", by_alias=True, exclude_none=True)), ensure_ascii=False)
         for part in parts
         if part.text is None and part.raw is None and not (part.url or "").startswith("blob:")
     ]

@@ -95,6 +95,35 @@ def test_cleaning_never_raises_is_idempotent_and_leaves_nothing_hidden(text: str
     cleaned.encode()
 
 
+STACKS = [
+    "a",
+    "\u0300",
+    "\u0344",
+    "\u0f73",
+    "\u0323",
+    "\U0001d15e",
+    "\U0001d160",
+    "\U0001d1c0",
+    "\U0001d165",
+    "\U00011729",
+]
+
+
+@given(st.text(alphabet=[*STACKS, "\U0001e8d0", "\U000e0041", "\u09c7", "\u09be", "\u1100", "\u1161"], max_size=60))
+def test_cleaning_twice_changes_nothing_where_composing_makes_marks_of_one_character(text: str) -> None:
+    cleaned = clean(text)
+
+    assert clean(cleaned) == cleaned
+    assert unicodedata.is_normalized("NFC", cleaned)
+
+
+def test_a_note_that_is_taken_apart_below_a_tower_is_cut_with_it() -> None:
+    tower = clean("\U0001d1c0\u0346\U0001e016\u035b\U00011729\u0368\u032c\U0001112e")
+
+    assert clean(tower) == tower
+    assert len(tower) == 1 + MAX_COMBINING_RUN
+
+
 def test_no_character_of_unicode_comes_out_hidden_or_changes_twice() -> None:
     everything = "x".join(map(chr, range(sys.maxunicode + 1)))
 
@@ -151,6 +180,8 @@ MEGABYTES = {
     "tags": "\U000e0041" * 1_000_000,
     "escapes": "\x1b[" * 500_000,
     "line breaks": "\r\n" * 500_000,
+    "notes": "\U0001d15e\U0001d1c0" * 500_000,
+    "all of Unicode": "".join(map(chr, range(0x80, 0x110000)))[:1_000_000],
 }
 
 

@@ -40,7 +40,7 @@ from mcp_a2a.protocol.untrusted import Fact, Mark, PeerText, Whole
 from mcp_a2a.server import agents, contacts, context, files, inbox, tasks
 from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.outgoing import for_models, for_programs, shows_of
-from mcp_a2a.server.prose import one_page
+from mcp_a2a.server.prose import data_parts, one_page
 from mcp_a2a.server.room import PAGE_CHARS, PAGE_WEIGHT
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import (
@@ -541,3 +541,10 @@ async def test_the_state_of_this_node_is_ours_and_what_a_ticket_says_is_not(conn
         assert not FORBIDDEN.search(leaf)
         assert "obey" not in outside(leaf)
     assert len(json.dumps(result.structured_content).encode()) < 40_000
+
+
+def test_no_control_character_is_left_as_an_escape_in_the_json_of_data_parts() -> None:
+    hostile = "a\x00\x1b[31mb\x9b0m\u202e\x7fc"
+    (line,) = data_parts([Part(data={hostile: [hostile]}, metadata={"m": hostile}, media_type=hostile)])
+    assert "\\u" not in line
+    assert json.loads(line) == {"data": {"abc": ["abc"]}, "metadata": {"m": "abc"}, "mediaType": "abc"}
