@@ -46,6 +46,10 @@ class RelayHandler(Protocol):
         """Who of the network the relay sees coming and going."""
         ...
 
+    def doubled(self, url: str) -> None:
+        """This relay says that our key is also connected from another machine, or another data folder."""
+        ...
+
 
 @dataclass(frozen=True)
 class Watched:

@@ -89,6 +89,8 @@ class Networks:
         """Called with everybody who turns out to be a member."""
         self.on_relay: Callable[[str], None] = lambda _: None
         """Called when a session with a relay is up."""
+        self.on_doubled: Callable[[str], None] = lambda _: None
+        """Called with what says that our key runs twice."""
         relays.hear(self)
 
     def __iter__(self) -> Iterator[Joined]:
@@ -328,6 +330,10 @@ class Networks:
         peer = self._directory.known(peer_id)
         if peer is not None:
             self._directory.attended(peer, url, present=False, now=self._context.clock())
+
+    def doubled(self, url: str) -> None:
+        """Our key is also connected from elsewhere."""
+        self.on_doubled(f"the relay {url}")
 
     def synced(self, url: str, network: PeerId, epoch: int, revision: int) -> None:
         """Everything up to a revision was told."""

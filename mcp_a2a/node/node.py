@@ -176,6 +176,7 @@ class Node:
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
         self.twins = Twins(context, self.directory, self.introduction.greet)
+        self.networks.on_doubled = self.twins.notice
         self.introduction.run, self.introduction.met = self.twins.run, self.twins.runs_of
         self.intake.on_run = self.twins.introduced
         self.introduction.vouch = self.networks.vouchers

@@ -1,8 +1,9 @@
 """Notices that one key runs twice: a copied machine, or a backup that was restored beside the original.
 
 Each start of a node draws a name for its run and tells it in its greetings. A peer that has living direct links with
-two runs of one key names both in a new greeting to each, and so both copies learn of it. A peer may lie about that, so
-nothing depends on it: a person is told, and decides.
+two runs of one key names both in a new greeting to each, and so both copies learn of it. A relay tells living
+connections of one key of each other. Peers and relays may lie about that, so nothing depends on it: a person is told,
+and decides.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Twins:
         self.run = context.randomness(RUN_SIZE).hex()
         """The name of this run."""
         self.noticed_at: float | None = None
-        """When a peer last said that our key runs twice, by the wall clock."""
+        """When a peer or a relay last said that our key runs twice, by the wall clock."""
 
     def runs_of(self, peer_id: PeerId) -> Sequence[str]:
         """The runs of this key that we have direct links with, if there are several."""
@@ -53,7 +54,7 @@ class Twins:
     def introduced(self, link: Link, run: str, told: Sequence[str]) -> None:
         """A greeting came: from this run, which has met these of our own key."""
         if any(other != self.run for other in told):
-            self._notice(link)
+            self.notice(str(link.peer))
         if run and not link.is_relayed:
             self._runs[link] = run
             if self.runs_of(link.peer) and link.peer not in self._checking:
@@ -64,12 +65,13 @@ class Twins:
         """That run is gone, or only this link with it."""
         self._runs.pop(link, None)
 
-    def _notice(self, link: Link) -> None:
+    def notice(self, who: str) -> None:
+        """Somebody says so."""
         if self.noticed_at is None:
             logger.error(
                 "THIS KEY RUNS TWICE, as %s says: also on a machine that is a copy of this one or has its backup. Stop "
                 "one of them, or give it an identity of its own (--identity NAME): what one is sent, both may get.",
-                link.peer,
+                who,
             )
         self.noticed_at = self._context.clock()
 

@@ -18,6 +18,7 @@ from mcp_a2a.protocol.receipt import envelope_id_of
 
 LINK_VERSION = 2
 NONCE_SIZE = 32
+NAME_SIZE = 16
 MAX_TEXT_FRAME = 64 * 1024
 MAX_FRAME = max(MAX_ENVELOPE, MAX_LISTING, MAX_TEXT_FRAME) + TAG_SIZE
 """What a channel must be able to carry, and need not carry more than."""
@@ -239,6 +240,13 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubled:
+    """The key of this connection has others to the same relay that live: `name_of` their hellos."""
+
+    names: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """Has this peer a mailbox here, and what is its key bundle?"""
 
@@ -329,9 +337,9 @@ class UnknownFrame:
 Answer: TypeAlias = Delivered | Stored | Held | Refused
 Request: TypeAlias = Watch | Find | Check | Offer | Claim | Admit
 Reply: TypeAlias = Found | Claimed | Done | Failed
-News: TypeAlias = Presence | ListingFrame
-"""What a relay says unasked, after a `Watch`."""
-RelayText: TypeAlias = Request | Reply | Presence
+News: TypeAlias = Presence | ListingFrame | Doubled
+"""What a relay says unasked: the first two after a `Watch`."""
+RelayText: TypeAlias = Request | Reply | Presence | Doubled
 Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
 Frame: TypeAlias = Control | EnvelopeFrame | ListingFrame | UnknownFrame
 
@@ -339,3 +347,8 @@ Frame: TypeAlias = Control | EnvelopeFrame | ListingFrame | UnknownFrame
 def envelopes_of(answer: Answer) -> tuple[bytes, ...]:
     """Ids of the envelopes that an answer is about."""
     return answer.envelopes if isinstance(answer, Delivered) else (answer.envelope,)
+
+
+def name_of(nonce: bytes) -> bytes:
+    """What a relay calls a connection, after the nonce of its hello."""
+    return nonce[:NAME_SIZE]

@@ -33,6 +33,7 @@ from mcp_a2a.protocol.control import (
     MembershipProof,
     Role,
     Welcome,
+    name_of,
 )
 from mcp_a2a.protocol.crypto import ExchangeKey, sha256
 from mcp_a2a.protocol.did import PeerId
@@ -141,6 +142,11 @@ class Handshake:
                 return self._check(frame) or self._established_by_hello(frame)
             case _:
                 return Failed(ByeCode.PROTOCOL, "it does not follow the handshake")
+
+    @property
+    def name(self) -> bytes:
+        """What a relay calls a connection that a dialler opens with this."""
+        return name_of(self._ephemeral.public)
 
     @property
     def awaits_welcome(self) -> bool:

@@ -28,6 +28,7 @@ from mcp_a2a.protocol.control import (
     Control,
     Delivered,
     Done,
+    Doubled,
     EnvelopeFrame,
     Failed,
     Found,
@@ -117,6 +118,11 @@ class LinkSession:
     def rtt_seconds(self) -> float | None:
         """Newest round trip of a ping."""
         return self._heartbeat.rtt_seconds
+
+    @property
+    def name(self) -> bytes:
+        """What a relay that we dial calls this connection."""
+        return self._handshake.name
 
     @property
     def has_frames(self) -> bool:
@@ -264,7 +270,7 @@ class LinkSession:
                 self._receive_envelope(envelope, envelope_id, now)
             case Delivered() | Stored() | Held() | Refused():
                 self._receive_answer(frame, now)
-            case Found() | Claimed() | Done() | Failed() | Presence() | ListingFrame() if self._to_relay:
+            case Found() | Claimed() | Done() | Failed() | Presence() | ListingFrame() | Doubled() if self._to_relay:
                 self._events.append(RelayHeard(frame))
             case Ping() | Pong() | BundleFrame() | UnknownFrame():
                 self._allowance.spend_untrusted(now)

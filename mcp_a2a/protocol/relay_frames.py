@@ -17,6 +17,7 @@ from mcp_a2a.protocol.control import (
     Claim,
     Claimed,
     Done,
+    Doubled,
     Failed,
     Find,
     Found,
@@ -38,6 +39,8 @@ def relay_fields(frame: RelayText) -> dict[str, JsonValue]:
             return _request_fields(frame)
         case Presence(network, online, offline):
             return {"t": "presence", "net": str(network), "on": _dids(online), "off": _dids(offline)}
+        case Doubled(names):
+            return {"t": "doubled", "ids": [name.hex() for name in names]}
         case _:
             return _reply_fields(frame)
 
@@ -108,6 +111,7 @@ def _read_offer(fields: Fields) -> Offer:
 RELAY_READERS: dict[str, Callable[[Fields], RelayText]] = {
     "watch": lambda fields: Watch(fields.count("n"), fields.peer("net"), fields.count("epoch"), fields.count("since")),
     "presence": lambda fields: Presence(fields.peer("net"), fields.peers("on"), fields.peers("off")),
+    "doubled": lambda fields: Doubled(fields.ids("ids")),
     "find": lambda fields: Find(fields.count("n"), fields.peer("did")),
     "found": lambda fields: Found(fields.count("n"), bundle_untrusted(fields.text("bundle")), fields.flag("online")),
     "check": lambda fields: Check(fields.ids("ids")),

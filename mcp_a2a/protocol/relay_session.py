@@ -28,6 +28,7 @@ from mcp_a2a.protocol.control import (
     Find,
     Frame,
     Held,
+    Hello,
     Offer,
     Ping,
     Pong,
@@ -35,6 +36,7 @@ from mcp_a2a.protocol.control import (
     UnknownFrame,
     Watch,
     envelopes_of,
+    name_of,
 )
 from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import PeerId
@@ -120,6 +122,7 @@ class RelaySession:
         "is_closed",
         "is_congested",
         "key",
+        "name",
         "networks",
         "objection",
         "opened_at",
@@ -146,6 +149,8 @@ class RelaySession:
         self.peer: PeerId | None = None
         """Proven; none before."""
         self.key = b""
+        self.name = b""
+        """What this connection is called towards others of its key."""
         self.networks: tuple[PeerId, ...] = ()
         """Those whose secret it has proven to know."""
         self.host = ""
@@ -329,6 +334,8 @@ class RelaySession:
         if isinstance(frame, Bye) or self._handshake is None:
             self.receive_eof(now)
             return
+        if isinstance(frame, Hello):
+            self.name = name_of(frame.nonce)
         match self._handshake.receive_untrusted(frame):
             case Established() as established:
                 self._establish(established, now)

@@ -18,6 +18,7 @@ from mcp_a2a.protocol.control import (
     Claimed,
     Control,
     Done,
+    Doubled,
     Failed,
     Find,
     Found,
@@ -36,6 +37,7 @@ NET, ID = ALICE.peer_id, bytes(range(16))
 EVERY_KIND: tuple[Control, ...] = (
     Watch(1, NET, 5, 2**53 - 1),
     Presence(NET, (ALICE.peer_id, BOB.peer_id), ()),
+    Doubled((bytes(16), b"n" * 16)),
     Find(2, BOB.peer_id),
     Found(2, ring_of(BOB).current, online=True),
     Check((ID, bytes(16))),

@@ -58,6 +58,7 @@ from mcp_a2a.protocol.roster import Roster
 from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayMember, RelayTotals
 from mcp_a2a_transports.relay.server_clerk import Clerk
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
+from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class RelayDesk(Desk):
         self.roster = Roster(store.keys(), limits.max_keys)
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.attendance = Attendance()
+        self._doubles = Doubles(self.roster)
         self.directory = DirectoryDesk(store, self.attendance, admission, limits, clock)
         self._relay = relay
         self._store = store
@@ -159,6 +161,7 @@ class RelayDesk(Desk):
         self.attendance.came(peer, session.networks, now)
         self._send_kept_answers(session)
         self.office.opened(session)
+        self._doubles.opened(session)
         return None
 
     @override
@@ -410,6 +413,7 @@ class RelayDesk(Desk):
         self._stamp, self._aged = self._clock.stamp(), self._clock.aged()
         for session in list(self.sessions):
             session.handle_timeout(now)
+        self._doubles.tick()
         self.office.feed()
         self._clerk.try_again()
 

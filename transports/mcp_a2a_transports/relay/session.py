@@ -18,6 +18,7 @@ from mcp_a2a.protocol.control import (
     NONCE_SIZE,
     ByeCode,
     Check,
+    Doubled,
     ListingFrame,
     MembershipProof,
     News,
@@ -62,7 +63,9 @@ class RelaySession(House, LinkHandler, Post, Line):
         self.url = url
         self._watched = watched[:MAX_MEMBERSHIPS]
         self.questions = Questions(self)
-        self._watching = Watching(self, self.questions, self._watched, relays) if relays is not None else None
+        self._watching: Watching | None = None
+        if relays is not None:
+            self._watching = Watching(self, self.questions, self._watched, relays, world.names)
         self._links: dict[PeerId, RelayedLink] = {}
         self._dispatches = Dispatches()
         self._driven: DrivenLink | None = None
@@ -122,6 +125,7 @@ class RelaySession(House, LinkHandler, Post, Line):
             anyio.current_time(),
             Target(self.url.relay, Role.RELAY, self._prove),
         )
+        self._world.names.append(session.name)
         driven = self._driven = DrivenLink(self, channel, session, self.address, "relay")
         driven.relay_heard = self._heard
         try:
@@ -203,7 +207,7 @@ class RelaySession(House, LinkHandler, Post, Line):
     def _heard(self, frame: Reply | News) -> None:
         if self._watching is not None and self._watching.heard(frame):
             return
-        if isinstance(frame, Presence | ListingFrame) or not self.questions.replied(frame):
+        if isinstance(frame, Presence | ListingFrame | Doubled) or not self.questions.replied(frame):
             logger.debug("%s says something that nobody asked for", self.address)
 
     # --- Post: for the links; Line: for the questions ----------------------------------------------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import anyio
 import anyio.abc
 
 from mcp_a2a.errors import LinkError
-from mcp_a2a.protocol.control import Done, Failed, ListingFrame, News, Presence, Reply, Watch
+from mcp_a2a.protocol.control import Done, Doubled, Failed, ListingFrame, News, Presence, Reply, Watch
 from mcp_a2a.relay_ports import RelayHandler, Watched
 from mcp_a2a_transports.relay.questions import Line, Questions, why_failed
 
@@ -22,11 +22,19 @@ AGAIN_SECONDS = 1.0
 class Watching:
     """What one session tells a `RelayHandler`, in the order of the wire."""
 
-    def __init__(self, line: Line, questions: Questions, watched: Sequence[Watched], relays: RelayHandler) -> None:
+    def __init__(
+        self,
+        line: Line,
+        questions: Questions,
+        watched: Sequence[Watched],
+        relays: RelayHandler,
+        own: Collection[bytes],
+    ) -> None:
         self._line = line
         self._questions = questions
         self._watched = watched
         self._relays = relays
+        self._own = own
         self._asked: dict[int, Watched] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -44,6 +52,9 @@ class Watching:
                 self._relays.listed(self._line.address, listing)
             case Presence(network, online, offline):
                 self._relays.presence(self._line.address, network, online, offline)
+            case Doubled(names):
+                if any(name not in self._own for name in names):
+                    self._relays.doubled(self._line.address)
             case Done(number, epoch, revision) if number in self._asked:
                 network = self._asked.pop(number).network.id
                 self._relays.synced(self._line.address, network, epoch, revision)

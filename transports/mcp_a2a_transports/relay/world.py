@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import aiohttp
 
 from mcp_a2a.ports import Credentials, LinkHandler
+
+MAX_NAMES = 1024
 
 
 @dataclass(frozen=True)
@@ -18,3 +21,5 @@ class World:
     handler: LinkHandler
     client: aiohttp.ClientSession
     tls: ssl.SSLContext | None
+    names: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_NAMES))
+    """Of our newest connections, as relays call them."""
