@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 T = TypeVar("T")
 
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_LONE = re.compile("[\ud800-\udfff]+")
+
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -21,8 +24,14 @@ def unicode_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        # Not by a codec, which calls back for each: a second for the halves that a request has room for.
+        return _LONE.sub(lambda found: "\ufffd" * len(found[0]), _PAIR.sub(_joined, text))
     return text
+
+
+def _joined(pair: re.Match[str]) -> str:
+    high, low = map(ord, pair[0])
+    return chr(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
 
 def unicode_json(body: bytes) -> bytes:

@@ -59,13 +59,20 @@ OF_THIS_USER = "mcp_a2a.of_this_user"
 _WELL_KNOWN = ("/.well-known/", f"{MCP_PATH}/.well-known/")
 
 _FORWARDED = frozenset(
-    {"cdn-loop", "client-ip", "forwarded", "true-client-ip", "via", "x-client-ip", "x-cluster-client-ip", "x-real-ip"}
-)
+    {"client-ip", "do-connecting-ip", "eagleid", "early-data", "forwarded", "front-end-https", "pc-remote-addr",
+     "rndr-id", "surrogate-capability", "true-client-ip", "via", "x-coming-from", "x-comingfrom", "x-fd-healthprobe",
+     "x-rewrite-url", "x-source-ip"}
+)  # fmt: skip
 _FORWARDED_PREFIXES = (
-    "akamai-", "cf-", "fastly-", "fly-", "forwarded-", "ngrok-", "proxy-", "remote-", "tailscale-", "wl-proxy-",
-    "x-akamai-", "x-amz-cf-", "x-amzn-", "x-appengine-", "x-arr-", "x-azure-", "x-client-", "x-envoy-", "x-forwarded",
-    "x-host", "x-ms-", "x-nf-", "x-original-", "x-proxy", "x-remote-", "x-request-start", "x-scheme", "x-tunnel-",
-    "x-varnish", "x-vercel-",
+    "akamai-", "ali-cdn-", "cdn-", "cf-", "cloudfront-", "fastly-", "fly-", "forwarded-", "http-client-",
+    "http-forwarded", "http-via", "http-x-", "incap-", "l5d-", "ngrok-", "ocp-apim-", "proxy-", "remote-",
+    "ssl-client-", "tailscale-", "teleport-", "wl-proxy-", "x-accel-", "x-akamai-", "x-amz-cf-", "x-amzn-",
+    "x-appengine-", "x-arr-", "x-auth-request-", "x-authentik-", "x-azure-", "x-bluecoat-", "x-cdn", "x-client-",
+    "x-cloud-trace-", "x-cluster-", "x-consumer-", "x-edge-", "x-envoy-", "x-fastly-", "x-forward", "x-goog-auth",
+    "x-goog-iap-", "x-haproxy-", "x-host", "x-inlets-", "x-istio-", "x-kong-", "x-ms-", "x-nf-", "x-nginx-",
+    "x-original-", "x-originating-", "x-pagekite-", "x-pomerium-", "x-proxy", "x-railway-", "x-real-", "x-remote-",
+    "x-replit-", "x-request-start", "x-scheme", "x-ssl-", "x-sucuri-", "x-true-client-", "x-tunnel-", "x-url-scheme",
+    "x-varnish", "x-vercel-", "x-webauth-", "z-forwarded",
 )  # fmt: skip
 """What proxies, tunnels and content networks add to a request."""
 

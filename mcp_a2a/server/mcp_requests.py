@@ -45,12 +45,12 @@ class McpRequests:
             body = await read_body(receive, header(scope["headers"], b"content-length"))
         except Fault as fault:
             return await _refuse(send, HTTPStatus(fault.kind.value.http), None, fault.message)
-        refusal, request_id = _check(body)
+        refusal, request_id, body = _check(body)
         if refusal is not None:
             return await _refuse(send, HTTPStatus.BAD_REQUEST, request_id, refusal.reason, refusal.code)
         if form:
             send = _Form(send, form).send
-        return await self._app(scope, _again(unicode_json(body), receive), send)
+        return await self._app(scope, _again(body, receive), send)
 
 
 # --- the request ---------------------------------------------------------------------------------
@@ -62,14 +62,20 @@ class _Refusal:
     reason: str
 
 
-def _check(body: bytes) -> tuple[_Refusal | None, JsonValue]:
-    """Why this is no message of MCP, and the id that it has."""
+def _check(body: bytes) -> tuple[_Refusal | None, JsonValue, bytes]:
+    """Why this is no message of MCP, the id that it has, and the message as Unicode."""
     try:
         check_members(body)
     except ValueError as error:
-        return _Refusal(-32600, f"The request has {error}."), None
+        return _Refusal(-32600, f"The request has {error}."), None, body
+    body = unicode_json(body)
+    refusal, request_id = _check_message(body)
+    return refusal, request_id, body
+
+
+def _check_message(body: bytes) -> tuple[_Refusal | None, JsonValue]:
     try:
-        message: JsonValue = from_json(unicode_json(body))
+        message: JsonValue = from_json(body)
     except ValueError as error:
         return _Refusal(-32700, f"The body is not JSON: {error}."), None
     if not isinstance(message, dict):

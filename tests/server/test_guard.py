@@ -1,4 +1,4 @@
-"""What the guard counts: the open requests of each client."""
+"""What the guard counts, the open requests of each client, and by which headers it knows a proxy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_a2a.server import guard
-from mcp_a2a.server.guard import Guard, Rules
+from mcp_a2a.server.guard import Guard, Rules, is_passed_on
 
 NAMES = {"ann's": "ann", "bob's": "bob"}
 
@@ -55,3 +55,41 @@ async def test_a_client_with_too_many_requests_open_keeps_nobody_else_from_askin
     assert statuses == [503] + [200] * 6
     await ask(front, "ann's", statuses)
     assert statuses[-1] == 200
+
+
+# --- what proxies add --------------------------------------------------------------------------------
+
+PROXIES = {
+    "standards": "Forwarded Via Early-Data CDN-Loop Surrogate-Capability Forwarded-For",
+    "anything": "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Server X-Forwarded-By "
+    "X-Forwarded X-Forward-For X-Forwarded-Client-Cert X-Original-Forwarded-For X-Real-IP X-Real-Port X-Client-IP "
+    "Client-IP True-Client-IP X-True-Client-IP X-Cluster-Client-IP X-Remote-IP X-Remote-Addr X-Originating-IP X-Host "
+    "X-Source-IP X-Scheme X-URL-Scheme X-SSL-Client-Cert SSL-Client-Verify Front-End-Https Proxy-Client-IP Remote-User "
+    "HTTP_X_FORWARDED_FOR HTTP_CLIENT_IP HTTP_VIA Z-Forwarded-For X-Comingfrom",
+    "cloudflare": "CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CF-Visitor CF-IPCountry CF-Worker "
+    "Cf-Access-Jwt-Assertion",
+    "akamai": "True-Client-IP Akamai-Origin-Hop X-Akamai-Edgescape",
+    "fastly": "Fastly-Client-IP Fastly-FF X-Varnish X-Fastly-Orig-Host",
+    "amazon": "X-Amzn-Trace-Id X-Amz-Cf-Id CloudFront-Viewer-Address CloudFront-Forwarded-Proto",
+    "google": "X-Cloud-Trace-Context X-Appengine-User-IP X-Goog-Authenticated-User-Email X-Goog-IAP-JWT-Assertion",
+    "azure": "X-Azure-ClientIP X-Azure-SocketIP X-FD-HealthProbe X-ARR-LOG-ID X-MS-CLIENT-PRINCIPAL-NAME "
+    "Ocp-Apim-Subscription-Key X-Rewrite-URL X-Original-URL X-Original-Host",
+    "hosts": "Fly-Client-IP Fly-Forwarded-Proto X-Vercel-Forwarded-For X-NF-Client-Connection-IP X-Railway-Edge "
+    "Rndr-Id X-Replit-User-Id DO-Connecting-IP X-Request-Start",
+    "other networks": "Incap-Client-IP X-Sucuri-ClientIP Ali-CDN-Real-IP EagleId CDN-RequestId X-CDN X-Edge-Location",
+    "tunnels": "Ngrok-Auth-User-Email Tailscale-User-Login Tailscale-User-Name Tailscale-Funnel-Request X-Tunnel-Id "
+    "X-Proxy X-Inlets-Id X-PageKite-Port Teleport-Jwt-Assertion",
+    "proxies": "X-Envoy-External-Address X-Envoy-Original-Path X-Haproxy-Id X-Nginx-Proxy X-Accel-Internal "
+    "X-Kong-Proxy X-Consumer-Username X-Istio-Attributes l5d-client-id WL-Proxy-Client-IP X-BlueCoat-Via "
+    "X-ProxyUser-IP",
+    "logins": "X-Auth-Request-User X-authentik-username X-WebAuth-User X-Pomerium-Jwt-Assertion Remote-Email",
+}
+
+
+@pytest.mark.parametrize("product", PROXIES)
+def test_a_request_with_what_a_proxy_adds_was_passed_on_however_that_is_spelled(product: str) -> None:
+    names = PROXIES[product].split()
+    spelled = [
+        spell(name) for name in names for spell in (str, str.lower, str.upper, lambda name: name.replace("-", "_"))
+    ]
+    assert [name for name in spelled if not is_passed_on(["host", name, "accept"])] == []
