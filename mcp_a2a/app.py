@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from mcp_a2a.config import Settings
+from mcp_a2a.node.kin import hop_of_ancestors
 from mcp_a2a.node.shared import SharedNode, share
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ async def open_node(
         async with own_node(settings, card) as api:
             yield api
 
-    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers, hop=settings.hop)
+    hop = max(settings.hop, hop_of_ancestors())
+    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers, hop=hop)
     async with share(shared) as node:
         if eager:
             await node.ready()

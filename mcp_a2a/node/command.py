@@ -27,7 +27,7 @@ import anyio.to_thread
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Crashed, Outcome, TaskContext
-from mcp_a2a.node.kin import TASK, end_workers_on
+from mcp_a2a.node.kin import HOP, TASK, end_workers_on
 from mcp_a2a.node.process import Child, run_child
 from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.node.thread import call_in_thread
@@ -119,7 +119,7 @@ class CommandSkill:
             TASK: task.task_id,
             "MCP_A2A_SENDER": task.sender.did,
             "MCP_A2A_ATTEMPT": str(task.attempt),
-            "MCP_A2A_HOP": str(task.hop),
+            HOP: str(task.hop),
         }
         if task.attempt > 1:
             await call_in_thread(partial(end_workers_on, task.task_id))

@@ -25,6 +25,11 @@ RUN = "MCP_A2A_RUN"
 
 TASK = "MCP_A2A_TASK_ID"
 
+HOP = "MCP_A2A_HOP"
+"""The variable that says how often the work of a run was passed on."""
+
+MAX_ANCESTORS = 64
+
 TERM_SECONDS = 0.5
 """Between asking a program to end and ending it."""
 
@@ -53,6 +58,22 @@ def workers_on(task_id: str) -> list[int]:
     """The processes that carry the name of this task; none where the system does not tell."""
     mark = f"{TASK}={task_id}".encode()
     return [pid for pid, _ in _sessions() if mark in _environment(pid)] if _tells() else []
+
+
+def hop_of_ancestors() -> int:
+    """How often the work was passed on that this process is a part of, as those say that it descends from.
+
+    Programs between a command and us start us in a clean environment: MCP clients do, and `env -i` and `sudo`. 0 where
+    the system does not tell.
+    """
+    hop, pid = 0, os.getppid()
+    for _ in range(MAX_ANCESTORS):
+        if pid <= 1 or not _tells():
+            break
+        told = [line.partition(b"=")[2] for line in _environment(pid) if line.startswith(f"{HOP}=".encode())]
+        hop = max(hop, *(int(value) for value in told if value.isdigit() and len(value) < 4), 0)
+        pid = _parent(pid)
+    return hop
 
 
 def signal_relatives(leader: int, run: str, number: signal.Signals) -> bool:
@@ -121,11 +142,23 @@ def _sessions() -> Iterable[tuple[int, int]]:
     for entry in os.listdir(_PROCESSES):  # noqa: PTH208  a Path for each of hundreds costs more than the look
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
-        with suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  likewise
-            # The name in parentheses may hold anything; behind it: state, parent, group, session (proc_pid_stat(5)).
-            fields = file.read().rpartition(")")[2].split()
-            if len(fields) > 3 and fields[0] not in "ZX":
-                yield int(entry), int(fields[3])
+        fields = _stat(int(entry))
+        if len(fields) > 3 and fields[0] not in "ZX":
+            yield int(entry), int(fields[3])
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, group, session and so on of a process (proc_pid_stat(5)); nothing of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  as above
+            return file.read().rpartition(")")[2].split()  # the name in parentheses may hold anything
+    except OSError:
+        return []
 
 
 def _environment(pid: int) -> list[bytes]:

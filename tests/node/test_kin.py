@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.node.command import CommandSkill, Limits
-from mcp_a2a.node.kin import RUN, TASK, end_workers_on, relatives
+from mcp_a2a.node.kin import HOP, RUN, TASK, end_workers_on, relatives
 from mcp_a2a.store.workroom import Workroom, sweep_rooms, workroom
 from tests.agent.jobs import gone, task_of
 
@@ -156,3 +156,22 @@ def test_a_sweep_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "work" / "link").symlink_to(precious)
     sweep_rooms(tmp_path)
     assert precious.is_dir()
+
+
+ASKS = "from mcp_a2a.node.kin import hop_of_ancestors; print(hop_of_ancestors())"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [("3", "3"), ("0", "0"), ("many", "0"), ("\u00b2", "0"), ("", "0"), ("9" * 5000, "0")]
+)
+def test_a_hop_is_known_where_a_client_in_between_drops_the_environment(told: str, said: str) -> None:
+    """As an MCP client does that is the command of an agent: its server is told PATH and HOME, and nothing else."""
+    client = ["sh", "-c", 'env -i "$@"; true', "client", sys.executable, "-c", ASKS]
+    heard = subprocess.run(client, env={**os.environ, HOP: told}, capture_output=True, text=True, check=True)
+    assert heard.stdout.strip() == said
+
+
+def test_a_program_cannot_count_its_work_as_less_passed_on_than_it_is() -> None:
+    liar = ["sh", "-c", f'{HOP}=1 sh -c \'env -i "$@"; true\' liar "$@"; true', "command", sys.executable, "-c", ASKS]
+    heard = subprocess.run(liar, env={**os.environ, HOP: "4"}, capture_output=True, text=True, check=True)
+    assert heard.stdout.strip() == "4"
