@@ -24,6 +24,10 @@ NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"}
 """Reasons of a `WebRefusedError` for which something else than a stream may do."""
 
 
+AUTH = "UNAUTHENTICATED"
+"""Reason of a `WebRefusedError` that a credential would change."""
+
+
 class AnswerLostError(WebError):
     """An agent took what it was told, and its answer did not come whole: it may have done it."""
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.web_ports import AnswerLostError, NotNowError
+from mcp_a2a.web_ports import AUTH, AnswerLostError, NotNowError
 
 REASONS = {
     -32001: "TASK_NOT_FOUND",
@@ -26,7 +26,6 @@ REASONS = {
 }
 """A2A 5.4."""
 
-AUTH = "UNAUTHENTICATED"
 _LOST_TASK = re.compile(
     r"\b(?:unknown task|no such task|task\b.{0,80}\b(?:not found|does not exist))", re.IGNORECASE | re.DOTALL
 )

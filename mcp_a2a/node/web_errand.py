@@ -9,10 +9,13 @@ import anyio
 
 from mcp_a2a.errors import TaskLostError, WebAnswerError, WebError, WebFailedError, WebRefusedError
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.web_ports import AnswerLostError
+from mcp_a2a.web_ports import AUTH, AnswerLostError
 
 MAX_NONSENSE = 5
 """Answers in a row that are none, about a task that was taken; then it is given up."""
+
+MAX_LOCKED_OUT = 60
+"""Of those, answers that our credential is not taken: it ran out, say, and for an hour a person can give another."""
 
 MAX_LOST = 5
 """Times that an agent is told something that it took without a proper answer: each time it may have done it."""
@@ -48,7 +51,8 @@ class Errand:
         if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
             return True
         self.nonsense += 1
-        return self.nonsense >= MAX_NONSENSE
+        locked_out = isinstance(error, WebRefusedError) and error.reason == AUTH
+        return self.nonsense >= (MAX_LOCKED_OUT if locked_out else MAX_NONSENSE)
 
 
 def given_up(record: TaskRecord, error: WebError, *, lost: int) -> WebError:

@@ -209,6 +209,22 @@ async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
 
 
+async def test_a_credential_that_runs_out_loses_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+    locked = iter([401, 403, 401, 401, 401, 401, 401])
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "send":
+            return {"task": task("TASK_STATE_WORKING")}
+        status = next(locked, None)
+        return web.Response(status=status) if status is not None else task(text="answer")
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
 async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
