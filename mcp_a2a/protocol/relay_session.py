@@ -121,6 +121,7 @@ class RelaySession:
         "host",
         "is_closed",
         "is_congested",
+        "is_excused",
         "key",
         "name",
         "networks",
@@ -146,6 +147,8 @@ class RelaySession:
         self.phase = Phase.OPENING
         self.is_closed = False
         """Whether nothing more is said: its phase says the same, and takes longer to ask for."""
+        self.is_excused = False
+        """Whether it ended without a key as an honest node does that is of another version, or seeks another relay."""
         self.peer: PeerId | None = None
         """Proven; none before."""
         self.key = b""
@@ -332,6 +335,7 @@ class RelaySession:
 
     def _shake_hands(self, frame: Frame, now: float) -> None:
         if isinstance(frame, Bye) or self._handshake is None:
+            self.is_excused = self._handshake is not None
             self.receive_eof(now)
             return
         if isinstance(frame, Hello):
@@ -340,6 +344,7 @@ class RelaySession:
             case Established() as established:
                 self._establish(established, now)
             case Failed(code, _):
+                self.is_excused = code is ByeCode.VERSION
                 self.close(code, now)
             case Waiting():
                 raise RemoteProtocolError("a frame that has no place here")

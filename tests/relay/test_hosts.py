@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import time
 
+import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
 
-from mcp_a2a.protocol.control import ByeCode, Claim, Delivered, Done, Failed, Find, Found, Offer, Refused, Stored
+from mcp_a2a.protocol.control import (
+    Bye,
+    ByeCode,
+    Claim,
+    Delivered,
+    Done,
+    Failed,
+    Find,
+    Found,
+    Hello,
+    Offer,
+    Refused,
+    Stored,
+)
 from mcp_a2a.protocol.envelope import HEADER_SIZE, HOUR, WIRE_SIZES
+from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.rates import Bucket
 from mcp_a2a.protocol.relay_limits import NEW_KEYS
 from mcp_a2a.relay_admin import relay_admit
 from mcp_a2a_transports.relay import server_desk
 from tests.relay.conftest import Open
-from tests.relay.guest import Door, Guest, Person, entry, envelope
+from tests.relay.guest import Door, Guest, Person, entry, envelope, person
 
 SHOP, HOME = Network(b"s" * 32), Network(b"h" * 32)
 BAD, GOOD = ({"X-Forwarded-For": host} for host in ("203.0.113.7", "198.51.100.7"))
@@ -241,6 +256,25 @@ async def test_being_turned_away_for_want_of_room_is_no_failure_of_an_address(op
                 await anyio.lowlevel.checkpoint()
         again = await door.enter(guests[0].who, headers=BAD)
         await again.ask(Find(1, guests[1].peer), Found)
+
+
+@pytest.mark.parametrize(
+    "first", [Bye(ByeCode.WRONG_KEY), Hello(1, person().peer, bytes(32), bytes(64), "{}")], ids=["key", "version"]
+)
+async def test_old_nodes_and_those_that_seek_another_relay_do_not_bar_their_office(
+    open_relay: Open, first: Bye | Hello
+) -> None:
+    """Some of an office were not updated, or have the URL of a relay that was here before."""
+    async with open_relay(behind_proxy=True) as (relay, door):
+        for _ in range(25):
+            socket = await door.knock(BAD)
+            await socket.receive()
+            await socket.send_str(encode(first))
+            while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+            await socket.close()
+        await door.enter(headers=BAD)
+        assert relay.listener.facts().connections == 1
 
 
 async def test_the_operator_may_admit_a_key_from_a_crowded_host(open_relay: Open, tmp_path: object) -> None:

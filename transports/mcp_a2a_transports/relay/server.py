@@ -234,6 +234,8 @@ class RelayListener(web.Server):
                 session.receive_frame_untrusted(message.data, time.monotonic())
                 del message  # an idle connection must not keep what it said last
                 self._wheel.touch()
+                if session.is_excused:
+                    self._gate.excuse(handler)
                 if was_opening and session.peer is not None:
                     self._gate.proven(handler)
                     if session.account[:1] in ADMITTED:

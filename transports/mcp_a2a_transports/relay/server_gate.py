@@ -51,7 +51,10 @@ class Gate:
         self._unproven.pop(handler, None)
 
     def excuse(self, handler: web.RequestHandler) -> None:
-        """It is turned away for want of room: that is no failure of its host, which may be the address of an office."""
+        """It is turned away for want of room, or is of another version, or seeks another relay.
+
+        That is no failure of its host, which may be the address of an office.
+        """
         self._door.left(handler)
         self._unproven.pop(handler, None)
 
