@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
+from mcp_a2a.agent.hops import hop_in_environment
 from mcp_a2a.agent.result import File, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors import ConfigurationError
@@ -66,7 +67,8 @@ class FunctionSkill:
             return Outcome("failed", str(error))
         if self.signature.task_parameter is not None:
             arguments[self.signature.task_parameter] = task
-        returned = await self._run(task, arguments)
+        with hop_in_environment(task.hop):
+            returned = await self._run(task, arguments)
         return STREAMED if returned is None and task.has_streamed else outcome_of(returned)
 
     async def _run(self, task: TaskContext, arguments: dict[str, object]) -> object:

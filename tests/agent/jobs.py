@@ -35,7 +35,7 @@ NOTHING = object()
 
 
 def task_of(
-    text: str = "", data: object = NOTHING, skill: str | None = None, recorder: Recorder | None = None
+    text: str = "", data: object = NOTHING, skill: str | None = None, recorder: Recorder | None = None, hop: int = 1
 ) -> TaskContext:
     """A task with this text and this data."""
     parts = [Part(text=text)] if text or data is NOTHING else []
@@ -51,7 +51,7 @@ def task_of(
         text=text,
         messages=(message,),
         attempt=1,
-        hop=1,
+        hop=hop,
         lease_until="2026-01-01T00:15:00Z",
         received="2026-01-01T00:00:00Z",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.agent.result import File, outcome_of
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Chunk, Outcome, TaskContext
+from mcp_a2a.node.kin import HOP
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role
 from tests.agent.jobs import Recorder, task_of
 
@@ -84,6 +86,37 @@ async def test_an_asynchronous_function_runs_on_the_loop_an_ordinary_one_in_a_th
 
     assert (await run(here)).text == "true"
     assert (await run(there)).text == "false"
+
+
+async def test_what_a_function_starts_is_told_the_highest_hop_of_what_runs_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(HOP, raising=False)
+    both, seen = anyio.Event(), dict[str, str]()
+    told = [sys.executable, "-c", f"import os; print(os.environ.get('{HOP}'))"]
+
+    async def sends(text: str) -> None:
+        if text == "second":
+            both.set()
+        await both.wait()
+        seen[text] = (await anyio.run_process(told)).stdout.decode().strip()
+
+    skill = skill_of(sends)
+    async with anyio.create_task_group() as group:
+        group.start_soon(skill, task_of("first", hop=2))
+        group.start_soon(skill, task_of("second", hop=3))
+    assert "3" in seen.values()
+    assert set(seen.values()) <= {"2", "3"}
+    assert HOP not in os.environ
+
+    def fails(text: str) -> None:
+        assert os.environ[HOP] == "4"
+        raise ValueError(text)
+
+    monkeypatch.setenv(HOP, "1")
+    with pytest.raises(ValueError, match="no"):
+        await skill_of(fails)(task_of("no", hop=4))
+    assert os.environ[HOP] == "1"
 
 
 async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited() -> None:
