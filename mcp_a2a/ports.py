@@ -42,7 +42,7 @@ from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
-from mcp_a2a.protocol.model import TaskPushNotificationConfig
+from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.paths import TransportAddr
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -490,6 +490,10 @@ class LookupHandler(Protocol):
 class Hooks(Protocol):
     """Posts to URLs that A2A clients named."""
 
+    def tells_whole_tasks(self, config: TaskPushNotificationConfig) -> bool:
+        """Whether each event has to be the task as it is."""
+        ...
+
     def check(self, url: str) -> None:
         """Refuse a URL that must not be called, as far as it can be told by how it is written.
 
@@ -498,8 +502,8 @@ class Hooks(Protocol):
         """
         ...
 
-    async def post(self, config: TaskPushNotificationConfig, body: bytes) -> None:
-        """Post an event (A2A 4.3.3).
+    async def post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
+        """Post an event (A2A 4.3.3), in the words of its configuration.
 
         Raises:
             AddressNotAllowedError: it leads to somewhere that it must not reach.

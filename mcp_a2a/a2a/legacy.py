@@ -140,6 +140,7 @@ def task_params(params: Json) -> Json:
 def push_of(push: Json, task_id: JsonValue = None) -> Json:
     """A push configuration, which 0.3 nests and names otherwise."""
     read: Json = {name: push[name] for name in ("url", "id", "token") if push.get(name) is not None}
+    read["protocolVersion"] = "0.3"
     authentication = push.get("authentication")
     if isinstance(authentication, dict) and authentication:
         schemes = authentication.get("schemes")

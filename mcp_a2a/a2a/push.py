@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from typing import Self
 
+from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, check_url
+from mcp_a2a.a2a.body import dump
 from mcp_a2a.a2a.guarded import Call, GuardedSession, Resolve, resolve_anywhere
 from mcp_a2a.errors import WebError
-from mcp_a2a.protocol.model import TaskPushNotificationConfig
+from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 
 SECONDS = 15.0
 MAX_ANSWER = 64 * 1024
@@ -43,14 +45,22 @@ class WebHooks:
         """See `Hooks`."""
         check_url(url, self._policy)
 
-    async def post(self, config: TaskPushNotificationConfig, body: bytes) -> None:
+    def tells_whole_tasks(self, config: TaskPushNotificationConfig) -> bool:
         """See `Hooks`."""
+        return (config.protocol_version or "").startswith("0.")
+
+    async def post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
+        """See `Hooks`."""
+        if self.tells_whole_tasks(config) and event.task is not None:
+            kind, body = "application/json", dump(legacy.task(event.task))  # A2A 0.3.0 9.5
+        else:
+            kind, body = "application/a2a+json", event.to_json().encode()
         if self._session is None:
             self._session = GuardedSession(self._policy, tls=self._tls, resolve=self._resolve)
         call = Call(
             "POST",
             config.url,
-            headers={"Content-Type": "application/a2a+json"},
+            headers={"Content-Type": kind},
             body=body,
             max_bytes=MAX_ANSWER,
             seconds=SECONDS,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
 
 import anyio
 
@@ -17,7 +19,7 @@ from mcp_a2a.errors import McpA2AError, PushConfigNotFoundError, PushNotSupporte
 from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.document import document
-from mcp_a2a.node.feed import Feed
+from mcp_a2a.node.feed import Feed, Reading
 from mcp_a2a.ports import Hooks
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
@@ -146,9 +148,7 @@ class Pushes:
             cursor = reading.cursor
             if not self._permits(record):
                 return
-            if reading.whole is not None:
-                await self._post(config, StreamResponse(task=document(reading.whole)))
-            for event in reading.events:
+            for event in self._told_of(config, reading):
                 await self._post(config, event)
             if not reading.over:
                 continue
@@ -157,6 +157,17 @@ class Pushes:
                 return
             if not reading.events:
                 await changed.wait()  # it waits for its caller
+
+    def _told_of(self, config: TaskPushNotificationConfig, reading: Reading) -> Iterator[StreamResponse]:
+        """What is posted of what happened."""
+        whole = reading.whole
+        if self._hooks is not None and self._hooks.tells_whole_tasks(config) and reading.events:
+            task_id = config.task_id or ""
+            whole = self._context.database.read(lambda connection: find_task(connection, task_id)) or whole
+            reading = replace(reading, events=())
+        if whole is not None:
+            yield StreamResponse(task=document(whole))
+        yield from reading.events
 
     def _permits(self, record: TaskRecord) -> bool:
         """Whether the caller of a task still is one, and still has its agent."""
@@ -168,7 +179,7 @@ class Pushes:
             return None
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._hooks.post(config, event.to_json().encode())
+                return await self._hooks.post(config, event)
             except WebError as error:
                 if not error.retryable or attempt == ATTEMPTS:
                     return logger.warning("a push notification of %s was not taken: %s", *_told(config, error))

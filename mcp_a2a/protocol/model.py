@@ -215,6 +215,8 @@ class TaskPushNotificationConfig(A2AModel):
     token: str | None = Field(default=None, max_length=4096, pattern=_HEADER_VALUE)
     authentication: AuthenticationInfo | None = None
     tenant: str | None = None
+    protocol_version: str | None = Field(default=None, max_length=16)
+    """Of ours: in which version's words events are posted; 0.3's for whoever named the URL in those."""
 
 
 class AgentSkill(A2AModel):

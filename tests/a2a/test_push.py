@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
+from mcp_a2a.a2a import legacy, legacy_rest
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError
@@ -58,7 +59,8 @@ class Hook:
 
 
 def _state(event: Any) -> str | None:
-    status = event.get("task", event.get("statusUpdate", {})).get("status", {})
+    status = event if event.get("kind") == "task" else event.get("task", event.get("statusUpdate", {}))
+    status = status.get("status", {})
     return status.get("state", "").removeprefix("TASK_STATE_").lower() or None
 
 
@@ -116,6 +118,29 @@ async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(sce
         assert headers["Authorization"] == "Bearer the-key"
         assert headers["X-A2A-Notification-Token"] == "the-token"
         assert sent.task.id in json.dumps(event)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda url: legacy.push_of({"url": url}),
+        lambda url: legacy_rest.push_of({"config": {"pushNotificationConfig": {"url": url}}}, None),
+        lambda url: legacy.send_params(
+            {"message": {}, "configuration": {"pushNotificationConfig": {"url": url}}}
+        )["configuration"]["taskPushNotificationConfig"],
+    ],
+)  # fmt: skip
+async def test_a_hook_that_was_named_in_0_3_is_told_tasks_of_0_3(
+    scene: tuple[Person, Hook], made: Callable[[str], dict[str, Any]]
+) -> None:
+    alice, hook = scene
+    older = TaskPushNotificationConfig.model_validate(made(hook.url))
+    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=older, wait_seconds=30))
+    tasks = await hook.until("completed")
+    assert {(task["kind"], task["id"]) for task in tasks} == {("task", sent.task.id)}
+    assert tasks[-1]["status"]["state"] == "completed"
+    assert tasks[-1]["artifacts"][0]["parts"] == [{"kind": "text", "text": "one two three"}]
+    assert {headers["Content-Type"] for headers, _ in hook.got} == {"application/json"}
 
 
 async def test_an_answer_to_a_question_may_name_a_hook_too(scene: tuple[Person, Hook]) -> None:
