@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.uptime import Uptime
 from mcp_a2a.version import __version__
+from mcp_a2a.wall_clock import wall_clock
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
 from mcp_a2a_transports.dns_sd import A2AWatch, announced
 from mcp_a2a_transports.local import LocalLookup
@@ -73,7 +73,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             card=card or _assistant_card(settings, identity.peer_id),
             accept=settings.accept,
             accept_rate=settings.accept_rate,
-            wall_clock=time.time,  # noqa: TID251  the composition root owns the clock
+            wall_clock=wall_clock,
             uptime=Uptime(),
             randomness=os.urandom,
             own_dids=OwnDids(settings.home),

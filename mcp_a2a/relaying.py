@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
 from mcp_a2a.uptime import Uptime
+from mcp_a2a.wall_clock import wall_clock
 from mcp_a2a_transports._reception import bind
 from mcp_a2a_transports.direct import own_addresses
 from mcp_a2a_transports.relay.server import RelayOptions, open_relay
@@ -61,12 +61,12 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                 options = RelayOptions(
                     _limits(settings), settings.closed, settings.behind_proxy, tls, settings.metrics_allow, url.host
                 )
-                credentials = Credentials(identity, _Bundles(identity), _wall_clock, os.urandom)
+                credentials = Credentials(identity, _Bundles(identity), wall_clock, os.urandom)
                 fresh = await _first_secret(store) if settings.closed else None
                 async with open_relay(listening, credentials, store, options, store.clock) as listener:
                     warnings = tuple(_warnings(settings, host, most))
                     serving = ServingRelay(url, identity.peer_id, port, folder, warnings, listener, fresh)
-                    async with answer_operator(Operator(folder, identity.peer_id, store, _wall_clock, serving)):
+                    async with answer_operator(Operator(folder, identity.peer_id, store, wall_clock, serving)):
                         yield serving
 
 
@@ -84,7 +84,7 @@ async def open_unattended(home: Path) -> AsyncIterator[Operator]:
     with _own_folder(home) as folder:
         identity = load_identity(folder, os.urandom(32))
         async with _open_store(RelaySettings(home=home), folder) as store:
-            yield Operator(folder, identity.peer_id, store, _wall_clock)
+            yield Operator(folder, identity.peer_id, store, wall_clock)
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ async def _open_store(settings: RelaySettings, folder: Path) -> AsyncIterator[Re
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
     epoch = int.from_bytes(os.urandom(8))
     kept = settings.ttl_days * DAY
-    async with open_relay_store(folder / DATABASE, stamp, epoch, kept, _wall_clock, Uptime()) as store:
+    async with open_relay_store(folder / DATABASE, stamp, epoch, kept, wall_clock, Uptime()) as store:
         yield store
 
 
@@ -121,7 +121,7 @@ async def _first_secret(store: RelayStore) -> bytes | None:
     if store.admission_key() is not None:
         return None
     secret = os.urandom(ADMISSION_SECRET_SIZE)
-    await store.set_admission_key(admission_key(secret), _wall_clock())
+    await store.set_admission_key(admission_key(secret), wall_clock())
     return secret
 
 
@@ -132,7 +132,7 @@ class _Bundles:
         self._ring = KeyRing(identity)
 
     def __call__(self) -> KeyBundle:
-        self._ring.handle_timeout(_wall_clock(), os.urandom)
+        self._ring.handle_timeout(wall_clock(), os.urandom)
         return self._ring.current
 
 
@@ -215,7 +215,3 @@ def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:
         yield f"This system allows only {most:,} connections (open files): raise it with ulimit -n or LimitNOFILE=."
     if here and settings.public_url is None:
         yield "This relay can only be reached from this machine. Use --listen 0.0.0.0:6060 for others."
-
-
-def _wall_clock() -> float:
-    return time.time()  # noqa: TID251  the composition root owns the clock

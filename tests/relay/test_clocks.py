@@ -23,7 +23,7 @@ DAY = 86_400
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The relay's, which a test can move."""
     made = Clock()
-    monkeypatch.setattr("mcp_a2a.relaying._wall_clock", made)
+    monkeypatch.setattr("mcp_a2a.relaying.wall_clock", made)
     monkeypatch.setattr("mcp_a2a.relaying.Uptime", lambda: made.uptime)
     return made
 

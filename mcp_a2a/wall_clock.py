@@ -1,0 +1,26 @@
+"""The time of day of this machine, as far as messages can express it."""
+
+from __future__ import annotations
+
+import time
+
+from mcp_a2a.protocol.payload import MAX_TIME
+
+DAY = 86_400
+LATEST = MAX_TIME - 500 * DAY
+"""In 2104: what is dated then, and all that follows from it, can be written down."""
+
+TURN = 60 * DAY
+
+
+def wall_clock() -> float:
+    """Seconds since 1970.
+
+    A clock that says 2104 or later is wrong, and reads as one that went on from there: a node with it starts, and is
+    told by the others how far its clock is ahead.
+    """
+    return _expressible(time.time(), time.monotonic())  # noqa: TID251  the one place that reads the clock
+
+
+def _expressible(now: float, running: float) -> float:
+    return max(0.0, min(now, LATEST + running % TURN))
