@@ -42,6 +42,7 @@ from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
 from mcp_a2a.store.blobs import blobs_of, bytes_out
 from mcp_a2a.store.disk import NO_SPACE, refused
+from mcp_a2a.store.workroom import FOLDER as WORK
 from mcp_a2a.system_limits import limit_behind
 from mcp_a2a.views import AnswerRequest, Attachments, FileArg
 
@@ -106,13 +107,14 @@ class Attaching:
     """Makes parts of files.
 
     `roots` are the folders that a person allowed in the settings. Nothing in `private`, the data folder, is ever
-    attached, but what was saved to `downloads` in it.
+    attached, but what was saved to `downloads` in it, and what a command was given to work on.
     """
 
     def __init__(self, context: Context, downloads: Path, roots: Sequence[Path], private: Path) -> None:
         self._context = context
         self._private = private
         self._downloads = downloads
+        self._public = (downloads, private / WORK)
         self._roots = tuple(roots)
 
     async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING) -> Attached:
@@ -275,7 +277,8 @@ class Attaching:
     def _check_path(self, path: Path, shown: str, what: Attachments) -> None:
         if any(path.is_relative_to(system) for system in _SYSTEM):
             raise FileError(f"{shown} is a part of the system, not a file.")
-        if path.is_relative_to(_resolved(self._private)) and not path.is_relative_to(_resolved(self._downloads)):
+        is_public = any(path.is_relative_to(_resolved(folder)) for folder in self._public)
+        if path.is_relative_to(_resolved(self._private)) and not is_public:
             raise FileError(f"{shown} belongs to this node itself: there are its keys.")
         if what.roots is not None:
             allowed = [*(self._roots or map(Path, what.roots)), self._downloads]
@@ -292,7 +295,7 @@ class Attaching:
     def _check_file(self, found: os.stat_result, shown: str, *, typed: bool) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise FileError(f"{shown} is not a file.", "Only regular files can be attached; pack a folder first.")
-        if (found.st_dev, found.st_ino) in _inodes(self._private, self._downloads):
+        if (found.st_dev, found.st_ino) in _inodes(self._private, self._public):
             # By way of a second name, or of a folder that is mounted in two places.
             raise FileError(f"{shown} belongs to this node itself: there are its keys.")
         if found.st_nlink != 1 and not typed:
@@ -305,10 +308,10 @@ class Attaching:
             )
 
 
-def _inodes(folder: Path, besides: Path) -> Iterator[tuple[int, int]]:
-    """Every file below a folder, by what it is and not by its name; but those below another folder in it."""
+def _inodes(folder: Path, besides: Sequence[Path]) -> Iterator[tuple[int, int]]:
+    """Every file below a folder, by what it is and not by its name; but those below others in it."""
     for place, folders, names in os.walk(folder):
-        folders[:] = [inner for inner in folders if Path(place, inner) != besides]
+        folders[:] = [inner for inner in folders if Path(place, inner) not in besides]
         for name in names:
             try:
                 found = Path(place, name).lstat()

@@ -35,7 +35,7 @@ _NAMES = re.compile(
     r"|login data(?: for account)?|cookies(?:\.sqlite|\.binarycookies)?|logins\.json|key[34]\.db|local state|web data"
     r"|\.vault-token|client_secrets?.*\.json|secrets?\.(?:ya?ml|json|toml|ini|txt)|wallet\.dat|\.s3cfg|\.boto|\.terraformrc"
     r"|passw(?:or)?ds?\.(?:txt|csv|md|json|ya?ml|xlsx?|ods|docx?|odt)|application_default_credentials\.json"
-    r"|auth\.json|shadow|gshadow|http\.token|terraform\.tfstate.*|\.?rclone\.conf|settings-security\.xml|\.claude\.json"
+    r"|auth\.json|g?shadow[-~]?|http\.token|terraform\.tfstate.*|\.?rclone\.conf|settings-security\.xml|\.claude\.json"
     r"|\.xauthority|\.smbcredentials|\.msmtprc|\.fetchmailrc",
     re.IGNORECASE | re.DOTALL,  # a line break is a character of a name, too
 )

@@ -28,6 +28,7 @@ from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_INLINE_SIZE
 from mcp_a2a.protocol.ticket import PREFIX
 from mcp_a2a.store.keyfile import KEY_FILE, load_identity
 from mcp_a2a.store.schema import MIGRATIONS
+from mcp_a2a.store.workroom import workroom
 from mcp_a2a.views import Attachments, FileArg, SaveFilesRequest
 from tests.files.scenes import MIB, answer, next_item, some_file, task
 from tests.node.world import World, acquainted
@@ -182,6 +183,18 @@ async def test_a_second_name_of_our_own_key_is_attached_for_nobody(
             await attaching.attach((), what)
 
 
+async def test_a_command_passes_on_the_files_that_it_was_given_to_work_on(attaching: Attaching, tmp_path: Path) -> None:
+    with workroom(tmp_path / "home") as room:
+        given = room.make_folder() / "report.txt"
+        given.write_text("x")
+        (given.parent / "id_rsa").write_text("x")
+        (tmp_path / "home" / "settings").write_text("x")
+        assert await content(attaching, program(given)) == b"x"
+        for what in (model(given), program(given.parent / "id_rsa"), program(tmp_path / "home" / "settings")):
+            with pytest.raises(FileError, match=r"may not be attached|belongs to this node"):
+                await attaching.attach((), what)
+
+
 @pytest.fixture
 def mounted(tmp_path: Path, folder: Path) -> Iterator[Path]:
     """The data folder at a second place."""
@@ -236,7 +249,7 @@ async def test_files_of_that_name_are_withheld_unless_a_person_typed_them(
     [
         "ID_RSA ", "id_rsa~", ".Env\nx", ".\u212aube/x", "run/secrets/db", "krb5cc_1000", "http.KeyTab", "kubeconfig",
         "etc/system-connections/home.nmconnection", "Passwords.xlsx", ".claude/.credentials.json", "token.json",
-        ".terraform.d/credentials.tfrc.json", ".vnc/passwd", "key.p8",
+        ".terraform.d/credentials.tfrc.json", ".vnc/passwd", "key.p8", "etc/shadow-", "etc/gshadow-",
     ],
 )  # fmt: skip
 def test_other_spellings_and_other_programs_names_are_withheld(name: str) -> None:
