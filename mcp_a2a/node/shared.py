@@ -134,6 +134,8 @@ class SharedNode:
             except Exception as error:
                 reason = _only_reason(error)
                 known = reason if isinstance(reason, McpA2AError) else None
+                if known is None and not self._came_up:
+                    known = _of_this_machine(reason)
                 if known is None:
                     logger.exception("the node stopped unexpectedly; it is started again")
                 self._set(None, failure=known or self._unforeseen(reason))
@@ -143,7 +145,7 @@ class SharedNode:
         """What to tell callers of a crash: nothing when the node ran before it, for they need only wait a moment."""
         if self._came_up:
             return None
-        return limit_behind(reason) or McpA2AError(
+        return McpA2AError(
             f"The node could not be started: {type(reason).__name__}: {reason}.",
             "It is tried again every second; its log tells more. Please report this.",
         )
@@ -362,6 +364,13 @@ class SharedNode:
     async def a2a_push_delete(self, request: exchange.A2APushRequest) -> exchange.A2APushView:
         """See `NodeApi`."""
         return await self._ask("a2a_push_delete", request, exchange.A2APushView)
+
+
+def _of_this_machine(reason: Exception) -> McpA2AError | None:
+    """What a person can mend: a limit of the system, or a file of the data folder that is not as it should be."""
+    if isinstance(reason, OSError) and isinstance(reason.filename, str):
+        return refused(Path(reason.filename), reason)
+    return limit_behind(reason)
 
 
 def _only_reason(error: Exception) -> Exception:

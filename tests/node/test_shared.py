@@ -25,6 +25,7 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import (
     ConfigurationError,
+    HomeUnusableError,
     LeaseLostError,
     McpA2AError,
     NodeSilentError,
@@ -393,6 +394,19 @@ async def test_a_node_that_cannot_start_for_a_reason_nobody_foresaw_is_an_error_
         with anyio.fail_after(30), pytest.raises(McpA2AError, match="ZeroDivisionError") as raised:
             await node.list_tasks(ListTasksRequest())
         assert raised.value.hint
+
+
+@pytest.mark.parametrize("part", ["identities/default/blobs", "work"])
+async def test_a_part_of_a_home_that_is_something_else_is_named(
+    home: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = home / part
+    wrong.parent.mkdir(parents=True)
+    wrong.touch()
+    with anyio.fail_after(60), pytest.raises(HomeUnusableError, match=re.escape(str(wrong.parent))):
+        async with open_node(settings(home)) as node:
+            await node.list_tasks(ListTasksRequest())
+    assert "unexpectedly" not in caplog.text
 
 
 async def test_a_home_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
