@@ -99,7 +99,10 @@ def task_line(event: TaskEvent) -> str:
     return f"{line}  {preview(reason, REASON_CHARS)}" if reason else line
 
 
-def _write(stream: TextIO, line: str) -> None:
-    with suppress(OSError):  # an agent goes on when nobody reads what it says any more
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is None:  # a skill has put it away
+        return
+    # An agent goes on when nothing reads what it says any more, or a skill has closed the stream (ValueError).
+    with suppress(OSError, ValueError):
         stream.write(line + "\n")
         stream.flush()

@@ -13,6 +13,6 @@ def reason_of(error: BaseException) -> str:
         return f"The skill ended its process with {error.code!r}."
     try:
         said = unicode_text(str(error))
-    except Exception:  # noqa: BLE001  a skill's exception may fail to describe itself
+    except BaseException:  # noqa: BLE001  a skill's exception may fail to describe itself, and in any way
         said = ""
     return said or type(error).__name__

@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.node.reason import reason_of
+from mcp_a2a.node.skill_tasks import keep_exits_in_tasks
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ class Worker:
         return outcome
 
     async def _called(self, job: Job) -> Outcome:
+        keep_exits_in_tasks()
         try:
             return await self._handler(TaskContext(job))
         except Reject as refusal:

@@ -437,7 +437,7 @@ async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None
 
 class _SpeechlessError(Exception):
     def __str__(self) -> str:
-        raise RuntimeError("no words")
+        raise self.args[0]
 
 
 async def _await_a_cancelled_task() -> None:
@@ -452,6 +452,19 @@ async def _cancel_oneself() -> None:
     assert task is not None
     task.cancel()
     await asyncio.sleep(0)
+
+
+def _await_a_task_that(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def skill() -> None:
+        await asyncio.wait_for(asyncio.create_task(_raise(error)()), None)
+
+    return skill
+
+
+async def _forget_a_task_that_exits() -> None:
+    job = asyncio.create_task(_raise(SystemExit(4))())
+    await asyncio.wait([job])
+    raise ValueError(type(job.exception()).__name__)
 
 
 def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
@@ -469,7 +482,11 @@ def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
         (_raise(GeneratorExit()), "GeneratorExit"),
         (_raise(KeyboardInterrupt()), "KeyboardInterrupt"),
         (_raise(SystemExit(3)), "The skill ended its process with 3."),
-        (_raise(_SpeechlessError()), "_SpeechlessError"),
+        (_raise(_SpeechlessError(RuntimeError("no words"))), "_SpeechlessError"),
+        (_raise(_SpeechlessError(SystemExit())), "_SpeechlessError"),
+        (_await_a_task_that(SystemExit(5)), "The skill ended its process with 5."),
+        (_await_a_task_that(KeyboardInterrupt("here")), "here"),
+        (_forget_a_task_that_exits, "BaseExceptionGroup"),
         (_raise(ValueError("cut \ud83d")), "cut \ufffd"),
         (_raise(BaseExceptionGroup("several", [KeyboardInterrupt("the first")])), "the first"),
     ],
