@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from mcp_a2a.errors import WebError
+from mcp_a2a.errors import CardError, WebError
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
 
 NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
@@ -26,6 +26,12 @@ NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"}
 
 AUTH = "UNAUTHENTICATED"
 """Reason of a `WebRefusedError` that a credential would change."""
+
+
+class NoCardError(CardError):
+    """There is nothing at a URL that means to be an agent card."""
+
+    code = "no_card"
 
 
 class AnswerLostError(WebError):

@@ -32,7 +32,16 @@ from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, We
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
-from mcp_a2a.web_ports import AnswerLostError, FoundCard, NotNowError, Range, WebAgent, WebCalls, WebRequest
+from mcp_a2a.web_ports import (
+    AnswerLostError,
+    FoundCard,
+    NoCardError,
+    NotNowError,
+    Range,
+    WebAgent,
+    WebCalls,
+    WebRequest,
+)
 
 CARD_SECONDS = 5.0
 MAX_CARD = 64 * 1024
@@ -113,7 +122,7 @@ class WebClient(WebCalls):
             if reason is None:
                 return _found(answer, candidate)
             missing.append(reason)
-        raise CardError(
+        raise NoCardError(
             f"There is no agent card at {url}: {'; '.join(missing[:3])}.",
             "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
         )

@@ -211,7 +211,7 @@ class GuardedSession:
             except AddressNotAllowedError:
                 raise
             except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-                raise unreachable(url, error) from error
+                raise unreachable(url, error, _lost(call.method)) from error
             try:
                 target = _moved(response)
                 if target is None:

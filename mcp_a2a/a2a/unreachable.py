@@ -25,8 +25,11 @@ _NOT_CONNECTED = {
 }
 
 
-def unreachable(url: str, error: Exception) -> WebError:
-    """What went wrong before an answer came, in words."""
+_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
+
+
+def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> WebError:
+    """What went wrong before an answer came, in words; `lost` where one came that is no HTTP."""
     host = urlsplit(url).netloc
     match error:
         case aiohttp.ClientConnectorCertificateError():
@@ -45,5 +48,7 @@ def unreachable(url: str, error: Exception) -> WebError:
             why = "it does not speak HTTP"
         case _:
             why = "the connection was cut"
-    kind = NotConnectedError if isinstance(error, aiohttp.ClientConnectorError | socket.gaierror) else WebError
+    kind = lost if isinstance(error, aiohttp.ClientResponseError) else WebError
+    if isinstance(error, _UNCONNECTED):
+        kind = NotConnectedError
     return kind(f"{host} could not be reached: {why}.", "Check the address, and that it is running.")

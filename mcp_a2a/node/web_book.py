@@ -24,7 +24,7 @@ from mcp_a2a.protocol.web_url import CARD_PATHS, agent_url, card_urls, is_shorte
 from mcp_a2a.protocol.web_url import origin as origin_of
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, PingView
-from mcp_a2a.web_ports import FoundCard, WebAgent, WebCalls, WebSighting
+from mcp_a2a.web_ports import FoundCard, NoCardError, WebAgent, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,13 @@ class WebBook:
         if not anew and anyio.current_time() - peer.read_at < FRESH_SECONDS:
             return
         within = peer.agent.range
-        found = await self.calls.find_card(peer.url, within=within, headers=peer.row.headers)
+        try:
+            found = await self.calls.find_card(peer.url, within=within, headers=peer.row.headers)
+        except NoCardError as error:
+            if anew:
+                raise
+            # What stands before many agents answers so while they are away.
+            raise WebError(error.message, error.hint) from error
         if found.url == peer.url:
             if peer.row.origin == LAN:
                 found = replace(found, card=_staying(found.card, urlsplit(peer.url).hostname or ""))

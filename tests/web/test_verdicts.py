@@ -15,10 +15,10 @@ from mcp_a2a.a2a.client_faults import check_answer, check_event
 from mcp_a2a.a2a.guarded import MAX_PAUSE, pause_asked
 from mcp_a2a.errors import WebError, WebFailedError, WebRefusedError
 from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.web_ports import AnswerLostError, NotNowError
+from mcp_a2a.web_ports import AnswerLostError, NoCardError, NotNowError
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, raw, shout, task
-from tests.web.people import added, sent, somebody
+from tests.web.people import added, looked, sent, somebody
 
 URL = "https://agent.example/"
 
@@ -207,6 +207,38 @@ async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
+async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+
+    async def answer(heard: Heard) -> object:
+        return await raw(heard, b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert view.error is not None
+    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert "does not speak HTTP. It was told 5 times, and may have done it" in view.error.message
+
+
+async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.web_book.FRESH_SECONDS", 0)
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        other.card = []  # type: ignore[assignment]  # what is in front of it answers
+        view = await sent(ada, url, wait=0.1)
+        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        with pytest.raises(NoCardError):
+            await sent(ada, url, queue=False)
+        other.card = None
+        view = await looked(ada, view, wait=60)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "HELLO")
 
 
 async def test_a_credential_that_runs_out_loses_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
