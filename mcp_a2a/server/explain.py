@@ -32,6 +32,16 @@ _OWN_WORDS = frozenset({
 """Errors whose message has no word of another agent. Every other one is fenced."""
 
 
+_OF_THE_QUESTION = "Resolver "
+"""How the SDK begins what it says of an answer to a question that is none; the rest names functions of ours."""
+
+_NO_ANSWER = (
+    "Nothing was done: your user was to be asked first, and what the client sent as their answer is no answer to the "
+    "question. Call it again, and they are asked again; or they decide in a terminal, with its did or URL: "
+    "mcp-a2a allow KEY for what is sent there, mcp-a2a trust KEY for what comes from there."
+)
+
+
 def explain(tool: str, failure: ToolError) -> str:
     """The text of the error result."""
     cause = _root(failure)
@@ -42,6 +52,8 @@ def explain(tool: str, failure: ToolError) -> str:
             return _arguments(tool, cause)
         case None:
             return f"{failure}. Call tools/list for the tools of this server."
+        case ToolError() if str(cause).startswith(_OF_THE_QUESTION):
+            return _NO_ANSWER
         case ToolError() | ResourceError():
             return str(cause)
         case _:

@@ -175,7 +175,8 @@ async def test_a_client_that_says_it_can_ask_and_cannot_sends_nothing(tmp_path: 
         else:
             assert result.is_error
             assert "unexpectedly" not in text_of(result)
-            assert "mcp-a2a allow did:key:" in text_of(result) or mode == "auto"
+            assert "Resolver" not in text_of(result)
+            assert ("mcp-a2a allow KEY" if mode == "auto" else "mcp-a2a allow did:key:") in text_of(result)
         assert await sent(alice) == 0
 
 
