@@ -103,6 +103,9 @@ MAX_OPEN = 10_000
 FORGOTTEN = "forgotten"
 """A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
 
+MAX_CONVERSATION = 16 * 1024 * 1024
+"""Characters of all messages of one task."""
+
 WITHDRAWN = "(withdrawn by its sender before it arrived)"
 
 ENDINGS = {
@@ -246,7 +249,9 @@ class Intake:
             case TaskBody():
                 self._receive_task(link, postmark, payload, sender)
             case MessageBody(message=message):
-                self._apply(link, postmark, payload, lambda c, now: self._add_message(c, payload, message, now))
+                self._apply_within_limits(
+                    link, postmark, payload, sender, lambda c, now: self._add_message(c, payload, message, now)
+                )
             case UpdateBody():
                 self._apply(link, postmark, payload, lambda c, now: self._update(c, payload, now))
             case BlobBody():
@@ -259,7 +264,9 @@ class Intake:
                 self.sign_receipts()
             case _:
                 admitted = self._trust.admits(sender)
-                self._apply(link, postmark, payload, lambda c, now: self._cancel(c, payload, now, admitted=admitted))
+                self._apply_within_limits(
+                    link, postmark, payload, sender, lambda c, now: self._cancel(c, payload, now, admitted=admitted)
+                )
 
     def _introduce(self, link: Link, payload: Payload, body: AdvertBody) -> None:
         advert = Advert.parse_untrusted(body.advert)
@@ -388,7 +395,12 @@ class Intake:
         record = self._record(payload, payload.body, name, now)
         if order is not None:
             self._inbox.lease(record, order, now)
-        return record if insert_task(connection, record) else None
+        if insert_task(connection, record):
+            return record
+        if not _is_squatted(connection, record):
+            return None
+        save_task(connection, record)
+        return record
 
     def _record(self, payload: Payload, body: TaskBody, name: str, now: float) -> TaskRecord:
         message = body.message.model_copy(update={"role": Role.USER})
@@ -409,8 +421,9 @@ class Intake:
 
         def operation(connection: sqlite3.Connection) -> Holding | None:
             expire_held(connection, since)
-            if has_task(connection, row.task):
-                return None  # accepted while its sender was trusted
+            accepted = find_task(connection, row.task)
+            if accepted is not None and accepted.peer == row.sender:
+                return None  # while its sender was trusted
             if _may_be_forgotten(connection, payload):
                 raise Refusal("stale")
             return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
@@ -432,17 +445,39 @@ class Intake:
 
     # --- messages about a task -------------------------------------------------------------------
 
+    def _apply_within_limits(
+        self,
+        link: Link,
+        postmark: bytes,
+        payload: Payload,
+        sender: Peer,
+        change: Callable[[sqlite3.Connection, float], _Applied | None],
+    ) -> None:
+        """The same for what a sender may make up any number of: it counts like a new task, unless it ends one."""
+        trust, uptime = self._trust.of(sender), self._context.clocks.uptime()
+        wait = self._quota.take(sender.peer_id, trust, uptime)
+        if wait:
+            raise Refusal("busy", round(wait + 0.05, 1))
+
+        def settled(outcome: _Applied | Exception | None) -> None:
+            if isinstance(outcome, _Applied) == (payload.type == "cancel"):
+                self._quota.give_back(sender.peer_id, trust, uptime)
+
+        self._apply(link, postmark, payload, change, settled)
+
     def _apply(
         self,
         link: Link,
         postmark: bytes,
         payload: Payload,
         change: Callable[[sqlite3.Connection, float], _Applied | None],
+        settled: Callable[[_Applied | Exception | None], None] = lambda _: None,
     ) -> None:
         """Apply a message about a task, and what follows after the commit. A change refuses what it applied before."""
         now = self._context.clock()
 
         def done(outcome: _Applied | Exception | None) -> None:
+            settled(outcome)
             if isinstance(outcome, _Applied):
                 outcome.then()
                 self._context.task_changes.notify(payload.task, outcome.record)
@@ -470,6 +505,8 @@ class Intake:
             return None
         if record.has_heard(message):
             return None
+        if sum(len(one.model_dump_json()) for one in (*record.messages, message)) > MAX_CONVERSATION:
+            raise Refusal("conversation_full")
         record.seq_in = max(record.seq_in, payload.seq)
         take_turn(record, message.model_copy(update={"role": Role.USER}), now)
         save_task(connection, record)
@@ -538,6 +575,15 @@ class Intake:
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
         return _Applied(record, lambda: self._outbox.drop(dropped))
+
+
+def _is_squatted(connection: sqlite3.Connection, record: TaskRecord) -> bool:
+    """Whether another sender holds the place of this task: its id is made of its sender's key, so that one made it up.
+
+    It has withdrawn a task that was never its own, before that came (`_cancel_ahead`).
+    """
+    there = find_task(connection, record.id)
+    return there is not None and not there.sent and there.peer != record.peer
 
 
 def _check_task_untrusted(payload: Payload) -> None:

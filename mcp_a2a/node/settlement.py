@@ -30,6 +30,7 @@ REFUSALS = {
     "unanswered": "its owner did not accept you within 24 hours",
     "too_many_open": "you have too many unfinished tasks there",
     "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
+    "conversation_full": "the conversation of this task is as long as it may be; go on in another one",
     "hop_limit": "the task was passed on too often",
     "file_damaged": "a file did not arrive as it was sent",
     TOO_LARGE_FOR_RELAY: "only a relay reaches it, and a file is larger than may go through one (10 MiB)",
