@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
 import anyio
 
-from mcp_a2a.errors import McpA2AError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError, WebError
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    McpA2AError,
+    PushConfigNotFoundError,
+    PushNotSupportedError,
+    QueueFullError,
+    WebError,
+)
 from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.document import document
@@ -42,6 +50,8 @@ CAP_SECONDS = 30.0
 """How often an event is posted to a URL that does not take it, and the longest pause in between."""
 
 SLICE_SECONDS = 600.0
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 
 class Pushes:
@@ -197,6 +207,19 @@ def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConf
 
 
 def _told(config: TaskPushNotificationConfig, error: McpA2AError) -> tuple[str | None, str]:
-    """For the log: of a URL, the host only, for many a hook has its secret in the rest."""
-    _, host, _ = origin(config.url)
-    return config.task_id, error.message.replace(config.url, host)
+    """For the log: of a URL, the host only, for many a hook has its secret in the rest.
+
+    Of every URL, since one that a hook moves to may have the same secret.
+    """
+    return config.task_id, _URL.sub(_host, error.message.replace(config.url, _host_of(config.url)))
+
+
+def _host(found: re.Match[str]) -> str:
+    return _host_of(found[0])
+
+
+def _host_of(url: str) -> str:
+    try:
+        return origin(url)[1] or "a URL"
+    except AddressNotAllowedError:
+        return "a URL"

@@ -39,6 +39,8 @@ class Hook:
     url: str
     answers: list[int] = field(default_factory=list)
     """Statuses of the next answers; then 200."""
+    moved: str = "/"
+    """Where it says that it is, where such a status says that it moved."""
     got: list[tuple[dict[str, str], Any]] = field(default_factory=list)
     news: anyio.Event = field(default_factory=anyio.Event)
 
@@ -48,7 +50,7 @@ class Hook:
             self.got.append((dict(request.headers), json.loads(await request.read())))
         self.news.set()
         self.news = anyio.Event()
-        return web.Response(status=status)
+        return web.Response(status=status, headers={"Location": self.moved} if 300 <= status < 400 else None)
 
     async def until(self, state: str) -> list[Any]:
         """All that came, once this state is among it."""
@@ -319,12 +321,28 @@ async def test_without_hooks_there_are_no_push_notifications(tmp_path: Path) -> 
                 )
 
 
+@pytest.mark.parametrize(
+    ("status", "moved"),
+    [
+        (500, "/"),
+        (404, "/"),
+        (301, "/elsewhere?key=CANARY-4"),
+        (307, "/elsewhere?key=CANARY-4"),
+        (308, "https://other.example/CANARY-3"),
+        (302, "//other.example/?a=https://CANARY-3/b"),
+        (307, "https://user:CANARY-5@hooks.example/"),
+    ],
+)
 async def test_the_secrets_of_a_configuration_are_in_no_log(
-    scene: tuple[Person, Hook], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    status: int,
+    moved: str,
+    scene: tuple[Person, Hook],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
     alice, hook = scene
-    hook.answers = [500] * 100
+    hook.answers, hook.moved = [status] * 100, moved
     hook.url += "/CANARY-3?key=CANARY-4"
     secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
     caplog.set_level("DEBUG")
