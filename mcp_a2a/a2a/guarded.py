@@ -46,6 +46,7 @@ MAX_PAUSE = 3600.0
 MAX_UNPACKED = 64 * 1024
 """Of a compressed answer, which some servers and proxies send unasked."""
 _GZIP = frozenset({"gzip", "x-gzip", "deflate"})
+_GZIP_MARK = b"\x1f"
 MAX_CHECKED = 1024
 """Addresses that are remembered as checked; a connection that comes later is checked anew."""
 
@@ -281,12 +282,35 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
     return bytes(body)
 
 
-def _unpacked(unpacked: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
-    rest, full = piece, True
-    while rest or full:
-        part = unpacked.decompress(rest, MAX_UNPACKED)
-        rest, full = unpacked.unconsumed_tail, len(part) == MAX_UNPACKED
-        yield part
+class _Packed:
+    """What is gzip or zlib, by its header, or deflate without one, as some servers have it (RFC 9110 8.4.1.2)."""
+
+    def __init__(self, coding: str) -> None:
+        self._member = zlib.decompressobj(wbits=47)
+        self._needs_header = coding != "deflate"
+
+    def unpacked(self, piece: bytes) -> Iterator[bytes]:
+        """A part at a time, so that whoever counts what comes stops a bomb."""
+        rest, full = piece, True
+        while rest or full:
+            if self._member.eof:
+                if not rest.startswith(_GZIP_MARK):
+                    return  # padding
+                self._member = zlib.decompressobj(wbits=47)  # the next member: they follow each other (RFC 1952 2.2)
+            part = self._decompress(rest)
+            rest, full = self._member.unconsumed_tail or self._member.unused_data, len(part) == MAX_UNPACKED
+            yield part
+
+    def _decompress(self, rest: bytes) -> bytes:
+        try:
+            part = self._member.decompress(rest, MAX_UNPACKED)
+        except zlib.error:
+            if self._needs_header:
+                raise
+            self._member = zlib.decompressobj(wbits=-15)
+            part = self._member.decompress(rest, MAX_UNPACKED)
+        self._needs_header = True
+        return part
 
 
 async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
@@ -304,19 +328,20 @@ async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[b
 
 
 async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("", "identity", *_GZIP):
+    named = response.headers.get("Content-Encoding", "").lower().split(",")
+    coding = ", ".join(name for name in map(str.strip, named) if name not in ("", "identity"))
+    if coding not in ("", *_GZIP):
         raise WebAnswerError(
             f"{url} answers compressed ({preview(coding, 32)}), though it was asked not to.",
             "Its owner must mend that.",
         )
-    unpacked = zlib.decompressobj(wbits=47) if coding in _GZIP else None  # gzip or zlib, by its header
+    packed = _Packed(coding) if coding in _GZIP else None
     try:
         async for piece in response.content.iter_any():
-            if unpacked is None:
+            if packed is None:
                 yield piece
                 continue
-            for part in _unpacked(unpacked, piece):  # a part at a time, so that whoever counts what comes stops a bomb
+            for part in packed.unpacked(piece):
                 yield part
     except zlib.error as error:
         raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must mend that.") from error
