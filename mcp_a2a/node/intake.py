@@ -49,6 +49,7 @@ from mcp_a2a.protocol.payload import (
     AdvertBody,
     AskBody,
     BlobBody,
+    CancelBody,
     MessageBody,
     NetworkBody,
     Payload,
@@ -395,12 +396,7 @@ class Intake:
         record = self._record(payload, payload.body, name, now)
         if order is not None:
             self._inbox.lease(record, order, now)
-        if insert_task(connection, record):
-            return record
-        if not _is_squatted(connection, record):
-            return None
-        save_task(connection, record)
-        return record
+        return record if insert_task(connection, record) else None
 
     def _record(self, payload: Payload, body: TaskBody, name: str, now: float) -> TaskRecord:
         message = body.message.model_copy(update={"role": Role.USER})
@@ -421,9 +417,8 @@ class Intake:
 
         def operation(connection: sqlite3.Connection) -> Holding | None:
             expire_held(connection, since)
-            accepted = find_task(connection, row.task)
-            if accepted is not None and accepted.peer == row.sender:
-                return None  # while its sender was trusted
+            if has_task(connection, row.task):
+                return None  # accepted while its sender was trusted
             if _may_be_forgotten(connection, payload):
                 raise Refusal("stale")
             return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
@@ -518,7 +513,7 @@ class Intake:
         sender = str(payload.from_)
         drop_held(connection, sender, payload.task)
         record = find_task(connection, payload.task)
-        if record is None and admitted:
+        if record is None and admitted and _is_of_its_sender(payload):
             self._cancel_ahead(connection, payload, now)
         if record is None or record.sent or record.peer != sender or record.done:
             return None
@@ -577,13 +572,10 @@ class Intake:
         return _Applied(record, lambda: self._outbox.drop(dropped))
 
 
-def _is_squatted(connection: sqlite3.Connection, record: TaskRecord) -> bool:
-    """Whether another sender holds the place of this task: its id is made of its sender's key, so that one made it up.
-
-    It has withdrawn a task that was never its own, before that came (`_cancel_ahead`).
-    """
-    there = find_task(connection, record.id)
-    return there is not None and not there.sent and there.peer != record.peer
+def _is_of_its_sender(payload: Payload) -> bool:
+    """Whether a withdrawal is of a task of its sender: others may know the id of a task that has not come."""
+    opening = payload.body.opening if isinstance(payload.body, CancelBody) else None
+    return opening is not None and payload.task == task_id_of(payload.from_, opening)
 
 
 def _check_task_untrusted(payload: Payload) -> None:

@@ -57,7 +57,7 @@ def message_letter(context: Context, record: TaskRecord, message: Message, now: 
 
 def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
     """The sender no longer wants it."""
-    return _letter(context, "cancel", record, CancelBody(), now)
+    return _letter(context, "cancel", record, CancelBody(opening=record.opening_id), now)
 
 
 def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bool = False) -> OutboxRow:

@@ -85,6 +85,8 @@ class CancelBody(_Body):
     """The sender no longer wants the task."""
 
     reason: str | None = Field(default=None, max_length=4096)
+    opening: str | None = Field(default=None, max_length=256)
+    """Id of the message that opens the task: it shows whose task it is, where that has not come yet."""
 
 
 class TaskFailure(_Body):

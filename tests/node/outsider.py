@@ -173,8 +173,8 @@ def message_letter(sender: PeerId, to: PeerId, task: str, text: str, **more: obj
     return letter("message", sender, to, MessageBody(message=message(text)), task=task, **more)
 
 
-def cancel_letter(sender: PeerId, to: PeerId, task: str, **more: object) -> Payload:
-    return letter("cancel", sender, to, CancelBody(), task=task, **more)
+def cancel_letter(sender: PeerId, to: PeerId, task: str, opening: str | None = None, **more: object) -> Payload:
+    return letter("cancel", sender, to, CancelBody(opening=opening), task=task, **more)
 
 
 def update_letter(

@@ -36,7 +36,9 @@ async def test_a_cancellation_of_a_task_that_is_to_come_does_not_keep_out_the_ta
         link = await mallory.dial(bob)
         opening = hashlib.sha256(f"{bob.did}\0monday".encode()).hexdigest()[:32]
         wanted = task_id_of(alice.node.context.me, opening)
-        await mallory.send(link, cancel_letter(mallory.peer_id, bob.node.context.me, wanted))
+        for guess in (None, opening):
+            withdrawn = cancel_letter(mallory.peer_id, bob.node.context.me, wanted, guess)
+            assert isinstance(await mallory.send(link, withdrawn), Delivered)
         await acquainted(alice, bob)
         request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="monday")
         sent = await alice.api.send_task(request)
@@ -45,6 +47,22 @@ async def test_a_cancellation_of_a_task_that_is_to_come_does_not_keep_out_the_ta
             await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
         (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))).items
         assert (item.task_id, item.agent.did) == (wanted, alice.did)
+
+
+async def test_nor_does_it_keep_its_own_sender_from_sending_it(world: World) -> None:
+    async with (
+        world.person("bob", accept="anyone") as bob,
+        world.person("alice", accept="anyone") as alice,
+        outsider(world.network, "mallory") as mallory,
+    ):
+        link = await mallory.dial(alice)
+        opening = hashlib.sha256(f"{bob.did}\0monday".encode()).hexdigest()[:32]
+        wanted = task_id_of(alice.node.context.me, opening)
+        await mallory.send(link, cancel_letter(mallory.peer_id, alice.node.context.me, wanted, opening))
+        await acquainted(alice, bob)
+        request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="monday")
+        assert (await alice.api.send_task(request)).state == TaskState.SUBMITTED
+        assert len((await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))).items) == 1
 
 
 async def test_cancellations_and_messages_of_a_stranger_are_limited_like_its_tasks(world: World) -> None:
@@ -58,7 +76,9 @@ async def test_cancellations_and_messages_of_a_stranger_are_limited_like_its_tas
             for number in range(15)
         ]
         said += [
-            await stranger.send(link, cancel_letter(stranger.peer_id, me, task_id_of(stranger.peer_id, str(number))))
+            await stranger.send(
+                link, cancel_letter(stranger.peer_id, me, task_id_of(stranger.peer_id, str(number)), str(number))
+            )
             for number in range(15)
         ]
         assert [type(answer) for answer in said] == [Delivered] * 29 + [Refused]

@@ -127,7 +127,7 @@ async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: 
     async with world.person("bob") as bob, outsider(world.network, "alice") as sender:
         now = time.time()
         task = task_letter(alice.peer_id, bob.node.context.me, now=now)
-        cancel = cancel_letter(alice.peer_id, bob.node.context.me, task.task, now=now)
+        cancel = cancel_letter(alice.peer_id, bob.node.context.me, task.task, task.id, now=now)
         link = await sender.dial(bob)
         for letter in (cancel, task):
             assert isinstance(await sender.submit(link, sealed(alice, letter, link.bundle)), Delivered)
