@@ -18,6 +18,7 @@ from mcp_a2a.agent.service import Service, slug
 from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.logs import clean_last_resort
 from mcp_a2a.loop import run, unwrapped
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.secrecy import keep_memory_private
@@ -82,6 +83,7 @@ async def host_service(
 async def _host(
     service: Service, settings: Settings, to: Console, stopping: anyio.Event, a2a: Listening | None
 ) -> None:
+    clean_last_resort()
     async with open_node(settings, service.card) as node, anyio.create_task_group() as tasks:
         me = await node.get_agent(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)

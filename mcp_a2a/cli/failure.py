@@ -17,6 +17,7 @@ from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.protocol.plain_words import faults_of
+from mcp_a2a.protocol.text import clean
 from mcp_a2a.system_limits import limit_behind
 
 DETAILS_FILE = "mcp-a2a-error.txt"
@@ -73,7 +74,7 @@ def _unexpected(output: Output, error: Exception) -> McpA2AError:
     """An error of ours: the story goes into a file, for whoever can mend it."""
     story = "".join(traceback.format_exception(error))
     if output.options.verbosity > 1:
-        sys.stderr.write(story)
+        sys.stderr.write(clean(story))
     where = _keep(story)
     return McpA2AError(
         f"Something unexpected happened in mcp-a2a: {type(error).__name__}: {error}.",

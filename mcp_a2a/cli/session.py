@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from mcp_a2a import logs
 from mcp_a2a.app import open_node
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
@@ -81,5 +82,5 @@ def session_of(context: typer.Context) -> Session:
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Logs go to stderr: stdout carries answers, or the protocol."""
-    logging.basicConfig(level=LEVELS[min(verbosity, 2)], format="%(levelname)s %(name)s: %(message)s", force=True)
+    """Log as much as the options want."""
+    logs.set_up_logging(LEVELS[min(verbosity, 2)])
