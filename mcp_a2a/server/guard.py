@@ -117,6 +117,8 @@ class Guard:
         """Pass on what passes."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
+        # Blanks around a value are no part of it (RFC 9110 5.5); the faster parser leaves those behind it.
+        scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
         refusal = check(scope, self._rules)
         if refusal is None:
             refusal = await self._pass(_inward(scope, self._rules), receive, send)

@@ -123,6 +123,12 @@ async def test_what_is_no_request_is_said_in_a_sentence(
     assert len(answer["error"]["message"]) < 200
 
 
+async def test_blanks_around_a_header_are_no_part_of_it() -> None:
+    async with serving() as web:
+        status, _, _ = await posted(web, LIST_MODERN, *((name, f" {value} \t ") for name, value in MODERN.items()))
+    assert status == 200
+
+
 async def test_null_parameters_are_none() -> None:
     async with serving() as web:
         status, _, received = await posted(web, b'{"jsonrpc":"2.0","id":2,"method":"ping","params":null}')
