@@ -15,6 +15,7 @@ from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import NetworkNotFoundError, TicketError, TicketPlaceError
+from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
     InviteRequest,
@@ -256,7 +257,7 @@ def _is_asked(session: Session, *, yes: bool) -> bool:
 
 def _confirm(session: Session, question: str) -> None:
     try:
-        agreed = typer.confirm(question, err=True)
+        agreed = typer.confirm(clean(question), err=True)
     except typer.Abort:
         agreed = False
     if not agreed:

@@ -119,7 +119,7 @@ class Output:
         """Ask a person something, whatever else is asked for: a program that waits in silence looks broken."""
         self.progress("")
         with suppress(OSError):
-            _write(self._stderr, question)
+            _write(self._stderr, clean(question))
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces, where a person watches. An empty one removes it."""

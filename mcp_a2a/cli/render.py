@@ -268,24 +268,24 @@ def network_lines(network: NetworkView) -> list[str]:
     lines = [head, f"  id     {network.id}"]
     for relay in network.relays:
         speed = f" {relay.rtt_ms:.0f} ms" if relay.rtt_ms is not None else ""
-        lines.append(f"  relay  {_without_key(relay.url)}   {relay.detail}{speed}")
+        lines.append(f"  relay  {_without_key(relay.url)}   {quoted(relay.detail)}{speed}")
     return lines if network.relays else [*lines, "  relay  none: this machine and the LAN only"]
 
 
 def ping_lines(reply: PingView) -> list[str]:
     """One answer, or why there is none."""
-    lines = [f"  tried {clean(attempt)}" for attempt in reply.tried]
+    lines = [f"  tried {quoted(attempt)}" for attempt in reply.tried]
     name, way = shown_name(reply.agent.name), _address(reply.address or "")
     if reply.ms is not None:
         return [*lines, f"reply from {name} via {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
     through = f" via {ROUTES.get(reply.route, reply.route)} {way}" if reply.route else ""
-    return [*lines, f"no reply from {name}{through}: {clean(reply.detail or '')}"]
+    return [*lines, f"no reply from {name}{through}: {quoted(reply.detail or '')}"]
 
 
 def check_lines(view: NetcheckView, mark: Callable[[bool], str]) -> list[str]:
     """A line for everything that was tried out."""
     return [
-        f"{mark(check.ok)}  {_without_key(check.name)}   {check.detail}"
+        f"{mark(check.ok)}  {_without_key(check.name)}   {quoted(check.detail)}"
         + (f"   {check.ms:.0f} ms" if check.ms is not None else "")
         for check in view.checks
     ]

@@ -90,6 +90,9 @@ def test_nothing_that_is_said_beside_the_answer_controls_the_terminal() -> None:
     streams.output.note(f"  tried {HOSTILE}")
     report_failure(streams.output, CardError(HOSTILE, HOSTILE))
     assert streams.err.getvalue() == "  tried ab\nc\nab\nc\nab\nc\n"
+    asking = Streams(PLAIN)
+    asking.output.ask(HOSTILE)
+    assert asking.err.getvalue() == "ab\nc"
     as_json = Streams(JSON)
     report_failure(as_json.output, CardError(HOSTILE, HOSTILE))
     error = json.loads(as_json.out.getvalue())["error"]
@@ -98,7 +101,7 @@ def test_nothing_that_is_said_beside_the_answer_controls_the_terminal() -> None:
 
 def test_what_an_agent_says_of_itself_controls_no_terminal() -> None:
     lost = PingView(agent=AgentRef(name="bob", did="http://b"), detail=HOSTILE, tried=(HOSTILE,))
-    assert render.ping_lines(lost) == ["  tried ab\nc", "no reply from bob: ab\nc"]
+    assert render.ping_lines(lost) == ["  tried ab\n  | c", "no reply from bob: ab\n  | c"]
     skill = SkillView(id="s", name="s", description="d", input_schema={"properties": {"n": {"type": HOSTILE}}})
     card = AgentCard(name="bob", description="", version="1", supported_interfaces=(), skills=())
     detail = AgentDetail(agent=agent(skills=(skill,)), card=card)
