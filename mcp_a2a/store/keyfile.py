@@ -24,12 +24,13 @@ def load_identity(folder: Path, new_seed: bytes) -> Identity:
     """The identity of this folder; `new_seed` becomes its key where there is none yet.
 
     Raises:
-        KeyFileError: others can read the key, it is a link, it belongs to another user, or it is damaged.
+        KeyFileError: others can read the key, it is a link, it belongs to another user, it is damaged, or it is gone.
         HomeUnusableError: the folder does not allow it.
     """
     path = folder / KEY_FILE
     try:
         if not path.exists() and not path.is_symlink():
+            _check_new(folder)
             _write_once(path, new_seed)
         identity = Identity(_read(path))
         _publish(folder / DID_FILE, str(identity.peer_id))
@@ -75,6 +76,17 @@ def _published(path: Path) -> str | None:
             return file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _check_new(folder: Path) -> None:
+    """Raise where there was a key before: another one would be somebody else to all who know this one."""
+    before = _published(folder / DID_FILE)  # written when the key is there
+    if before is not None and not (folder / KEY_FILE).exists():
+        raise KeyFileError(
+            str(folder / KEY_FILE),
+            f"it is gone, and this folder is that of {before}",
+            f"Restore it from a backup. To go on with a new key, which nobody trusts yet, remove {folder / DID_FILE}.",
+        )
 
 
 def _write_once(path: Path, seed: bytes) -> None:

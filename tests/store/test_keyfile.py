@@ -31,6 +31,16 @@ def test_a_key_is_made_once_and_stays(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [DID_FILE, KEY_FILE]
 
 
+def test_a_key_that_is_gone_is_not_replaced_by_another_in_silence(folder: Path) -> None:
+    first = load_identity(folder, SEED)
+    (folder / KEY_FILE).unlink()
+    with pytest.raises(KeyFileError, match=str(first.peer_id)):
+        load_identity(folder, os.urandom(32))
+    assert not (folder / KEY_FILE).exists()
+    (folder / DID_FILE).unlink()  # as the error says
+    assert load_identity(folder, os.urandom(32)).peer_id != first.peer_id
+
+
 def test_key_and_folders_are_private(folder: Path) -> None:
     load_identity(folder, SEED)
     assert stat.S_IMODE((folder / KEY_FILE).stat().st_mode) == 0o600
