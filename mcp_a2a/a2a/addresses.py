@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult
 
 from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.protocol.places import embedded, is_no_place
 from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, split_url, unreadable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -26,15 +27,6 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 _CREDENTIALS = (
     "Leave them out of the address. An agent is given a credential with --token-stdin (see mcp-a2a peers add --help)."
 )
-
-_EMBEDDING = (
-    (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
-    (ipaddress.ip_network("::ffff:0:0/96"), 0),  # IPv4-mapped
-    (ipaddress.ip_network("::ffff:0:0:0/96"), 0),  # IPv4-translated (RFC 2765)
-    (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
-    (ipaddress.ip_network("2002::/16"), 80),  # 6to4
-)
-"""IPv6 networks whose addresses lead to an IPv4 address, and how far from the right that is."""
 
 _NOT_PUBLIC = tuple(
     map(
@@ -138,20 +130,14 @@ def _kind(text: str) -> str | None:
     except ValueError:
         return "no address"
     if isinstance(address, ipaddress.IPv6Address):
-        inner = _embedded(address)
+        inner = embedded(address)
         if inner is not None:
             return _kind(str(inner))
         if address.scope_id is not None or address not in _GLOBAL_V6:
             return "not a public address"
     special = any(address.version == network.version and address in network for network in _NOT_PUBLIC)
+    special = special or is_no_place(text)
     return "not a public address" if special else None
-
-
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    for network, shift in _EMBEDDING:
-        if address in network:
-            return ipaddress.IPv4Address(int(address) >> shift & 0xFFFF_FFFF)
-    return None
 
 
 def _split(url: str) -> SplitResult:

@@ -7,6 +7,7 @@ this user invited others to it from here; any other such ticket was made elsewhe
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -49,7 +50,7 @@ async def _check_relay(url: RelayUrl, *, allow_private: bool) -> None:
     addresses = await _addresses(url)
     if any(is_no_place(address) and not is_this_machine(address) for address in addresses):
         raise TicketError(f"it names {url.place}, where no relay can be")
-    here = url.is_loopback or any(map(is_this_machine, addresses))
+    here = url.is_loopback or any(is_this_machine(address) or _is_of_ours(address) for address in addresses)
     if here and not allow_private and not is_noted(str(url)):
         raise TicketPlaceError(url.place, url.host)
 
@@ -60,6 +61,15 @@ async def _addresses(url: RelayUrl) -> list[str]:
     with anyio.move_on_after(RESOLVE_SECONDS), suppress(OSError, UnicodeError):
         return [str(found[4][0]) for found in await anyio.getaddrinfo(url.host, url.port)]
     return []  # a name that leads nowhere is found out by who calls it
+
+
+def _is_of_ours(address: str) -> bool:
+    """Whether an interface of this machine has the address: what listens on all of them is reached by it as well."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))  # sends nothing
+        return True
+    return False
 
 
 def _is_dialled(address: DirectAddr) -> bool:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 
-_METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")))
+_METADATA = frozenset(map(ipaddress.ip_address, (
+    "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
+)))  # fmt: skip
 """Where clouds hand out the credentials of a machine, beside 169.254.0.0/16."""
+
+_EMBEDDING = (
+    (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
+    (ipaddress.ip_network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (ipaddress.ip_network("::ffff:0:0:0/96"), 0),  # IPv4-translated (RFC 2765)
+    (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
+    (ipaddress.ip_network("2002::/16"), 80),  # 6to4
+)
+"""IPv6 networks whose addresses lead to an IPv4 address, and how far from the right that is."""
 
 
 def is_no_place(text: str) -> bool:
@@ -20,9 +31,19 @@ def is_this_machine(text: str) -> bool:
     return ip is not None and (ip.is_loopback or ip.is_unspecified)
 
 
+def embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to, if that is one of those."""
+    for network, shift in _EMBEDDING:
+        if address in network:
+            return ipaddress.IPv4Address(int(address) >> shift & 0xFFFF_FFFF)
+    return None
+
+
 def _plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return (ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None) or ip
+    if isinstance(ip, ipaddress.IPv4Address) or ip.is_loopback or ip.is_unspecified:
+        return ip
+    return embedded(ip) or ip

@@ -19,6 +19,7 @@ from mcp_a2a.errors import LinkError, NetworkError, TicketError, TicketPlaceErro
 from mcp_a2a.node import ticket_places
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ticket import Ticket
+from mcp_a2a.server.address import seen_address
 from mcp_a2a.store import relays_here, short_places
 from mcp_a2a.views import InviteRequest, JoinRequest
 from mcp_a2a_transports._dialling import connect, open_client
@@ -76,8 +77,10 @@ async def canary() -> AsyncIterator[Canary]:
 
 @pytest.mark.parametrize("token", [False, True])
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.9.9.9", "localhost", "x.localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"]
-)
+    "host",
+    ["127.0.0.1", "127.9.9.9", "localhost", "x.localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0",
+     "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]"],
+)  # fmt: skip
 async def test_a_ticket_of_elsewhere_does_not_have_this_machine_call_itself(
     tmp_path: Path, host: str, *, token: bool
 ) -> None:
@@ -87,6 +90,15 @@ async def test_a_ticket_of_elsewhere_does_not_have_this_machine_call_itself(
                 await ann.api.join(JoinRequest(ticket=ticket(relay=relay, token=token), wait_seconds=2))
             assert "--allow-private" in refused.value.hint
         assert (seen.touched, list(ann.node.networks)) == (0, [])
+
+
+async def test_an_address_of_this_machine_on_its_network_is_this_machine(tmp_path: Path) -> None:
+    own = seen_address("0.0.0.0")
+    if own is None or own.startswith("127."):
+        pytest.skip("this machine has no way out, so no address to be called at")
+    async with World(tmp_path).person("ann") as ann:
+        with pytest.raises(TicketPlaceError, match="Nothing was called"):
+            await ann.api.join(JoinRequest(ticket=ticket(relay=f"ws://{own}:22/#{MALLORY}"), wait_seconds=2))
 
 
 async def test_a_person_who_knows_what_is_there_may_say_so(tmp_path: Path) -> None:
@@ -107,7 +119,17 @@ async def test_a_relay_of_this_machine_that_its_user_invites_to_is_joined_withou
 
 @pytest.mark.parametrize(
     "host",
-    ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "100.100.100.200", "224.0.0.1", "[fd00:ec2::254]"],
+    [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "100.100.100.200",
+        "224.0.0.1",
+        "[fd00:ec2::254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::1]",
+        "[fd20:ce::254]",
+    ],
 )
 @pytest.mark.parametrize("allow", [False, True])
 async def test_what_is_no_place_for_a_relay_is_never_called(tmp_path: Path, host: str, *, allow: bool) -> None:

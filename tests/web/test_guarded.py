@@ -201,3 +201,8 @@ def test_what_is_public_is_allowed() -> None:
     for address in ("93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
         assert is_public(address)
     check_addresses("https://example.com", ("example.com", 443), ["93.184.216.34"], PUBLIC)
+
+
+def test_what_a_cloud_tells_its_own_machines_only_is_not_public() -> None:
+    for address in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "64:ff9b::a83f:8110", "fd20:ce::254"):
+        assert not is_public(address)
