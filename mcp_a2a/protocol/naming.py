@@ -22,6 +22,7 @@ NAME_RULE = (
 _ASCII = {"0": "o", "1": "l", "i": "l", "m": "rn"}
 """What the whole table comes to for ASCII in one case, so that most names need not load it."""
 
+_DIRECTION = "\u200e"
 _ODD = {"\u0138": "k"}  # kra, to which Unicode's table takes the Cyrillic letter
 
 
@@ -96,7 +97,11 @@ def _prototypes() -> dict[str, str]:
     """
     from confusable_homoglyphs.confusables import confusables_data  # noqa: PLC0415  a megabyte that few names need
 
-    pairs = {text: [other["c"] for other in others] for text, others in confusables_data.items()}
+    # What is written from right to left stands between marks of direction there, as in Unicode's file.
+    pairs = {
+        text.strip(_DIRECTION): [other["c"].strip(_DIRECTION) for other in others]
+        for text, others in confusables_data.items()
+    }
     return {text: _prototype(text, pairs) for text in pairs if len(text) == 1}
 
 

@@ -12,6 +12,12 @@ from mcp_a2a.protocol import naming
 from mcp_a2a.protocol.naming import NAME_CHARS, is_name, look_alike, same_name, shown_name, skeleton
 
 ALIKE = [
+    ("alice", "a\u0627ice"),  # Arabic alef, and what else is written from right to left
+    ("bob", "b\u0647b"),
+    ("bob", "b\u0665b"),
+    ("a1", "a\u0661"),
+    ("log", "\u05d5\u05e1g"),
+    ("xo", "x\u07c0"),
     ("alice", "\u0430lice"),  # Cyrillic a
     ("alice", "\uff41\uff4c\uff49\uff43\uff45"),  # full width
     ("alice", "ALICE"),
