@@ -156,7 +156,7 @@ class WebClient(WebCalls):
     @asynccontextmanager
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
         ask = partial(_ask_stream, request, _modes(agent))
-        async with self._stream(agent, ask, SEND_SECONDS) as events:
+        async with self._stream(agent, ask, SEND_SECONDS, answers=True) as events:
             yield _about(None, events)
 
     @override
@@ -173,7 +173,7 @@ class WebClient(WebCalls):
             asked = ask_task(interface, "subscribe", task_id, method=method)
             method = await self._known_method(agent, asked)
         ask = partial(_ask_subscription, task_id, method)
-        async with self._stream(agent, ask, CALL_SECONDS) as events:
+        async with self._stream(agent, ask, CALL_SECONDS, answers=False) as events:
             yield _about(task_id, events)
 
     @override
@@ -258,17 +258,18 @@ class WebClient(WebCalls):
             return "POST" if answer.status in (404, 405) else asked.method
 
     @asynccontextmanager
-    async def _stream(self, agent: WebAgent, ask: Ask, seconds: float) -> AsyncIterator[Events]:
+    async def _stream(self, agent: WebAgent, ask: Ask, seconds: float, *, answers: bool) -> AsyncIterator[Events]:
         session = self._session(agent.url, agent.range)
         async with AsyncExitStack() as stack:
 
             async def begin(interface: AgentInterface) -> Events:
                 answer = await stack.enter_async_context(session.stream(_call(agent, ask(interface), seconds)))
                 if 200 <= answer.status < 300 and answer.media_type == "text/event-stream":
-                    return _events(agent, answer, self._idle_seconds)
+                    return _events(agent, answer, self._idle_seconds, answers=answers)
                 body = await _whole(agent, answer)
                 if 200 <= answer.status < 300 and is_stream(answer.media_type, body):
-                    return _events(agent, replace(answer, pieces=_again(body)), self._idle_seconds)
+                    again = replace(answer, pieces=_again(body))
+                    return _events(agent, again, self._idle_seconds, answers=answers)
                 return _only(_one_answer(agent, answer, body))
 
             yield await self._attempt(agent, begin)
@@ -311,9 +312,14 @@ def _policy(url: str, within: Range) -> Policy:
             return as_typed(url)
 
 
-async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Events:
-    """The events as they come, those of one piece together."""
+async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float, *, answers: bool) -> Events:
+    """The events as they come, those of one piece together.
+
+    Where there was one, or where this `answers` no message, nothing but signs of life for `idle_seconds` ends it: some
+    proxies keep a stream alive that is dead behind them, and whoever reads looks at the task.
+    """
     reader = EventReader()
+    last = None if answers else anyio.current_time()
     pieces = aiter(answer.pieces)
     going = True
     while going:
@@ -330,20 +336,27 @@ async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float) -> Ev
         except WebAnswerError as error:
             raise wrong(agent.url, error) from None
         # What comes behind the end of a task cannot undo it, so what was good of a piece is told before what was not.
-        events: list[StreamResponse] = []
-        problem: WebError | None = None
-        for data in told:
-            try:
-                event = _read(agent, read_event, check_event(agent.url, data))
-            except WebError as error:
-                problem = error
-                break
-            if event is not None:
-                events.append(event)
+        events, problem = _read_events(agent, told)
         if events:
             yield events
+            last = anyio.current_time()
+        elif last is not None and anyio.current_time() - last > idle_seconds:
+            return
         if problem is not None and going:  # half an event at the end is what was cut off
             raise problem
+
+
+def _read_events(agent: WebAgent, told: Sequence[str]) -> tuple[Sequence[StreamResponse], WebError | None]:
+    """The events up to the first that cannot be read, and what is wrong with that one."""
+    events: list[StreamResponse] = []
+    for data in told:
+        try:
+            event = _read(agent, read_event, check_event(agent.url, data))
+        except WebError as error:
+            return events, error
+        if event is not None:
+            events.append(event)
+    return events, None
 
 
 async def _whole(agent: WebAgent, answer: Streaming) -> bytes:

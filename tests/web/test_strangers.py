@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp import web
 
@@ -130,6 +131,28 @@ async def test_where_streams_are_broken_the_task_is_looked_at(world: World, brok
         view = await sent(ada, await added(ada, other), wait=10)
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
     assert other.asked == ["stream", "subscribe", "get"]
+
+
+async def test_a_stream_that_only_says_that_it_lives_does_not_keep_a_task_from_ending(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return DONE
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        await response.write(data({"task": WORKING}) if heard.operation == "stream" else b": here\n\n")
+        while True:
+            await response.write(b": here\n\n")
+            await anyio.sleep(0.02)
+
+    async with (
+        Agent(answer, streaming=True).serve() as other,
+        WebClient(idle_seconds=0.2) as client,
+        world.person("ada", web=client) as ada,
+    ):
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert other.asked[:2] == ["stream", "subscribe"]
+    assert "get" in other.asked
 
 
 # --- where it is -------------------------------------------------------------------------------------
