@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mcp_a2a.protocol.unicode import unicode_text
 
+MAX_CHARS = 10_000
+"""Of what an error says: a whole page that some server answered with would itself be too large to be sent."""
+
 
 def reason_of(error: BaseException) -> str:
     """What an error of a skill says, in a sentence for the sender of its task. Never raises."""
@@ -15,4 +18,6 @@ def reason_of(error: BaseException) -> str:
         said = unicode_text(str(error))
     except BaseException:  # noqa: BLE001  a skill's exception may fail to describe itself, and in any way
         said = ""
+    if len(said) > MAX_CHARS:
+        said = f"{said[:MAX_CHARS]}…"
     return said or type(error).__name__

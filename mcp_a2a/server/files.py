@@ -83,7 +83,9 @@ def _folder(uri: str) -> str | None:
     except ValueError:
         return None
     folder = unquote(parts.path)
-    local = parts.scheme == "file" and parts.netloc in ("", "localhost")
+    local = parts.scheme == "file" and parts.netloc.lower() in ("", "localhost")
+    if parts.query or parts.fragment:  # a path that was not encoded: what stands before is another folder
+        return None
     return folder if local and folder.startswith("/") and "\0" not in folder else None
 
 

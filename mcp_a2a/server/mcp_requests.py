@@ -36,6 +36,8 @@ class McpRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if it can be one, and its answer back in the form that is accepted."""
         if scope["method"] != "POST":
+            # Nothing is kept to be sent again, which the SDK answers with 500: a stream that is resumed begins anew.
+            scope = {**scope, "headers": _without(scope["headers"], b"last-event-id")}
             return await self._app(scope, receive, send)
         form = _form(scope)
         if form is None:

@@ -77,13 +77,24 @@ async def test_a_tool_attaches_only_what_the_client_or_the_settings_allow(tmp_pa
 
 @pytest.mark.parametrize(
     "odd",
-    ["https://example.org/p", "file:", "file://elsewhere/p", "file:///a%00b", "http://[", "", 5, None, {"uri": 1}],
+    [
+        *(
+            "https://example.org/p",
+            "file:",
+            "file://elsewhere/p",
+            "file:///a%00b",
+            "file:///home/c#/p",
+            "file:///tmp?p",
+        ),
+        *("http://[", "", 5, None, {"uri": 1}),
+    ],
 )
 def test_an_odd_root_of_the_client_forbids_no_other(odd: object, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     good = (tmp_path / "work").as_uri()
-    uris = _uris({"roots": [{"uri": odd}, odd, {"name": "n"}, {"uri": good}]})
-    assert [folder for folder in map(_folder, uris) if folder] == [str(tmp_path / "work")]
+    named = good.replace("file://", "FILE://LocalHost")
+    uris = _uris({"roots": [{"uri": odd}, odd, {"name": "n"}, {"uri": good}, {"uri": named}]})
+    assert [folder for folder in map(_folder, uris) if folder] == [str(tmp_path / "work")] * 2
 
 
 @pytest.mark.parametrize("roots", [None, "x", 5, {"uri": "file:///"}, {}])

@@ -508,6 +508,16 @@ async def test_whatever_a_skill_raises_fails_its_task_alone(
         assert (await scene.send("go on")).text == "whole"
 
 
+async def test_a_reason_that_is_too_long_to_be_sent_is_shortened_and_not_replaced(scene: Scene) -> None:
+    async def work(_: TaskContext) -> Outcome:
+        raise ValueError("page not found " * 200_000)
+
+    async with working(scene, scene.worker(work)):
+        failed = await scene.send("fetch")
+        assert failed.error is not None
+        assert failed.error.message.startswith("page not found page not found")
+
+
 class _SpeechlessRefusal(Reject):
     def __str__(self) -> str:
         raise RuntimeError("no words")

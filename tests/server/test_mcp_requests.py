@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import httpx2
 import pytest
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
@@ -186,3 +187,13 @@ def test_a_long_text_of_halves_is_made_unicode_at_once() -> None:
     begun = time.process_time()
     assert json.loads(unicode_json(body)) == "\ufffd" * 600_000
     assert time.process_time() - begun < 5
+
+
+async def test_a_stream_that_a_client_resumes_begins_anew() -> None:
+    headers = {"Accept": "text/event-stream", "MCP-Protocol-Version": "2025-06-18", "Last-Event-ID": "7"}
+    async with (
+        serving() as web,
+        httpx2.AsyncClient(timeout=60) as connection,
+        connection.stream("GET", web.url, headers=headers) as response,
+    ):
+        assert response.status_code == 200
