@@ -107,7 +107,7 @@ async def test_all_that_it_has_asked_is_answered_in_order_however_long_it_takes(
 
 async def test_who_closed_both_sides_is_not_waited_for() -> None:
     desk = Desk()
-    async with serving(a2a=desk) as web:
+    async with serving(a2a=desk, limits=Limits(stalled_seconds=1.0)) as web:
         async with sent(web, post(web, "/x", b"{}")):
             with anyio.fail_after(PATIENCE):
                 await desk.asked.wait()
@@ -130,7 +130,7 @@ async def test_where_that_cannot_be_told_it_is_waited_for_only_so_long(monkeypat
 
 async def test_a_request_behind_another_does_not_hide_that_its_client_has_gone() -> None:
     desk = Desk()
-    async with serving(a2a=desk) as web:
+    async with serving(a2a=desk, limits=Limits(stalled_seconds=1.0)) as web:
         async with sent(web, post(web, "/x", b"{}") * 2):
             with anyio.fail_after(PATIENCE):
                 await desk.asked.wait()
