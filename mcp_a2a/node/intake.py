@@ -101,6 +101,9 @@ MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
 """Limits S17, L15: unfinished tasks of one peer and of all."""
 
+LAST_SEQ = 1 << 40
+"""Of the update about a task that is not known here: newer than each that there may have been."""
+
 FORGOTTEN = "forgotten"
 """A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
 
@@ -127,6 +130,8 @@ class _Applied:
 
     record: TaskRecord
     then: Callable[[], None]
+    was_here: bool = True
+    """Whether the task was known before."""
 
 
 class Intake:
@@ -455,7 +460,8 @@ class Intake:
             raise Refusal("busy", round(wait + 0.05, 1))
 
         def settled(outcome: _Applied | Exception | None) -> None:
-            if isinstance(outcome, _Applied) == (payload.type == "cancel"):
+            ended = isinstance(outcome, _Applied) and outcome.was_here
+            if ended == (payload.type == "cancel"):
                 self._quota.give_back(sender.peer_id, trust, uptime)
 
         self._apply(link, postmark, payload, change, settled)
@@ -514,7 +520,9 @@ class Intake:
         drop_held(connection, sender, payload.task)
         record = find_task(connection, payload.task)
         if record is None and admitted and _is_of_its_sender(payload):
-            self._cancel_ahead(connection, payload, now)
+            lost = self._cancel_ahead(connection, payload, now)
+            told = post_update(self._context, connection, lost, now)
+            return _Applied(lost, lambda: self._canceled(lost, told), was_here=False)
         if record is None or record.sent or record.peer != sender or record.done:
             return None
         leased = changed(record)
@@ -523,13 +531,18 @@ class Intake:
         row = post_update(self._context, connection, record, now)
         return _Applied(record, lambda: self._canceled(leased, row))
 
-    def _cancel_ahead(self, connection: sqlite3.Connection, payload: Payload, now: float) -> None:
-        """The task itself is still on its way, by a slower path: it is over before it comes."""
+    def _cancel_ahead(self, connection: sqlite3.Connection, payload: Payload, now: float) -> TaskRecord:
+        """The task itself is still on its way, by a slower path: it is over before it comes.
+
+        Or we had it, and lost our database: its sender, who may know any of our updates, has no other way to end it.
+        """
         peer = self._directory.get(payload.from_)
         opening = TaskBody(message=Message(message_id=payload.id, role=Role.USER, parts=(Part(text=WITHDRAWN),)))
         record = self._record(payload, opening, peer.name, now)
         record.state, record.status = TaskState.CANCELED, TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
+        record.seq_out = LAST_SEQ
         insert_task(connection, record)
+        return record
 
     def _canceled(self, leased: TaskRecord, row: OutboxRow | None) -> None:
         self._inbox.withdraw(leased)

@@ -16,6 +16,7 @@ from mcp_a2a.store.records import find_task
 from mcp_a2a.views import (
     AddPeerRequest,
     AnswerRequest,
+    CancelRequest,
     CheckInboxRequest,
     DiscoverRequest,
     GetAgentRequest,
@@ -64,6 +65,12 @@ def text_of(person: Person, task_id: str) -> str | None:
     """What the record says, without asking anybody."""
     record = person.node.context.database.read(lambda connection: find_task(connection, task_id))
     return record.artifacts[0].parts[0].text if record is not None and record.artifacts else None
+
+
+def state_of(person: Person, task_id: str) -> TaskState | None:
+    """Likewise."""
+    record = person.node.context.database.read(lambda connection: find_task(connection, task_id))
+    return record.state if record is not None else None
 
 
 def cut(person: Person) -> None:
@@ -193,6 +200,21 @@ async def test_a_restored_asker_is_told_the_results_that_it_has_forgotten(world:
         (world.folder / "backup").rename(world.folder / "alice")
         async with world.person("alice") as alice:
             await until(lambda: text_of(alice, sent.task_id) == "done")
+
+
+async def test_a_task_that_its_agent_lost_with_its_database_can_be_canceled(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await added(alice, bob)
+            sent = await send(alice)
+            await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        (world.folder / "bob" / "node.db").unlink()
+        async with world.person("bob") as bob:
+            await added(alice, bob)
+            await alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+            await until(lambda: state_of(alice, sent.task_id) == TaskState.CANCELED)
+            assert not (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0))).items
 
 
 async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(world: World) -> None:
