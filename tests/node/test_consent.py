@@ -229,9 +229,10 @@ async def test_a_yes_to_a_text_is_none_to_a_file_and_a_no_to_a_file_is_none_to_t
 
 async def test_nobody_is_asked_about_a_file_that_cannot_be_attached(world: World, tmp_path: Path) -> None:
     async with two(world) as (alice, mallory):
-        missing = (FileArg(path=str(tmp_path / "missing")),)
-        with pytest.raises(FileError):
-            await alice.api.send_task(text(mallory.did, files=missing))
+        (tmp_path / "log").write_bytes(b"x" * 3_000_000 + b"-----BEGIN PRIVATE KEY-----\n")
+        for name in ("missing", "log"):
+            with pytest.raises(FileError):
+                await alice.api.send_task(text(mallory.did, files=(FileArg(path=str(tmp_path / name)),)))
 
 
 async def test_a_file_with_an_answer_asks_like_any_other(world: World, tmp_path: Path) -> None:
