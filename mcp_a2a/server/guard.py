@@ -80,8 +80,10 @@ _OWN_SITE = frozenset({"none", "same-origin"})
 """Sec-Fetch-Site of a request that no other site caused (W3C Fetch Metadata 2.3)."""
 
 _SECRETS_IN_QUERIES = frozenset(
-    {"token", "access_token", "auth", "authorization", "bearer", "api_key", "apikey", "key"}
-)
+    {"token", "accesstoken", "authtoken", "bearertoken", "xtoken", "auth", "authorization", "bearer", "apikey",
+     "xapikey", "key"}
+)  # fmt: skip
+"""Letters alone: clients write api_key, api-key, and the name of our header."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _origin(scope: Scope, rules: Rules) -> Refusal | None:
 
 def _query(scope: Scope, _: Rules) -> Refusal | None:
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    if not any(name.lower() in _SECRETS_IN_QUERIES for name, _ in query):
+    if not any(re.sub(r"[^a-z]", "", name.lower()) in _SECRETS_IN_QUERIES for name, _ in query):
         return None
     return Refusal(400, "Do not put a token into the URL; send it as the header Authorization: Bearer TOKEN.")
 

@@ -58,7 +58,20 @@ async def test_without_the_right_token_nothing_is_told(guarded: Served, path: st
             assert (await response.json())["error"]["code"] in (401, -32600)
 
 
-@pytest.mark.parametrize("name", ["apiKey", "api_key", "token", "access_token", "key"])
+NAMES_OF_SECRETS = [
+    "apiKey",
+    "api_key",
+    "api-key",
+    "X-API-Key",
+    "token",
+    "access_token",
+    "access-token",
+    "auth_token",
+    "key",
+]
+
+
+@pytest.mark.parametrize("name", NAMES_OF_SECRETS)
 async def test_a_token_in_the_url_is_refused(guarded: Served, name: str) -> None:
     async with guarded.web.get(
         f"{guarded.url}/tasks?{name}={OWNER}", headers={"Authorization": f"Bearer {OWNER}"}
