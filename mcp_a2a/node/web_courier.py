@@ -58,6 +58,10 @@ DISK_SECONDS = 5.0
 LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
 """Pauses between looks at a task that no stream tells of, growing while nothing is new."""
 
+LOOKS_AFTER_FAILURE = 20
+"""Looks in a row, about three minutes, that show nothing new of a task over which its agent said that it failed: there
+are frameworks that never end a task whose function raised an error."""
+
 MAX_LISTENING = 128
 """Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
 
@@ -195,7 +199,10 @@ class WebCourier:
                 return
         # A stream that failed, ended or told nothing leaves open how the task stands.
         task = await self._book.calls.get(peer.agent, record.remote)
-        await self._take(errand, [StreamResponse(task=task)], None)
+        if await self._take(errand, [StreamResponse(task=task)], None):
+            errand.broke = None
+        elif errand.broke is not None and errand.looks >= LOOKS_AFTER_FAILURE:
+            await self._end(record, errand.broke)
 
     def _is_resting(self, errand: Errand) -> bool:
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
@@ -216,6 +223,10 @@ class WebCourier:
             tasks.start_soon(interrupt, (heard, news, errand.taken), tasks.cancel_scope)
             try:
                 await self._hear(errand, events, letter, heard)
+            except WebFailedError as error:
+                problem = error
+                if letter is not None and heard.is_set():  # it told of the task, and then that
+                    errand.broke, errand.streams = error, False
             except McpA2AError as error:
                 problem = error
             finally:

@@ -35,6 +35,8 @@ class Errand:
     nonsense: int = 0
     lost: int = 0
     """Times that what is to be told was taken, and no proper answer came."""
+    broke: WebFailedError | None = None
+    """What the agent said while it told of the task: that it failed, though the task went on."""
     streams: bool = True
     """What its card says of streaming has not turned out to be wrong."""
     tried: str = ""

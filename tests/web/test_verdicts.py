@@ -209,6 +209,54 @@ async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+    working, broken = {"task": task("TASK_STATE_WORKING")}, rpc(-32603, "the model crashed")
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "stream":
+            first = json.dumps({"jsonrpc": "2.0", "id": "1", "result": working})
+            return web.Response(
+                text=f"data: {first}\n\ndata: {json.dumps(broken)}\n\n", content_type="text/event-stream"
+            )
+        return task(text="answer") if ends and other.asked.count("get") > 10 else working["task"]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    if ends:
+        assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    else:
+        assert view.error is not None
+        assert (view.state, view.error.code) == (TaskState.FAILED, "web_failed")
+        assert "the model crashed" in view.error.message
+        assert other.asked.count("get") >= 20
+
+
+async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+    hiccup = iter([True])
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "send":
+            return {"task": task("TASK_STATE_WORKING")}
+        if next(hiccup, False):
+            return web.json_response(rpc(-32603))
+        return task(text="answer") if other.asked.count("get") > 40 else task("TASK_STATE_WORKING")
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
 async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
