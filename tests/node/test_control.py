@@ -100,8 +100,9 @@ async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
 
 
 async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_node_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(control, "WATCH_SECONDS", 0.05)
     settings = alone(tmp_path / "home")
     async with open_node(settings) as owner:
         await owner.list_tasks(ListTasksRequest())
