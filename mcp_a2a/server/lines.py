@@ -9,10 +9,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCNotification, RequestId, jsonrpc_message_adapter
+from mcp.types import (
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    RequestId,
+    jsonrpc_message_adapter,
+)
 from mcp.types.jsonrpc import ErrorData
 from pydantic import JsonValue, ValidationError
 
@@ -65,12 +72,20 @@ def read_line(line: str) -> Read:
     else:
         # A request with an id of another type passes for a notification.
         if not isinstance(message, JSONRPCNotification) or '"id"' not in text:
-            return SessionMessage(message)
+            return _session_message(message)
     try:
         value = made_unicode(json.loads(text))
     except (ValueError, RecursionError) as error:
         return _broken(PARSE_ERROR, f"The line is not JSON: {error}.", text)
     return _read_value(value)
+
+
+def without_null_token(params: dict[str, Any] | None) -> dict[str, Any] | None:  # type: ignore[explicit-any]  # the SDK's
+    """Parameters in which a progress token that is null is not given, as many JSON libraries write what is unset."""
+    meta = (params or {}).get("_meta")
+    if params is None or not isinstance(meta, dict) or meta.get("progressToken", "") is not None:
+        return params
+    return {**params, "_meta": {name: value for name, value in meta.items() if name != "progressToken"}}
 
 
 def too_long(head: str, tail: str, limit: int) -> Unreadable:
@@ -88,7 +103,7 @@ def _read_value(value: JsonValue) -> SessionMessage | Unreadable:
         pass
     else:
         if not isinstance(message, JSONRPCNotification) or not isinstance(value, dict) or "id" not in value:
-            return SessionMessage(message)
+            return _session_message(message)
     if isinstance(value, list):
         ids = tuple(one for one in map(_id_of, value) if one is not None)
         return Unreadable(
@@ -99,6 +114,12 @@ def _read_value(value: JsonValue) -> SessionMessage | Unreadable:
     if _RESPONSE & set(value) or ("method" in value and "id" not in value):
         return Unreadable(INVALID_REQUEST, "A response or notification is not valid JSON-RPC.", ())  # never answered
     return Unreadable(INVALID_REQUEST, f"The line is no JSON-RPC request: {_fault(value)}.", (_id_of(value),))
+
+
+def _session_message(message: JSONRPCMessage) -> SessionMessage:
+    if isinstance(message, JSONRPCRequest):
+        message.params = without_null_token(message.params)
+    return SessionMessage(message)
 
 
 def _fault(value: dict[str, JsonValue]) -> str:

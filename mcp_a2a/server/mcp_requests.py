@@ -21,6 +21,7 @@ from mcp_a2a.a2a.sse import EventReader
 from mcp_a2a.a2a.wire import header, read_body, send_json
 from mcp_a2a.protocol.strict_json import check_members
 from mcp_a2a.protocol.unicode import unicode_json
+from mcp_a2a.server.lines import without_null_token
 
 JSON, STREAM = "application/json", "text/event-stream"
 
@@ -52,7 +53,7 @@ class McpRequests:
             return await _refuse(send, HTTPStatus.BAD_REQUEST, request_id, refusal.reason, refusal.code)
         if form:
             send = _Form(send, form).send
-        return await self._app(scope, _again(body, receive), send)
+        return await self._app(scope, _again(_without_null_token(body), receive), send)
 
 
 # --- the request ---------------------------------------------------------------------------------
@@ -113,6 +114,15 @@ def _check_answer(message: dict[str, JsonValue]) -> _Refusal | None:
     elif not isinstance(message.get("result"), dict):
         return _Refusal(-32600, "The result of an answer is an object.")
     return None
+
+
+def _without_null_token(body: bytes) -> bytes:
+    if b'"progressToken"' not in body:
+        return body
+    message = json.loads(body)
+    given = message.get("params")
+    params = without_null_token(given)
+    return body if params is given else json.dumps({**message, "params": params}).encode()
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

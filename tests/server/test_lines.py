@@ -24,6 +24,16 @@ def test_a_message_is_read_with_blanks_and_a_byte_order_mark_around_it(line: str
     assert read.message.params == CALL["params"]
 
 
+@pytest.mark.parametrize("begin", ["", '"\\ud83d":1,'])
+def test_a_progress_token_of_null_is_none_and_others_stay(begin: str) -> None:
+    for written, kept in [("null", {"a": None}), ("0", {"progressToken": 0, "a": None})]:
+        meta = f'{{"progressToken":{written},"a":null}}'
+        read = read_line(f'{{{begin}"jsonrpc":"2.0","id":1,"method":"m","params":{{"_meta":{meta}}}}}')
+        assert isinstance(read, SessionMessage)
+        assert isinstance(read.message, JSONRPCRequest)
+        assert read.message.params == {"_meta": kept}
+
+
 @pytest.mark.parametrize("line", ["", "  ", "\r", "\ufeff"])
 def test_a_blank_line_is_nothing(line: str) -> None:
     assert read_line(line) is None

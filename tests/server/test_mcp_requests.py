@@ -137,6 +137,15 @@ async def test_null_parameters_are_none() -> None:
     assert b'"result"' in received
 
 
+async def test_a_progress_token_of_null_is_none() -> None:
+    async with serving() as web:
+        status, _, received = await posted(
+            web, b'{"jsonrpc":"2.0","id":2,"method":"ping","params":{"_meta":{"progressToken":null}}}'
+        )
+    assert status == 200
+    assert b'"result"' in received
+
+
 MANY = {
     "objects": b"{}," * (MIB + MIB // 3),
     "strings": b'"",' * (MIB + MIB // 3),
