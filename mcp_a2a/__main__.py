@@ -83,6 +83,9 @@ def _serve(options: Options, words: Sequence[str]) -> int:
 
 def _command(options: Options, words: Sequence[str]) -> int:
     from mcp_a2a.cli.app import run_cli  # noqa: PLC0415  a server needs none of it
+    from mcp_a2a.cli.leaving import own_this_process  # noqa: PLC0415  as above
+
+    own_this_process()
 
     return run_cli(options, words or ["status"])
 

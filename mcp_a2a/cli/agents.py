@@ -14,6 +14,7 @@ from mcp_a2a.agent.loading import load_agent
 from mcp_a2a.agent.routing import Router
 from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.leaving import leave_soon
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.serving import applied, listening
 from mcp_a2a.cli.serving_options import (
@@ -185,6 +186,7 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     async def operate() -> None:
         async with until_signalled() as stopping:
             await host_service(service, settings, to, stopping, a2a)
+        leave_soon()
 
     run(operate)
 
