@@ -115,6 +115,7 @@ def test_a_later_attempt_ends_what_is_left_of_an_earlier_one() -> None:
 def test_a_run_is_known_by_its_environment_and_by_its_session() -> None:
     run = uuid.uuid4().hex
     with subprocess.Popen(["sleep", "60"], env={**os.environ, RUN: run}, start_new_session=True) as process:
+        until(lambda: Path(f"/proc/{process.pid}/environ").read_bytes())  # empty for a moment while a program is loaded
         by_environment, by_session, by_neither = (
             relatives(0, run),
             relatives(process.pid, "other"),
