@@ -182,13 +182,7 @@ class WebClient(WebCalls):
 
     async def _task(self, agent: WebAgent, operation: Operation, task_id: str) -> Task:
         """What the agent says of a task that it has taken."""
-        try:
-            value = await self._fetch(agent, lambda interface: ask_task(interface, operation, task_id), CALL_SECONDS)
-        except WebRefusedError as error:
-            rest = self._ways(agent)[0].protocol_binding == "HTTP+JSON"
-            if rest and error.reason == "NOT_FOUND":
-                error.reason = "TASK_NOT_FOUND"  # by the path that names it
-            raise
+        value = await self._fetch(agent, lambda interface: ask_task(interface, operation, task_id), CALL_SECONDS)
         if value is None:
             raise WebRefusedError(f"{agent.url} has nothing to say of this task.", reason="TASK_NOT_FOUND")
         task = _read(agent, read_task, _unwrapped(value))

@@ -21,6 +21,11 @@ MAX_LOST = 5
 """Times that an agent is told something that it took without a proper answer: each time it may have done it."""
 
 
+TASK_IS_GONE = frozenset({"TASK_NOT_FOUND", "NOT_FOUND"})
+"""What an agent says of a task that it took and has no more. The second is a bare 404 of its path: that can also be
+the word of a gateway while the agent is away, so it counts when it was said `MAX_NONSENSE` times."""
+
+
 @dataclass
 class Errand:
     """What is known of a task on its way, beside what is stored."""
@@ -59,7 +64,7 @@ class Errand:
 
 def given_up(record: TaskRecord, error: WebError, *, lost: int) -> WebError:
     """Why a task ends: what went wrong the last time, when an answer to it had been `lost` so many times."""
-    if record.remote is not None and isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND":
+    if record.remote is not None and isinstance(error, WebRefusedError) and error.reason in TASK_IS_GONE:
         return TaskLostError(record.peer)
     if not lost:
         return error

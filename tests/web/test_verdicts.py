@@ -289,20 +289,42 @@ async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
     assert (view.state, view.text) == (TaskState.COMPLETED, "HELLO")
 
 
-async def test_a_credential_that_runs_out_loses_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+AWAY = {
+    "a credential that runs out": [401, 403, 401, 401, 401, 401, 401],
+    "a gateway that knows no path": [404, 404, 404],
+}
+
+
+@pytest.mark.parametrize("statuses", AWAY.values(), ids=AWAY)
+async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
+    world: World, monkeypatch: pytest.MonkeyPatch, statuses: list[int]
+) -> None:
     monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
     monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
-    locked = iter([401, 403, 401, 401, 401, 401, 401])
+    away = iter(statuses)
 
     async def answer(heard: Heard) -> object:
         if heard.operation == "send":
             return {"task": task("TASK_STATE_WORKING")}
-        status = next(locked, None)
+        status = next(away, None)
         return web.Response(status=status) if status is not None else task(text="answer")
 
-    async with Agent(answer).serve() as other, somebody(world) as ada:
+    async with Agent(answer, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+
+
+async def test_a_task_whose_path_stays_unknown_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+
+    async def answer(heard: Heard) -> object:
+        return {"task": task("TASK_STATE_WORKING")} if heard.operation == "send" else web.Response(status=404)
+
+    async with Agent(answer, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=60)
+    assert view.error is not None
+    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
 
 
 async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
