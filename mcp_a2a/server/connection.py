@@ -15,9 +15,10 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from mcp_a2a.protocol.door import is_here
 from mcp_a2a.server.guard import OF_THIS_USER
 from mcp_a2a.server.heads import MAX_FIELDS, MAX_HEAD_BYTES, MAX_PIPELINED, HeadCount
-from mcp_a2a.server.local_user import is_this_user
+from mcp_a2a.server.local_user import can_tell, is_this_user
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport  # noqa: TID251  what uvicorn hands us
@@ -43,7 +44,7 @@ class Connection(HttpToolsProtocol):
         self._is_refused = self._has_ended = False
         self._last_word = b""
         self._unread: TimerHandle | None = None
-        self.address = ""
+        self.address, self.is_of_another_user = "", False
 
     def show_out(self) -> None:
         """Close it, behind what is on its way out. Without a farewell of TLS, which a silent one would not answer."""
@@ -61,6 +62,7 @@ class Connection(HttpToolsProtocol):
             # Asked once: the socket at the other end stays the one that it is, and a closed one could not be asked for.
             proven = is_this_user(self.client, (self.server[0], self.server[1]))
             self.app_state = {**self.app_state, OF_THIS_USER: proven}
+            self.is_of_another_user = is_here(self.address) and can_tell() and not proven
         self._reception.entered(self, self.loop.time())
 
     @override

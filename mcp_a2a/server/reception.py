@@ -3,7 +3,8 @@
 uvicorn counts all connections, and waits for the first request of each for ever. Here whoever sends no whole header
 in time is shown out, and so is who has been silent longest where too many are: an honest client needs milliseconds.
 
-This machine itself is not held to the limits of a host: its programs share one address, and so does a proxy's crowd.
+Programs of this user are not held to the limits of a host: they share one address, and so does a proxy's crowd. Those
+of other users of this machine are one host, where the kernel says whose a connection is.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Guest(Protocol):
     """A connection."""
 
     address: str
+    is_of_another_user: bool
+    """Of this machine, as its kernel says."""
 
     def show_out(self) -> None:
         """Close it."""
@@ -87,5 +90,5 @@ class Reception:
             guest.show_out()
 
     def _seat(self, guest: Guest) -> str:
-        spared = self._behind_proxy or is_here(guest.address)
+        spared = self._behind_proxy or (is_here(guest.address) and not guest.is_of_another_user)
         return f"{guest.address}/{id(guest)}" if spared else host_of(guest.address)

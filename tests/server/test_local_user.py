@@ -27,6 +27,7 @@ from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import is_passed_on
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.local_user import can_tell, is_this_user
+from mcp_a2a.server.reception import Limits
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.server.token import TOKEN_FILE, load_token
 from mcp_a2a.store.folder import open_folder
@@ -34,6 +35,7 @@ from mcp_a2a.views import PeersView, SetTrustRequest
 from tests.e2e.command import agent
 from tests.server.standin import OTHER_DID, StandIn, contact
 from tests.server.test_http import TOKEN, Web, has_ipv6, serving
+from tests.server.test_reception import A_REQUEST, connected
 
 KNOCK = Path(__file__).parent / "programs" / "knock.py"
 NOBODY = 65534
@@ -180,6 +182,34 @@ def test_another_user_still_reads_health_and_the_public_card(server: Running):
     paths = ("/healthz", "/health", "/.well-known/agent-card.json")
     heard = knock(*[("http", server.url, "GET", path, {}, None) for path in paths], user=False)
     assert [status for status, _ in heard] == [200] * 3
+
+
+CROWD = """
+import select, socket, sys
+crowd = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30) for _ in range(10)]
+silent, ended = {one.fileno() for one in crowd}, select.poll()
+for number in silent:
+    ended.register(number, select.POLLIN | select.POLLHUP)
+while len(silent) > 3:
+    for number, _ in ended.poll():
+        silent.discard(number)
+        ended.unregister(number)
+print(len(silent))
+"""
+
+
+@needs_proof
+@as_another_user
+async def test_another_user_has_the_places_of_one_host():
+    limits = Limits(silent_per_host=3, header_seconds=600)
+    async with serving(limits=limits) as web, connected(web, 5, b"") as mine:
+        command = [*AS_NOBODY, sys.executable, "-c", CROWD, web.host, str(web.port)]
+        with anyio.fail_after(30):
+            done = await anyio.run_process(command, cwd="/")
+        assert done.stdout == b"3\n"
+        for stream in mine:
+            await stream.send(A_REQUEST.format(web.name).encode())
+            assert (await stream.receive()).startswith(b"HTTP/1.1 200")
 
 
 @needs_proof

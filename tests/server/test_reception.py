@@ -91,6 +91,7 @@ class Guest:
     """A connection from an address."""
 
     address: str
+    is_of_another_user: bool = False
     is_out: bool = field(default=False)
 
     def show_out(self) -> None:
@@ -143,6 +144,12 @@ def test_a_place_that_was_left_is_free_again() -> None:
 def test_programs_of_this_machine_and_the_crowd_of_a_proxy_share_an_address(address: str, behind_proxy: bool) -> None:  # noqa: FBT001
     reception = Reception(Limits(per_host=2, silent_per_host=2), behind_proxy=behind_proxy)
     assert entering(crowd(address, 10), reception) == 0
+
+
+def test_programs_of_other_users_share_the_places_of_one_host() -> None:
+    reception = Reception(Limits(per_host=2), behind_proxy=False)
+    assert entering([Guest("127.0.0.1", is_of_another_user=True) for _ in range(5)], reception) == 3
+    assert entering(crowd("127.0.0.1", 5), reception) == 0
 
 
 def test_where_too_many_are_silent_the_first_of_them_goes_wherever_they_come_from() -> None:
