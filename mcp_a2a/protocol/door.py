@@ -1,14 +1,15 @@
 """Keeps an eye on connections that have proven nothing, or asked nothing, yet (limit L10).
 
 Whoever floods us may be on the same address as somebody we want to hear (every agent of this
-machine is), so a full waiting room turns out its oldest guest and not the newest: an honest one
-needs milliseconds to prove its key.
+machine is), so a full waiting room turns out an old guest and not the newest: an honest one needs
+milliseconds to prove its key. It is the oldest of the host that has most of them there.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
+from collections import Counter
 from typing import Generic, TypeVar
 
 MAX_WAITING = 64
@@ -41,11 +42,16 @@ class Door(Generic[Guest]):
         if len(of_host) >= self._max_per_host:
             leaves = of_host[0]
         elif len(self._waiting) >= self._max_waiting:
-            leaves = next(iter(self._waiting))
+            leaves = self._oldest_of_the_largest()
         if leaves is not None:
             del self._waiting[leaves]
         self._waiting[guest] = (host, now)
         return leaves
+
+    def _oldest_of_the_largest(self) -> Guest:
+        counts = Counter(host for host, _ in self._waiting.values())
+        most = max(counts.values())
+        return next(guest for guest, (host, _) in self._waiting.items() if counts[host] == most)
 
     def left(self, guest: Guest) -> None:
         """That connection has proven itself, or is gone."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mcp_a2a.protocol.mail_orders import Drop, Order, Put
 from mcp_a2a.protocol.mailbox import Message, Place
-from mcp_a2a.protocol.relay_limits import ROW_BYTES
+from mcp_a2a.protocol.relay_limits import HOST, ROW_BYTES
 
 _MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to look up
 
@@ -20,6 +20,8 @@ class Accounts:
 
     def __init__(self) -> None:
         self._bytes: dict[bytes, int] = {}
+        self.stranger_bytes = 0
+        """What the mail of all hosts takes."""
         self._payers: dict[bytes, tuple[bytes, int]] = {}  # account and messages by depositor
 
     def __contains__(self, depositor: bytes) -> bool:
@@ -38,13 +40,19 @@ class Accounts:
         """So much more mail is here. Returns the account that it is charged to."""
         account, messages = self._payers.get(depositor, (account, 0))
         self._payers[depositor] = account, messages + count
-        self._bytes[account] = self._bytes.get(account, 0) + size + count * ROW_BYTES
+        added = size + count * ROW_BYTES
+        self._bytes[account] = self._bytes.get(account, 0) + added
+        if account[:1] == HOST:
+            self.stranger_bytes += added
         return account
 
     def release(self, depositor: bytes, count: int, size: int) -> bytes:
         """So much is gone. Returns the account that it was charged to."""
         account, messages = self._payers.get(depositor, (b"", count))
-        left = self._bytes.get(account, 0) - size - count * ROW_BYTES
+        before = self._bytes.get(account, 0)
+        left = before - size - count * ROW_BYTES
+        if account[:1] == HOST:
+            self.stranger_bytes -= before - max(left, 0)
         if left > 0:
             self._bytes[account] = left
         else:

@@ -25,7 +25,7 @@ from mcp_a2a.protocol.mail_books import Books
 from mcp_a2a.protocol.mail_orders import Backlog, Keep, Load, Order, Tally
 from mcp_a2a.protocol.mailbox import Mailbox, Message, Place, Wire
 from mcp_a2a.protocol.receipt import ELSEWHERE, UNKNOWN_KEY
-from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
+from mcp_a2a.protocol.relay_limits import ELISION_SECONDS, HOST, ROW_BYTES, WINDOW_BYTES, WINDOW_FRAMES, RelayLimits
 from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.protocol.roster import Roster
 
@@ -241,7 +241,9 @@ class PostOffice:
             return "storage_full"
         if books.accounts.bytes_of(account) + row > self._disk_share(account):
             return "share"
-        if books.memory_bytes + size > limits.max_memory_bytes:
+        if account[:1] == HOST and books.accounts.stranger_bytes + row > limits.strangers_disk:
+            return "share"
+        if books.memory_bytes + size > limits.memory_for(account):
             return "rate_limited"
         return None
 
@@ -446,10 +448,12 @@ class PostOffice:
             self._forget_empty(key, mailbox)
 
     def _load(self, key: bytes, mailbox: Mailbox) -> None:
-        short = self.books.memory_bytes > self.limits.max_memory_bytes
+        account = b"" if mailbox.wire is None else mailbox.wire.account
+        short = self.books.memory_bytes > self.limits.memory_for(account)
         if short:
             self._hungry.add(key)
-            if mailbox.offered:
+            is_over = self.books.memory_bytes > self.limits.max_memory_bytes
+            if mailbox.offered or (is_over and account[:1] == HOST):
                 return
         self._loads += 1
         mailbox.loading = self._loads

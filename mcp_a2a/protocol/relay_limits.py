@@ -82,6 +82,10 @@ class RelayLimits:
     """Of the disk, for the mail of one host and for the entries of all networks that were not admitted."""
     network_disk_share: float = 0.5
     """Of the disk, for the mail of one admitted network."""
+    strangers_share: float = 0.5
+    """Of disk and memory, for the mail of all hosts together: what is beyond is for admitted networks and keys."""
+    strangers_places: float = 0.9
+    """Of keys and connections, likewise."""
     max_memory_bytes: int = 256 * MIB
     """Of envelopes that are on their way to recipients or to the disk."""
     max_connections: int = 10_000
@@ -92,6 +96,26 @@ class RelayLimits:
     """Connections that have not proven a key yet. More than a node allows: after an outage everybody comes at once."""
     failures: Rate = FAILURES
     """Connections of one host that end without having proven a key. Not of this machine itself."""
+
+    @property
+    def stranger_keys(self) -> int:
+        """Up to how many keys a stranger still gets a mailbox."""
+        return max(1, int(self.max_keys * self.strangers_places))
+
+    @property
+    def stranger_connections(self) -> int:
+        """How many connections strangers may have."""
+        return max(1, int(self.max_connections * self.strangers_places))
+
+    @property
+    def strangers_disk(self) -> float:
+        """The most bytes on disk that the mail of all strangers may take; likewise at least two messages."""
+        return max(self.strangers_share * self.max_disk_bytes, 2 * MIB)
+
+    def memory_for(self, account: bytes) -> float:
+        """Up to how many bytes in all an account may add to what is in memory; always one of the largest messages."""
+        share = self.strangers_share if account[:1] == HOST else 1.0
+        return max(share * self.max_memory_bytes, min(MIB, self.max_memory_bytes))
 
     def disk_share(self, account: bytes) -> float:
         """The most bytes on disk that the mail of one account may take; never less than two of the largest messages."""

@@ -30,6 +30,14 @@ def test_a_flood_from_one_host_costs_others_nothing() -> None:
     assert len(door) == MAX_WAITING_PER_HOST + 1
 
 
+def test_a_flood_from_many_hosts_turns_out_one_of_those_that_have_most() -> None:
+    door: Door[str] = Door()
+    door.arrived("honest", "10.0.0.200", now=0)
+    leavers = {door.arrived(f"flood {number}", f"10.0.0.{number % 30}", now=0) for number in range(1_000)}
+    assert "honest" not in leavers
+    assert len(door) == MAX_WAITING
+
+
 def test_the_addresses_of_one_ipv6_network_are_one_host() -> None:
     door: Door[int] = Door()
     for guest in range(MAX_WAITING_PER_HOST + 1):

@@ -285,3 +285,76 @@ async def test_the_operator_may_admit_a_key_from_a_crowded_host(open_relay: Open
         await relay_admit(tmp_path, str(crowd.peer))  # type: ignore[arg-type]
         again = await door.enter(crowd.who, headers=BAD)
         await again.ask(Find(1, again.peer), Found)
+
+
+# --- many hosts -----------------------------------------------------------------------------------
+
+
+def host(number: int) -> dict[str, str]:
+    return {"X-Forwarded-For": f"203.0.113.{number}"}
+
+
+async def test_strangers_of_many_hosts_leave_keys_for_admitted_networks(open_relay: Open) -> None:
+    async with open_relay(behind_proxy=True, max_keys=20) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        crowd = [await door.enter(headers=host(number)) for number in range(18)]
+        assert await why_not(await door.enter(headers=GOOD)) is ByeCode.FULL
+        new = await door.enter(networks=[SHOP], headers=GOOD)
+        await new.ask(Find(1, crowd[0].peer), Found)
+
+
+async def test_strangers_of_many_hosts_leave_connections_for_admitted_networks_and_for_other_hosts(
+    open_relay: Open,
+) -> None:
+    async with open_relay(behind_proxy=True, max_connections=20) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        crowd = [await door.enter(headers=host(number // 3)) for number in range(18)]
+        member = await door.enter(networks=[SHOP], headers=GOOD)
+        await member.ask(Find(1, crowd[0].peer), Found)
+        one = await door.enter(headers=GOOD)
+        await one.ask(Find(1, member.peer), Found)
+        assert (await crowd[0].bye()).code is ByeCode.BUSY
+        assert await why_not(await door.enter(headers=host(1))) is ByeCode.BUSY
+        assert relay.listener.facts().connections == 19
+
+
+async def test_strangers_of_many_hosts_leave_half_of_the_disk_also_over_a_restart(open_relay: Open) -> None:
+    settings = {**FAST, "max_disk_mib": 10}
+    async with open_relay(**settings) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        member, owners = await away(door, networks=(SHOP,)), [await away(door) for _ in range(3)]
+        codes = []
+        for number in range(6):
+            sealed = envelope(owners[number // 2].peer, body=LARGEST)
+            guest = await door.enter(headers=host(number))
+            await guest.send(sealed)
+            codes.append(getattr(await guest.answer_to(sealed, object), "code", "stored"))
+        assert codes == ["stored"] * 4 + ["share"] * 2
+    async with open_relay(**settings) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        stranger = await door.enter(headers=host(9))
+        assert (await stranger.submit(envelope(owners[2].peer, body=LARGEST), Refused)).code == "share"
+        sender = await door.enter(networks=[SHOP], headers=GOOD)
+        await sender.submit(envelope(member.peer, body=LARGEST), Stored)
+
+
+async def test_recipients_of_many_hosts_that_answer_nothing_leave_memory_for_admitted_networks(
+    open_relay: Open,
+) -> None:
+    async with open_relay(**FAST, max_memory_mib=8) as (relay, door):
+        relay.listener.admit(SHOP.id)
+        one, other = await door.enter(networks=[SHOP], headers=GOOD), await door.enter(networks=[SHOP], headers=GOOD)
+        books, codes = relay.listener.desk.office.books, []
+        for number in range(12):
+            deaf, guest = await door.enter(headers=host(100 + number)), await door.enter(headers=host(number))
+            sealed = envelope(deaf.peer, body=LARGEST)
+            await guest.send(sealed)
+            codes.append(getattr(await guest.answer_to(sealed, object), "code", "stored"))
+        assert codes == ["stored"] * (len(codes) - codes.count("rate_limited")) + ["rate_limited"] * (
+            codes.count("rate_limited")
+        )
+        assert books.memory_bytes <= 4 * MIB
+        sealed = envelope(other.peer, body=LARGEST)
+        await one.send(sealed)
+        await other.take()
+        await one.answer_to(sealed, Delivered)

@@ -57,6 +57,7 @@ from mcp_a2a.protocol.relay_session import Phase, RelaySession
 from mcp_a2a.protocol.roster import Roster
 from mcp_a2a.relay_ports import KnownKey, MailboxStore, RelayMember, RelayTotals
 from mcp_a2a_transports.relay.server_clerk import Clerk
+from mcp_a2a_transports.relay.server_crowd import Crowd
 from mcp_a2a_transports.relay.server_directory import DirectoryDesk
 from mcp_a2a_transports.relay.server_doubles import Doubles
 from mcp_a2a_transports.relay.server_rates import DepositRates
@@ -108,6 +109,7 @@ class RelayDesk(Desk):
         self.office = PostOffice(limits, self.roster, store.backlog(), store.last_number() + 1, self._is_familiar)
         self.attendance = Attendance()
         self._doubles = Doubles(self.roster)
+        self._crowd = Crowd(limits.stranger_connections)
         self.directory = DirectoryDesk(store, self.attendance, admission, limits, clock)
         self._relay = relay
         self._store = store
@@ -152,12 +154,14 @@ class RelayDesk(Desk):
             return objection
         session.networks = tuple(network for network in session.networks if not self.admission.is_revoked(network))
         session.account = self._account_of(session, peer)
-        objection = self._register(session, peer, now)
+        objection = self._seat(session, peer, now)
         if objection is not None:
             session.objection = objection
             return objection
         self._make_room(peer.key, now)
         self.sessions[session] = None
+        if session.account[:1] == HOST:
+            self._crowd.add(session)
         self.attendance.came(peer, session.networks, now)
         self._send_kept_answers(session)
         self.office.opened(session)
@@ -167,6 +171,7 @@ class RelayDesk(Desk):
     @override
     def left(self, session: RelaySession, now: float) -> None:
         self.sessions.pop(session, None)
+        self._crowd.remove(session)
         if session.peer is not None:
             self.attendance.went(session, session.peer, session.networks, now)
             self._store.seen([session.key], self._stamp)
@@ -250,6 +255,16 @@ class RelayDesk(Desk):
             return NETWORK + admitted[0].key
         return KEY + peer.key if self.admission.is_admitted(peer) else self._relay.account_of_host(session.host)
 
+    def _seat(self, session: RelaySession, peer: PeerId, now: float) -> ByeCode | None:
+        """Give a session its place, and its key a mailbox; or why there is none for it."""
+        if session.account[:1] != HOST or not self._crowd.is_full():
+            return self._register(session, peer, now)
+        rival = self._crowd.rival_of(session.host)
+        objection = ByeCode.BUSY if rival is None else self._register(session, peer, now)
+        if rival is not None and objection is None:
+            rival.close(ByeCode.BUSY, now)
+        return objection
+
     def _register(self, session: RelaySession, peer: PeerId, now: float) -> ByeCode | None:
         """Give a key its mailbox; or why there is none for it."""
         if self.roster.has_mailbox(peer.key):
@@ -259,6 +274,8 @@ class RelayDesk(Desk):
             newcomers = self._newcomers.of(session.host, now)
             if newcomers.wait_for(1, now):
                 return ByeCode.CROWDED
+            if self.roster.registered >= self.limits.stranger_keys:
+                return ByeCode.FULL
         if not self.roster.register(peer.key):
             return ByeCode.FULL
         if newcomers is not None:

@@ -1,0 +1,43 @@
+"""The connections of strangers: how many there are from each host, and who makes room for whom.
+
+Hosts are cheap to whoever has many, so what counts is how many connections each has. A host with one comes in as long
+as there is another with three.
+"""
+
+from __future__ import annotations
+
+from mcp_a2a.protocol.relay_session import RelaySession
+
+
+class Crowd:
+    """Sessions that are charged to their host, oldest first. `most` is how many there may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._hosts: dict[str, dict[RelaySession, None]] = {}
+
+    def is_full(self) -> bool:
+        """Whether the next one takes the place of another."""
+        return self._count >= self._most
+
+    def rival_of(self, host: str) -> RelaySession | None:
+        """The oldest connection of the host with the most, if that has more than this one will have."""
+        largest = max(self._hosts.values(), key=len, default={})
+        own = len(self._hosts.get(host, ()))
+        return next(iter(largest)) if len(largest) > own + 1 else None
+
+    def add(self, session: RelaySession) -> None:
+        """It is served."""
+        self._hosts.setdefault(session.host, {})[session] = None
+        self._count += 1
+
+    def remove(self, session: RelaySession) -> None:
+        """It ended, if it was one of them."""
+        of_host = self._hosts.get(session.host, {})
+        if session not in of_host:
+            return
+        del of_host[session]
+        self._count -= 1
+        if not of_host:
+            del self._hosts[session.host]
