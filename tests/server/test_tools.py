@@ -546,8 +546,8 @@ async def test_names_that_agents_chose_are_fenced_in_failures_too(connect: Conne
     [
         ("send_task", {"agent": "bob"}, ["message", "it is required"]),
         ("send_task", {"agent": "bob", "message": "hi", "wait_seconds": 300}, ["wait_seconds", "45", "got 300"]),
-        ("answer_task", {"task_id": "t", "status": "done"}, ["status", "'completed'", "got 'done'"]),
-        ("discover", {"limit": "many"}, ["limit", "whole number", "got 'many'"]),
+        ("answer_task", {"task_id": "t", "status": "done"}, ["status", "'completed'", 'got "done"']),
+        ("discover", {"limit": "many"}, ["limit", "whole number", 'got "many"']),
     ],
 )
 async def test_bad_arguments_are_answered_with_what_is_wrong(
