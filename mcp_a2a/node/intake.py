@@ -27,12 +27,13 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.inquiry import Memory
-from mcp_a2a.node.letters import post_update, update_letter
+from mcp_a2a.node.letters import cancel_letter, post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
@@ -43,7 +44,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus, words_of
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, TaskState, TaskStatus, words_of
 from mcp_a2a.protocol.payload import (
     MAX_HOP,
     AdvertBody,
@@ -561,9 +562,14 @@ class Intake:
             return None
         if record.done or not isinstance(payload.body, UpdateBody):
             return None
-        body, delivered = payload.body, record.delivery == Delivery.DELIVERED
+        body, delivered, before = payload.body, record.delivery == Delivery.DELIVERED, record.artifacts
         _grow(record, body)
-        if payload.seq <= record.seq_in:
+        is_newest = payload.seq > record.seq_in
+        if is_newest:
+            record.renewed, record.artifacts = body.artifacts, replace(record.artifacts, body.artifacts)
+        if is_too_large(record):
+            return self._overflow(connection, record, before, now)
+        if not is_newest:
             # Late, or out of order: a task never moves backwards (R12). What it brings of the artifacts still counts.
             if record.added:
                 save_task(connection, record)
@@ -571,8 +577,6 @@ class Intake:
         record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
         record.state, record.status, record.delivery = body.status.state, body.status, Delivery.DELIVERED
         record.direct = body.direct
-        record.renewed = body.artifacts
-        record.artifacts = replace(record.artifacts, body.artifacts)
         if body.error is not None:
             record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
         if record.state in ENDINGS and record.error is None:
@@ -583,6 +587,26 @@ class Intake:
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
         return _Applied(record, lambda: self._outbox.drop(dropped))
+
+    def _overflow(
+        self, connection: sqlite3.Connection, record: TaskRecord, before: tuple[Artifact, ...], now: float
+    ) -> _Applied:
+        """Its agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
+        record.artifacts, record.added, record.renewed = before, (), ()
+        record.state, record.delivery, record.updated = TaskState.FAILED, Delivery.DELIVERED, now
+        record.status = TaskStatus(state=TaskState.FAILED, timestamp=iso(now))
+        record.error = TaskErrorView(code="result_too_large", message=too_large(record.peer))
+        record.seq_out += 1
+        dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")
+        letter = cancel_letter(self._context, record, now)
+        save_task(connection, record)
+        put_outbox(connection, letter)
+
+        def then() -> None:
+            self._outbox.drop(dropped)
+            self._outbox.push(letter)
+
+        return _Applied(record, then)
 
 
 def _is_of_its_sender(payload: Payload) -> bool:

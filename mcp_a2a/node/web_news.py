@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from mcp_a2a.errors import McpA2AError, WebAnswerError
 from mcp_a2a.node.intake import ENDINGS
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.settlement import error_view
 from mcp_a2a.protocol.artifacts import grow
 from mcp_a2a.protocol.model import (
@@ -27,9 +28,6 @@ from mcp_a2a.views import TaskErrorView
 
 OLD_QUESTION_SECONDS = 300.0
 """After our answer: how long a task that still shows the question is taken for one that has not taken it up."""
-
-MAX_RESULT = 32 * 1024 * 1024
-"""Of all artifacts of a task, as they are stored: data, names and what is around them count like text."""
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
@@ -60,8 +58,8 @@ def apply(record: TaskRecord, events: Sequence[StreamResponse], now: float) -> b
     for event in events:
         if not record.done:
             _apply(record, event, now)
-    if _is_too_large(record):
-        raise WebAnswerError(f"{record.peer} sends more than {MAX_RESULT // 1024 // 1024} MiB as its result.")
+    if is_too_large(record):
+        raise WebAnswerError(too_large(record.peer))
     if (record.state, record.status, record.artifacts) == before:
         return False
     record.seq_in, record.updated = record.seq_in + 1, now
@@ -158,13 +156,3 @@ def stops(event: StreamResponse) -> bool:
         return event.message is not None
     state = event.status_update.status.state
     return is_terminal(state) or state in INTERRUPTED
-
-
-def _is_too_large(record: TaskRecord) -> bool:
-    """Whether there is more than we keep. Everything is measured only where what is new may have been too much."""
-    fresh = (*(chunk.artifact for chunk in record.added), *record.renewed)
-    return record.size + _size(fresh) > MAX_RESULT and _size(record.artifacts) > MAX_RESULT
-
-
-def _size(artifacts: Iterable[Artifact]) -> int:
-    return sum(len(artifact.to_json()) for artifact in artifacts)

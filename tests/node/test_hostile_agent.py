@@ -1,0 +1,82 @@
+"""A trusted agent that keeps no rules: what it says about the tasks that it was given costs us no more than a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcp_a2a.ports import Link
+from mcp_a2a.protocol.link import Delivered
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
+from mcp_a2a.protocol.payload import UpdateBody
+from mcp_a2a.views import GetTaskRequest, SendTaskRequest, SetTrustRequest, TaskView
+from tests.node.outsider import Outsider, letter, outsider
+from tests.node.world import Person, World
+
+WORKING = TaskStatus(state=TaskState.WORKING)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def given_a_task(alice: Person, evil: Outsider) -> tuple[Link, TaskView]:
+    """The agent is trusted, and has a task of Alice's."""
+    link = await evil.dial(alice)
+    await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
+    sent = await alice.api.send_task(SendTaskRequest(agent=evil.did, message="Work", wait_seconds=0))
+    await evil.until(lambda: evil.received_of("task"))
+    return link, sent
+
+
+def artifact(number: int, size: int = 3_000) -> Artifact:
+    return Artifact(artifact_id=f"a{number}", parts=(Part(text="x" * size),))
+
+
+def whole(number: int) -> UpdateBody:
+    return UpdateBody(status=WORKING, artifacts=(artifact(number),))
+
+
+def chunk(number: int) -> UpdateBody:
+    piece = ArtifactChunk(artifact=artifact(0), append=number > 1)
+    return UpdateBody(status=WORKING, chunks=(piece,), streamed=number)
+
+
+def many(number: int) -> UpdateBody:
+    """Little text and a lot around it."""
+    parts = tuple(Part(data={"k": n}) for n in range(150))
+    return UpdateBody(status=WORKING, artifacts=(Artifact(artifact_id=f"a{number}", parts=parts),))
+
+
+IN_ORDER, LATE = tuple(range(1, 9)), (1,) * 8
+
+
+@pytest.mark.parametrize(
+    ("body_of", "seqs"),
+    [(whole, IN_ORDER), (chunk, IN_ORDER), (chunk, LATE), (many, IN_ORDER)],
+    ids=["whole", "chunks", "late chunks", "little text"],
+)
+async def test_a_result_that_never_ends_ends_its_task_with_what_there_was(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    body_of: Callable[[int], UpdateBody],
+    seqs: tuple[int, ...],
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.result.MAX_RESULT", 10_000)
+    async with world.person("alice") as alice, outsider(world.network, "evil") as evil:
+        link, sent = await given_a_task(alice, evil)
+        me, view = alice.node.context.me, sent
+        for number, seq in enumerate(seqs, 1):
+            update = letter("update", evil.peer_id, me, body_of(number), task=sent.task_id, seq=seq)
+            answer = await evil.send(link, update)
+            assert isinstance(answer, Delivered)  # so that it need not say it again
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=0))
+        assert view.state == TaskState.FAILED
+        assert view.error is not None
+        assert (view.error.code, "as its result" in view.error.message) == ("result_too_large", True)
+        assert view.text or view.artifacts
+        assert len(view.model_dump_json(exclude_none=True)) < 20_000
+        await evil.until(lambda: evil.received_of("cancel"))  # an honest one stops then
