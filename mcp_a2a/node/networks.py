@@ -81,6 +81,10 @@ class Networks:
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
         self._synced: set[tuple[PeerId, str]] = set()
         self._suspects: set[str] = set()
+        self.unpublished: set[str] = set()
+        """Relays that did not take our entry; perhaps because of a clock."""
+        self._passed_over: set[tuple[PeerId, str]] = set()
+        """Where an entry was over by our clock. If that is wrong, the relay has to tell it again."""
         self.failures: dict[str, str] = {}
         """Relays that there is no session with, and why."""
         self.changes = Changes()
@@ -166,7 +170,7 @@ class Networks:
 
     def shared_with(self, peer_id: PeerId) -> tuple[str, ...]:
         """Names of our networks that this peer is a member of."""
-        now = self._context.clock()
+        now = self._context.clocks.aged()
         return tuple(joined.row.name for joined in self if joined.members.get(peer_id, 0) > now)
 
     def is_member(self, peer_id: PeerId) -> bool:
@@ -258,11 +262,24 @@ class Networks:
     async def _publish_at(self, url: str) -> None:
         if not any(state.url == url and state.connected for state in self.relays.states()):
             return
+        self.unpublished.discard(url)
         for joined in self.at(url):
             try:
                 await self.publish(joined, url)
             except RelayError as error:
                 logger.warning("our entry in the network %s is not up to date: %s", joined.row.name, error)
+                self.unpublished.add(url)
+
+    def publish_again(self) -> None:
+        """Bring our entry to the relays that did not take it: their clock, or ours, may be right by now."""
+        for url in self.unpublished & self.urls:
+            self._context.tasks.start_soon(self._publish_at, url)
+
+    def clock_set(self) -> None:
+        """What was over by our clock may not be, and our entry is dated by it."""
+        for url in {url for _, url in self._passed_over} & self.urls:
+            self._keep(url)
+        self.publish_everywhere()
 
     # --- RelayHandler ----------------------------------------------------------------------------
 
@@ -270,6 +287,7 @@ class Networks:
         """A session is up."""
         self.failures.pop(url, None)
         self._forget_presence(url)  # it tells anew who is connected
+        self._passed_over = {(network, where) for network, where in self._passed_over if where != url}
         self._context.tasks.start_soon(self._publish_at, url)
         self.on_relay(url)
         self._notify()
@@ -304,7 +322,9 @@ class Networks:
             self._suspects.add(url)
             logger.log(level, "the relay %s lists something that no member has made: %s", url, error)
             return
-        if advert.fresh(self._context.clocks.aged()) and self._has_room(joined, advert.peer):
+        if not advert.fresh(self._context.clocks.aged()):
+            self._passed_over.add((joined.network.id, url))
+        elif self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)
 
     def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
@@ -338,11 +358,13 @@ class Networks:
     def synced(self, url: str, network: PeerId, epoch: int, revision: int) -> None:
         """Everything up to a revision was told."""
         self._synced.add((network, url))
+        self._notify()
+        if (network, url) in self._passed_over:
+            return  # the next session tells it again
         self._syncs[str(network), url] = (epoch, revision)
         self._context.database.enqueue_lazily(
             lambda connection: save_sync(connection, str(network), url, epoch, revision)
         )
-        self._notify()
 
     def presence(self, url: str, network: PeerId, online: Sequence[PeerId], offline: Sequence[PeerId]) -> None:
         """Who is connected to the relay. Only of those who are known: a relay cannot fill our memory."""

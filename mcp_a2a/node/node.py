@@ -340,6 +340,7 @@ class Node:
                 saved = await self._save_ring()
             self.context.database.enqueue_lazily(_bookkeeping(self.context.clocks))
             self.networks.forget_lapsed()
+            self.networks.publish_again()
             self.files.tidy()
             self.feed.drop_idle()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
@@ -358,6 +359,7 @@ class Node:
             self.context.tasks.start_soon(self._save_ring)
         else:
             self.greet_everybody()
+        self.networks.clock_set()
         self.outbox.clock_set()
 
     async def _watch_addresses(self) -> None:
