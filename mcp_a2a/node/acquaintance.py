@@ -172,11 +172,12 @@ class Acquaintance:
 
     async def _decided(self, peer: Peer, level: str, decide: Callable[[sqlite3.Connection], _Decision]) -> _Decision:
         """Decide here and on the disk. At once here, so that what comes in meanwhile is treated accordingly."""
-        before, peer.row.trust = peer.row.trust, level
+        before = peer.row.trust, peer.row.paired
+        peer.row.trust, peer.row.paired = level, peer.row.name if level == "trusted" else ""
         try:
             return await self._node.context.database.write(decide)
         except Exception:
-            peer.row.trust = before
+            peer.row.trust, peer.row.paired = before
             raise
 
     def _meant(self, asked: str) -> Peer:

@@ -201,6 +201,8 @@ class Directory:
         peer.advert = advert
         peer.learn_bundle(advert.bundle)
         peer.row.name = shown_name(advert.card.name)
+        if peer.row.trust == "trusted" and not peer.row.paired:
+            peer.row.paired = peer.row.name
         peer.row.advert = advert.to_text()
         self._changed(peer)
         return peer
@@ -242,8 +244,12 @@ class Directory:
         named = [peer for peer in alike if same_name(peer.name, asked)]
         if not named:
             raise self._not_found(asked)
-        paired = [peer for peer in alike if peer.row.trust == "trusted"]
-        others = [peer for peer in alike if self._may_be_meant(peer) and self._trust.of(peer) in ("stranger", "member")]
+        paired = [peer for peer in alike if self._is_paired(peer)]
+        others = [
+            peer
+            for peer in alike
+            if self._may_be_meant(peer) and (self._trust.of(peer) in ("stranger", "member") or _has_renamed(peer))
+        ]
         # Among those that a person has put here, only the same name is meant; a look-alike of others counts as well.
         present = [peer for peer in (alike if others else named) if self._may_be_meant(peer)]
         candidates = present or [peer for peer in named if peer in paired] or named
@@ -262,7 +268,12 @@ class Directory:
 
     def _is_ours(self, peer: Peer) -> bool:
         """Whether a person has put it here, or it is another identity of this data folder."""
-        return peer.row.trust == "trusted" or self._trust.of(peer) == "own"
+        return self._is_paired(peer) or self._trust.of(peer) == "own"
+
+    @staticmethod
+    def _is_paired(peer: Peer) -> bool:
+        """Whether a person trusted it by the name that it has now."""
+        return peer.row.trust == "trusted" and not _has_renamed(peer)
 
     def _by_did(self, asked: str) -> Peer:
         try:
@@ -280,3 +291,9 @@ class Directory:
     def present(self) -> list[Peer]:
         """Agents that are there now, and that described themselves."""
         return [peer for peer in self if peer.online and peer.advert is not None]
+
+
+def _has_renamed(peer: Peer) -> bool:
+    """Whether a trusted agent took another name since: that may be the one of somebody else who is trusted."""
+    known = peer.row.paired
+    return peer.row.trust == "trusted" and bool(known) and not same_name(known, peer.name)

@@ -113,20 +113,23 @@ class PeerRow:
     advert: str | None = None
     addresses: tuple[str, ...] = ()
     last_seen: float | None = None
+    paired: str = ""
+    """What it called itself when a person trusted it; empty before it said a name."""
 
 
 def all_peers(connection: sqlite3.Connection) -> list[PeerRow]:
     """Everybody known by key."""
-    rows = connection.execute("SELECT did, name, trust, advert, addresses, last_seen FROM peers").fetchall()
-    return [PeerRow(did, name, trust, advert, tuple(json.loads(addresses)), seen)
-            for did, name, trust, advert, addresses, seen in rows]  # fmt: skip
+    rows = connection.execute("SELECT did, name, trust, advert, addresses, last_seen, paired FROM peers").fetchall()
+    return [PeerRow(did, name, trust, advert, tuple(json.loads(addresses)), seen, paired)
+            for did, name, trust, advert, addresses, seen, paired in rows]  # fmt: skip
 
 
 def save_peer(connection: sqlite3.Connection, row: PeerRow) -> None:
     """Remember a peer."""
     connection.execute(
-        "INSERT OR REPLACE INTO peers(did, name, trust, advert, addresses, last_seen) VALUES (?, ?, ?, ?, ?, ?)",
-        (row.did, row.name, row.trust, row.advert, json.dumps(row.addresses), row.last_seen),
+        "INSERT OR REPLACE INTO peers(did, name, trust, advert, addresses, last_seen, paired)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row.did, row.name, row.trust, row.advert, json.dumps(row.addresses), row.last_seen, row.paired),
     )
 
 

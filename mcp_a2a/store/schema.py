@@ -260,6 +260,11 @@ MIGRATIONS: tuple[str, ...] = (
       WHERE NOT direct AND forgotten IS NULL;
     CREATE INDEX tasks_by_context ON tasks(context_id);
     """,
+    """
+    -- What an agent called itself when a person trusted it: under a name that it takes later it is like anybody else.
+    ALTER TABLE peers ADD COLUMN paired TEXT NOT NULL DEFAULT '';
+    UPDATE peers SET paired = name WHERE trust = 'trusted';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

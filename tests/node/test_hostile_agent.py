@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.link import Delivered
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
-from mcp_a2a.protocol.payload import UpdateBody
+from mcp_a2a.protocol.model import AgentCard, Artifact, ArtifactChunk, Part, TaskState, TaskStatus
+from mcp_a2a.protocol.payload import AdvertBody, UpdateBody
 from mcp_a2a.views import GetTaskRequest, SendTaskRequest, SetTrustRequest, TaskView
 from tests.node.outsider import Outsider, letter, outsider
-from tests.node.world import Person, World
+from tests.node.world import Person, World, acquainted
 
 WORKING = TaskStatus(state=TaskState.WORKING)
 
@@ -80,3 +83,50 @@ async def test_a_result_that_never_ends_ends_its_task_with_what_there_was(
         assert view.text or view.artifacts
         assert len(view.model_dump_json(exclude_none=True)) < 20_000
         await evil.until(lambda: evil.received_of("cancel"))  # an honest one stops then
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+async def calls_itself(evil: Outsider, alice: Person, link: Link, name: str, seq: int) -> None:
+    card = AgentCard(name=name, description="")
+    advert = Advert.sign(evil.identity, card, evil.ring.current, (), seq=seq, expires=time.time() + 3600)
+    body = AdvertBody(advert=advert.to_text())
+    await evil.send(link, letter("advert", evil.peer_id, alice.node.context.me, body))
+
+
+@pytest.mark.parametrize("name", ["bob", "BOB", "b\u043eb"], ids=ascii)
+async def test_a_trusted_agent_does_not_get_what_is_meant_for_another_by_taking_its_name(
+    world: World, name: str
+) -> None:
+    """Bob is not there, so he cannot be taken for one of two."""
+    async with outsider(world.network, "evil") as evil:
+        async with world.person("alice") as alice:
+            async with world.person("bob") as bob:
+                await acquainted(alice, bob)
+                await alice.api.set_trust(SetTrustRequest(agent=bob.did, level="trusted"))
+            link = await evil.dial(alice)
+            await calls_itself(evil, alice, link, "eve", 1)
+            await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
+            await calls_itself(evil, alice, link, name, 2)
+            for asked in ("bob", name):
+                with pytest.raises((KeyChangedError, AmbiguousNameError)):
+                    await alice.api.send_task(SendTaskRequest(agent=asked, message="for Bob", wait_seconds=0))
+        async with world.person("alice") as alice:  # and after a restart
+            await evil.dial(alice)
+            with pytest.raises(KeyChangedError):
+                await alice.api.send_task(SendTaskRequest(agent="bob", message="for Bob", wait_seconds=0))
+            assert not evil.received_of("task")
+            await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))  # as the error says
+            sent = await alice.api.send_task(SendTaskRequest(agent=name, message="for Eve", wait_seconds=0))
+            assert sent.agent.did == evil.did
+
+
+async def test_a_trusted_agent_may_take_a_name_that_no_other_has(world: World) -> None:
+    async with world.person("alice") as alice, outsider(world.network, "evil") as evil:
+        link = await evil.dial(alice)
+        await calls_itself(evil, alice, link, "eve", 1)
+        await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
+        await calls_itself(evil, alice, link, "carol", 2)
+        sent = await alice.api.send_task(SendTaskRequest(agent="carol", message="hi", wait_seconds=0))
+        assert sent.agent.did == evil.did
