@@ -31,7 +31,7 @@ from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.workroom import sweep_rooms
-from mcp_a2a.uptime import Uptime
+from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
 from mcp_a2a.wall_clock import wall_clock
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
@@ -75,6 +75,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             accept_rate=settings.accept_rate,
             wall_clock=wall_clock,
             uptime=Uptime(),
+            boot=boot(),
             randomness=os.urandom,
             own_dids=OwnDids(settings.home),
             relays=relays,

@@ -24,6 +24,14 @@ def _correction() -> float:
         return 0.0
 
 
+def boot() -> str:
+    """What names this start of the machine (Linux, proc(5)); empty where that is not told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:64]
+    except (OSError, ValueError):
+        return ""
+
+
 class Uptime:
     """Tells the seconds since the machine started, the same in every process."""
 

@@ -25,11 +25,13 @@ Name = Callable[[PeerId], str]
 class Clocks:
     """Reads the wall clock and the uptime together."""
 
-    def __init__(self, wall_clock: Callable[[], float], uptime: Callable[[], float], mark: Mark | None = None) -> None:
+    def __init__(
+        self, wall_clock: Callable[[], float], uptime: Callable[[], float], mark: Mark | None = None, boot: str = ""
+    ) -> None:
         self._wall_clock = wall_clock
         self.uptime = uptime
         wall, up = wall_clock(), uptime()
-        self._aging = Aging(wall, up, mark)
+        self._aging = Aging(wall, up, mark, boot)
         self._offset = wall - up
         self.witnesses = Witnesses()
         self.refused: dict[PeerId, int] = {}
@@ -70,6 +72,10 @@ class Clocks:
     def sound(self) -> float:
         """The time that neither jumps nor goes back, unless other machines say that it was wrong."""
         return self._read().sound
+
+    def since(self) -> float:
+        """What was written at a later sound time is as old as that says."""
+        return self._read().since
 
     def mark(self) -> Mark:
         """To be kept for the next start."""

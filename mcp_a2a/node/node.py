@@ -127,6 +127,8 @@ class NodeParts:
     """Where others on our networks may dial a port of ours."""
     near: Callable[[DirectAddr], bool]
     """Whether an address that a member names is worth dialling from here."""
+    boot: str = ""
+    """Names this start of the machine; empty where that is not told."""
     lease_seconds: float = LEASE_SECONDS
     accept_rate: int = 30
     """New tasks a minute from each stranger, where all are accepted."""
@@ -457,7 +459,7 @@ async def _start_clocks(parts: NodeParts) -> tuple[Clocks, float]:
         return mark, started
 
     mark, started = await parts.database.write(start)
-    return Clocks(parts.wall_clock, parts.uptime, mark), started
+    return Clocks(parts.wall_clock, parts.uptime, mark, parts.boot), started
 
 
 def _highest(kept: str | None) -> float:

@@ -519,14 +519,15 @@ class Outbox:
     def _dated(self, lane: Lane, entry: Entry) -> bool:
         """Give a message dates that fit our clock, where it was written while that was wrong; False if it waits.
 
-        One of an earlier run may be as old as it says, where the machine was off since: it waits until our clock is
-        confirmed.
+        One of an earlier run may be as old as it says, where the machine may have been off since: it waits until our
+        clock is confirmed.
         """
         row, clocks = entry.row, self._context.clocks
         if self._fits(row):
             return True
         now, is_doubted = clocks.now(), clocks.now() - clocks.sound() > MAX_CLOCK_SKEW_SECONDS
-        if now >= row.expires and is_doubted and row.n < self._context.first_number:
+        is_earlier = row.n < self._context.first_number and row.kept < clocks.since()
+        if now >= row.expires and is_doubted and is_earlier:
             lane.obstacle = entry.refusal = CLOCK_DOUBTED
             entry.stale_since = self._context.clocks.uptime()
             entry.not_before = anyio.current_time() + MAX_CLOCK_PAUSE

@@ -40,20 +40,26 @@ class Mark:
     sound: float
     wall: float
     uptime: float
+    boot: str = ""
+    """Names the start of the machine that the uptime counts from; empty where that is not known."""
+    since: float = 0.0
+    """From this sound time on it is known how much time has passed: the machine was on, and said so."""
 
     def to_text(self) -> str:
         """The mark as it is stored."""
-        return json.dumps([self.sound, self.wall, self.uptime])
+        return json.dumps([self.sound, self.wall, self.uptime, self.boot, self.since])
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
         """The stored mark; None without one that can be read."""
         try:
-            sound, wall, uptime = map(float, json.loads(text or ""))
+            sound, wall, uptime, *more = json.loads(text or "")
+            boot, since = more or ("", sound)
+            mark = cls(float(sound), float(wall), float(uptime), str(boot), float(since))
         except (ValueError, TypeError):
             return None
-        mark = cls(sound, wall, uptime)
-        return mark if all(map(math.isfinite, (sound, wall, uptime))) and min(sound, wall, uptime) >= 0 else None
+        times = (mark.sound, mark.wall, mark.uptime, mark.since)
+        return mark if all(map(math.isfinite, times)) and min(times) >= 0 else None
 
 
 class Aging:
@@ -63,13 +69,15 @@ class Aging:
     True if they agree with it, False if they do not, None if too few say anything.
     """
 
-    __slots__ = ("_uptime", "_wall", "sound")
+    __slots__ = ("_boot", "_uptime", "_wall", "since", "sound")
 
-    def __init__(self, wall: float, uptime: float, mark: Mark | None = None) -> None:
-        self.sound = wall
-        self._wall, self._uptime = wall, uptime
+    def __init__(self, wall: float, uptime: float, mark: Mark | None = None, boot: str = "") -> None:
+        self.sound = self.since = wall
+        self._wall, self._uptime, self._boot = wall, uptime, boot
         if mark is not None:
-            self.sound = mark.sound + _pause(mark, wall, uptime)
+            pause = _pause(mark, wall, uptime, boot)
+            self.sound = mark.sound + (pause or 0.0)
+            self.since = self.sound if pause is None else mark.since
 
     def read(self, wall: float, uptime: float, witnessed: bool | None = None) -> float:  # noqa: FBT001  a finding
         """The sound time now. All clocks are in seconds, the wall clock and the sound time since the epoch."""
@@ -100,7 +108,7 @@ class Aging:
     @property
     def mark(self) -> Mark:
         """To be kept for the next start."""
-        return Mark(self.sound, self._wall, self._uptime)
+        return Mark(self.sound, self._wall, self._uptime, self._boot, self.since)
 
 
 class SoundClock:
@@ -133,7 +141,11 @@ class SoundClock:
         return self._read().mark
 
 
-def _pause(mark: Mark, wall: float, uptime: float) -> float:
-    """How long nothing was running, where both clocks say the same: the machine itself was on all the time."""
+def _pause(mark: Mark, wall: float, uptime: float, boot: str) -> float | None:
+    """How long nothing was running, where the machine was on all the time; None where it may have been off.
+
+    It was on if this is the same start of it, or if both clocks tell the same.
+    """
     passed = uptime - mark.uptime
-    return passed if passed >= 0 and abs((wall - mark.wall) - passed) <= SAME_RUN_SECONDS else 0.0
+    was_on = passed >= 0 and ((boot and boot == mark.boot) or abs((wall - mark.wall) - passed) <= SAME_RUN_SECONDS)
+    return passed if was_on else None

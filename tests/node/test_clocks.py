@@ -132,6 +132,23 @@ async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_c
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
+async def test_a_task_that_was_sent_under_a_clock_that_was_behind_goes_after_a_restart_with_a_right_one(
+    world: World,
+) -> None:
+    world.boot, mine = "this start", clock(-40 * DAY)
+    async with world.person("alice", clock=mine) as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        await refused_for_clocks(alice, sent)
+    mine.jump(40 * DAY)
+    async with world.person("alice", clock=mine) as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="late"))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        assert (view.state, view.text) == (TaskState.COMPLETED, "late")
+
+
 @pytest.mark.parametrize("days", [1, 12, 366])
 async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: World, days: int) -> None:
     of_bob = clock(0)

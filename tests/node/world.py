@@ -121,6 +121,8 @@ class World:
     own: set[str] = field(default_factory=set)
     """Keys that count as identities of one data folder."""
     lease_seconds: float = 900.0
+    boot: str = ""
+    """Names the start of everybody's machine, where they can tell."""
     places: list[DirectAddr] = field(default_factory=list)
     """Where everybody's machine is."""
 
@@ -169,6 +171,7 @@ class World:
                 networks=NetworkFolder(networks or folder),
                 own_addresses=lambda port: tuple(self.places),
                 near=lambda address: True,
+                boot=self.boot,
                 lease_seconds=self.lease_seconds,
                 web=web,
                 hooks=hooks,

@@ -63,6 +63,14 @@ def test_a_program_that_was_not_running_while_the_machine_was_on_loses_no_time()
     assert aging.sound == NOW + 9 * DAY
 
 
+def test_a_program_that_was_not_running_knows_for_how_long_where_the_machine_was_not_started_again() -> None:
+    mark = Mark(NOW, NOW, 100.0, "first start", NOW - DAY)
+    again = Aging(NOW + 40 * DAY, 160.0, mark, "first start")
+    assert (again.sound, again.since) == (NOW + 60, NOW - DAY)
+    later = Aging(NOW + 40 * DAY, 160.0, mark, "second start")
+    assert (later.sound, later.since) == (NOW, NOW)
+
+
 def test_a_sound_time_that_was_led_astray_falls_back_when_others_confirm_the_clock() -> None:
     aging = Aging(NOW, 0.0, Mark(NOW + 366 * DAY, NOW + 366 * DAY, 10.0))
     assert aging.judging == NOW, "no message is refused because of it"
@@ -76,14 +84,30 @@ def test_a_clock_that_is_set_back_by_days_does_not_make_what_has_ended_valid(bac
     assert aging.judging == NOW
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "[1, 2]", "[1, 2, NaN]", "[1, 2, -3]", '["a", 1, 1]', "{}", "5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "[]",
+        "[1, 2]",
+        "[1, 2, NaN]",
+        "[1, 2, -3]",
+        "[1, 2, 3, 4]",
+        '[1, 2, 3, "", -1]',
+        '["a", 1, 1]',
+        "{}",
+        "5",
+    ],
+)
 def test_a_mark_that_cannot_be_read_is_none(text: str | None) -> None:
     assert Mark.parse(text) is None
 
 
 def test_a_mark_is_what_was_kept() -> None:
-    mark = Mark(NOW, NOW + 1, 2.5)
+    mark = Mark(NOW, NOW + 1, 2.5, "first start", NOW - 3)
     assert Mark.parse(mark.to_text()) == mark
+    assert Mark.parse(f"[{NOW}, {NOW + 1}, 2.5]") == Mark(NOW, NOW + 1, 2.5, "", NOW), "one of an earlier version"
 
 
 # --- other clocks ---------------------------------------------------------------------------------
