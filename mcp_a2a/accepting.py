@@ -40,6 +40,9 @@ RESERVED_FILES = 64
 FULL_SECONDS = 0.1
 """Pause where the system has no open file left at all."""
 
+Tls = Callable[[], SSLContext]
+"""What the next handshake is made with."""
+
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -60,7 +63,7 @@ class _Loop(Protocol):
 async def accept(
     listening: socket.socket,
     protocol: Callable[[], object],
-    tls: SSLContext | None = None,
+    tls: Tls | None = None,
     *,
     handshake_seconds: float = WAIT_SECONDS,
 ) -> None:
@@ -128,7 +131,7 @@ class _Entrance:
         self,
         tasks: anyio.abc.TaskGroup,
         protocol: Callable[[], object],
-        tls: SSLContext | None,
+        tls: Tls | None,
         handshake_seconds: float,
     ) -> None:
         self._tasks, self._protocol, self._tls, self._seconds = tasks, protocol, tls, handshake_seconds
@@ -150,25 +153,28 @@ class _Entrance:
         if self._tls is None:
             self._tasks.start_soon(self._hand_over, connection)
             return
+        tls = self._tls()
         door = self._here if is_here(address) else self._others
         leaves = door.arrived(handshake, address, anyio.current_time())
         if leaves is not None:
             leaves.break_off()
-        self._tasks.start_soon(self._shake_hands, handshake, connection, door)
+        self._tasks.start_soon(self._shake_hands, handshake, connection, tls, door)
 
-    async def _shake_hands(self, handshake: _Handshake, connection: socket.socket, door: Door[_Handshake]) -> None:
+    async def _shake_hands(
+        self, handshake: _Handshake, connection: socket.socket, tls: SSLContext, door: Door[_Handshake]
+    ) -> None:
         with handshake.scope:
             try:
-                await self._hand_over(connection, ssl=True)
+                await self._hand_over(connection, tls)
             finally:
                 door.left(handshake)
 
-    async def _hand_over(self, connection: socket.socket, *, ssl: bool = False) -> None:
+    async def _hand_over(self, connection: socket.socket, tls: SSLContext | None = None) -> None:
         loop = cast("_Loop", anyio.lowlevel.current_token().native_token)
         hand_over = partial(loop.connect_accepted_socket, self._protocol, connection)
         try:
-            if ssl:
-                await hand_over(ssl=self._tls, ssl_handshake_timeout=self._seconds, ssl_shutdown_timeout=self._seconds)
+            if tls is not None:
+                await hand_over(ssl=tls, ssl_handshake_timeout=self._seconds, ssl_shutdown_timeout=self._seconds)
             else:
                 await hand_over()
         except OSError as error:  # ssl.SSLError is one

@@ -7,7 +7,6 @@ its operator's commands reach it (`relay_admin`).
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
+from mcp_a2a.certificates import ServerTls
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import ConfigurationError, RelayRunsError
 from mcp_a2a.ports import Credentials
@@ -159,21 +159,12 @@ def _limits(settings: RelaySettings) -> RelayLimits:
     )
 
 
-def _tls(settings: RelaySettings) -> ssl.SSLContext | None:
+def _tls(settings: RelaySettings) -> ServerTls | None:
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None:
         raise ConfigurationError("--tls-key names a key without its certificate.", "Add --tls-cert.")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"The certificate {settings.tls_cert} cannot be used: {error.strerror or error}.",
-            "Name a PEM file with the whole chain, and its key with --tls-key.",
-        ) from error
-    return context
+    return ServerTls(settings.tls_cert, settings.tls_key)
 
 
 def _url(settings: RelaySettings, host: str, port: int, relay: PeerId) -> RelayUrl:

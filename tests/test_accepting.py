@@ -62,7 +62,7 @@ class Echo(asyncio.Protocol):
 async def listening(tls: ssl.SSLContext | None, seconds: float = 5.0) -> AsyncIterator[int]:
     with socket.create_server((HERE, 0)) as bound:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: accept(bound, Echo, tls, handshake_seconds=seconds))
+            tasks.start_soon(lambda: accept(bound, Echo, tls and (lambda: tls), handshake_seconds=seconds))
             await anyio.wait_all_tasks_blocked()
             yield bound.getsockname()[1]
             tasks.cancel_scope.cancel()
@@ -180,7 +180,7 @@ async def test_the_last_open_files_are_for_no_connection(
         monkeypatch.setattr(accepting, "_open_files", lambda: probe + RESERVED_FILES + 40)
         async with anyio.create_task_group() as tasks:
             tls = ca.listening(HERE) if scheme == "https" else None
-            tasks.start_soon(lambda: accept(bound, Echo, tls))
+            tasks.start_soon(lambda: accept(bound, Echo, tls and (lambda: tls)))
             made = [stack.enter_context(socket.create_connection(bound.getsockname(), timeout=5)) for _ in range(30)]
             for connection in made:
                 connection.settimeout(0)

@@ -20,6 +20,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open_files
+from mcp_a2a.certificates import ServerTls
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
@@ -148,11 +149,10 @@ class _WebServer(uvicorn.Server):
             proxy_headers=False,  # nobody but us decides who is calling
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
-            ssl_certfile=None if tls is None else tls.chain,
-            ssl_keyfile=None if tls is None else tls.key,
             timeout_graceful_shutdown=3,  # ours is shorter; this is for what does not listen to it
         )
         super().__init__(config)
+        self._tls = None if tls is None else ServerTls(tls.chain, tls.key)
         self.finished = anyio.Event()
         self._ready, self._accepting = anyio.Event(), anyio.CancelScope()
 
@@ -176,7 +176,7 @@ class _WebServer(uvicorn.Server):
             async with anyio.create_task_group() as group:
                 for one in bound:
                     one.listen()  # so that whoever reads the URL is let in
-                    group.start_soon(accept, one, self._connection, self.config.ssl)
+                    group.start_soon(accept, one, self._connection, self._tls)
                 task_status.started()
 
     def _connection(self) -> Connection:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.certificates import load
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,7 @@ class Certificate:
         Raises:
             ConfigurationError: it cannot be used, and why.
         """
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.chain, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"The certificate {self.chain} cannot be used: {error.strerror or error}.",
-                "Name a PEM file with the whole chain, and its key with --tls-key.",
-            ) from error
+        load(self.chain, self.key)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import anyio
 import pytest
+from anyio.streams.tls import TLSAttribute
 
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import ConfigurationError
@@ -51,6 +53,47 @@ async def test_with_a_certificate_cards_and_calls_are_https(tmp_path: Path, ca: 
             await web.get(url + CARD)
         with pytest.raises(aiohttp.ClientError):
             await web.get(url.replace("https", "http") + CARD)
+
+
+async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(tmp_path: Path, ca: Authority) -> None:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    first, second = ca.issue("127.0.0.1"), ca.issue("127.0.0.1")
+    shutil.copy(first[0], chain)
+    shutil.copy(first[1], key)
+    listening = Listening("127.0.0.1:0", certificate=Certificate(chain, key))
+    async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession() as kept:
+        port = int(url.rpartition(":")[2])
+
+        async def shown() -> bytes:
+            stream = await anyio.connect_tcp("127.0.0.1", port, tls=True, ssl_context=ca.trusted)
+            async with stream:
+                return bytes(stream.extra_attributes[TLSAttribute.peer_certificate_binary]())
+
+        async with kept.get(url + CARD, ssl=ca.trusted) as response:
+            assert await response.read()
+        before = await shown()
+        assert before == der(first[0])
+        replace(second[0], chain)  # its key has not come yet
+        assert await shown() == before
+        replace(second[1], key)
+        assert await shown() == der(second[0])
+        async with kept.get(url + CARD, ssl=ca.trusted) as response:
+            assert response.status == 200
+        chain.write_text("no certificate")
+        assert await shown() == der(second[0])
+        chain.unlink()
+        assert await shown() == der(second[0])
+
+
+def replace(source: Path, target: Path) -> None:
+    """As programs that renew certificates do it."""
+    aside = target.with_suffix(".new")
+    shutil.copy(source, aside)
+    aside.replace(target)
+
+
+def der(chain: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(chain.read_text())
 
 
 async def test_nothing_older_than_tls_1_2_is_spoken(tmp_path: Path, ca: Authority) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ import anyio
 from aiohttp import WSMsgType, web
 from typing_extensions import override
 
-from mcp_a2a.accepting import accept
+from mcp_a2a.accepting import Tls, accept
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Credentials
 from mcp_a2a.protocol.admission import Admission
@@ -63,7 +62,7 @@ class RelayOptions:
     limits: RelayLimits
     closed: bool = False
     behind_proxy: bool = False
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     may_look: Sequence[str] = ()
     """Networks that may read metrics, beside this machine."""
     host: str = ""

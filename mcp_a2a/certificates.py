@@ -1,0 +1,73 @@
+"""The certificate of a listener, by its files as they are now: they are renewed while it serves.
+
+Each handshake asks whether they have changed. What cannot be used is told of, and the earlier certificate stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcp_a2a.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_Mark = tuple[int, int, int] | None
+"""By what a change of a file is seen."""
+
+
+def load(chain: Path, key: Path | None, *, may_ask: bool = True) -> ssl.SSLContext:
+    """TLS 1.2 and later with this certificate. For a key with a passphrase the terminal is asked, or it is refused.
+
+    Raises:
+        ConfigurationError: it cannot be used, and why.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(chain, key, None if may_ask else "")
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"The certificate {chain} cannot be used: {error.strerror or error}.",
+            "Name a PEM file with the whole chain, and its key with --tls-key.",
+        ) from error
+    return context
+
+
+class ServerTls:
+    """What a listener shakes hands with."""
+
+    def __init__(self, chain: Path, key: Path | None) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigurationError: see `load`.
+        """
+        self._chain, self._key = chain, key
+        self._marks = self._seen()
+        self._context = load(chain, key)
+
+    def __call__(self) -> ssl.SSLContext:
+        """By the certificate as it is now; by the last that could be used, where it cannot."""
+        marks = self._seen()
+        if marks != self._marks:
+            self._marks = marks
+            try:
+                self._context = load(self._chain, self._key, may_ask=False)
+                logger.info("the certificate %s has changed and was read again", self._chain)
+            except ConfigurationError as error:  # its key may follow in a moment
+                logger.warning("the earlier certificate is used on: %s", error.message)
+        return self._context
+
+    def _seen(self) -> Sequence[_Mark]:
+        return [_mark(path) for path in (self._chain, self._key) if path is not None]
+
+
+def _mark(path: Path) -> _Mark:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
