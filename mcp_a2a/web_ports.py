@@ -50,6 +50,13 @@ class NotNowError(WebError):
         self.seconds = seconds
 
 
+class HookGoneError(WebError):
+    """A webhook is there no more (410), and nothing more is wanted by it."""
+
+    code = "hook_gone"
+    retryable = False
+
+
 class Range(StrEnum):
     """Where calls to an agent may lead."""
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Self
+
+import anyio
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, check_url
 from mcp_a2a.a2a.body import dump
-from mcp_a2a.a2a.guarded import Call, GuardedSession, Resolve, resolve_anywhere
+from mcp_a2a.a2a.guarded import Call, GuardedSession, Resolve, pause_asked, resolve_anywhere
 from mcp_a2a.errors import WebError
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
+from mcp_a2a.web_ports import HookGoneError, NotNowError
 
 SECONDS = 15.0
-MAX_ANSWER = 64 * 1024
-"""What a hook answers is not read, only that it did."""
+MAX_ANSWER, ANSWER_SECONDS = 64 * 1024, 1.0
+"""Read of what a hook says beside its status, so that the connection serves again. More ends the connection."""
 
-GONE = frozenset({400, 401, 403, 404, 405, 410, 413, 415})
-"""A hook that answers so will answer so again."""
+REFUSED = frozenset({400, 401, 403, 405, 413, 415})
+"""A hook that answers so will answer so again. Not 404: gateways say that of a hook which is being started."""
 
 
 class WebHooks:
@@ -50,7 +56,7 @@ class WebHooks:
         return (config.protocol_version or "").startswith("0.")
 
     async def post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
-        """See `Hooks`."""
+        """See `Hooks`. The status of the answer counts, whatever follows it."""
         if self.tells_whole_tasks(config) and event.task is not None:
             kind, body = "application/json", dump(legacy.task(event.task))  # A2A 0.3.0 9.5
         else:
@@ -62,16 +68,19 @@ class WebHooks:
             config.url,
             headers={"Content-Type": kind},
             body=body,
-            max_bytes=MAX_ANSWER,
             seconds=SECONDS,
             secrets=_secrets(config),
         )
-        answer = await self._session.fetch(call)
-        if not 200 <= answer.status < 300:
-            error = WebError(f"{config.url} answered with HTTP status {answer.status}.", "Its owner must look there.")
-            if answer.status in GONE or 300 <= answer.status < 400:
-                error = HookGoneError(error.message, error.hint)
-            raise error
+        async with self._session.stream(call) as answer:
+            status, later = answer.status, pause_asked(answer.headers)
+            await _pass_over(answer.pieces)
+        if not 200 <= status < 300:
+            said, hint = f"{config.url} answered with HTTP status {status}.", "Its owner must look there."
+            if status == HTTPStatus.GONE:
+                raise HookGoneError(said, hint)
+            if status in REFUSED or 300 <= status < 400:
+                raise HookRefusedError(said, hint)
+            raise NotNowError(said, hint, seconds=later)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -79,11 +88,20 @@ class WebHooks:
             await self._session.close()
 
 
-class HookGoneError(WebError):
+class HookRefusedError(WebError):
     """A hook that will not take this, however often it is tried."""
 
-    code = "hook_gone"
+    code = "hook_refused"
     retryable = False
+
+
+async def _pass_over(pieces: AsyncIterator[bytes]) -> None:
+    read = 0
+    with anyio.move_on_after(ANSWER_SECONDS), suppress(WebError):
+        async for piece in pieces:
+            read += len(piece)
+            if read > MAX_ANSWER:
+                return
 
 
 def _secrets(config: TaskPushNotificationConfig) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Push notifications: what happens to a task is posted to the URLs that its caller named for it (A2A 3.5.3).
 
-One courier per configuration reads the node's feed and posts each event in its order; what is not taken is tried
-again a few times, and then left. Until the end of their task was told they are posted to, also over a restart: whoever
-was told nothing meanwhile gets the task as it is. They can be read for as long as their task.
+One courier per configuration reads the node's feed and posts each event in its order. A hook that takes nothing, also
+when tried a few times, is tried for a day, with longer pauses, and then gets the task as it is: what it missed is not
+posted one by one. So does one whose node was restarted. They can be read for as long as their task.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -35,6 +36,7 @@ from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.push import count_other_untold, drop_push, mark_told, push_configs, put_push, untold_configs
 from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.web_ports import HookGoneError, NotNowError
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,11 @@ ATTEMPTS = 6
 BASE_SECONDS = 1.0
 CAP_SECONDS = 30.0
 """How often an event is posted to a URL that does not take it, and the longest pause in between."""
+
+AWAY_SECONDS, AWAY_CAP_SECONDS = 60.0, 900.0
+"""Pauses after that: the first, at most, and the longest."""
+PATIENCE_SECONDS = 86_400.0
+"""A hook that takes nothing for so long is posted nothing more."""
 
 SLICE_SECONDS = 600.0
 
@@ -141,7 +148,8 @@ class Pushes:
         self, config: TaskPushNotificationConfig, cursor: str | None, key: tuple[str, str], scope: anyio.CancelScope
     ) -> None:
         with scope:
-            await self._follow(config, cursor)
+            with suppress(HookGoneError):
+                await self._follow(config, cursor)
             await self._context.database.write(lambda connection: mark_told(connection, *key))
         if self._couriers.get(key) is scope:
             del self._couriers[key]
@@ -149,7 +157,8 @@ class Pushes:
     async def _follow(self, config: TaskPushNotificationConfig, cursor: str | None) -> None:
         """Post what happens until the task has ended."""
         task_id = config.task_id or ""
-        while True:
+        away = _Absence()
+        while not away.lasts_too_long:
             changed = self._context.task_changes.event(task_id)
             record = self._context.database.read(lambda connection: find_task(connection, task_id))
             if record is None:
@@ -158,8 +167,11 @@ class Pushes:
             cursor = reading.cursor
             if not self._permits(record):
                 return
-            for event in self._told_of(config, reading):
-                await self._post(config, event)
+            if not await self._post_all(config, reading):
+                cursor = None  # it gets the task as it is then
+                await away.pause()
+                continue
+            away = _Absence()
             if not reading.over:
                 continue
             latest = self._context.database.read(lambda connection: find_task(connection, task_id))
@@ -167,6 +179,17 @@ class Pushes:
                 return
             if not reading.events:
                 await changed.wait()  # it waits for its caller
+
+    async def _post_all(self, config: TaskPushNotificationConfig, reading: Reading) -> bool:
+        """Post what happened; False: the hook takes nothing for now.
+
+        Raises:
+            HookGoneError
+        """
+        for event in self._told_of(config, reading):
+            if not await self._post(config, event):
+                return False
+        return True
 
     def _told_of(self, config: TaskPushNotificationConfig, reading: Reading) -> Iterator[StreamResponse]:
         """What is posted of what happened."""
@@ -184,20 +207,50 @@ class Pushes:
         agent = OWN_AGENT if record.direction == "received" else record.peer
         return record.caller == OWNER or agent in self._callers.agents_of(record.caller)
 
-    async def _post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
+    async def _post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> bool:
+        """Post an event; False: the hook takes nothing for now. What it refuses for good is left."""
         if self._hooks is None:
-            return None
+            return True
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._hooks.post(config, event)
+                await self._hooks.post(config, event)
+            except HookGoneError as error:
+                logger.info("push notifications of %s are wanted no more: %s", *_told(config, error))
+                raise
             except WebError as error:
-                if not error.retryable or attempt == ATTEMPTS:
-                    return logger.warning("a push notification of %s was not taken: %s", *_told(config, error))
+                if error.retryable and attempt < ATTEMPTS:
+                    await anyio.sleep(max(_pause(attempt, BASE_SECONDS, CAP_SECONDS), _asked(error)))
+                    continue
+                logger.warning("a push notification of %s was not taken: %s", *_told(config, error))
+                return not error.retryable
             except McpA2AError as error:
-                return logger.warning("a push notification of %s was not sent: %s", *_told(config, error))
-            chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
-            await anyio.sleep(full_jitter(attempt, chance, BASE_SECONDS, CAP_SECONDS))
-        return None
+                logger.warning("a push notification of %s was not sent: %s", *_told(config, error))
+            return True
+        return False
+
+
+class _Absence:
+    """How long a hook takes nothing."""
+
+    def __init__(self) -> None:
+        self._since, self._rounds = float("inf"), 0
+
+    @property
+    def lasts_too_long(self) -> bool:
+        return anyio.current_time() - self._since > PATIENCE_SECONDS
+
+    async def pause(self) -> None:
+        self._since, self._rounds = min(self._since, anyio.current_time()), self._rounds + 1
+        await anyio.sleep(_pause(self._rounds, AWAY_SECONDS, AWAY_CAP_SECONDS))
+
+
+def _pause(failures: int, base: float, cap: float) -> float:
+    chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
+    return full_jitter(failures, chance, base, cap)
+
+
+def _asked(error: WebError) -> float:
+    return error.seconds if isinstance(error, NotNowError) else 0.0
 
 
 def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> None:

@@ -39,18 +39,28 @@ class Hook:
     url: str
     answers: list[int] = field(default_factory=list)
     """Statuses of the next answers; then 200."""
+    always: int = 200
+    asked: int = 0
+    later: str = ""
+    """After how many seconds it wants to be asked again."""
+    says: bytes = b""
+    """What it answers beside its status, and calls compressed."""
     moved: str = "/"
     """Where it says that it is, where such a status says that it moved."""
     got: list[tuple[dict[str, str], Any]] = field(default_factory=list)
     news: anyio.Event = field(default_factory=anyio.Event)
 
     async def serve(self, request: web.Request) -> web.Response:
-        status = self.answers.pop(0) if self.answers else 200
+        status = self.answers.pop(0) if self.answers else self.always
+        self.asked += 1
         if status == 200:
             self.got.append((dict(request.headers), json.loads(await request.read())))
         self.news.set()
         self.news = anyio.Event()
-        return web.Response(status=status, headers={"Location": self.moved} if 300 <= status < 400 else None)
+        if status == 200 and self.says:
+            return web.Response(headers={"Content-Encoding": "br"}, body=self.says)
+        headers = {"Location": self.moved} if 300 <= status < 400 else {}
+        return web.Response(status=status, headers=headers | ({"Retry-After": self.later} if self.later else {}))
 
     async def until(self, state: str) -> list[Any]:
         """All that came, once this state is among it."""
@@ -166,6 +176,83 @@ async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     events = await hook.until("completed")
     assert sum("artifactUpdate" in event for event in events) == 3
+
+
+async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BASE_SECONDS", "AWAY_SECONDS"):
+        monkeypatch.setattr(pushes, name, 0.001)
+    monkeypatch.setattr(pushes, "AWAY_CAP_SECONDS", 0.01)
+    alice, hook = scene
+    hook.always = 404  # as a gateway says while what is behind it is started
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    with anyio.fail_after(60):
+        while hook.asked < 5 * pushes.ATTEMPTS:
+            await hook.news.wait()
+    assert alice.node.context.database.read(untold_configs)
+    hook.always = 200
+    *_, last = await hook.until("completed")
+    assert [part["text"] for artifact in last["task"]["artifacts"] for part in artifact["parts"]]
+    with anyio.fail_after(60):
+        while alice.node.context.database.read(untold_configs):
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BASE_SECONDS", "AWAY_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(pushes, name, 0.0)
+    alice, hook = scene
+    hook.always = 503
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    with anyio.fail_after(60):
+        while alice.node.context.database.read(untold_configs):
+            await anyio.lowlevel.checkpoint()
+    assert not hook.got
+
+
+async def test_a_hook_that_is_gone_is_asked_once(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    hook.always = 410
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    with anyio.fail_after(60):
+        while alice.node.context.database.read(untold_configs):
+            await anyio.lowlevel.checkpoint()
+    assert hook.asked == 1
+
+
+async def test_what_a_hook_says_beside_its_status_has_nothing_posted_twice(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    hook.says = bytes(1_000_000)
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await hook.until("completed")
+    events = [json.dumps(event) for _, event in hook.got]
+    assert len(events) == len(set(events))
+
+
+async def test_a_hook_is_left_alone_for_as_long_as_it_says(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+
+    class Clock:
+        """anyio, where no time passes while the couriers sleep."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(anyio, name)
+
+        async def sleep(self, seconds: float) -> None:
+            paused.append(seconds)
+            await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(pushes, "anyio", Clock())
+    alice, hook = scene
+    hook.answers, hook.later = [429], "120"
+    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook)))
+    await hook.until("completed")
+    assert paused == [120.0]
 
 
 @pytest.mark.parametrize("end", ["grant", "remove"])
@@ -340,7 +427,8 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
+    for name in ("BASE_SECONDS", "AWAY_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(pushes, name, 0.0)
     alice, hook = scene
     hook.answers, hook.moved = [status] * 100, moved
     hook.url += "/CANARY-3?key=CANARY-4"
