@@ -97,6 +97,7 @@ ELSEWHERE = {
     "mcp_a2a.node.control.OwnerSilentError": "never leaves node.shared, which names the process",
     "mcp_a2a.a2a.unreachable.NotConnectedError": "never leaves a2a.client, which tries the next interface",
     "mcp_a2a.a2a.push.HookRefusedError": "never leaves node.pushes, which leaves that event",
+    "mcp_a2a.web_ports.HookGoneError": "never leaves node.pushes, which stops calling that hook",
     "mcp_a2a.web_ports.AnswerLostError": "never leaves node.web_courier, which asks again or gives up with another",
     "mcp_a2a.web_ports.NoCardError": "a CardError, built where that is; node.web_book waits for a card that was there",
     "mcp_a2a.web_ports.NotNowError": "never leaves node.web_courier, which asks again for as long as a message lives",

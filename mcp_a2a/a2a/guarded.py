@@ -328,8 +328,9 @@ async def _pieces(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[b
 
 
 async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    named = response.headers.get("Content-Encoding", "").lower().split(",")
-    coding = ", ".join(name for name in map(str.strip, named) if name not in ("", "identity"))
+    fields = (response.headers.get(name, "").lower().split(",") for name in ("Content-Encoding", "Transfer-Encoding"))
+    named = (name.strip() for field in fields for name in field)
+    coding = ", ".join(name for name in named if name not in ("", "identity", "chunked"))
     if coding not in ("", *_GZIP):
         raise WebAnswerError(
             f"{url} answers compressed ({preview(coding, 32)}), though it was asked not to.",

@@ -19,6 +19,10 @@ _EMBEDDING = (
 """IPv6 networks whose addresses lead to an IPv4 address, and how far from the right that is."""
 
 
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+"""Of an interface identifier, in any network (RFC 5214 6.1): the rest of it is the IPv4 address behind the router."""
+
+
 def is_no_place(text: str) -> bool:
     """Whether nothing of ours is ever at this address: link-local, multicast, unspecified, or a cloud's own service."""
     ip = _plain(text)
@@ -36,6 +40,8 @@ def embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     for network, shift in _EMBEDDING:
         if address in network:
             return ipaddress.IPv4Address(int(address) >> shift & 0xFFFF_FFFF)
+    if int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return None
 
 

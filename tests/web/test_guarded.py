@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp import web
+from anyio.abc import SocketAttribute, SocketStream
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, as_typed, check_addresses, is_public
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession
@@ -22,7 +26,8 @@ HOSTS = (
     "00.0.0.0", "[::1]", "[::]", "[0:0:0:0:0:0:0:1]",
     "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]", "[64:ff9b::7f00:1]",
     "[64:ff9b::127.0.0.1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2002:7f00:0001::1]", "[fe80::1]",
-    "[fe80::1%25lo]", "[fc00::1]", "[fd12:3456::1]", "[fec0::1]", "[ff02::1]", "[2001::1]", "[100::1]", "10.0.0.1",
+    "[fe80::1%25lo]", "[fc00::1]", "[fd12:3456::1]", "[fec0::1]", "[ff02::1]", "[2001::1]", "[100::1]",
+    "[2a00:1:2:3:0:5efe:10.0.0.1]", "[2a00:1:2:3:200:5efe:7f00:1]", "[2600:1::5efe:a9fe:a9fe]", "10.0.0.1",
     "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.100.100.200", "198.18.0.1",
     "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "192.0.0.1", "192.0.2.1", "203.0.113.9",
     "\u2460\u2461\u2466.0.0.1", "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "localhost", "LOCALHOST",
@@ -206,3 +211,22 @@ def test_what_is_public_is_allowed() -> None:
 def test_what_a_cloud_tells_its_own_machines_only_is_not_public() -> None:
     for address in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "64:ff9b::a83f:8110", "fd20:ce::254"):
         assert not is_public(address)
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "GZIP,chunked", "deflate, chunked"])
+async def test_what_is_compressed_on_its_way_is_unpacked_too(coding: str) -> None:
+    body = zlib.compress(b"hello") if "deflate" in coding else gzip.compress(b"hello")
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n{len(body):x}\r\n".encode()
+            await stream.send(head + body + b"\r\n0\r\n\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    url = f"http://127.0.0.1:{listener.extra_attributes[SocketAttribute.local_port]()}/"
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        async with GuardedSession(as_typed(url)) as session:
+            assert (await session.fetch(Call("GET", url))).body == b"hello"
+        tasks.cancel_scope.cancel()
