@@ -60,6 +60,10 @@ class _Kept(Work):
     def __await__(self) -> Generator[None, object, object]:
         return cast("Generator[None, object, object]", self._inner.__await__())
 
+    def __getattr__(self, name: str) -> object:
+        """Name and state (`cr_running` and so on) of the coroutine: anyio asks for them when it cancels a task."""
+        return getattr(self._inner, name)
+
 
 def _grouped(error: BaseException) -> BaseExceptionGroup[BaseException]:
     return BaseExceptionGroup("a task of a skill", [error])

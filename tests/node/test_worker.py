@@ -461,6 +461,16 @@ def _await_a_task_that(error: BaseException) -> Callable[[], Awaitable[None]]:
     return skill
 
 
+async def _cancel_a_group() -> None:
+    with anyio.move_on_after(0):
+        await anyio.sleep_forever()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(anyio.sleep_forever)
+        tasks.cancel_scope.cancel()
+    raise ValueError("all were cancelled")
+
+
 async def _forget_a_task_that_exits() -> None:
     job = asyncio.create_task(_raise(SystemExit(4))())
     await asyncio.wait([job])
@@ -487,6 +497,7 @@ def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
         (_await_a_task_that(SystemExit(5)), "The skill ended its process with 5."),
         (_await_a_task_that(KeyboardInterrupt("here")), "here"),
         (_forget_a_task_that_exits, "BaseExceptionGroup"),
+        (_cancel_a_group, "all were cancelled"),
         (_raise(ValueError("cut \ud83d")), "cut \ufffd"),
         (_raise(BaseExceptionGroup("several", [KeyboardInterrupt("the first")])), "the first"),
     ],
