@@ -121,7 +121,7 @@ def pause_asked(headers: Mapping[str, str]) -> float:
 def _date(said: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 

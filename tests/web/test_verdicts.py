@@ -122,6 +122,8 @@ def test_an_empty_error_beside_a_result_is_none() -> None:
         ({"Retry-After": "-5"}, 0),
         ({"Retry-After": "²"}, 0),
         ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": f"Sun, 29 Nov {'9' * 20} 10:00:00 GMT"}, 0),
+        ({"Retry-After": f"Sun, 29 Nov 2026 10:00:00 +{'9' * 20}"}, 0),
         ({}, 0),
     ],
 )
