@@ -36,8 +36,41 @@ def load(chain: Path, key: Path | None, *, may_ask: bool = True) -> ssl.SSLConte
     return context
 
 
+class CertificateFiles:
+    """The files of a certificate: its whole chain, and its key where that is not in the same file."""
+
+    def __init__(self, chain: Path, key: Path | None) -> None:
+        self.chain, self.key = chain, key
+        self._marks = self._seen()
+
+    def renewed(self) -> ssl.SSLContext | None:
+        """TLS with what they are now, where they have changed since they were looked at last and can be used."""
+        marks = self._seen()
+        if marks == self._marks:
+            return None
+        self._marks = marks
+        try:
+            context = load(self.chain, self.key, may_ask=False)
+        except ConfigurationError as error:  # its key may follow in a moment
+            logger.warning("the earlier certificate is used on: %s", error.message)
+            return None
+        logger.info("the certificate %s has changed and was read again", self.chain)
+        return context
+
+    def pem(self) -> tuple[bytes, bytes]:
+        """The key and the chain, as they are written.
+
+        Raises:
+            OSError
+        """
+        return (self.key or self.chain).read_bytes(), self.chain.read_bytes()
+
+    def _seen(self) -> Sequence[_Mark]:
+        return [_mark(path) for path in (self.chain, self.key) if path is not None]
+
+
 class ServerTls:
-    """What a listener shakes hands with."""
+    """What a listener shakes hands with: by the certificate as it is now, or by the last that could be used."""
 
     def __init__(self, chain: Path, key: Path | None) -> None:
         """Read the files.
@@ -45,24 +78,13 @@ class ServerTls:
         Raises:
             ConfigurationError: see `load`.
         """
-        self._chain, self._key = chain, key
-        self._marks = self._seen()
+        self._files = CertificateFiles(chain, key)
         self._context = load(chain, key)
 
     def __call__(self) -> ssl.SSLContext:
-        """By the certificate as it is now; by the last that could be used, where it cannot."""
-        marks = self._seen()
-        if marks != self._marks:
-            self._marks = marks
-            try:
-                self._context = load(self._chain, self._key, may_ask=False)
-                logger.info("the certificate %s has changed and was read again", self._chain)
-            except ConfigurationError as error:  # its key may follow in a moment
-                logger.warning("the earlier certificate is used on: %s", error.message)
+        """TLS for the next handshake."""
+        self._context = self._files.renewed() or self._context
         return self._context
-
-    def _seen(self) -> Sequence[_Mark]:
-        return [_mark(path) for path in (self._chain, self._key) if path is not None]
 
 
 def _mark(path: Path) -> _Mark:

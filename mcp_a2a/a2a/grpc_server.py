@@ -6,7 +6,7 @@ What the SDK leaves out is here: the version is checked, and the token, which tr
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Service, check_service, no_card, no_url
 from mcp_a2a.accepting import raise_open_files
+from mcp_a2a.certificates import CertificateFiles
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
 from mcp_a2a.views import GetAgentRequest
@@ -80,7 +81,7 @@ class GrpcOffer:
     """Whether a caller reaches our own agent, which is the one that is served."""
     push: bool = False
     token: bool = False
-    certificate: tuple[bytes, bytes] | None = None
+    certificate: CertificateFiles | None = None
     """Chain and key in PEM."""
     show_card: Callable[[], Awaitable[bytes]] = no_card
     """The card as it is served over HTTP."""
@@ -296,8 +297,17 @@ def _options() -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.aio.Server, address: str, certificate: tuple[bytes, bytes] | None) -> int:
+def _bind(server: grpc.aio.Server, address: str, certificate: CertificateFiles | None) -> int:
     if certificate is None:
         return int(server.add_insecure_port(address))
-    chain, key = certificate
-    return int(server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)])))
+
+    def written() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([certificate.pem()])
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        """Asked at each handshake, by a thread of gRPC; None leaves what there is."""
+        with suppress(OSError):
+            return written() if certificate.renewed() is not None else None
+        return None
+
+    return int(server.add_secure_port(address, grpc.dynamic_ssl_server_credentials(written(), renewed)))

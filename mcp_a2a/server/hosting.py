@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
+from mcp_a2a.certificates import CertificateFiles
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.exchange import OWN_AGENT, OWNER
@@ -152,7 +153,6 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
     from mcp_a2a.a2a.grpc_server import GrpcOffer  # noqa: PLC0415  see `_serve_grpc`
 
     certificate = listening.certificate
-    pem = (certificate.chain.read_bytes(), (certificate.key or certificate.chain).read_bytes()) if certificate else None
     if not Listen.parse(listening.grpc or "").local:
         rules = replace(rules, this_user=False)
     return GrpcOffer(
@@ -160,7 +160,7 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
         lambda caller: caller == OWNER or OWN_AGENT in callers.agents_of(caller),
         push=settings.a2a_push,
         token=not rules.this_user,
-        certificate=pem,
+        certificate=CertificateFiles(certificate.chain, certificate.key) if certificate else None,
         show_card=web.card,
         file_url=web.file_url,
     )

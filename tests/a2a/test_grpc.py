@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -10,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.streams.tls import TLSAttribute
 
 grpc = pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
 pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
@@ -21,6 +24,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
 import mcp_a2a.a2a.grpc_server as grpc_module  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
+from mcp_a2a.certificates import CertificateFiles  # noqa: E402
 from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
@@ -28,6 +32,7 @@ from tests.a2a.bindings import said  # noqa: E402
 from tests.a2a.conftest import Served, serving  # noqa: E402
 from tests.a2a.test_equivalence import constant  # noqa: E402
 from tests.a2a.test_own_trouble import Failing  # noqa: E402
+from tests.transports.certificates import authority  # noqa: E402
 
 V1 = (("a2a-version", "1.0"),)
 TOKEN = "t" * 43
@@ -337,3 +342,28 @@ async def test_more_members_than_a_json_text_may_have_are_refused(rpc: Client, c
     with pytest.raises(grpc.aio.AioRpcError, match="10,000 members") as caught:
         await rpc.call("SendMessage", params)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(served: Served, tmp_path: Path) -> None:
+    ca = authority(tmp_path)
+    first, second = ca.issue("127.0.0.1"), ca.issue("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    shutil.copy(first[0], chain)
+    shutil.copy(first[1], key)
+    trusted = ca.trusted
+    trusted.set_alpn_protocols(["h2"])
+    offer = GrpcOffer(partial(admitted, Rules(this_user=True)), certificate=CertificateFiles(chain, key))
+    async with grpc_server(served.node, "127.0.0.1:0", offer) as port:
+
+        async def shown() -> bytes:
+            connected = anyio.connect_tcp(
+                "127.0.0.1", port, tls=True, ssl_context=trusted, tls_standard_compatible=False
+            )
+            async with await connected as stream:
+                return bytes(stream.extra_attributes[TLSAttribute.peer_certificate_binary]())
+
+        assert await shown() == ssl.PEM_cert_to_DER_cert(first[0].read_text())
+        shutil.copy(second[0], chain)  # its key has not come yet
+        assert await shown() == ssl.PEM_cert_to_DER_cert(first[0].read_text())
+        shutil.copy(second[1], key)
+        assert await shown() == ssl.PEM_cert_to_DER_cert(second[0].read_text())
