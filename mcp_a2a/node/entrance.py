@@ -215,7 +215,7 @@ class Entrance:
         known = self._networks.by_id(network.id)
         if known is None:
             self._check_room()
-        self._node.introduction.renew()
+        await self._node.introduction.renew()
         joined = self._membership.save(self._row(ticket, network, known))
         try:
             await self._settle(joined, ticket, request.wait_seconds)

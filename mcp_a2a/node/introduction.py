@@ -80,9 +80,10 @@ class Introduction:
         self._seq += 1
         return self._seq
 
-    def renew(self) -> None:
-        """The next entry gets a new number, whether or not anything has changed."""
+    async def renew(self) -> None:
+        """The next entry gets a new number, whether or not anything has changed; also after a crash."""
         self._entry = None
+        await self._context.database.write(lambda connection: set_meta(connection, ENTRY, ""))
 
     def _remembered(self) -> Advert | None:
         kept = self._context.database.read(lambda connection: get_meta(connection, ENTRY))

@@ -40,6 +40,7 @@ from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.network_folder import NetworkRow
+from mcp_a2a.store.networks import MemberRow, save_member
 from mcp_a2a.views import AgentRef, LeaveRequest, NetworksView, NetworkView, RotateRequest, RotateView
 
 logger = logging.getLogger(__name__)
@@ -113,12 +114,12 @@ class Membership:
         view = self.view(joined)
         await self._withdraw(joined)
         self.forget(joined)
-        self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
         return view
 
     async def _withdraw(self, joined: Joined) -> None:
         now = self._context.clock()
         number = self._node.introduction.next_number()
+        await self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
         listing = Listing.withdrawal(joined.network.id, self._context.me, number, int(now + MAX_LIFETIME_SECONDS))
         for url in joined.row.relays:
             with anyio.move_on_after(LEAVE_SECONDS):
@@ -175,14 +176,17 @@ class Membership:
         row = replace(old.row, id=str(network.id), secret=network.secret.hex())
         body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=row.relays)
         letters = [network_letter(self._context, peer_id, body, now) for peer_id in stay]
+        expires, relay = now + MAX_LIFETIME_SECONDS, next(iter(row.relays), None)
+        members = [MemberRow(row.id, str(peer_id), relay, expires) for peer_id in stay]
         with anyio.CancelScope(shield=True):
-            # In this order a crash leaves us in both networks, and never outside of the one that the others go to.
+            # In this order a crash leaves us in both networks, and never outside of the one that the others go to. Who
+            # is told is noted at once: the next renewal must reach those, too, who have not heard of this one.
             self._networks.folder.save(row)
-            await self._context.database.write(partial(_put_letters, letters=letters))
+            await self._context.database.write(partial(_put_letters, letters=letters, members=members))
             self.forget(old)
         new = self._networks.named(row.id)
         for peer_id in stay:
-            self._networks.expect(new, peer_id, now + MAX_LIFETIME_SECONDS)
+            self._networks.expect(new, peer_id, expires)
         for letter in letters:
             self._node.outbox.push(letter)
         return new, letters
@@ -289,6 +293,8 @@ def _renewed_row(old: NetworkRow, body: NetworkBody) -> NetworkRow:
     return replace(old, id=str(Network(secret).id), secret=secret.hex(), relays=relays)
 
 
-def _put_letters(connection: sqlite3.Connection, letters: Sequence[OutboxRow]) -> None:
+def _put_letters(connection: sqlite3.Connection, letters: Sequence[OutboxRow], members: Sequence[MemberRow]) -> None:
     for letter in letters:
         put_outbox(connection, letter)
+    for member in members:
+        save_member(connection, member)

@@ -144,16 +144,16 @@ class Networks:
     # --- asking ----------------------------------------------------------------------------------
 
     def named(self, name: str) -> Joined:
-        """The network of this name.
+        """The network of this name: of several, as a renewal leaves that was cut short, the one with most members.
 
         Raises:
             NetworkNotFoundError
         """
         wanted = name.strip().casefold()
-        for joined in self:
-            if wanted in (joined.row.name.casefold(), joined.row.id.casefold()):
-                return joined
-        raise NetworkNotFoundError(name, [joined.row.name for joined in self])
+        found = [joined for joined in self if wanted in (joined.row.name.casefold(), joined.row.id.casefold())]
+        if not found:
+            raise NetworkNotFoundError(name, [joined.row.name for joined in self])
+        return max(found, key=lambda joined: len(joined.members))
 
     @property
     def urls(self) -> set[str]:

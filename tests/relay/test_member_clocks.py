@@ -80,7 +80,7 @@ async def test_an_entry_that_a_relay_did_not_take_because_of_its_clock_is_brough
         ticket = await ticket_of(alice, relay)
         await joined(bob, ticket)
         relay.clock.jump(-60 * DAY)
-        bob.node.introduction.renew()
+        await bob.node.introduction.renew()
         bob.node.networks.publish_everywhere()
         with anyio.fail_after(30):
             while relay.url not in bob.node.networks.unpublished:

@@ -323,6 +323,39 @@ async def test_who_was_away_goes_through_every_renewal_in_whatever_order_they_co
             await until(bob, "alice")
 
 
+class KilledError(Exception):
+    """The process of a test is killed here."""
+
+
+@pytest.mark.parametrize("moment", ["_replace", "forget"])
+async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def end(*_: object) -> None:
+        raise KilledError
+
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(alice, "bob")
+        did = bob.did
+    async with world.person("alice") as alice:
+        with monkeypatch.context() as patch:
+            patch.setattr(membership.Membership, moment, end)
+            with pytest.raises(KilledError):
+                await alice.api.rotate(RotateRequest(network="shop"))
+            patch.setattr(alice.node.context.database, "enqueue_lazily", lambda *_: None)
+    async with world.person("alice") as alice:
+        view = await alice.api.rotate(RotateRequest(network="shop"))
+        assert [agent.did for agent in view.stay] == [did]
+        async with world.person("bob") as bob:
+            with anyio.fail_after(30):
+                while bob.node.networks.by_id(alice.node.networks.named("shop").network.id) is None:
+                    await bob.node.networks.changes.event().wait()
+            await until(alice, "bob")
+            await until(bob, "alice")
+            assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+
+
 async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
