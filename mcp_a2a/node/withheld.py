@@ -57,6 +57,10 @@ _PLACEHOLDERS = (
 _IN_URL = rb"[!#-&(-.0-9;=?A-~]"  # what is printed, but no quote, slash, colon, angle bracket or at sign
 _PEM = rb"BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)? ?----"  # PEM, OpenSSH, OpenPGP, SSH2
 _LONG = rb"(?=[^\s\"']{0,64}\d)[a-z0-9._+/=~-]{16}"  # a long word with a digit in it, as names of types have none
+_VALUE = rb"(?!(?:process|this|self|env|config|settings|req|request)\.)" + _LONG + rb"[a-z0-9._+/=~-]*+(?!\()"
+"""The same as a value, and no expression of a program."""
+_NO_CREDENTIAL = rb"(?<!page)(?<!next)(?<!sync)(?<!continuation)(?<!bos)(?<!eos)(?<!pad)"
+"""What stands before the token of a page, or of a model of language."""
 
 _SECRETS = tuple(
     (marker, re.compile(pattern, flags))
@@ -65,7 +69,7 @@ _SECRETS = tuple(
         ((b"LS0tLS1CRUdJTi",), _ENCODED_PEM, 0),
         ((b"b3BlbnNzaC1rZXktdjE",), rb"", 0),  # the body of an OpenSSH key without its armour
         ((b"PuTTY-User-Key-File-",), rb"PuTTY-User-Key-File-\d", 0),
-        ((b"private-key",), rb"(?<=[(:d-])private-key[ ()\d]", 0),  # of the agent of GnuPG
+        ((b"private-key",), rb"(?:(?<=\()|(?<=\d:)|(?<=protected-))private-key\s*\(\w", 0),  # of the agent of GnuPG
         ((b"untrusted comment: ",), rb"untrusted comment: (?:minisign encrypted|signify) secret key", 0),
         ((b"== ed25519v1-secret",), rb"", 0),  # Tor
         ((b"PrivateKey", b"PresharedKey"), rb"\w{1,32}\s*=\s*[A-Za-z0-9+/]{43}=", 0),  # WireGuard
@@ -76,7 +80,8 @@ _SECRETS = tuple(
         ((b"a2a1",), rb"(?<!\w)a2a1[a-z0-9]{60}", 0),  # a ticket to one
         ((b"#admit=", b"&admit="), rb".admit=[A-Za-z0-9_-]{20}", 0),  # the URL of a relay that admits
         ((b'"d"',), rb'"d"\s*:\s*"[A-Za-z0-9_-]{42}', 0),  # JWK
-        ((b'"k"',), rb'"k"\s*:\s*"[A-Za-z0-9_-]{22,}"', 0),
+        ((b'"k"',), rb'"k"\s*:\s*"(?:[A-Za-z0-9_-]{42}|[A-Za-z0-9_-]{22,}"[^{}]{0,256}"oct")', 0),
+        ((b'"oct"',), rb'"oct"[^{}]{0,256}"k"\s*:\s*"[A-Za-z0-9_-]{22}', 0),
         ((b"gho_", b"ghp_", b"ghr_", b"ghs_", b"ghu_"), rb"gh._[A-Za-z0-9]{36}", 0),
         ((b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{60}", 0),
         ((b"glpat-",), rb"glpat-[A-Za-z0-9_-]{20}", 0),
@@ -94,20 +99,38 @@ _SECRETS = tuple(
         # A password in a URL, as of a remote of Git or a database, unless it only says where one goes; or a token.
         (
             (b"://",),
-            rb"://" + _IN_URL + rb"{0,64}:(?![$%{<(*\[]|" + _PLACEHOLDERS + rb"@)" + _IN_URL + rb"{3,256}@\w",
+            rb"://"
+            + _IN_URL
+            + rb"{0,64}:(?![$%{<(*\[]|\d{1,5}[,;|]|"
+            + _PLACEHOLDERS
+            + rb"@)"
+            + _IN_URL
+            + rb"{3,256}@\w",
             re.IGNORECASE,
         ),
-        ((b"://",), rb"://[a-z0-9_-]{20,256}@[a-z0-9]", re.IGNORECASE),
+        ((b"://",), rb"://(?=[a-z_-]{0,256}\d)[a-z0-9_-]{20,256}@[a-z0-9]", re.IGNORECASE),
         (
             (b"uthorization", b"UTHORIZATION"),
             rb"\w{1,32}[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)\s+" + _LONG,
             re.IGNORECASE,
         ),
         ((b'"auth"',), rb'"auth"\s*:\s*"[A-Za-z0-9+/=]{16}', 0),  # Docker
-        ((b'_token"', b'client_secret"'), rb'\w+"\s*:\s*"' + _LONG, re.IGNORECASE),
-        ((b":_auth", b"\n_auth", b":_password", b"\n_password"), rb"[\n:]\w+\s*=\s*[^\s$]{8}", 0),  # npm
-        ((b"oken:", b"assword:"), rb"\w+:[ \t]*[\"']?" + _LONG, re.IGNORECASE),  # YAML
-        ((b"<password>",), rb"<password>[^<$\s][^<]{3,256}</password>", 0),  # Maven
+        ((b'_token"', b'client_secret"'), _NO_CREDENTIAL + rb'\w+"\s*:\s*"' + _LONG, re.IGNORECASE),
+        (
+            (b":_auth", b"\n_auth", b":_password", b"\n_password"),  # npm
+            rb"._(?:auth|authtoken|password)(?:=[\"']?[^\s$\"'(]{8}|\s+=\s*[\"']?(?=\S*\d)[\w+/=-]{8,}[\"']?(?:\s|$))",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        (
+            (b"oken:", b"assword:"),
+            rb"(?<!page.t)(?<!next.t)(?<!valid.t)(?<!expected.t)\w+:[ \t]*[\"']?" + _VALUE,
+            re.IGNORECASE,
+        ),  # YAML
+        (
+            (b"<password>",),
+            rb"<password>(?!(?:string|" + _PLACEHOLDERS + rb")<)[^<$\s][^<]{3,256}</password>",
+            re.IGNORECASE,
+        ),  # Maven
     )
     for marker in markers
 )
