@@ -193,6 +193,10 @@ class Intake:
             self._refuse(link, postmark, Refusal("rejected"))
         except Refusal as refusal:
             self._refuse(link, postmark, refusal)
+        except Exception:
+            # A bug of ours. The link goes on: through a relay, the same message would end every link that is to come.
+            logger.exception("a message from %s could not be taken", link.peer)
+            self._refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
 
     def _check_time(self, link: Link, payload: Payload) -> None:
         """Refuse what is too old or from the future, for now; and note what that says about clocks.

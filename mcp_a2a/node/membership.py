@@ -16,6 +16,7 @@ from functools import partial
 import anyio
 
 from mcp_a2a.errors import (
+    ConfigurationError,
     HomeUnusableError,
     NetworkError,
     NotAdmittedError,
@@ -35,7 +36,8 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
 from mcp_a2a.protocol.payload import NetworkBody
-from mcp_a2a.protocol.relay_url import parse_relay_url
+from mcp_a2a.protocol.places import is_no_place, is_this_machine
+from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
@@ -246,8 +248,8 @@ class Membership:
         try:
             row = _renewed_row(old, body) if old is not None else None
             is_known = str(Network(_secret_untrusted(body)).id) in rows
-        except RemoteProtocolError as error:
-            logger.warning("a new secret of a network is not usable: %s", error)
+        except (RemoteProtocolError, ConfigurationError) as error:
+            logger.warning("a new secret of a network, or a relay of it, is not usable: %s", error)
             done(None)
             return
         if old is None or row is None:
@@ -289,8 +291,14 @@ def _secret_untrusted(body: NetworkBody) -> bytes:
 
 def _renewed_row(old: NetworkRow, body: NetworkBody) -> NetworkRow:
     secret = _secret_untrusted(body)
-    relays = tuple(str(parse_relay_url(url)) for url in body.relays)
+    # A relay that was there before was looked at when we joined. Another one must not make this machine call itself.
+    urls = [parse_relay_url(text) for text in body.relays]
+    relays = tuple(str(url) for url in urls if str(url) in old.relays or not _is_here_or_nowhere(url))
     return replace(old, id=str(Network(secret).id), secret=secret.hex(), relays=relays)
+
+
+def _is_here_or_nowhere(url: RelayUrl) -> bool:
+    return url.is_loopback or is_this_machine(url.host) or is_no_place(url.host)
 
 
 def _put_letters(connection: sqlite3.Connection, letters: Sequence[OutboxRow], members: Sequence[MemberRow]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ import pytest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
-from mcp_a2a.protocol.link import Delivered
+from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import AgentCard, Artifact, ArtifactChunk, Part, TaskState, TaskStatus
-from mcp_a2a.protocol.payload import AdvertBody, UpdateBody
+from mcp_a2a.protocol.network import Network
+from mcp_a2a.protocol.payload import AdvertBody, NetworkBody, UpdateBody
+from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.store.network_folder import NetworkFolder, NetworkRow
 from mcp_a2a.views import GetTaskRequest, SendTaskRequest, SetTrustRequest, TaskView
 from tests.node.outsider import Outsider, letter, outsider
 from tests.node.world import Person, World, acquainted
 
+MALLORY = Identity(b"mallory".ljust(32, b"!")).peer_id
 WORKING = TaskStatus(state=TaskState.WORKING)
 
 
@@ -130,3 +136,66 @@ async def test_a_trusted_agent_may_take_a_name_that_no_other_has(world: World) -
         await calls_itself(evil, alice, link, "carol", 2)
         sent = await alice.api.send_task(SendTaskRequest(agent="carol", message="hi", wait_seconds=0))
         assert sent.agent.did == evil.did
+
+
+# --- the owner of a network -----------------------------------------------------------------------
+
+OLD = f"ws://relay.example:6060/#{MALLORY}"
+ODD = [
+    "127.0.0.1:6379", "[::1]:6379", "localhost:6379", "x.localhost:6379", "0.0.0.0:6379", "127.1.2.3:80",
+    "169.254.169.254:80", "[64:ff9b::a9fe:a9fe]:80", "[64:ff9b::7f00:1]:6379", "[2002:7f00:1::1]:6379",
+]  # fmt: skip
+
+
+@asynccontextmanager
+async def member_of(world: World, owner: str) -> AsyncIterator[Person]:
+    """Alice, who has joined a network of that owner."""
+    home = world.folder / "alice"
+    home.mkdir()
+    secret = b"s" * 32
+    NetworkFolder(home).save(NetworkRow(str(Network(secret).id), "shop", secret.hex(), owner, (OLD,), 1.0))
+    async with world.person("alice") as alice:
+        yield alice
+
+
+async def rotated(evil: Outsider, alice: Person, *relays: str) -> NetworkRow:
+    """What Alice has after a rotation by its owner."""
+    link = await evil.dial(alice)
+    body = NetworkBody(previous=Network(b"s" * 32).id, secret=to_base64url(b"n" * 32), relays=relays)
+    await evil.send(link, letter("network", evil.peer_id, alice.node.context.me, body))
+    assert evil.links == [link]
+    (row,) = alice.node.networks.folder.rows()
+    return row
+
+
+@pytest.mark.parametrize("place", [*ODD, "relay.example:7070"])
+async def test_a_rotated_network_does_not_make_this_machine_call_itself(world: World, place: str) -> None:
+    """The ticket was looked at when it was used; no one reads what the owner says afterwards."""
+    async with outsider(world.network, "evil") as evil, member_of(world, evil.did) as alice:
+        new = f"ws://{place}/#{MALLORY}"
+        row = await rotated(evil, alice, OLD, new)
+        assert row.id == str(Network(b"n" * 32).id)
+        assert row.relays == ((OLD,) if place in ODD else (OLD, new))
+
+
+@pytest.mark.parametrize("relay", ["nonsense", "ws://x:99999/", "http://\u202e/", "ws://[::1/", ""], ids=ascii)
+async def test_a_rotation_with_what_is_no_relay_is_refused_and_ends_nothing_else(world: World, relay: str) -> None:
+    async with outsider(world.network, "evil") as evil, member_of(world, evil.did) as alice:
+        assert (await rotated(evil, alice, OLD, relay)).id == str(Network(b"s" * 32).id)
+
+
+async def test_a_message_that_meets_a_bug_of_ours_ends_no_link(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept by a relay, it would end each link that comes."""
+    async with world.person("alice") as alice, outsider(world.network, "evil") as evil:
+        link, sent = await given_a_task(alice, evil)
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(alice.node.intake, "on_network", fail)
+        body = NetworkBody(previous=Network(b"s" * 32).id, secret=to_base64url(b"n" * 32))
+        answer = await evil.send(link, letter("network", evil.peer_id, alice.node.context.me, body))
+        assert isinstance(answer, Refused)
+        assert (answer.code, bool(answer.retry_after)) == ("busy", True)
+        update = letter("update", evil.peer_id, alice.node.context.me, whole(1), task=sent.task_id, seq=1)
+        assert isinstance(await evil.send(link, update), Delivered)

@@ -16,6 +16,7 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_of
+from mcp_a2a.protocol.places import embedded, is_no_place, is_this_machine
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports._lan import MIN_PORT, Place
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
@@ -87,10 +88,16 @@ def is_near(address: DirectAddr) -> bool:
         ip = ipaddress.ip_address(address.host)
     except ValueError:
         return False
-    if ip.is_loopback or ip.is_unspecified or ip.is_multicast or address.port < MIN_PORT:
+    if is_this_machine(address.host) or address.port < MIN_PORT:
         return False
-    if ip.version == 6 and ip.is_link_local:
-        return False  # its zone means something on one machine only
+    if is_no_place(address.host) and not (ip.version == 4 and ip.is_link_local):
+        return (
+            False  # where nothing of ours can be; the zone of a link-local address means something on one machine only
+        )
+    if ip.version == 6 and embedded(ip) is not None:
+        return (
+            False  # what a gateway makes of an IPv4 address, which may be one of the above: no agent says it has that
+        )
     return ip.is_global or bool(_place(int(time.monotonic() / PLACE_SECONDS)).reachable([str(ip)]))
 
 
