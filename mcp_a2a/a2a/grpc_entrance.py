@@ -7,6 +7,7 @@ them for as long as it likes. Here a call of a caller that may not make it ends 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -17,6 +18,9 @@ import grpc
 from typing_extensions import override
 
 from mcp_a2a.a2a.service import Arrival, Crowd
+from mcp_a2a.errors import McpA2AError
+
+logger = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 """How long the message of a call may take."""
@@ -72,7 +76,13 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
     async def _let_in(self, call: grpc.aio.ServicerContext) -> object:
         """The message of a call, which ends here for who may not make it."""
         # Asked at each call: gRPC does not say which calls share a connection.
-        caller = self._caller_of(_arrival(call, self.here))
+        try:
+            caller = self._caller_of(_arrival(call, self.here))
+            permitted = caller is not None and self._permits(caller)
+        except McpA2AError as error:
+            logger.warning("a call was put off: who makes it cannot be told: %s", error.message)
+            await call.abort(grpc.StatusCode.UNAVAILABLE, "Who calls cannot be looked up now. Try again in a moment.")
+            raise AssertionError("abort raises") from None
         if caller is None:
             await call.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
@@ -80,7 +90,7 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
                 "Send the token as metadata: authorization: Bearer TOKEN.",
             )
             raise AssertionError("abort raises")
-        if not self._permits(caller):
+        if not permitted:
             await call.abort(grpc.StatusCode.NOT_FOUND, "There is no such agent behind this node.")
         if not self._crowd.enter(caller):
             await call.abort(

@@ -165,7 +165,14 @@ class Pushes:
                 return
             reading = await self._feed.read(record, cursor, SLICE_SECONDS)
             cursor = reading.cursor
-            if not self._permits(record):
+            try:
+                permitted = self._permits(record)
+            except McpA2AError as error:
+                logger.warning("push notifications of %s wait: %s", task_id, error.message)
+                cursor = None
+                await away.pause()
+                continue
+            if not permitted:
                 return
             if not await self._post_all(config, reading):
                 cursor = None  # it gets the task as it is then

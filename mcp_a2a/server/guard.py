@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -38,9 +39,12 @@ from mcp_a2a.a2a.asgi import CALLER, is_json_rpc
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind, retry_after
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
+from mcp_a2a.errors import McpA2AError
 from mcp_a2a.server.address import names_of
 from mcp_a2a.server.context import PRINCIPAL
 from mcp_a2a.server.local_user import is_this_user
+
+logger = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/healthz"
@@ -121,9 +125,15 @@ class Guard:
             return await self._app(scope, receive, send)
         # Blanks around a value are no part of it (RFC 9110 5.5); the faster parser leaves those behind it.
         scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
-        refusal = check(scope, self._rules)
+        # Asked once for each request: a caller that goes in between is none, and never the owner.
+        rules = replace(self._rules, callers=cache(self._rules.callers))
+        try:
+            refusal = check(scope, rules)
+        except McpA2AError as error:
+            logger.warning("a request was put off: who calls cannot be told: %s", error.message)
+            refusal = Refusal(503, "Who calls cannot be looked up now. Try again in a moment.")
         if refusal is None:
-            refusal = await self._pass(_inward(scope, self._rules), receive, send)
+            refusal = await self._pass(_inward(scope, rules), receive, send)
         if refusal is None:
             return None
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else {}
@@ -252,7 +262,12 @@ def _is_of_this_user(scope: Scope, rules: Rules) -> bool:
 def caller_of(scope: Scope, rules: Rules) -> str:
     """Under which name a request that passed is made; the owner's is empty."""
     given = _given(scope)
-    return "" if given is None or _is_owners(given, rules) else rules.callers(given) or ""
+    if given is None or _is_public(scope) or _is_owners(given, rules):
+        return ""
+    caller = rules.callers(given)
+    if caller is None:
+        raise AssertionError("a token of no caller has passed")
+    return caller
 
 
 def _given(scope: Scope) -> str | None:

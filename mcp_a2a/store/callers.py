@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.exchange import OWN_AGENT
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
@@ -116,34 +116,61 @@ class CallerFolder:
         ]
 
     def name_of(self, token: str) -> str | None:
-        """The caller that this token was given out to; None for one that was not, or no longer is."""
+        """The caller that this token was given out to; None for one that was not, or no longer is.
+
+        Raises:
+            HomeUnusableError, SystemLimitError: it is none of those that can be read, and not all can.
+        """
         given = _hash(token)
         found = _held(self._hashes, given)
         if found is not None and (kept := self._read(found)) is not None and hmac.compare_digest(kept[0], given):
             return found
-        rows = {name: kept[0] for name in self._names() if (kept := self._read(name)) is not None}
-        self._hashes = {held: name for name, held in rows.items()}
-        return _held(self._hashes, given)
+        hashes, trouble = dict[str, str](), None
+        for name in self._names():
+            try:
+                kept = self._read(name)
+            except McpA2AError as error:
+                trouble = error
+            else:
+                hashes |= {kept[0]: name} if kept is not None else {}
+        self._hashes = hashes
+        found = _held(hashes, given)
+        if found is None and trouble is not None:
+            raise trouble
+        return found
 
     def agents_of(self, name: str) -> frozenset[str]:
-        """The agents that a caller was given; none for one that is not there."""
+        """The agents that a caller was given; none for one that is not there.
+
+        Raises:
+            HomeUnusableError, SystemLimitError: that cannot be told.
+        """
         kept = self._read(name)
         return kept[1] if kept is not None else frozenset()
 
     def _read(self, name: str) -> tuple[str, frozenset[str]] | None:
-        """The hash and the agents of a caller."""
+        """The hash and the agents of a caller; None for one that is not there.
+
+        Raises:
+            HomeUnusableError, SystemLimitError: that cannot be told.
+        """
         if not NAME.fullmatch(name):
             return None
         try:
             held, *agents = (self._folder / name).read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
             return None
+        except OSError as error:  # no word of whether there is one
+            raise refused(self._folder, error) from error
         return held, frozenset(filter(None, agents)) or frozenset({OWN_AGENT})
 
     def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.is_file())
+        try:
+            return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.is_file())
+        except OSError as error:
+            raise refused(self._folder, error) from error
 
 
 def _no_caller(name: str) -> ConfigurationError:

@@ -25,7 +25,7 @@ import mcp_a2a.a2a.grpc_server as grpc_module  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
 from mcp_a2a.certificates import CertificateFiles  # noqa: E402
-from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError  # noqa: E402
+from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError, SystemLimitError  # noqa: E402
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402
@@ -342,6 +342,19 @@ async def test_more_members_than_a_json_text_may_have_are_refused(rpc: Client, c
     with pytest.raises(grpc.aio.AioRpcError, match="10,000 members") as caught:
         await rpc.call("SendMessage", params)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_who_cannot_be_looked_up_now_is_told_to_try_again(served: Served) -> None:
+    def caller_of(_: object) -> str:
+        raise SystemLimitError("open files", "EMFILE")
+
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", GrpcOffer(caller_of)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="Try again") as caught:
+            await Client(A2AServiceStub(channel)).call("ListTasks", {})
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(served: Served, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -211,6 +212,27 @@ async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
         while alice.node.context.database.read(untold_configs):
             await anyio.lowlevel.checkpoint()
     assert not hook.got
+
+
+async def test_a_moment_without_open_files_takes_no_hook_away(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "AWAY_SECONDS", 0.001)
+    alice, hook = scene
+    parts = alice.node.parts
+    CallerFolder(open_folder(parts.home / "identities" / parts.identity_name)).add("ann")
+    read, refused = Path.read_text, anyio.Event()
+
+    def full(path: Path, *args: Any, **options: Any) -> str:
+        if path.name == "ann" and not refused.is_set():
+            refused.set()
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", full)
+    await alice.api.a2a_send(A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook)))
+    await hook.until("input_required")
+    assert refused.is_set()
 
 
 async def test_a_hook_that_is_gone_is_asked_once(scene: tuple[Person, Hook]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import anyio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from mcp_a2a.a2a.asgi import CALLER
 from mcp_a2a.server import guard
 from mcp_a2a.server.guard import Guard, Rules, is_passed_on
+from mcp_a2a.store.callers import CallerFolder
 
 NAMES = {"ann's": "ann", "bob's": "bob"}
 
@@ -55,6 +60,47 @@ async def test_a_client_with_too_many_requests_open_keeps_nobody_else_from_askin
     assert statuses == [503] + [200] * 6
     await ask(front, "ann's", statuses)
     assert statuses[-1] == 200
+
+
+class Records:
+    """An application that keeps who called."""
+
+    def __init__(self) -> None:
+        self.callers: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.callers.append(scope[CALLER])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+async def test_a_caller_that_is_removed_while_it_is_let_in_is_never_taken_for_the_owner() -> None:
+    names = iter(["ann"])
+    app, statuses = Records(), list[int]()
+    front = Guard(app, Rules(token="owner's", callers=lambda _: next(names, None)))  # noqa: S106  of this test
+    await ask(front, "ann's", statuses)
+    await ask(front, "ann's", statuses)
+    assert (app.callers, statuses) == (["ann"], [200, 401])
+
+
+async def test_who_cannot_be_looked_up_now_is_told_to_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers = CallerFolder(tmp_path)
+    token = callers.add("ann")
+    app, statuses = Records(), list[int]()
+    front = Guard(app, Rules(token="owner's", callers=callers.name_of))  # noqa: S106  of this test
+    read = Path.read_text
+    for error in (errno.EMFILE, errno.EIO, errno.EACCES):
+
+        def fail(*_: object, error: int = error, **__: object) -> str:
+            raise OSError(error, "no")
+
+        monkeypatch.setattr(Path, "read_text", fail)
+        await ask(front, token, statuses)
+        monkeypatch.setattr(Path, "read_text", read)
+        await ask(front, token, statuses)
+    assert statuses == [503, 200] * 3
+    assert app.callers == ["ann"] * 3
 
 
 # --- what proxies add --------------------------------------------------------------------------------
