@@ -179,12 +179,24 @@ def _make_anew(path: Path, kept: Path, stamp: str, schema: Schema, error: Except
             _note_damage(connection, stamp, f"the database was damaged ({error}) and was kept as {kept}. {told}")
         else:
             told = _save_tables(path, connection, stamp, schema)
+        _bring_in_log(connection, fresh)
     except BaseException:
         connection.close()
         _remove(fresh)
         raise
-    connection.close()  # which brings its log into the file
+    connection.close()
     return told
+
+
+def _bring_in_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Move the whole log into the file: closing would try it too, and not say that it failed.
+
+    Raises:
+        sqlite3.OperationalError: there is no room, or another program reads the file.
+    """
+    _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if moved < frames:
+        raise sqlite3.OperationalError(f"another program reads {path}")
 
 
 def _save_rows(path: Path, fresh: sqlite3.Connection, stamp: str, schema: Schema) -> str:

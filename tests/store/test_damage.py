@@ -11,18 +11,19 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mcp_a2a.errors import DamagedRowError, StorageFullError
+from mcp_a2a.errors import DamagedRowError, HomeUnusableError, StorageFullError
 from mcp_a2a.store.checked import forget_checked, frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_database
 from mcp_a2a.store.records import get_task, list_tasks
+from mcp_a2a.store.salvage import Salvage, salvage
 from mcp_a2a.store.schema import VERSION
 from mcp_a2a.views import (
     AnswerRequest,
@@ -273,6 +274,28 @@ def test_a_disk_that_is_full_while_a_damaged_file_is_saved_loses_no_row(
     with monkeypatch.context() as patched:
         patched.setattr("mcp_a2a.store.opening.salvage", full)
         with pytest.raises(StorageFullError):
+            anyio.run(every_task_is_there, path)
+    anyio.run(every_task_is_there, path)
+
+
+def test_a_new_database_whose_log_cannot_be_brought_in_takes_no_place(
+    tmp_path: Path, healthy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bob" / "node.db"
+    put(path, b"#" + healthy.read_bytes()[1:])
+
+    readers = ExitStack()
+
+    def watched(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
+        new = path.with_name(f"{path.name}.new")
+        reader = readers.enter_context(closing(sqlite3.connect(new, isolation_level=None, check_same_thread=False)))
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM tasks").fetchone()
+        return salvage(damaged, fresh, stamp)
+
+    with readers, monkeypatch.context() as patched:
+        patched.setattr("mcp_a2a.store.opening.salvage", watched)
+        with pytest.raises(HomeUnusableError, match="another program reads"):
             anyio.run(every_task_is_there, path)
     anyio.run(every_task_is_there, path)
 
