@@ -17,13 +17,18 @@ MAX_NONSENSE = 5
 MAX_LOCKED_OUT = 60
 """Of those, answers that our credential is not taken: it ran out, say, and for an hour a person can give another."""
 
+MAX_GONE = 9
+"""Of those, a bare 404 of the task's path: a gateway says that for a minute or two while it starts the agent anew."""
+
+_PATIENCE = {AUTH: MAX_LOCKED_OUT, "NOT_FOUND": MAX_GONE}
+
 MAX_LOST = 5
 """Times that an agent is told something that it took without a proper answer: each time it may have done it."""
 
 
 TASK_IS_GONE = frozenset({"TASK_NOT_FOUND", "NOT_FOUND"})
 """What an agent says of a task that it took and has no more. The second is a bare 404 of its path: that can also be
-the word of a gateway while the agent is away, so it counts when it was said `MAX_NONSENSE` times."""
+the word of a gateway while the agent is away, so it counts when it was said `MAX_GONE` times."""
 
 
 @dataclass
@@ -58,8 +63,8 @@ class Errand:
         if undelivered or (isinstance(error, WebRefusedError) and error.reason == "TASK_NOT_FOUND"):
             return True
         self.nonsense += 1
-        locked_out = isinstance(error, WebRefusedError) and error.reason == AUTH
-        return self.nonsense >= (MAX_LOCKED_OUT if locked_out else MAX_NONSENSE)
+        reason = error.reason if isinstance(error, WebRefusedError) else ""
+        return self.nonsense >= _PATIENCE.get(reason, MAX_NONSENSE)
 
 
 def given_up(record: TaskRecord, error: WebError, *, lost: int) -> WebError:

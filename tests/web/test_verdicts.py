@@ -293,7 +293,7 @@ async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
 
 AWAY = {
     "a credential that runs out": [401, 403, 401, 401, 401, 401, 401],
-    "a gateway that knows no path": [404, 404, 404],
+    "a gateway that knows no path": [404] * 8,
 }
 
 
