@@ -87,7 +87,10 @@ class Writing:
         name = chunk.artifact.artifact_id
         shown = self._text_of(name)
         self._artifacts = grow(self._artifacts, (chunk,))
-        self._piece(name, clean(self._text_of(name).removeprefix(shown)))
+        text = self._text_of(name)
+        if shown and self._last == name and not text.startswith(shown):
+            self._last = ""  # another text, as of an agent that has begun anew: on a line of its own
+        self._piece(name, clean(text.removeprefix(shown)))
 
     def _text_of(self, name: str) -> str:
         return "".join(text_of(artifact.parts) for artifact in self._artifacts if artifact.artifact_id == name)

@@ -198,9 +198,7 @@ def _allows(permission: Permission) -> bool:
 def _wording(question: Question) -> str:
     """Facts that were checked here, and the agent's own name in quotes."""
     agent, files = question.about.agent, question.files
-    known = {"trusted": "an agent that you trust", "member": "a member of a network of yours"}.get(
-        agent.trust, "a stranger"
-    )
+    known = _STANDINGS.get(agent.trust, "a stranger")
     what = "files" if files and question.about.text else "a task with files" if files else "a task"
     lines = [
         f"Your assistant wants to send {what} to {label(agent.name, question.about.key)}, {known}.",
@@ -217,6 +215,11 @@ def _wording(question: Question) -> str:
     lines.append("Anybody can choose any name. If you allow it, this agent is not asked about again.")
     return "\n".join(lines)
 
+
+_STANDINGS = {
+    "trusted": "an agent that you trust", "member": "a member of a network of yours",
+    "blocked": "an agent that YOU HAVE BLOCKED",
+}  # fmt: skip
 
 _ROUTES = {
     "local": "this machine", "lan": "your local network", "direct": "directly, over the internet",

@@ -86,6 +86,18 @@ async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -
         assert {peer.did: peer.trust for peer in (await alice.peers(PeersRequest())).peers}[did] == "stranger"
 
 
+async def test_the_question_about_an_agent_that_was_blocked_says_so(tmp_path: Path, mode: str) -> None:
+    person = Person(YES)
+    async with strangers(tmp_path, mode, person) as (client, alice, mallory):
+        did = await did_of(mallory)
+        await alice.set_trust(SetTrustRequest(agent=did, level="blocked"))
+        await client.call_tool("send_task", {"agent": did, "message": "CANARY", "wait_seconds": 0})
+        assert person.asked
+        for question in person.asked:  # in the newer era again where its route changed meanwhile
+            assert "an agent that YOU HAVE BLOCKED" in question
+            assert "a stranger" not in question
+
+
 @pytest.mark.parametrize("answer", NO)
 async def test_a_no_sends_nothing_and_is_not_asked_again(
     tmp_path: Path, mode: str, answer: ElicitResult, monkeypatch: pytest.MonkeyPatch
