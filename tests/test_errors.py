@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import mcp_a2a
 from mcp_a2a import errors
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.paths import parse_address
+from mcp_a2a.protocol.plain_words import faults_of
+from mcp_a2a.views import InviteRequest
 
 DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 
@@ -292,3 +295,9 @@ def test_what_somebody_typed_in_the_wrong_place_is_quoted_without_its_secret(typ
     assert "secret@" not in refused.value.message
     assert "AEAQ7UVWAEAQ7" not in refused.value.message.upper()
     assert "G_QfdWQBDU9DckSvXCtkjQ" not in refused.value.message
+
+
+def test_a_ticket_in_place_of_the_name_of_a_network_is_not_quoted() -> None:
+    with pytest.raises(ValidationError) as refused:
+        InviteRequest(network="a2a1" + "aeaq7uvw" * 20)
+    assert faults_of(refused.value) == 'network: it should have at most 64 characters (got "a2a1…")'

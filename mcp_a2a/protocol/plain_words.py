@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from mcp_a2a.errors import without_secrets
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def plainly(fault: ErrorDetails) -> str:
 
 
 def faults_of(error: ValidationError) -> str:
-    """Each value that is wrong, why, and what it is."""
+    """Each value that is wrong, why, and what it is, without a secret in it."""
     return "; ".join(map(_fault, error.errors(include_url=False)))
 
 
@@ -62,4 +63,4 @@ def _fault(fault: ErrorDetails) -> str:
 
 
 def _written(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return without_secrets(json.dumps(value, ensure_ascii=False, default=str))
