@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
@@ -41,7 +42,7 @@ def refused(path: Path, error: OSError) -> McpA2AError:
     """Why a file or folder could not be used, in our words."""
     if error.errno in NO_SPACE:
         return StorageFullError(str(path))
-    return limit_behind(error) or HomeUnusableError(str(path), error.strerror or str(error))
+    return limit_behind(error) or _not_usable(path, error.strerror or str(error))
 
 
 def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
@@ -52,7 +53,16 @@ def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
     cause = _cause(path.parent) if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) else None
     if kind == sqlite3.SQLITE_NOMEM:
         cause = OSError(errno.ENOMEM, "")
-    return refused(path, cause) if cause is not None else HomeUnusableError(str(path.parent), str(error))
+    return refused(path, cause) if cause is not None else _not_usable(path.parent, str(error))
+
+
+def _not_usable(path: Path, reason: str) -> HomeUnusableError:
+    """As the system says it; where a file of our folder belongs to another user, that is why."""
+    foreign = None
+    if hasattr(os, "getuid") and path.is_dir():
+        with suppress(OSError):
+            foreign = next((one.name for one in path.iterdir() if one.stat().st_uid != os.getuid()), None)
+    return HomeUnusableError(str(path), reason if foreign is None else f"{foreign} in it belongs to another user")
 
 
 def _cause(folder: Path) -> OSError | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from mcp_a2a.errors import HomeUnusableError, KeyFileError
 from mcp_a2a.protocol.identity import Identity
+from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import DID_FILE, KEY_FILE, OwnDids, load_identity
 
@@ -163,6 +166,16 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         open_folder(place)
 
 
+@needs_root
+def test_a_file_of_somebody_else_in_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "node.db").touch()
+    os.chown(tmp_path / "node.db", 12345, -1)
+    said = unusable(tmp_path / "node.db", sqlite3.OperationalError("unable to open database file"))
+    assert "node.db in it belongs to another user" in said.message
+    said = refused(tmp_path, PermissionError(errno.EPERM, "Operation not permitted"))
+    assert "node.db in it belongs to another user" in said.message
+
+
 def test_a_folder_on_a_disk_that_cannot_be_written_is_refused() -> None:
     place = Path("/sys/mcp-a2a-test")
     if not place.parent.is_dir():
@@ -176,6 +189,7 @@ def test_a_folder_on_a_disk_that_cannot_be_written_is_refused() -> None:
 FIRST_START = """
 import os, sys
 from pathlib import Path
+from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 sys.stdin.readline()
