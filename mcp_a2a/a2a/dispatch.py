@@ -23,6 +23,7 @@ from mcp_a2a.exchange import (
     A2AGetRequest,
     A2AListRequest,
     A2APushRequest,
+    A2APushView,
     A2ASendRequest,
     A2ATaskPage,
 )
@@ -178,17 +179,15 @@ class Dispatch:
     async def set_push(self, config: TaskPushNotificationConfig, service: Service) -> TaskPushNotificationConfig:
         """CreateTaskPushNotificationConfig."""
         request = _push_request(service, config.task_id or "")
-        view = await self._node.a2a_push_set(request.model_copy(update={"config": config}))
-        return view.configs[0]
+        return _of_a2a(await self._node.a2a_push_set(request.model_copy(update={"config": config})))[0]
 
     async def get_push(self, params: OnePushParams, service: Service) -> TaskPushNotificationConfig:
         """GetTaskPushNotificationConfig."""
-        view = await self._node.a2a_push_get(_push_request(service, params.task_id, params.id))
-        return view.configs[0]
+        return _of_a2a(await self._node.a2a_push_get(_push_request(service, params.task_id, params.id)))[0]
 
     async def list_push(self, params: PushParams, service: Service) -> tuple[TaskPushNotificationConfig, ...]:
         """ListTaskPushNotificationConfigs."""
-        return (await self._node.a2a_push_get(_push_request(service, params.task_id))).configs
+        return _of_a2a(await self._node.a2a_push_get(_push_request(service, params.task_id)))
 
     async def delete_push(self, params: OnePushParams, service: Service) -> None:
         """DeleteTaskPushNotificationConfig; what is not there is deleted."""
@@ -268,6 +267,11 @@ def _matches(mode: str, allowed: set[str]) -> bool:
 
 def _follow_request(service: Service, task_id: str, cursor: str | None) -> A2AFollowRequest:
     return A2AFollowRequest(agent=service.agent, caller=service.caller, task_id=task_id, cursor=cursor)
+
+
+def _of_a2a(view: A2APushView) -> tuple[TaskPushNotificationConfig, ...]:
+    """The configurations without the version in which they were named: A2A has no such field."""
+    return tuple(config.model_copy(update={"protocol_version": None}) for config in view.configs)
 
 
 def _push_request(service: Service, task_id: str, config_id: str | None = None) -> A2APushRequest:

@@ -134,6 +134,8 @@ async def test_of_the_push_configurations_of_0_3_one_is_seen_without_an_id_and_n
         assert (await call(served, f"{push}/get", {"id": task_id}))["result"] == hook
         named = {"id": task_id, "pushNotificationConfigId": "a"}
         assert (await call(served, f"{push}/get", named))["result"] == hook
+        current = await served.binding("rest").call("GetTaskPushNotificationConfig", {"taskId": task_id, "id": "a"})
+        assert current == {"taskId": task_id, "id": "a", "url": "https://hook.invalid/"}
         assert (await call(served, f"{push}/delete", named))["result"] is None
         assert (await call(served, f"{push}/list", {"id": task_id}))["result"] == []
         await call(served, "tasks/cancel", {"id": task_id})
