@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
@@ -29,6 +31,9 @@ from mcp_a2a.server.files import size
 from mcp_a2a.views import ConsentRequest, ConsentView, TaskView
 
 logger = logging.getLogger(__name__)
+
+MAX_TOLD = 64
+"""Questions of which it is known how they were worded."""
 
 RESUMABLE_SINCE = "2026-07-28"
 """From this protocol version on a question travels inside the result, so no channel back to the client is needed."""
@@ -195,6 +200,33 @@ def _allows(permission: Permission) -> bool:
     return permission.allow
 
 
+class _Told:
+    """By which route an agent was reached when a question was first put.
+
+    In the newer era an answer counts for the very same question only, and each round makes the question anew: a link
+    that comes or goes while a person reads must not have them asked again, without end where an agent wants that.
+    """
+
+    def __init__(self) -> None:
+        self._routes: OrderedDict[object, tuple[float, str]] = OrderedDict()
+
+    def route_of(self, question: Question) -> str:
+        """What to say of this question, for as long as a person may take to answer it."""
+        agent, now = question.about.agent, anyio.current_time()
+        said = preview(question.text, TEXT_SHOWN), preview(question.data, TEXT_SHOWN)
+        name = (question.about.key, agent.name, agent.trust, said, question.files)
+        at, route = self._routes.get(name, (-math.inf, ""))
+        if now - at > ASK_SECONDS:
+            at, route = now, agent.route or ""
+            self._routes[name] = at, route
+        while len(self._routes) > MAX_TOLD:
+            self._routes.popitem(last=False)
+        return route
+
+
+_told = _Told()
+
+
 def _wording(question: Question) -> str:
     """Facts that were checked here, and the agent's own name in quotes."""
     agent, files = question.about.agent, question.files
@@ -205,7 +237,7 @@ def _wording(question: Question) -> str:
         f"Its fingerprint words: {agent.words}"
         if agent.words
         else "It has shown no key: only its URL tells who it is.",
-        f"Route: {_ROUTES.get(agent.route or '', 'not reachable now')}",
+        f"Route: {_ROUTES.get(_told.route_of(question), 'not reachable now')}",
         f"Text: {preview(question.text, TEXT_SHOWN)}",
     ]
     if question.data:

@@ -29,12 +29,14 @@ from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import (
     AddPeerRequest,
     CheckInboxRequest,
+    ConsentView,
     GetAgentRequest,
     ListTasksRequest,
     PeersRequest,
     SendTaskRequest,
     SetTrustRequest,
 )
+from tests.server.standin import agent
 from tests.server.test_contacts import Person
 from tests.server.test_http import TOKEN
 from tests.server.test_real_node import assistant
@@ -92,10 +94,18 @@ async def test_the_question_about_an_agent_that_was_blocked_says_so(tmp_path: Pa
         did = await did_of(mallory)
         await alice.set_trust(SetTrustRequest(agent=did, level="blocked"))
         await client.call_tool("send_task", {"agent": did, "message": "CANARY", "wait_seconds": 0})
-        assert person.asked
-        for question in person.asked:  # in the newer era again where its route changed meanwhile
-            assert "an agent that YOU HAVE BLOCKED" in question
-            assert "a stranger" not in question
+        (question,) = person.asked  # though its links end meanwhile
+        assert "an agent that YOU HAVE BLOCKED" in question
+        assert "a stranger" not in question
+
+
+async def test_a_link_that_comes_or_goes_while_a_person_reads_does_not_change_the_question() -> None:
+    asked = set()
+    for name in ("bob", "eve"):
+        for route in ("relay", None, "direct", "lan"):
+            about = ConsentView(agent=agent(name=name, route=route), key=name, text=False, files=False)
+            asked |= {consent._wording(consent.Question(about=about, text=text)) for text in ("one", "two")}
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize("answer", NO)
