@@ -77,7 +77,7 @@ _SECRETS = (
 
 
 def without_secrets(text: str) -> str:
-    """What somebody has typed, as it may be shown: without a name and password, admission secret or ticket."""
+    """Text that a user typed, as it may be shown: without a name and password, admission secret or ticket."""
     for secret, shown in _SECRETS:
         text = secret.sub(shown, text)
     return text

@@ -22,7 +22,7 @@ def raise_at_interrupt() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    # An exception would end in whatever is being imported, which may catch it or report it.
+    # An exception would be raised in the module that is being imported, which may catch it or report it.
     with suppress(OSError):
         os.write(2, b"Interrupted.\n")
     os._exit(130)

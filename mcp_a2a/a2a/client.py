@@ -285,7 +285,7 @@ def _ask_stream(request: WebRequest, modes: Sequence[str], interface: AgentInter
 
 
 def _modes(agent: WebAgent) -> Sequence[str]:
-    """The media types of its answers: whatever it has, we take."""
+    """The media types of its answers, all of which are accepted."""
     skills = (mode for skill in agent.card.skills for mode in skill.output_modes or ())
     return list(dict.fromkeys((*agent.card.default_output_modes, *skills)))
 
@@ -310,7 +310,7 @@ async def _events(agent: WebAgent, answer: Streaming, idle_seconds: float, *, an
     """The events as they come, those of one piece together.
 
     Where there was one, or where this `answers` no message, nothing but signs of life for `idle_seconds` ends it: some
-    proxies keep a stream alive that is dead behind them, and whoever reads looks at the task.
+    proxies keep a stream alive that is dead behind them, and the reader looks at the task.
     """
     reader = EventReader()
     last = None if answers else anyio.current_time()

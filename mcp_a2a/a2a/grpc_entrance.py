@@ -1,4 +1,4 @@
-"""Who makes a gRPC call, asked before any of its message is read.
+"""Checks the caller of a gRPC call before any of its message is read.
 
 The SDK's handlers get a call with its message, so that a stranger who opens calls and sends nothing would keep each of
 them for as long as it likes. Here a call of a caller that may not make it ends at its metadata, and one of another has
@@ -74,7 +74,7 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         return grpc.stream_unary_rpc_method_handler(answer, **coding)
 
     async def _let_in(self, call: grpc.aio.ServicerContext) -> object:
-        """The message of a call, which ends here for who may not make it."""
+        """The message of a call, which ends here if its caller may not make it."""
         # Asked at each call: gRPC does not say which calls share a connection.
         try:
             caller = self._caller_of(_arrival(call, self.here))

@@ -290,7 +290,7 @@ class _Packed:
         self._needs_header = coding != "deflate"
 
     def unpacked(self, piece: bytes) -> Iterator[bytes]:
-        """A part at a time, so that whoever counts what comes stops a bomb."""
+        """One part at a time, so that a reader that counts them stops a bomb."""
         rest, full = piece, True
         while rest or full:
             if self._member.eof:

@@ -175,7 +175,7 @@ class Attaching:
         named: list[tuple[str, int]] = []
         for file in what.files:
             with self._open(file, what) as (source, size):
-                while source.read(CHUNK_SIZE):  # to the end: nobody is asked about what would be refused then
+                while source.read(CHUNK_SIZE):  # to the end: no person is asked about a file that is refused then
                     pass
             named.append((safe_name(file.name or Path(file.path).name), size))
         return (*raw, *named)

@@ -447,7 +447,7 @@ class Outbox:
         self._settlement.put_off(entry.row)
 
     def _put_off_busy(self, lane: Lane, entry: Entry, link: Link, retry_after: float | None) -> None:
-        """The recipient takes it later. Whoever waits for the task waits on, unless that takes long."""
+        """The recipient takes it later. A caller that waits for the task waits on, unless the pause is long."""
         pause = min(retry_after or ANSWER_SECONDS, MAX_PUT_OFF_SECONDS)
         entry.not_before, entry.refusal = anyio.current_time() + pause, None
         if entry.is_piece or pause < WAITING_SECONDS:

@@ -66,7 +66,7 @@ class Twins:
         self._runs.pop(link, None)
 
     def notice(self, who: str) -> None:
-        """Somebody says so."""
+        """Note that `who` says that our key runs twice, and log it the first time."""
         if self.noticed_at is None:
             logger.error(
                 "THIS KEY RUNS TWICE, as %s says: also on a machine that is a copy of this one or has its backup. Stop "

@@ -216,7 +216,7 @@ class TaskPushNotificationConfig(A2AModel):
     authentication: AuthenticationInfo | None = None
     tenant: str | None = None
     protocol_version: str | None = Field(default=None, max_length=16)
-    """Of ours: in which version's words events are posted; 0.3's for whoever named the URL in those."""
+    """Not a field of A2A: the version in whose words events are posted, 0.3 where the URL was named in those."""
 
 
 class AgentSkill(A2AModel):

@@ -1,7 +1,7 @@
-"""A connection to the HTTP server: what the parser may be fed, what waits, and when there is nobody to answer.
+"""A connection to the HTTP server: what the parser may be fed, what waits, and when no client reads the answer.
 
-uvicorn's protocol, which counts nothing and waits for whoever does not read. Here a head is counted as it comes, an
-answer that is not taken is not kept for ever, and a client that has ended its own side of the connection is answered
+uvicorn's protocol, which counts nothing and waits for a client that does not read. Here a head is counted as it comes,
+an answer that is not taken is not kept for ever, and a client that has ended its own side of the connection is answered
 nevertheless (`nc -N`, and clients that shut down what they have written).
 """
 
@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _look_for_client(self, waited: float) -> None:
-        """Wait no longer for an answer that nobody reads: where it cannot be told, so long as any."""
+        """End a connection whose client is gone; where that cannot be told, after as long as any may stall."""
         if self.transport.is_closing():
             return
         started = self._answering is not None and self._answering.response_started  # then writing tells
@@ -251,7 +251,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell who answers a request that nobody waits for it."""
+    """Tell the application that no client waits for this answer."""
     cycle.disconnected = True
     cycle.message_event.set()
 

@@ -79,7 +79,7 @@ def _published(path: Path) -> str | None:
 
 
 def _check_new(folder: Path) -> None:
-    """Raise where there was a key before: another one would be somebody else to all who know this one."""
+    """Raise where there was a key before: a new one would be another agent to all who know the old one."""
     before = _published(folder / DID_FILE)  # written when the key is there
     if before is not None and not (folder / KEY_FILE).exists():
         raise KeyFileError(
