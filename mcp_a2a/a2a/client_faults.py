@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 from pydantic import JsonValue
 
@@ -27,7 +28,11 @@ REASONS = {
 """A2A 5.4."""
 
 _LOST_TASK = re.compile(
-    r"\b(?:unknown task|no such task|task\b.{0,80}\b(?:not found|does not exist))", re.IGNORECASE | re.DOTALL
+    r"\b(?:unknown task|no such task|no task (?:with|for|by|of|named|found)\b|task_?not_?found"
+    r"|(?:could not|couldn't|cannot|can't|unable to) find (?:the |this |a |any )?task\b"
+    r"|task\b.{0,80}\b(?:not found|does not exist|doesn't exist)"
+    r"|task\s+\S{1,80}\s+(?:has expired|is unknown|no longer exists|is gone))",
+    re.IGNORECASE | re.DOTALL,
 )
 """What agents say with codes of their own, of a task that they do not have."""
 _PASSING = frozenset({408, 425, 429, 502, 503, 504, 507, 511, 521, 522, 523, 529})
@@ -191,7 +196,7 @@ def _reason(error: Fields, status: int) -> str:
     for item in details if isinstance(details, list) else []:
         if isinstance(item, dict) and isinstance(item.get("reason"), str):
             return str(item["reason"])
-    if _LOST_TASK.search(_message(error)):
+    if any(map(_LOST_TASK.search, _said(error))):
         return "TASK_NOT_FOUND"
     named = error.get("status")
     if isinstance(named, str):
@@ -209,8 +214,13 @@ def _number(value: JsonValue) -> int | None:
 
 def _message(error: Fields | None) -> str:
     """What an error says, wherever it says it."""
-    said = (_words((error or {}).get(name)) for name in ("message", "data", "details"))
-    return preview(next(filter(None, said), ""), 500)
+    return next(_said(error or {}), "")
+
+
+def _said(error: Fields) -> Iterator[str]:
+    """All that it says: some have the reason beside a message that says nothing."""
+    said = (_words(error.get(name)) for name in ("message", "data", "details"))
+    return (preview(one, 500) for one in said if one)
 
 
 def _words(value: JsonValue) -> str:

@@ -306,6 +306,11 @@ async def test_an_agent_that_speaks_neither_version_is_asked_twice(world: World)
 
 # --- tasks that are not there --------------------------------------------------------------------------
 
+
+def _failed(message: str, code: int = -32603, **more: object) -> web.Response:
+    return web.json_response({"jsonrpc": "2.0", "id": "1", "error": {"code": code, "message": message, **more}})
+
+
 LOST: dict[str, Callable[[], object]] = {
     "by its code": lambda: web.json_response(
         {"jsonrpc": "2.0", "id": "1", "error": {"code": -32001, "message": "Task not found"}}
@@ -314,6 +319,11 @@ LOST: dict[str, Callable[[], object]] = {
         {"jsonrpc": "2.0", "id": "1", "error": {"code": -32603, "message": "Task 't-1' does not exist"}}
     ),
     "by HTTP": lambda: web.json_response({"detail": "Task t-1 not found"}, status=404),
+    "by other words": lambda: _failed("No task with id t-1", -32602),
+    "by an exception's name": lambda: _failed("TaskNotFoundError"),
+    "by what failed": lambda: _failed("could not find task"),
+    "by its age": lambda: _failed("Task t-1 has expired"),
+    "beside the message": lambda: _failed("Internal error", data="Task not found: t-1"),
     "by nothing": lambda: web.json_response({"jsonrpc": "2.0", "id": "1", "result": None}),
 }
 
@@ -333,6 +343,19 @@ async def _lost(world: World, said: Callable[[], object]) -> TaskView:
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         return await sent(ada, await added(ada, other))
+
+
+@pytest.mark.parametrize("way", ["by its code", "by other words", "beside the message"])
+async def test_an_answer_to_a_question_of_an_agent_that_lost_the_task_says_so(world: World, way: str) -> None:
+    async def answer(heard: Heard) -> object:
+        first = "taskId" not in heard.params.get("message", {"taskId": ""})
+        return {"task": task("TASK_STATE_INPUT_REQUIRED")} if first else LOST[way]()
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+        view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+    assert view.error is not None
+    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
 
 
 async def test_a_task_that_was_not_asked_for_is_no_answer(world: World) -> None:
