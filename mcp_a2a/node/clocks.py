@@ -88,6 +88,10 @@ class Clocks:
         if self.witnesses.hear(peer, their_time, self.uptime(), counts=counts):
             self.on_testimony(peer)
 
+    def is_heard(self, peer: PeerId) -> bool:
+        """Whether it is known what a peer's clock shows."""
+        return self.witnesses.difference(peer, 0.0, 0.0) is not None
+
     def refuse(self, peer: PeerId) -> None:
         """A message of this peer was not taken because of a clock."""
         self.refused[peer] = self.refused.get(peer, 0) + 1

@@ -186,7 +186,7 @@ class Node:
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None
         """Called with every answer, beside the outbox."""
         context.clocks.on_jump = self._clock_set
-        context.clocks.on_testimony = self.outbox.clock_heard
+        context.clocks.on_testimony = self._clock_heard
         self.started = anyio.current_time()
         self.listening: tuple[TransportAddr, ...] = ()
         self.lookups: dict[str, str] = {}
@@ -352,6 +352,10 @@ class Node:
         while True:
             self.context.clocks.now()
             await anyio.sleep(CLOCK_SECONDS)
+
+    def _clock_heard(self, peer_id: PeerId) -> None:
+        self.outbox.clock_heard(peer_id)
+        self.directory.changes.notify()
 
     def _clock_set(self, seconds: float) -> None:
         """The wall clock jumped: what was refused because of it may be welcome now, and others should hear of it."""

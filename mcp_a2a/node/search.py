@@ -29,6 +29,10 @@ SETTLE_RELAY_SECONDS = 1.8
 SETTLE_DIALLING_SECONDS = 3.0
 """The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time."""
 
+YOUNG_SECONDS = 3.0
+GREETING_SECONDS = 0.5
+"""So long after a start, and for so long, those who are there may not have said yet what their clock shows."""
+
 LOOK_UP_SECONDS = 1.0
 """How long a list of agents waits for those that it has to dial."""
 
@@ -135,12 +139,22 @@ class Search:
             await self.patience(lambda: bool(request.query or request.skill) and self._is_there(request))
             while self._node.dialer.busy and not (self._matching(request) or self._matching_web(request)):
                 await self._node.directory.changes.event().wait()
+        await self._clocks_are_heard()
         found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]
         shown = [peer.view() if isinstance(peer, WebPeer) else self._node.view(peer) for peer in found[: request.limit]]
         if found:
             off = " ".join(self._node.clock_trouble())
             return DiscoverView(agents=self._told_apart(shown), total=len(found), reason=off or None)
         return DiscoverView(agents=(), total=0, reason=self._reason(request), on_offer=self._on_offer() or None)
+
+    async def _clocks_are_heard(self) -> None:
+        """Right after a start, wait a moment for the greetings of those who are there: they tell of wrong clocks."""
+        node = self._node
+        with anyio.move_on_at(node.started + YOUNG_SECONDS), anyio.move_on_after(GREETING_SECONDS):
+            while any(
+                peer.has_direct_link and not node.context.clocks.is_heard(peer.peer_id) for peer in node.directory
+            ):
+                await node.directory.changes.event().wait()
 
     def _told_apart(self, agents: Sequence[AgentView]) -> tuple[AgentView, ...]:
         """The agents, with a word where another that we know has a name that looks the same."""

@@ -10,6 +10,8 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
+from mcp_a2a.node import search
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.store.journal import get_meta, set_meta
@@ -214,6 +216,32 @@ async def test_a_stranger_to_the_clock_is_found_or_the_reason_names_the_clock(wo
         assert "The clock of bob is 30 d 0 h ahead of this machine's" in (view.reason or "")
         with pytest.raises(PeerNotFoundError, match="The clock of bob is 30 d 0 h ahead"):
             await alice.api.send_task(SendTaskRequest(agent="carol", message="hello", wait_seconds=0))
+
+
+async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"YOUNG": 60.0, "GREETING": 60.0, "SETTLE_LOCAL": 0.0, "SETTLE_DIALLING": 0.0}.items():
+        monkeypatch.setattr(search, f"{name}_SECONDS", seconds)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+    async with world.person("alice") as alice, world.person("bob", clock=clock(12 * DAY)) as bob:
+        greet = bob.node.introduction.greet
+
+        async def greet_when_nothing_else_is_left_to_do(link: Link) -> None:
+            while not any(peer.has_direct_link for peer in alice.node.directory):
+                await alice.node.directory.changes.event().wait()
+            await anyio.wait_all_tasks_blocked()
+            greet(link)
+
+        def greet_late(link: Link) -> None:
+            bob.node.context.tasks.start_soon(greet_when_nothing_else_is_left_to_do, link)
+
+        monkeypatch.setattr(bob.node.introduction, "greet", greet_late)
+        alice.sees(bob)
+        found = await alice.api.discover(DiscoverRequest())
+        assert [agent.name for agent in found.agents] == ["bob"]
+        assert "12 d 0 h ahead" in (found.reason or "")
 
 
 @pytest.mark.parametrize("days", [30, 366, 4000])
