@@ -173,8 +173,9 @@ class Attaching:
     def _inspect(self, parts: Sequence[Part], what: Attachments) -> tuple[tuple[str, int], ...]:
         raw = [(safe_name(part.filename), len(_decoded(part.raw))) for part in parts if part.raw is not None]
         named: list[tuple[str, int]] = []
+        own = self._own_files(what)
         for file in what.files:
-            with self._open(file, what) as (source, size):
+            with self._open(file, what, own) as (source, size):
                 while source.read(CHUNK_SIZE):  # to the end: no person is asked about a file that is refused then
                     pass
             named.append((safe_name(file.name or Path(file.path).name), size))
@@ -211,8 +212,9 @@ class Attaching:
                 made.append(part)
             else:
                 made.append(self._spooled(Plain(io.BytesIO(content)), part, refs))
+        own = self._own_files(what)
         for file in what.files:
-            with self._open(file, what) as (source, _):
+            with self._open(file, what, own) as (source, _):
                 part, inline = self._part(source, file, room, refs)
             room -= inline
             made.append(part)
@@ -256,8 +258,8 @@ class Attaching:
     # --- what may be read ------------------------------------------------------------------------
 
     @contextmanager
-    def _open(self, file: FileArg, what: Attachments) -> Iterator[tuple[Source, int]]:
-        """A file that may be attached, and its size."""
+    def _open(self, file: FileArg, what: Attachments, own: frozenset[tuple[int, int]]) -> Iterator[tuple[Source, int]]:
+        """A file that may be attached and is none of our `own`, and its size."""
         shown = file.path
         try:
             path = Path(file.path).resolve(strict=True)
@@ -268,7 +270,7 @@ class Attaching:
             raise FileError(f"{shown} cannot be attached: {reason}.", "Check the path; give it whole.") from error
         try:
             found = os.fstat(handle)
-            self._check_file(found, shown, typed=what.consent == "typed")
+            self._check_file(found, shown, own, typed=what.consent == "typed")
         except BaseException:
             os.close(handle)
             raise
@@ -293,10 +295,14 @@ class Attaching:
         if what.consent != "typed":
             check_name(path, shown)
 
-    def _check_file(self, found: os.stat_result, shown: str, *, typed: bool) -> None:
+    def _own_files(self, what: Attachments) -> frozenset[tuple[int, int]]:
+        """What lies in the data folder, by what it is: found once per message, as there may be thousands."""
+        return frozenset(_inodes(self._private, self._public)) if what.files else frozenset()
+
+    def _check_file(self, found: os.stat_result, shown: str, own: frozenset[tuple[int, int]], *, typed: bool) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise FileError(f"{shown} is not a file.", "Only regular files can be attached; pack a folder first.")
-        if (found.st_dev, found.st_ino) in _inodes(self._private, self._public):
+        if (found.st_dev, found.st_ino) in own:
             # By way of a second name, or of a folder that is mounted in two places.
             raise FileError(f"{shown} belongs to this node itself: there are its keys.")
         if found.st_nlink != 1 and not typed:
