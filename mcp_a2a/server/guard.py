@@ -213,13 +213,24 @@ def _why(scope: Scope, rules: Rules, given: str | None) -> str:
     return "This connection is not shown to be of the user who runs this server. "
 
 
+def _coding(scope: Scope, _: Rules) -> Refusal | None:
+    fields = [*_all(scope, b"content-encoding"), *_all(scope, b"transfer-encoding")]
+    if {name.strip().lower() for field in fields for name in field.split(",")} <= _PLAIN:
+        return None
+    return Refusal(415, "This server reads no compressed requests. Send it without Content-Encoding.")
+
+
 def _content_type(scope: Scope, _: Rules) -> Refusal | None:
     if scope.get("method") != "POST" or _is_json(_all(scope, b"content-type")) or _says_nothing(scope):
         return None
     return Refusal(415, "A POST must have the Content-Type application/json, or application/a2a+json for A2A.")
 
 
-_RULES = (_host, _origin, _query, _metadata, _identity, _content_type)
+_RULES = (_host, _origin, _query, _metadata, _identity, _coding, _content_type)
+
+
+_PLAIN = frozenset({"", "identity", "chunked"})
+"""Codings of a body that is sent as it is."""
 
 
 def _own_names(scope: Scope, rules: Rules) -> frozenset[str]:

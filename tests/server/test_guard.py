@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mcp_a2a.a2a.asgi import CALLER
 from mcp_a2a.server import guard
-from mcp_a2a.server.guard import Guard, Rules, is_passed_on
+from mcp_a2a.server.guard import Guard, Rules, check, is_passed_on
 from mcp_a2a.store.callers import CallerFolder
 
 NAMES = {"ann's": "ann", "bob's": "bob"}
@@ -101,6 +101,29 @@ async def test_who_cannot_be_looked_up_now_is_told_to_try_again(
         await ask(front, token, statuses)
     assert statuses == [503, 200] * 3
     assert app.callers == ["ann"] * 3
+
+
+@pytest.mark.parametrize("path", ["/message:send", "/", "/mcp"])
+@pytest.mark.parametrize(
+    ("field", "value", "plain"),
+    [
+        (b"content-encoding", b"gzip", False),
+        (b"content-encoding", b"identity, BR", False),
+        (b"transfer-encoding", b"gzip, chunked", False),
+        (b"transfer-encoding", b"chunked", True),
+        (b"content-encoding", b"Identity", True),
+    ],
+)
+def test_a_compressed_request_is_said_to_be_one(path: str, field: bytes, value: bytes, *, plain: bool) -> None:
+    owner = (b"authorization", b"Bearer owner's")
+    headers = [(b"host", b"127.0.0.1:80"), owner, (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*headers, (field, value)]}
+    refusal = check({**scope, "scheme": "http", "server": ("127.0.0.1", 80)}, RULES)
+    if plain:
+        assert refusal is None
+    else:
+        assert refusal is not None
+        assert (refusal.status, "compressed" in refusal.reason) == (415, True)
 
 
 # --- what proxies add --------------------------------------------------------------------------------
