@@ -81,7 +81,7 @@ class Entrance:
         for url in joined.row.relays:
             must = url in self._canonical(request)
             await self._publish(joined, url, must=must)
-            not_served += await self._membership.admitted(joined, url) if must else ()
+            not_served += await self._membership.admitted(joined.network, url) if must else ()
         if _is_open(request):
             ticket = self._ticket(joined, secret=joined.network.secret)
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -47,7 +46,7 @@ from mcp_a2a.views import AgentRef, LeaveRequest, NetworksView, NetworkView, Rot
 
 logger = logging.getLogger(__name__)
 
-HAND_OVER_SECONDS = 5.0
+HAND_OVER_SECONDS = 15.0
 """How long a renewal waits for its news to get off our hands."""
 
 SETTLE_SECONDS = 10.0
@@ -151,16 +150,18 @@ class Membership:
             raise NetworkError(f"{', '.join(strangers)} is not in {old.row.name}.", "mcp-a2a discover shows who is.")
         without = {peer.peer_id for peer in left_out}
         stay = [peer_id for peer_id in old.members if peer_id not in without]
+        network = Network(self._context.randomness(SECRET_SIZE))
+        unserved = await self._admit(network, old.row.relays)  # a closed relay lets us in for the old one until then
         await self._withdraw(old)  # while we can still prove to be in it
-        new, letters = await self._replace(old, stay)
-        warnings = unheard + await self._announce(new)
-        await self._off_our_hands(letters)
+        new, letters = await self._replace(old, network, stay)
+        await self._announce(new, unserved)
+        untold = await self._off_our_hands(letters)
         return RotateView(
             network=self.view(new),
             told=len(letters),
             stay=tuple(_ref(self._node.directory.get(peer_id)) for peer_id in stay),
             left_out=tuple(map(_ref, left_out)),
-            warnings=warnings,
+            warnings=(*unheard, *unserved.values(), *untold),
         )
 
     async def _hear_of_everybody(self, joined: Joined) -> tuple[str, ...]:
@@ -172,9 +173,8 @@ class Membership:
             if not self._networks.is_synced(joined, url)
         )
 
-    async def _replace(self, old: Joined, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
+    async def _replace(self, old: Joined, network: Network, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
         now = self._context.clock()
-        network = Network(self._context.randomness(SECRET_SIZE))
         row = replace(old.row, id=str(network.id), secret=network.secret.hex())
         body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=row.relays)
         letters = [network_letter(self._context, peer_id, body, now) for peer_id in stay]
@@ -193,18 +193,25 @@ class Membership:
             self._node.outbox.push(letter)
         return new, letters
 
-    async def _announce(self, joined: Joined) -> tuple[str, ...]:
-        warnings: list[str] = []
+    async def _admit(self, network: Network, urls: Sequence[str]) -> dict[str, str]:
+        """Have the relays serve a network; what to tell a person of each that will not."""
+        unserved: dict[str, str] = {}
+        for url in urls:
+            try:
+                for warning in await self.admitted(network, url):
+                    unserved[url] = warning
+            except RelayError as error:
+                unserved[url] = str(error)
+        return unserved
+
+    async def _announce(self, joined: Joined, unserved: dict[str, str]) -> None:
         for url in joined.row.relays:
             try:
-                warnings += await self.admitted(joined, url)
-                with suppress(NotAdmittedError):  # that is said already
-                    await self._networks.publish(joined, url)
+                await self._networks.publish(joined, url)
             except RelayError as error:
-                warnings.append(str(error))
-        return tuple(warnings)
+                unserved.setdefault(url, str(error))
 
-    async def admitted(self, joined: Joined, url: str) -> tuple[str, ...]:
+    async def admitted(self, network: Network, url: str) -> tuple[str, ...]:
         """Have a relay serve the members of a network; what to tell a person where it does not.
 
         It may let us in for another network, or for our own key, and shut out all the others. A closed relay that has
@@ -214,20 +221,22 @@ class Membership:
             RelayError: it does not answer.
         """
         try:
-            await self._networks.relays.admit(url, joined.network, None)
+            await self._networks.relays.admit(url, network, None)
         except NotAdmittedError:
-            command = f"mcp-a2a relay admit {joined.row.id}"
+            command = f"mcp-a2a relay admit {network.id}"
             return (f"{url} is a closed relay: its operator must run `{command}`, or the members cannot connect.",)
         return ()
 
-    async def _off_our_hands(self, letters: Sequence[OutboxRow]) -> None:
+    async def _off_our_hands(self, letters: Sequence[OutboxRow]) -> tuple[str, ...]:
         """A command that ends here would otherwise keep the news to itself until the next one runs."""
         with anyio.move_on_after(HAND_OVER_SECONDS):
             while True:
                 changed = self._context.task_changes.event(delivery_of(""))
                 if all(self._node.outbox.settled(letter.id) for letter in letters):
-                    return
+                    return ()
                 await changed.wait()
+        untold = sum(not self._node.outbox.settled(letter.id) for letter in letters)
+        return (f"{untold} of {len(letters)} could not be told yet. They are, while mcp-a2a runs here.",)
 
     def renewed(self, sender: PeerId, body: NetworkBody, done: Callable[[object], None]) -> None:
         """The owner of a network has given it a new secret.

@@ -13,13 +13,14 @@ from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.relay_url import parse_relay_url
-from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_url
+from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status, relay_url
 from mcp_a2a.relay_operator import ServingRelay
 from mcp_a2a.store import relay_schema
 from mcp_a2a.views import InviteRequest, JoinRequest, RotateRequest
 from tests.node.world import World
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, entry, person
+from tests.relay.test_networks import until
 
 SHOP, HOME, NEXT = Network(b"s" * 32), Network(b"h" * 32), Network(b"x" * 32)
 
@@ -200,6 +201,25 @@ async def test_each_network_is_admitted_for_itself_when_it_is_made_and_when_it_i
         await relay_admit(tmp_path, without.network.id)
         again = await bob.api.invite(InviteRequest(network="three", relays=(relay.url,)))
         assert not [warning for warning in again.warnings if "relay admit" in warning]
+
+
+async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_its_members_are_told(
+    open_relay: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (people := tmp_path / "people").mkdir()
+    world = World(people)
+    async with open_relay(closed=True) as (relay, _), world.person("alice") as alice:
+        made = await alice.api.invite(InviteRequest(network="shop", relays=(relay.admission_url or "",)))
+        async with world.person("bob") as bob:
+            await bob.api.join(JoinRequest(ticket=made.ticket, allow_private=True))
+            await until(alice, "bob")
+        refused: list[str] = []
+        monkeypatch.setattr(alice.node.networks, "relay_closed", lambda _, reason: refused.append(reason))
+        for number in range(1, 4):
+            rotated = await alice.api.rotate(RotateRequest(network="shop"))
+            assert (rotated.told, rotated.warnings) == (1, ())
+            assert (await relay_status(tmp_path)).messages == number
+        assert refused == [], "a closed relay has heard of the next network before the last one is given up"
 
 
 async def test_a_relay_that_serves_a_network_anyhow_says_so_without_a_proof(open_relay: Open, tmp_path: Path) -> None:
