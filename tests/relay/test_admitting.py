@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_a2a.errors import ConfigurationError
@@ -208,18 +209,26 @@ async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_it
 ) -> None:
     (people := tmp_path / "people").mkdir()
     world = World(people)
-    async with open_relay(closed=True) as (relay, _), world.person("alice") as alice:
-        made = await alice.api.invite(InviteRequest(network="shop", relays=(relay.admission_url or "",)))
-        async with world.person("bob") as bob:
+    async with open_relay(closed=True) as (relay, _):
+        async with world.person("alice") as alice, world.person("bob") as bob:
+            made = await alice.api.invite(InviteRequest(network="shop", relays=(relay.admission_url or "",)))
             await bob.api.join(JoinRequest(ticket=made.ticket, allow_private=True))
             await until(alice, "bob")
-        refused: list[str] = []
-        monkeypatch.setattr(alice.node.networks, "relay_closed", lambda _, reason: refused.append(reason))
-        for number in range(1, 4):
-            rotated = await alice.api.rotate(RotateRequest(network="shop"))
-            assert (rotated.told, rotated.warnings) == (1, ())
-            assert (await relay_status(tmp_path)).messages == number
-        assert refused == [], "a closed relay has heard of the next network before the last one is given up"
+        async with world.person("alice") as alice:
+            refused: list[str] = []
+            monkeypatch.setattr(alice.node.networks, "relay_closed", lambda _, reason: refused.append(reason))
+            admit = alice.node.networks.relays.admit
+
+            async def admit_slowly(url: str, network: Network, secret: bytes | None) -> None:
+                await anyio.sleep(0.2)
+                await admit(url, network, secret)
+
+            monkeypatch.setattr(alice.node.networks.relays, "admit", admit_slowly)
+            for number in range(1, 4):
+                rotated = await alice.api.rotate(RotateRequest(network="shop"))
+                assert (rotated.told, rotated.warnings) == (1, ())
+                assert (await relay_status(tmp_path)).messages == number
+            assert refused == [], "a closed relay has heard of the next network before the last one is given up"
 
 
 async def test_a_relay_that_serves_a_network_anyhow_says_so_without_a_proof(open_relay: Open, tmp_path: Path) -> None:
