@@ -91,6 +91,8 @@ class Networks:
         """Notified (with no key) when a relay has told something."""
         self.on_member: Callable[[PeerId], None] = lambda _: None
         """Called with everybody who turns out to be a member."""
+        self.on_vouched: Callable[[PeerId], None] = lambda _: None
+        """Called with a member that showed a voucher for the first time: it may not know yet that we are one."""
         self.on_relay: Callable[[str], None] = lambda _: None
         """Called when a session with a relay is up."""
         self.on_doubled: Callable[[str], None] = lambda _: None
@@ -386,7 +388,10 @@ class Networks:
         for joined in self:
             fits = any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers)
             if fits and self._has_room(joined, peer_id):
+                is_new = peer_id not in joined.members
                 self._believe(joined, peer_id, expires, None)
+                if is_new:
+                    self.on_vouched(peer_id)
 
     def expect(self, joined: Joined, peer_id: PeerId, expires: float) -> None:
         """A peer was given the network's secret, and will show itself; until then its mailbox is where it was."""

@@ -205,6 +205,17 @@ async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world
         assert [(item.task_id, item.trust) for item in inbox.items] == [(sent.task_id, "member")]
 
 
+async def test_who_joins_over_a_link_that_was_open_long_before_sees_the_inviter(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        bob.sees(alice)
+        await direct_link(bob, alice, there=True)
+        await alice.api.ping(PingRequest(agent=bob.did))
+        await bob.api.ping(PingRequest(agent=alice.did))  # both have introduced themselves
+        view = await alice.api.invite(InviteRequest(network="home"))
+        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=30))
+        assert joined.agents_visible == 1
+
+
 async def test_a_key_that_is_only_known_by_its_did_is_found_at_a_relay(world: World) -> None:
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, _), world.person("carol") as carol:
