@@ -46,6 +46,9 @@ MAX_EACH = 8
 MAX_ALL = 1_000
 """Of all tasks that have not ended."""
 
+MAX_OF_CALLER = 250
+"""Of these, of one caller; the owner may have all."""
+
 ATTEMPTS = 6
 BASE_SECONDS = 1.0
 CAP_SECONDS = 30.0
@@ -99,7 +102,7 @@ class Pushes:
         """
         self.check(config)
         kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
-        self._context.database.read(lambda connection: _check_room(connection, kept))
+        self._context.database.read(lambda connection: _check_room(connection, kept, record.caller))
         cursor = cursor or self._feed.open(record).cursor
         await self._context.database.write(lambda connection: put_push(connection, kept))
         self._start(kept, cursor)
@@ -260,10 +263,15 @@ def _asked(error: WebError) -> float:
     return error.seconds if isinstance(error, NotNowError) else 0.0
 
 
-def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> None:
+def _check_room(connection: sqlite3.Connection, config: TaskPushNotificationConfig, caller: str) -> None:
     of_task = [one for one in push_configs(connection, config.task_id or "") if one.id != config.id]
-    if len(of_task) >= MAX_EACH or count_other_untold(connection, config) >= MAX_ALL:
-        raise QueueFullError("list of push notifications", MAX_EACH)
+    of_all, of_caller = count_other_untold(connection, config, caller)
+    limits = [(len(of_task), MAX_EACH), (of_all, MAX_ALL)]
+    if caller != OWNER:
+        limits.append((of_caller, MAX_OF_CALLER))
+    for count, limit in limits:
+        if count >= limit:
+            raise QueueFullError("list of push notifications", limit)
 
 
 def _told(config: TaskPushNotificationConfig, error: McpA2AError) -> tuple[str | None, str]:

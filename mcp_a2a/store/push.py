@@ -26,10 +26,16 @@ def untold_configs(connection: sqlite3.Connection) -> list[TaskPushNotificationC
     return _configs(connection, "NOT told")
 
 
-def count_other_untold(connection: sqlite3.Connection, config: TaskPushNotificationConfig) -> int:
-    """How many of these there are beside this one."""
-    query = "SELECT COUNT(*) FROM push_configs WHERE NOT told AND (task, id) <> (?, ?)"
-    return int(connection.execute(query, (config.task_id, config.id)).fetchone()[0])
+def count_other_untold(
+    connection: sqlite3.Connection, config: TaskPushNotificationConfig, caller: str
+) -> tuple[int, int]:
+    """How many of these there are beside this one: of all callers, and of this one."""
+    query = (
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE tasks.caller = ?) FROM push_configs JOIN tasks ON tasks.id = task"
+        " WHERE NOT told AND (task, push_configs.id) <> (?, ?)"
+    )
+    of_all, of_caller = connection.execute(query, (caller, config.task_id, config.id)).fetchone()
+    return int(of_all), int(of_caller)
 
 
 def _configs(connection: sqlite3.Connection, where: str, *values: str) -> list[TaskPushNotificationConfig]:

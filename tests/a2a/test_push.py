@@ -19,7 +19,7 @@ from mcp_a2a.a2a import legacy, legacy_rest
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError
-from mcp_a2a.exchange import A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
+from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
@@ -330,6 +330,20 @@ async def test_where_there_are_as_many_as_may_be_one_may_still_be_replaced(
     again = config(hook, id="mine", **secrets("new", "key"))
     replaced = await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=again))
     assert replaced.configs == (again.model_copy(update={"task_id": task.id}),)
+
+
+async def test_a_caller_takes_no_places_of_others(scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, hook = scene
+    monkeypatch.setattr(pushes, "MAX_OF_CALLER", 1)
+    tasks = {
+        caller: (await alice.api.a2a_send(A2ASendRequest(caller=caller, message=say("wait")))).task.id
+        for caller in ("ann", "bea", OWNER)
+    }
+    for caller, name in (("ann", "1"), ("bea", "1"), (OWNER, "1"), (OWNER, "2")):
+        request = A2APushRequest(caller=caller, task_id=tasks[caller], config=config(hook, id=name))
+        await alice.api.a2a_push_set(request)
+    with pytest.raises(QueueFullError, match="holds 1 items"):
+        await alice.api.a2a_push_set(A2APushRequest(caller="ann", task_id=tasks["ann"], config=config(hook, id="2")))
 
 
 async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_and_goes_with_its_task(
