@@ -16,6 +16,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from mcp_a2a.protocol.control import Refused, Stored
@@ -44,6 +45,18 @@ MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 3600.0
 _MEMORY = Place.MEMORY  # asked for every message, and an enumeration is slow to look up
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How many bytes there may be, for accounts of one kind."""
+
+    disk: float
+    """On disk, of one account."""
+    strangers: float
+    """On disk, of all strangers."""
+    memory: float
+    """In memory, of all."""
+
+
 class PostOffice:
     """Every mailbox of a relay. `first` is the number of the next message.
 
@@ -70,7 +83,7 @@ class PostOffice:
         self._elided: deque[tuple[float, Message]] = deque()
         self._pauses: list[tuple[float, bytes]] = []
         self._hungry: set[bytes] = set()
-        self._disk_shares: dict[bytes, float] = {}  # by kind of account
+        self._rooms: dict[bytes, _Room] = {}  # by kind of account
         self._returning: dict[int, tuple[Message, float]] = {}
         """By the number of the order that reads them: absent messages whose pause is over, and since when."""
         for part in backlog:
@@ -236,23 +249,19 @@ class PostOffice:
         return self._shortage(account, size)
 
     def _shortage(self, account: bytes, size: int) -> str | None:
-        books, limits, row = self.books, self.limits, size + ROW_BYTES
-        if books.disk_bytes + books.other_bytes + row > limits.max_disk_bytes:
+        books, row = self.books, size + ROW_BYTES
+        room = self._rooms.get(account[:1]) or self._room_for(account)
+        if books.disk_bytes + books.other_bytes + row > self.limits.max_disk_bytes:
             return "storage_full"
-        if books.accounts.bytes_of(account) + row > self._disk_share(account):
+        if books.accounts.bytes_of(account) + row > room.disk or books.accounts.stranger_bytes + row > room.strangers:
             return "share"
-        if account[:1] == HOST and books.accounts.stranger_bytes + row > limits.strangers_disk:
-            return "share"
-        if books.memory_bytes + size > limits.memory_for(account):
-            return "rate_limited"
-        return None
+        return "rate_limited" if books.memory_bytes + size > room.memory else None
 
-    def _disk_share(self, account: bytes) -> float:
-        kind = account[:1]
-        share = self._disk_shares.get(kind)
-        if share is None:
-            share = self._disk_shares[kind] = self.limits.disk_share(account)
-        return share
+    def _room_for(self, account: bytes) -> _Room:
+        strangers = self.limits.strangers_disk if account[:1] == HOST else math.inf
+        room = _Room(self.limits.disk_share(account), strangers, self.limits.memory_for(account))
+        self._rooms[account[:1]] = room
+        return room
 
     def _accept(self, message: Message, account: bytes, mailbox: Mailbox | None, now: float) -> None:
         self.tally.deposited += 1

@@ -1,9 +1,12 @@
 """How often somebody may do something: token buckets, one per key, without a clock."""
 
+# ruff: noqa: SLF001  `take_all` looks into several buckets at once
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 Key = TypeVar("Key")
 
@@ -49,6 +52,23 @@ class Bucket:
     def spend(self, cost: float) -> None:
         """Take `cost`, which `wait_for` has just found to be there."""
         self._level -= cost
+
+    @classmethod
+    def take_all(cls, costs: Sequence[tuple[Self, float]], now: float) -> float:
+        """Take all costs where all are there and return 0.0; otherwise take nothing and return the seconds to wait."""
+        wait = 0.0
+        for bucket, cost in costs:
+            # As in `wait_for`, without a call for each bucket: a relay does this four times for every message.
+            level = bucket._level + (now - bucket._at) * bucket._per_second
+            if level > bucket._burst:  # noqa: PLR1730  as above
+                level = bucket._burst
+            bucket._level, bucket._at = level, now
+            if cost > level:
+                wait = max(wait, bucket.wait_for(cost, now))
+        if not wait:
+            for bucket, cost in costs:
+                bucket._level -= cost
+        return wait
 
     def is_full(self, now: float) -> bool:
         """Whether it can be forgotten, because a new one would be the same."""

@@ -40,6 +40,20 @@ def test_never_more_than_a_burst_and_the_rate_comes_through(steps: list[tuple[fl
         assert taken <= RATE.burst + now * RATE.per_second + 1e-6
 
 
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 12), st.floats(0, 12)), max_size=50))
+def test_of_several_buckets_all_are_charged_or_none(steps: list[tuple[float, float, float]]) -> None:
+    rates = Rate(1.0, 10.0), Rate(2.0, 5.0)
+    together, alone = ([Bucket(rate, 0.0) for rate in rates] for _ in range(2))
+    now = 0.0
+    for pause, *costs in steps:
+        now += pause
+        wait = max(bucket.wait_for(cost, now) for bucket, cost in zip(alone, costs, strict=True))
+        if not wait:
+            for bucket, cost in zip(alone, costs, strict=True):
+                bucket.spend(cost)
+        assert Bucket.take_all(list(zip(together, costs, strict=True)), now) == wait
+
+
 def test_a_bucket_that_is_full_again_is_forgotten_and_no_more_are_kept_than_there_may_be() -> None:
     buckets: Buckets[int] = Buckets(RATE, limit=3)
     for key in range(5):

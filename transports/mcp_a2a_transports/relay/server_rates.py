@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_a2a.protocol.rates import Buckets, Rate
+from mcp_a2a.protocol.rates import Bucket, Buckets, Rate
 from mcp_a2a.protocol.relay_limits import HOST, NETWORK, RelayLimits
 from mcp_a2a.protocol.relay_session import RelaySession
 
@@ -21,19 +21,11 @@ class DepositRates:
     def take(self, session: RelaySession, size: int, now: float) -> float:
         """Take one message of this size; 0.0, or the seconds to wait, and then nothing is taken."""
         key, account = session.key, session.account
-        messages, volume = self._messages.of(key, now), self._bytes.of(key, now)
-        wait = max(messages.wait_for(1, now), volume.wait_for(size, now))
+        costs: list[tuple[Bucket, float]] = [(self._messages.of(key, now), 1), (self._bytes.of(key, now), size)]
         shared = self._accounts.get(account[:1])
         if shared is not None:
-            all_messages, all_volume = shared[0].of(account, now), shared[1].of(account, now)
-            wait = max(wait, all_messages.wait_for(1, now), all_volume.wait_for(size, now))
-            if not wait:
-                all_messages.spend(1)
-                all_volume.spend(size)
-        if not wait:
-            messages.spend(1)
-            volume.spend(size)
-        return wait
+            costs += (shared[0].of(account, now), 1), (shared[1].of(account, now), size)
+        return Bucket.take_all(costs, now)
 
     def forget_full(self, now: float) -> None:
         """Forget those that have not deposited for long."""
