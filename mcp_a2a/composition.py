@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -33,7 +32,7 @@ from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
-from mcp_a2a.wall_clock import wall_clock
+from mcp_a2a.wall_clock import stamp_of_now, wall_clock
 from mcp_a2a_transports.direct import DirectTransport, is_near, own_addresses
 from mcp_a2a_transports.dns_sd import A2AWatch, announced
 from mcp_a2a_transports.local import LocalLookup
@@ -60,7 +59,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     sweep_rooms(settings.home)
     folder = open_folder(settings.folder)
     identity = load_identity(folder, os.urandom(32))
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
+    stamp = stamp_of_now()
     async with open_database(folder / DATABASE, stamp) as database, WebClient() as web, WebHooks() as hooks:
         relays = RelayTransport()
         parts = NodeParts(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,7 +32,7 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
 from mcp_a2a.uptime import Uptime
-from mcp_a2a.wall_clock import wall_clock
+from mcp_a2a.wall_clock import stamp_of_now, wall_clock
 from mcp_a2a_transports._reception import bind
 from mcp_a2a_transports.direct import own_addresses
 from mcp_a2a_transports.relay.server import RelayOptions, open_relay
@@ -109,7 +108,7 @@ def _own_folder(home: Path) -> Iterator[Path]:
 
 @asynccontextmanager
 async def _open_store(settings: RelaySettings, folder: Path) -> AsyncIterator[RelayStore]:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  the composition root owns the clock
+    stamp = stamp_of_now()
     epoch = int.from_bytes(os.urandom(8))
     kept = settings.ttl_days * DAY
     async with open_relay_store(folder / DATABASE, stamp, epoch, kept, wall_clock, Uptime()) as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from mcp_a2a.protocol.payload import MAX_TIME
 
@@ -20,6 +21,11 @@ def wall_clock() -> float:
     told by the others how far its clock is ahead.
     """
     return _expressible(time.time(), time.monotonic())  # noqa: TID251  the one place that reads the clock
+
+
+def stamp_of_now() -> str:
+    """Names what is kept of this moment, for a file name; to the microsecond, so that two starts have two."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")  # noqa: TID251  as above
 
 
 def _expressible(now: float, running: float) -> float:

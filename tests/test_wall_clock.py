@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mcp_a2a.protocol.payload import MAX_TIME
-from mcp_a2a.wall_clock import DAY, wall_clock
+from mcp_a2a.wall_clock import DAY, stamp_of_now, wall_clock
 
 
 @pytest.mark.parametrize("year", [2105, 2106, 2262])
@@ -26,3 +26,7 @@ def test_any_other_clock_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     for now in (0.0, 600.0, 1_790_000_000.5, 2**31 + 0.5):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         assert wall_clock() == now
+
+
+def test_two_moments_have_two_names() -> None:
+    assert stamp_of_now() != stamp_of_now()

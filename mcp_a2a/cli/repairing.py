@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +15,7 @@ from mcp_a2a.loop import run
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import read_owner
+from mcp_a2a.wall_clock import stamp_of_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ async def _repair(folder: Path) -> Repaired:
     from mcp_a2a.composition import DATABASE  # noqa: PLC0415  half a second that `repair --help` need not spend
     from mcp_a2a.store.repair import repair as repair_database  # noqa: PLC0415  as above
 
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251  it names a file
+    stamp = stamp_of_now()
     return await repair_database(folder / DATABASE, stamp)
 
 
