@@ -77,6 +77,13 @@ def _state(event: Any) -> str | None:
     return status.get("state", "").removeprefix("TASK_STATE_").lower() or None
 
 
+async def nothing_left_to_tell(person: Person) -> None:
+    """Wait until no hook has anything more to come."""
+    with anyio.fail_after(60):
+        while person.node.context.database.read(untold_configs):
+            await anyio.lowlevel.checkpoint()
+
+
 @asynccontextmanager
 async def hooked(signer: Authority) -> AsyncIterator[tuple[Hook, WebHooks]]:
     hook = Hook("")
@@ -195,9 +202,7 @@ async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back
     hook.always = 200
     *_, last = await hook.until("completed")
     assert [part["text"] for artifact in last["task"]["artifacts"] for part in artifact["parts"]]
-    with anyio.fail_after(60):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
 
 
 async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
@@ -208,9 +213,7 @@ async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
     alice, hook = scene
     hook.always = 503
     await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
-    with anyio.fail_after(60):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
     assert not hook.got
 
 
@@ -239,9 +242,7 @@ async def test_a_hook_that_is_gone_is_asked_once(scene: tuple[Person, Hook]) -> 
     alice, hook = scene
     hook.always = 410
     await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
-    with anyio.fail_after(60):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
     assert hook.asked == 1
 
 
@@ -292,9 +293,7 @@ async def test_a_client_that_was_taken_away_is_posted_nothing_more(scene: tuple[
         callers.remove("ann")
     told = len(hook.got)
     await alice.api.a2a_cancel(A2ACancelRequest(caller="ann", task_id=task.id))
-    with anyio.fail_after(30):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
     assert len(hook.got) == told
 
 
@@ -312,9 +311,7 @@ async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Per
         await alice.api.a2a_push_get(A2APushRequest(task_id=task.id, config_id="mine"))
     await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
     await hook.until("canceled")
-    with anyio.fail_after(30):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
     assert (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs == (first,)
 
 
@@ -353,15 +350,13 @@ async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_an
     async with hooked(authority(tmp_path)) as (hook, hooks):
         async with world.person("alice", hooks=hooks) as alice, working(alice):
             await alice.api.a2a_send(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=30))
-            while alice.node.context.database.read(untold_configs):
-                await anyio.lowlevel.checkpoint()
+            await nothing_left_to_tell(alice)
         told = len(hook.got)
         async with world.person("alice", hooks=hooks) as alice, working(alice):
             sent = await alice.api.a2a_send(
                 A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=30)
             )
-            while alice.node.context.database.read(untold_configs):
-                await anyio.lowlevel.checkpoint()
+            await nothing_left_to_tell(alice)
             assert all(sent.task.id in json.dumps(event) for _, event in hook.got[told:])
         world.clock.advance(KEEP_SECONDS + 60)
         async with world.person("alice", hooks=hooks) as alice:
@@ -428,9 +423,7 @@ async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path)
             working(alice),
         ):
             await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=30))
-            with anyio.fail_after(30):
-                while alice.node.context.database.read(untold_configs):
-                    await anyio.lowlevel.checkpoint()
+            await nothing_left_to_tell(alice)
         assert hook.got == []
 
 
@@ -471,8 +464,6 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
     caplog.set_level("DEBUG")
     await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=30))
-    with anyio.fail_after(30):
-        while alice.node.context.database.read(untold_configs):
-            await anyio.lowlevel.checkpoint()
+    await nothing_left_to_tell(alice)
     assert "was not taken" in caplog.text
     assert "CANARY" not in caplog.text

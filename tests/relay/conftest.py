@@ -11,6 +11,7 @@ import pytest
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.relay_operator import ServingRelay
 from mcp_a2a.relaying import serve_relay
+from tests.node.world import World
 from tests.relay.guest import Door, open_door
 
 Open = Callable[..., AbstractAsyncContextManager[tuple[ServingRelay, Door]]]
@@ -34,3 +35,16 @@ async def door(open_relay: Open) -> AsyncIterator[Door]:
     """A relay as it comes."""
     async with open_relay() as (_, door):
         yield door
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
+    """An open relay, without a door."""
+    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
+        yield relay
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Nodes that have their folders in the test's."""
+    return World(tmp_path)

@@ -5,32 +5,17 @@ that, directly or through a relay.
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
-import pytest
 
-from mcp_a2a.config import RelaySettings
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.relaying import ServingRelay, serve_relay
+from mcp_a2a.relaying import ServingRelay
 from mcp_a2a.views import CheckInboxRequest, SendTaskRequest
 from tests.files.scenes import until as met
 from tests.node.world import Person, World, acquainted
 from tests.relay.test_keys import meet, stored, until
 
 DAY = 86_401.0
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
-    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
-        yield relay
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 async def age(world: World, name: str, days: int) -> None:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mcp_a2a.config import RelaySettings
 from mcp_a2a.protocol.control import Doubled, Ping
-from mcp_a2a.relaying import ServingRelay, serve_relay
+from mcp_a2a.relaying import ServingRelay
 from mcp_a2a.views import GetAgentRequest
 from mcp_a2a_transports.relay import server_doubles
 from tests.files.scenes import until
 from tests.node.world import World
 from tests.relay.guest import Door
 from tests.relay.test_keys import meet
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
-    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
-        yield relay
 
 
 @pytest.fixture(autouse=True)

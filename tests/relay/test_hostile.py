@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
@@ -53,11 +52,6 @@ from tests.protocol.people import mark
 from tests.relay.scripted import Caller, ScriptedRelay
 
 MALLORY = Identity(b"mallory".ljust(32, b"!"))
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 @asynccontextmanager

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import anyio
-import pytest
 
-from mcp_a2a.config import RelaySettings
 from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.relaying import ServingRelay, serve_relay
+from mcp_a2a.relaying import ServingRelay
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -24,17 +20,6 @@ from mcp_a2a.views import (
     TaskView,
 )
 from tests.node.world import Person, World
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
-    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen=":0", closed=False)) as relay:
-        yield relay
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def lose_keys(world: World, name: str) -> None:

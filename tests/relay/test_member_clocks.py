@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -39,11 +38,6 @@ class Dated(ScriptedRelay):
 async def relay() -> AsyncIterator[Dated]:
     async with Dated().serve() as relay:
         yield relay
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -34,11 +33,6 @@ from tests.relay.scripted import ScriptedRelay
 async def relay() -> AsyncIterator[ScriptedRelay]:
     async with ScriptedRelay().serve() as relay:
         yield relay
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 async def ticket_of(person: Person, relay: ScriptedRelay, **more: object) -> str:

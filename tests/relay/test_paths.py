@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import pytest
@@ -27,11 +26,6 @@ from mcp_a2a.views import (
 )
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -33,11 +32,6 @@ from tests.relay.scripted import Caller, ScriptedRelay
 from tests.relay.test_hostile import pair, send, state_after
 
 MALLORY = Identity(b"mallory".ljust(32, b"?"))
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def advert(to: PeerId) -> Payload:
