@@ -39,8 +39,9 @@ class Agent:
     returns is the result: `str` as text; numbers, lists, dicts, dataclasses and pydantic models as data
     with a readable text; None as an empty text. What it raises fails the task with that message.
 
-    A skill may `yield`: each text it yields goes to the sender as progress at once, and what it yields
-    last (or returns, in an ordinary generator) is the result. A parameter annotated with `TaskContext`
+    A skill may `yield`: each text it yields goes to the sender as progress at once, and each `Chunk` as a
+    piece of the result. Everything else that it yields, the text at the end, and what an ordinary generator
+    returns are the result: several files or values are all sent. A parameter annotated with `TaskContext`
     receives the task: who sent it, `await task.progress(…)`, `await task.ask(…)`. A skill whose task is
     withdrawn is cancelled.
     """

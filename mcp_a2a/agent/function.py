@@ -8,15 +8,16 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
+from types import NoneType
 from typing import cast
 
 from mcp_a2a.agent.hops import hop_in_environment
-from mcp_a2a.agent.result import File, outcome_of
+from mcp_a2a.agent.result import Results, outcome_of
 from mcp_a2a.agent.signature import ArgumentsError, Function, Signature
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import Chunk, Outcome, TaskContext
 from mcp_a2a.node.thread import call_in_thread
-from mcp_a2a.protocol.model import AgentSkill, Part
+from mcp_a2a.protocol.model import AgentSkill
 
 ALWAYS_READ = ("text/plain", "application/json")
 """Beside what an author names: a message's text and its arguments."""
@@ -82,29 +83,30 @@ class FunctionSkill:
 
 
 class _Steps:
-    """What a generator has yielded: text on the way is progress, what comes last the result.
-
-    A file or part is no progress, so each is in the result wherever it was yielded.
-    """
+    """What a generator has yielded: text on the way is progress, all else a result, and so is text at the end."""
 
     def __init__(self) -> None:
-        self._kept: list[object] = []
-        self._last: object = None
+        self._results: list[object] = []
+        self._text: str | None = None
 
     def add(self, step: object) -> None:
         """Note what was yielded."""
-        if isinstance(step, File | Part):
-            self._kept.append(step)
-            step = None
-        # The text before a chunk or a file was progress, not the result.
-        self._last = None if isinstance(step, Chunk) else step
+        # The text before a chunk or a result was progress.
+        self._text = step if isinstance(step, str) else None
+        if not isinstance(step, str | Chunk | NoneType):
+            self._results.append(step)
 
     def result(self, returned: object = None) -> object:
         """The result, of which `returned` is the end where it is something."""
-        last = self._last if returned is None else returned
-        if not self._kept:
-            return last
-        return [*self._kept, *([] if last is None else last if isinstance(last, list) else [last])]
+        last = self._text if returned is None else returned
+        results = [*self._results, *([] if last is None else [last])]
+        match results:
+            case []:
+                return None
+            case [only]:
+                return only
+            case _:
+                return Results(results)
 
 
 async def _follow(task: TaskContext, steps: AsyncGenerator[object]) -> object:

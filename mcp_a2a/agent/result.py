@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path, PurePath
@@ -28,22 +27,25 @@ _KINDS = {
 """What the fields of a File may be, said to its author before it is sent off."""
 
 
-@dataclass(frozen=True)
 class File:
-    """A file as a result: return it, alone or in a list with text and parts.
+    """A file as a result: return it or yield it, alone or in a list with text, parts and other files.
 
-    Either the `path` of one, which must be there until the result was sent, or its `content`.
+    Either the `path` of one, which must be there until the result was sent, or its `content`. Its receiver sees `name`;
+    without it that of the path.
     """
 
-    path: str | PathLike[str] | None = None
-    content: bytes | None = None
-    name: str | None = None
-    """What its receiver sees; without it that of the path."""
-    media_type: str | None = None
+    # No dataclass: within other data it would be written as the JSON of its fields, and no file be sent.
 
-    def __post_init__(self) -> None:
-        if (self.path is None) == (self.content is None):
+    def __init__(
+        self,
+        path: str | PathLike[str] | None = None,
+        content: bytes | None = None,
+        name: str | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        if (path is None) == (content is None):
             raise TypeError("A File is either a path or its content: File(path) or File(content=…, name=…).")
+        self.path, self.content, self.name, self.media_type = path, content, name, media_type
         for field, kinds in _KINDS.items():
             if not isinstance(given := getattr(self, field), kinds):
                 raise TypeError(f"The {field} of a File cannot be {_kind(given)}.")
@@ -77,12 +79,19 @@ class File:
         return Part(raw=raw, filename=unicode_text(self.name or "") or None, media_type=kind)
 
 
+class Results(list[object]):
+    """Several results of one skill, each of which is sent."""
+
+
 def outcome_of(value: object) -> Outcome:
     """The outcome a returned value stands for.
 
     `str` is text; `Part`, `Artifact`, lists of parts and `bytes` travel as they are; a `Message` answers
     without a task; None is an empty text; a `File`, or a list of text, parts and files, is those;
     everything else is a data part, with a readable text beside it.
+
+    Raises:
+        TypeError: it cannot travel.
     """
     if isinstance(value, Outcome):
         return value
@@ -90,44 +99,64 @@ def outcome_of(value: object) -> Outcome:
         return Outcome("completed", None, value.parts, direct=True)
     if value is None or isinstance(value, str):
         return Outcome("completed", value or "")
-    if isinstance(value, File):
-        value = [value]
-    parts = _parts(value)
-    if not parts and isinstance(value, list | tuple) and any(isinstance(one, File | Part) for one in value):
-        return _with_files(value)
-    if parts:
-        return Outcome("completed", None, parts)
+    if isinstance(value, Results) or _is_content(value):
+        return _with_all(value)
     data = _jsonable(value)
     return Outcome("completed", readable(data), (Part(data=data, media_type="application/json"),))
 
 
-def _with_files(values: Sequence[object]) -> Outcome:
-    texts = [one for one in values if isinstance(one, str)]
-    parts, files = list[Part](), list[FileArg]()
-    for one in values:
-        if isinstance(one, File) and one.argument is not None:
+_Content = File | Part | Artifact | Message | bytes | bytearray
+
+
+NESTED = 3
+"""Lists of lists of files are sent to this depth."""
+
+
+def _is_content(value: object, depth: int = NESTED) -> bool:
+    """Whether it is content of ours or a list with some, in contrast to data."""
+    if isinstance(value, list | tuple) and depth:
+        return any(_is_content(one, depth - 1) for one in value)
+    return isinstance(value, _Content)
+
+
+def _with_all(value: object) -> Outcome:
+    texts, data, parts, files = list[str](), list[JsonValue](), list[Part](), list[FileArg]()
+    for one in _each(value):
+        if isinstance(one, str):
+            texts.append(one)
+        elif isinstance(one, File) and one.argument is not None:
             files.append(one.argument)
-        elif isinstance(one, File):
-            parts.append(one.part)
-        elif not isinstance(one, str):
-            parts.extend(_parts(one) or (Part(data=_jsonable(one), media_type="application/json"),))
+        elif isinstance(one, _Content):
+            parts.extend(_parts(one))
+        else:
+            data.append(_jsonable(one))
+            parts.append(Part(data=data[-1], media_type="application/json"))
+    if len(data) == len(parts) and not (texts or files):
+        texts = [readable(one) for one in data]
     return Outcome("completed", "\n".join(texts) if texts else None, tuple(parts), files=tuple(files))
 
 
-def _parts(value: object) -> tuple[Part, ...]:
-    """The parts that a value already is, or none."""
+def _each(value: object, depth: int = NESTED) -> Iterator[object]:
+    """The results in a value: those of lists with content one by one."""
+    if isinstance(value, Results):
+        for one in value:
+            yield from _each(one)
+    elif isinstance(value, list | tuple) and _is_content(value, depth):
+        for one in value:
+            yield from _each(one, depth - 1)
+    elif value is not None:
+        yield value
+
+
+def _parts(value: _Content) -> tuple[Part, ...]:
     match value:
-        case Part():
-            return (value,)
-        case Artifact():
+        case File() | Part():
+            return (value.part if isinstance(value, File) else value,)
+        case Artifact() | Message():
             return value.parts
-        case bytes() | bytearray():
+        case _:
             raw = base64.b64encode(value).decode()
             return (Part(raw=raw, media_type="application/octet-stream"),)
-        case list() | tuple() if all(isinstance(one, Part) for one in value):
-            return tuple(value)
-        case _:
-            return ()
 
 
 def readable(data: JsonValue) -> str:
@@ -150,6 +179,8 @@ def _jsonable(value: object) -> JsonValue:
         why = "it contains itself, or is nested too deep"
     except (PydanticSerializationError, ValueError) as error:
         why = str(error)
+    if "File" in why:
+        why = "a File in it: return or yield Files alone or in a list"
     raise TypeError(
         f"The skill returned {_kind(value)}, which cannot travel ({why}). "
         "Its author should return text, numbers, lists, dicts, dataclasses or pydantic models."

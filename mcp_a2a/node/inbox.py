@@ -62,6 +62,9 @@ RETRY_SECONDS = 5.0
 KEPT_SECONDS = 60.0
 """An answer that could not be stored keeps its lease for so long after its holder last tried."""
 
+RESULT = "result"
+"""The artifact that an answer is."""
+
 STATUS = {
     "working": TaskState.WORKING,
     "completed": TaskState.COMPLETED,
@@ -358,7 +361,8 @@ class Inbox:
             record.direct = answer.direct
             said = content if answer.direct else ()
             if content and not answer.direct:
-                record.renewed = (Artifact(artifact_id="result", name="result", parts=content),)
+                before = _before(record, content)
+                record.renewed = (Artifact(artifact_id=RESULT, name=RESULT, parts=(*before, *content)),)
                 record.artifacts = replace(record.artifacts, record.renewed)
         if state != TaskState.WORKING or _parts(record.status) != (
             state,
@@ -444,6 +448,13 @@ def _unlease(task_id: str, holder: str) -> Callable[[sqlite3.Connection], None]:
             save_task(connection, record)
 
     return unlease
+
+
+def _before(record: TaskRecord, content: tuple[Part, ...]) -> tuple[Part, ...]:
+    """What was streamed as the result and stays: a text at the end stands for all of it, files follow it."""
+    if any(part.text is not None for part in content):
+        return ()
+    return next((artifact.parts for artifact in record.artifacts if artifact.artifact_id == RESULT), ())
 
 
 def _parts(status: TaskStatus) -> tuple[TaskState, tuple[Part, ...]]:

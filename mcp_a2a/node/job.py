@@ -63,6 +63,13 @@ class Chunk:
     append: bool | None = None
     last: bool = False
 
+    def __post_init__(self) -> None:
+        content: object = self.content
+        whole = content if isinstance(content, tuple) else (content,)
+        other = [one for one in whole if not isinstance(one, Part)]
+        if other and not isinstance(content, str):
+            raise TypeError(f"A Chunk is text or parts, and no {type(other[0]).__name__}: yield that by itself.")
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """The content as it travels."""
@@ -330,7 +337,8 @@ class TaskContext:
     async def stream(self, content: str | Part, *, artifact: str = "result", last: bool = False) -> None:
         """Send a piece of a result at once; it goes behind what this artifact has already.
 
-        What the skill returns in the end replaces the artifact "result"; without that it stays as it was streamed.
+        A text or value that the skill returns in the end replaces the artifact "result"; files and parts without a text
+        follow what was streamed there.
         """
         await self.send_chunk(Chunk(content, artifact, last=last))
 

@@ -170,8 +170,9 @@ async def test_a_return_outweighs_the_last_yield_of_an_ordinary_generator() -> N
     assert recorder.told == ["reading"]
 
 
-async def test_files_and_parts_are_in_the_result_wherever_they_were_yielded() -> None:
+async def test_everything_but_text_on_the_way_is_in_the_result_wherever_it_was_yielded() -> None:
     first, second = File(content=b"1", name="a"), File(content=b"2", name="b")
+    done = Part(data={"done": 1}, media_type="application/json")
 
     async def steps(text: str) -> AsyncIterator[object]:
         yield "drawing"
@@ -189,7 +190,7 @@ async def test_files_and_parts_are_in_the_result_wherever_they_were_yielded() ->
     recorder = Recorder()
     outcome = await skill_of(steps)(task_of("x", recorder=recorder))
     assert outcome.text == "two of x"
-    assert outcome.parts == (first.part, second.part, Part(text="a part"))
+    assert outcome.parts == (first.part, done, second.part, Part(text="a part"))
     assert recorder.told[0] == "drawing"
     outcome = await skill_of(blocking)(task_of("x"))
     assert outcome.parts == (first.part, Part(data={"n": "x"}, media_type="application/json"))
@@ -200,6 +201,52 @@ async def test_files_and_parts_are_in_the_result_wherever_they_were_yielded() ->
 
     outcome = await skill_of(only)(task_of("x"))
     assert (outcome.text, outcome.parts) == (None, (first.part,))
+
+
+async def test_each_of_several_results_is_sent() -> None:
+    first, second = File(content=b"1", name="a"), File(content=b"2", name="b")
+    raw = Part(raw="Yg==", media_type="application/octet-stream")
+
+    def yielding(*steps: object) -> Callable[[str], Iterator[object]]:
+        def skill(text: str) -> Iterator[object]:
+            yield from steps
+
+        return skill
+
+    async def outcome(*steps: object) -> tuple[str | None, tuple[Part, ...]]:
+        made = await run(yielding(*steps))
+        return made.text, made.parts
+
+    both = (first.part, second.part)
+    assert await outcome([first], [second]) == (None, both)
+    assert await outcome(("words", first), "on the way", (second, "more")) == ("words\nmore", both)
+    assert await outcome([[first], [second]]) == (None, both)
+    assert await outcome(first, b"b", Artifact(artifact_id="1", parts=(second.part,))) == (
+        None,
+        (first.part, raw, second.part),
+    )
+    data = tuple(Part(data=one, media_type="application/json") for one in ({"a": 1}, [2]))
+    assert await outcome({"a": 1}, [2]) == ('{\n  "a": 1\n}\n[\n  2\n]', data)
+    assert outcome_of((first, [second, "x"])).parts == both
+    assert outcome_of([Artifact(artifact_id="1", parts=both)]).parts == both
+    assert outcome_of([b"b", b"b"]).parts == (raw, raw)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"report": File(content=b"x")}, {File(content=b"x")}, [{"a": [File("x")]}], [File("x"), {"a": File("y")}]],
+    ids=["dict", "set", "dict in a list", "dict beside a file"],
+)
+def test_a_file_where_none_can_be_sent_is_an_error_for_the_skills_author(value: object) -> None:
+    with pytest.raises(TypeError, match="return or yield Files alone or in a list"):
+        outcome_of(value)
+
+
+def test_a_chunk_takes_no_file() -> None:
+    file: object = File("x")
+    for content in (file, ("text", file), b"bytes"):
+        with pytest.raises(TypeError, match="by itself"):
+            Chunk(cast("str", content))
 
 
 async def test_a_generator_that_yields_nothing_has_an_empty_result() -> None:

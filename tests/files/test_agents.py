@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a import Agent, File, Part, TaskContext
+from mcp_a2a import Agent, Chunk, File, Part, TaskContext
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.errors import FileError
 from mcp_a2a.node.command import CommandSkill, Limits
@@ -56,6 +56,27 @@ async def test_a_skill_reads_files_and_returns_some(tmp_path: Path) -> None:
         assert {(file.name, file.size) for file in view.files} == {("result.bin", MIB + 1), ("hi.txt", 2)}
         saved = await alice.api.save_files(SaveFilesRequest(task_id=view.task_id))
         assert {sha256(file.path) for file in saved.files} >= {sha256(result)}
+
+
+async def test_files_that_a_skill_yields_follow_the_text_that_it_streams(tmp_path: Path) -> None:
+    agent = Agent("filer")
+    paths = [some_file(tmp_path, 100 + n, f"{n}.bin") for n in range(3)]
+
+    @agent.skill
+    async def write() -> AsyncIterator[object]:
+        "Stream words, and yield files between them."
+        yield Chunk("one ")
+        yield File(paths[0])
+        yield [File(paths[1]), File(content=b"hi", name="hi.txt")]
+        yield Chunk("two")
+        yield {"n": 1}
+        yield File(paths[2])
+
+    async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
+        view = await alice.api.send_task(task(wait=20))
+    assert (view.state, view.text) == (TaskState.COMPLETED, "one two")
+    assert [file.name for file in view.files] == ["hi.txt", "0.bin", "1.bin", "2.bin"]
+    assert [part.data for artifact in view.artifacts for part in artifact.parts if part.data] == [{"n": 1}]
 
 
 async def test_a_result_that_cannot_be_read_fails_the_task_with_the_reason(tmp_path: Path) -> None:
