@@ -5,6 +5,7 @@
                                 NodeSilentError  RelayRunsError  NodeRunsError  DatabaseDamagedError
                                 DamagedRowError  SystemLimitError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
+                                NotOwnerError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
@@ -14,7 +15,8 @@
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
-                                HopLimitError  TaskForgottenError  NotForgettableError
+                                HopLimitError  TaskForgottenError  NotForgettableError  AlreadyEndedError
+                                NotSentError  NothingAskedError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -30,6 +32,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
+
+TYPED = "typed"
+"""In `details`: the hint for a person who typed a command."""
 
 
 class McpA2AError(Exception):
@@ -53,6 +58,11 @@ class McpA2AError(Exception):
     @override
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+    @property
+    def typed_hint(self) -> str:
+        """The next step for a person at a terminal, where it is another than for a model."""
+        return str(self.details.get(TYPED, self.hint))
 
     @classmethod
     def rebuild(cls, code: str, message: str, hint: str, details: Mapping[str, object] | None = None) -> McpA2AError:
@@ -264,12 +274,26 @@ class PeerNotFoundError(DiscoveryError):
 
     code = "agent_not_found"
 
-    def __init__(self, asked: str, closest: Sequence[str] = (), known: int = 0, clocks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        asked: str,
+        closest: Sequence[str] = (),
+        known: int = 0,
+        clocks: Sequence[str] = (),
+        *,
+        is_skill: bool = False,
+    ) -> None:
         near = f" Closest names: {', '.join(closest)}." if closest else ""
         shown, off = without_secrets(asked), "".join(f" {said}" for said in clocks)
+        hint, typed = "Call discover to list the agents and why others may be missing.", ""
+        if is_skill:
+            near = f" {shown!r} is a skill."
+            hint = f"Call send_task_by_skill with the skill {shown!r}; the best agent that has it takes the task."
+            typed = f'Send to whichever agent has it: mcp-a2a send --skill {shlex.quote(shown)} "TEXT"'
         super().__init__(
             f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}{off}",
-            "Call discover to list the agents and why others may be missing.",
+            hint,
+            {TYPED: typed} if typed else None,
         )
         self.asked, self.closest, self.known = asked, tuple(closest), known
 
@@ -338,9 +362,22 @@ class NetworkNotFoundError(NetworkError):
         joined = f"You are in: {', '.join(known)}." if known else "You are in none."
         super().__init__(
             f"There is no network {without_secrets(asked)!r} here. {joined}",
-            "mcp-a2a join TICKET enters one, mcp-a2a invite --network NAME makes one.",
+            "Join one with its ticket: mcp-a2a join (it asks for the ticket). Make one: mcp-a2a invite --network NAME",
         )
         self.asked = asked
+
+
+class NotOwnerError(NetworkError):
+    """Only the agent that made a network can give it a new secret."""
+
+    code = "not_owner"
+
+    def __init__(self, network: str, owner: str) -> None:
+        super().__init__(
+            f"Only who made {network} can give it a new secret: {owner}.",
+            "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
+        )
+        self.network, self.owner = network, owner
 
 
 class TicketError(NetworkError):
@@ -405,12 +442,9 @@ class NoRouteError(DeliveryError):
 
     code = "unreachable"
 
-    def __init__(self, asked: str, attempts: Sequence[str]) -> None:
+    def __init__(self, asked: str, attempts: Sequence[str], hint: str = "") -> None:
         tried = "; ".join(attempts) if attempts else "no address is known for it"
-        super().__init__(
-            f"{asked} could not be reached: {tried}.",
-            "Check that it is running, or send without --no-queue and the task waits for it.",
-        )
+        super().__init__(f"{asked} could not be reached: {tried}.", hint or "Check that it is running, then try again.")
         self.attempts = tuple(attempts)
 
 
@@ -593,6 +627,44 @@ class TransitionError(TaskError):
             "Call get_task_status to see where it stands.",
         )
         self.current, self.proposed = current, proposed
+
+
+class AlreadyEndedError(TransitionError):
+    """What a person asks for comes too late: the task has ended."""
+
+    code = "already_ended"
+
+    def __init__(self, state: str, task_id: str) -> None:
+        TaskError.__init__(self, f"It is already {state}.", f"See how it ended: mcp-a2a task {task_id[-6:]}")
+        self.current, self.proposed = state, ""
+
+
+class NotSentError(TaskError):
+    """Only the sender of a task can withdraw it; its recipient answers it."""
+
+    code = "not_sent"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"{task_id} was sent to you, so it is not yours to cancel.",
+            f'Decline it: mcp-a2a answer {task_id[-6:]} --status rejected "REASON"',
+        )
+
+
+class NothingAskedError(TaskError):
+    """The agent has asked nothing that an answer could belong to."""
+
+    code = "nothing_asked"
+    exit_code = 5
+
+    def __init__(self, agent: str, task_id: str, state: str, context_id: str | None) -> None:
+        follow_up = f'mcp-a2a send {shlex.quote(agent)} "TEXT"' + (f" --context {context_id}" if context_id else "")
+        super().__init__(
+            f"{agent} has asked nothing: the task is {state}.",
+            f"Go on in the same conversation with a new task: {follow_up}",
+        )
+        self.task_id = task_id
 
 
 class LeaseLostError(TaskError):

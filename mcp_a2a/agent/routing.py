@@ -24,7 +24,6 @@ class Router:
         if asked is None:
             return Outcome(
                 "rejected",
-                f"{self._agent} has several skills and the task names none of them. "
-                f"Send it to one: {listed} (send_task_by_skill, or mcp-a2a send --skill ID).",
+                f"{self._agent} has several skills and the task names none of them. Name one: {listed}.",
             )
         return Outcome("rejected", f"{self._agent} has no skill {asked!r}. Its skills: {listed}.")

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.arguments import check_agent
+from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import can_confirm
@@ -28,6 +29,7 @@ def allow(
     session = session_of(context)
     if not (is_web(key) or key.startswith("did:")):
         raise UsageError("An agent is allowed by its did:key or its URL: anybody can choose any name.")
+    check_agent(key, beginning=True)
     if undo:
         done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))
         session.output.show(done, lambda: session.output.line(f"{done.key} is asked about again."))
@@ -39,19 +41,10 @@ def allow(
         )
     view = _ask(session, ConsentRequest(agent=key, meet=True))
     session.output.ask("".join(f"{line}\n" for line in render.consent_lines(view)))
-    if not _agrees("Let your assistants send tasks and files to it?"):
-        session.output.note("Nothing was changed.")
-        raise typer.Exit(Exit.REFUSED)
+    insist(session, "Let your assistants send tasks and files to it?")
     done = _ask(session, ConsentRequest(agent=view.agent.did, answer="allowed", files=True))
     session.output.show(done, lambda: session.output.line(f"Allowed: tasks and files may go to {done.key}"))
 
 
 def _ask(session: Session, request: ConsentRequest) -> ConsentView:
     return session.ask(lambda node: node.consent(request))
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        return False

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
+from mcp_a2a.cli.arguments import check_agent
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -60,8 +61,10 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
     The client sees and tasks your own agent, or the agents that --agent names, and sees no task but its own.
     """
     session = session_of(context)
+    folder = _folder(session)
+    folder.check_new(name)
     keys = _keys(session, agent or [OWN_AGENT])
-    token = _folder(session).add(name, keys)
+    token = folder.add(name, keys)
 
     def tell() -> None:
         session.output.line(token)
@@ -75,14 +78,18 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
     session = session_of(context)
     if not agent:
         raise UsageError(f"Which agents? mcp-a2a callers grant {name} --agent AGENT, or --agent self")
+    folder = _folder(session)
+    folder.check_known(name)
     keys = _keys(session, agent)
-    _folder(session).grant(name, keys)
+    folder.grant(name, keys)
     session.output.show_fields({"name": name, "agents": [*keys]}, lambda: session.output.line("\n".join(keys)))
 
 
 def _keys(session: Session, agents: Sequence[str]) -> list[str]:
     """The agents that are meant, by key or URL: what is called so tomorrow may be another."""
     named = [agent for agent in agents if agent != OWN_AGENT]
+    for agent in named:
+        check_agent(agent)
 
     async def resolve(node: NodeApi) -> list[str]:
         return [await _key(node, agent) for agent in named]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
+from mcp_a2a.cli.arguments import check_file, check_folder, check_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import MIB, file_lines
@@ -29,18 +31,25 @@ __all__ = ["FileOption", "Moving", "attachments", "file_lines", "save", "save_to
 
 
 def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:
-    """The files that were named, from wherever we are."""
-    return tuple(FileArg(path=_whole(path)) for path in paths or ())
+    """The files that were named, from wherever we are.
+
+    Raises:
+        UsageError, FileError: one of them cannot be sent.
+    """
+    whole = [_whole(path) for path in paths or ()]
+    for path in whole:
+        check_file(path)
+    return tuple(FileArg(path=str(path)) for path in whole)
 
 
-def _whole(path: str) -> str:
+def _whole(path: str) -> Path:
     """The path as seen from anywhere: the node may run in another process.
 
     Raises:
         UsageError: it depends on a folder that does not exist.
     """
     try:
-        return str(whole_path(path))
+        return whole_path(path)
     except ValueError as error:
         raise UsageError(f"{path!r} cannot be found: {error}.") from error
 
@@ -55,13 +64,16 @@ def save(
     """Write the files that came with a task, under harmless names; nothing is overwritten."""
     session = session_of(context)
     session.waiting_for = "the files"
+    check_task(task_id)
+    if folder:
+        check_folder(_whole(folder))
     saved = session.ask(lambda node: save_to(node, task_id, folder))
     session.output.show(saved, lambda: tell_saved(session, saved))
 
 
 async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFilesView:
     """Write the files of a task into a folder, as seen from where we are."""
-    return await node.save_files(SaveFilesRequest(task_id=task_id, folder=_whole(folder) if folder else None))
+    return await node.save_files(SaveFilesRequest(task_id=task_id, folder=str(_whole(folder)) if folder else None))
 
 
 def tell_saved(session: Session, saved: SavedFilesView) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.arguments import check_address, check_agent
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import answered_for
@@ -59,6 +60,8 @@ def _show_found(session: Session, view: DiscoverView) -> None:
 def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, URL, or self.")]) -> None:
     """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
     session = session_of(context)
+    check_agent(agent)
+    session.waiting_for = agent
     request = GetAgentRequest(agent=agent, consent=answered_for())
     view = session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
@@ -98,6 +101,7 @@ def add_peer(
     """
     session = session_of(context)
     session.waiting_for = address
+    check_address(address)
     headers = credentials(address, header_env, token_stdin=token_stdin)
     view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address, headers=headers)))
     session.output.show(view, lambda: session.output.rich(render.agents_table([view])))
@@ -110,6 +114,7 @@ def remove_peer(
     """Forget an A2A agent at a URL, with its credential; what is open there is withdrawn."""
     if not is_web(agent):
         raise UsageError("Only agents at URLs can be forgotten. Another one: mcp-a2a trust AGENT --undo, or block.")
+    check_agent(agent)
     session = session_of(context)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
     who = f"{view.agent.name} ({shown_who(view.agent.did)})"
@@ -144,6 +149,7 @@ def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
 
 
 def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "stranger"]) -> None:
+    check_agent(agent)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level=level)))
     session.output.show(view, lambda: session.output.line(_decision(view, level)))
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.arguments import check_task
+from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.render import many
 from mcp_a2a.cli.session import Session, session_of
@@ -40,6 +41,8 @@ def forget(
     session = session_of(context)
     if bool(tasks) == (older_than is not None):
         raise UsageError("Name tasks, or an age: mcp-a2a forget TASK, or mcp-a2a forget --older-than 30d")
+    for task in tasks or ():
+        check_task(task)
     request = ForgetRequest(
         task_ids=tuple(tasks or ()), older_than_seconds=None if older_than is None else _seconds(older_than)
     )
@@ -48,9 +51,8 @@ def forget(
     session.waiting_for = "the tasks to be removed"
     if not yes:
         found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
-        if found.tasks and not _agrees(found):
-            session.output.note("Nothing was removed.")
-            raise typer.Exit(Exit.REFUSED)
+        if found.tasks:
+            insist(session, f"Remove {_what(found)} for good?", otherwise="Nothing was removed.")
     done = session.ask(lambda node: _all(session, node, request))
     session.output.show(done, lambda: _tell(session, done))
 
@@ -79,12 +81,8 @@ async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> Forge
         request = request.model_copy(update={"after": view.after})
 
 
-def _agrees(found: ForgetView) -> bool:
-    what = f"{many(len(found.tasks), 'task')} and {many(found.files, 'file')} ({size(found.freed_bytes)})"
-    try:
-        return typer.confirm(f"Remove {what} for good?", err=True)
-    except typer.Abort:
-        return False
+def _what(found: ForgetView) -> str:
+    return f"{many(len(found.tasks), 'task')} and {many(found.files, 'file')} ({size(found.freed_bytes)})"
 
 
 def _tell(session: Session, done: ForgetView) -> None:

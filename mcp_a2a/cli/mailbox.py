@@ -8,11 +8,14 @@ import anyio
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.arguments import check_task
 from mcp_a2a.cli.files import FileOption, Moving, attachments
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.tasking import HANDOVER_SECONDS, MOVING_SLICE, Wait, read_text, reply, report
-from mcp_a2a.cli.terminal import answered_for
+from mcp_a2a.cli.telling import report
+from mcp_a2a.cli.terminal import answered_for, can_confirm
+from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, is_settled, read_text, reply
+from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -73,22 +76,35 @@ def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], 
 def answer(
     context: typer.Context,
     task_id: Annotated[str, typer.Argument(metavar="ID", help="The task, or the end of its id.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What its sender gets to read; - is stdin.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What the other side reads; without it, or as -, it is read from stdin."),
+    ] = None,
     status: Annotated[str, typer.Option(help="completed, failed, rejected, input_required (a question), working.")] = (
         "completed"
     ),
-    wait: Wait = 20.0,
+    wait: Wait = None,
     files: FileOption = None,
 ) -> None:
     """Answer a task from your inbox; or, for a task you sent, the question that its agent asked."""
     session = session_of(context)
     chosen = _status(status)
-    said, attached = read_text(text), attachments(files)
+    check_task(task_id)
+    attached = attachments(files)
+    if text is None and can_confirm():
+        raise UsageError(f'The text is missing. Type it: mcp-a2a answer {task_id} "TEXT"   Or pipe it in.')
+    said = read_text(session, text)
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
+        session.waiting_for = task.agent.name
         if task.direction == "sent":
-            return await reply(session, node, task.task_id, said, wait, attached)
+            if task.done or not is_settled(task):
+                raise NothingAskedError(task.agent.name, task.task_id, render.state(task), task.context_id)
+            task = await reply(session, node, task.task_id, said, wait, attached)
+            return await converse(session, node, task, wait)
+        if task.done:
+            raise AlreadyEndedError(render.state(task), task.task_id)
         given = AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached, consent=answered_for())
         task = await node.answer_task(given)
         return await sent_off(session, node, task)

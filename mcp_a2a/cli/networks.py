@@ -11,12 +11,15 @@ from typing import Annotated, TextIO
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.exits import Exit
+from mcp_a2a.cli.arguments import check_agent, check_ticket, known_network
+from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.errors import NetworkNotFoundError, TicketError, TicketPlaceError
-from mcp_a2a.protocol.text import clean
+from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
+from mcp_a2a.protocol.relay_url import parse_relay_url
+from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.ticket import Ticket
+from mcp_a2a.store.keyfile import published_did
 from mcp_a2a.views import (
     InviteRequest,
     InviteView,
@@ -80,11 +83,17 @@ def invite(
     """
     session = session_of(context)
     session.waiting_for = "the relay"
+    if not preview(network, 64).strip():
+        raise UsageError("A network needs a name, as in mcp-a2a invite --network shop")
+    expires_seconds = duration(expires) if expires is not None else None
+    for url in relay or ():
+        if url != "-":
+            parse_relay_url(url)
     request = InviteRequest(
         network=network,
         relays=tuple(_read_url(session) if url == "-" else url for url in relay or ()),
         uses=uses,
-        expires_seconds=duration(expires) if expires is not None else None,
+        expires_seconds=expires_seconds,
     )
     view = session.ask(lambda node: node.invite(request))
     session.output.show(view, lambda: _show_ticket(session, view))
@@ -99,6 +108,7 @@ def _read_url(session: Session) -> str:
     text = sys.stdin.readline(MAX_TICKET_INPUT).strip()
     if not text:
         raise UsageError("--relay - reads the URL of a relay from stdin, and there is none.")
+    parse_relay_url(text)
     return text
 
 
@@ -150,6 +160,7 @@ def join(
     """
     session = session_of(context)
     text = ticket if ticket is not None and ticket != "-" else _read_ticket(session)
+    check_ticket(text)
     session.waiting_for = "the relay"
     request = JoinRequest(ticket=text, wait_seconds=wait, allow_private=allow_private)
     try:
@@ -157,7 +168,7 @@ def join(
     except TicketPlaceError as error:
         if not sys.stdin.isatty() or session.options.json:
             raise
-        _confirm(session, f"{error.message} Call it?")
+        insist(session, clean(f"{error.message} Call it?"))
         view = session.ask(lambda node: node.join(request.model_copy(update={"allow_private": True})))
     session.output.show(view, lambda: _show_joined(session, view))
 
@@ -200,7 +211,9 @@ def networks(context: typer.Context) -> None:
 
 def _show_networks(session: Session, view: NetworksView) -> None:
     if not view.networks:
-        session.output.note("You are in no network. mcp-a2a join TICKET, or make one: mcp-a2a invite --network NAME")
+        session.output.note(
+            "You are in no network. Join one with its ticket: mcp-a2a join\nMake one: mcp-a2a invite --network NAME"
+        )
         return
     session.output.line("\n".join(line for network in view.networks for line in render.network_lines(network)))
 
@@ -211,20 +224,13 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     """Leave a network: its members no longer see you, and you no longer see them."""
     session = session_of(context)
-    if _is_asked(session, yes=yes) and _is_mine(session, network):
-        _confirm(session, f"You made {network}: when you leave, nobody can rotate it any more. Leave?")
+    settings = session.settings()
+    row = known_network(settings, network)
+    if _is_asked(session, yes=yes) and row.owner == published_did(settings.folder):
+        insist(session, clean(f"You made {row.name}: when you leave, nobody can rotate it any more. Leave?"))
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.leave(LeaveRequest(network=network)))
     session.output.show(view, lambda: session.output.line(f"Left {view.name}."))
-
-
-def _is_mine(session: Session, name: str) -> bool:
-    view = session.ask(lambda node: node.networks(NetworksRequest()))
-    wanted = name.strip().casefold()
-    for network in view.networks:
-        if wanted in (network.name.casefold(), network.id.casefold()):
-            return network.mine
-    raise NetworkNotFoundError(name, [network.name for network in view.networks])
 
 
 def rotate(
@@ -242,9 +248,15 @@ def rotate(
     """
     session = session_of(context)
     out = tuple(without or ())
+    for agent in out:
+        check_agent(agent)
+    settings = session.settings()
+    row = known_network(settings, network)
+    if row.owner != published_did(settings.folder):
+        raise NotOwnerError(row.name, row.owner)
     if _is_asked(session, yes=yes):
         leaving = f", and leave out {', '.join(out)}" if out else ""
-        _confirm(session, f"Give {network} a new secret{leaving}? Older tickets stop working.")
+        insist(session, clean(f"Give {row.name} a new secret{leaving}? Older tickets stop working."))
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.rotate(RotateRequest(network=network, without=out)))
     session.output.show(view, lambda: _show_rotated(session, view))
@@ -253,16 +265,6 @@ def rotate(
 def _is_asked(session: Session, *, yes: bool) -> bool:
     """Whether a person is there to be asked first."""
     return not yes and sys.stdin.isatty() and not session.options.json
-
-
-def _confirm(session: Session, question: str) -> None:
-    try:
-        agreed = typer.confirm(clean(question), err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
-        session.output.note("Nothing was changed.")
-        raise typer.Exit(Exit.REFUSED)
 
 
 def _show_rotated(session: Session, view: RotateView) -> None:

@@ -132,7 +132,7 @@ class Output:
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
-        message, hint = (with_short_urls(said, sys.argv) for said in (error.message, error.hint))
+        message, hint = (with_short_urls(said, sys.argv) for said in (error.message, error.typed_hint))
         if self.options.json and not self._lost:
             fields = {
                 "code": code or error.code,

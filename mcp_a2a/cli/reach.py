@@ -11,6 +11,7 @@ import typer
 from pydantic import JsonValue
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.arguments import check_agent
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.finding import Agent
 from mcp_a2a.cli.session import Session, session_of
@@ -27,6 +28,7 @@ def ping(
     """Send sealed messages to an agent's node and time its signed receipts: the whole way, keys and all."""
     session = session_of(context)
     session.waiting_for = agent
+    check_agent(agent)
     replies: list[PingView] = []
 
     async def operate(node: NodeApi) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
+from mcp_a2a.server.address import Listen
 from mcp_a2a.server.listening import Certificate, Listening
 
 _SWITCHES = ("--behind-proxy", "--a2a-push", "--token", "--show-token")
@@ -74,6 +76,7 @@ def listening(
 
     Raises:
         UsageError: it does not fit together.
+        ConfigurationError: it is no address to listen on.
     """
     urls = tuple(urls or ())
     if card not in ("v1", "dual"):
@@ -90,6 +93,11 @@ def listening(
         raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
     for url in urls:
         _check_public(url)
+    for where in filter(None, (address, grpc)):
+        Listen.parse(where)
+    for file in (tls_cert, tls_key):
+        if file is not None:
+            _check_readable(Path(file))
     certificate = Certificate(Path(tls_cert), Path(tls_key) if tls_key else None) if tls_cert else None
     return Listening(
         address,
@@ -102,6 +110,12 @@ def listening(
         show_token=show_token,
         grpc=grpc,
     )
+
+
+def _check_readable(path: Path) -> None:
+    """The files of a certificate are looked at before a node starts; what is in them, when it is served."""
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise UsageError(f"{path} is not a file that this user can read. --tls-cert and --tls-key name PEM files.")
 
 
 def _check_public(url: str) -> None:

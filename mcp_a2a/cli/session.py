@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -38,6 +39,16 @@ class Session:
         self.waiting_for = "an answer"
         self.moving = ""
         """What is shown instead of that while files are on their way."""
+        self._is_answering = False
+
+    @contextmanager
+    def unobserved(self) -> Iterator[None]:
+        """While a person types an answer, no line tells that the command waits."""
+        self._is_answering = True
+        try:
+            yield
+        finally:
+            self._is_answering = False
 
     def settings(self, **more: object) -> Settings:
         """The settings of this run, with what the command adds.
@@ -68,6 +79,8 @@ class Session:
         while True:
             await anyio.sleep(PATIENCE_SECONDS)
             seconds += 1
+            if self._is_answering:
+                continue
             self.output.progress(
                 self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
             )

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import anyio
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.exits import Exit, exit_of
-from mcp_a2a.cli.files import FileOption, Moving, attachments, file_lines, save_to
+from mcp_a2a.cli.arguments import check_agent, check_task
+from mcp_a2a.cli.files import FileOption, attachments, save_to
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.cli.terminal import answered_for
+from mcp_a2a.cli.session import session_of
+from mcp_a2a.cli.telling import report
+from mcp_a2a.cli.terminal import answered_for, can_confirm
+from mcp_a2a.cli.waiting import (
+    FOREVER,
+    HANDOVER_SECONDS,
+    Wait,
+    converse,
+    follow,
+    hand_over,
+    is_settled,
+    patience,
+    read_text,
+)
 from mcp_a2a.cli.web import as_typed
-from mcp_a2a.cli.wording import for_people
-from mcp_a2a.errors import TransitionError
-from mcp_a2a.protocol.model import Delivery, Part, TaskState
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
+from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.views import (
     CancelRequest,
-    FileArg,
     GetTaskRequest,
     ListTasksRequest,
-    ReplyRequest,
     SavedFilesView,
     SendTaskBySkillRequest,
     SendTaskRequest,
@@ -35,27 +41,19 @@ from mcp_a2a.views import (
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
 
-Wait = Annotated[float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer.")]
-
-FOREVER = 7 * 86_400.0
-"""No message lives longer."""
-
-HANDOVER_SECONDS = 3.0
-"""A command that does not wait for the answer still tries so long to hand the task over."""
-
-SLICES = (0.3, 0.7, 1.0, 2.0)
-"""Progress is looked for in these steps, the last one for ever."""
-
-MOVING_SLICE = 0.25
-
 
 def send(
     context: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="[AGENT] TEXT", help="The agent, and the text; - is stdin.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[AGENT] [TEXT]", help="The agent, and the text; without it, or as -, it is read from stdin."
+        ),
+    ] = None,
     skill: Annotated[
         str | None, typer.Option(metavar="ID", help="The skill; without AGENT the best one with it.")
     ] = None,
-    wait: Wait = 20.0,
+    wait: Wait = None,
     files: FileOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer while it is written.")] = False,
@@ -76,162 +74,87 @@ def send(
     reachable (the task is queued), 5 refused, 6 still running, 7 failed, 8 the agent asks something.
     """
     session = session_of(context)
-    agent, text = _addressed(words, skill)
-    if not text.strip() and not files:
-        raise UsageError("The text is empty, so there is nothing to send.")
+    agent, given = _addressed(words or [], skill)
+    if agent is not None:
+        check_agent(agent)
+    attached = attachments(files)
     session.waiting_for = agent or skill or "an answer"
     shared: dict[str, object] = {
         "idempotency_key": idempotency_key,
         "context_id": in_context,
         "queue": not no_queue,
         "wait_seconds": 0,
-        "files": attachments(files),
+        "files": attached,
         "consent": answered_for(),
+        "skill": skill,
     }
+    request: SendTaskRequest | SendTaskBySkillRequest
+    if agent is None:
+        request = SendTaskBySkillRequest.model_validate({"message": "", **shared})
+    else:
+        request = SendTaskRequest.model_validate({"agent": agent, "message": "", **shared})
+    text = read_text(session, given)
+    if not text.strip() and not files:
+        raise UsageError("The text is empty, so there is nothing to send.")
+    request = request.model_copy(update={"message": text})
 
     async def operate(node: NodeApi) -> TaskView:
-        if agent is None:
-            task = await node.send_task_by_skill(
-                SendTaskBySkillRequest.model_validate({"skill": skill, "message": text, **shared})
-            )
-        else:
-            asked = SendTaskRequest.model_validate({"agent": agent, "message": text, "skill": skill, **shared})
-            task = await as_typed(node, agent, lambda: node.send_task(asked))
+        task = await _sent(node, request)
+        if detach:
+            return await hand_over(session, node, task)
         if follow_it:
-            return await writing.follow(node, task, wait)
-        return await (hand_over(session, node, task) if detach else follow(session, node, task, wait))
+            task = await writing.follow(node, task, patience(wait))
+        else:
+            task = await follow(session, node, task, wait)
+        return await converse(session, node, task, wait)
 
     writing = Writing(session)
-    report(session, session.ask(operate), detached=detach, shown=writing.text)
+    try:
+        task = session.ask(operate)
+    except NoRouteError as error:
+        if no_queue:
+            error.hint = (
+                "Check that it is running. Without --no-queue the task is kept, and sent when the agent is there."
+            )
+        raise
+    report(session, task, detached=detach, shown=writing.text)
 
 
-def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str]:
+async def _sent(node: NodeApi, request: SendTaskRequest | SendTaskBySkillRequest) -> TaskView:
+    if isinstance(request, SendTaskBySkillRequest):
+        return await node.send_task_by_skill(request)
+    return await as_typed(node, request.agent, lambda: node.send_task(request))
+
+
+def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str | None]:
+    """The agent and the text; no text where standard input has it.
+
+    Raises:
+        UsageError: too many words, or nothing to read the text from.
+    """
     match words:
         case [agent, text]:
-            return agent, read_text(text)
+            return agent, text
         case [text] if skill is not None:
-            return None, read_text(text)
+            return None, text
+        case [] if skill is not None and not can_confirm():
+            return None, None
+        case [agent] if not can_confirm():
+            return agent, None
         case [agent]:
-            raise UsageError(f'What shall {agent} do? mcp-a2a send {agent} "TEXT" (or - for stdin).')
+            raise UsageError(f'The text is missing. Type it: mcp-a2a send {agent} "TEXT"   Or pipe it in.')
+        case []:
+            raise UsageError('Name an agent and say what it should do: mcp-a2a send AGENT "TEXT"')
         case _:
             raise UsageError('The text is one argument: put it in quotes. mcp-a2a send AGENT "TEXT"')
-
-
-def read_text(text: str) -> str:
-    """The text as it was given, or standard input for `-`."""
-    if text != "-":
-        return text
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
-
-
-async def follow(
-    session: Session, node: NodeApi, task: TaskView, seconds: float, *, stop_at: Delivery | None = Delivery.HELD
-) -> TaskView:
-    """Wait for a task's answer, showing its progress; it goes on when this is interrupted.
-
-    Who has just sent it hears at once that a person over there must decide first; who looks later may wait for that.
-    """
-    session.task_id = task.task_id
-    deadline, step = anyio.current_time() + seconds, 0
-    told: str | None = None
-    moving = Moving(session)
-    while not (_settled(task) or _stuck(task, stop_at)) and (remaining := deadline - anyio.current_time()) > 0:
-        pause = min(remaining, SLICES[min(step, len(SLICES) - 1)])
-        if moving.show(task):  # the time that files take is not the agent's
-            pause = min(pause, MOVING_SLICE)
-            deadline = max(deadline, moving.moved_at + seconds)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
-        step += 1
-        if task.progress and task.progress != told:
-            told = task.progress
-            session.output.progress("")
-            session.output.note(f"  {task.agent.name}: {render.quoted(told)}")
-    moving.show(task)
-    session.task_id = None
-    return task
-
-
-async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView:
-    """Wait until the agent's node has the task and its files, but not for its work."""
-    session.task_id = task.task_id
-    moving = Moving(session)
-    while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
-        if anyio.current_time() - moving.moved_at >= HANDOVER_SECONDS:
-            break
-        await anyio.sleep(0.05)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id))
-        moving.show(task)
-    session.task_id = None
-    return task
-
-
-def _stuck(task: TaskView, stop_at: Delivery | None) -> bool:
-    """Whether whoever has just sent it should hear now why nothing will happen for a while."""
-    return stop_at is not None and (task.delivery == stop_at or task.put_off is not None)
-
-
-def _settled(task: TaskView) -> bool:
-    asks = task.state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
-    return task.done or asks
-
-
-def report(session: Session, task: TaskView, *, detached: bool = False, shown: str = "") -> None:
-    """Print a task but for the text that was shown already, and end with the exit code it stands for."""
-    session.output.show(task, lambda: _tell(session, task, shown))
-    raise typer.Exit(Exit.DONE if detached and not task.done else exit_of(task))
-
-
-def _tell(session: Session, task: TaskView, shown: str) -> None:
-    note, short = session.output.note, task.task_id
-    if task.direction == "sent":
-        note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
-    rest = (task.text or "").removeprefix(shown)
-    if rest and (task.direction == "sent" or not task.done):
-        session.output.line(rest.removeprefix("\n") if shown else rest)
-    if task.text_next is not None:
-        note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
-    data = sum(_is_data(part) for artifact in task.artifacts for part in artifact.parts)
-    if data:
-        note(f"  and {data} parts of data: --json shows them")
-    for line in file_lines(task.files):
-        note(f"  {line}")
-    if any(file.here and file.size is not None for file in task.files):
-        note(f"save what came: mcp-a2a save {short[-6:]}")
-    if task.question is not None:
-        note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
-    elif task.error is not None:
-        note(
-            f"{render.state(task)}: {render.quoted(task.error.message)}"
-            + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
-        )
-    elif not task.done:
-        _tell_open(session, task)
-
-
-def _is_data(part: Part) -> bool:
-    return part.raw is None and part.url is None
-
-
-def _tell_open(session: Session, task: TaskView) -> None:
-    note = session.output.note
-    if task.direction == "received":
-        note(f'{render.state(task)}   answer it: mcp-a2a answer {task.task_id} "TEXT"')
-        return
-    if task.state in INTERRUPTED:
-        note(f'{task.agent.name} asks something, without words.\nanswer it: mcp-a2a answer {task.task_id} "TEXT"')
-        return
-    for attempt in task.tried:
-        note(f"  tried {render.quoted(attempt)}")
-    if task.delivery == Delivery.QUEUED:
-        note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
-    label = "still running" if task.delivery == Delivery.DELIVERED else render.state(task)
-    note(f"{label}: {task.task_id}   follow it: mcp-a2a task {task.task_id[-6:]}")
 
 
 def show_task(
     context: typer.Context,
     task_id: Annotated[str, typer.Argument(metavar="ID", help="A task id, or its beginning or end (4 letters do).")],
-    wait: Wait = 1.0,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer.")
+    ] = 1.0,
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="Show the answer while it is written, however long that takes.")
     ] = False,
@@ -241,10 +164,11 @@ def show_task(
     """Show where a task stands, and its answer; waits a moment for it."""
     session = session_of(context)
     session.waiting_for = "the task"
+    check_task(task_id)
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
-        if task.direction == "received" or _settled(task):
+        if task.direction == "received" or is_settled(task):
             return task
         if follow_it:
             return await writing.follow(node, task, FOREVER)
@@ -258,7 +182,7 @@ def show_task(
     task, saved = session.ask(operate_and_save)
     if saved is not None:
         session.output.note("\n".join(["written:", *(f"  {file.path}" for file in saved.files)]))
-    report(session, task, shown=writing.text)
+    report(session, task, shown=writing.text, head=True)
 
 
 def list_tasks(
@@ -303,24 +227,19 @@ def _state(text: str | None) -> TaskState | None:
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Withdraw a task you sent; its worker stops."""
     session = session_of(context)
+    check_task(task_id)
 
     async def operate(node: NodeApi) -> TaskView:
-        task = await node.cancel_task(CancelRequest(task_id=task_id))
+        task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
+        if task.direction == "received":
+            raise NotSentError(task.task_id)
+        if not task.done:
+            task = await node.cancel_task(CancelRequest(task_id=task_id))
         return task if task.done else await follow(session, node, task, HANDOVER_SECONDS)
 
     task = session.ask(operate)
     if task.done and task.state != TaskState.CANCELED:
-        raise TransitionError(task.state.name.lower(), TaskState.CANCELED.name.lower())  # it ended before
+        raise AlreadyEndedError(render.state(task), task.task_id)
     rest = "" if task.done else "   it is canceled as soon as its agent is reached"
     said = "canceled" if task.done else render.state(task)
     session.output.show(task, lambda: session.output.line(f"{task.task_id}  {said}{rest}"))
-
-
-async def reply(
-    session: Session, node: NodeApi, task_id: str, text: str, seconds: float, files: tuple[FileArg, ...] = ()
-) -> TaskView:
-    """Answer an agent that asked something, and wait for what it makes of it."""
-    task = await node.reply_to_task(
-        ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
-    )
-    return await follow(session, node, task, seconds)

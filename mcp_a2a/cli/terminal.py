@@ -22,3 +22,9 @@ def can_confirm() -> bool:
     """Whether a question can be answered by a person: what is read is what somebody types."""
     stdin: TextIO | None = sys.stdin
     return stdin is not None and stdin.isatty()
+
+
+def is_watched() -> bool:
+    """Whether a person sees that a command waits, and can end it with Ctrl-C."""
+    stderr: TextIO | None = sys.stderr
+    return stderr is not None and stderr.isatty()

@@ -23,8 +23,21 @@ _CALL = re.compile(r"\b[Cc]all (?=({})\b)".format("|".join(COMMANDS)))
 _TOOL = re.compile(r"(?<![-\w`])({})\b(?!`)".format("|".join(name for name in COMMANDS if "_" in name)))
 
 
+_TO_YOU = (
+    ("a person may allow it, and then it can be used:", "you may allow it:"),
+    ("a person may allow it:", "you may allow it:"),
+    ("A person may allow it, and then it can be used:", "You may allow it:"),
+    ("or your user allows another folder", "or allow another folder"),
+    ("If your user wants it sent, they can do it in a terminal:", "If you want it sent:"),
+    ("Your user, or you where you have a shell, can read all of it:", "Read all of it:"),
+)
+"""Next steps that a model passes on to its user, as the user reads them."""
+
+
 def for_people(text: str) -> str:
     """The text with tools replaced by the commands that do the same."""
     text = _CALL.sub(lambda match: f"{'Run' if match[0][0] == 'C' else 'run'} ", text)
     text = re.sub(r"\b([Rr]un) discover\b", r"\1 mcp-a2a discover", text)
+    for said, instead in _TO_YOU:
+        text = text.replace(said, instead)
     return _TOOL.sub(lambda match: COMMANDS[match[1]], text)

@@ -137,7 +137,9 @@ class Dialer:
         try:
             return await transport.dial(None, target, "direct")
         except LinkError as error:
-            raise NoRouteError(address, [error.message]) from error
+            raise NoRouteError(
+                address, [error.message], "Check the address: `mcp-a2a status` on that machine tells where it listens."
+            ) from error
 
     async def look_up(self, peers: Iterable[Peer], seconds: float) -> None:
         """Dial those of these peers that are not there, because somebody asks; wait up to so long."""

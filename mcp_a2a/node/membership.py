@@ -19,6 +19,7 @@ from mcp_a2a.errors import (
     HomeUnusableError,
     NetworkError,
     NotAdmittedError,
+    NotOwnerError,
     RelayError,
     RemoteProtocolError,
     StorageFullError,
@@ -139,10 +140,7 @@ class Membership:
         """
         old = self._networks.named(request.network)
         if old.row.owner != str(self._context.me):
-            raise NetworkError(
-                f"Only who made {old.row.name} can give it a new secret: {old.row.owner}.",
-                "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
-            )
+            raise NotOwnerError(old.row.name, old.row.owner)
         unheard = await self._hear_of_everybody(old)
         left_out = [self._node.directory.resolve(name) for name in request.without]
         strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]

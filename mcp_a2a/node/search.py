@@ -92,7 +92,14 @@ class Search:
                 return self._node.directory.resolve(asked.strip())
             if same_name(asked, self._node.introduction.card.name):
                 raise SelfSendError(asked) from None
-            raise PeerNotFoundError(asked, error.closest, error.known, self._node.clock_trouble()) from None
+            raise PeerNotFoundError(
+                asked, error.closest, error.known, self._node.clock_trouble(), is_skill=self._is_skill(asked)
+            ) from None
+
+    def _is_skill(self, asked: str) -> bool:
+        """Whether an agent that is known has a skill with this id."""
+        everybody = (*self._node.directory, *self._node.web)
+        return any(skill.id == asked.strip() for peer in everybody for skill in peer.skills)
 
     def _is_present(self, asked: str) -> bool:
         return any(

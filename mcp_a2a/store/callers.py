@@ -46,6 +46,28 @@ class CallerFolder:
         self._hashes: dict[str, str] = {}
         """Names by hash, as they were read the last time; what is found is looked at again."""
 
+    def check_new(self, name: str) -> None:
+        """Whether a caller of this name can be added.
+
+        Raises:
+            ConfigurationError: the name cannot be one, or is taken.
+        """
+        if not NAME.fullmatch(name) or name == OWNER:
+            raise ConfigurationError(
+                f"{name!r} cannot be the name of a caller.", "Use up to 48 lowercase letters, digits, - and _."
+            )
+        if name in self._names():
+            raise _taken(name)
+
+    def check_known(self, name: str) -> None:
+        """Whether there is a caller of this name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if name not in self._names():
+            raise _no_caller(name)
+
     def add(self, name: str, agents: Sequence[str] = (OWN_AGENT,)) -> str:
         """Let a caller in, to these agents; its token.
 
@@ -53,18 +75,13 @@ class CallerFolder:
             ConfigurationError: the name cannot be one, or is taken.
             HomeUnusableError
         """
-        if not NAME.fullmatch(name) or name == OWNER:
-            raise ConfigurationError(
-                f"{name!r} cannot be the name of a caller.", "Use up to 48 lowercase letters, digits, - and _."
-            )
+        self.check_new(name)
         open_folder(self._folder)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         try:
             handle = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            raise ConfigurationError(
-                f"There is a caller {name!r} already.", f"Remove it first: mcp-a2a callers remove {name}"
-            ) from None
+            raise _taken(name) from None
         except OSError as error:
             raise refused(self._folder, error) from error
         try:
@@ -103,8 +120,7 @@ class CallerFolder:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        if name not in self._names():
-            raise _no_caller(name)
+        self.check_known(name)
         (self._folder / name).unlink(missing_ok=True)
 
     def rows(self) -> list[CallerRow]:
@@ -171,6 +187,10 @@ class CallerFolder:
             return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.is_file())
         except OSError as error:
             raise refused(self._folder, error) from error
+
+
+def _taken(name: str) -> ConfigurationError:
+    return ConfigurationError(f"There is a caller {name!r} already.", f"Remove it first: mcp-a2a callers remove {name}")
 
 
 def _no_caller(name: str) -> ConfigurationError:

@@ -66,6 +66,11 @@ class OwnDids:
         return self._dids
 
 
+def published_did(folder: Path) -> str | None:
+    """The key that the identity of this folder says is its own; None before it has one."""
+    return _published(folder / DID_FILE)
+
+
 def _published(path: Path) -> str | None:
     """The key that an identity says is its own; None where another user may have written it."""
     try:

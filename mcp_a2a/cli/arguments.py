@@ -1,0 +1,162 @@
+"""Arguments of commands, checked before a node starts and before a person is asked anything.
+
+The checks are those of the node, called earlier: nothing here decides what is acceptable. What only a node can know
+(whether an agent of this name exists, whether an address answers) is not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcp_a2a.a2a.addresses import as_typed, check_url
+from mcp_a2a.cli.options import UsageError
+from mcp_a2a.config import Settings
+from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, TaskNotFoundError
+from mcp_a2a.protocol.paths import parse_address
+from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
+from mcp_a2a.wall_clock import wall_clock
+
+if TYPE_CHECKING:
+    from mcp_a2a.store.network_folder import NetworkRow
+
+MIN_TASK_ID = 4
+"""Letters of an id that a node looks for."""
+
+MIN_DID = len("did:key:z6Mk") + 12
+"""Letters of a key where its beginning is enough."""
+
+WHOLE_DID = 56
+
+MIB = 1024 * 1024
+
+
+def check_agent(text: str, *, beginning: bool = False) -> None:
+    """An agent by name, key or URL; with `beginning` also the first letters of a key.
+
+    Raises:
+        UsageError: it can be none of them.
+        AddressNotAllowedError: a URL that cannot be called.
+    """
+    if not text.strip():
+        raise UsageError("The name of the agent is empty. mcp-a2a discover lists the agents.")
+    if is_web(text):
+        if not is_shortened(text):
+            check_url(spelled(text), as_typed(spelled(text)))
+    elif text.strip().lower().startswith("did:") and not (beginning and _begins_key(text.strip())):
+        check_key(text)
+
+
+def check_key(text: str) -> None:
+    """The key of an agent or of a network.
+
+    Raises:
+        UsageError: it is none, or not whole.
+    """
+    from mcp_a2a.protocol.did import PeerId  # noqa: PLC0415  keys bring the crypto libraries along
+
+    try:
+        PeerId.parse_untrusted(text.strip())
+    except RemoteProtocolError:
+        raise UsageError(
+            f"{text[:80]!r} is not a whole key. A key is did:key:z6Mk… with {WHOLE_DID} characters; mcp-a2a id shows "
+            "that of an agent on its machine."
+        ) from None
+
+
+def _begins_key(text: str) -> bool:
+    """A key as a list shows it: without its end."""
+    return MIN_DID <= len(text) < WHOLE_DID and text.startswith("did:key:z6Mk") and text[8:].isalnum()
+
+
+def check_address(text: str) -> None:
+    """HOST:PORT of a node, or the URL of an A2A agent.
+
+    Raises:
+        ConfigurationError, UsageError, AddressNotAllowedError: it is neither.
+    """
+    if is_web(text):
+        check_agent(text)
+    else:
+        parse_address(text)
+
+
+def check_ticket(text: str) -> None:
+    """A ticket to a network, which has not expired.
+
+    Raises:
+        TicketError: it cannot be used.
+        ConfigurationError: it names a place that is none.
+    """
+    from mcp_a2a.protocol.relay_url import parse_relay_url  # noqa: PLC0415  see `check_key`
+    from mcp_a2a.protocol.ticket import Ticket  # noqa: PLC0415  as above
+
+    ticket = Ticket.parse_untrusted(text)
+    ticket.check_expiry(wall_clock())
+    for url in ticket.relays:
+        parse_relay_url(url)
+
+
+def check_task(text: str) -> None:
+    """A task id, or the beginning or the end of one.
+
+    Raises:
+        TaskNotFoundError: no id has so few letters.
+    """
+    if len(text.strip().removeprefix("task-")) < MIN_TASK_ID:
+        raise TaskNotFoundError(text)
+
+
+def check_file(path: Path) -> None:
+    """A file to be sent.
+
+    Raises:
+        FileError: it cannot be read, is no file, or is too large.
+    """
+    from mcp_a2a.protocol.blob import MAX_FILE_SIZE  # noqa: PLC0415  see `check_key`
+
+    try:
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode) and not os.access(path, os.R_OK):
+            raise PermissionError(0, "Permission denied")
+    except (OSError, ValueError) as error:  # a zero in the name
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FileError(f"{path} cannot be attached: {reason}.", "Check the path.") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise FileError(f"{path} is not a file.", "Only regular files can be attached; pack a folder first.")
+    if found.st_size > MAX_FILE_SIZE:
+        raise FileError(
+            f"{path} is {found.st_size / MIB:.0f} MiB; at most {MAX_FILE_SIZE // MIB} MiB can be sent.",
+            "Compress it, or split it.",
+        )
+
+
+def check_folder(path: Path) -> None:
+    """A folder to write files into; it need not exist yet.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+    if not there.is_dir():
+        raise UsageError(f"{there} is not a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{there} cannot be written by this user.")
+
+
+def known_network(settings: Settings, name: str) -> NetworkRow:
+    """The network of this data folder that is meant, by name or id.
+
+    Raises:
+        NetworkNotFoundError: there is none.
+    """
+    from mcp_a2a.store.network_folder import NetworkFolder  # noqa: PLC0415  most commands need none
+
+    rows = NetworkFolder(settings.home if settings.networks else None).rows()
+    wanted = name.strip().casefold()
+    for row in rows:
+        if wanted in (row.name.casefold(), row.id.casefold()):
+            return row
+    raise NetworkNotFoundError(name, [row.name for row in rows])

@@ -1,0 +1,129 @@
+"""One task as a person reads it: the answer on standard output, everything about it beside."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import typer
+from pydantic import JsonValue
+
+from mcp_a2a.cli import render
+from mcp_a2a.cli.exits import Exit, exit_of
+from mcp_a2a.cli.session import Session
+from mcp_a2a.cli.sizes import file_lines
+from mcp_a2a.cli.wording import for_people
+from mcp_a2a.protocol.model import Delivery, Part
+from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.views import TaskView
+
+SHORT_ID = 6
+"""The last letters of an id, which every command takes."""
+
+
+def report(session: Session, task: TaskView, *, detached: bool = False, shown: str = "", head: bool = False) -> None:
+    """Print a task but for the text that was shown already, and end with the exit code it stands for.
+
+    With `head` its state, agent and times come first.
+    """
+    session.output.show(task, lambda: _tell(session, task, shown, head=head))
+    raise typer.Exit(Exit.DONE if detached and not task.done else exit_of(task))
+
+
+def head_lines(task: TaskView) -> list[str]:
+    """What is known of a task besides its texts."""
+    arrow = "→" if task.direction == "sent" else "←"
+    route = f" ({render.ROUTES.get(task.route, task.route)})" if task.route else ""
+    skill = f"   skill {preview(task.skill, 40)}" if task.skill else ""
+    lines = [f"{task.task_id}   {arrow} {shown_name(task.agent.name)}{route}{skill}   {render.state(task)}"]
+    verb = "sent" if task.direction == "sent" else "received"
+    lines.append(f"  {verb} {_clock(task.created)} ({render.age(task.created)} ago){_took(task)}")
+    if task.attempts > 1:
+        lines.append(f"  attempts {task.attempts}")
+    return lines
+
+
+def _clock(iso: str) -> str:
+    """A moment as the clock on the wall shows it here."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _took(task: TaskView) -> str:
+    seconds = (datetime.fromisoformat(task.updated) - datetime.fromisoformat(task.created)).total_seconds()
+    if not task.done:
+        return f", last news {render.age(task.updated)} ago" if seconds >= 1 else ""
+    return f", took {seconds:.1f} s" if seconds < 60 else f", took {seconds / 60:.0f} min"
+
+
+def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
+    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    if head:
+        note("\n".join(head_lines(task)))
+    elif task.direction == "sent":
+        note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
+    rest = (task.text or "").removeprefix(shown)
+    if rest and (task.direction == "sent" or not task.done):
+        session.output.line(rest.removeprefix("\n") if shown else rest)
+    _tell_more(session, task)
+    if task.question is not None:
+        note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
+    elif task.error is not None:
+        note(
+            f"{render.state(task)}: {render.quoted(task.error.message)}"
+            + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
+        )
+    elif not task.done:
+        _tell_open(session, task)
+
+
+def _tell_more(session: Session, task: TaskView) -> None:
+    """What came besides the text that was shown."""
+    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    if task.text_next is not None:
+        note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
+    data = sum(
+        _is_data(part) and not _is_twin(part.data, task.text) for artifact in task.artifacts for part in artifact.parts
+    )
+    if data:
+        note(f"  and {render.many(data, 'part')} of data, which --json shows: mcp-a2a task {short} --json")
+    for line in file_lines(task.files):
+        note(f"  {line}")
+    if any(file.here and file.size is not None for file in task.files):
+        note(f"save what came: mcp-a2a save {short}")
+
+
+def _is_data(part: Part) -> bool:
+    return part.raw is None and part.url is None
+
+
+def _is_twin(data: JsonValue, text: str | None) -> bool:
+    """Whether the text, which was shown, says the same as the data."""
+    if text is None:
+        return False
+    if data == text:
+        return True
+    try:
+        said: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return said == data and isinstance(said, bool) == isinstance(data, bool)  # to Python True is 1
+
+
+def _tell_open(session: Session, task: TaskView) -> None:
+    note, short = session.output.note, task.task_id[-SHORT_ID:]
+    if task.direction == "received":
+        note(f'{render.state(task)}   answer it: mcp-a2a answer {short} "TEXT"')
+        return
+    if task.state in INTERRUPTED:
+        note(
+            f'{task.agent.name} waits for an answer, but did not say to what.\nanswer it: mcp-a2a answer {short} "TEXT"'
+        )
+        return
+    for attempt in task.tried:
+        note(f"  tried {render.quoted(attempt)}")
+    if task.delivery == Delivery.QUEUED:
+        note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
+    label = "still running" if task.delivery == Delivery.DELIVERED else render.state(task)
+    note(f"{label}: {task.task_id}   follow it: mcp-a2a task {short}")
