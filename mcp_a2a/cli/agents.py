@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.agent.console import console
-from mcp_a2a.agent.hosting import agent_settings, host_service, until_signalled
-from mcp_a2a.agent.loading import load_agent
-from mcp_a2a.agent.routing import Router
-from mcp_a2a.agent.service import Service, service_card, slug
 from mcp_a2a.cli.examples import epilog, help_of
-from mcp_a2a.cli.leaving import leave_soon
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.serving import applied, listening
 from mcp_a2a.cli.serving_options import (
     A2AListen,
     AskToken,
@@ -30,15 +23,15 @@ from mcp_a2a.cli.serving_options import (
     TlsKey,
 )
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.config import Settings
-from mcp_a2a.loop import run
-from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
-from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.naming import shown_name
-from mcp_a2a.server.listening import Listening
-from mcp_a2a.store.workroom import workroom
 
-agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from mcp_a2a.agent.service import Service
+    from mcp_a2a.config import Settings
+    from mcp_a2a.protocol.model import AgentSkill
+    from mcp_a2a.server.listening import Listening
+
+agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True, add_completion=False)
 
 Accept = Annotated[
     str | None,
@@ -69,6 +62,11 @@ def run_file(
     grpc_listen: GrpcListen = None,
 ) -> None:
     """Run the agent that a Python file defines, until Ctrl-C."""
+    from mcp_a2a.agent.hosting import agent_settings
+    from mcp_a2a.agent.loading import load_agent
+    from mcp_a2a.agent.service import Service
+    from mcp_a2a.cli.serving import listening
+
     where = listening(
         a2a_listen,
         urls=public_url,
@@ -128,6 +126,13 @@ def run_command(
     LANG, LC_*, TERM, TMPDIR, USER, what --env names, and MCP_A2A_SKILL, _TASK_ID, _SENDER, _ATTEMPT, _HOP and _FILES.
     An exit code other than 0 fails the task with the end of its standard error; killed by a signal, it runs again.
     """
+    from mcp_a2a.agent.hosting import agent_settings
+    from mcp_a2a.agent.routing import Router
+    from mcp_a2a.agent.service import Service, service_card
+    from mcp_a2a.cli.serving import listening
+    from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
+    from mcp_a2a.store.workroom import workroom
+
     if not command:
         raise UsageError("Which program? It comes behind the two dashes: mcp-a2a agent exec --name rev -- rev")
     where = listening(
@@ -161,6 +166,9 @@ def _name_of(session: Session, command: list[str]) -> str:
 
 
 def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
+    from mcp_a2a.agent.service import slug
+    from mcp_a2a.protocol.model import AgentSkill
+
     program = Path(command[0]).name
     cards: dict[str, AgentSkill] = {}
     for text in texts or [slug(program)]:
@@ -180,6 +188,12 @@ def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
 
 
 def _serve(session: Session, service: Service, settings: Settings, a2a: Listening | None) -> None:
+    from mcp_a2a.agent.console import console
+    from mcp_a2a.agent.hosting import host_service, until_signalled
+    from mcp_a2a.cli.leaving import leave_soon
+    from mcp_a2a.cli.serving import applied
+    from mcp_a2a.loop import run
+
     settings = applied(settings, a2a)
     to = console(as_json=session.options.json, quiet=session.options.verbosity < 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import can_confirm
 from mcp_a2a.protocol.web_url import is_web
-from mcp_a2a.views import ConsentRequest, ConsentView
+
+if TYPE_CHECKING:
+    from mcp_a2a.views import ConsentRequest, ConsentView
 
 
 def allow(
@@ -26,6 +28,8 @@ def allow(
     Shows who it is and asks you; there is no option that answers for you. What it may send you stays as it is: that
     is what mcp-a2a trust decides.
     """
+    from mcp_a2a.views import ConsentRequest
+
     session = session_of(context)
     if not (is_web(key) or key.startswith("did:")):
         raise UsageError("An agent is allowed by its did:key or its URL: anybody can choose any name.")

@@ -11,15 +11,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcp_a2a.a2a.addresses import as_typed, check_url
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.config import Settings
 from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, TaskNotFoundError
-from mcp_a2a.protocol.paths import parse_address
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
-from mcp_a2a.wall_clock import wall_clock
 
 if TYPE_CHECKING:
+    from mcp_a2a.config import Settings
     from mcp_a2a.store.network_folder import NetworkRow
 
 MIN_TASK_ID = 4
@@ -44,6 +41,8 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
         raise UsageError("The name of the agent is empty. mcp-a2a discover lists the agents.")
     if is_web(text):
         if not is_shortened(text):
+            from mcp_a2a.a2a.addresses import as_typed, check_url
+
             check_url(spelled(text), as_typed(spelled(text)))
     elif text.strip().lower().startswith("did:") and not (beginning and _begins_key(text.strip())):
         check_key(text)
@@ -55,7 +54,7 @@ def check_key(text: str) -> None:
     Raises:
         UsageError: it is none, or not whole.
     """
-    from mcp_a2a.protocol.did import PeerId  # noqa: PLC0415  keys bring the crypto libraries along
+    from mcp_a2a.protocol.did import PeerId
 
     try:
         PeerId.parse_untrusted(text.strip())
@@ -80,6 +79,8 @@ def check_address(text: str) -> None:
     if is_web(text):
         check_agent(text)
     else:
+        from mcp_a2a.protocol.paths import parse_address
+
         parse_address(text)
 
 
@@ -90,8 +91,9 @@ def check_ticket(text: str) -> None:
         TicketError: it cannot be used.
         ConfigurationError: it names a place that is none.
     """
-    from mcp_a2a.protocol.relay_url import parse_relay_url  # noqa: PLC0415  see `check_key`
-    from mcp_a2a.protocol.ticket import Ticket  # noqa: PLC0415  as above
+    from mcp_a2a.protocol.relay_url import parse_relay_url
+    from mcp_a2a.protocol.ticket import Ticket
+    from mcp_a2a.wall_clock import wall_clock
 
     ticket = Ticket.parse_untrusted(text)
     ticket.check_expiry(wall_clock())
@@ -115,7 +117,7 @@ def check_file(path: Path) -> None:
     Raises:
         FileError: it cannot be read, is no file, or is too large.
     """
-    from mcp_a2a.protocol.blob import MAX_FILE_SIZE  # noqa: PLC0415  see `check_key`
+    from mcp_a2a.protocol.blob import MAX_FILE_SIZE
 
     try:
         found = path.stat()
@@ -152,7 +154,7 @@ def known_network(settings: Settings, name: str) -> NetworkRow:
     Raises:
         NetworkNotFoundError: there is none.
     """
-    from mcp_a2a.store.network_folder import NetworkFolder  # noqa: PLC0415  most commands need none
+    from mcp_a2a.store.network_folder import NetworkFolder
 
     rows = NetworkFolder(settings.home if settings.networks else None).rows()
     wanted = name.strip().casefold()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-import anyio
 import typer
 
 from mcp_a2a.cli.exits import Exit
@@ -45,6 +44,8 @@ async def next_line(session: Session, prompt: str) -> str:
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
+    import anyio
+
     session.output.ask(prompt)
     with session.unobserved():
         with suppress(OSError, ValueError):  # what is no descriptor that can be waited for is read at once

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
 from mcp_a2a.cli.arguments import check_agent
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.exchange import OWN_AGENT
-from mcp_a2a.ports import NodeApi
 from mcp_a2a.protocol.web_url import agent_url, is_web
-from mcp_a2a.store.callers import CallerFolder
-from mcp_a2a.store.folder import open_folder
-from mcp_a2a.views import GetAgentRequest, PeersRequest
 
-callers = typer.Typer(help="Clients that may talk A2A to this identity over HTTP, each with a token of its own.")
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from mcp_a2a.ports import NodeApi
+    from mcp_a2a.store.callers import CallerFolder
+
+callers = typer.Typer(
+    help="Clients that may talk A2A to this identity over HTTP, each with a token of its own.",
+    epilog=epilog("callers"),
+    add_completion=False,
+)
 
 Agents = Annotated[
     list[str] | None,
@@ -32,6 +36,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it; onl
 
 
 def _folder(session: Session) -> CallerFolder:
+    from mcp_a2a.store.callers import CallerFolder
+    from mcp_a2a.store.folder import open_folder
+
     settings = session.settings()
     open_folder(settings.home)
     return CallerFolder(open_folder(settings.folder))
@@ -60,6 +67,8 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
     The client sees and tasks your own agent, or the agents that --agent names, and sees no task but its own.
     """
+    from mcp_a2a.exchange import OWN_AGENT
+
     session = session_of(context)
     folder = _folder(session)
     folder.check_new(name)
@@ -87,6 +96,8 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
 def _keys(session: Session, agents: Sequence[str]) -> list[str]:
     """The agents that are meant, by key or URL: what is called so tomorrow may be another."""
+    from mcp_a2a.exchange import OWN_AGENT
+
     named = [agent for agent in agents if agent != OWN_AGENT]
     for agent in named:
         check_agent(agent)
@@ -99,6 +110,9 @@ def _keys(session: Session, agents: Sequence[str]) -> list[str]:
 
 
 async def _key(node: NodeApi, agent: str) -> str:
+    from mcp_a2a.exchange import OWN_AGENT
+    from mcp_a2a.views import GetAgentRequest, PeersRequest
+
     me = (await node.get_agent(GetAgentRequest(agent=OWN_AGENT))).agent
     if agent.strip().casefold() in (me.did.casefold(), me.name.casefold()):
         return OWN_AGENT

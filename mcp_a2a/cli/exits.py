@@ -17,10 +17,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.views import TaskView
+from mcp_a2a.protocol.state import Delivery, TaskState
+
+if TYPE_CHECKING:
+    from mcp_a2a.views import TaskView
 
 
 class Exit(IntEnum):

@@ -7,18 +7,20 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from mcp_a2a.cli.exits import Exit, exit_of_error
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.output import Output
-from mcp_a2a.cli.session import Session
 from mcp_a2a.errors import ConfigurationError, McpA2AError
-from mcp_a2a.protocol.plain_words import faults_of
 from mcp_a2a.protocol.text import clean
-from mcp_a2a.system_limits import limit_behind
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from mcp_a2a.cli.output import Output
+    from mcp_a2a.cli.session import Session
 
 DETAILS_FILE = "mcp-a2a-error.txt"
 
@@ -37,10 +39,14 @@ def report_failure(output: Output, error: Exception) -> int:
         case TyperException() | UsageError():
             output.error(_usage(error), code="usage")
             return Exit.USAGE
-        case ValidationError() if error.title.endswith(_REQUESTS):
-            output.error(_invalid(error), code="usage")
-            return Exit.USAGE
         case _:
+            from pydantic import ValidationError
+
+            from mcp_a2a.system_limits import limit_behind
+
+            if isinstance(error, ValidationError) and error.title.endswith(_REQUESTS):
+                output.error(_invalid(error), code="usage")
+                return Exit.USAGE
             if (limit := limit_behind(error)) is not None:
                 output.error(limit)
                 return exit_of_error(limit)
@@ -67,6 +73,8 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
 
 
 def _invalid(error: ValidationError) -> McpA2AError:
+    from mcp_a2a.protocol.plain_words import faults_of
+
     return ConfigurationError(f"That cannot be asked for. {faults_of(error)}.", "mcp-a2a --help shows how it is used.")
 
 

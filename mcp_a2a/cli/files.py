@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from mcp_a2a.cli.arguments import check_file, check_folder, check_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import MIB, file_lines
-from mcp_a2a.config import whole_path
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import FileArg, SavedFilesView, SaveFilesRequest, TaskView, TransferView
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import FileArg, SavedFilesView, TaskView, TransferView
 
 FileOption = Annotated[
     list[str] | None,
@@ -36,6 +34,8 @@ def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:
     Raises:
         UsageError, FileError: one of them cannot be sent.
     """
+    from mcp_a2a.views import FileArg
+
     whole = [_whole(path) for path in paths or ()]
     for path in whole:
         check_file(path)
@@ -48,6 +48,8 @@ def _whole(path: str) -> Path:
     Raises:
         UsageError: it depends on a folder that does not exist.
     """
+    from mcp_a2a.config import whole_path
+
     try:
         return whole_path(path)
     except ValueError as error:
@@ -73,6 +75,8 @@ def save(
 
 async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFilesView:
     """Write the files of a task into a folder, as seen from where we are."""
+    from mcp_a2a.views import SaveFilesRequest
+
     return await node.save_files(SaveFilesRequest(task_id=task_id, folder=str(_whole(folder)) if folder else None))
 
 
@@ -86,7 +90,10 @@ class Moving:
     """Shows how far files are that are on their way, and knows whether they get on."""
 
     def __init__(self, session: Session) -> None:
+        import anyio
+
         self._session = session
+        self._clock = anyio.current_time
         self._began = anyio.current_time()
         self._first: int | None = None
         self._done = -1
@@ -100,7 +107,7 @@ class Moving:
                 self._session.moving = ""
                 self._session.output.progress("")
             return False
-        now = anyio.current_time()
+        now = self._clock()
         if transfer.done != self._done:
             self._done, self.moved_at = transfer.done, now
         if self._first is None:

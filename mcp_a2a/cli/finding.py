@@ -8,6 +8,7 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_address, check_agent
+from mcp_a2a.cli.examples import epilog
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import answered_for
@@ -15,19 +16,10 @@ from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who
-from mcp_a2a.views import (
-    AddPeerRequest,
-    DiscoverRequest,
-    DiscoverView,
-    GetAgentRequest,
-    PeersRequest,
-    PeersView,
-    SetTrustRequest,
-    SetTrustView,
-)
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import DiscoverView, PeersView, SetTrustView
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or its did:key.")]
 
@@ -40,6 +32,8 @@ def discover(
     settle: Annotated[float, typer.Option(min=0, max=45, help="Seconds to wait for first answers.")] = 2.0,
 ) -> None:
     """List the agents you can send tasks to."""
+    from mcp_a2a.views import DiscoverRequest
+
     session = session_of(context)
     session.waiting_for = "other agents"
     request = DiscoverRequest(query=query, skill=skill, limit=limit, settle_seconds=settle)
@@ -59,6 +53,8 @@ def _show_found(session: Session, view: DiscoverView) -> None:
 
 def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, URL, or self.")]) -> None:
     """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
+    from mcp_a2a.views import GetAgentRequest
+
     session = session_of(context)
     check_agent(agent)
     session.waiting_for = agent
@@ -67,12 +63,18 @@ def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
 
 
-peers = typer.Typer(help="Everybody known by key, and the strangers who wait for your decision.")
+peers = typer.Typer(
+    help="Everybody known by key, and the strangers who wait for your decision.",
+    epilog=epilog("peers"),
+    add_completion=False,
+)
 
 
 @peers.callback(invoke_without_command=True)
 def list_peers(context: typer.Context) -> None:
     """Everybody known by key, online or not, and the strangers who wait for your decision."""
+    from mcp_a2a.views import DiscoverRequest, PeersRequest
+
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
@@ -99,6 +101,8 @@ def add_peer(
     An A2A agent at a URL is then an agent like any other. A credential for it is kept in the data folder, which only
     you can read, and is sent to that host only; adding the URL again without one leaves it.
     """
+    from mcp_a2a.views import AddPeerRequest
+
     session = session_of(context)
     session.waiting_for = address
     check_address(address)
@@ -112,6 +116,8 @@ def remove_peer(
     context: typer.Context, agent: Annotated[str, typer.Argument(metavar="URL", help="The URL of an A2A agent.")]
 ) -> None:
     """Forget an A2A agent at a URL, with its credential; what is open there is withdrawn."""
+    from mcp_a2a.views import SetTrustRequest
+
     if not is_web(agent):
         raise UsageError("Only agents at URLs can be forgotten. Another one: mcp-a2a trust AGENT --undo, or block.")
     check_agent(agent)
@@ -149,6 +155,8 @@ def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
 
 
 def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "stranger"]) -> None:
+    from mcp_a2a.views import SetTrustRequest
+
     check_agent(agent)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level=level)))
     session.output.show(view, lambda: session.output.line(_decision(view, level)))

@@ -14,10 +14,10 @@ from mcp_a2a.cli.render import many
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import size
 from mcp_a2a.cli.terminal import can_confirm
-from mcp_a2a.views import ForgetRequest, ForgetView
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import ForgetRequest, ForgetView
 
 _AGE = re.compile(r"(\d{1,6})\s*(d|h|w)")
 _SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
@@ -38,6 +38,8 @@ def forget(
     A task that is not finished is kept: cancel it first. If a message of a forgotten task comes again, it is answered
     with the final state and does not run twice.
     """
+    from mcp_a2a.views import ForgetRequest
+
     session = session_of(context)
     if bool(tasks) == (older_than is not None):
         raise UsageError("Name tasks, or an age: mcp-a2a forget TASK, or mcp-a2a forget --older-than 30d")
@@ -66,6 +68,8 @@ def _seconds(age: str) -> float:
 
 async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> ForgetView:
     """Go on until there is no more; what is done so far is shown while it lasts."""
+    from mcp_a2a.views import ForgetView
+
     total = ForgetView(tasks=(), files=0, freed_bytes=0)
     while True:
         view = await node.forget(request)

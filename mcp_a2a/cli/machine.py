@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import typer
-from pydantic import JsonValue
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
-from mcp_a2a.loop import run
 from mcp_a2a.version import __version__
-from mcp_a2a.views import DiscoverRequest, DiscoverView, GetAgentRequest, StatusView
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from mcp_a2a.cli.identities import Identity
     from mcp_a2a.node.shared import SharedNode
+    from mcp_a2a.views import DiscoverView, StatusView
 
 PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uvloop", "zeroconf")
 
 
 def show_id(context: typer.Context) -> None:
     """Show who you are to others: name, key, and the words to compare."""
-    from mcp_a2a.cli.identities import own_identity  # noqa: PLC0415  half a second that `version` need not spend
+    from mcp_a2a.cli.identities import own_identity
+    from mcp_a2a.loop import run
 
     session = session_of(context)
     settings = session.settings()
@@ -46,7 +45,8 @@ def show_id(context: typer.Context) -> None:
 
 def list_identities(context: typer.Context) -> None:
     """List the identities of this data folder, and which of them run."""
-    from mcp_a2a.cli.identities import all_identities  # noqa: PLC0415  see `show_id`
+    from mcp_a2a.cli.identities import all_identities
+    from mcp_a2a.loop import run
 
     session = session_of(context)
     home = session.settings().home
@@ -93,6 +93,7 @@ def status(context: typer.Context) -> None:
 
 def show_status(session: Session) -> None:
     """What `mcp-a2a status` prints, and `mcp-a2a` alone on a terminal."""
+    from mcp_a2a.views import DiscoverRequest, GetAgentRequest
 
     async def operate(node: SharedNode) -> tuple[StatusView | None, DiscoverView, bool]:
         ours = node.owner
@@ -124,6 +125,8 @@ def version(context: typer.Context) -> None:
     session = session_of(context)
     fields: dict[str, JsonValue] = {"version": __version__}
     if session.options.verbosity > 0:
+        import platform
+
         fields |= {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
         fields |= {"packages": {name: _version_of(name) for name in PACKAGES}}
 
@@ -137,6 +140,8 @@ def version(context: typer.Context) -> None:
 
 
 def _version_of(package: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

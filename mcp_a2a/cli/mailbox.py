@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import anyio
 import typer
 
 from mcp_a2a.cli import render
@@ -16,19 +15,10 @@ from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, is_settled, read_text, reply
 from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    ContactView,
-    GetTaskRequest,
-    InboxView,
-    ListTasksRequest,
-    PeersRequest,
-    TaskView,
-)
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import ContactView, InboxView, TaskView
 
 Status = Literal["working", "completed", "failed", "input_required", "rejected"]
 STATUSES: tuple[Status, ...] = ("working", "completed", "failed", "input_required", "rejected")
@@ -40,6 +30,8 @@ def inbox(
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks at most.")] = 5,
 ) -> None:
     """Take tasks that others sent you; each is yours for 15 minutes, then it is offered again."""
+    from mcp_a2a.views import CheckInboxRequest, ListTasksRequest, PeersRequest
+
     session = session_of(context)
     session.waiting_for = "a task"
 
@@ -87,6 +79,8 @@ def answer(
     files: FileOption = None,
 ) -> None:
     """Answer a task from your inbox; or, for a task you sent, the question that its agent asked."""
+    from mcp_a2a.views import AnswerRequest, GetTaskRequest
+
     session = session_of(context)
     chosen = _status(status)
     check_task(task_id)
@@ -117,6 +111,10 @@ def answer(
 
 async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:
     """Stay while files move: this process may be the one that sends them."""
+    import anyio
+
+    from mcp_a2a.views import GetTaskRequest
+
     moving = Moving(session)
     while moving.show(task) and anyio.current_time() - moving.moved_at < HANDOVER_SECONDS:
         await anyio.sleep(MOVING_SLICE)

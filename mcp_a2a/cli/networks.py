@@ -6,7 +6,7 @@ import re
 import select
 import sys
 from functools import partial
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -16,21 +16,10 @@ from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
-from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import clean, preview
-from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.store.keyfile import published_did
-from mcp_a2a.views import (
-    InviteRequest,
-    InviteView,
-    JoinRequest,
-    JoinView,
-    LeaveRequest,
-    NetworksRequest,
-    NetworksView,
-    RotateRequest,
-    RotateView,
-)
+
+if TYPE_CHECKING:
+    from mcp_a2a.views import InviteView, JoinView, NetworksView, RotateView
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd])", re.ASCII)
@@ -81,6 +70,9 @@ def invite(
     A relay's URL with an admission secret (&admit=…) is a secret: --relay - asks for it, or reads it from stdin, so
     that it stays out of the list of processes and the history. It is in no ticket.
     """
+    from mcp_a2a.protocol.relay_url import parse_relay_url
+    from mcp_a2a.views import InviteRequest
+
     session = session_of(context)
     session.waiting_for = "the relay"
     if not preview(network, 64).strip():
@@ -108,6 +100,8 @@ def _read_url(session: Session) -> str:
     text = sys.stdin.readline(MAX_TICKET_INPUT).strip()
     if not text:
         raise UsageError("--relay - reads the URL of a relay from stdin, and there is none.")
+    from mcp_a2a.protocol.relay_url import parse_relay_url
+
     parse_relay_url(text)
     return text
 
@@ -128,7 +122,7 @@ def _whom(view: InviteView) -> str:
 
 
 def _draw(ticket: str, stream: TextIO) -> None:
-    import segno  # noqa: PLC0415  for one option of one command
+    import segno
 
     try:
         # Capitals make a smaller picture, and are read the same.
@@ -158,6 +152,8 @@ def join(
 
     Without an argument the ticket is asked for, so that it stays out of the list of processes and the history.
     """
+    from mcp_a2a.views import JoinRequest
+
     session = session_of(context)
     text = ticket if ticket is not None and ticket != "-" else _read_ticket(session)
     check_ticket(text)
@@ -188,6 +184,8 @@ def _read_ticket(session: Session) -> str:
 
 
 def _is_whole(text: str) -> bool:
+    from mcp_a2a.protocol.ticket import Ticket
+
     try:
         Ticket.parse_untrusted(text)
     except TicketError:
@@ -204,6 +202,8 @@ def _show_joined(session: Session, view: JoinView) -> None:
 
 def networks(context: typer.Context) -> None:
     """List your networks, their relays, and how many agents are in them."""
+    from mcp_a2a.views import NetworksRequest
+
     session = session_of(context)
     view = session.ask(lambda node: node.networks(NetworksRequest()))
     session.output.show(view, lambda: _show_networks(session, view))
@@ -223,6 +223,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     """Leave a network: its members no longer see you, and you no longer see them."""
+    from mcp_a2a.store.keyfile import published_did
+    from mcp_a2a.views import LeaveRequest
+
     session = session_of(context)
     settings = session.settings()
     row = known_network(settings, network)
@@ -246,6 +249,9 @@ def rotate(
     Tickets that were given out before admit nobody any more. Name every agent of whoever shall leave: the agents of
     one data folder share what one of them is given.
     """
+    from mcp_a2a.store.keyfile import published_did
+    from mcp_a2a.views import RotateRequest
+
     session = session_of(context)
     out = tuple(without or ())
     for agent in out:

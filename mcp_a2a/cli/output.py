@@ -13,18 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from pydantic import BaseModel, JsonValue
-
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.server.fence import Fence
-from mcp_a2a.server.outgoing import cleaned_value, for_models, for_programs
-from mcp_a2a.views import DiscoverView
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel, JsonValue
     from rich.console import Console, RenderableType
 
 WIDE = 200
@@ -36,6 +33,9 @@ LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.ED
 
 def structured(view: BaseModel) -> dict[str, JsonValue]:
     """A view for a program: unset fields left out, but a list of agents always says why it is empty."""
+    from mcp_a2a.server.outgoing import for_programs
+    from mcp_a2a.views import DiscoverView
+
     fields = for_programs(view)
     if isinstance(view, DiscoverView):
         fields.setdefault("reason", None)
@@ -67,7 +67,11 @@ class Output:
 
         What is on a terminal is read as it stands, by a person or by an assistant that drives the terminal.
         """
-        return for_models(view, Fence()) if self._stdout.isatty() else structured(view)
+        if not self._stdout.isatty():
+            return structured(view)
+        from mcp_a2a.server.outgoing import for_models
+
+        return for_models(view, Fence())
 
     def show_fields(self, fields: Mapping[str, JsonValue], human: Callable[[], None]) -> None:
         """The same for an answer that no view describes."""
@@ -174,7 +178,7 @@ class Output:
             _write(self._stderr, (_fitted(text, self._stderr) if self._stderr.isatty() else text) + "\n")
 
     def _console(self, stream: TextIO) -> Console:
-        from rich.console import Console  # noqa: PLC0415  a tenth of a second that `--json` need not spend
+        from rich.console import Console
 
         return Console(
             file=stream,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
-from pydantic import JsonValue
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_agent
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.finding import Agent
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.ports import NodeApi
-from mcp_a2a.views import NetcheckRequest, PingRequest, PingView
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import PingView
 
 
 def ping(
@@ -26,6 +27,10 @@ def ping(
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for each answer.")] = 5.0,
 ) -> None:
     """Send sealed messages to an agent's node and time its signed receipts: the whole way, keys and all."""
+    import anyio
+
+    from mcp_a2a.views import PingRequest
+
     session = session_of(context)
     session.waiting_for = agent
     check_agent(agent)
@@ -52,6 +57,8 @@ def ping(
 
 
 def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> None:
+    from statistics import median
+
     session.output.progress("")
     times = [reply.ms for reply in replies if reply.ms is not None]
     listed: list[JsonValue] = [session.output.fields(reply) for reply in replies]
@@ -66,6 +73,8 @@ def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> Non
 
 def netcheck(context: typer.Context) -> None:
     """Try out what of the network works from here: listening, the LAN, each relay."""
+    from mcp_a2a.views import NetcheckRequest
+
     session = session_of(context)
     session.waiting_for = "the relays"
     view = session.ask(lambda node: node.netcheck(NetcheckRequest()))

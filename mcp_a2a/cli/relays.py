@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import anyio
 import typer
-from pydantic import JsonValue
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.examples import epilog, help_of
 from mcp_a2a.cli.session import Session, session_of
-from mcp_a2a.config import RelaySettings, load_relay_settings
-from mcp_a2a.loop import run
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from mcp_a2a.config import RelaySettings
     from mcp_a2a.relay_operator import ServingRelay
 
 T = TypeVar("T")
 
-VARIABLES = "\n".join(f"  MCP_A2A_RELAY_{field.upper()}" for field in RelaySettings.model_fields if field != "home")
-"""One for each option of `relay serve`."""
-
 relay = typer.Typer(
-    help="Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of them."
+    help="Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of "
+    "them.",
+    add_completion=False,
 )
 
 Member = Annotated[
@@ -34,9 +33,34 @@ Member = Annotated[
 ]
 
 
+DEFAULTS = {
+    "listen": "127.0.0.1:6060",
+    "max_queue": 1000,
+    "max_per_depositor": 200,
+    "max_mailbox_mib": 50,
+    "ttl_days": 7,
+    "rate": 1200,
+    "burst": 600,
+    "host_senders": 2,
+    "network_senders": 20,
+    "max_new_keys_per_host": 10,
+    "host_disk_percent": 10,
+    "network_disk_percent": 50,
+    "rate_mib": 10,
+    "max_keys": 100_000,
+    "max_disk_mib": 10_240,
+    "max_memory_mib": 256,
+    "max_connections": 10_000,
+    "max_connections_per_host": 50,
+    "max_connections_per_key": 5,
+    "max_half_open": 256,
+}
+"""Those of `RelaySettings`, which a line of help need not import; a test compares them."""
+
+
 def _told(field: str, about: str) -> str:
     """The help of an option that has a default."""
-    return f"{about} ({RelaySettings.model_fields[field].default})."
+    return f"{about} ({DEFAULTS[field]})."
 
 
 def serve(
@@ -106,11 +130,15 @@ def serve(
     Each option has a variable; the option wins.
     """
     given = {name: value for name, value in locals().items() if name != "context" and value is not None}
+    import anyio
+
+    from mcp_a2a.loop import run
+
     session = session_of(context)
     settings = _settings(session, given)
 
     async def operate() -> None:
-        from mcp_a2a.relaying import serve_relay  # noqa: PLC0415  half a second that the other commands need not spend
+        from mcp_a2a.relaying import serve_relay
 
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with serve_relay(settings) as serving:
@@ -122,6 +150,8 @@ def serve(
 
 
 def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:
+    from mcp_a2a.config import load_relay_settings
+
     return load_relay_settings({"home": session.settings().home, **given})
 
 
@@ -153,7 +183,7 @@ def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None
 def status(context: typer.Context) -> None:
     """Show how the relay of this data folder is: connections, what it keeps, what it did."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_status  # noqa: PLC0415  see `serve`
+    from mcp_a2a.relay_admin import relay_status
 
     view = _ask(session, relay_status)
     session.output.show(view, lambda: session.output.line("\n".join(render.relay_lines(view))))
@@ -170,7 +200,7 @@ def url(
     With --new it holds an admission secret, which is shown only now. Networks that were admitted stay.
     """
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_url  # noqa: PLC0415  see `serve`
+    from mcp_a2a.relay_admin import relay_url
 
     view = _ask(session, lambda home: relay_url(home, new=new))
     session.output.show(view, lambda: session.output.line(view.url))
@@ -181,7 +211,7 @@ def url(
 def members(context: typer.Context) -> None:
     """List whom a closed relay admits, and who was shut out."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_members  # noqa: PLC0415  see `serve`
+    from mcp_a2a.relay_admin import relay_members
 
     view = _ask(session, relay_members)
 
@@ -203,7 +233,7 @@ def admit(
 ) -> None:
     """Admit an agent, or every member of a network, to a closed relay; also one that was revoked."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_admit  # noqa: PLC0415  see `serve`
+    from mcp_a2a.relay_admin import relay_admit
 
     view = _ask(session, lambda home: relay_admit(home, member, note))
     session.output.show(view, lambda: session.output.line(f"Admitted {view.member}."))
@@ -212,13 +242,15 @@ def admit(
 def revoke(context: typer.Context, member: Member) -> None:
     """Shut an agent or a network out of the relay, within a second."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_revoke  # noqa: PLC0415  see `serve`
+    from mcp_a2a.relay_admin import relay_revoke
 
     view = _ask(session, lambda home: relay_revoke(home, member))
     session.output.show(view, lambda: session.output.line(f"Revoked {view.member}."))
 
 
 def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
+    from mcp_a2a.loop import run
+
     home = session.settings().home
 
     async def operate() -> T:
@@ -226,6 +258,11 @@ def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
 
     return run(operate)
 
+
+VARIABLES = "\n".join(
+    f"  MCP_A2A_RELAY_{option.upper()}" for option in signature(serve).parameters if option != "context"
+)
+"""One for each option of `relay serve`."""
 
 for _name, _command in (
     ("serve", serve), ("url", url), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),

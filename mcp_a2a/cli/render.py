@@ -9,29 +9,30 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.sizes import file_lines
-from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.naming import shown_name, skeleton
+from mcp_a2a.protocol.state import Delivery, TaskState
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.server.fence import shown_who
-from mcp_a2a.views import (
-    AgentDetail,
-    AgentView,
-    ConsentView,
-    ContactView,
-    InboxItem,
-    NetcheckView,
-    NetworkView,
-    PingView,
-    RelayMemberView,
-    RelayStatusView,
-    SkillView,
-    StatusView,
-    TaskView,
-)
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from mcp_a2a.views import (
+        AgentDetail,
+        AgentView,
+        ConsentView,
+        ContactView,
+        InboxItem,
+        NetcheckView,
+        NetworkView,
+        PingView,
+        RelayMemberView,
+        RelayStatusView,
+        SkillView,
+        StatusView,
+        TaskView,
+    )
 
 ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay", "http": "web"}
 TRUSTS = {
@@ -75,7 +76,7 @@ def many(count: int, noun: str) -> str:
 
 def table(*headings: str) -> Table:
     """A table as this command line draws it."""
-    from rich.table import Table  # noqa: PLC0415  see `output`
+    from rich.table import Table
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):

@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from filelock import FileLock, Timeout
-from pydantic import JsonValue
 
-from mcp_a2a.cli.identities import LOCK_FILE
 from mcp_a2a.cli.session import session_of
 from mcp_a2a.errors import NodeRunsError
-from mcp_a2a.loop import run
-from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.owner_file import read_owner
-from mcp_a2a.wall_clock import stamp_of_now
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import JsonValue
 
     from mcp_a2a.store.repair import Repaired
 
@@ -29,6 +23,14 @@ def repair(context: typer.Context) -> None:
     No process of the identity may run meanwhile. A damaged row is set aside alone, in the table `damaged`; a damaged
     file is kept beside the new one.
     """
+    from filelock import FileLock, Timeout
+
+    from mcp_a2a.cli.identities import LOCK_FILE
+    from mcp_a2a.loop import run
+    from mcp_a2a.store.disk import refused
+    from mcp_a2a.store.folder import open_folder
+    from mcp_a2a.store.owner_file import read_owner
+
     session = session_of(context)
     settings = session.settings()
     open_folder(settings.home)
@@ -56,8 +58,9 @@ def repair(context: typer.Context) -> None:
 
 
 async def _repair(folder: Path) -> Repaired:
-    from mcp_a2a.composition import DATABASE  # noqa: PLC0415  half a second that `repair --help` need not spend
-    from mcp_a2a.store.repair import repair as repair_database  # noqa: PLC0415  as above
+    from mcp_a2a.composition import DATABASE
+    from mcp_a2a.store.repair import repair as repair_database
+    from mcp_a2a.wall_clock import stamp_of_now
 
     stamp = stamp_of_now()
     return await repair_database(folder / DATABASE, stamp)

@@ -150,16 +150,16 @@ def serve(settings: Settings, listening: Listening | None) -> None:
 
 
 async def _serve_pipe(settings: Settings) -> None:
-    from mcp_a2a.server.stdio import serve_stdio  # noqa: PLC0415  the HTTP server does without
-    from mcp_a2a.server.surface import build_server  # noqa: PLC0415  half a second, spent after the arguments are read
+    from mcp_a2a.server.stdio import serve_stdio
+    from mcp_a2a.server.surface import build_server
 
     async with open_node(settings, eager=False) as node:
         await serve_stdio(build_server(node), node.start)
 
 
 async def _serve_port(settings: Settings, listening: Listening) -> None:
-    from mcp_a2a.server import hosting  # noqa: PLC0415  see `_serve_pipe`
-    from mcp_a2a.server.surface import build_server  # noqa: PLC0415  see `_serve_pipe`
+    from mcp_a2a.server import hosting
+    from mcp_a2a.server.surface import build_server
 
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
 

@@ -7,18 +7,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-import anyio
-
 from mcp_a2a import logs
-from mcp_a2a.app import open_node
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
-from mcp_a2a.config import Settings, load_settings
-from mcp_a2a.loop import run
 
 if TYPE_CHECKING:
     import typer
 
+    from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
 
 T = TypeVar("T")
@@ -56,11 +52,18 @@ class Session:
         Raises:
             ConfigurationError: they cannot be.
         """
+        from mcp_a2a.config import load_settings
+
         flags: Mapping[str, object] = self.options.settings
         return load_settings({**flags, **{name: value for name, value in more.items() if value is not None}})
 
     def ask(self, operation: Callable[[SharedNode], Awaitable[T]]) -> T:
         """Run an operation on this identity's node, ours or that of the process that has it."""
+        import anyio
+
+        from mcp_a2a.app import open_node
+        from mcp_a2a.loop import run
+
         settings = self.settings()
 
         async def operate() -> T:
@@ -75,6 +78,8 @@ class Session:
         return run(operate)
 
     async def _say_that_we_wait(self) -> None:
+        import anyio
+
         seconds = 0
         while True:
             await anyio.sleep(PATIENCE_SECONDS)

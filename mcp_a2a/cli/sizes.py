@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import FileView
+
+if TYPE_CHECKING:
+    from mcp_a2a.views import FileView
 
 KIB, MIB = 1024, 1024 * 1024
 

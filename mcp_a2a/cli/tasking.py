@@ -9,7 +9,6 @@ import typer
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_agent, check_task
 from mcp_a2a.cli.files import FileOption, attachments, save_to
-from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import session_of
 from mcp_a2a.cli.telling import report
@@ -27,19 +26,11 @@ from mcp_a2a.cli.waiting import (
 )
 from mcp_a2a.cli.web import as_typed
 from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
-from mcp_a2a.protocol.model import TaskState
-from mcp_a2a.views import (
-    CancelRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    SavedFilesView,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    TaskView,
-)
+from mcp_a2a.protocol.state import TaskState
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskView
 
 
 def send(
@@ -73,6 +64,9 @@ def send(
     text of the answer is all that goes to stdout. The exit code says how it ended: 0 done, 3 no such agent, 4 not
     reachable (the task is queued), 5 refused, 6 still running, 7 failed, 8 the agent asks something.
     """
+    from mcp_a2a.cli.following import Writing
+    from mcp_a2a.views import SendTaskBySkillRequest, SendTaskRequest
+
     session = session_of(context)
     agent, given = _addressed(words or [], skill)
     if agent is not None:
@@ -121,6 +115,8 @@ def send(
 
 
 async def _sent(node: NodeApi, request: SendTaskRequest | SendTaskBySkillRequest) -> TaskView:
+    from mcp_a2a.views import SendTaskBySkillRequest
+
     if isinstance(request, SendTaskBySkillRequest):
         return await node.send_task_by_skill(request)
     return await as_typed(node, request.agent, lambda: node.send_task(request))
@@ -162,6 +158,9 @@ def show_task(
     save: Annotated[bool, typer.Option("--save", help="Write its files into the folder for them.")] = False,
 ) -> None:
     """Show where a task stands, and its answer; waits a moment for it."""
+    from mcp_a2a.cli.following import Writing
+    from mcp_a2a.views import GetTaskRequest
+
     session = session_of(context)
     session.waiting_for = "the task"
     check_task(task_id)
@@ -194,6 +193,8 @@ def list_tasks(
     cursor: Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")] = None,
 ) -> None:
     """List tasks, sent (→) and received (←), the newest change first."""
+    from mcp_a2a.views import ListTasksRequest
+
     session = session_of(context)
     direction: Literal["sent", "received"] | None = "sent" if sent else "received" if received else None
     request = ListTasksRequest(
@@ -226,6 +227,8 @@ def _state(text: str | None) -> TaskState | None:
 
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Withdraw a task you sent; its worker stops."""
+    from mcp_a2a.views import CancelRequest, GetTaskRequest
+
     session = session_of(context)
     check_task(task_id)
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import typer
-from pydantic import JsonValue
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit, exit_of
-from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.cli.wording import for_people
-from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.naming import shown_name
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.state import INTERRUPTED, Delivery
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import TaskView
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from mcp_a2a.cli.session import Session
+    from mcp_a2a.protocol.model import Part
+    from mcp_a2a.views import TaskView
 
 SHORT_ID = 6
 """The last letters of an id, which every command takes."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from mcp_a2a.views import Consent
+if TYPE_CHECKING:
+    from mcp_a2a.views import Consent
 
 
 def answered_for() -> Consent:

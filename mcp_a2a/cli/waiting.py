@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from mcp_a2a.cli import render
@@ -18,11 +17,11 @@ from mcp_a2a.cli.asking import next_line
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for, can_confirm, is_watched
-from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.views import FileArg, GetTaskRequest, ReplyRequest, TaskView
+from mcp_a2a.protocol.state import Delivery, TaskState
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import FileArg, TaskView
 
 Wait = Annotated[
     float | None,
@@ -71,6 +70,10 @@ async def follow(
 
     Who has just sent it hears at once that a person over there must decide first; who looks later may wait for that.
     """
+    import anyio
+
+    from mcp_a2a.views import GetTaskRequest
+
     session.task_id = task.task_id
     whole, at_first = patience(seconds), SCRIPT_SECONDS if seconds is None else FOREVER
     moved_at, step = anyio.current_time(), 0
@@ -97,6 +100,10 @@ async def follow(
 
 async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView:
     """Wait until the agent's node has the task and its files, but not for its work."""
+    import anyio
+
+    from mcp_a2a.views import GetTaskRequest
+
     session.task_id = task.task_id
     moving = Moving(session)
     while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
@@ -137,6 +144,8 @@ async def reply(
     session: Session, node: NodeApi, task_id: str, text: str, seconds: float | None, files: tuple[FileArg, ...] = ()
 ) -> TaskView:
     """Answer an agent that asked something, and wait for what it makes of it."""
+    from mcp_a2a.views import ReplyRequest
+
     task = await node.reply_to_task(
         ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
     )

@@ -14,7 +14,6 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.protocol.web_url import is_web
-from mcp_a2a.views import AddPeerRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -76,5 +75,7 @@ async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -
     except AddressNotAllowedError:
         if not is_web(agent) or answered_for() != "typed":
             raise
+        from mcp_a2a.views import AddPeerRequest
+
         await node.add_peer(AddPeerRequest(address=agent))
         return await ask()

@@ -23,6 +23,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from mcp_a2a.protocol.state import Delivery as Delivery  # noqa: PLC0414  a noun of A2A, for those who use the others
+from mcp_a2a.protocol.state import TaskState as TaskState  # noqa: PLC0414  as above
+
 
 class A2AModel(BaseModel):
     """Base of every A2A noun: frozen, camelCase on the wire, lenient about what it does not know."""
@@ -51,30 +54,6 @@ def _plain_base64(text: str | None) -> str | None:
 
 Base64 = Annotated[str | None, AfterValidator(_plain_base64)]
 """Base64 as we write it: some have the alphabet of URLs, some leave out the end."""
-
-
-class TaskState(StrEnum):
-    """How far the work got (A2A 4.1.3). How far the message got is `Delivery`."""
-
-    SUBMITTED = "TASK_STATE_SUBMITTED"
-    WORKING = "TASK_STATE_WORKING"
-    COMPLETED = "TASK_STATE_COMPLETED"
-    FAILED = "TASK_STATE_FAILED"
-    CANCELED = "TASK_STATE_CANCELED"
-    INPUT_REQUIRED = "TASK_STATE_INPUT_REQUIRED"
-    REJECTED = "TASK_STATE_REJECTED"
-    AUTH_REQUIRED = "TASK_STATE_AUTH_REQUIRED"
-
-
-class Delivery(StrEnum):
-    """How far the envelope got. Never mixed into `TaskState`."""
-
-    QUEUED = "QUEUED"
-    STORED = "STORED"
-    HELD = "HELD"
-    DELIVERED = "DELIVERED"
-    EXPIRED = "EXPIRED"
-    REFUSED = "REFUSED"
 
 
 class Role(StrEnum):

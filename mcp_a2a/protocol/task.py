@@ -11,7 +11,8 @@ import hashlib
 
 from mcp_a2a.errors import TransitionError
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.state import INTERRUPTED as INTERRUPTED  # noqa: PLC0414  a part of this law
+from mcp_a2a.protocol.state import TaskState
 
 _S = TaskState
 
@@ -28,9 +29,6 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _S.REJECTED: frozenset(),
 }
 """A2A 4.1.3: a terminal state is final. WORKING may follow itself (progress), SUBMITTED an open one (a reply)."""
-
-INTERRUPTED = frozenset({_S.INPUT_REQUIRED, _S.AUTH_REQUIRED})
-"""States in which the agent waits for its caller."""
 
 
 def is_terminal(state: TaskState) -> bool:

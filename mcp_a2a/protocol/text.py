@@ -14,6 +14,10 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 PREVIEW_CHARS = 64
 """How much of a stranger's text a person is shown."""
@@ -144,3 +148,16 @@ def _marks() -> _Marks:
         frozenset(mark for mark in marks if ord(mark) > _LAST_NEAR),
         {c: apart for c, apart in composed if len(apart) > 1},
     )
+
+
+def cleaned_value(value: JsonValue) -> JsonValue:
+    """Any JSON with every string in it cleaned, keys too."""
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return {clean(key): cleaned_value(inner) for key, inner in value.items()}
+        case list():
+            return [cleaned_value(inner) for inner in value]
+        case _:
+            return value

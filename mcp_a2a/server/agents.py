@@ -9,12 +9,11 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain
-from mcp_a2a.server.outgoing import cleaned_value
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.views import (
     AgentDetail,

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin, g
 from pydantic import BaseModel, JsonValue
 
 from mcp_a2a.protocol.naming import shown_name
-from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.untrusted import Fact, Mark, Whole
 from mcp_a2a.server.fence import Fence, shown_who
 from mcp_a2a.server.room import LEAST_WEIGHT, PAGE_WEIGHT, RESULT_WEIGHT, weight
@@ -48,19 +48,6 @@ def for_models(view: BaseModel, fence: Fence, notice: str = NOTICE) -> Fields:
     if not result.has_fence:
         return fields
     return {"notice": f"{notice} {CUT_NOTICE}" if result.is_cut else notice, **fields}
-
-
-def cleaned_value(value: JsonValue) -> JsonValue:
-    """Any JSON with every string in it cleaned, keys too."""
-    match value:
-        case str():
-            return clean(value)
-        case dict():
-            return {clean(key): cleaned_value(inner) for key, inner in value.items()}
-        case list():
-            return [cleaned_value(inner) for inner in value]
-        case _:
-            return value
 
 
 @cache

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from mcp_a2a.protocol.model import Delivery, Part, TaskState
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import file_lines, transfer_line
-from mcp_a2a.server.outgoing import cleaned_value
 from mcp_a2a.server.room import fitting
 from mcp_a2a.views import ArtifactView, TaskErrorView, TaskView
 

@@ -9,9 +9,12 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from mcp_a2a.cli.app import COMMANDS, app
+from mcp_a2a.cli.app import app
 from mcp_a2a.cli.examples import EXAMPLES
 from mcp_a2a.cli.options import split
+from mcp_a2a.cli.relays import DEFAULTS
+from mcp_a2a.cli.table import COMMANDS, Entry
+from mcp_a2a.config import RelaySettings
 
 WANTED = {
     "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "allow", "answer", "peers",
@@ -34,7 +37,8 @@ def test_every_command_that_was_promised_is_there() -> None:
 
 def test_every_command_has_help_with_examples() -> None:
     runner = CliRunner()
-    names = [[name] for name, _ in COMMANDS] + [["peers"], ["agent", "run"], ["agent", "exec"]]
+    names = [[entry.name] for entry in COMMANDS if entry.name not in ("agent", "relay")]
+    names += [["agent", "run"], ["agent", "exec"]]
     names += [["relay", name] for name in ("serve", "url", "status", "members", "admit", "revoke")]
     for words in names:
         shown = runner.invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
@@ -50,3 +54,18 @@ def test_every_example_is_one_that_works(example: str) -> None:
     end = words.index("|", start) if "|" in words[start:] else len(words)
     _, rest = split(words[start:end], {})
     parse(typer.main.get_command(app), rest)
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_the_list_of_commands_says_what_the_help_of_each_begins_with(entry: Entry) -> None:
+    assert (entry.load().help or "").split("\n\n")[0] == entry.line
+
+
+def test_the_help_of_a_relay_names_the_defaults_that_it_has() -> None:
+    assert {name: RelaySettings.model_fields[name].default for name in DEFAULTS} == DEFAULTS
+    numbered = {
+        name
+        for name, field in RelaySettings.model_fields.items()
+        if not isinstance(field.default, bool) and isinstance(field.default, int | float)
+    }
+    assert {*numbered, "listen"} == set(DEFAULTS)

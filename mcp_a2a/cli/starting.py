@@ -1,0 +1,54 @@
+"""The commands that start servers: `serve`, and the demonstration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcp_a2a.cli import serving_options
+from mcp_a2a.cli.session import session_of
+
+
+def serve(
+    context: typer.Context,
+    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Serve HTTP there.")] = None,
+    public_url: serving_options.PublicUrl = None,
+    card: serving_options.CardStyle = "dual",
+    tls_cert: serving_options.TlsCert = None,
+    tls_key: serving_options.TlsKey = None,
+    behind_proxy: serving_options.BehindProxy = False,
+    a2a_push: serving_options.Push = False,
+    token: serving_options.AskToken = False,
+    show_token: serving_options.ShowToken = False,
+    grpc_listen: serving_options.GrpcListen = None,
+    allow_strangers: serving_options.AllowStrangers = False,
+) -> None:
+    """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
+
+    With --listen also A2A: your own agent at http://HOST:PORT/, every agent behind this node at /a/NAME/. Without a
+    host only programs of this user on this machine are served; all others, and there those behind a proxy or a tunnel,
+    need the token that is printed when it is made, and kept beside the identity.
+    """
+    from mcp_a2a.cli import serving
+
+    where = serving.listening(
+        listen,
+        urls=public_url,
+        card=card,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        behind_proxy=behind_proxy,
+        push=a2a_push,
+        token=token,
+        show_token=show_token,
+        grpc=grpc_listen,
+    )
+    serving.serve(session_of(context).settings(allow_strangers=allow_strangers or None), where)
+
+
+def demo(context: typer.Context) -> None:
+    """Start two agents and an MCP server, send tasks from end to end, and clean up. Takes some seconds."""
+    from mcp_a2a.cli.demo import run_demo
+
+    run_demo(session_of(context))

@@ -1,0 +1,33 @@
+"""The states of a task and of its delivery, as plain words: what only shows a task needs no models of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TaskState(StrEnum):
+    """How far the work got (A2A 4.1.3). How far the message got is `Delivery`."""
+
+    SUBMITTED = "TASK_STATE_SUBMITTED"
+    WORKING = "TASK_STATE_WORKING"
+    COMPLETED = "TASK_STATE_COMPLETED"
+    FAILED = "TASK_STATE_FAILED"
+    CANCELED = "TASK_STATE_CANCELED"
+    INPUT_REQUIRED = "TASK_STATE_INPUT_REQUIRED"
+    REJECTED = "TASK_STATE_REJECTED"
+    AUTH_REQUIRED = "TASK_STATE_AUTH_REQUIRED"
+
+
+class Delivery(StrEnum):
+    """How far the envelope got. Never mixed into `TaskState`."""
+
+    QUEUED = "QUEUED"
+    STORED = "STORED"
+    HELD = "HELD"
+    DELIVERED = "DELIVERED"
+    EXPIRED = "EXPIRED"
+    REFUSED = "REFUSED"
+
+
+INTERRUPTED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
+"""States in which the agent waits for its caller."""

@@ -1,0 +1,52 @@
+"""What a command line imports: help and short answers load no part of a node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = (
+    "aiohttp", "anyio", "asyncio", "concurrent.futures", "cryptography", "email", "filelock", "httptools",
+    "importlib.metadata", "mcp", "nacl", "pydantic", "pydantic_core", "pydantic_settings", "sqlite3", "ssl", "uvicorn",
+    "uvloop", "zeroconf",
+)  # fmt: skip
+"""What a node is made of. Together they take five times as long as all that a line of help needs."""
+
+EVERY_HELP = """
+from mcp_a2a.cli import app, table
+for entry in table.COMMANDS:
+    entry.load()
+"""
+
+ONE_COMMAND = """
+from mcp_a2a.__main__ import run
+assert run(sys.argv[1:]) == 0
+"""
+
+
+def modules_of(program: str, *argv: str) -> set[str]:
+    """The modules that a program has imported at its end."""
+    reported = "import json, sys\n" + program + "\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", reported, *argv], capture_output=True, check=True, timeout=60)
+    return set(json.loads(ended.stderr))
+
+
+def heavy(modules: set[str]) -> set[str]:
+    return modules & set(HEAVY)
+
+
+def test_the_help_of_no_command_imports_a_part_of_a_node() -> None:
+    modules = modules_of(EVERY_HELP)
+    assert "mcp_a2a.cli.relays" in modules
+    assert not heavy(modules)
+
+
+def test_help_and_version_import_no_command_but_their_own(tmp_path: Path) -> None:
+    helped = modules_of(ONE_COMMAND, "--help", "--home", str(tmp_path))
+    assert not heavy(helped)
+    assert "mcp_a2a.cli.tasking" not in helped
+    assert not heavy(modules_of(ONE_COMMAND, "version", "--home", str(tmp_path)))
+    assert not heavy(modules_of(ONE_COMMAND, "send", "--help"))
+    assert not list(tmp_path.iterdir())
