@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mcp_a2a.cli.entry import check_environment, unicode_words
-from mcp_a2a.cli.options import ALLOW_STRANGERS, Options, UsageError, split
+from mcp_a2a.cli.options import ALLOW_STRANGERS, SERVER_OPTIONS, Options, UsageError, split
 from mcp_a2a.interrupts import end_at_interrupt
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
-
-SERVER_OPTIONS = (
-    "--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--behind-proxy", "--a2a-push", "--grpc-listen",
-    "--token", "--show-token", ALLOW_STRANGERS,
-)  # fmt: skip
-"""What begins a command line that means `serve`."""
 
 
 def main() -> None:
@@ -69,7 +63,7 @@ def _serve(options: Options, words: Sequence[str]) -> int:
         if ALLOW_STRANGERS in words:
             settings["allow_strangers"] = True
         listening = serving.parse([word for word in words if word != ALLOW_STRANGERS])
-        serving.serve(load_settings(settings), listening)
+        serving.serve(load_settings(settings), listening, quiet=options.verbosity < 0)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here

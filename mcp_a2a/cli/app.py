@@ -39,6 +39,12 @@ def global_options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="What happens; -vv also how.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR).")] = False,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST]:PORT", help="Serve MCP and A2A over HTTP: mcp-a2a --listen :3000  (more: serve --help)."
+        ),
+    ] = None,
 ) -> None:
     """Declared for the help; `options.split` has read them before."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from typer.exceptions import TyperException
 
 from mcp_a2a.cli.exits import Exit, exit_of_error
-from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.options import SERVER_OPTIONS, UsageError, no_such_option
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.protocol.text import clean
 
@@ -68,8 +68,15 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
     if isinstance(error, UsageError):
         return ConfigurationError(str(error))
     context = getattr(error, "ctx", None)
+    wrong = getattr(error, "option_name", None)
+    if isinstance(wrong, str) and wrong.startswith("--") and hasattr(error, "possibilities"):
+        own = [name for one in context.command.get_params(context) for name in one.opts] if context else []
+        root = () if getattr(context, "parent", None) else SERVER_OPTIONS
+        said = no_such_option(wrong, (*own, *root))
+    else:
+        said = error.format_message()
     command = str(getattr(context, "command_path", "mcp-a2a"))
-    return ConfigurationError(error.format_message(), f"{command} --help shows how it is used.")
+    return ConfigurationError(said, f"{command} --help shows how it is used.")
 
 
 def _invalid(error: ValidationError) -> McpA2AError:

@@ -7,7 +7,7 @@ and a command is found here, with nothing imported. The options are accepted bef
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
@@ -15,6 +15,11 @@ VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
 
 ALLOW_STRANGERS = "--allow-strangers"
 """A flag of servers: whoever starts one decides what it may send unasked, and nobody who only uses it."""
+
+SERVER_SWITCHES = ("--behind-proxy", "--a2a-push", "--token", "--show-token")
+SERVER_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
+SERVER_OPTIONS = (*SERVER_VALUES, *SERVER_SWITCHES, ALLOW_STRANGERS)
+"""What begins a command line that means `serve`."""
 
 FLAGS = ("--no-mdns", "--json", "--no-color", "--quiet", "--verbose")
 SHORT = {"-q": "--quiet", "-v": "--verbose"}
@@ -59,6 +64,16 @@ def split(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple
     if "--no-mdns" in flags or _is_set(environ, "NO_MDNS"):
         settings["mdns"] = False
     return _options(settings, flags, environ), [*rest, *argv[end:]]
+
+
+def no_such_option(word: str, own: Iterable[str]) -> str:
+    """What is said of an option that a command does not have: the closest of its own and of the global ones."""
+    import difflib
+
+    name = word.partition("=")[0]
+    known = sorted({*own, *VALUED, *FLAGS})
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"There is no option {name!r}." + (f" Did you mean {close[0]}?" if close else "")
 
 
 def _value(name: str, value: str | None) -> str:

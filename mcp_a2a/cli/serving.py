@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,12 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.app import announce_a2a, open_node
-from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, UsageError, no_such_option
 from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
+from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.listening import Certificate, Listening
-
-_SWITCHES = ("--behind-proxy", "--a2a-push", "--token", "--show-token")
-_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
 
 
 def parse(words: Sequence[str]) -> Listening | None:
@@ -33,9 +32,13 @@ def parse(words: Sequence[str]) -> Listening | None:
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if name not in _VALUES and word not in _SWITCHES:
+        if name not in SERVER_VALUES and word not in SERVER_SWITCHES:
+            if word.startswith("-"):
+                raise UsageError(
+                    f"{no_such_option(word, SERVER_OPTIONS)} mcp-a2a serve --help lists those of a server."
+                )
             raise UsageError(f"{word} is nothing that a server takes. mcp-a2a serve --help")
-        if name in _VALUES:
+        if name in SERVER_VALUES:
             value = value if equals else next(rest, "")
             if not value:
                 raise UsageError(f"{name} needs a value, as in --listen :3000")
@@ -135,13 +138,25 @@ def applied(settings: Settings, listening: Listening | None) -> Settings:
     return settings.model_copy(update={"a2a_push": True}) if listening is not None and listening.push else settings
 
 
-def serve(settings: Settings, listening: Listening | None) -> None:
+def _waits_for() -> str:
+    """What a server on a terminal waits for: a person has started it, and no client."""
+    return (
+        f"Waiting for an MCP client on standard input. An assistant starts this server itself; its command is:\n"
+        f"    {clean(shlex.quote(str(Path(sys.argv[0]).absolute())))}\n"
+        "To serve clients over HTTP instead: mcp-a2a --listen :3000\n"
+        "Ctrl-C ends it.\n"
+    )
+
+
+def serve(settings: Settings, listening: Listening | None, *, quiet: bool = False) -> None:
     """Serve until the client or a signal ends it.
 
     Raises:
         McpA2AError: it cannot serve, and why.
     """
     settings = applied(settings, listening)
+    if listening is None and (os.isatty(0) or os.isatty(1)) and not quiet:
+        sys.stderr.write(_waits_for())
 
     async def operate() -> None:
         await (_serve_pipe(settings) if listening is None else _serve_port(settings, listening))

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Self
+from typing import Self, cast
 
 import anyio
 from mcp.server.stdio import stdio_server
@@ -20,6 +20,7 @@ from mcp.shared.message import SessionMessage
 
 from mcp_a2a.server.lines import Unreadable, read_line, too_long
 from mcp_a2a.server.sdk import Incoming, Outgoing, Unclosed
+from mcp_a2a.server.typed_lines import TypedLines
 
 logger = logging.getLogger(__name__)
 
@@ -161,11 +162,12 @@ class Requests(Unclosed):
 async def open_stdio(gone: Callable[[], None]) -> AsyncIterator[tuple[Incoming, Outgoing]]:
     """MCP messages over stdin and stdout, which nobody else can touch meanwhile.
 
-    `gone` is called when the client no longer reads. A terminal, or a system without pollable pipes, gets the SDK's
-    threads instead.
+    `gone` is called when the client no longer reads. A terminal gets the SDK's streams, with `TypedLines` to read; a
+    system without pollable pipes also the SDK's thread that reads.
     """
     if sys.platform == "win32" or os.isatty(0) or os.isatty(1):
-        async with stdio_server() as streams:
+        lines = None if sys.platform == "win32" else cast("anyio.AsyncFile[str]", TypedLines(0))
+        async with stdio_server(stdin=lines) as streams:
             yield streams
         return
     with _claimed() as (source, sink):

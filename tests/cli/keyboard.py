@@ -10,7 +10,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
@@ -68,12 +68,12 @@ class Typed:
 
 
 @contextmanager
-def typed(home: Path, *words: str, columns: int = 100, **env: str) -> Iterator[Typed]:
-    """Type `mcp-a2a WORDS` at a terminal of its own."""
+def typed(home: Path, *words: str, columns: int = 100, command: Sequence[str] = (), **env: str) -> Iterator[Typed]:
+    """Type `mcp-a2a WORDS`, or another command, at a terminal of its own."""
     terminal, line = pty.openpty()
     ioctl(line, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [MCP_A2A, "--no-mdns", *words],
+        command or [MCP_A2A, "--no-mdns", *words],
         env={**environment(home, **env), "TERM": "xterm"},
         stdin=line,
         stdout=line,

@@ -91,15 +91,18 @@ def test_a_pipe_gets_the_server_and_a_person_a_command(
     assert _is_server(words) is on_a_terminal
 
 
-def test_what_a_server_takes_is_read_without_a_library() -> None:
+def test_what_a_server_takes_is_read_without_a_library(tmp_path: Path) -> None:
+    chain, key = tmp_path / "c", tmp_path / "k"
+    for file in (chain, key):
+        file.touch()
     assert parse([]) is None
     assert parse(["--listen", ":3000"]) == Listening(":3000")
     assert parse(["--listen=:1", "--public-url", "https://a", "--public-url=https://b"]) == Listening(
         ":1", ("https://a", "https://b")
     )
-    assert parse(["--listen", ":1", "--tls-cert=c", "--tls-key", "k", "--card", "v1", "--a2a-push"]) == Listening(
-        ":1", card="v1", certificate=Certificate(Path("c"), Path("k")), push=True
-    )
+    assert parse(
+        ["--listen", ":1", f"--tls-cert={chain}", "--tls-key", str(key), "--card", "v1", "--a2a-push"]
+    ) == Listening(":1", card="v1", certificate=Certificate(chain, key), push=True)
 
 
 @pytest.mark.parametrize(
