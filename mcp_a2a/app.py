@@ -58,7 +58,7 @@ async def announce_a2a(settings: Settings, address: str, url: str) -> None:
 
     if settings.mdns:
         host = address.rpartition(":")[0]
-        await announce_server("0.0.0.0" if host == "*" else host, url)  # noqa: S104  as it was asked for
+        await announce_server(host.strip("[]"), url)
 
 
 def _own_node() -> OwnNode:

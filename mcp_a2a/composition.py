@@ -38,6 +38,8 @@ from mcp_a2a_transports.dns_sd import A2AWatch, announced
 from mcp_a2a_transports.local import LocalLookup
 from mcp_a2a_transports.mdns import MdnsLookup
 from mcp_a2a_transports.relay.client import RelayTransport
+from mcp_a2a_transports.surroundings import Surroundings
+from mcp_a2a_transports.wires import Multicast
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +62,23 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     folder = open_folder(settings.folder)
     identity = load_identity(folder, os.urandom(32))
     stamp = stamp_of_now()
-    async with open_database(folder / DATABASE, stamp) as database, WebClient() as web, WebHooks() as hooks:
+    surroundings = Surroundings()
+    multicast = Multicast(surroundings)
+    async with (
+        surroundings.open(),
+        multicast.open(),
+        open_database(folder / DATABASE, stamp) as database,
+        WebClient() as web,
+        WebHooks() as hooks,
+    ):
         relays = RelayTransport()
         parts = NodeParts(
             identity=identity,
             identity_name=settings.identity,
             database=database,
             home=settings.home,
-            transports=(DirectTransport(settings.link_host, settings.link_port), relays),
-            lookups=_lookups(settings),
+            transports=(DirectTransport(settings.link_host, settings.link_port, surroundings), relays),
+            lookups=_lookups(settings, multicast),
             card=card or _assistant_card(settings, identity.peer_id),
             accept=settings.accept,
             accept_rate=settings.accept_rate,
@@ -81,11 +91,12 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             networks=NetworkFolder(settings.home if settings.networks else None),
             own_addresses=partial(own_addresses, bound_to=settings.link_host),
             near=is_near,
+            moved=surroundings.moved,
             lease_seconds=settings.lease_seconds,
             downloads=settings.downloads,
             file_roots=settings.file_roots,
             web=web,
-            web_watch=A2AWatch() if settings.mdns else None,
+            web_watch=A2AWatch(multicast) if settings.mdns else None,
             hooks=hooks if settings.a2a_push else None,
         )
         async with run_node(parts) as node:
@@ -106,9 +117,9 @@ async def announce_server(host: str, url: str) -> None:
         logger.warning("the A2A server is not announced on this network: %s", error)
 
 
-def _lookups(settings: Settings) -> Sequence[AddressLookup]:
+def _lookups(settings: Settings, multicast: Multicast) -> Sequence[AddressLookup]:
     local = LocalLookup(settings.home / "announce")
-    return (local, MdnsLookup()) if settings.mdns else (local,)
+    return (local, MdnsLookup(multicast, settings.link_host)) if settings.mdns else (local,)
 
 
 def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:

@@ -91,8 +91,9 @@ class Settings(BaseSettings):
     """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
     allow_strangers: bool = False
     """Send to strangers, and files to agents that are not the user's own, without asking a person."""
-    link_host: str = "0.0.0.0"  # noqa: S104  a peer-to-peer node is there to be reached; the handshake decides who speaks
-    """Where the peer listener binds."""
+    link_host: str = "*"
+    """Where the peer listener binds: an address of this machine, or "*" for all, IPv4 and IPv6. A peer-to-peer node is
+    there to be reached; the handshake decides who speaks."""
     link_port: int = Field(default=0, ge=0, le=65535)
     """Its port; 0 picks a free one, and the lookups announce which."""
 

@@ -520,6 +520,11 @@ class AddressLookup(Protocol):
         """Provenance of its sightings, for example "mdns"."""
         ...
 
+    @property
+    def detail(self) -> str:
+        """How it looks at the moment, for people: "by IPv4 and IPv6", for example; empty if that is always the same."""
+        return ""
+
     def open(self, announcement: Announcement, handler: LookupHandler) -> AbstractAsyncContextManager[None]:
         """Announce and watch until the context ends, which withdraws the announcement.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -53,8 +53,9 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
         identity = load_identity(folder, os.urandom(32))
         most = _allow_connections(settings)
         host, port = settings.address
-        with bind(host, port) as listening:
-            port = listening.getsockname()[1]
+        with ExitStack() as bound:
+            listening = [bound.enter_context(one) for one in bind(host, port)]
+            port = listening[0].getsockname()[1]
             url = _url(settings, host, port, identity.peer_id)
             async with _open_store(settings, folder) as store:
                 options = RelayOptions(

@@ -190,7 +190,7 @@ class LocalApi:
             pid=os.getpid(),
             uptime_seconds=round(anyio.current_time() - node.started, 1),
             listening=tuple(str(address) for address in node.listening),
-            lookups=dict(node.lookups),
+            lookups=node.looking(),
             clocks=node.clock_trouble(),
             damage=read(damage),
             networks=self._membership.all().networks,

@@ -158,7 +158,8 @@ class Entrance:
         self, joined: Joined, *, secret: bytes | None = None, token: bytes | None = None, expires: int | None = None
     ) -> Ticket:
         # A listener's port may be another one tomorrow; a relay stays where it is.
-        addresses = () if joined.row.relays else tuple(map(str, self._node.own_addresses()))
+        here = () if joined.row.relays else self._node.own_addresses()
+        addresses = tuple(str(address) for address in here if not address.is_zoned)
         return Ticket(
             network=joined.row.name,
             owner=PeerId.parse_untrusted(joined.row.owner),

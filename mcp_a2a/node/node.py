@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -83,8 +83,7 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 900.0
 HOUSEKEEPING_SECONDS = 60.0
 ADDRESS_SECONDS = 3.0
-"""So often we look where this machine is. A node that lives longer than that tells its networks where it listens: a
-command is over before."""
+"""A node that lives longer than that tells its networks where it listens: a command is over before."""
 
 MOVED_SECONDS = 1.5
 """How long the other end of a link has for a sign of life after this machine has moved."""
@@ -127,6 +126,9 @@ class NodeParts:
     """Where others on our networks may dial a port of ours."""
     near: Callable[[DirectAddr], bool]
     """Whether an address that a member names is worth dialling from here."""
+    moved: Callable[[], Awaitable[None]] | None = None
+    """Returns when interfaces or addresses of this machine have changed; without it they are looked at every
+    `ADDRESS_SECONDS`."""
     boot: str = ""
     """Names this start of the machine; empty where that is not told."""
     lease_seconds: float = LEASE_SECONDS
@@ -204,6 +206,9 @@ class Node:
         if peer.row.trust == "blocked":
             link.close("not accepted")
             return
+        for older in peer.links[:-1]:
+            if not (link.is_relayed or older.is_relayed):
+                older.probe(MOVED_SECONDS)  # it comes anew: what it had before may be cut
         if not (link.is_relayed and self.networks.is_member(link.peer)):
             self.introduction.greet(link)  # a member behind a relay has read our entry
         self.outbox.link_opened(link)
@@ -239,8 +244,19 @@ class Node:
             return
         peer = self.directory.sighted(sighting)
         if peer is not None and peer.row.trust != "blocked":
+            self._doubt_links(peer)
             self.dialer.court(peer)
             self.outbox.sighted(peer)
+
+    def _doubt_links(self, peer: Peer) -> None:
+        """Ask links on our networks for a sign of life whose other end is at an address that is no longer named.
+
+        Only ask: what names it is no proof, and a link that answers is better than any word about it.
+        """
+        named = {_host_of(address) for seen in peer.sightings.values() for address in seen.addresses}
+        for link in peer.links:
+            if link.route == "lan" and _host_of(link.address) not in named:
+                link.probe(MOVED_SECONDS)
 
     def lost(self, peer: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer. An open link outweighs that."""
@@ -266,10 +282,18 @@ class Node:
         shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
         return agent_view(peer, self.trust.of(peer), shared, waiting)
 
+    def looking(self) -> dict[str, str]:
+        """The state of each lookup, in words."""
+        details = {lookup.name: lookup.detail for lookup in self.parts.lookups}
+        return {
+            name: f"{state}, {details[name]}" if state == "on" and details.get(name) else state
+            for name, state in self.lookups.items()
+        }
+
     # --- networks --------------------------------------------------------------------------------
 
     def own_addresses(self) -> Sequence[DirectAddr]:
-        """Where others on our networks may dial us."""
+        """Where others on our networks may dial us; those with a zone are written so on this machine only."""
         port = next((address.port for address in self.listening if isinstance(address, DirectAddr)), 0)
         return self.parts.own_addresses(port) if port else ()
 
@@ -372,13 +396,14 @@ class Node:
     async def _watch_addresses(self) -> None:
         """When this machine has moved, see which links still work, and tell members where we are now."""
         before: Sequence[DirectAddr] | None = None
+        await anyio.sleep(ADDRESS_SECONDS)
         while True:
-            await anyio.sleep(ADDRESS_SECONDS)
             here = tuple(self.own_addresses())
             if before is not None and here != before:
                 self._probe_links()
             before = here
             self._tell_addresses()
+            await (anyio.sleep(ADDRESS_SECONDS) if self.parts.moved is None else self.parts.moved())
 
     def _probe_links(self) -> None:
         for peer in self.directory:
@@ -388,7 +413,7 @@ class Node:
 
     def _tell_addresses(self) -> None:
         """Members learn where we listen, anew when this machine has moved."""
-        addresses = tuple(map(str, self.own_addresses()))[:MAX_ADDRESSES]
+        addresses = tuple(str(address) for address in self.own_addresses() if not address.is_zoned)[:MAX_ADDRESSES]
         if addresses != self.introduction.addresses:
             self.introduction.addresses = addresses
             self.networks.publish_everywhere()
@@ -412,6 +437,10 @@ class Node:
         self.greet_everybody()
         self.networks.publish_everywhere()
         return True
+
+
+def _host_of(address: TransportAddr | str) -> str:
+    return str(address).rpartition(":")[0]
 
 
 def _turn(ring: KeyRing, context: Context) -> bool:

@@ -93,7 +93,7 @@ class Reach:
         found = [
             CheckView(name="listening", ok=bool(node.listening), detail=listening),
             self._addresses(),
-            *(CheckView(name=name, ok=state == "on", detail=state) for name, state in node.lookups.items()),
+            *(CheckView(name=name, ok=node.lookups[name] == "on", detail=how) for name, how in node.looking().items()),
         ]
         urls = sorted(node.networks.urls)
         checked: dict[str, CheckView] = {}
@@ -110,7 +110,7 @@ class Reach:
         return CheckView(
             name="addresses",
             ok=bool(addresses),
-            detail=addresses or "this machine has no address that others could dial",
+            detail=addresses or "this machine is on no network: it has no address that others could dial",
         )
 
     async def _try_out(self, url: str, checked: dict[str, CheckView]) -> None:

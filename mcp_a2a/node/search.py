@@ -236,10 +236,7 @@ class Search:
             return " LAN discovery (mDNS) is switched off."
         if any(isinstance(address, DirectAddr) for address in self._node.own_addresses()):
             return ""
-        return (
-            " This machine has no IPv4 address on a network, and mDNS looks on IPv4 alone: where there is only IPv6, "
-            "start both sides with MCP_A2A_LINK_HOST=:: and name the other with `mcp-a2a peers add [ADDRESS]:PORT`."
-        )
+        return " This machine is on no network at the moment: only agents on it are found."
 
 
 def _rtt(peer: Peer) -> float:

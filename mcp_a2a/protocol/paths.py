@@ -43,6 +43,11 @@ class DirectAddr:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def is_zoned(self) -> bool:
+        """Whether it means something on this machine only, whose name of an interface is in it (RFC 4007, 11)."""
+        return "%" in self.host
+
 
 @dataclass(frozen=True, slots=True)
 class RelayAddr:
@@ -146,9 +151,14 @@ def _route_of_name(host: str, provenance: str) -> Route:
     return "lan" if provenance == "mdns" or name.endswith(".local") else "direct"
 
 
+def ip_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """The one spelling of an address (RFC 5952); an IPv4 address in an IPv6 one is that IPv4 address."""
+    return str(ip if isinstance(ip, ipaddress.IPv4Address) else ip.ipv4_mapped or ip)
+
+
 def _ipv6(text: str) -> str | None:
     try:
-        return str(ipaddress.IPv6Address(text))
+        return ip_text(ipaddress.IPv6Address(text))
     except ValueError:
         return None
 

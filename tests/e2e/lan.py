@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 NETWORK = "10.77.0"
@@ -25,13 +26,36 @@ def why_not() -> str | None:
     return None
 
 
+def link_local(on: Sequence[str], device: str = "v0") -> str:
+    """The link-local address of a host's interface."""
+    words = [*on, "ip", "-j", "-6", "addr", "show", "dev", device, "scope", "link"]
+    shown = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return str(shown[0]["addr_info"][0]["local"])
+
+
+def _settle_ipv6(space: str, *, is_on: bool) -> None:
+    # A new address is looked for on the link for a second or two before it may be used. Here it is the only one.
+    switches = ("accept_dad=0",) if is_on else ("disable_ipv6=1",)
+    settings = [f"net.ipv6.conf.{which}.{switch}" for which in ("all", "default", "v0") for switch in switches]
+    subprocess.run(["ip", "netns", "exec", space, "sysctl", "-qw", *settings], check=True, capture_output=True)
+
+
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
+def ip_on(on: Sequence[str], *words: str) -> None:
+    """The ip command on a host."""
+    subprocess.run([*on, "ip", *words], check=True, capture_output=True)
+
+
 @contextmanager
-def lan(*hosts: str) -> Iterator[dict[str, list[str]]]:
-    """The hosts, each with the command prefix that runs a program on it."""
+def lan(*hosts: str, ipv4: bool = True, ipv6: bool = True, ula: bool = False) -> Iterator[dict[str, list[str]]]:
+    """The hosts, each with the command prefix that runs a program on it.
+
+    They have `ipv4` addresses in 10.77.0.0/24 from 11 on; with `ipv6` those of the link, and with `ula` some in
+    fd77::/64 as well, with the same last number.
+    """
     prefix = f"a2a{uuid.uuid4().hex[:5]}"
     switch = f"{prefix}-sw"
     spaces = {host: f"{prefix}-{host}" for host in hosts}
@@ -47,9 +71,14 @@ def lan(*hosts: str) -> Iterator[dict[str, list[str]]]:
             _ip("link", "add", "v0", "netns", space, "type", "veth", "peer", "name", f"v-{host}", "netns", switch)
             _ip("-n", switch, "link", "set", f"v-{host}", "master", "br0", "up")
             _ip("-n", space, "link", "set", "lo", "up")
-            _ip("-n", space, "addr", "add", f"{NETWORK}.{number}/24", "brd", "+", "dev", "v0")
+            _settle_ipv6(space, is_on=ipv6)
+            if ipv4:
+                _ip("-n", space, "addr", "add", f"{NETWORK}.{number}/24", "brd", "+", "dev", "v0")
+            if ula:
+                _ip("-n", space, "addr", "add", f"fd77::{number}/64", "dev", "v0")
             _ip("-n", space, "link", "set", "v0", "up")
-            _ip("-n", space, "route", "add", "default", "dev", "v0")
+            if ipv4:
+                _ip("-n", space, "route", "add", "default", "dev", "v0")
         yield {host: ["ip", "netns", "exec", space] for host, space in spaces.items()}
     finally:
         for space in made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from mcp_a2a.protocol.paths import (
     DirectAddr,
     RelayAddr,
     TransportAddr,
+    ip_text,
     parse_address,
     plan_paths,
     route_of,
@@ -41,6 +43,8 @@ RELAY = RelayAddr("wss://relay.example/#did:key:z6Mk")
         ("my_nas:65535", DirectAddr("my_nas", 65535)),
         ("[::1]:7301", DirectAddr("::1", 7301)),
         ("[fe80::0:1%eth0]:7301", DirectAddr("fe80::1%eth0", 7301)),
+        ("[FD00:0:0::2]:7301", DirectAddr("fd00::2", 7301)),
+        ("[::ffff:192.168.1.20]:7301", DirectAddr("192.168.1.20", 7301)),
         ("  host:7301\n", DirectAddr("host", 7301)),
     ],
 )
@@ -89,8 +93,8 @@ def test_no_text_raises_anything_else(text: str) -> None:
 
 
 @given(st.ip_addresses(), st.integers(1, 65535))
-def test_an_address_is_read_as_it_is_written(ip: object, port: int) -> None:
-    address = DirectAddr(str(ip), port)
+def test_an_address_is_read_as_it_is_written(ip: IPv4Address | IPv6Address, port: int) -> None:
+    address = DirectAddr(ip_text(ip), port)
     assert parse_address(str(address)) == address
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mcp_a2a.web_ports import WebSighting
 from mcp_a2a_transports.dns_sd import A2AWatch, _ours, announced, read_untrusted
-from tests.transports.test_mdns import LOOPBACK, why_no_multicast
+from tests.transports.test_mdns import LOOPBACK, multicast_at, why_no_multicast
 
 HOSTS = ("192.168.1.5",)
 
@@ -53,7 +53,7 @@ async def test_who_watches_sees_announcements_come_and_go() -> None:
         gone.append(name)
         changed.set()
 
-    async with A2AWatch(LOOPBACK).open(sighted, lost):
+    async with multicast_at(*LOOPBACK) as opened, A2AWatch(opened).open(sighted, lost):
         async with announced("127.0.0.1", 4321, tls=False, interfaces=LOOPBACK) as is_announced:
             assert is_announced
             _ours.clear()  # the watch is to think that another process said it

@@ -6,7 +6,7 @@ import getpass
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_network
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +19,11 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Announcement, Sighting
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports import mdns
-from mcp_a2a_transports._lan import MAX_ADDRESSES, Place
+from mcp_a2a_transports import wires
 from mcp_a2a_transports._sightings import MAX_SIGHTINGS, fingerprint
 from mcp_a2a_transports.mdns import SERVICE_TYPE, MdnsLookup, instance_of, parse_txt_untrusted
+from mcp_a2a_transports.surroundings import MAX_ADDRESSES, Interface, Surroundings, interfaces_here
+from mcp_a2a_transports.wires import Multicast
 from tests.protocol.people import flip
 from tests.transports.people import Spotter, identity, until
 
@@ -66,10 +67,22 @@ def on_loopback(test: Test) -> Test:
 
 
 @asynccontextmanager
+async def multicast_at(*addresses: str) -> AsyncIterator[Multicast]:
+    """The interfaces of this machine that have one of these addresses."""
+    surroundings = Surroundings(addresses)
+    opened = Multicast(surroundings)
+    async with surroundings.open(), opened.open():
+        yield opened
+
+
+@asynccontextmanager
 async def looking(name: str, port: int = 7301) -> AsyncIterator[Spotter]:
     """That peer announces itself and looks."""
     spotter = Spotter()
-    async with MdnsLookup(LOOPBACK).open(Announcement(identity(name).peer_id, port), spotter):
+    async with (
+        multicast_at(*LOOPBACK) as opened,
+        MdnsLookup(opened).open(Announcement(identity(name).peer_id, port), spotter),
+    ):
         yield spotter
 
 
@@ -195,40 +208,79 @@ async def test_a_crowd_fills_the_table_and_no_more() -> None:
 @on_loopback
 @pytest.mark.slow
 async def test_who_vanished_without_goodbye_is_lost_when_the_record_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mdns, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(mdns, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("zeroconf._engine._CACHE_CLEANUP_INTERVAL", 0.1)
+    monkeypatch.setattr(wires, "ANSWER_SECONDS", 0.3)
     async with looking("ann") as of_ann, announced(record("ben", host_ttl=1)) as mouth:
         await until(lambda: BEN in of_ann.seen, of_ann)
         mouth.zeroconf.registry.async_remove(mouth.zeroconf.registry.async_get_service_infos())
         await until(lambda: BEN not in of_ann.seen, of_ann)
 
 
-async def test_no_interface_at_all_is_an_os_error_that_says_so() -> None:
-    lookup = MdnsLookup(["::1"])  # and we announce by IPv4
-    with pytest.raises(OSError, match="does not allow multicast"):
+async def test_a_machine_that_forbids_multicast_is_an_os_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forbidden(_: Interface) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(wires, "open_wire", forbidden)
+    async with multicast_at(*LOOPBACK) as opened:
+        lookup = MdnsLookup(opened)
+        with pytest.raises(OSError, match="does not allow multicast"):
+            async with lookup.open(Announcement(ANN, 7301), Spotter()):
+                pytest.fail("announced on an interface that takes no part")
+
+
+async def test_a_machine_without_a_network_waits_for_one() -> None:
+    async with multicast_at("192.0.2.1") as opened:
+        lookup = MdnsLookup(opened)
         async with lookup.open(Announcement(ANN, 7301), Spotter()):
-            pytest.fail("announced on an interface that does not exist")
+            assert lookup.detail == "no network at the moment"
 
 
 # --- what is believed -----------------------------------------------------------------------------
 
-HOME = Place(("192.168.1.5",), (ip_network("192.168.1.0/24"), ip_network("fe80::/64")))
+HOME = Interface("v0", 2, tuple(map(ip_interface, ("192.168.1.5/24", "fe80::5/64", "fd12::5/64", "2001:db8::5/64"))))
 
 
-def test_only_private_addresses_on_a_network_of_ours_are_reachable() -> None:
-    offered = ["192.168.1.9", "192.168.2.9", "8.8.8.8", "127.0.0.1", "169.254.1.1", "fe80::9%2", "2001:4860::8"]
-    assert HOME.reachable(offered) == ("192.168.1.9", "fe80::9%2")
+def test_only_private_addresses_of_the_link_are_reachable() -> None:
+    offered = ["192.168.1.9", "192.168.2.9", "8.8.8.8", "127.0.0.1", "169.254.1.1", "fd12::9", "fd13::9", "2001:4860::8"]
+    assert HOME.reachable(offered) == ("192.168.1.9", "fd12::9")
+
+
+def test_a_link_local_address_gets_the_zone_of_the_interface_that_it_was_heard_on_whatever_its_sender_wrote() -> None:
+    assert HOME.reachable(["fe80::9", "fe80::8%v1", "fe80::7%7"]) == ("fe80::9%v0", "fe80::8%v0", "fe80::7%v0")
+
+
+@pytest.mark.parametrize(
+    "liar",
+    [
+        "127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.251", "ff02::fb", "255.255.255.255", "::ffff:192.168.1.9",  # noqa: S104
+        "::192.168.1.9", "64:ff9b::c0a8:109", "fe80:1::9", "192.168.1.9/24", "v0", "", "fe80::9::",
+    ],
+)  # fmt: skip
+def test_an_address_that_no_machine_of_the_link_has_is_never_dialled(liar: str) -> None:
+    assert HOME.reachable([liar, "192.168.1.9"]) == ("192.168.1.9",)
 
 
 def test_another_machine_is_tried_before_an_address_that_we_have_ourselves() -> None:
     assert HOME.reachable(["192.168.1.5", "192.168.1.9"]) == ("192.168.1.9", "192.168.1.5")
 
 
+def test_an_interface_announces_its_own_addresses_and_no_zone() -> None:
+    assert HOME.announced == ("192.168.1.5", "fd12::5", "2001:db8::5", "fe80::5")
+    assert HOME.addresses == ("192.168.1.5", "fd12::5", "2001:db8::5", "fe80::5%v0")
+
+
+def test_a_listener_in_one_family_is_announced_in_that_one() -> None:
+    assert HOME.served_by("0.0.0.0").announced == ("192.168.1.5",)  # noqa: S104  compared
+    assert HOME.served_by("fe80::5%v0").announced == ("fe80::5",)
+    assert HOME.served_by("10.0.0.1").announced == ()
+    assert HOME.served_by("*") == HOME.served_by("::") == HOME
+
+
 def test_loopback_counts_only_where_there_is_nothing_else_or_it_is_named() -> None:
-    named = Place.here(LOOPBACK)
+    (named,) = interfaces_here(LOOPBACK)
     assert named.reachable(["127.0.0.1"]) == ("127.0.0.1",)
-    everywhere = Place.here(None)
-    assert everywhere.addresses == ("127.0.0.1",) or "127.0.0.1" not in everywhere.addresses
+    everywhere = interfaces_here()
+    assert len(everywhere) == 1 or not any(one.is_loopback for one in everywhere)
 
 
 def test_a_record_of_many_addresses_is_cut() -> None:

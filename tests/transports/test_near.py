@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_interface
 
 import pytest
 
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a_transports import direct
-from mcp_a2a_transports._lan import Place
 from mcp_a2a_transports.direct import is_near, own_addresses
+from mcp_a2a_transports.surroundings import Interface
 
-HERE = Place(
-    ("192.168.1.20", "10.0.5.2"),
-    (ip_network("192.168.1.0/24"), ip_network("10.0.0.0/16"), ip_network("fe80::/64"), ip_network("fd12::/64")),
+
+def interface(name: str, *ips: str) -> Interface:
+    return Interface(name, 2, tuple(map(ip_interface, ips)))
+
+
+HERE = (
+    interface("v0", "192.168.1.20/24", "fe80::20/64", "fd12::20/64"),
+    interface("v1", "10.0.5.2/16", "fe80::20/64"),
+    interface("lo", "127.0.0.1/8", "::1/128"),
 )
 
 
@@ -23,12 +29,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine in two private networks; counts how often it was asked where it is."""
     asked: list[int] = []
 
-    def here(_: object) -> Place:
+    def here() -> tuple[Interface, ...]:
         asked.append(1)
         return HERE
 
-    monkeypatch.setattr(direct.Place, "here", here)
-    direct._place.cache_clear()
+    monkeypatch.setattr(direct, "interfaces_here", here)
+    direct._interfaces.cache_clear()
     return asked
 
 
@@ -94,9 +100,9 @@ def test_the_system_is_not_asked_again_for_each_of_thousands(asked: list[int]) -
 def test_it_is_noticed_that_this_machine_has_moved(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(direct.time, "monotonic", lambda: now[0])
-    direct._place.cache_clear()
+    direct._interfaces.cache_clear()
     assert not is_near(DirectAddr("172.16.0.1", 7301))
-    monkeypatch.setattr(direct.Place, "here", lambda _: Place(("172.16.0.9",), (ip_network("172.16.0.0/24"),)))
+    monkeypatch.setattr(direct, "interfaces_here", lambda: (interface("v0", "172.16.0.9/24"),))
     assert not is_near(DirectAddr("172.16.0.1", 7301))
     now[0] += direct.PLACE_SECONDS
     assert is_near(DirectAddr("172.16.0.1", 7301))
@@ -105,18 +111,20 @@ def test_it_is_noticed_that_this_machine_has_moved(asked: list[int], monkeypatch
 def test_others_are_told_every_address_of_this_machine_but_those_that_are_only_here(
     asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert own_addresses(7301) == (DirectAddr("192.168.1.20", 7301), DirectAddr("10.0.5.2", 7301))
-    monkeypatch.setattr(direct.Place, "here", lambda _: Place(("127.0.0.1",), (ip_network("127.0.0.0/8"),)))
+    hosts = ["192.168.1.20", "fd12::20", "10.0.5.2", "fe80::20%v0", "fe80::20%v1"]
+    assert [address.host for address in own_addresses(7301)] == hosts
+    assert [address.host for address in own_addresses(7301, "0.0.0.0")] == ["192.168.1.20", "10.0.5.2"]  # noqa: S104
+    monkeypatch.setattr(direct, "interfaces_here", lambda: (interface("lo", "127.0.0.1/8", "::1/128"),))
     assert own_addresses(7301) == ()
 
 
 def test_what_we_tell_others_is_near_for_whoever_is_on_the_same_network(asked: list[int]) -> None:
-    assert all(map(is_near, own_addresses(7301)))
+    assert all(is_near(address) for address in own_addresses(7301) if not address.is_zoned)
     assert len(own_addresses(7301)) <= MAX_ADDRESSES
 
 
 def test_this_machine_can_be_asked_as_it_is() -> None:
-    direct._place.cache_clear()
+    direct._interfaces.cache_clear()
     assert all(address.port == 7301 for address in own_addresses(7301))
     assert is_near(DirectAddr("8.8.8.8", 7301))
     assert not is_near(DirectAddr("127.0.0.1", 7301))

@@ -8,6 +8,11 @@ from typing import Protocol
 class Channel(Protocol):
     """Carries frames in order, or breaks."""
 
+    @property
+    def here(self) -> str | None:
+        """Our own address on it, where it has one."""
+        return None
+
     async def receive(self) -> str | bytes:
         """The next frame.
 

@@ -73,6 +73,7 @@ class DrivenLink(Link):
     def __init__(self, house: House, channel: Channel, session: LinkSession, address: str, route: str) -> None:
         self._house = house
         self._channel = channel
+        self._here = channel.here
         self._session = session
         self._address = address
         self._route = route
@@ -162,6 +163,11 @@ class DrivenLink(Link):
         self._session.say_goodbye(reason, code)
         self._wake.set()
         self._ending.set()
+
+    @property
+    def here(self) -> str | None:
+        """Our own address on it, where it has one."""
+        return self._here
 
     @property
     def reason(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -14,7 +14,7 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, LinkHandler
 from mcp_a2a.protocol.control import NONCE_SIZE, ByeCode
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.door import host_in
+from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.handshake import ANYBODY, Side, Target
 from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.link_places import Place, find_place
@@ -83,6 +83,12 @@ class Links(House):
         if len(of_peer) >= MAX_LINKS_PER_KEY:
             of_peer[0].close("newer links with this peer took its place", ByeCode.REPLACED)
         return True
+
+    def close_gone(self, addresses: Collection[str]) -> None:
+        """This machine has these addresses and no other: what runs over one that it had is dead, and closed at once."""
+        for link in tuple(self._links):
+            if link.here is not None and link.here not in addresses and not is_here(link.here):
+                link.close("this machine no longer has the address that it runs over")
 
     async def leave(self) -> None:
         """Say goodbye on every link and wait for the end of all, which takes less than a second."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -28,6 +29,7 @@ from mcp_a2a.protocol.rates import Buckets, Rate
 from mcp_a2a_transports._drive import CLOSE_SECONDS, DrivenLink
 from mcp_a2a_transports._links import Links
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
+from mcp_a2a_transports.surroundings import EVERYWHERE, text_of_end
 
 PATH = "/link"
 AGENT = "mcp-a2a"
@@ -43,17 +45,54 @@ _http_logger = logging.getLogger(f"{__name__}.http")
 _http_logger.setLevel(logging.CRITICAL)  # aiohttp would quote whatever a stranger sent
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+FREE_PORT_TRIES = 16
+"""How often a free port is asked for until it is free in both families."""
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen there, all on one port; "*" and "::" are every address of this machine, in both families.
 
     Raises:
         PortInUseError: another program does.
         ConfigurationError: this machine does not allow it, or has no such address.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if host not in EVERYWHERE:
+        return [_bind(host, port)]
+    for _ in range(FREE_PORT_TRIES - 1):
+        with suppress(PortInUseError):
+            return _bind_both(port)
+        if port:
+            break
+    return _bind_both(port)
+
+
+def _bind_both(port: int) -> list[socket.socket]:
+    first = _bind("0.0.0.0", port)  # noqa: S104  asked for
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return [first, _bind("::", first.getsockname()[1])]
+    except PortInUseError:
+        first.close()
+        raise
+    except ConfigurationError:
+        return [first]  # this machine has no IPv6
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    bound = None
+    try:
+        family, _, _, _, end = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        bound.bind(end)
+        bound.listen(BACKLOG)
     except OSError as error:
+        if bound is not None:
+            bound.close()
         where = str(DirectAddr(host, port))
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(where) from error
@@ -61,6 +100,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"Listening on {where} is not possible: {error.strerror or error}.",
             "Choose an address of this machine, and a port above 1023 (port 0 picks a free one).",
         ) from error
+    return bound
 
 
 class Reception(web.Server):
@@ -76,18 +116,22 @@ class Reception(web.Server):
         self._somebody_waits = anyio.Event()
 
     @asynccontextmanager
-    async def admit_to(self, links: Links, runner: web.ServerRunner, listener: socket.socket) -> AsyncIterator[None]:
+    async def admit_to(
+        self, links: Links, runner: web.ServerRunner, listeners: Sequence[socket.socket]
+    ) -> AsyncIterator[None]:
         """Accept connections until the context ends; the links that they became live on."""
         self._links = links
         links.look_after(self._turn_out_the_overdue)
-        site = web.SockSite(runner, listener, backlog=BACKLOG)
-        await site.start()
+        sites = [web.SockSite(runner, listener, backlog=BACKLOG) for listener in listeners]
+        for site in sites:
+            await site.start()
         try:
             yield
         finally:
             self._links = None
             with anyio.CancelScope(shield=True):
-                await site.stop()
+                for site in sites:
+                    await site.stop()
 
     # --- connections without a proven key ---------------------------------------------------------
 
@@ -163,9 +207,8 @@ class Reception(web.Server):
 
 def _is_from_here(connection: Connection) -> bool:
     """Whether the other end is on this machine, by whichever of its addresses."""
-    peer, own = connection.get_extra_info("peername"), connection.get_extra_info("sockname")
     host = address_of(connection).host
-    return is_here(host) or (bool(peer and own) and peer[0] == own[0])  # type: ignore[index]
+    return is_here(host) or host == text_of_end(connection.get_extra_info("sockname"))
 
 
 @asynccontextmanager
@@ -197,8 +240,8 @@ def refusal() -> web.Response:
 
 def address_of(connection: Connection) -> DirectAddr:
     """Where a connection comes from."""
-    match connection.get_extra_info("peername"):
-        case (str(host), int(port), *_):
-            return DirectAddr(host, port)
-        case _:
-            return DirectAddr("unknown", 0)  # it went away before it was looked at
+    end = connection.get_extra_info("peername")
+    host = text_of_end(end)
+    if host is None or not isinstance(end, tuple):
+        return DirectAddr("unknown", 0)  # it went away before it was looked at
+    return DirectAddr(host, end[1])

@@ -12,6 +12,7 @@ from typing_extensions import override
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a_transports._channel import Channel
+from mcp_a2a_transports.surroundings import text_of_end
 
 MAX_MESSAGE = MAX_FRAME + 1
 """aiohttp refuses a message of exactly the size that it is given."""
@@ -37,11 +38,15 @@ class WebSocketChannel(Channel):
         self._connection = connection
 
     @property
+    @override
+    def here(self) -> str | None:
+        return text_of_end(self._connection.get_extra_info("sockname"))
+
+    @property
     def stays_here(self) -> bool:
         """Whether both ends are this machine: what connects to an address of its own comes from that address."""
-        ends = [self._connection.get_extra_info(name) for name in ("sockname", "peername")]
-        hosts = [end[0] if isinstance(end, tuple) and end else None for end in ends]
-        return hosts[0] is not None and hosts[0] == hosts[1]
+        here = self.here
+        return here is not None and here == text_of_end(self._connection.get_extra_info("peername"))
 
     @override
     async def receive(self) -> str | bytes:

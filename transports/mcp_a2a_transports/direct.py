@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from contextlib import ExitStack, asynccontextmanager
+from functools import lru_cache, partial
 
 import aiohttp
 from typing_extensions import override
@@ -15,39 +15,47 @@ from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.handshake import Side, Target
-from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_of
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.places import embedded, is_no_place, is_this_machine
 from mcp_a2a_transports._dialling import connect, open_client
-from mcp_a2a_transports._lan import MIN_PORT, Place
+from mcp_a2a_transports._lan import MIN_PORT
 from mcp_a2a_transports._links import Links, answered_in_time, keep_links
 from mcp_a2a_transports._reception import PATH, bind, open_reception
+from mcp_a2a_transports.surroundings import Interface, Surroundings, interfaces_here, text_of_end
 
 PLACE_SECONDS = 2.0
 """How long it may take until it is noticed that this machine has moved."""
 
 
 class DirectTransport(Transport):
-    """Listens on `host` and `port`; port 0 takes a free one."""
+    """Listens on `host` and `port`; port 0 takes a free one, and "*" is every address in both families.
 
-    def __init__(self, host: str = "0.0.0.0", port: int = 0) -> None:  # noqa: S104  reachable on the LAN is the purpose
+    With `surroundings`, links over an address that this machine no longer has are closed at once.
+    """
+
+    def __init__(self, host: str = "*", port: int = 0, surroundings: Surroundings | None = None) -> None:
         self._host = host
         self._port = port
+        self._surroundings = surroundings
         self._open: tuple[Links, aiohttp.ClientSession] | None = None
 
     @override
     @asynccontextmanager
     async def open(self, credentials: Credentials, handler: LinkHandler) -> AsyncIterator[tuple[TransportAddr, ...]]:
-        with bind(self._host, self._port) as listener:
-            port: int = listener.getsockname()[1]
+        with ExitStack() as bound:
+            listeners = [bound.enter_context(listener) for listener in bind(self._host, self._port)]
+            ends = [listener.getsockname() for listener in listeners]
             async with (
                 open_client() as client,
                 open_reception() as (reception, runner),
                 keep_links(credentials, handler) as links,
-                reception.admit_to(links, runner, listener),
+                reception.admit_to(links, runner, listeners),
             ):
                 self._open = links, client
+                if self._surroundings is not None:
+                    links.look_after(partial(_close_gone, links, self._surroundings))
                 try:
-                    yield (DirectAddr(self._host, port),)
+                    yield tuple(DirectAddr(text_of_end(end) or self._host, end[1]) for end in ends)
                 finally:
                     self._open = None
 
@@ -69,19 +77,30 @@ class DirectTransport(Transport):
             return link
 
 
+async def _close_gone(links: Links, surroundings: Surroundings) -> None:
+    while True:
+        changed = surroundings.changed
+        links.close_gone(surroundings.addresses)
+        await changed.wait()
+
+
 # --- what is worth dialling -----------------------------------------------------------------------
 
 
-def own_addresses(port: int, bound_to: str = "0.0.0.0") -> tuple[DirectAddr, ...]:  # noqa: S104  see `DirectTransport`
-    """Where others on the networks of this machine may dial a listener of ours. Loopback is not for others."""
-    here = Place.here(None).addresses if bound_to in ("", "0.0.0.0", "::") else (bound_to,)  # noqa: S104  compared
-    return tuple(DirectAddr(host, port) for host in here if route_of(DirectAddr(host, port), "static") != "local")
+def own_addresses(port: int, bound_to: str = "*") -> tuple[DirectAddr, ...]:
+    """Where others on the networks of this machine may dial a listener of ours. Loopback is not for others.
+
+    Those with a zone come last: only this machine can write them so.
+    """
+    here = [interface.served_by(bound_to) for interface in interfaces_here() if not interface.is_loopback]
+    found = dict.fromkeys(DirectAddr(host, port) for interface in here for host in interface.addresses)
+    return tuple(sorted(found, key=lambda address: address.is_zoned))
 
 
 def is_near(address: DirectAddr) -> bool:
-    """Whether an address that somebody named is worth dialling: public, or private on a network of ours.
+    """Whether an address that another machine named is worth dialling: public, or private on a network of ours.
 
-    A private address of another network may belong to somebody else here. A name may resolve to anything, and below
+    A private address of another network may belong to another machine here. A name may resolve to anything, and below
     `MIN_PORT` is what no agent of a user listens on.
     """
     try:
@@ -91,17 +110,14 @@ def is_near(address: DirectAddr) -> bool:
     if is_this_machine(address.host) or address.port < MIN_PORT:
         return False
     if is_no_place(address.host) and not (ip.version == 4 and ip.is_link_local):
-        return (
-            False  # where nothing of ours can be; the zone of a link-local address means something on one machine only
-        )
+        return False  # where nothing of ours can be; a zone means something on the machine that wrote it only
     if ip.version == 6 and embedded(ip) is not None:
-        return (
-            False  # what a gateway makes of an IPv4 address, which may be one of the above: no agent says it has that
-        )
-    return ip.is_global or bool(_place(int(time.monotonic() / PLACE_SECONDS)).reachable([str(ip)]))
+        return False  # a gateway's spelling of an IPv4 address, which may be one of the above; no agent has it
+    here = _interfaces(int(time.monotonic() / PLACE_SECONDS))
+    return ip.is_global or any(interface.reachable([str(ip)]) for interface in here)
 
 
 @lru_cache(maxsize=1)
-def _place(_moment: int) -> Place:
+def _interfaces(_moment: int) -> tuple[Interface, ...]:
     """Asking the system takes half a millisecond, and a relay may list thousands of members in one go."""
-    return Place.here(None)
+    return interfaces_here()

@@ -279,18 +279,19 @@ async def _see_off(websocket: web.WebSocketResponse) -> None:
 
 @asynccontextmanager
 async def open_relay(
-    listening: socket.socket,
+    listening: Sequence[socket.socket],
     credentials: Credentials,
     store: MailboxStore,
     options: RelayOptions,
     clock: SoundClock,
 ) -> AsyncIterator[RelayListener]:
-    """Serve on a bound socket until the context ends, which takes less than two seconds."""
+    """Serve on bound sockets until the context ends, which takes less than two seconds."""
     listener = RelayListener(credentials, store, options, clock)
     runner = web.ServerRunner(listener, shutdown_timeout=CLOSE_SECONDS)
     await runner.setup()
     async with background_tasks() as tasks:
-        tasks.start_soon(partial(accept, listening, listener, options.tls, handshake_seconds=WAIT_SECONDS))
+        for bound in listening:
+            tasks.start_soon(partial(accept, bound, listener, options.tls, handshake_seconds=WAIT_SECONDS))
         try:
             yield listener
         finally:
