@@ -40,10 +40,15 @@ anyio.run(main)
 WATCH = """
 import anyio
 from mcp_a2a_transports.dns_sd import A2AWatch
+from mcp_a2a_transports.surroundings import Surroundings
+from mcp_a2a_transports.wires import Multicast
 
 async def main():
-    async with A2AWatch().open(lambda seen: print(seen.card_url, flush=True), lambda name: None):
-        await anyio.sleep_forever()
+    here = Surroundings()
+    multicast = Multicast(here)
+    async with here.open(), multicast.open():
+        async with A2AWatch(multicast).open(lambda seen: print(seen.card_url, flush=True), lambda name: None):
+            await anyio.sleep_forever()
 
 anyio.run(main)
 """
