@@ -336,6 +336,8 @@ class CheckView(View):
 
     name: PeerText
     ok: bool
+    absent: bool = False
+    """There is nothing to try out: no relay is known, or discovery on the LAN is switched off."""
     detail: PeerText
     ms: float | None = None
 

@@ -86,6 +86,24 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+HEADINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Use agents", ("discover", "show", "send", "task", "tasks", "answer", "cancel", "save", "forget")),
+    ("Be an agent", ("agent", "inbox")),
+    ("People", ("id", "name", "peers", "trust", "block", "allow")),
+    ("Networks", ("invite", "join", "networks", "leave", "rotate", "relay", "netcheck", "ping")),
+    ("Run", ("serve", "demo", "status", "list", "callers", "repair", "version")),
+)
+"""The commands of `mcp-a2a --help`, those that matter first in each group."""
+
+VARIABLES: Mapping[str, str] = {
+    "": "MCP_A2A_ and the name of an option in capitals, as in MCP_A2A_HOME=DIR, MCP_A2A_NO_MDNS=1, MCP_A2A_JSON=1. "
+    "NO_COLOR is obeyed too.",
+    "relay serve": "MCP_A2A_RELAY_ and the name of an option above in capitals, as in MCP_A2A_RELAY_LISTEN. "
+    "An option on the command line wins.",
+}
+"""The environment variables of a command."""
+
+
 def epilog(command: str) -> str:
     """The examples as the help shows them: one a line."""
     return "\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES[command])])

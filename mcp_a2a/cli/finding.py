@@ -14,6 +14,7 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who
 
@@ -43,7 +44,7 @@ def discover(
 
 def _show_found(session: Session, view: DiscoverView) -> None:
     if view.agents:
-        session.output.rich(render.agents_table(view.agents))
+        session.output.table(render.agents_table(view.agents))
     if view.total > len(view.agents):
         session.output.note(f"{view.total - len(view.agents)} more: raise --limit, or add a word to look for.")
     if view.reason:
@@ -108,7 +109,7 @@ def add_peer(
     check_address(address)
     headers = credentials(address, header_env, token_stdin=token_stdin)
     view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address, headers=headers)))
-    session.output.show(view, lambda: session.output.rich(render.agents_table([view])))
+    session.output.show(view, lambda: session.output.table(render.agents_table([view])))
 
 
 @peers.command("remove")
@@ -129,7 +130,7 @@ def remove_peer(
 
 def _show_peers(session: Session, view: PeersView) -> None:
     if view.peers:
-        session.output.rich(render.agents_table(view.peers))
+        session.output.table(render.agents_table(view.peers))
     else:
         session.output.note("Nobody is known yet. mcp-a2a discover looks around.")
     if view.contacts:
@@ -172,7 +173,7 @@ def _decision(view: SetTrustView, level: str) -> str:
         case _:
             text = f"{who} is a stranger again: what it sends waits for your decision."
     if view.released:
-        text += f"   {view.released} waiting {'message' if view.released == 1 else 'messages'} released."
+        text += f" {many(view.released, 'waiting message')} delivered."
     if view.dropped:
-        text += f"   {view.dropped} waiting {'message' if view.dropped == 1 else 'messages'} dropped."
+        text += f" {many(view.dropped, 'waiting message')} discarded."
     return text

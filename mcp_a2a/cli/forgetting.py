@@ -10,10 +10,10 @@ import typer
 from mcp_a2a.cli.arguments import check_task
 from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.render import many
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import size
 from mcp_a2a.cli.terminal import can_confirm
+from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.version import __version__
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from mcp_a2a.node.shared import SharedNode
     from mcp_a2a.views import DiscoverView, StatusView
 
+IDENTITIES = (
+    Column("IDENTITY", least=10),
+    Column("NAME", least=10),
+    Column("RUNNING", least=8),
+    Column("KEY", leaves=1),
+)
 PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uvloop", "zeroconf")
 
 
@@ -37,7 +44,7 @@ def show_id(context: typer.Context) -> None:
     identity = run(look)
 
     def tell() -> None:
-        session.output.line(f"{identity.name}   {identity.did}\n{identity.words}")
+        session.output.line(f"{identity.name}\n{identity.did}\n{identity.words}")
         session.output.note(f"identity {identity.identity!r} in {settings.folder}")
 
     session.output.show_fields({**_fields(identity), "home": str(settings.home)}, tell)
@@ -60,10 +67,12 @@ def list_identities(context: typer.Context) -> None:
         if not identities:
             session.output.note(f"No identities in {home} yet. The first command or server makes one.")
             return
-        drawn = render.table("IDENTITY", "NAME", "RUNNING", "KEY")
+        drawn = Table(IDENTITIES)
         for one in identities:
-            render.add_row(drawn, one.identity, one.name, _running(one), one.did)
-        session.output.rich(drawn)
+            drawn.add(
+                one.identity, one.name, Cell(_running(one), "" if one.running else "dim"), render.short_key(one.did)
+            )
+        session.output.table(drawn)
 
     listed: list[JsonValue] = [_fields(one) for one in identities]
     session.output.show_fields({"home": str(home), "identities": listed}, tell)
@@ -114,7 +123,7 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
         session.output.note("  no process of this identity was running; this command looked around for a moment")
     if found.agents:
         session.output.line("")
-        session.output.rich(render.agents_table(found.agents))
+        session.output.table(render.agents_table(found.agents))
         session.output.note(f'\nNext: mcp-a2a send {shlex.quote(found.agents[0].name)} "TEXT"   or: mcp-a2a --help')
     elif found.reason:
         session.output.note(f"\nNo agents found. {for_people(found.reason)}\n\nNext: mcp-a2a demo   or: mcp-a2a --help")

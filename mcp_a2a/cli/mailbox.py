@@ -52,7 +52,7 @@ def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], 
     open_before = [task for task in received if not task.done and task.task_id not in new]
     if open_before:
         session.output.note("taken before, or waiting:")
-        session.output.rich(render.tasks_table(open_before))
+        session.output.table(render.tasks_table(open_before))
     for contact in contacts:
         session.output.line("\n".join(render.contact_lines(contact)))
         session.output.note(f"  let it in: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")

@@ -16,6 +16,7 @@ from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import clean, preview
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _show_ticket(session: Session, view: InviteView) -> None:
 
 
 def _whom(view: InviteView) -> str:
-    whom = "everybody who has it" if view.uses is None else render.many(view.uses, "agent")
+    whom = "everybody who has it" if view.uses is None else many(view.uses, "agent")
     return f"{whom}, until {view.expires[:16].replace('T', ' ')} UTC," if view.expires is not None else whom
 
 
@@ -195,7 +196,7 @@ def _is_whole(text: str) -> bool:
 
 def _show_joined(session: Session, view: JoinView) -> None:
     verb = "Already in" if view.already_member else "Joined"
-    session.output.line(f"{verb} {view.network.name}. {render.many(view.agents_visible, 'agent')} visible.")
+    session.output.line(f"{verb} {view.network.name}. {many(view.agents_visible, 'agent')} visible.")
     for warning in view.warnings:
         session.output.note(f"Note: {warning}")
 
@@ -274,7 +275,7 @@ def _is_asked(session: Session, *, yes: bool) -> bool:
 
 
 def _show_rotated(session: Session, view: RotateView) -> None:
-    session.output.line(f"{view.network.name} has a new secret, on its way to {render.many(view.told, 'member')}.")
+    session.output.line(f"{view.network.name} has a new secret, on its way to {many(view.told, 'member')}.")
     for agent in view.left_out:
         session.output.line(f"{agent.name} is no longer in it.")
     if view.left_out and view.stay:

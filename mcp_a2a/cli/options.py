@@ -21,7 +21,7 @@ SERVER_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key"
 SERVER_OPTIONS = (*SERVER_VALUES, *SERVER_SWITCHES, ALLOW_STRANGERS)
 """What begins a command line that means `serve`."""
 
-FLAGS = ("--no-mdns", "--json", "--no-color", "--quiet", "--verbose")
+FLAGS = ("--no-mdns", "--json", "--no-color", "--ascii", "--quiet", "--verbose")
 SHORT = {"-q": "--quiet", "-v": "--verbose"}
 
 
@@ -37,6 +37,8 @@ class Options:
     """Flags that are settings; a variable counts where there is no flag."""
     json: bool = False
     color: bool = True
+    ascii: bool = False
+    """Marks, arrows and ellipses of ours in ASCII, whatever the terminal can show."""
     verbosity: int = 0
     """-1 quiet, 1 and 2 louder."""
 
@@ -89,6 +91,7 @@ def _options(settings: dict[str, str | bool], flags: Sequence[str], environ: Map
         settings=settings,
         json="--json" in flags or _is_set(environ, "JSON"),
         color="--no-color" not in flags and not _is_set(environ, "NO_COLOR") and not environ.get("NO_COLOR"),
+        ascii="--ascii" in flags or _is_set(environ, "ASCII"),
         verbosity=-1 if quiet else louder,
     )
 

@@ -6,26 +6,28 @@ import errno
 import io
 import json
 import os
-import shutil
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from mcp_a2a.cli.columns import Cell, Table
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.screen import Screen, Style, cut
 from mcp_a2a.server.fence import Fence
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, JsonValue
-    from rich.console import Console, RenderableType
 
 WIDE = 200
-"""Columns of a table that nobody's terminal limits: a line per row, for `grep`."""
+"""Columns of a terminal that does not say how many it has."""
+
+MARKS_OF: Mapping[bool | None, tuple[str, Style]] = {True: ("✓", ""), False: ("✗", "red"), None: ("–", "dim")}  # noqa: RUF001  a dash
+"""A check that is well, one that is not, and one of something that is not there."""
 
 LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 """How standard output fails when it is full or nobody reads it."""
@@ -48,15 +50,18 @@ class Output:
     def __init__(self, options: Options, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.options = options
         # A stream that was closed before we started is None.
-        self._stdout: TextIO = stdout or sys.stdout or io.StringIO()
-        self._stderr: TextIO = stderr or sys.stderr or io.StringIO()
+        self._out = self._screen(stdout or sys.stdout or io.StringIO())
+        self._err = self._screen(stderr or sys.stderr or io.StringIO())
         self._progressing = False
         self._lost = False
 
+    def _screen(self, stream: TextIO) -> Screen:
+        return Screen(stream, color=self.options.color, ascii_only=self.options.ascii)
+
     @property
     def interactive(self) -> bool:
-        """Whether a person watches what is not the answer."""
-        return self._stderr.isatty() and self.options.verbosity >= 0 and not self.options.json
+        """Whether a person watches what is not the answer, and a line can be replaced by another."""
+        return self._err.obeys and self.options.verbosity >= 0 and not self.options.json
 
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
         """The answer: as JSON, or as `human` tells it."""
@@ -67,7 +72,7 @@ class Output:
 
         What is on a terminal is read as it stands, by a person or by an assistant that drives the terminal.
         """
-        if not self._stdout.isatty():
+        if not self._out.is_terminal:
             return structured(view)
         from mcp_a2a.server.outgoing import for_models
 
@@ -78,79 +83,90 @@ class Output:
         if not self.options.json:
             human()
             return
-        self.line(json.dumps(cleaned_value(dict(fields)), ensure_ascii=False))
+        self._json(cleaned_value(dict(fields)))
 
-    def line(self, text: str) -> None:
-        """A line of the answer."""
-        with self._answering():
-            _write(self._stdout, clean(text) + "\n")
+    def _json(self, value: JsonValue) -> None:
+        """One object in a line; every letter of it arrives, whatever the encoding of the stream."""
+        self.verbatim(json.dumps(value, ensure_ascii=not self._out.has_every_letter))
+
+    def line(self, text: str, style: Style = "") -> None:
+        """A line of the answer in words of ours, or several: broken between words where the terminal ends."""
+        self._answer(self._out.fitted(clean(text), style) + "\n")
+
+    def verbatim(self, text: str) -> None:
+        """A part of the answer that is copied, or that another has written: no line of it is broken or indented."""
+        self._answer(clean(text) + "\n")
 
     def piece(self, text: str) -> None:
         """A part of a line of the answer, at once; nothing with `--json`, whose one object has it all."""
         if not self.options.json:
-            self.progress("")
-            with self._answering():
-                _write(self._stdout, clean(text))
+            self._answer(clean(text))
 
-    def rich(self, *renderables: RenderableType) -> None:
-        """A part of the answer that has form."""
-        console = self._console(self._stdout)
-        with self._answering():
-            for renderable in renderables:
-                console.print(renderable)
+    def table(self, drawn: Table) -> None:
+        """A part of the answer in columns."""
+        self._answer("".join(f"{line}\n" for line in drawn.lines(self._out)))
 
-    def note(self, text: str) -> None:
+    def _answer(self, text: str) -> None:
+        self.progress("")
+        try:
+            self._out.write(text)
+        except OSError:
+            self._lost = True
+            raise
+
+    def note(self, text: str, style: Style = "") -> None:
         """Something to know beside the answer."""
         if self.options.verbosity >= 0:
-            self._say(text)
+            self._say(text, style)
 
     def drawing(self, draw: Callable[[TextIO], None]) -> None:
         """Something to look at beside the answer, asked for, so also shown where nobody watches."""
+        self.progress("")
         with suppress(OSError):
-            draw(self._stderr)
-            self._stderr.flush()
+            draw(self._err.stream)
+            self._err.stream.flush()
 
-    def mark(self, ok: bool) -> str:
-        """Whether something is as it should be, in a letter; in a word where the letter cannot be written."""
-        letter, word = ("✓", "ok") if ok else ("✗", "no")
-        try:
-            letter.encode(self._stdout.encoding or "utf-8")
-        except UnicodeEncodeError:
-            return word
-        return letter
+    def mark(self, ok: bool | None) -> Cell:
+        """Whether something is as it should be; None: there is nothing to be. A word where there is no letter."""
+        letter, style = MARKS_OF[ok]
+        return Cell(letter, style)
 
     def ask(self, question: str) -> None:
         """Ask a person something, whatever else is asked for: a program that waits in silence looks broken."""
         self.progress("")
+        text = clean(question)
+        end = text[len(text.rstrip(" ")) :]
         with suppress(OSError):
-            _write(self._stderr, clean(question))
+            self._err.write(self._err.fitted(text.rstrip(" ")) + end)
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces, where a person watches. An empty one removes it."""
         if self.interactive and (text or self._progressing):
             self._progressing = bool(text)
-            text = " ".join(clean(text).split())
+            line = self._err.letters(" ".join(clean(text).split()))
             with suppress(OSError):
                 # Of a line that the terminal broke, only the rest could be replaced.
-                _write(self._stderr, f"\r\x1b[K{text[: _columns(self._stderr) - 1]}")
+                self._err.write("\r\x1b[K" + cut(line, (self._err.columns or WIDE) - 1, self._err.letters("…")))
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""
         message, hint = (with_short_urls(said, sys.argv) for said in (error.message, error.typed_hint))
         if self.options.json and not self._lost:
-            fields = {
+            fields: dict[str, JsonValue] = {
                 "code": code or error.code,
-                "message": Fence().around(message) if self._stdout.isatty() else clean(message),
+                "message": Fence().around(message) if self._out.is_terminal else clean(message),
                 "hint": clean(hint),
                 "retryable": error.retryable,
             }
             try:
-                self.line(json.dumps({"error": fields}, ensure_ascii=False))
+                self._json({"error": fields})
             except OSError as lost:
                 self.give_up(lost)
             else:
                 return
-        self._say(for_people("\n".join(filter(None, (message, hint)))))
+        self._say(for_people(message), "red")
+        if hint:
+            self._say(for_people(hint))
 
     def give_up(self, error: BaseException) -> bool:
         """Whether this was the answer failing to get out. Then nothing more is tried, not even when we exit."""
@@ -159,68 +175,18 @@ class Output:
         self._lost = True
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stdout.fileno())
+            os.dup2(null, self._out.stream.fileno())
             os.close(null)
         return True
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self._lost = True
-            raise
-
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, style: Style = "") -> None:
+        self.progress("")
         text = clean(text)  # whoever quotes an agent here may have left something in it that controls a terminal
         # What goes wrong with words beside the answer does not spoil the answer.
         with suppress(OSError):
-            _write(self._stderr, (_fitted(text, self._stderr) if self._stderr.isatty() else text) + "\n")
-
-    def _console(self, stream: TextIO) -> Console:
-        from rich.console import Console
-
-        return Console(
-            file=stream,
-            no_color=not self.options.color,
-            highlight=False,
-            markup=False,
-            emoji=False,
-            width=None if stream.isatty() else WIDE,
-        )
+            self._err.write(self._err.fitted(text, style) + "\n")
 
 
 def _is_loss(error: BaseException) -> bool:
     """An error of a stream: one of a file names it."""
     return isinstance(error, OSError) and error.filename is None and error.errno in LOST
-
-
-def _fitted(text: str, stream: TextIO) -> str:
-    """Sentences broken between words; a command to copy stays in one piece, for the terminal to break."""
-    columns = _columns(stream)
-    return "\n".join(_fitted_line(line, columns) for line in text.split("\n"))
-
-
-def _columns(stream: TextIO) -> int:
-    """How wide a terminal is."""
-    columns = 0
-    with suppress(OSError, ValueError):
-        columns = os.get_terminal_size(stream.fileno()).columns
-    return columns or shutil.get_terminal_size().columns  # one that does not know its size says 0
-
-
-def _fitted_line(line: str, columns: int) -> str:
-    if len(line) <= columns or "  mcp-a2a " in line:
-        return line
-    indent = line[: len(line) - len(line.lstrip())]
-    broken = textwrap.wrap(
-        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
-    return "\n".join(broken)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    # A terminal or file with a narrow encoding shows a question mark rather than nothing.
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()

@@ -78,6 +78,5 @@ def netcheck(context: typer.Context) -> None:
     session = session_of(context)
     session.waiting_for = "the relays"
     view = session.ask(lambda node: node.netcheck(NetcheckRequest()))
-    session.output.show(view, lambda: session.output.line("\n".join(render.check_lines(view, session.output.mark))))
-    raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)
+    session.output.show(view, lambda: session.output.table(render.checks_table(view, session.output.mark)))
     raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)

@@ -217,7 +217,8 @@ def members(context: typer.Context) -> None:
 
     def tell() -> None:
         if view.members:
-            session.output.rich(render.relay_members_table(view.members))
+            for member in view.members:
+                session.output.line("\n".join(render.relay_member_lines(member)))
         elif view.closed:
             session.output.note("No network is admitted yet: mcp-a2a relay url --new, or mcp-a2a relay admit DID")
         else:

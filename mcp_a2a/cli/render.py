@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.sizes import file_lines
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import shown_name, skeleton
 from mcp_a2a.protocol.state import Delivery, TaskState
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
+from mcp_a2a.screen import GLUE, Style
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mcp_a2a.views import (
         AgentDetail,
         AgentView,
@@ -35,12 +36,22 @@ if TYPE_CHECKING:
     )
 
 ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay", "http": "web"}
+INBOUND = {
+    "self": "this node",
+    "own": "yes, yours",
+    "trusted": "yes, trusted",
+    "member": "yes, member",
+    "stranger": "ask",
+    "blocked": "no, blocked",
+}
+"""Whether this node takes tasks of an agent: at once, after its owner is asked, or never."""
+
 TRUSTS = {
     "self": "this node",
     "own": "yours",
     "trusted": "trusted",
     "member": "member",
-    "stranger": "not yet",
+    "stranger": "stranger",
     "blocked": "blocked",
 }
 STATES = {
@@ -60,6 +71,8 @@ STAGES = {
 }
 ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
 SKILLS_SHOWN = 3
+SHOWN_ID, SHOWN_KEY = 6, 12
+"""Letters of a task id and of a key in a table."""
 
 _PIN = re.compile(r"#did:key:\w+")
 
@@ -69,43 +82,48 @@ def quoted(words: str) -> str:
     return clean(words).rstrip("\n").replace("\n", "\n  | ")
 
 
-def many(count: int, noun: str) -> str:
-    """How many of something: "1 agent", "2 agents"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def short_id(task_id: str) -> str:
+    """A task id as a table shows it: its end, which every command takes for the whole, ellipsis and all."""
+    return f"…{task_id[-SHOWN_ID:]}"
 
 
-def table(*headings: str) -> Table:
-    """A table as this command line draws it."""
-    from rich.table import Table
-
-    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for number, heading in enumerate(headings):
-        drawn.add_column(heading, overflow="fold" if number else "ellipsis", no_wrap=number == 0)
-    return drawn
+def short_key(did: str) -> str:
+    """A key as a table shows it, or a URL without what only its owner may see."""
+    return f"…{did[-SHOWN_KEY:]}" if did.startswith("did:") else shown_who(did)
 
 
-def add_row(drawn: Table, *cells: str) -> None:
-    """A row of it, with nothing in it that controls a terminal."""
-    drawn.add_row(*map(clean, cells))
+AGENTS = (
+    Column("AGENT", least=12),
+    Column("SKILLS", least=16, leaves=2),
+    Column("ROUTE", least=12),
+    Column("SEEN", leaves=3, vanishes=True),
+    Column("INBOUND", least=10, leaves=1),
+)
 
 
 def agents_table(agents: Iterable[AgentView]) -> Table:
-    """A line per agent; two whose names look the same are told apart by their words."""
+    """A row per agent; two whose names look the same are told apart by their words."""
     agents = list(agents)
     looks = Counter(skeleton(agent.name) for agent in agents)
-    drawn = table("AGENT", "SKILLS", "ROUTE", "SEEN", "TRUST")
+    drawn = Table(AGENTS)
     for agent in agents:
         twin = agent.look_alike or looks[skeleton(agent.name)] > 1
-        twin_lines = (agent.words, shown_who(agent.did)) if agent.words else (shown_who(agent.did),)
-        name = shown_name(agent.name) + ("".join(f"\n  {line}" for line in twin_lines) if twin else "")
-        add_row(drawn, name, skills(agent.skills), route(agent), seen(agent), trust(agent))
+        marks = f"{agent.words}   {short_key(agent.did)}".strip()
+        drawn.add(
+            shown_name(agent.name),
+            skills(agent.skills),
+            Cell(route(agent), "" if agent.route else "dim"),
+            Cell(seen(agent), "" if agent.online else "dim"),
+            Cell(inbound(agent), "red" if agent.trust == "blocked" else ""),
+            below=[marks] if twin else [],
+        )
     return drawn
 
 
-def trust(agent: AgentView) -> str:
-    """Who it is to us, and by which networks."""
+def inbound(agent: AgentView) -> str:
+    """Whether its tasks are taken here, and why."""
     ours = agent.trust == "member" and agent.networks
-    return f"{TRUSTS[agent.trust]} of {_names(agent.networks)}" if ours else TRUSTS[agent.trust]
+    return f"{INBOUND[agent.trust]} of {_names(agent.networks)}" if ours else INBOUND[agent.trust]
 
 
 def _names(networks: Sequence[str]) -> str:
@@ -123,7 +141,7 @@ def route(agent: AgentView) -> str:
     """How it is reached, and how fast."""
     if agent.route is None:
         return f"offline, {agent.waiting} queued" if agent.waiting else "offline"
-    rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f} ms" if agent.rtt_ms >= 1 else " <1 ms"
+    rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f}{GLUE}ms" if agent.rtt_ms >= 1 else f" <1{GLUE}ms"
     return ROUTES.get(agent.route, agent.route) + rtt
 
 
@@ -138,23 +156,24 @@ def age(iso: str) -> str:
     seconds = max(0.0, (now - datetime.fromisoformat(iso)).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(seconds)} s"
+            return f"{int(seconds // length)}{GLUE}{unit}"
+    return f"{int(seconds)}{GLUE}s"
 
 
 def agent_lines(detail: AgentDetail) -> list[str]:
     """One agent, in full."""
     agent, card = detail.agent, detail.card
     lines = [
-        f"{shown_name(agent.name)}   {shown_who(agent.did)}",
+        shown_name(agent.name),
+        f"  {'key' if agent.did.startswith('did:') else 'url'}      {shown_who(agent.did)}",
         *([f"  words    {agent.words}"] if agent.words else []),
         *(["  signed   by a key that mcp-a2a cannot verify"] if card.signatures and not agent.words else []),
-        f"  trust    {TRUSTS[agent.trust]}" + (f"   in {_names(agent.networks)}" if agent.networks else ""),
+        f"  inbound  {inbound(agent)}" + (": its tasks wait for your decision" if agent.trust == "stranger" else ""),
         f"  route    {route(agent)}" + (f"   {', '.join(map(_address, detail.addresses))}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
     ]
     if agent.description:
-        lines.append(f"  about    {agent.description}")
+        lines.append(f"  about    {quoted(agent.description)}")
     if card.version != "0.0.0":
         lines.append(f"  version  {preview(card.version, 40)}")
     lines.append("  skills" + ("   none" if not agent.skills else ""))
@@ -180,14 +199,26 @@ def _inputs(skill: SkillView) -> str:
     return ", ".join(named)
 
 
+TASKS = (
+    Column("TASK"),
+    Column(""),
+    Column("AGENT", least=10),
+    Column("STATE", least=9),
+    Column("AGE"),
+    Column("TEXT", least=16, leaves=1),
+)
+
+
 def tasks_table(tasks: Iterable[TaskView]) -> Table:
     """A line per task."""
-    drawn = table("TASK", "", "AGENT", "STATE", "AGE", "TEXT")
+    drawn = Table(TASKS)
     for task in tasks:
         arrow = "→" if task.direction == "sent" else "←"
         said = task.text or task.question or task.progress or (task.error.message if task.error else "")
         who = shown_name(task.agent.name)
-        add_row(drawn, task.task_id, arrow, who, state(task), age(task.updated), preview(said, 60))
+        drawn.add(
+            short_id(task.task_id), arrow, who, Cell(state(task), _style(task)), age(task.updated), preview(said, 60)
+        )
     return drawn
 
 
@@ -200,10 +231,19 @@ def state(task: TaskView) -> str:
     return STATES[task.state]
 
 
+def _style(task: TaskView) -> Style:
+    """Red where it failed, yellow where it waits for somebody."""
+    if task.state in (TaskState.FAILED, TaskState.REJECTED) or task.delivery in (Delivery.REFUSED, Delivery.EXPIRED):
+        return "red"
+    waiting = (TaskState.SUBMITTED, TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
+    return "yellow" if task.state in waiting else ""
+
+
 def status_lines(status: StatusView) -> list[str]:
     """How a node is, in a few lines."""
     lines = [
-        f"{status.name}   {status.did}   {status.version}",
+        f"{status.name}   mcp-a2a {status.version}",
+        f"  key        {status.did}",
         f"  identity   {status.identity}   {status.home}",
         f"  accepts    {ACCEPTS.get(status.accept, status.accept)}",
         f"  listening  {', '.join(status.listening) or 'nowhere'}",
@@ -213,10 +253,13 @@ def status_lines(status: StatusView) -> list[str]:
     lines += [f"  damage     {said}" for said in status.damage]
     for network in status.networks:
         lines += [f"  {line}" for line in network_lines(network)]
-    lines.append(
-        f"  {many(status.agents_online, 'agent')} online   {many(status.outbox, 'message')} to deliver   "
-        f"{many(status.inbox, 'task')} to answer   {many(status.held, 'message')} of strangers to decide on"
-    )
+    counts = [
+        f"{many(status.agents_online, 'agent')} online",
+        *([f"{many(status.outbox, 'message')} to deliver"] if status.outbox else []),
+        *([f"{many(status.inbox, 'task')} to answer"] if status.inbox else []),
+        *([f"{many(status.held, 'message')} from strangers to decide on"] if status.held else []),
+    ]
+    lines.append(f"  now        {', '.join(counts)}")
     if status.kept:
         lines.append(f"  {many(status.kept, 'finished answer')} could not be stored yet: the disk is full")
     if status.runs_twice:
@@ -226,9 +269,10 @@ def status_lines(status: StatusView) -> list[str]:
 
 def contact_lines(contact: ContactView) -> list[str]:
     """A stranger who waits, with what the owner of both screens can compare."""
-    more = "" if contact.messages == 1 else f", {contact.messages} messages"
+    more = "" if contact.messages == 1 else f", {many(contact.messages, 'message')}"
     return [
-        f"{shown_name(contact.name)}   {shown_who(contact.did)}   {age(contact.since)} ago{more}",
+        f"{shown_name(contact.name)}   {age(contact.since)} ago{more}",
+        f"  {shown_who(contact.did)}",
         f"  Same words on both screens?  {contact.words}",
         f"  “{contact.preview}”",
     ]
@@ -283,13 +327,16 @@ def ping_lines(reply: PingView) -> list[str]:
     return [*lines, f"no reply from {name}{through}: {quoted(reply.detail or '')}"]
 
 
-def check_lines(view: NetcheckView, mark: Callable[[bool], str]) -> list[str]:
-    """A line for everything that was tried out."""
-    return [
-        f"{mark(check.ok)}  {_without_key(check.name)}   {quoted(check.detail)}"
-        + (f"   {check.ms:.0f} ms" if check.ms is not None else "")
-        for check in view.checks
-    ]
+CHECKS = (Column(""), Column("", least=12), Column("", least=20, leaves=1), Column(""))
+
+
+def checks_table(view: NetcheckView, mark: Callable[[bool | None], Cell]) -> Table:
+    """A row for everything that was tried out."""
+    drawn = Table(CHECKS)
+    for check in view.checks:
+        time = "" if check.ms is None else f"{check.ms:.0f} ms"
+        drawn.add(mark(None if check.absent else check.ok), _without_key(check.name), quoted(check.detail), time)
+    return drawn
 
 
 def _address(text: str) -> str:
@@ -318,17 +365,7 @@ def relay_lines(status: RelayStatusView) -> list[str]:
     return lines + [f"  Note: {warning}" for warning in status.warnings]
 
 
-def relay_members_table(members: Iterable[RelayMemberView]) -> Table:
-    """A line per key on the list of a relay."""
-    drawn = table("KEY", "STATE", "KIND", "ONLINE", "SINCE", "NOTE")
-    for member in members:
-        add_row(
-            drawn,
-            member.member,
-            member.state,
-            member.kind,
-            str(member.online),
-            age(member.since),
-            preview(member.note, 60),
-        )
-    return drawn
+def relay_member_lines(member: RelayMemberView) -> list[str]:
+    """A key on the list of a relay, to copy, and what is known of it."""
+    facts = [member.state, member.kind, f"{member.online} online" if member.online else "", f"{age(member.since)} ago"]
+    return [member.member, "  " + "   ".join(filter(None, [*facts, preview(member.note, 60)]))]

@@ -204,7 +204,7 @@ def list_tasks(
 
     def tell() -> None:
         if page.tasks:
-            session.output.rich(render.tasks_table(page.tasks))
+            session.output.table(render.tasks_table(page.tasks))
         else:
             session.output.note('No tasks yet. Send one: mcp-a2a send AGENT "TEXT"')
         for said in page.damage:

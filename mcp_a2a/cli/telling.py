@@ -12,6 +12,7 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.exits import Exit, exit_of
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.state import INTERRUPTED, Delivery
 from mcp_a2a.protocol.text import preview
@@ -69,7 +70,7 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
         note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
     rest = (task.text or "").removeprefix(shown)
     if rest and (task.direction == "sent" or not task.done):
-        session.output.line(rest.removeprefix("\n") if shown else rest)
+        session.output.verbatim(rest.removeprefix("\n") if shown else rest)
     _tell_more(session, task)
     if task.question is not None:
         note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
@@ -91,7 +92,7 @@ def _tell_more(session: Session, task: TaskView) -> None:
         _is_data(part) and not _is_twin(part.data, task.text) for artifact in task.artifacts for part in artifact.parts
     )
     if data:
-        note(f"  and {render.many(data, 'part')} of data, which --json shows: mcp-a2a task {short} --json")
+        note(f"  and {many(data, 'part')} of data, which --json shows: mcp-a2a task {short} --json")
     for line in file_lines(task.files):
         note(f"  {line}")
     if any(file.here and file.size is not None for file in task.files):

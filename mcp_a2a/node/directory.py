@@ -20,9 +20,12 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import look_alike, same_name, shown_name
+from mcp_a2a.protocol.naming import look_alike, same_name, shown_name, tail_of
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
+
+MIN_TAIL = 12
+"""Letters of the end of a key that stand for it: 70 bits, too many to make another key with."""
 
 MAX_PEERS = 2_048
 """Peers kept in memory. The strangers seen longest ago make room."""
@@ -240,6 +243,8 @@ class Directory:
         """
         if asked.startswith("did:"):
             return self._by_did(asked)
+        if tail := tail_of(asked):
+            return self._by_tail(asked, tail)
         alike = [peer for peer in self if look_alike(peer.name, asked)]
         named = [peer for peer in alike if same_name(peer.name, asked)]
         if not named:
@@ -283,6 +288,15 @@ class Directory:
         if peer is None:
             raise self._not_found(asked)
         return peer
+
+    def _by_tail(self, asked: str, tail: str) -> Peer:
+        """The agent whose key ends so. Fewer letters than a table shows could be those of a key made to match."""
+        alike = [peer for peer in self if peer.row.did.endswith(tail)] if len(tail) >= MIN_TAIL else []
+        if len(alike) > 1:
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in alike])
+        if not alike:
+            raise self._not_found(asked)
+        return alike[0]
 
     def _not_found(self, asked: str) -> PeerNotFoundError:
         names = [peer.name for peer in self if peer.name]

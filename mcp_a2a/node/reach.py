@@ -102,7 +102,7 @@ class Reach:
                 tasks.start_soon(self._try_out, url, checked)
         found += [checked[url] for url in urls]
         if not urls:
-            found.append(CheckView(name="relay", ok=False, detail="none: only this machine and the LAN are reached"))
+            found.append(CheckView(name="relay", ok=False, absent=True, detail="none: this machine and the LAN only"))
         return NetcheckView(checks=tuple(found))
 
     def _addresses(self) -> CheckView:

@@ -26,6 +26,10 @@ _DIRECTION = "\u200e"
 _ODD = {"\u0138": "k"}  # kra, to which Unicode's table takes the Cyrillic letter
 
 
+ELLIPSES = ("…", "...")
+"""What a table puts in place of the beginning of an id or a key."""
+
+
 @lru_cache(maxsize=8192)
 def shown_name(name: str) -> str:
     """A name as it is shown: at most 32 letters and digits of any script in composed form, with separators between.
@@ -35,6 +39,15 @@ def shown_name(name: str) -> str:
     # What is longer is cut before the work, what is invisible does not count.
     plain = "".join(c if _is_letter(c) or c in "-._" else " " for c in clean(name[: NAME_CHARS * 64]))
     return " ".join(plain.split())[:NAME_CHARS].strip(SEPARATORS)
+
+
+def tail_of(asked: str) -> str:
+    """The end of a task id or key that a table showed as `…jdmp5a`, ellipsis and all; empty for anything else.
+
+    No name begins with an ellipsis.
+    """
+    asked = asked.strip()
+    return next((asked[len(mark) :] for mark in ELLIPSES if asked.startswith(mark)), "")
 
 
 def is_name(name: str) -> bool:

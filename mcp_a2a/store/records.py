@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.blobs import put_out
@@ -256,7 +257,7 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
     exact = find_task(connection, asked)
     if exact:
         return _remembered(exact)
-    short = asked.strip().lower().removeprefix("task-")
+    short = (tail_of(asked) or asked).strip().lower().removeprefix("task-")
     if len(short) < 4 or not short.isalnum():
         raise TaskNotFoundError(asked)
     rows = connection.execute(

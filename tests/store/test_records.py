@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.node.document import document
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.store.database import Database
@@ -17,6 +18,7 @@ from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.records import (
     TaskRecord,
     Within,
+    get_task,
     insert_task,
     parse_position,
     position_token,
@@ -61,6 +63,19 @@ async def test_what_streams_into_a_task_leaves_it_where_its_status_put_it(databa
     await database.write(lambda connection: save_task(connection, replace(first, updated=NOON + 9)))
     assert listed(database) == ["task-2", "task-1"]
     assert listed(database, replace(WITHIN, after=NOON + 0.101)) == ["task-2"]
+
+
+@pytest.mark.parametrize("shown", ["…jdmp5a", "...jdmp5a", "jdmp5a", "…JDMP5A", " …jdmp5a ", "task-abcd"])
+async def test_a_task_is_found_by_the_end_that_a_table_shows(database: Database, shown: str) -> None:
+    await stored(database, record("abcdjdmp5a", None, NOON), record("efghijklmn", None, NOON))
+    assert database.read(lambda connection: get_task(connection, shown)).id == "task-abcdjdmp5a"
+
+
+@pytest.mark.parametrize("shown", ["…", "…p5a", "...", "…zzzzzz", "…jdmp5a*"])
+async def test_what_no_table_shows_is_no_task(database: Database, shown: str) -> None:
+    await stored(database, record("abcdjdmp5a", None, NOON))
+    with pytest.raises(TaskNotFoundError):
+        database.read(lambda connection: get_task(connection, shown))
 
 
 @pytest.mark.parametrize("beyond", [0.0, 0.0009])
