@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.blobs import all_blobs
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, pending_outbox
@@ -85,14 +86,14 @@ async def measure(path: Path) -> dict[str, float]:
     figures = {"start": await best(lambda: start(path))}
     async with open_database(path, "benchmark") as database:
 
-        async def listed(state: TaskState | None) -> None:
-            database.read(lambda c: list_tasks(c, state=state, direction=None, before=None, limit=20))
+        async def listed(state: Moment | None) -> None:
+            database.read(lambda c: list_tasks(c, state=state, direction=None, before=None, limit=20, now=time.time()))
 
         async def within(database: Database = database) -> None:
             await database.read_aside(lambda c: tasks_within(c, Within("received", "caller:owner", "owner"), None, 20))
 
         figures["list_20"] = await best(lambda: listed(None))
-        figures["list_working"] = await best(lambda: listed(TaskState.WORKING))
+        figures["list_working"] = await best(lambda: listed(Moment.WORKING))
         figures["a2a_list_20"] = await best(within)
     return {name: round(seconds * 1000, 3) for name, seconds in figures.items()}
 

@@ -86,6 +86,11 @@ _SECRETS = (
 )
 
 
+def _spoken(state: str) -> str:
+    """A state as sentences name it: "completed", never as A2A spells it."""
+    return state.removeprefix("TASK_STATE_").lower()
+
+
 def without_secrets(text: str) -> str:
     """Text that a user typed, as it may be shown: without a name and password, admission secret or ticket."""
     for secret, shown in _SECRETS:
@@ -623,7 +628,7 @@ class TransitionError(TaskError):
 
     def __init__(self, current: str, proposed: str) -> None:
         super().__init__(
-            f"A task in {current} cannot go to {proposed}.",
+            f"A task that is {_spoken(current)} cannot become {_spoken(proposed)}.",
             "Call get_task_status to see where it stands.",
         )
         self.current, self.proposed = current, proposed
@@ -715,7 +720,7 @@ class NotAwaitingReplyError(TaskError):
 
     def __init__(self, task_id: str, state: str) -> None:
         super().__init__(
-            f"{task_id} is in {state} and takes no reply from here.",
+            f"{task_id} is {_spoken(state)} and takes no reply from here.",
             "Use answer_task for tasks from your inbox, send_task for new work.",
         )
 

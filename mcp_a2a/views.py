@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from mcp_a2a.protocol.model import AgentCard, ArtifactChunk, Delivery, Message, Part, TaskState
-from mcp_a2a.protocol.untrusted import WHOLE, Fact, Name, PeerText, Token, Who
+from mcp_a2a.protocol.model import AgentCard, ArtifactChunk, Delivery, Message, Part
+from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Token, Who
 
 
 class View(BaseModel):
@@ -470,7 +471,7 @@ class ForgetView(View):
 class ListTasksRequest(View):
     """Tasks, newest change first; `cursor` continues a list."""
 
-    state: TaskState | None = None
+    state: Moment | None = None
     direction: Literal["sent", "received"] | None = None
     limit: int = Field(default=20, ge=1, le=100)
     cursor: str | None = None
@@ -544,13 +545,21 @@ class TaskView(View):
 
     task_id: Fact
     direction: Literal["sent", "received"]
-    state: TaskState
+    state: Moment
     done: bool
     delivery: Delivery
     route: Fact | None = None
     agent: AgentRef
     skill: PeerText | None = None
     context_id: Token | None = None
+    request: Asked = ""
+    """What was asked, in one line: the beginning of the text, else the names of the files, else the data."""
+    answer: PeerText | None = None
+    """What came of it so far, in one line: the beginning of the result, of the question or of the reason."""
+    reply: Asked | None = None
+    """What its sender wrote last, where that is not the request; in one line."""
+    asked_here: bool = False
+    """Whether `request` and `reply` are words of the owner of this node, and of nobody else."""
     text: PeerText | None = None
     text_total: int | None = None
     """Length of the whole text in characters."""

@@ -16,7 +16,7 @@ import aiohttp
 import anyio
 from pydantic import JsonValue
 
-from mcp_a2a import McpA2AError, NodeApi, Part, TaskState
+from mcp_a2a import McpA2AError, NodeApi, Part
 from mcp_a2a.views import AddPeerRequest, AgentView, CancelRequest, PeersRequest, SendTaskRequest
 
 RETRY_SECONDS = 0.5
@@ -77,7 +77,7 @@ class Neighbours:
                 return Result(view.agent.name, answered=False, text=f"nothing came within {seconds:g} s")
         except McpA2AError as error:
             return Result(agent, answered=False, text=error.message)
-        if view.state != TaskState.COMPLETED:
+        if view.state != "completed":
             return Result(view.agent.name, answered=False, text=view.error.message if view.error else view.state.value)
         return Result(view.agent.name, answered=True, text=view.text or "")
 

@@ -92,7 +92,7 @@ def task_line(event: TaskEvent) -> str:
     """What happened with a task, without its content; why, where it failed."""
     skill = preview(event.item.skill or "task", 40)
     line = f"{event.item.task_id}  {skill}  {event.kind}"
-    if event.kind == "running":
+    if event.kind == "working":
         return f"{line}  ← {event.item.agent.name}"
     line += f"  {event.seconds:.2f} s  → {event.item.agent.name}"
     reason = event.text if event.kind in ("failed", "rejected", "crashed", "lost") else None

@@ -20,7 +20,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.protocol.state import Delivery, TaskState
+from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
     from mcp_a2a.views import TaskView
@@ -48,14 +49,17 @@ BY_DELIVERY = {
 """How far the message got decides first: work that never began did not fail."""
 
 BY_STATE = {
-    TaskState.SUBMITTED: Exit.RUNNING,
-    TaskState.WORKING: Exit.RUNNING,
-    TaskState.COMPLETED: Exit.DONE,
-    TaskState.FAILED: Exit.FAILED,
-    TaskState.CANCELED: Exit.FAILED,
-    TaskState.INPUT_REQUIRED: Exit.NEEDS_INPUT,
-    TaskState.REJECTED: Exit.FAILED,
-    TaskState.AUTH_REQUIRED: Exit.NEEDS_INPUT,
+    Moment.QUEUED: Exit.RUNNING,
+    Moment.STORED: Exit.RUNNING,
+    Moment.HELD: Exit.RUNNING,
+    Moment.SUBMITTED: Exit.RUNNING,
+    Moment.WORKING: Exit.RUNNING,
+    Moment.COMPLETED: Exit.DONE,
+    Moment.FAILED: Exit.FAILED,
+    Moment.CANCELED: Exit.FAILED,
+    Moment.INPUT_REQUIRED: Exit.NEEDS_INPUT,
+    Moment.REJECTED: Exit.FAILED,
+    Moment.AUTH_REQUIRED: Exit.NEEDS_INPUT,
 }
 
 

@@ -94,11 +94,11 @@ def answer(
         session.waiting_for = task.agent.name
         if task.direction == "sent":
             if task.done or not is_settled(task):
-                raise NothingAskedError(task.agent.name, task.task_id, render.state(task), task.context_id)
+                raise NothingAskedError(task.agent.name, task.task_id, task.state, task.context_id)
             task = await reply(session, node, task.task_id, said, wait, attached)
             return await converse(session, node, task, wait)
         if task.done:
-            raise AlreadyEndedError(render.state(task), task.task_id)
+            raise AlreadyEndedError(task.state, task.task_id)
         given = AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached, consent=answered_for())
         task = await node.answer_task(given)
         return await sent_off(session, node, task)
@@ -106,7 +106,7 @@ def answer(
     task = session.ask(operate)
     if task.direction == "sent":
         report(session, task)
-    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {render.state(task)} → {task.agent.name}"))
+    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {task.state} → {task.agent.name}"))
 
 
 async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.plurals import many
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import shown_name, skeleton
-from mcp_a2a.protocol.state import Delivery, TaskState
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import GLUE, Style
@@ -54,21 +54,14 @@ TRUSTS = {
     "stranger": "stranger",
     "blocked": "blocked",
 }
-STATES = {
-    TaskState.SUBMITTED: "waiting",
-    TaskState.WORKING: "working",
-    TaskState.COMPLETED: "completed",
-    TaskState.FAILED: "failed",
-    TaskState.CANCELED: "canceled",
-    TaskState.INPUT_REQUIRED: "asks you",
-    TaskState.REJECTED: "rejected",
-    TaskState.AUTH_REQUIRED: "asks you",
+WHY_OPEN = {
+    Moment.QUEUED: "it is not delivered yet",
+    Moment.STORED: "it is stored at a relay",
+    Moment.HELD: "its owner has to accept you first",
+    Moment.SUBMITTED: "its agent has it",
+    Moment.WORKING: "its agent works on it",
 }
-STAGES = {
-    Delivery.QUEUED: "not delivered yet",
-    Delivery.STORED: "stored at a relay",
-    Delivery.HELD: "waits for its owner to accept you",
-}
+"""What a word for an open task means, for a note under it."""
 ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
 SKILLS_SHOWN = 3
 SHOWN_ID, SHOWN_KEY = 6, 12
@@ -203,9 +196,10 @@ TASKS = (
     Column("TASK"),
     Column(""),
     Column("AGENT", least=10),
-    Column("STATE", least=9),
+    Column("STATE"),
     Column("AGE"),
-    Column("TEXT", least=16, leaves=1),
+    Column("REQUEST", least=12),
+    Column("ANSWER", least=12, leaves=1),
 )
 
 
@@ -214,29 +208,17 @@ def tasks_table(tasks: Iterable[TaskView]) -> Table:
     drawn = Table(TASKS)
     for task in tasks:
         arrow = "→" if task.direction == "sent" else "←"
-        said = task.text or task.question or task.progress or (task.error.message if task.error else "")
+        said = preview(task.request, 60), preview(task.answer or "", 60)
         who = shown_name(task.agent.name)
-        drawn.add(
-            short_id(task.task_id), arrow, who, Cell(state(task), _style(task)), age(task.updated), preview(said, 60)
-        )
+        drawn.add(short_id(task.task_id), arrow, who, Cell(task.state, _style(task)), age(task.updated), *said)
     return drawn
-
-
-def state(task: TaskView) -> str:
-    """How far it got, in words."""
-    if not task.done and task.delivery in STAGES:
-        return STAGES[task.delivery]
-    if task.direction == "received" and task.state == TaskState.INPUT_REQUIRED:
-        return "asked"
-    return STATES[task.state]
 
 
 def _style(task: TaskView) -> Style:
     """Red where it failed, yellow where it waits for somebody."""
-    if task.state in (TaskState.FAILED, TaskState.REJECTED) or task.delivery in (Delivery.REFUSED, Delivery.EXPIRED):
+    if task.state in (Moment.FAILED, Moment.REJECTED):
         return "red"
-    waiting = (TaskState.SUBMITTED, TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
-    return "yellow" if task.state in waiting else ""
+    return "" if task.done or task.state == Moment.WORKING else "yellow"
 
 
 def status_lines(status: StatusView) -> list[str]:

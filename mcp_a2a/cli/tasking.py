@@ -26,7 +26,7 @@ from mcp_a2a.cli.waiting import (
 )
 from mcp_a2a.cli.web import as_typed
 from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
-from mcp_a2a.protocol.state import TaskState
+from mcp_a2a.protocol.moment import Moment
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -186,7 +186,7 @@ def show_task(
 
 def list_tasks(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="Only tasks in this state: working, completed, failed, …")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only tasks in this state: {', '.join(Moment)}.")] = None,
     sent: Annotated[bool, typer.Option("--sent", help="Only tasks you sent.")] = False,
     received: Annotated[bool, typer.Option("--received", help="Only tasks others sent you.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
@@ -215,14 +215,14 @@ def list_tasks(
     session.output.show(page, tell)
 
 
-def _state(text: str | None) -> TaskState | None:
+def _state(text: str | None) -> Moment | None:
     if text is None:
         return None
-    plain = text.upper().replace("-", "_").removeprefix("TASK_STATE_")
-    if plain not in TaskState.__members__:
-        known = ", ".join(name.lower() for name in TaskState.__members__)
+    plain = text.lower().replace("-", "_").removeprefix("task_state_")
+    if plain not in tuple(Moment):
+        known = ", ".join(Moment)
         raise UsageError(f"There is no state {text!r}. There are: {known}.")
-    return TaskState[plain]
+    return Moment(plain)
 
 
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
@@ -241,8 +241,7 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
         return task if task.done else await follow(session, node, task, HANDOVER_SECONDS)
 
     task = session.ask(operate)
-    if task.done and task.state != TaskState.CANCELED:
-        raise AlreadyEndedError(render.state(task), task.task_id)
+    if task.done and task.state != Moment.CANCELED:
+        raise AlreadyEndedError(task.state, task.task_id)
     rest = "" if task.done else "   it is canceled as soon as its agent is reached"
-    said = "canceled" if task.done else render.state(task)
-    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {said}{rest}"))
+    session.output.show(task, lambda: session.output.line(f"{task.task_id}  {task.state}{rest}"))

@@ -13,8 +13,9 @@ from mcp_a2a.cli.exits import Exit, exit_of
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.plurals import many
+from mcp_a2a.protocol.moment import ASKING
 from mcp_a2a.protocol.naming import shown_name
-from mcp_a2a.protocol.state import INTERRUPTED, Delivery
+from mcp_a2a.protocol.state import Delivery
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
@@ -42,9 +43,15 @@ def head_lines(task: TaskView) -> list[str]:
     arrow = "→" if task.direction == "sent" else "←"
     route = f" ({render.ROUTES.get(task.route, task.route)})" if task.route else ""
     skill = f"   skill {preview(task.skill, 40)}" if task.skill else ""
-    lines = [f"{task.task_id}   {arrow} {shown_name(task.agent.name)}{route}{skill}   {render.state(task)}"]
+    lines = [f"{task.task_id}   {arrow} {shown_name(task.agent.name)}{route}{skill}   {task.state}"]
     verb = "sent" if task.direction == "sent" else "received"
     lines.append(f"  {verb} {_clock(task.created)} ({render.age(task.created)} ago){_took(task)}")
+    if task.request:
+        lines.append(f"  asked    {preview(task.request, 160)}")
+    if task.reply:
+        lines.append(f"  replied  {preview(task.reply, 160)}")
+    if task.direction == "received" and task.answer:
+        lines.append(f"  answered {preview(task.answer, 160)}")
     if task.attempts > 1:
         lines.append(f"  attempts {task.attempts}")
     return lines
@@ -76,7 +83,7 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
         note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
         note(
-            f"{render.state(task)}: {render.quoted(task.error.message)}"
+            f"{task.state}: {render.quoted(task.error.message)}"
             + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
         )
     elif not task.done:
@@ -119,9 +126,9 @@ def _is_twin(data: JsonValue, text: str | None) -> bool:
 def _tell_open(session: Session, task: TaskView) -> None:
     note, short = session.output.note, task.task_id[-SHORT_ID:]
     if task.direction == "received":
-        note(f'{render.state(task)}   answer it: mcp-a2a answer {short} "TEXT"')
+        note(f'{task.state}   answer it: mcp-a2a answer {short} "TEXT"')
         return
-    if task.state in INTERRUPTED:
+    if task.state in ASKING:
         note(
             f'{task.agent.name} waits for an answer, but did not say to what.\nanswer it: mcp-a2a answer {short} "TEXT"'
         )
@@ -130,5 +137,4 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f"  tried {render.quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
         note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
-    label = "still running" if task.delivery == Delivery.DELIVERED else render.state(task)
-    note(f"{label}: {task.task_id}   follow it: mcp-a2a task {short}")
+    note(f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}   follow it: mcp-a2a task {short}")

@@ -17,7 +17,8 @@ from mcp_a2a.cli.asking import next_line
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for, can_confirm, is_watched
-from mcp_a2a.protocol.state import Delivery, TaskState
+from mcp_a2a.protocol.moment import ASKING, Moment
+from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -121,7 +122,7 @@ async def converse(session: Session, node: NodeApi, task: TaskView, seconds: flo
 
     A bare Enter or Ctrl-D leaves the question open.
     """
-    while task.state == TaskState.INPUT_REQUIRED and task.direction == "sent" and _can_be_asked(session):
+    while task.state == Moment.INPUT_REQUIRED and task.direction == "sent" and _can_be_asked(session):
         question = f"{task.agent.name} asks: {render.quoted(task.question)}" if task.question else _unasked(task)
         session.task_id = task.task_id
         said = (await next_line(session, f"{question}\n> ")).strip()
@@ -154,7 +155,7 @@ async def reply(
 
 def is_settled(task: TaskView) -> bool:
     """Whether nothing more comes before somebody does something."""
-    return task.done or task.state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED)
+    return task.done or task.state in ASKING
 
 
 def _stuck(task: TaskView, stop_at: Delivery | None) -> bool:

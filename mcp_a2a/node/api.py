@@ -302,7 +302,7 @@ class LocalApi:
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """Tasks by newest change; right after a start, with what waited for us at relays."""
         await self._node.networks.wait_settled(MAIL_SECONDS)
-        before = _cursor(request.cursor)
+        before, now = _cursor(request.cursor), self._node.context.clock()
         records = self._node.context.database.read(
             lambda connection: list_tasks(
                 connection,
@@ -310,6 +310,7 @@ class LocalApi:
                 direction=request.direction,
                 before=before,
                 limit=request.limit + 1,
+                now=now,
             )
         )
         shown = records[: request.limit]
@@ -335,7 +336,10 @@ class LocalApi:
                 self._tried(record, peer) if record.sent else (),
                 self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             )
-        return task_view(record, name=name, way=way, cargo=cargo, text_offset=text_offset, text_limit=text_limit)
+        now = self._node.context.clock()
+        return task_view(
+            record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
+        )
 
     def _tried(self, record: TaskRecord, peer: Peer | None) -> tuple[str, ...]:
         """What stands in the way of a task that is not delivered; or why it goes through a relay."""

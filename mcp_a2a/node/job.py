@@ -147,6 +147,11 @@ class Job:
     closed: bool = False
     turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
+    @property
+    def has_told(self) -> bool:
+        """Whether its sender has heard that it is worked on."""
+        return self.told_at > float("-inf")
+
     async def report(self, text: str) -> None:
         """Tell the sender how it goes, now or, when told a moment ago, a little later."""
         self.pending = str(text)  # the author of a skill may hand over anything

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.summary import answer_of, reply_of, request_of
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import AgentSkill, Artifact, Delivery, Part, TaskState, text_of, words_of
+from mcp_a2a.protocol.model import AgentSkill, Artifact, Part, TaskState, text_of, words_of
+from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
@@ -122,22 +124,33 @@ class Cargo:
     transfer: TransferView | None = None
 
 
-def task_view(
-    record: TaskRecord, *, name: str, way: Way, cargo: Cargo, text_offset: int = 0, text_limit: int | None = None
+def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
+    record: TaskRecord,
+    *,
+    name: str,
+    way: Way,
+    cargo: Cargo,
+    now: float,
+    text_offset: int = 0,
+    text_limit: int | None = None,
 ) -> TaskView:
     """A task as anybody sees it. `text` is what the other side wrote, a page of it where it is long."""
-    text = _text(record)
+    text, moment = _text(record), moment_of(record.state, record.delivery, leased=record.leased(now))
     page, following = _page(text, text_offset, text_limit)
     return TaskView(
         task_id=record.id,
         direction="sent" if record.sent else "received",
-        state=record.state,
+        state=moment,
         done=record.done,
         delivery=record.delivery,
         route=way.route,
         agent=AgentRef(name=name, did=record.peer),
         skill=record.skill,
         context_id=record.context_id,
+        request=request_of(record),
+        answer=answer_of(record),
+        reply=reply_of(record),
+        asked_here=record.sent and not record.caller and not record.hop,
         text=page,
         text_total=len(text) if text is not None else None,
         text_next=following,
@@ -153,7 +166,7 @@ def task_view(
         chosen=record.chosen,
         created=iso(record.created),
         updated=iso(record.updated),
-        next=_next(record, following),
+        next=_next(record, moment, following),
     )
 
 
@@ -210,42 +223,41 @@ def _said(record: TaskRecord, state: TaskState) -> str | None:
     return clean(words_of(record.status.message))[:4096]
 
 
-def _next(record: TaskRecord, following: int | None) -> str:
+def _next(record: TaskRecord, moment: Moment, following: int | None) -> str:
     if not record.sent:
-        return _next_received(record)
+        return _next_received(moment)
     if following is not None:
         return f"The text goes on: call get_task_status with text_offset={following}."
     if record.error is not None and record.error.hint:
         return record.error.hint
-    return _NEXT_BY_STATE.get(record.state) or _NEXT_BY_DELIVERY.get(record.delivery, _NEXT_DELIVERED)
+    return _NEXT[moment]
 
 
-_NEXT_BY_STATE = {
-    TaskState.COMPLETED: "Done. To go on in the same conversation, send_task with this context_id.",
-    TaskState.FAILED: "Ask another agent, or change the request.",
-    TaskState.REJECTED: "Ask another agent, or change the request.",
-    TaskState.CANCELED: "Canceled; nothing more will come.",
-    TaskState.INPUT_REQUIRED: "The agent asks something: answer with reply_to_task.",
-    TaskState.AUTH_REQUIRED: "The agent asks for authorization: tell your user, then answer with reply_to_task.",
-}
-_NOT_YET = "Not delivered yet; it is kept and sent when the agent is reachable. Call get_task_status later."
-_NEXT_BY_DELIVERY = {
-    Delivery.HELD: (
-        "The agent's owner must accept you first; the task waits there. Tell your user, "
-        "and call get_task_status with wait_seconds later."
-    ),
-    Delivery.QUEUED: _NOT_YET,
-    Delivery.STORED: (
+_DELIVERED = "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
+_NEXT = {
+    Moment.QUEUED: "Not delivered yet; it is kept and sent when the agent is reachable. Call get_task_status later.",
+    Moment.STORED: (
         "It waits, sealed, at a relay, and is delivered when the agent comes back, also if this machine is off by "
         "then. Call get_task_status later."
     ),
+    Moment.HELD: (
+        "The agent's owner must accept you first; the task waits there. Tell your user, "
+        "and call get_task_status with wait_seconds later."
+    ),
+    Moment.SUBMITTED: _DELIVERED,
+    Moment.WORKING: _DELIVERED,
+    Moment.INPUT_REQUIRED: "The agent asks something: answer with reply_to_task.",
+    Moment.AUTH_REQUIRED: "The agent asks for authorization: tell your user, then answer with reply_to_task.",
+    Moment.COMPLETED: "Done. To go on in the same conversation, send_task with this context_id.",
+    Moment.FAILED: "Ask another agent, or change the request.",
+    Moment.REJECTED: "Ask another agent, or change the request.",
+    Moment.CANCELED: "Canceled; nothing more will come.",
 }
-_NEXT_DELIVERED = "The agent has it. Call get_task_status with wait_seconds=30 for the answer."
 
 
-def _next_received(record: TaskRecord) -> str:
-    if record.done:
+def _next_received(moment: Moment) -> str:
+    if moment in ENDED:
         return "Answered; nothing is left to do."
-    if record.state == TaskState.INPUT_REQUIRED:
+    if moment in ASKING:
         return "Waiting for the sender's reply; check_inbox offers it again when it comes."
     return "Answer it with answer_task."

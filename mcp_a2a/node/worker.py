@@ -39,7 +39,7 @@ ASKING_TICK_SECONDS = 5.0
 """How soon a handler that waits for a reply learns that the sender withdrew instead."""
 
 LONG_SECONDS = 1.0
-"""A task that runs longer is announced; a shorter one is only reported when it ends."""
+"""A task that runs longer is announced, in the log and to its sender; a shorter one is only reported when it ends."""
 
 RETRIES = 5
 """How often an answer is tried that the node does not take for another reason than trouble that passes."""
@@ -54,7 +54,9 @@ GRACE_SECONDS = 1.0
 """How long handlers may go on when the worker stops."""
 
 
-Kind = Literal["running", "completed", "failed", "rejected", "canceled", "crashed", "asking", "lost"]
+Kind = Literal["working", "completed", "failed", "rejected", "canceled", "input_required", "crashed", "lost"]
+"""A state as `protocol.moment` spells it; "crashed" and "lost" are of this attempt, after which the task is offered
+again."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class Worker:
         tasks.start_soon(self._work, job)
 
     def _pause(self, job: Job) -> None:
-        self._tell(job, "asking")
+        self._tell(job, "input_required")
         self._free_slot()
 
     def _regain(self, _job: Job) -> None:
@@ -303,10 +305,12 @@ class Worker:
                 job.renewed = now
                 await self._check_withdrawn(job)
             return
+        untold = False
         if not job.announced and now - job.started >= LONG_SECONDS:
             job.announced = True
-            self._tell(job, "running")
-        if job.pending is not None or job.chunks or now - job.renewed >= self._renew_seconds:
+            self._tell(job, "working")
+            untold = not job.has_told  # its sender is to read the same word as the log has
+        if untold or job.pending is not None or job.chunks or now - job.renewed >= self._renew_seconds:
             await job.flush()
 
     async def _check_withdrawn(self, job: Job) -> None:

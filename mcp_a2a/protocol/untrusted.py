@@ -24,6 +24,8 @@ class Mark(Enum):
     """An id that somebody else may have chosen: shown as it is where it can hold no word, else fenced."""
     WORDS = auto()
     """What a peer wrote: fenced."""
+    ASKED = auto()
+    """What was asked: fenced, unless `asked_here` beside it says that only the owner of this node wrote it."""
 
 
 class Whole:
@@ -37,3 +39,4 @@ Name = Annotated[str, Mark.NAME]
 Who = Annotated[str, Mark.WHO]
 Token = Annotated[str, Mark.TOKEN]
 PeerText = Annotated[str, Mark.WORDS]
+Asked = Annotated[str, Mark.ASKED]

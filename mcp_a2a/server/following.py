@@ -8,8 +8,8 @@ import anyio
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.model import Delivery, StreamResponse, text_of
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.model import StreamResponse, text_of
+from mcp_a2a.protocol.moment import ASKING, Moment
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, node_of, while_reporting
@@ -55,7 +55,7 @@ async def while_telling(ctx: Call, task: TaskView, request: GetTaskRequest, doin
 
 
 def _rests(task: TaskView) -> bool:
-    return task.done or task.state in INTERRUPTED or task.delivery == Delivery.HELD or task.put_off is not None
+    return task.done or task.state in ASKING or task.state == Moment.HELD or task.put_off is not None
 
 
 async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:

@@ -145,6 +145,10 @@ def _words(result: _Result, value: JsonValue, who: str) -> JsonValue:
     return result.fenced(str(value), who) if value else ""
 
 
+def _asked(result: _Result, value: JsonValue, who: str) -> JsonValue:
+    return _words(result, value, who)
+
+
 def _whole(result: _Result, value: JsonValue, who: str) -> JsonValue:
     if value in ([], {}):
         return None
@@ -170,6 +174,8 @@ def _entries(show: Show, result: _Result, value: JsonValue, who: str) -> JsonVal
 def _model(kind: type[BaseModel], result: _Result, value: JsonValue, who: str) -> JsonValue:
     assert isinstance(value, dict)  # noqa: S101  a model is an object
     who, shows = _speaker(value) or who, shows_of(kind)
+    if value.get("asked_here") is True:  # a view says so itself; no peer can add a field to one
+        shows = {name: _fact if show is _asked else show for name, show in shows.items()}
     shown = {name: None if inner is None else shows[name](result, inner, who) for name, inner in value.items()}
     return {name: inner for name, inner in shown.items() if inner is not None}
 
@@ -187,4 +193,5 @@ _BY_MARK: Mapping[Mark, Show] = {
     Mark.WHO: _who,
     Mark.TOKEN: _token,
     Mark.WORDS: _words,
+    Mark.ASKED: _asked,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from mcp_a2a.protocol.model import Delivery, Part, TaskState
+from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import file_lines, transfer_line
@@ -19,9 +19,6 @@ SKILL_CHARS = 64
 
 FILES_LISTED = 32
 """Files of a task that are listed; save_files writes all of them."""
-
-STAGES = {Delivery.STORED: "stored at a relay", Delivery.HELD: "held for its owner's consent"}
-"""How far a message got, where one word would not tell."""
 
 ALL_OF_IT = "Your user, or you where you have a shell, can read all of it: mcp-a2a task {} --json"
 
@@ -92,9 +89,7 @@ def task_lines(view: TaskView, fence: Fence) -> Iterator[str]:
 def headline(view: TaskView, fence: Fence) -> str:
     """Where the task stands, in one line of facts."""
     who = label(view.agent.name, view.agent.did)
-    facts = [state_name(view.state)]
-    if view.delivery != Delivery.DELIVERED:
-        facts.append(f"message {STAGES.get(view.delivery, view.delivery.lower())}")
+    facts = [str(view.state)]
     facts.append(f"{'to' if view.direction == 'sent' else 'from'} {who}")
     if view.route:
         facts.append(f"route {view.route}")
@@ -103,11 +98,6 @@ def headline(view: TaskView, fence: Fence) -> str:
     if view.attempts >= _OFFERED_AGAIN:
         facts.append(f"attempt {view.attempts}")
     return f"{view.task_id}: {', '.join(facts)}."
-
-
-def state_name(state: TaskState) -> str:
-    """The state as the tools spell it: "input_required"."""
-    return state.name.lower()
 
 
 def data_parts(parts: Sequence[Part]) -> list[str]:

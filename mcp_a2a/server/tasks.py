@@ -8,7 +8,8 @@ from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.protocol.model import Part
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import (
     AgentName,
@@ -46,10 +47,6 @@ LISTED_TASKS = 12
 
 ACCEPT_SECONDS = 10.0
 """How long agents that have a skill are asked to take a task, before it is only waited for."""
-
-StateName = Literal[
-    "submitted", "working", "input_required", "auth_required", "completed", "failed", "canceled", "rejected"
-]
 
 
 async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
@@ -266,7 +263,7 @@ async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, T
 
 async def list_tasks(
     ctx: Call,
-    state: Annotated[StateName | None, Field(description="Only tasks in this state.")] = None,
+    state: Annotated[Moment | None, Field(description="Only tasks in this state.")] = None,
     direction: Annotated[
         Literal["sent", "received"] | None, Field(description="Only tasks you sent, or only tasks sent to you.")
     ] = None,
@@ -278,7 +275,7 @@ async def list_tasks(
     """Tasks sent and received, the one that changed last first. Long texts are shortened; get_task_status has them."""
     page = await node_of(ctx).list_tasks(
         ListTasksRequest(
-            state=TaskState[state.upper()] if state else None,
+            state=state,
             direction=direction,
             limit=min(limit, LISTED_TASKS),
             cursor=cursor or None,

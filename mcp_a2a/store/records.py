@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task import is_terminal
@@ -304,24 +305,51 @@ def parse_position(token: str) -> Position:
 def list_tasks(
     connection: sqlite3.Connection,
     *,
-    state: TaskState | None,
+    state: Moment | None,
     direction: str | None,
     before: Position | None,
     limit: int,
+    now: float,
 ) -> list[TaskRecord]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
-    where, values = ["forgotten IS NULL"], []
-    for name, value in (("state", state), ("direction", direction)):
-        if value is not None:
-            where.append(f"{name}=?")
-            values.append(str(value))
+    where, values = ["forgotten IS NULL"], list[object]()
+    if direction is not None:
+        where.append("direction=?")
+        values.append(direction)
     if before is not None:
         where.append("(updated, id) < (?, ?)")
+        values.extend(before)
+    selects, asked = [], list[object]()
+    # Each alternative is read from an index in order, and SQLite merges them; with OR it would sort all that match.
+    for condition, wanted in _at(state, now):
+        selects.append(f"{_SELECT} WHERE {' AND '.join((*where, *condition))}")
+        asked.extend((*values, *wanted))
     rows = connection.execute(
-        f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY updated DESC, id DESC LIMIT ?",
-        (*values, *(before or ()), limit),
+        f"{' UNION ALL '.join(selects)} ORDER BY updated DESC, id DESC LIMIT ?", (*asked, limit)
     ).fetchall()
     return _records(connection, rows)
+
+
+_LEASED = "(direction='received' AND lease_until IS NOT NULL AND lease_until > ?)"
+
+
+Condition = tuple[tuple[str, ...], tuple[object, ...]]
+
+
+def _at(moment: Moment | None, now: float) -> list[Condition]:
+    """Which tasks a word stands for, as `protocol.moment` has it: alternatives, each with its values."""
+    if moment is None:
+        return [((), ())]
+    state, delivery = state_of(moment).value, delivery_of(moment)
+    if delivery is not None:
+        return [(("state=?", "delivery=?"), (state, delivery.value))]
+    if moment == Moment.SUBMITTED:
+        delivered = "delivery NOT IN ('QUEUED', 'STORED', 'HELD')"
+        return [(("state=?", delivered, f"NOT {_LEASED}"), (state, now))]
+    if moment == Moment.WORKING:
+        leased = (("state=?", _LEASED), (TaskState.SUBMITTED.value, now))
+        return [(("state=?",), (state,)), leased]
+    return [(("state=?",), (state,))]
 
 
 @dataclass(frozen=True, slots=True)

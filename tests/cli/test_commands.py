@@ -128,7 +128,7 @@ def test_a_detached_task_is_handed_over_and_ends_with_0(home: Path) -> None:
 def test_cancel_reaches_the_worker(home: Path) -> None:
     sent = answer(home, "send", "helper", "--skill", "sleep", "5", "--detach")
     assert "canceled" in call(home, "cancel", sent["task_id"]).stdout
-    assert answer(home, "task", sent["task_id"], code=7)["state"] == "TASK_STATE_CANCELED"
+    assert answer(home, "task", sent["task_id"], code=7)["state"] == "canceled"
 
 
 def test_a_task_that_has_ended_is_not_canceled_any_more(home: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_task_that_has_ended_is_not_canceled_any_more(home: Path) -> None:
     assert (late.returncode, late.stdout) == (7, "")
     assert late.stderr.startswith("It is already completed.\n")
     assert answer(home, "cancel", sent["task_id"], code=7)["error"]["code"] == "already_ended"
-    assert answer(home, "task", sent["task_id"])["state"] == "TASK_STATE_COMPLETED"
+    assert answer(home, "task", sent["task_id"])["state"] == "completed"
 
 
 def test_canceling_twice_is_canceling_once(home: Path) -> None:
@@ -159,7 +159,7 @@ def test_canceling_twice_is_canceling_once(home: Path) -> None:
         (["send", "rev", "two", "words"], 2, "in quotes"),
         (["dicsover"], 2, "Did you mean 'discover'?"),
         (["discover", "--limit", "0"], 2, "mcp-a2a discover --help"),
-        (["tasks", "--state", "asleep"], 2, "There are: submitted, working"),
+        (["tasks", "--state", "asleep"], 2, "There are: queued, stored"),
         (["answer", "task-x", "y", "--status", "maybe"], 2, "There are: working, completed"),
         (["peers", "add", "127.0.0.1:1"], 4, "127.0.0.1:1"),
         (["--identity", "Not A Folder", "discover"], 2, "MCP_A2A_IDENTITY"),

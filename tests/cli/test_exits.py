@@ -7,6 +7,7 @@ import pytest
 from mcp_a2a import errors
 from mcp_a2a.cli.exits import BY_DELIVERY, BY_STATE, Exit, exit_of, exit_of_error
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.moment import Moment, moment_of
 from mcp_a2a.views import AgentRef, TaskView
 
 
@@ -14,7 +15,7 @@ def task(state: TaskState, delivery: Delivery = Delivery.DELIVERED, **more: obje
     fields = {
         "task_id": "task-1",
         "direction": "sent",
-        "state": state,
+        "state": moment_of(state, delivery),
         "done": state in (TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED),
         "delivery": delivery,
         "agent": AgentRef(name="bob", did="did:key:zBob"),
@@ -48,7 +49,7 @@ def test_a_tasks_end_is_its_exit_code(view: TaskView, code: int) -> None:
 
 
 def test_every_state_has_an_exit_code() -> None:
-    assert set(BY_STATE) == set(TaskState)
+    assert set(BY_STATE) == set(Moment)
     assert set(BY_DELIVERY) <= set(Delivery)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from mcp_a2a.protocol.envelope import WIRE_SIZES
 from mcp_a2a.protocol.listing import LISTING_SIZES
-from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery, TaskState
+from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.views import (
     AnswerRequest,
@@ -68,7 +69,7 @@ async def converse(alice: Person, bob: Person, said: dict[str, str]) -> None:
     await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
     await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=said["result"]))
     view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-    assert (view.state, view.text, view.route) == (TaskState.COMPLETED, said["result"], "relay")
+    assert (view.state, view.text, view.route) == (Moment.COMPLETED, said["result"], "relay")
 
 
 async def leave_something(alice: Person, bob_did: str, said: dict[str, str]) -> None:

@@ -33,14 +33,14 @@ def send(home: Path, text: str, *more: str) -> Any:
 def test_an_agent_whose_clock_was_ahead_is_named_and_works_when_it_is_right(tmp_path: Path, days: int) -> None:
     with agent(tmp_path, *ECHO, **ahead(days)):
         waiting = send(tmp_path, "early", "--wait", "2")
-        assert waiting["state"] == "TASK_STATE_SUBMITTED"
+        assert waiting["state"] == "queued"
         assert f"its clock is {days} d 0 h ahead of this machine's" in " ".join(waiting["tried"])
         found = answer(tmp_path, "discover", **NO_LAN)
         assert f"The clock of echo is {days} d 0 h ahead of this machine's" in found["reason"]
     with agent(tmp_path, *ECHO, **NO_LAN):
         assert send(tmp_path, "late", "--wait", "20")["text"] == "late"
         view = answer(tmp_path, "task", waiting["task_id"], "--wait", "20", **NO_LAN)
-        assert (view["state"], view["text"]) == ("TASK_STATE_COMPLETED", "early")
+        assert (view["state"], view["text"]) == ("completed", "early")
 
 
 def test_a_clock_that_is_ahead_for_a_while_deletes_no_task(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mcp_a2a.errors import FileError
 from mcp_a2a.node.command import CommandSkill, Limits
 from mcp_a2a.node.job import Handler
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.workroom import Workroom
 from mcp_a2a.views import SaveFilesRequest
 from tests.files.scenes import MIB, sha256, some_file, task
@@ -52,7 +52,7 @@ async def test_a_skill_reads_files_and_returns_some(tmp_path: Path) -> None:
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
         view = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB, "in.csv"), wait=20))
-        assert (view.state, view.text) == (TaskState.COMPLETED, f"in.csv {2 * MIB} text/csv")
+        assert (view.state, view.text) == (Moment.COMPLETED, f"in.csv {2 * MIB} text/csv")
         assert {(file.name, file.size) for file in view.files} == {("result.bin", MIB + 1), ("hi.txt", 2)}
         saved = await alice.api.save_files(SaveFilesRequest(task_id=view.task_id))
         assert {sha256(file.path) for file in saved.files} >= {sha256(result)}
@@ -74,7 +74,7 @@ async def test_files_that_a_skill_yields_follow_the_text_that_it_streams(tmp_pat
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
         view = await alice.api.send_task(task(wait=20))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "one two")
+    assert (view.state, view.text) == (Moment.COMPLETED, "one two")
     assert [file.name for file in view.files] == ["hi.txt", "0.bin", "1.bin", "2.bin"]
     assert [part.data for artifact in view.artifacts for part in artifact.parts if part.data] == [{"n": 1}]
 
@@ -89,7 +89,7 @@ async def test_a_result_that_cannot_be_read_fails_the_task_with_the_reason(tmp_p
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
         view = await alice.api.send_task(task(wait=20))
-    assert view.state == TaskState.FAILED
+    assert view.state == Moment.FAILED
     assert view.error is not None
     assert "No such file" in view.error.message
 
@@ -105,7 +105,7 @@ async def test_a_program_finds_the_files_in_a_folder_that_is_gone_afterwards(tmp
     folder, *lines = view.text.splitlines()
     assert lines == ["700 .", "600 a.bin", "600 b.txt", sha256(first), sha256(second)]
     assert await anyio.Path(folder).exists() is False
-    assert without.state == TaskState.FAILED or folder not in (without.text or "")
+    assert without.state == Moment.FAILED or folder not in (without.text or "")
 
 
 def test_a_file_is_a_path_or_its_content() -> None:

@@ -14,6 +14,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import CHUNK_SIZE, PIECE_CHUNKS, BlobRef, FileSealer, piece_id
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import BlobBody, Payload, TaskBody, UpdateBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store import spool
@@ -153,7 +154,7 @@ async def test_a_result_with_a_damaged_file_fails_the_task_here(tmp_path: Path) 
         update = letter("update", eve.peer_id, bob.node.context.me, body, task=sent.task_id, seq=1)
         assert isinstance(await eve.send(link, update), Delivered)
         view = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-    assert view.state == TaskState.FAILED
+    assert view.state == Moment.FAILED
     assert view.error is not None
     assert view.error.code == "file_damaged"
     assert "SHA-256" in view.error.message

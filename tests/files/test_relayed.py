@@ -9,7 +9,8 @@ import pytest
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import outbox
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import serve_relay
 from mcp_a2a.views import GetTaskRequest, InviteRequest, JoinRequest
 from tests.files.scenes import MIB, answer, next_item, some_file, task, until
@@ -44,7 +45,7 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
             await until(lambda: stage(alice, sent.task_id) == Delivery.DELIVERED)
             await answer(bob, item, some_file(tmp_path, 10 * MIB + 1))
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
-    assert (view.state, view.error) == (TaskState.COMPLETED, None)
+    assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "larger than may go through one" in (view.text or "")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mcp_a2a.node import intake, pieces
 from mcp_a2a.protocol.blob import PIECE_SIZE
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import spool
 from mcp_a2a.views import GetTaskRequest, SaveFilesRequest, TaskView
 from tests.files.scenes import answer, next_item, some_file, spooled, task, until
@@ -52,7 +52,7 @@ async def test_the_oldest_results_make_room_for_new_ones_and_no_task_fails(
 ) -> None:
     monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 3)
     views = [await drawn(pair, tmp_path, number) for number in range(6)]
-    assert [(view.state, view.text) for view in views] == [(TaskState.COMPLETED, "done")] * 6
+    assert [(view.state, view.text) for view in views] == [(Moment.COMPLETED, "done")] * 6
     assert await kept(pair, views) == [False, False, False, True, True, True]
     assert len([path for path in spooled(pair[0], "alice") if path.name.startswith("in-")]) == 3
 
@@ -98,13 +98,13 @@ async def test_a_result_whose_file_has_no_room_arrives_with_its_text_and_says_so
         monkeypatch.setattr(spool.Spool, "free_bytes", property(free))  # the worker has room to send it, once
     await answer(pair[2], item, file)
     view = await pair[1].api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
-    assert view.state is TaskState.COMPLETED
+    assert view.state is Moment.COMPLETED
     assert (view.text or "").startswith("done")
     assert "0.png was not kept" in (view.text or "")
     assert why in (view.text or "")
     assert view.error is None
     worked = await pair[2].api.get_task(GetTaskRequest(task_id=sent.task_id))
-    assert (worked.state, worked.error) == (TaskState.COMPLETED, None)
+    assert (worked.state, worked.error) == (Moment.COMPLETED, None)
     await until(lambda: pair[2].node.outbox.waiting(pair[1].node.context.me) == 0)
 
 
@@ -113,7 +113,7 @@ async def test_of_two_files_only_the_one_without_room_is_missing(
 ) -> None:
     monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 1)
     view = await drawn(pair, tmp_path, 0, some_file(tmp_path, SIZE + 1, "more.png"))
-    assert view.state is TaskState.COMPLETED
+    assert view.state is Moment.COMPLETED
     assert "was not kept" in (view.text or "")
     assert [file.here for file in view.files] == [True]
 
@@ -123,7 +123,7 @@ async def test_a_task_whose_file_has_no_room_names_who_has_none(
 ) -> None:
     monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", 1)
     view = await pair[1].api.send_task(task(some_file(tmp_path, SIZE), wait=20))
-    assert view.state is TaskState.REJECTED
+    assert view.state is Moment.REJECTED
     assert view.error is not None
     assert view.error.message == "The agent bob has no room for more files from you."
 
@@ -135,7 +135,7 @@ async def test_a_file_that_was_not_asked_for_pushes_out_no_result(
     result = await drawn(pair, tmp_path, 0)
     request = task(some_file(tmp_path, SIZE, "push.bin"), agent="alice", wait=20)
     view = await pair[2].api.send_task(request)
-    assert view.state is TaskState.REJECTED
+    assert view.state is Moment.REJECTED
     assert await kept(pair, [result]) == [True]
 
 
@@ -152,6 +152,6 @@ async def test_a_full_disk_is_waited_for_and_ends_nothing(
 
     monkeypatch.setattr(spool.Spool, "put_piece", put_piece)
     view = await drawn(pair, tmp_path, 0)
-    assert view.state is TaskState.COMPLETED
+    assert view.state is Moment.COMPLETED
     assert await kept(pair, [view]) == [True]
     assert not failures

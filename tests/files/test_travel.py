@@ -10,7 +10,8 @@ import pytest
 
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import pieces
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part, TaskState
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished
 from mcp_a2a.views import (
     AnswerRequest,
@@ -49,7 +50,7 @@ async def test_a_file_goes_there_and_another_comes_back(world: World, tmp_path: 
         assert sha256(saved.files[0].path) == sha256(there)
         await answer(bob, item, back)
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
-        assert (view.state, view.text, view.delivery) == (TaskState.COMPLETED, "done", Delivery.DELIVERED)
+        assert (view.state, view.text, view.delivery) == (Moment.COMPLETED, "done", Delivery.DELIVERED)
         assert [(file.name, file.size, file.here) for file in view.files] == [("back.txt", size + 3, True)]
         saved = await alice.api.save_files(SaveFilesRequest(task_id=sent.task_id, folder=str(tmp_path / "out")))
         assert sha256(saved.files[0].path) == sha256(back)
@@ -145,7 +146,7 @@ async def test_whoever_sends_more_than_its_share_is_refused_and_told(
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         view = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB), wait=10))
-        assert (view.state, view.delivery) == (TaskState.REJECTED, Delivery.REFUSED)
+        assert (view.state, view.delivery) == (Moment.REJECTED, Delivery.REFUSED)
         assert view.error is not None
         assert "no room for more files" in view.error.message
         assert spooled(world, "bob") == []
@@ -161,7 +162,7 @@ async def test_a_result_whose_files_are_refused_arrives_without_them_and_says_so
         monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
         await answer(bob, item, some_file(tmp_path, 2 * MIB))
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-    assert (view.state, view.error) == (TaskState.COMPLETED, None)
+    assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "no room for more files" in (view.text or "")
 
 

@@ -19,7 +19,8 @@ from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.model import AgentCard, TaskState
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, Payload
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import find_task
@@ -135,7 +136,7 @@ async def answered(person: Person, task_ids: list[str], texts: list[str]) -> Non
         for task_id, text in zip(task_ids, texts, strict=True):
             while not (view := await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))).done:
                 pass
-            assert (view.state, view.text) == (TaskState.COMPLETED, text[::-1])
+            assert (view.state, view.text) == (Moment.COMPLETED, text[::-1])
 
 
 async def nothing_waits(*people: Person) -> None:

@@ -16,7 +16,8 @@ import pytest
 from mcp_a2a.node import dialer
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.database import _Pending
 from mcp_a2a.views import (
     AnswerRequest,
@@ -257,7 +258,7 @@ async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: Wo
         assert min(map(len, taken.values())) > 0  # how evenly, the machine decides
 
 
-Moment = Callable[[Person, Person], AsyncIterator[None]]
+Meanwhile = Callable[[Person, Person], AsyncIterator[None]]
 
 
 @pytest.mark.parametrize("already_there", [True, False])
@@ -301,7 +302,7 @@ async def test_an_answer_counts_once_however_often_it_is_given(world: World) -> 
         first = await bob.api.answer_task(answer)
         assert await bob.api.answer_task(answer) == first
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
 
 
 async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: World) -> None:

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, SendTaskRequest
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.world import Clock, Person, World, acquainted
@@ -132,7 +132,7 @@ async def play(town: Town, course: list[tuple[object, ...]]) -> None:
             alice = town.here["alice"].person
             for task_id in town.asked:
                 view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))
-                assert (view.state, view.text) == (TaskState.COMPLETED, task_id), view
+                assert (view.state, view.text) == (Moment.COMPLETED, task_id), view
         assert sorted(town.done) == sorted(town.asked)
     finally:
         for name in NAMES:

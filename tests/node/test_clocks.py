@@ -13,7 +13,8 @@ from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
 from mcp_a2a.node import search
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.link import Delivered, Refused
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.views import (
     AnswerRequest,
@@ -124,7 +125,7 @@ async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_c
         of_alice.jump(days * DAY)
         sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         view = await refused_for_clocks(alice, sent)
-        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        assert (view.state, view.delivery) == (Moment.QUEUED, Delivery.QUEUED)
         assert f"{days} d 0 h" in " ".join(view.tried)
         assert "trust" not in str(view)
         of_alice.jump(-days * DAY)
@@ -148,7 +149,7 @@ async def test_a_task_that_was_sent_under_a_clock_that_was_behind_goes_after_a_r
         await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="late"))
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-        assert (view.state, view.text) == (TaskState.COMPLETED, "late")
+        assert (view.state, view.text) == (Moment.COMPLETED, "late")
 
 
 @pytest.mark.parametrize("days", [1, 12, 366])
@@ -167,7 +168,7 @@ async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: Wo
         of_bob.jump(-days * DAY)
         bob.node.context.clocks.now()
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
 
 
 @pytest.mark.parametrize("days", [-30, 1, 30, 366])
@@ -179,7 +180,7 @@ async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: 
         sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         if days != 1:  # by a day behind, a message is merely a day old
             view = await refused_for_clocks(alice, sent)
-            assert view.state == TaskState.SUBMITTED
+            assert view.state == Moment.QUEUED
             said = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node.clocks
             assert f"{abs(days)} d 0 h {'ahead of' if days > 0 else 'behind'} this machine's" in said[0]
         of_bob.jump(-days * DAY)
@@ -201,7 +202,7 @@ async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
         await refused_for_clocks(alice, sent)
         of_alice.advance(1.01 * DAY)
         with anyio.fail_after(30):
-            while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).state != TaskState.REJECTED:
+            while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).state != Moment.REJECTED:
                 await alice.node.context.database.write(lambda _: None)
     assert view.error is not None
     assert "31 d" in view.error.message

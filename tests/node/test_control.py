@@ -19,7 +19,8 @@ from mcp_a2a.config import Settings
 from mcp_a2a.errors import PortInUseError
 from mcp_a2a.node import control
 from mcp_a2a.node.control import socket_path
-from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.protocol.model import Part
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -154,4 +155,4 @@ async def test_what_is_in_an_inbox_and_an_answer_reads_the_same_through_the_sock
             assert [message.parts[1:] for message in inbox.items[0].messages] == [said]
             await other.answer_task(AnswerRequest(task_id=task.task_id, status="completed", parts=said))
             ended = await asking.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
-        assert ended.state == TaskState.COMPLETED
+        assert ended.state == Moment.COMPLETED

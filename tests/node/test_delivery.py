@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AnswerRequest,
     CancelRequest,
@@ -49,7 +50,7 @@ async def test_a_task_is_answered_through_the_inbox(world: World) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer)
             view = await alice.api.send_task(task("hello"))
-        assert (view.state, view.text, view.done) == (TaskState.COMPLETED, "olleh", True)
+        assert (view.state, view.text, view.done) == (Moment.COMPLETED, "olleh", True)
         assert (view.delivery, view.agent.name) == (Delivery.DELIVERED, "bob")
 
 
@@ -75,7 +76,7 @@ async def test_a_task_for_an_absent_agent_waits_and_is_delivered_when_it_is_back
         async with world.person("bob") as bob:
             await acquainted(alice, bob)
         view = await alice.api.send_task(task("later", wait=0))
-        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        assert (view.state, view.delivery) == (Moment.QUEUED, Delivery.QUEUED)
         async with world.person("bob") as bob:
             alice.sees(bob)
             item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
@@ -125,7 +126,7 @@ async def test_an_unanswered_lease_is_offered_again_and_the_third_time_the_task_
             attempts.append(inbox.items[0].attempt)
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert attempts == [1, 2, 3]
-    assert view.state == TaskState.FAILED
+    assert view.state == Moment.FAILED
     assert view.error is not None
     assert "3 times" in view.error.message
 
@@ -139,7 +140,7 @@ async def test_working_reports_progress_and_keeps_the_lease(world: World) -> Non
         with anyio.fail_after(30):
             while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).progress is None:
                 await alice.node.context.task_changes.event(sent.task_id).wait()
-    assert (view.state, view.progress) == (TaskState.WORKING, "half way")
+    assert (view.state, view.progress) == (Moment.WORKING, "half way")
 
 
 async def test_a_question_goes_to_the_sender_and_its_reply_back(world: World) -> None:
@@ -149,7 +150,7 @@ async def test_a_question_goes_to_the_sender_and_its_reply_back(world: World) ->
         item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which color?"))
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "which color?")
+        assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "which color?")
         await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="blue", wait_seconds=0))
         item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
         assert (item.text, item.attempt) == ("paint it\nblue", 1)
@@ -168,7 +169,7 @@ async def test_cancel_reaches_whoever_works_on_it(world: World) -> None:
             inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, holder="me", limit=0))
         assert inbox.canceled == (item.task_id,)
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-    assert view.state == TaskState.CANCELED
+    assert view.state == Moment.CANCELED
 
 
 async def test_an_answer_to_an_older_attempt_is_refused(world: World) -> None:
@@ -208,7 +209,7 @@ async def test_a_blocked_agent_is_cut_off_at_once_and_its_tasks_end(world: World
         await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
         assert (await bob.api.discover(DiscoverRequest())).agents == ()
         received = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id))
-    assert received.state == TaskState.REJECTED
+    assert received.state == Moment.REJECTED
 
 
 async def test_work_by_skill_goes_to_the_agent_that_has_it(world: World) -> None:

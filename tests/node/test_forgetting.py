@@ -11,6 +11,7 @@ from mcp_a2a.errors import NotForgettableError, TaskForgottenError
 from mcp_a2a.node.node import _bookkeeping
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import CheckInboxRequest, ForgetRequest, GetTaskRequest, ListTasksRequest
@@ -83,7 +84,7 @@ async def test_the_same_key_again_sends_nothing_and_tells_the_end(pair: Pair, tm
     task_id = await finished(pair, tmp_path, idempotency_key="once")
     await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
     again = await alice.api.send_task(task(text="a secret request", idempotency_key="once"))
-    assert (again.task_id, again.state) == (task_id, TaskState.COMPLETED)
+    assert (again.task_id, again.state) == (task_id, Moment.COMPLETED)
     assert "was forgotten by you at" in (again.text or "")
     assert not (await bob.api.check_inbox(CheckInboxRequest())).items
 

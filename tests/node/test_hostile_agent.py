@@ -15,6 +15,7 @@ from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import AgentCard, Artifact, ArtifactChunk, Part, TaskState, TaskStatus
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.payload import AdvertBody, NetworkBody, UpdateBody
 from mcp_a2a.protocol.strict_json import to_base64url
@@ -83,7 +84,7 @@ async def test_a_result_that_never_ends_ends_its_task_with_what_there_was(
             answer = await evil.send(link, update)
             assert isinstance(answer, Delivered)  # so that it need not say it again
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=0))
-        assert view.state == TaskState.FAILED
+        assert view.state == Moment.FAILED
         assert view.error is not None
         assert (view.error.code, "as its result" in view.error.message) == ("result_too_large", True)
         assert view.text or view.artifacts

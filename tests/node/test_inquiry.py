@@ -12,6 +12,7 @@ import pytest
 
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -121,7 +122,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
         async with world.person("bob") as bob:
             await answered(bob, task_id)
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-            assert (view.state, view.text) == (TaskState.COMPLETED, "done")
+            assert (view.state, view.text) == (Moment.COMPLETED, "done")
 
 
 @pytest.mark.parametrize("tasks", [1, 60])
@@ -261,7 +262,7 @@ async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
         (world.folder / "backup").rename(world.folder / "alice")
         async with world.person("alice") as alice:
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-            assert (view.state, (view.text or "").replace("\n", "")) == (TaskState.COMPLETED, "abc")
+            assert (view.state, (view.text or "").replace("\n", "")) == (Moment.COMPLETED, "abc")
 
 
 async def test_a_question_is_told_again_too(world: World) -> None:

@@ -36,7 +36,7 @@ from mcp_a2a.errors import (
 from mcp_a2a.node import control, shared
 from mcp_a2a.node.control import MAX_LINE, socket_path
 from mcp_a2a.node.shared import SharedNode, share
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import MAX_SOCKET_PATH
 from mcp_a2a.views import (
     AnswerRequest,
@@ -284,7 +284,7 @@ async def test_what_a_client_that_is_no_worker_held_stays_its_own_until_the_leas
             await sender.send_task(task("hello"))
             item = await next_item(guest)
         assert (await owner.check_inbox(CheckInboxRequest())).items == ()
-        assert (await answer(owner, item, "from another window")).state == TaskState.COMPLETED
+        assert (await answer(owner, item, "from another window")).state == Moment.COMPLETED
 
 
 # --- take-over ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from mcp_a2a.node import intake
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import CheckInboxRequest, SendTaskRequest, SetTrustRequest
@@ -61,7 +62,7 @@ async def test_nor_does_it_keep_its_own_sender_from_sending_it(world: World) -> 
         await mallory.send(link, cancel_letter(mallory.peer_id, alice.node.context.me, wanted, opening))
         await acquainted(alice, bob)
         request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="monday")
-        assert (await alice.api.send_task(request)).state == TaskState.SUBMITTED
+        assert (await alice.api.send_task(request)).state == Moment.QUEUED
         assert len((await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))).items) == 1
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.protocol.link import Answer, Held, Refused
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -219,7 +220,7 @@ async def test_a_block_drops_what_waits_both_ways_in_the_same_call_and_survives_
         status = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node
         assert status is not None
         assert (status.outbox, status.held) == (0, 0)
-        assert (await alice.api.get_task(GetTaskRequest(task_id=ours.task_id))).state == TaskState.CANCELED
+        assert (await alice.api.get_task(GetTaskRequest(task_id=ours.task_id))).state == Moment.CANCELED
 
     async with world.person("alice") as alice, outsider(world.network, "bob", world.identity("bob")) as bob:
         link = await bob.dial(alice)

@@ -14,7 +14,8 @@ from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict
 from mcp_a2a.protocol.replay import stale_code
 from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
@@ -77,12 +78,12 @@ async def test_a_refusal_that_the_recipient_has_not_signed_ends_nothing(
     world: World, code: str, signer: str | None
 ) -> None:
     view, seen = await fate(world, refused(code, signer))
-    assert (view.delivery, view.state, seen) == (Delivery.DELIVERED, TaskState.SUBMITTED, 2)
+    assert (view.delivery, view.state, seen) == (Delivery.DELIVERED, Moment.SUBMITTED, 2)
 
 
 async def test_a_refusal_that_the_recipient_has_signed_ends_the_task(world: World) -> None:
     view, seen = await fate(world, refused("blocked", "bob"))
-    assert (view.delivery, view.state, seen) == (Delivery.REFUSED, TaskState.REJECTED, 1)
+    assert (view.delivery, view.state, seen) == (Delivery.REFUSED, Moment.REJECTED, 1)
 
 
 async def test_a_signature_for_one_code_does_not_serve_for_another(world: World) -> None:
@@ -91,7 +92,7 @@ async def test_a_signature_for_one_code_does_not_serve_for_another(world: World)
         return Refused(envelope_id_of(postmark), "blocked", retry_after=0.0, signature=signature)
 
     view, seen = await fate(world, verdict)
-    assert (view.state, seen) == (TaskState.SUBMITTED, 2)
+    assert (view.state, seen) == (Moment.SUBMITTED, 2)
 
 
 async def test_held_is_believed_with_the_signature_of_the_recipient_only(
@@ -133,7 +134,7 @@ async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: 
             assert isinstance(await sender.submit(link, sealed(alice, letter, link.bundle)), Delivered)
         assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
         listed = (await bob.api.list_tasks(ListTasksRequest())).tasks
-        assert [view.state for view in listed] == [TaskState.CANCELED]
+        assert [view.state for view in listed] == [Moment.CANCELED]
 
 
 @pytest.mark.parametrize(("seconds", "interrupts"), [(20.0, False), (600.0, True)])

@@ -10,7 +10,8 @@ import anyio
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a.protocol.envelope import WIRE_SIZES
-from mcp_a2a.protocol.model import AgentCard, AgentSkill, TaskState
+from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a_transports.direct import DirectTransport
@@ -58,7 +59,7 @@ async def a_whole_conversation(alice: Person, bob: Person, said: Secrets) -> Non
     await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message=said["reply"], wait_seconds=0))
     await work("completed", said["result"])
     view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-    assert (view.state, view.text) == (TaskState.COMPLETED, said["result"])
+    assert (view.state, view.text) == (Moment.COMPLETED, said["result"])
 
 
 async def test_nothing_that_is_said_can_be_read_on_the_in_memory_network(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from mcp_a2a.node.context import delivery_of
 from mcp_a2a.node.job import Chunk, Crashed, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
 from mcp_a2a.views import (
     CancelRequest,
@@ -110,7 +111,7 @@ async def echo(task: TaskContext) -> Outcome:
 async def test_a_task_is_worked_on_and_answered(scene: Scene) -> None:
     async with working(scene, scene.worker(echo)):
         view = await scene.send("hello")
-    assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+    assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
     assert scene.kinds == ["completed"]
 
 
@@ -149,7 +150,7 @@ async def test_what_a_handler_raises_fails_the_task_with_that_message(
 
     async with working(scene, scene.worker(fail)):
         view = await scene.send("xyzzy")
-    assert view.state == TaskState.FAILED
+    assert view.state == Moment.FAILED
     assert view.error is not None
     assert view.error.message == "no such word: xyzzy"
     assert "Traceback" in caplog.text  # for the skill's author
@@ -160,8 +161,8 @@ async def test_a_handler_that_ends_its_process_only_fails_its_task(scene: Scene)
         raise SystemExit(3)
 
     async with working(scene, scene.worker(leave)):
-        assert (await scene.send("a")).state == TaskState.FAILED
-        assert (await scene.send("b")).state == TaskState.FAILED
+        assert (await scene.send("a")).state == Moment.FAILED
+        assert (await scene.send("b")).state == Moment.FAILED
 
 
 async def test_progress_reaches_the_sender_and_only_the_newest_of_a_flood_travels(scene: Scene) -> None:
@@ -178,7 +179,7 @@ async def test_progress_reaches_the_sender_and_only_the_newest_of_a_flood_travel
         await scene.until_recorded(scene.alice, sent, lambda record: "step 999" in record.status.to_json())
         gate.set()
         view = await scene.look(sent)
-    assert view.state == TaskState.COMPLETED
+    assert view.state == Moment.COMPLETED
     record = scene.bob.node.sending.latest(sent.task_id)
     assert record.seq_out < 20, "a thousand steps must not be a thousand messages"
 
@@ -191,7 +192,7 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
 
     async with working(scene, scene.worker(ask, concurrency=1)):
         asked = await scene.send("ask")
-        assert (asked.state, asked.question) == (TaskState.INPUT_REQUIRED, "which one?")
+        assert (asked.state, asked.question) == (Moment.INPUT_REQUIRED, "which one?")
         assert (await scene.send("other")).text == "quick"
         replied = await scene.alice.api.reply_to_task(
             ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=30)
@@ -240,7 +241,7 @@ async def test_withdrawing_a_task_cancels_its_handler(scene: Scene) -> None:
             await cancelled.wait()
         await scene.until("canceled")
         view = await scene.look(sent)
-    assert view.state == TaskState.CANCELED
+    assert view.state == Moment.CANCELED
 
 
 async def test_a_full_worker_hears_of_a_withdrawal_without_spinning_over_tasks_it_cannot_take(
@@ -287,7 +288,7 @@ async def test_withdrawing_a_task_whose_handler_waits_for_a_reply_ends_it(
     async with working(scene, scene.worker(ask)):
         asked = await scene.send("hm")
         await scene.alice.api.cancel_task(CancelRequest(task_id=asked.task_id))
-        await scene.until("asking", "canceled")
+        await scene.until("input_required", "canceled")
 
 
 async def test_a_long_task_keeps_its_lease(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +352,7 @@ async def test_a_result_that_does_not_fit_fails_the_task_and_says_so(scene: Scen
 
     async with working(scene, scene.worker(verbose)):
         view = await scene.send("x")
-    assert view.state == TaskState.FAILED
+    assert view.state == Moment.FAILED
     assert view.error is not None
     assert "cannot be sent" in view.error.message
 
@@ -371,7 +372,7 @@ async def test_an_attempt_that_crashed_is_offered_again_and_the_third_fails_the_
         once, always = await scene.send("once"), await scene.send("always")
     assert (once.text, once.attempts) == ("at last", 2)
     assert attempts == [1, 2, 1, 2, 3]
-    assert always.state == TaskState.FAILED
+    assert always.state == Moment.FAILED
     assert always.error is not None
     assert always.error.message == "It was offered 3 times and never answered; the last time, rev was ended by SIGKILL."
 
@@ -419,7 +420,7 @@ async def test_an_answer_after_the_task_was_withdrawn_is_dropped(scene: Scene) -
         await scene.until_recorded(scene.bob, sent, lambda record: record.state == TaskState.CANCELED)
         gate.set()
         await scene.until("lost")
-    assert (await scene.look(sent)).state == TaskState.CANCELED
+    assert (await scene.look(sent)).state == Moment.CANCELED
 
 
 async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None:
@@ -515,7 +516,7 @@ async def test_whatever_a_skill_raises_fails_its_task_alone(
     async with working(scene, scene.worker(work)):
         broken = await scene.send("break")
         assert broken.error is not None
-        assert (broken.state, broken.error.message) == (TaskState.FAILED, reason)
+        assert (broken.state, broken.error.message) == (Moment.FAILED, reason)
         assert (await scene.send("go on")).text == "whole"
 
 
@@ -550,7 +551,7 @@ async def test_a_cancellation_that_a_skill_leaves_behind_ends_neither_its_answer
     async with working(scene, scene.worker(work)):
         for text in ("one", "two"):
             view = await scene.send(text)
-            assert (view.state, view.text) == (TaskState.COMPLETED, text)
+            assert (view.state, view.text) == (Moment.COMPLETED, text)
 
 
 async def test_a_refusal_without_words_is_a_refusal(scene: Scene) -> None:
@@ -559,7 +560,7 @@ async def test_a_refusal_without_words_is_a_refusal(scene: Scene) -> None:
 
     async with working(scene, scene.worker(work)):
         for _ in range(2):
-            assert (await scene.send("x")).state == TaskState.REJECTED
+            assert (await scene.send("x")).state == Moment.REJECTED
 
 
 @pytest.mark.parametrize("question", [5, None, ValueError("which color?")])
@@ -570,7 +571,7 @@ async def test_a_question_that_is_no_text_is_asked_as_text(scene: Scene, questio
 
     async with working(scene, scene.worker(work)):
         view = await scene.send("x")
-        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, str(question))
+        assert (view.state, view.question) == (Moment.INPUT_REQUIRED, str(question))
 
 
 HALF, PAIR = "a\ud83d", "a\ud83d\ude00"
@@ -589,7 +590,7 @@ async def test_text_that_is_no_unicode_travels_as_unicode_wherever_a_skill_says_
         assert asked.question == "a\ufffd"
         await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="yes"))
         view = await scene.look(asked)
-    assert view.state is TaskState.COMPLETED
+    assert view.state is Moment.COMPLETED
     assert "\ud83d" not in repr(view)
     assert view.text == "a\ufffd\na😀 yes\na\ufffd"
     parts = [part for artifact in view.artifacts for part in artifact.parts]
@@ -617,5 +618,5 @@ async def test_a_result_that_cannot_be_stored_fails_its_task_and_no_other(scene:
     async with working(scene, scene.worker(work)):
         for text in ("return", "stream"):
             view = await scene.send(text)
-            assert view.state is TaskState.FAILED
+            assert view.state is Moment.FAILED
         assert (await scene.send("fine")).text == "fine"

@@ -33,6 +33,7 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.moment import Moment, moment_of
 from mcp_a2a.protocol.receipt import sign_receipt, sign_verdict
 from mcp_a2a.views import (
     AnswerRequest,
@@ -112,7 +113,7 @@ async def test_a_lie_about_delivery_is_at_most_stored_and_the_task_stays_ours(
     async with pair(world, Boaster(lie)) as (alice, _):
         sent = await send(alice)
         view = await state_after(alice, sent.task_id)
-        assert (view.delivery, view.state, view.done) == (seen, TaskState.SUBMITTED, False)
+        assert (view.delivery, view.state, view.done) == (seen, moment_of(TaskState.SUBMITTED, seen), False)
         assert len(alice.node.outbox) == 1, "it is still in the journal"
 
 
@@ -210,14 +211,14 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
         assert len(inbox.items) == 1
         await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
         view = await state_after(alice, sent.task_id, 5)
-        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
         envelopes = [frame for frame in relay.seen if isinstance(frame, bytes) and frame.startswith(b"A2E")]
         for envelope in envelopes * 20:
             caller = relay.newest(Header.parse_untrusted(envelope).to)
             assert caller is not None
             await caller.say(envelope)
         assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
-        assert [task.state for task in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [TaskState.COMPLETED]
+        assert [task.state for task in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [Moment.COMPLETED]
 
 
 async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: World) -> None:
@@ -248,9 +249,9 @@ async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: Wor
         for envelope in reversed(list(relay.mail[relay.to].values())):
             await caller.say(envelope)
         view = await state_after(alice, sent.task_id, 5)
-        assert (view.state, view.text) == (TaskState.COMPLETED, "olleh")
+        assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
         view = await state_after(alice, sent.task_id, 0)
-        assert (view.state, view.text, view.progress) == (TaskState.COMPLETED, "olleh", None)
+        assert (view.state, view.text, view.progress) == (Moment.COMPLETED, "olleh", None)
 
 
 # --- lies about others ----------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import anyio
 
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import ServingRelay
 from mcp_a2a.views import (
     AnswerRequest,
@@ -90,7 +91,7 @@ async def test_the_news_of_a_new_key_waits_for_a_sender_that_has_gone(world: Wor
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
-            assert (view.state, view.text, view.delivery) == (TaskState.COMPLETED, "olleh", Delivery.DELIVERED)
+            assert (view.state, view.text, view.delivery) == (Moment.COMPLETED, "olleh", Delivery.DELIVERED)
 
 
 async def test_a_key_that_is_renewed_every_day_is_known_to_every_member(world: World, relay: ServingRelay) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mcp_a2a.node import node
 from mcp_a2a.protocol.control import Done, Failed
 from mcp_a2a.protocol.listing import Listing
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from tests.node.world import Clock, World
 from tests.relay.scripted import EPOCH, Caller, ScriptedRelay
 from tests.relay.test_networks import answered, joined, ticket_of, until
@@ -58,12 +58,12 @@ async def test_a_member_whose_clock_was_wrong_is_found_and_finds_the_others(
         if not restarts:
             await until(alice, "carol")
             await until(carol, "alice")
-            assert (await answered(alice, carol, "carol")).state == TaskState.COMPLETED
+            assert (await answered(alice, carol, "carol")).state == Moment.COMPLETED
     if restarts:
         async with world.person("carol", "count", clock=clock) as carol, world.person("alice") as alice:
             await until(alice, "carol")
             await until(carol, "alice")
-            assert (await answered(alice, carol, "carol")).state == TaskState.COMPLETED
+            assert (await answered(alice, carol, "carol")).state == Moment.COMPLETED
 
 
 async def test_an_entry_that_a_relay_did_not_take_because_of_its_clock_is_brought_again(

@@ -11,6 +11,7 @@ from mcp_a2a.errors import NetworkError, RelayError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -75,7 +76,7 @@ async def test_two_agents_that_only_a_relay_connects_find_and_task_each_other(
         ]
         for sender, worker, name in ((alice, bob, "bob"), (bob, alice, "alice")):
             view = await answered(sender, worker, name)
-            assert (view.state, view.text, view.route) == (TaskState.COMPLETED, "olleh", "relay")
+            assert (view.state, view.text, view.route) == (Moment.COMPLETED, "olleh", "relay")
 
 
 async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: World, relay: ScriptedRelay) -> None:
@@ -190,7 +191,7 @@ async def test_whoever_joins_joins_with_all_agents_of_the_data_folder(world: Wor
             await until(alice, "bob")
             await until(alice, "worker")
             view = await answered(alice, worker, "worker")
-            assert (view.state, view.route) == (TaskState.COMPLETED, "relay")
+            assert (view.state, view.route) == (Moment.COMPLETED, "relay")
             await bob.api.leave(LeaveRequest(network="shop"))
             with anyio.fail_after(30):
                 while list(worker.node.networks):
@@ -266,7 +267,7 @@ async def test_who_left_can_come_back(world: World, relay: ScriptedRelay) -> Non
         await bob.api.leave(LeaveRequest(network="shop"))
         assert await joined(bob, ticket) == 1
         await until(alice, "bob")
-        assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+        assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
 
 
 async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
@@ -288,7 +289,7 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert bob.node.networks.named("shop").network.id == alice.node.networks.named("shop").network.id != before
         await until(alice, "bob")
         await until(bob, "alice")
-        assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+        assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
         assert carol.node.networks.named("shop").network.id == before
         assert not alice.node.networks.is_member(carol.node.context.me)
 
@@ -347,7 +348,7 @@ async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
                     await bob.node.networks.changes.event().wait()
             await until(alice, "bob")
             await until(bob, "alice")
-            assert (await answered(alice, bob, "bob")).state == TaskState.COMPLETED
+            assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
 
 
 async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRelay) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.exchange import A2ASendRequest
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, StreamResponse, TaskState
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, StreamResponse
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import serve_relay
 from mcp_a2a.views import AnswerRequest, GetTaskRequest, InviteRequest, JoinRequest, SendTaskRequest
 from tests.files.scenes import next_item, until
@@ -95,6 +96,6 @@ async def test_a_stream_through_a_slow_relay_ends_when_it_ends_and_not_a_minute_
         await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", streamed=len(pieces)))
         # One by one, at two a second, they would take a minute.
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=15))
-        assert (view.state, view.text) == (TaskState.COMPLETED, "".join(pieces))
+        assert (view.state, view.text) == (Moment.COMPLETED, "".join(pieces))
         assert relay.listener.facts().deposited < len(pieces) / 2
         await until(lambda: len(bob.node.outbox) == 0)

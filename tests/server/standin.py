@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from mcp_a2a.exchange import A2ACardRequest, A2ACardView, A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery, TaskState
+from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AddPeerRequest,
     AgentDetail,
@@ -66,7 +67,7 @@ def task(**changes: object) -> TaskView:
     fields: dict[str, object] = {
         "task_id": "task-abc",
         "direction": "sent",
-        "state": TaskState.COMPLETED,
+        "state": Moment.COMPLETED,
         "done": True,
         "delivery": Delivery.DELIVERED,
         "route": "local",

@@ -35,6 +35,7 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.untrusted import Fact, Mark, PeerText, Whole
 from mcp_a2a.server import agents, contacts, context, files, inbox, tasks
@@ -161,7 +162,7 @@ def nasty_agent(did: str) -> AgentView:
 def nasty_task(did: str, **changes: object) -> views.TaskView:
     return task(
         agent=AgentRef(name=NASTY_NAME, did=did),
-        state=TaskState.FAILED,
+        state=Moment.FAILED,
         delivery=Delivery.STORED,
         skill=NASTY,
         context_id=NASTY,
@@ -308,7 +309,7 @@ async def test_progress_is_fenced_too(connect: Connect, node: StandIn, monkeypat
         return A2AFollowView(events=(StreamResponse(status_update=event),), cursor="1", over=False)
 
     node.answer = nasty_task(did, done=False).model_copy(
-        update={"state": TaskState.WORKING, "put_off": None, "delivery": Delivery.DELIVERED}
+        update={"state": Moment.WORKING, "put_off": None, "delivery": Delivery.DELIVERED}
     )
     monkeypatch.setattr(node, "a2a_follow", follow)
     heard: list[str] = []

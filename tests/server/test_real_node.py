@@ -68,7 +68,7 @@ async def test_one_assistant_does_the_work_of_another(tmp_path: Path, mode: str)
         assert "English" in again["text"]
         await call(bob, "answer_task", task_id=again["task_id"], status="completed", text="3")
         done = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=30)
-        assert (done["state"], unwrapped(done["text"])) == ("TASK_STATE_COMPLETED", "3")
+        assert (done["state"], unwrapped(done["text"])) == ("completed", "3")
         listed = await call(alice, "list_tasks", state="completed", direction="sent")
         assert [task["task_id"] for task in listed["tasks"]] == [sent["task_id"]]
 

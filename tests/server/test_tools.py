@@ -22,7 +22,8 @@ from mcp_a2a.errors import (
     WebError,
     WebRefusedError,
 )
-from mcp_a2a.protocol.model import AgentInterface, Delivery, Part, TaskState
+from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.room import PAGE_CHARS
@@ -213,7 +214,7 @@ async def test_the_server_says_its_name_and_version(connect: Connect):
         (
             "list_tasks",
             {"state": "input_required", "direction": "sent", "limit": 5, "cursor": "c"},
-            ListTasksRequest(state=TaskState.INPUT_REQUIRED, direction="sent", limit=5, cursor="c"),
+            ListTasksRequest(state=Moment.INPUT_REQUIRED, direction="sent", limit=5, cursor="c"),
         ),
         ("check_inbox", {"limit": 2}, CheckInboxRequest(limit=2)),
         (
@@ -336,7 +337,7 @@ async def test_a_result_is_fenced_in_the_text_and_in_the_structured_content(conn
 
 async def test_no_word_of_a_peer_is_outside_a_fence_or_a_label(connect: Connect, node: StandIn):
     node.answer = task(
-        state=TaskState.FAILED,
+        state=Moment.FAILED,
         text="CANARY text",
         question="CANARY question",
         progress="CANARY progress",
@@ -424,7 +425,7 @@ async def test_a_list_shows_the_beginning_of_long_texts(connect: Connect, node: 
 
 async def test_a_task_that_is_not_done_says_how_far_it_is(connect: Connect, node: StandIn):
     node.answer = task(
-        state=TaskState.SUBMITTED,
+        state=Moment.QUEUED,
         done=False,
         delivery=Delivery.QUEUED,
         route=None,
@@ -435,7 +436,7 @@ async def test_a_task_that_is_not_done_says_how_far_it_is(connect: Connect, node
     )
     async with connect() as client:
         text = text_of(await client.call_tool("send_task", {"agent": "word-counter", "message": "hi"}))
-    assert "task-abc: submitted, message queued" in text
+    assert "task-abc: queued, to" in text
     assert "Tried: 127.0.0.1:7301: refused" in text
 
 
@@ -492,10 +493,10 @@ async def test_self_names_its_networks_and_their_relays(connect: Connect, node: 
 
 
 async def test_a_task_that_waits_at_a_relay_says_so(connect: Connect, node: StandIn):
-    node.answer = task(state=TaskState.SUBMITTED, done=False, delivery=Delivery.STORED, route="relay", text=None)
+    node.answer = task(state=Moment.STORED, done=False, delivery=Delivery.STORED, route="relay", text=None)
     async with connect() as client:
         text = text_of(await client.call_tool("send_task", {"agent": "word-counter", "message": "hi"}))
-    assert "task-abc: submitted, message stored at a relay, to " in text
+    assert "task-abc: stored, to " in text
     assert "route relay" in text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.protocol.model import TaskState
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import records
 from mcp_a2a.store.forgetting import finished_before
 from mcp_a2a.store.opening import open_database
@@ -18,11 +18,13 @@ Query = Callable[[sqlite3.Connection], object]
 
 DID = "did:key:z6Mk"
 QUESTIONS: dict[str, Query] = {
-    "list": lambda c: records.list_tasks(c, state=None, direction=None, before=None, limit=20),
+    "list": lambda c: records.list_tasks(c, state=None, direction=None, before=None, limit=20, now=1.0),
     "list of a state": lambda c: records.list_tasks(
-        c, state=TaskState.WORKING, direction=None, before=(1.0, "task-x"), limit=20
+        c, state=Moment.WORKING, direction=None, before=(1.0, "task-x"), limit=20, now=1.0
     ),
-    "list of a direction": lambda c: records.list_tasks(c, state=None, direction="sent", before=None, limit=20),
+    "list of a direction": lambda c: records.list_tasks(
+        c, state=None, direction="sent", before=None, limit=20, now=1.0
+    ),
     "A2A list": lambda c: records.tasks_within(c, Within("received", "caller:owner", "owner"), (1.0, "t"), 20),
     "A2A list of a context": lambda c: records.tasks_within(
         c, Within("received", "caller:owner", "owner", context_id="ctx"), None, 20

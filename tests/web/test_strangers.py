@@ -18,7 +18,8 @@ from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.node.web_news import OLD_QUESTION_SECONDS
-from mcp_a2a.protocol.model import AgentInterface, TaskState
+from mcp_a2a.protocol.model import AgentInterface
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import AddPeerRequest, GetTaskRequest, ReplyRequest, TaskView
 from mcp_a2a.web_ports import Range, WebAgent
 from tests.node.world import Clock, World
@@ -90,7 +91,7 @@ async def test_a_stream_is_read_however_it_is_written(world: World, way: str) ->
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
     assert other.asked == ["stream"]
 
 
@@ -129,7 +130,7 @@ async def test_where_streams_are_broken_the_task_is_looked_at(world: World, brok
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=10)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
     assert other.asked == ["stream", "subscribe", "get"]
 
 
@@ -150,7 +151,7 @@ async def test_a_stream_that_only_says_that_it_lives_does_not_keep_a_task_from_e
         world.person("ada", web=client) as ada,
     ):
         view = await sent(ada, await added(ada, other), wait=60)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
     assert other.asked[:2] == ["stream", "subscribe"]
     assert "get" in other.asked
 
@@ -332,7 +333,7 @@ LOST: dict[str, Callable[[], object]] = {
 async def test_a_task_that_its_agent_lost_says_so_and_may_be_sent_again(world: World, way: str) -> None:
     view = await _lost(world, LOST[way])
     assert view.error is not None
-    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
+    assert (view.state, view.error.code, view.error.retryable) == (Moment.FAILED, "task_lost", True)
     assert "it may be half done" in view.error.message
     assert "Change the request" not in view.error.hint
 
@@ -355,7 +356,7 @@ async def test_an_answer_to_a_question_of_an_agent_that_lost_the_task_says_so(wo
         view = await sent(ada, await added(ada, other))
         view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
     assert view.error is not None
-    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
+    assert (view.state, view.error.code, view.error.retryable) == (Moment.FAILED, "task_lost", True)
 
 
 async def test_a_task_that_was_not_asked_for_is_no_answer(world: World) -> None:
@@ -365,7 +366,7 @@ async def test_a_task_that_was_not_asked_for_is_no_answer(world: World) -> None:
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=1)
         shown = await ada.api.get_task(GetTaskRequest(task_id=view.task_id))
-    assert (shown.state, shown.text) == (TaskState.WORKING, None)
+    assert (shown.state, shown.text) == (Moment.WORKING, None)
     assert "get" in other.asked
 
 
@@ -449,7 +450,7 @@ async def test_an_answer_is_read_however_it_is_written(world: World, way: str, k
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
 
 
 async def test_a_stream_that_was_not_asked_for_is_read(world: World) -> None:
@@ -460,7 +461,7 @@ async def test_a_stream_that_was_not_asked_for_is_read(world: World) -> None:
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
     assert other.asked == ["send", "get"]
 
 
@@ -484,7 +485,7 @@ async def test_an_answer_of_a_million_members_is_refused(world: World) -> None:
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.FAILED, None)
+    assert (view.state, view.text) == (Moment.FAILED, None)
 
 
 # --- replies, and what agents of 0.3 need -----------------------------------------------------------
@@ -512,9 +513,9 @@ async def test_the_question_that_was_answered_is_no_news(
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
-        assert view.state == TaskState.INPUT_REQUIRED
+        assert view.state == Moment.INPUT_REQUIRED
         view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "a blue one")
+    assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
     assert other.asked == ["send", "send", "get", "get"]
 
 
@@ -537,7 +538,7 @@ async def test_another_question_is_asked_and_the_same_one_again_after_a_while(wo
         view = await sent(ada, await added(ada, other), wait=60)
         for _ in range(2):
             view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
-            assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "Which color?")
+            assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
     assert other.asked[:3] == ["send", "send", "send"]
     assert "get" in other.asked[3:]
 

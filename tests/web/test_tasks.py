@@ -19,7 +19,8 @@ from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
 from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
-from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task, TaskState
+from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AddPeerRequest,
     AgentDetail,
@@ -62,7 +63,7 @@ async def test_an_agent_at_a_url_takes_a_task(world: World, version: str, bindin
         url = await added(ada, other)
         view = await sent(ada, url, skill="shout")
         by_name = await sent(ada, "stranger")
-    assert (view.state, view.delivery, view.route, view.text) == ("TASK_STATE_COMPLETED", "DELIVERED", "http", "HELLO")
+    assert (view.state, view.delivery, view.route, view.text) == ("completed", "DELIVERED", "http", "HELLO")
     assert (view.agent.did, view.agent.name) == (url, "stranger")
     assert by_name.text == "HELLO"
     first = other.heard[0]
@@ -261,7 +262,7 @@ async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> 
                     more.set()
         final = await looked(ada, (await ada.api.list_tasks(ListTasksRequest())).tasks[0])
     assert told == ["one ", "two"]
-    assert (final.text, final.state) == ("one two", TaskState.COMPLETED)
+    assert (final.text, final.state) == ("one two", Moment.COMPLETED)
     assert other.asked == ["stream"]
 
 
@@ -273,7 +274,7 @@ async def test_a_broken_stream_is_taken_up_by_subscribing(world: World) -> None:
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "one two")
+    assert (view.state, view.text) == (Moment.COMPLETED, "one two")
     assert other.asked == ["stream", "subscribe"]
 
 
@@ -290,7 +291,7 @@ async def test_what_was_said_between_two_streams_is_fetched_before_the_end_count
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "one two three " if knows else "one three ")
+    assert (view.state, view.text) == (Moment.COMPLETED, "one two three " if knows else "one three ")
     assert other.asked == ["stream", "subscribe", "get"]
 
 
@@ -333,7 +334,7 @@ async def test_whatever_an_agent_sends_counts_towards_what_is_kept(
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=20)
     assert view.error is not None
-    assert (view.state, "as its result" in view.error.message) == (TaskState.FAILED, True)
+    assert (view.state, "as its result" in view.error.message) == (Moment.FAILED, True)
     assert sum(len(artifact.model_dump_json()) for artifact in view.artifacts) < 20_000
 
 
@@ -352,7 +353,7 @@ async def test_what_takes_the_place_of_something_does_not_count_twice(
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "c" * 9_000)
+    assert (view.state, view.text) == (Moment.COMPLETED, "c" * 9_000)
 
 
 async def test_a_question_is_answered_in_their_task_and_conversation(world: World) -> None:
@@ -364,11 +365,11 @@ async def test_a_question_is_answered_in_their_task_and_conversation(world: Worl
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-        assert (view.state, view.question) == (TaskState.INPUT_REQUIRED, "Which?")
+        assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which?")
         request = ReplyRequest(task_id=view.task_id, message="this", wait_seconds=30)
         done = await ada.api.reply_to_task(request)
         again = await ada.api.reply_to_task(request)
-    assert (done.state, done.text) == (TaskState.COMPLETED, "this")
+    assert (done.state, done.text) == (Moment.COMPLETED, "this")
     first, second, third = (heard.params["message"] for heard in other.heard)
     assert "contextId" not in first
     assert (second["taskId"], second["contextId"]) == ("t-1", "c-1")
@@ -390,14 +391,14 @@ async def test_a_task_goes_on_when_a_person_has_logged_in_elsewhere(
     async with Agent(answer, streaming=streaming).serve() as other:
         async with somebody(world) as ada:
             view = await sent(ada, await added(ada, other))
-            assert (view.state, view.question) == (TaskState.AUTH_REQUIRED, "Log in at https://agent.example/")
+            assert (view.state, view.question) == (Moment.AUTH_REQUIRED, "Log in at https://agent.example/")
         monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
         async with somebody(world) as ada:
             with anyio.fail_after(30):
-                while view.state == TaskState.AUTH_REQUIRED:
+                while view.state == Moment.AUTH_REQUIRED:
                     await anyio.lowlevel.checkpoint()
                     view = await looked(ada, view, wait=0)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "welcome")
+    assert (view.state, view.text) == (Moment.COMPLETED, "welcome")
     assert other.asked == ["stream" if streaming else "send", "get", "get", "get"]
 
 
@@ -410,7 +411,7 @@ async def test_a_message_in_place_of_a_task_is_the_answer(world: World) -> None:
         view = await sent(ada, url)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
         direct = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=30))
-    assert (view.state, view.text) == (TaskState.COMPLETED, "just words")
+    assert (view.state, view.text) == (Moment.COMPLETED, "just words")
     assert direct.reply is not None
     assert direct.reply.text == "just words"
 
@@ -430,14 +431,14 @@ async def test_cancelling_reaches_the_agent_also_while_it_streams(world: World) 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=0)
         with anyio.fail_after(30):
-            while view.state != TaskState.WORKING:
+            while view.state != Moment.WORKING:
                 changed = ada.node.context.task_changes.event(view.task_id)
                 view = await looked(ada, view, 0)
-                if view.state != TaskState.WORKING:
+                if view.state != Moment.WORKING:
                     await changed.wait()
         await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
         view = await looked(ada, view)
-    assert view.state == TaskState.CANCELED
+    assert view.state == Moment.CANCELED
     assert other.asked == ["stream", "cancel"]
 
 
@@ -450,7 +451,7 @@ async def test_a_task_for_an_agent_that_is_away_waits_and_says_why(world: World)
         port = url.rpartition(":")[2].strip("/")
     async with somebody(world) as ada:
         view = await sent(ada, url, wait=0.3)
-        assert (view.delivery, view.state) == (Delivery.QUEUED, TaskState.SUBMITTED)
+        assert (view.delivery, view.state) == (Delivery.QUEUED, Moment.QUEUED)
         assert f"127.0.0.1:{port} could not be reached" in view.tried[0]
         with pytest.raises(NoRouteError, match="could not be reached"):
             await sent(ada, url, queue=False)
@@ -465,7 +466,7 @@ async def test_a_task_that_nobody_takes_for_a_week_expires(world: World) -> None
         view = await sent(ada, url, wait=0.1)
         world.clock.advance(7.1 * 86_400)
         view = await looked(ada, view)
-    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.EXPIRED)
+    assert (view.state, view.delivery) == (Moment.FAILED, Delivery.EXPIRED)
 
 
 async def test_a_task_that_its_agent_has_forgotten_ends(world: World) -> None:
@@ -478,7 +479,7 @@ async def test_a_task_that_its_agent_has_forgotten_ends(world: World) -> None:
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
-    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert (view.state, view.delivery) == (Moment.FAILED, Delivery.DELIVERED)
     assert "no longer knows this task" in view.error.message
     assert "half done" in view.error.message
     assert (view.error.code, view.error.retryable) == ("task_lost", True)
@@ -505,7 +506,7 @@ async def test_a_task_survives_the_node_before_and_after_it_was_taken(world: Wor
         stuck = False
         async with somebody(world) as ada:
             view = await looked(ada, view)
-        assert (view.state, view.text) == (TaskState.COMPLETED, "later")
+        assert (view.state, view.text) == (Moment.COMPLETED, "later")
     first, second = (heard.params["message"]["messageId"] for heard in other.heard[:2])
     assert first == second
     assert other.asked == ["send", "send", "get"]
@@ -530,7 +531,7 @@ async def test_what_an_agent_does_wrong_is_said(
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
-    assert (view.state, view.error.code) == (f"TASK_STATE_{state}", code)
+    assert (view.state, view.error.code) == (state.lower(), code)
     assert sentence in f"{view.error.message} {view.error.hint}"
 
 
@@ -541,7 +542,7 @@ async def test_an_agent_that_cannot_even_write_a_header_fails_its_own_task_only(
     async with Agent(answer).serve() as other, Agent(shout).serve() as kind, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
         assert view.error is not None
-        assert (view.state, view.error.code) == (TaskState.FAILED, "web_answer")
+        assert (view.state, view.error.code) == (Moment.FAILED, "web_answer")
         assert (await sent(ada, await added(ada, kind))).text == "HELLO"
 
 
@@ -565,7 +566,7 @@ async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
     async with Agent(answer, streaming="stream" in way).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
-    assert (view.state, view.delivery, view.error.retryable) == (TaskState.FAILED, Delivery.DELIVERED, False)
+    assert (view.state, view.delivery, view.error.retryable) == (Moment.FAILED, Delivery.DELIVERED, False)
     assert "told 5 times, and may have done it" in view.error.message
     assert len(other.asked) == 5
 
@@ -602,7 +603,7 @@ async def test_what_will_not_change_is_not_asked_for_again(
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
-    assert (view.state, sentence in view.error.message) == (TaskState.FAILED, True)
+    assert (view.state, sentence in view.error.message) == (Moment.FAILED, True)
     assert other.asked == ["send"]
 
 
@@ -629,9 +630,9 @@ async def test_a_fault_of_ours_ends_the_task_and_leaves_the_node_running(world: 
         for _ in range(2):
             view = await sent(ada, url)
             assert view.error is not None
-            assert (view.state, view.error.message) == (TaskState.FAILED, "It failed inside this node.")
+            assert (view.state, view.error.message) == (Moment.FAILED, "It failed inside this node.")
     async with Agent(shout).serve() as other, somebody(world) as ada:
-        assert (await looked(ada, view)).state == TaskState.FAILED
+        assert (await looked(ada, view)).state == Moment.FAILED
         assert (await sent(ada, await added(ada, other))).text == "HELLO"
 
 
@@ -731,7 +732,7 @@ async def test_an_agent_that_sends_a_byte_at_a_time_holds_nobody_up(world: World
         with anyio.fail_after(30):
             view = await sent(ada, url, wait=0.2)
             view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
-    assert view.state == TaskState.CANCELED
+    assert view.state == Moment.CANCELED
 
 
 async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) -> None:
@@ -759,7 +760,7 @@ async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) ->
         with anyio.fail_after(30):
             await begun.wait()
         view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
-        assert (await looked(ada, view, wait=10)).state == TaskState.CANCELED
+        assert (await looked(ada, view, wait=10)).state == Moment.CANCELED
 
 
 async def test_more_tasks_than_streams_are_polled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -785,10 +786,10 @@ async def test_a_task_that_was_withdrawn_while_it_was_handed_over_is_stopped_the
         with anyio.fail_after(30):
             await handing.wait()
             view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
-            assert view.state == TaskState.CANCELED
+            assert view.state == Moment.CANCELED
             go_on.set()
             await stopped.wait()
-        assert (await looked(ada, view)).state == TaskState.CANCELED
+        assert (await looked(ada, view)).state == Moment.CANCELED
     assert other.asked == ["send", "cancel"]
 
 
@@ -805,7 +806,7 @@ async def test_a_word_more_reaches_an_agent_that_is_still_streaming(world: World
 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=0.3)
-        assert view.state == TaskState.WORKING
+        assert view.state == Moment.WORKING
         done = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=30))
-    assert (done.state, done.text, done.task_id) == (TaskState.COMPLETED, "heard", view.task_id)
+    assert (done.state, done.text, done.task_id) == (Moment.COMPLETED, "heard", view.task_id)
     assert other.heard[1].params["message"]["taskId"] == "t-1"

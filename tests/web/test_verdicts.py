@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client_faults import check_answer, check_event
 from mcp_a2a.a2a.guarded import MAX_PAUSE, pause_asked
 from mcp_a2a.errors import WebError, WebFailedError, WebRefusedError
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.web_ports import AnswerLostError, NoCardError, NotNowError
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, raw, shout, task
@@ -188,7 +189,7 @@ async def test_a_task_that_its_agent_breaks_over_has_failed_and_may_be_sent_agai
         async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
             view = await sent(ada, await added(ada, other))
         assert view.error is not None
-        assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+        assert (view.state, view.delivery) == (Moment.FAILED, Delivery.DELIVERED)
         assert (view.error.code, view.error.retryable) == ("web_failed", True)
         assert "the model is out of tokens" in view.error.message
         assert "Change the request" not in view.error.hint
@@ -208,7 +209,7 @@ async def test_a_failure_while_a_task_is_looked_at_does_not_end_it(
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -232,10 +233,10 @@ async def test_a_task_that_its_agent_broke_over_and_never_ends_has_failed(
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     if ends:
-        assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+        assert (view.state, view.text) == (Moment.COMPLETED, "answer")
     else:
         assert view.error is not None
-        assert (view.state, view.error.code) == (TaskState.FAILED, "web_failed")
+        assert (view.state, view.error.code) == (Moment.FAILED, "web_failed")
         assert "the model crashed" in view.error.message
         assert other.asked.count("get") >= 20
 
@@ -256,7 +257,7 @@ async def test_a_look_that_fails_says_nothing_of_a_task_that_takes_long(
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
 
 
 async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
@@ -270,7 +271,7 @@ async def test_an_answer_that_is_no_http_is_waited_for_a_few_times_only(
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     assert view.error is not None
-    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert (view.state, view.delivery) == (Moment.FAILED, Delivery.DELIVERED)
     assert "does not speak HTTP. It was told 5 times, and may have done it" in view.error.message
 
 
@@ -283,12 +284,12 @@ async def test_a_task_waits_while_the_card_of_a_known_agent_is_gone(
         url = await added(ada, other)
         other.card = []  # type: ignore[assignment]  # what is in front of it answers
         view = await sent(ada, url, wait=0.1)
-        assert (view.state, view.delivery) == (TaskState.SUBMITTED, Delivery.QUEUED)
+        assert (view.state, view.delivery) == (Moment.QUEUED, Delivery.QUEUED)
         with pytest.raises(NoCardError):
             await sent(ada, url, queue=False)
         other.card = None
         view = await looked(ada, view, wait=60)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "HELLO")
+    assert (view.state, view.text) == (Moment.COMPLETED, "HELLO")
 
 
 AWAY = {
@@ -313,7 +314,7 @@ async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
 
     async with Agent(answer, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
-    assert (view.state, view.text) == (TaskState.COMPLETED, "answer")
+    assert (view.state, view.text) == (Moment.COMPLETED, "answer")
 
 
 async def test_a_task_whose_path_stays_unknown_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +327,7 @@ async def test_a_task_whose_path_stays_unknown_is_lost(world: World, monkeypatch
     async with Agent(answer, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     assert view.error is not None
-    assert (view.state, view.error.code, view.error.retryable) == (TaskState.FAILED, "task_lost", True)
+    assert (view.state, view.error.code, view.error.retryable) == (Moment.FAILED, "task_lost", True)
 
 
 async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done(
@@ -343,6 +344,6 @@ async def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_was_done
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
     assert view.error is not None
-    assert (view.state, view.delivery) == (TaskState.FAILED, Delivery.DELIVERED)
+    assert (view.state, view.delivery) == (Moment.FAILED, Delivery.DELIVERED)
     assert "seen before" in view.error.message
     assert "told 2 times, and may have done it" in view.error.message
