@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,9 +57,9 @@ def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
             "pushNotifications": terms.push,
             "extendedAgentCard": terms.token,
         },
-        "skills": [_skill(skill) for skill in skills],
-        "defaultInputModes": list(card.default_input_modes) or ["text/plain"],
-        "defaultOutputModes": list(card.default_output_modes) or ["text/plain"],
+        "skills": [_skill(skill, card) for skill in skills],
+        "defaultInputModes": _modes(card.default_input_modes),
+        "defaultOutputModes": _modes(card.default_output_modes),
     }
     if terms.token:
         fields |= _security_schemes(terms.style)
@@ -87,10 +87,18 @@ def _interfaces(terms: Terms) -> Iterator[tuple[str, str, str]]:
         yield terms.url, "JSONRPC", "0.3"
 
 
-def _skill(skill: AgentSkill) -> dict[str, JsonValue]:
+def _skill(skill: AgentSkill, card: AgentCard) -> dict[str, JsonValue]:
+    """A skill with its modes written out: there are clients that refuse a card where one has none."""
     fields: dict[str, JsonValue] = json.loads(skill.to_json())
     fields["tags"] = list(skill.tags) or ["general"]  # a list that must have an element
+    fields["inputModes"] = list(skill.input_modes or ()) or _modes(card.default_input_modes)
+    fields["outputModes"] = list(skill.output_modes or ()) or _modes(card.default_output_modes)
     return fields
+
+
+def _modes(modes: Sequence[str]) -> list[JsonValue]:
+    """Media types of a list that must have an element."""
+    return list(modes) or ["text/plain"]
 
 
 def _security_schemes(style: Style) -> dict[str, JsonValue]:

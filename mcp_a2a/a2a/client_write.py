@@ -112,7 +112,13 @@ def older_message(message: Message) -> Fields:
 
 
 def _rest_of(message: Message) -> Fields:
-    more: Fields = {"contextId": message.context_id, "taskId": message.task_id, "metadata": message.metadata}
+    more: Fields = {
+        "contextId": message.context_id,
+        "taskId": message.task_id,
+        "metadata": message.metadata,
+        "extensions": list(message.extensions or ()) or None,
+        "referenceTaskIds": list(message.reference_task_ids or ()) or None,
+    }
     return {name: value for name, value in more.items() if value is not None}
 
 

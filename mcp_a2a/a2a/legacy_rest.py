@@ -90,14 +90,14 @@ def answer(sent: A2AAnswer) -> Json:
 
 def task(noun: Task) -> Json:
     """A task."""
-    return {
-        "id": noun.id,
-        "contextId": noun.context_id or "",
-        "status": status(noun.status),
-        "artifacts": [artifact(one) for one in noun.artifacts],
-        "history": [message(one) for one in noun.history],
-        **({"metadata": noun.metadata} if noun.metadata is not None else {}),
-    }
+    written: Json = {"id": noun.id, "contextId": noun.context_id or "", "status": status(noun.status)}
+    if noun.artifacts:
+        written["artifacts"] = [artifact(one) for one in noun.artifacts]
+    if noun.history:
+        written["history"] = [message(one) for one in noun.history]
+    if noun.metadata is not None:
+        written["metadata"] = noun.metadata
+    return written
 
 
 def status(noun: TaskStatus) -> Json:
@@ -121,10 +121,7 @@ def message(noun: Message) -> Json:
         "role": noun.role.value,
         "content": [part(one) for one in noun.parts],
     }
-    for name, value in (("contextId", noun.context_id), ("taskId", noun.task_id), ("metadata", noun.metadata)):
-        if value is not None:
-            written[name] = value
-    return written
+    return written | legacy.around(noun)
 
 
 def artifact(noun: Artifact) -> Json:

@@ -41,6 +41,14 @@ def _unset(text: object) -> object:
     return None if text == "" else text
 
 
+def _is_empty(value: object) -> bool:
+    return value is None or value == ()
+
+
+Repeated = Field(default=None, exclude_if=_is_empty)
+"""A repeated field that may be left out: ProtoJSON has no empty lists, also where they came in as such."""
+
+
 OptionalId = Annotated[str | None, BeforeValidator(_unset)]
 """An id that may be left out; in protobuf an empty one is."""
 
@@ -100,8 +108,8 @@ class Message(A2AModel):
     context_id: OptionalId = None
     task_id: OptionalId = None
     metadata: dict[str, JsonValue] | None = None
-    extensions: tuple[str, ...] | None = None
-    reference_task_ids: tuple[str, ...] | None = None
+    extensions: tuple[str, ...] | None = Repeated
+    reference_task_ids: tuple[str, ...] | None = Repeated
 
     @property
     def text(self) -> str:
@@ -117,7 +125,7 @@ class Artifact(A2AModel):
     name: str | None = None
     description: str | None = None
     metadata: dict[str, JsonValue] | None = None
-    extensions: tuple[str, ...] | None = None
+    extensions: tuple[str, ...] | None = Repeated
 
 
 class ArtifactChunk(A2AModel):
@@ -143,8 +151,8 @@ class Task(A2AModel):
     id: str
     status: TaskStatus
     context_id: str | None = None
-    artifacts: tuple[Artifact, ...] = ()
-    history: tuple[Message, ...] = ()
+    artifacts: tuple[Artifact, ...] = Field(default=(), exclude_if=_is_empty)
+    history: tuple[Message, ...] = Field(default=(), exclude_if=_is_empty)
     metadata: dict[str, JsonValue] | None = None
 
 
@@ -205,9 +213,9 @@ class AgentSkill(A2AModel):
     name: str = Field(max_length=256)
     description: str = Field(max_length=4096)
     tags: tuple[str, ...] = ()
-    examples: tuple[str, ...] | None = None
-    input_modes: tuple[str, ...] | None = None
-    output_modes: tuple[str, ...] | None = None
+    examples: tuple[str, ...] | None = Repeated
+    input_modes: tuple[str, ...] | None = Repeated
+    output_modes: tuple[str, ...] | None = Repeated
     input_schema: dict[str, JsonValue] | None = None
 
 
@@ -226,7 +234,7 @@ class AgentCapabilities(A2AModel):
     streaming: bool | None = None
     push_notifications: bool | None = None
     extended_agent_card: bool | None = None
-    extensions: tuple[AgentExtension, ...] | None = None
+    extensions: tuple[AgentExtension, ...] | None = Repeated
 
 
 class AgentProvider(A2AModel):
@@ -268,8 +276,8 @@ class AgentCard(A2AModel):
     icon_url: str | None = None
     provider: AgentProvider | None = None
     security_schemes: dict[str, JsonValue] | None = None
-    security_requirements: tuple[dict[str, JsonValue], ...] | None = None
-    signatures: tuple[AgentCardSignature, ...] | None = None
+    security_requirements: tuple[dict[str, JsonValue], ...] | None = Repeated
+    signatures: tuple[AgentCardSignature, ...] | None = Repeated
 
 
 def words_of(message: Message) -> str:
