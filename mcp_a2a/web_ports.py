@@ -131,8 +131,8 @@ class WebCalls(Protocol):
         """The same, with what happens from then on: as many events at once as came together."""
         ...
 
-    async def get(self, agent: WebAgent, task_id: str) -> Task:
-        """A task as it is now."""
+    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:
+        """A task as it is now; with so many of its newest messages, where that is said."""
         ...
 
     def subscribe(

@@ -160,8 +160,8 @@ class WebClient(WebCalls):
             yield _about(None, events)
 
     @override
-    async def get(self, agent: WebAgent, task_id: str) -> Task:
-        return await self._task(agent, "get", task_id)
+    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:
+        return await self._task(agent, "get", task_id, history)
 
     @override
     @asynccontextmanager
@@ -180,9 +180,10 @@ class WebClient(WebCalls):
     async def cancel(self, agent: WebAgent, task_id: str) -> Task:
         return await self._task(agent, "cancel", task_id)
 
-    async def _task(self, agent: WebAgent, operation: Operation, task_id: str) -> Task:
+    async def _task(self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None) -> Task:
         """What the agent says of a task that it has taken."""
-        value = await self._fetch(agent, lambda interface: ask_task(interface, operation, task_id), CALL_SECONDS)
+        ask = partial(_ask_task, operation, task_id, history)
+        value = await self._fetch(agent, ask, CALL_SECONDS)
         if value is None:
             raise WebRefusedError(f"{agent.url} has nothing to say of this task.", reason="TASK_NOT_FOUND")
         task = _read(agent, read_task, _unwrapped(value))
@@ -288,6 +289,10 @@ def _modes(agent: WebAgent) -> Sequence[str]:
     """The media types of its answers, all of which are accepted."""
     skills = (mode for skill in agent.card.skills for mode in skill.output_modes or ())
     return list(dict.fromkeys((*agent.card.default_output_modes, *skills)))
+
+
+def _ask_task(operation: Operation, task_id: str, history: int | None, interface: AgentInterface) -> Asked:
+    return ask_task(interface, operation, task_id, history=history)
 
 
 def _ask_subscription(task_id: str, method: str, interface: AgentInterface) -> Asked:

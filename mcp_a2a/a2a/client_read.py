@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.errors import WebAnswerError
+from mcp_a2a.protocol.artifacts import joined
 from mcp_a2a.protocol.model import (
     Artifact,
     Message,
@@ -32,6 +33,9 @@ from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.text import preview
 
 MAX_ID = 1024
+
+MAX_SAID = 64
+"""Messages at the end of a history that are looked at."""
 
 _NUMBERED = (
     TaskState.SUBMITTED, TaskState.WORKING, TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED,
@@ -120,7 +124,7 @@ def _update(fields: Fields) -> StreamResponse:
 
 
 def read_task(value: JsonValue) -> Task:
-    """A task; the least that it needs is an id.
+    """A task; the least that it needs is an id. Its `history` is what the agent said since, if its status says nothing.
 
     Raises:
         WebAnswerError
@@ -133,22 +137,27 @@ def read_task(value: JsonValue) -> Task:
         raise WebAnswerError("the id of its task is longer than any id")
     status = _status(fields.get("status", fields.get("state")))
     artifacts = tuple(_distinct(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts")))))
-    if not artifacts and status.message is None and (is_terminal(status.state) or status.state in INTERRUPTED):
-        status = status.model_copy(update={"message": _last_said(_list(fields.get("history")))})
+    said = _said_since(_list(fields.get("history"))) if status.message is None else ()
+    rests = status.state in INTERRUPTED or (is_terminal(status.state) and not artifacts)
+    if said and rests:
+        status = status.model_copy(update={"message": said[-1]})
     return Task(
         id=task_id,
         context_id=(_text(fields.get("contextId")) or _text(fields.get("sessionId")) or "")[:MAX_ID] or None,
         status=status,
         artifacts=artifacts,
+        history=said,
     )
 
 
-def _last_said(history: list[JsonValue]) -> Message | None:
-    """The last word of the agent, where it stands nowhere else; one of ours behind it was not answered."""
-    last = history[-1] if history else None
-    if not isinstance(last, dict) or str(last.get("role")).upper().removeprefix("ROLE_") not in ("AGENT", "2"):
-        return None
-    return read_message(last)
+def _said_since(history: list[JsonValue]) -> tuple[Message, ...]:
+    """What the agent said behind our last message, where it stands nowhere else."""
+    said: list[Message] = []
+    for item in reversed(history[-MAX_SAID:]):
+        if not isinstance(item, dict) or str(item.get("role")).upper().removeprefix("ROLE_") not in ("AGENT", "2"):
+            break
+        said.append(read_message(item))
+    return tuple(reversed(said))
 
 
 def read_message(value: JsonValue) -> Message:
@@ -202,11 +211,16 @@ def _artifact(value: JsonValue, number: int) -> Artifact:
     fields = _camel(value, "its artifact") if not isinstance(value, str | list) else {"parts": value}
     return Artifact(
         artifact_id=(_text(fields.get("artifactId")) or _text(fields.get("id")) or f"artifact-{number}")[:MAX_ID],
-        parts=_parts(fields.get("parts", fields.get("content", fields.get("text")))),
+        parts=_as_streamed(_parts(fields.get("parts", fields.get("content", fields.get("text"))))),
         name=_text(fields.get("name")),
         description=_text(fields.get("description")),
         metadata=_object(fields.get("metadata")),
     )
+
+
+def _as_streamed(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of an artifact: some agents keep each piece of a stream as one, others join them. It is one text."""
+    return joined((), parts) if any(part.text for part in parts) else parts
 
 
 def _distinct(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:

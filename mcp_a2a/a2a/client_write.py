@@ -59,12 +59,17 @@ def ask_message(
     return asked
 
 
-def ask_task(interface: AgentInterface, operation: Operation, task_id: str, *, method: str = "") -> Asked:
-    """Something about a task: `get`, `subscribe` or `cancel`."""
+def ask_task(
+    interface: AgentInterface, operation: Operation, task_id: str, *, method: str = "", history: int | None = None
+) -> Asked:
+    """Something about a task: `get`, with so many messages where that is said, `subscribe` or `cancel`."""
     place = f"/tasks/{quote(task_id, safe='')}"
     match operation:
         case "get":
-            return _asked(interface, operation, {"id": task_id}, place, method or "GET")
+            length: Fields = {} if history is None else {"historyLength": history}
+            query = f"?historyLength={history}" if history is not None else ""
+            at = place + (query if interface.protocol_binding != "JSONRPC" else "")
+            return _asked(interface, operation, {"id": task_id, **length}, at, method or "GET")
         case "subscribe":
             return _asked(interface, operation, {"id": task_id}, f"{place}:subscribe", method or "GET")
         case _:

@@ -11,7 +11,14 @@ from mcp_a2a.cli.render import quoted
 from mcp_a2a.cli.session import Session
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.artifacts import grow
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, StreamResponse, TaskState, text_of
+from mcp_a2a.protocol.model import (
+    Artifact,
+    ArtifactChunk,
+    Delivery,
+    StreamResponse,
+    TaskState,
+    text_of_result,
+)
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.views import GetTaskRequest, TaskView
 
@@ -34,7 +41,7 @@ class Writing:
     @property
     def text(self) -> str:
         """The answer so far, as the task has it."""
-        return clean(text_of(tuple(part for artifact in self._artifacts for part in artifact.parts)))
+        return clean(text_of_result(self._artifacts))
 
     async def follow(self, node: NodeApi, task: TaskView, seconds: float) -> TaskView:
         """Show what the agent says and makes until the task rests, or for so long; the task as it is then."""
@@ -93,7 +100,7 @@ class Writing:
         self._piece(name, clean(text.removeprefix(shown)))
 
     def _text_of(self, name: str) -> str:
-        return "".join(text_of(artifact.parts) for artifact in self._artifacts if artifact.artifact_id == name)
+        return text_of_result(tuple(one for one in self._artifacts if one.artifact_id == name))
 
     def _piece(self, artifact: str, text: str) -> None:
         if not text:

@@ -262,7 +262,7 @@ class LocalApi:
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
-        await self._node.inquiry.question(self._node.sending.latest(request.task_id))
+        await self._node.look(self._node.sending.latest(request.task_id))
         record = self._node.sending.latest(request.task_id)
         record = await self._node.sending.settled(record, request.wait_seconds, even_held=request.even_stuck)
         return self._view(record, request.text_offset, request.text_limit)

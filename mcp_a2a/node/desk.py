@@ -248,7 +248,7 @@ class Desk:
 
     async def get(self, request: A2AGetRequest) -> A2AAnswer:
         """See `NodeApi.a2a_get`."""
-        await self._node.inquiry.question(await self._mine(request, request.task_id))
+        await self._node.look(await self._mine(request, request.task_id))
         record = self._node.sending.latest(request.task_id)
         return await self._rested(record, request.wait_seconds)
 
@@ -270,7 +270,7 @@ class Desk:
 
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """See `NodeApi.a2a_follow`."""
-        await self._node.inquiry.question(await self._mine(request, request.task_id))
+        await self._node.look(await self._mine(request, request.task_id))
         record = self._node.sending.latest(request.task_id)
         reading = await self._node.feed.read(record, request.cursor, request.wait_seconds, to_end=request.to_end)
         return _follow_view(reading)

@@ -22,6 +22,8 @@ from mcp_a2a.protocol.model import (
     StreamResponse,
     Task,
     TaskArtifactUpdateEvent,
+    TaskState,
+    TaskStatus,
     TaskStatusUpdateEvent,
 )
 from mcp_a2a.protocol.task import INTERRUPTED
@@ -226,14 +228,23 @@ def _older(record: TaskRecord, known: TaskRecord) -> bool:
 
 
 def _events(before: TaskRecord, after: TaskRecord) -> list[StreamResponse]:
-    """What one change means to those who follow: first what was made, then where the task stands."""
+    """What one change means to those who follow: that it is worked on, what was made, then where the task stands."""
     task = document(after)
-    chunks = _chunks(before, after)
-    events = [StreamResponse(artifact_update=_artifact_update(task, chunk)) for chunk in chunks]
-    if after.status != before.status:
-        update = TaskStatusUpdateEvent(task_id=task.id, context_id=after.context_id, status=task.status)
-        events.append(StreamResponse(status_update=update))
-    return events
+    made = [StreamResponse(artifact_update=_artifact_update(task, chunk)) for chunk in _chunks(before, after)]
+    if after.status == before.status:
+        return made
+    moved = _moved(task, task.status)
+    if after.state == TaskState.WORKING:
+        return [moved, *made]
+    if made and before.state == TaskState.SUBMITTED:
+        begun = TaskStatus(state=TaskState.WORKING, timestamp=task.status.timestamp)
+        return [_moved(task, begun), *made, moved]
+    return [*made, moved]
+
+
+def _moved(task: Task, status: TaskStatus) -> StreamResponse:
+    update = TaskStatusUpdateEvent(task_id=task.id, context_id=task.context_id or "", status=status)
+    return StreamResponse(status_update=update)
 
 
 def _chunks(before: TaskRecord, after: TaskRecord) -> list[ArtifactChunk]:

@@ -67,7 +67,7 @@ from mcp_a2a.protocol.receipt import (
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
 from mcp_a2a.protocol.strict_json import base64url_untrusted
-from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
+from mcp_a2a.protocol.task import INTERRUPTED, going_on, task_id_of
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.journal import (
     HeldLimits,
@@ -579,7 +579,8 @@ class Intake:
                 save_task(connection, record)
             return _Applied(record, _nothing) if record.added else None
         record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
-        record.state, record.status, record.delivery = body.status.state, body.status, Delivery.DELIVERED
+        record.state, record.delivery = going_on(record.state, body.status.state), Delivery.DELIVERED
+        record.status = body.status.model_copy(update={"state": record.state})
         record.direct = body.direct
         if body.error is not None:
             record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
@@ -637,13 +638,16 @@ def _host_of(link: Link) -> str:
 
 
 def take_turn(record: TaskRecord, message: Message, now: float) -> None:
-    """The sender says something more in a task. After a question it is a new turn: the attempts count anew."""
+    """The sender says something more in a task. After a question it is a new turn: the attempts count anew.
+
+    It is not submitted again: a task that was begun goes on (A2A 4.1.3 has no way back).
+    """
     asked = record.status.message if record.state in INTERRUPTED else None
     record.messages = (*record.messages, *((asked,) if asked is not None else ()), message)
     record.updated = now
     if record.state in INTERRUPTED:
-        record.state, record.attempts = TaskState.SUBMITTED, 0
-        record.status = TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now))
+        record.state, record.attempts = TaskState.WORKING, 0
+        record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))
 
 
 def call_off(record: TaskRecord, now: float) -> None:

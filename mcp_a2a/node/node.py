@@ -74,7 +74,7 @@ from mcp_a2a.store.journal import (
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.push import drop_orphaned_push
-from mcp_a2a.store.records import forget_finished, note_finished, peers_with_open_tasks, shift_leases
+from mcp_a2a.store.records import TaskRecord, forget_finished, note_finished, peers_with_open_tasks, shift_leases
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -261,6 +261,13 @@ class Node:
     def lost(self, peer: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
+
+    async def look(self, record: TaskRecord) -> None:
+        """Somebody looks at a task: ask its agent about it, for a moment. What the caller knew of it is old then."""
+        if is_web(record.peer):
+            await self.web_courier.glance(record)
+        else:
+            await self.inquiry.question(record)
 
     def sender_to(self, peer: str) -> Sending | WebSending:
         """Who sends to the other side of a task."""

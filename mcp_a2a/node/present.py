@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.result import is_said
 from mcp_a2a.node.summary import answer_of, reply_of, request_of
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import AgentSkill, Artifact, Part, TaskState, text_of, words_of
+from mcp_a2a.protocol.model import AgentSkill, Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
@@ -191,10 +192,11 @@ def inbox_item(record: TaskRecord, name: str, trust: Trust, files: tuple[FileGra
 def _text(record: TaskRecord) -> str | None:
     if not record.sent:
         return clean("\n".join(message.text for message in record.said))
-    parts: tuple[Part, ...] = tuple(part for artifact in record.artifacts for part in artifact.parts)
-    if record.state == TaskState.COMPLETED and not parts and record.status.message:
-        parts = record.status.message.parts
-    return clean(text_of(parts)) if parts else None
+    said = record.status.message if record.state == TaskState.COMPLETED else None
+    written = [text_of_result(record.artifacts)] if record.artifacts else []
+    if said is not None and is_said(record):
+        written.append(said.text)
+    return clean("\n".join(written)) if written else None
 
 
 def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None, int | None]:

@@ -14,7 +14,12 @@ MAX_RESULT = 32 * 1024 * 1024
 def is_too_large(record: TaskRecord) -> bool:
     """Whether there is more than we keep. Everything is measured only where what is new may have been too much."""
     fresh = (*(chunk.artifact for chunk in record.added), *record.renewed)
-    return record.size + _size(fresh) > MAX_RESULT and _size(record.artifacts) > MAX_RESULT
+    return record.size + size_of(fresh) > MAX_RESULT and size_of(record.artifacts) > MAX_RESULT
+
+
+def is_said(record: TaskRecord) -> bool:
+    """True if the answer is a message and no artifact: nothing was made since its sender spoke last."""
+    return not record.artifacts or size_of(record.artifacts) == record.made
 
 
 def too_large(peer: str) -> str:
@@ -22,5 +27,6 @@ def too_large(peer: str) -> str:
     return f"{peer} sends more than {MAX_RESULT // 1024 // 1024} MiB as its result."
 
 
-def _size(artifacts: Iterable[Artifact]) -> int:
+def size_of(artifacts: Iterable[Artifact]) -> int:
+    """Characters of these as they are stored."""
     return sum(len(artifact.to_json()) for artifact in artifacts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from mcp_a2a.node.result import is_said
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Message, Part, TaskState
 from mcp_a2a.protocol.text import clean, preview
@@ -33,7 +34,7 @@ def answer_of(record: TaskRecord) -> str | None:
     """The result so far; before there is one the question, the progress or the reason."""
     message = record.status.message
     made = tuple(part for artifact in record.artifacts for part in artifact.parts)
-    if record.state == TaskState.COMPLETED or message is None:
+    if message is None or (record.state == TaskState.COMPLETED and not is_said(record)):
         return _line(made) or _of_status(message) or _reason(record)
     return _of_status(message) or _line(made) or _reason(record)
 

@@ -34,9 +34,10 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
-from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, stops
+from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, remote_of, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
+from mcp_a2a.node.web_turns import ends_without_a_word
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
@@ -61,6 +62,12 @@ LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
 LOOKS_AFTER_FAILURE = 20
 """Looks in a row, about three minutes, that show nothing new of a task over which its agent said that it failed: there
 are frameworks that never end a task whose function raised an error."""
+
+MAX_HISTORY = 16
+"""Messages of a history that are asked for where a task ended without a word."""
+
+GLANCE_SECONDS = 1.5
+"""How long somebody who looks at a task waits for a look at what rests at its agent."""
 
 MAX_LISTENING = 128
 """Streams at once; beyond that it is polled, so that there is always a connection to send and to cancel with."""
@@ -91,6 +98,22 @@ class WebCourier:
             return
         self._errands[task] = Errand(task)
         self._context.tasks.start_soon(self._run, self._errands[task])
+
+    async def glance(self, record: TaskRecord) -> None:
+        """Somebody looks at a task that waits for our word: look once whether it still does, for a moment."""
+        resting = record.state == TaskState.INPUT_REQUIRED and record.sent and record.remote is not None
+        if not resting or record.id in self._errands:
+            return
+        with anyio.move_on_after(GLANCE_SECONDS):
+            try:
+                peer = await self._book.find(record.peer)
+                task = await self._book.calls.get(peer.agent, record.remote or "")
+                await self._take(Errand(record.id), [StreamResponse(task=task)], None)
+            except McpA2AError as error:
+                logger.info("%s was not looked at: %s", record.id, error)
+        latest = self._context.database.read(lambda connection: find_task(connection, record.id))
+        if latest is not None and not needs_nothing(latest):
+            self.kick(record.id)
 
     def tried(self, task: str) -> tuple[str, ...]:
         """Why a task does not get on."""
@@ -163,7 +186,7 @@ class WebCourier:
                 return
         answer = await self._book.calls.send(peer.agent, request)
         event = StreamResponse(task=answer) if isinstance(answer, Task) else StreamResponse(message=answer)
-        await self._take(errand, [event], letter)
+        await self._take(errand, await self._with_the_answer(errand, [event]), letter)
 
     async def _cancel(self, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
         events: list[StreamResponse] = []
@@ -199,7 +222,7 @@ class WebCourier:
                 return
         # A stream that failed, ended or told nothing leaves open how the task stands.
         task = await self._book.calls.get(peer.agent, record.remote)
-        if await self._take(errand, [StreamResponse(task=task)], None):
+        if await self._take(errand, await self._with_the_answer(errand, [StreamResponse(task=task)]), None):
             errand.broke = None
         elif errand.broke is not None and errand.looks >= LOOKS_AFTER_FAILURE:
             await self._end(record, errand.broke)
@@ -242,7 +265,7 @@ class WebCourier:
             async for told in stream:
                 whole = whole or any(event.task is not None for event in told)
                 heard_now = told if whole else await self._with_what_was_missed(errand, told)
-                await self._take(errand, heard_now, letter)
+                await self._take(errand, await self._with_the_answer(errand, heard_now), letter)
                 letter = None
                 heard.set()
                 record = self._context.database.read(lambda connection: find_task(connection, errand.task))
@@ -267,6 +290,21 @@ class WebCourier:
             logger.info("what was missed of %s is lost: %s", record.id, error)
             return told
         return [*(event for event in told if not stops(event)), StreamResponse(task=task), *filter(stops, told)]
+
+    async def _with_the_answer(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
+        """What is told, and before the end of a task without a word its history: the answer may be there alone."""
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
+        if record is None or record.done or not ends_without_a_word(record, told):
+            return told
+        remote, peer = remote_of(told)[0] or record.remote, await self._book.find(record.peer)
+        if remote is None or any(event.task is not None and event.task.history for event in told):
+            return told
+        try:
+            task = await self._book.calls.get(peer.agent, remote, history=MAX_HISTORY)
+        except WebError as error:  # what was told is not to be told again for that
+            logger.info("the history of %s is not to be had: %s", record.id, error)
+            return told
+        return [*told[:-1], StreamResponse(task=task), told[-1]]
 
     # --- the record ------------------------------------------------------------------------------
 

@@ -9,25 +9,22 @@ from mcp_a2a.node.intake import ENDINGS
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.settlement import error_view
+from mcp_a2a.node.web_turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.artifacts import grow
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
     Delivery,
     Message,
-    Role,
     StreamResponse,
     Task,
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.task import INTERRUPTED, going_on, is_terminal
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.views import TaskErrorView
-
-OLD_QUESTION_SECONDS = 300.0
-"""After our answer: how long a task that still shows the question is taken for one that has not taken it up."""
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
@@ -54,13 +51,13 @@ def apply(record: TaskRecord, events: Sequence[StreamResponse], now: float) -> b
     """
     if record.done:
         return False
-    before = (record.state, record.status, record.artifacts)
+    before = (record.state, record.status, record.artifacts, record.heard)
     for event in events:
         if not record.done:
             _apply(record, event, now)
     if is_too_large(record):
         raise WebAnswerError(too_large(record.peer))
-    if (record.state, record.status, record.artifacts) == before:
+    if (record.state, record.status, record.artifacts, record.heard) == before:
         return False
     record.seq_in, record.updated = record.seq_in + 1, now
     return True
@@ -69,7 +66,7 @@ def apply(record: TaskRecord, events: Sequence[StreamResponse], now: float) -> b
 def _apply(record: TaskRecord, event: StreamResponse, now: float) -> None:
     if event.task is not None:
         _replace(record, event.task.artifacts)
-        _move(record, event.task.status, now)
+        _move(record, answered(record, event.task.status, event.task.history), now)
     elif event.message is not None:
         record.direct = not record.artifacts
         _move(record, TaskStatus(state=TaskState.COMPLETED, message=event.message), now)
@@ -79,7 +76,7 @@ def _apply(record: TaskRecord, event: StreamResponse, now: float) -> None:
         record.artifacts = grow(record.artifacts, (chunk,))
         record.added, record.streamed = (*record.added, chunk), record.streamed + 1
     elif event.status_update is not None:
-        _move(record, event.status_update.status, now)
+        _move(record, answered(record, event.status_update.status, ()), now)
 
 
 def _replace(record: TaskRecord, artifacts: tuple[Artifact, ...]) -> None:
@@ -90,11 +87,17 @@ def _replace(record: TaskRecord, artifacts: tuple[Artifact, ...]) -> None:
     record.renewed = (*record.renewed, *fresh)
 
 
-def _move(record: TaskRecord, status: TaskStatus, now: float) -> None:
-    if _is_old_question(record, status, now):
+def _move(record: TaskRecord, told: TaskStatus, now: float) -> None:
+    if is_old_question(record, told, now):
         return
+    status = told.model_copy(update={"state": going_on(record.state, told.state)})
     said = _named(record, status.message) if status.message is not None else None
-    if status.state == record.state and _content(said) == _content(record.status.message):
+    moved = status.state != record.state or content_of(said) != content_of(record.status.message)
+    if status.state == record.state in INTERRUPTED and said is None:
+        moved = False  # a question is not taken back by a status without one
+    if moved or heard_of(record)[0] != told.state:
+        record.heard = f"{told.state} {told.timestamp or ''}"
+    if not moved:
         return
     record.state = status.state
     record.status = TaskStatus(state=status.state, message=said, timestamp=iso(now))
@@ -104,32 +107,10 @@ def _move(record: TaskRecord, status: TaskStatus, now: float) -> None:
         record.error = TaskErrorView(code=code, message=(reason or otherwise)[:4096])
 
 
-def _is_old_question(record: TaskRecord, status: TaskStatus, now: float) -> bool:
-    """Whether this is the question that we have answered: agents show it until they have taken up the answer.
-
-    One that asks the same again, in the same message or in none, is believed after a while.
-    """
-    answered = len(record.said) > 1 and record.messages[-1].role == Role.USER
-    if status.state not in INTERRUPTED or not answered or record.state != TaskState.SUBMITTED:
-        return False
-    if now - record.updated > OLD_QUESTION_SECONDS:
-        return False
-    asked = next((one for one in reversed(record.messages) if one.role == Role.AGENT), None)
-    said = status.message
-    if asked is None or said is None:
-        return said is None
-    has_id = said.message_id and not asked.message_id.startswith(record.id)
-    return said.message_id == asked.message_id if has_id else _content(said) == _content(asked)
-
-
 def _named(record: TaskRecord, message: Message) -> Message:
     """Their message under our names."""
     message_id = message.message_id or f"{record.id}-{record.seq_in + 2}"
     return message.model_copy(update={"message_id": message_id, "task_id": None, "context_id": None})
-
-
-def _content(message: Message | None) -> object:
-    return None if message is None else (message.parts, message.metadata)
 
 
 def end(record: TaskRecord, error: McpA2AError, now: float, *, delivery: Delivery | None = None) -> None:
@@ -146,8 +127,13 @@ def is_resting(record: TaskRecord) -> bool:
 
 
 def needs_nothing(record: TaskRecord) -> bool:
-    """Whether its agent need not be asked before we say something: where a person must log in, that is elsewhere."""
-    return record.done or record.state == TaskState.INPUT_REQUIRED
+    """True if its agent need not be asked before we say something.
+
+    Where a person must log in, that is elsewhere; and a question that was answered may be asked no more.
+    """
+    if record.state != TaskState.INPUT_REQUIRED:
+        return record.done
+    return not asks_again(record)
 
 
 def stops(event: StreamResponse) -> bool:

@@ -17,6 +17,7 @@ from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_recor
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
+from mcp_a2a.node.web_turns import speak
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
@@ -198,6 +199,7 @@ class WebSending:
             record.seq_out += 1
             record.spooled = attached.refs
             take_turn(record, message.model_copy(update=update), now)
+            speak(record)
             save_task(connection, record)
             put_web_letter(connection, record.id, "message", message_id, stamp)
             return record, True

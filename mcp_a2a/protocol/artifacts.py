@@ -16,7 +16,7 @@ def grow(artifacts: tuple[Artifact, ...], chunks: Iterable[ArtifactChunk]) -> tu
     for chunk in chunks:
         known = grown.get(chunk.artifact.artifact_id)
         if chunk.append and known is not None:
-            grown[known.artifact_id] = known.model_copy(update={"parts": _joined(known.parts, chunk.artifact.parts)})
+            grown[known.artifact_id] = known.model_copy(update={"parts": joined(known.parts, chunk.artifact.parts)})
         else:
             grown[chunk.artifact.artifact_id] = chunk.artifact
     return tuple(grown.values())
@@ -27,7 +27,8 @@ def replace(artifacts: tuple[Artifact, ...], whole: Iterable[Artifact]) -> tuple
     return grow(artifacts, (ArtifactChunk(artifact=artifact) for artifact in whole))
 
 
-def _joined(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+def joined(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+    """These parts with more behind them: text that continues text is one part with it."""
     joined = list(parts)
     for part in more:
         if joined and _continues(joined[-1], part):

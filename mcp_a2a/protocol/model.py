@@ -290,3 +290,9 @@ def words_of(message: Message) -> str:
 def text_of(parts: tuple[Part, ...]) -> str:
     """The text parts, joined by newlines."""
     return "\n".join(part.text for part in parts if part.text is not None)
+
+
+def text_of_result(artifacts: tuple[Artifact, ...]) -> str:
+    """Their texts, each part on lines of its own: pieces of a stream are one part by then."""
+    texts = (part.text for artifact in artifacts for part in artifact.parts)
+    return "\n".join(text for text in texts if text)

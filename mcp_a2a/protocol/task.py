@@ -16,19 +16,19 @@ from mcp_a2a.protocol.state import TaskState
 
 _S = TaskState
 
-_OPEN = frozenset(TaskState)
+_BEGUN = frozenset(TaskState) - {_S.SUBMITTED}
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    _S.SUBMITTED: _OPEN,
-    _S.WORKING: _OPEN,
-    _S.INPUT_REQUIRED: _OPEN,
-    _S.AUTH_REQUIRED: _OPEN,
+    _S.SUBMITTED: frozenset(TaskState),
+    _S.WORKING: _BEGUN,
+    _S.INPUT_REQUIRED: _BEGUN,
+    _S.AUTH_REQUIRED: _BEGUN,
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset(),
     _S.CANCELED: frozenset(),
     _S.REJECTED: frozenset(),
 }
-"""A2A 4.1.3: a terminal state is final. WORKING may follow itself (progress), SUBMITTED an open one (a reply)."""
+"""A2A 4.1.3: a terminal state is final, and nothing goes back to SUBMITTED. WORKING may follow itself (progress)."""
 
 
 def is_terminal(state: TaskState) -> bool:
@@ -44,6 +44,14 @@ def check_transition(current: TaskState, proposed: TaskState) -> None:
     """
     if proposed not in TRANSITIONS[current]:
         raise TransitionError(current, proposed)
+
+
+def going_on(known: TaskState, told: TaskState) -> TaskState:
+    """The state that a task is in after this was told of it: one that was begun and is "submitted" again is worked on.
+
+    Agents say so after a reply; A2A 4.1.3 has no way back.
+    """
+    return TaskState.WORKING if told == TaskState.SUBMITTED and known != TaskState.SUBMITTED else told
 
 
 def task_id_of(sender: PeerId, message_id: str) -> str:

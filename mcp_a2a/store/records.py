@@ -69,6 +69,10 @@ class TaskRecord:
     """The date of the message that opened it here, and the latest that any copy of it may have."""
     forgotten: float | None = None
     """When a person had its texts and files removed."""
+    heard: str | None = None
+    """Of a task at a URL: state and time of the newest status that its agent told, in the agent's words."""
+    made: int = 0
+    """Of a task at a URL: the size of its artifacts when we last said something."""
     added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
     """What this change added to the artifacts, for those who follow it live; not stored."""
     renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
@@ -164,7 +168,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
         record.caller, record.opening, record.streamed, record.direct, record.remote,
-        record.opened, record.dated, record.forgotten, record.status_at,
+        record.opened, record.dated, record.forgotten, record.heard, record.made, record.status_at,
     )  # fmt: skip
 
 

@@ -265,6 +265,11 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE peers ADD COLUMN paired TEXT NOT NULL DEFAULT '';
     UPDATE peers SET paired = name WHERE trust = 'trusted';
     """,
+    """
+    -- Of a task at a URL: the newest status that its agent told, and how much it had made when we spoke last.
+    ALTER TABLE tasks ADD COLUMN heard TEXT;
+    ALTER TABLE tasks ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -17,7 +17,7 @@ from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.node.web_news import OLD_QUESTION_SECONDS
+from mcp_a2a.node.web_turns import OLD_QUESTION_SECONDS
 from mcp_a2a.protocol.model import AgentInterface
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import AddPeerRequest, GetTaskRequest, ReplyRequest, TaskView

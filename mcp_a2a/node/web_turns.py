@@ -1,0 +1,138 @@
+"""What an agent at a URL says beside our last word in a task: the old question, or the answer. No I/O.
+
+An agent that does not stream is looked at, and shows the question until it has taken up our answer. Others tell their
+answer on the way and end without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mcp_a2a.node.result import size_of
+from mcp_a2a.protocol.model import Message, Role, StreamResponse, TaskState, TaskStatus
+from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.store.records import TaskRecord
+
+OLD_QUESTION_SECONDS = 300.0
+"""After our answer: how long a task that shows the question, and not since when, is taken not to have taken it up."""
+
+
+def speak(record: TaskRecord) -> None:
+    """We say something more: what the agent makes from here on is the answer to it."""
+    record.made = size_of(record.artifacts)
+
+
+def content_of(message: Message | None) -> object:
+    """What a message says, whatever it is called."""
+    return None if message is None else (message.parts, message.metadata)
+
+
+def heard_of(record: TaskRecord) -> tuple[TaskState | None, str]:
+    """State and time of the newest status that its agent told, the time in the agent's words."""
+    state, _, at = (record.heard or "").partition(" ")
+    return next((one for one in TaskState if one.value == state), None), at
+
+
+# --- answers that stand nowhere but in what was said on the way ----------------------------------
+
+
+def ends_without_a_word(record: TaskRecord, events: Sequence[StreamResponse]) -> bool:
+    """True if the task completes with no artifact and no message since we spoke last: its history may have them."""
+    status, made = None, size_of(record.artifacts) != record.made
+    for event in events:
+        made = made or event.artifact_update is not None or bool(event.task is not None and event.task.artifacts)
+        status = event.status_update.status if event.status_update else event.task.status if event.task else status
+    return not made and status is not None and status.state == TaskState.COMPLETED and status.message is None
+
+
+def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...]) -> TaskStatus:
+    """The status with the answer, where the agent completes without one.
+
+    There are frameworks that tell all of it in statuses of WORKING, which end in the history, and then complete with
+    neither an artifact nor a message. `since` is what the history has of the agent behind our last message.
+    """
+    if status.state != TaskState.COMPLETED or (status.message is not None and not since):
+        return status
+    if size_of(record.artifacts) != record.made:
+        return status
+    told = [one for one in since if not _is_known(record, one)]
+    if not told and record.state == TaskState.WORKING and record.status.message is not None:
+        told = [record.status.message]
+    if not told:
+        return status.model_copy(update={"message": None})
+    whole = told[-1].model_copy(update={"parts": tuple(part for one in told for part in one.parts)})
+    return status.model_copy(update={"message": whole})
+
+
+def _is_known(record: TaskRecord, message: Message) -> bool:
+    """Whether it was told before we spoke last: not all agents keep what we said in their history."""
+    return any(
+        (known.message_id == message.message_id != "") or content_of(known) == content_of(message)
+        for known in record.messages
+        if known.role == Role.AGENT
+    )
+
+
+# --- questions that were answered ----------------------------------------------------------------
+
+
+def is_old_question(record: TaskRecord, told: TaskStatus, now: float) -> bool:
+    """True if this is the question that we have answered: agents show it until they have taken up the answer.
+
+    A status that is not newer than the question is no news, however long the agent works. By its time that is sure;
+    by its message, or where the time went back, it is believed after a while.
+    """
+    state, at = heard_of(record)
+    moved_on = state is not None and state not in INTERRUPTED
+    if told.state not in INTERRUPTED or record.state in INTERRUPTED or moved_on or not _has_replied(record):
+        return False
+    asked, order = _asked(record), _order(told.timestamp, at)
+    if order == 0 and (told.message is None or content_of(told.message) == content_of(asked)):
+        return True
+    if now - record.updated > OLD_QUESTION_SECONDS:
+        return False
+    return order == -1 or _looks_old(record, told.message, asked, later=order == 1)
+
+
+def _looks_old(record: TaskRecord, told: Message | None, asked: Message | None, *, later: bool) -> bool:
+    if told is None or asked is None:
+        return told is None and not later
+    if told.message_id and not asked.message_id.startswith(record.id):
+        return told.message_id == asked.message_id
+    return content_of(told) == content_of(asked) and not later
+
+
+def asks_again(record: TaskRecord) -> bool:
+    """True if nothing tells the question of a task from the one that was answered: it may be asked no more."""
+    told, asked = record.status.message, _asked(record)
+    if not _has_replied(record):
+        return False
+    if told is None or asked is None:
+        return told is asked
+    has_id = not told.message_id.startswith(record.id)
+    return told.message_id == asked.message_id if has_id else content_of(told) == content_of(asked)
+
+
+def _has_replied(record: TaskRecord) -> bool:
+    return len(record.said) > 1 and record.messages[-1].role == Role.USER
+
+
+def _asked(record: TaskRecord) -> Message | None:
+    return next((one for one in reversed(record.messages) if one.role == Role.AGENT), None)
+
+
+def _order(one: str | None, other: str) -> int | None:
+    """Which of two times of an agent is later: 1 the first, -1 the second, 0 neither; None where one is no time."""
+    if one and one == other:
+        return 0
+    first, second = _time(one or ""), _time(other)
+    return None if first is None or second is None else (first > second) - (first < second)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

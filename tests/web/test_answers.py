@@ -1,0 +1,269 @@
+"""Answers of agents that do not stream, or that write them elsewhere than in an artifact; and questions answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.exchange import A2AGetRequest, A2ASendRequest
+from mcp_a2a.node.web_turns import OLD_QUESTION_SECONDS
+from mcp_a2a.protocol.model import Message, Part, Role, TaskState
+from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.views import ReplyRequest, TaskView
+from tests.node.world import Clock, Person, World
+from tests.web.agents import Agent, Heard
+from tests.web.people import added, looked, sent, somebody
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_BASE_SECONDS", 0.001)
+
+
+def said(text: str, message_id: str = "", role: str = "ROLE_AGENT") -> dict[str, Any]:
+    return {"messageId": message_id, "role": role, "parts": [{"text": text}]}
+
+
+def status(state: str, at: int | None = None, **more: object) -> dict[str, Any]:
+    """A status; `at` is a second of its agent's clock."""
+    time = {"timestamp": f"2026-01-01T00:00:{at:02}Z"} if at is not None else {}
+    return {"state": f"TASK_STATE_{state}", **time, **more}
+
+
+def now(state: str, at: int | None = None, **more: object) -> dict[str, Any]:
+    """A task that stands so."""
+    return {"id": "t-1", "contextId": "c-1", "status": status(state, at, **more)}
+
+
+def update(state: str, **more: object) -> dict[str, Any]:
+    return {"statusUpdate": {"taskId": "t-1", "contextId": "c-1", "status": status(state, **more)}}
+
+
+async def replied(ada: Person, view: TaskView, text: str = "blue", wait: float = 30) -> TaskView:
+    return await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message=text, wait_seconds=wait))
+
+
+class Scripted:
+    """An agent without streaming that asks, and then shows one snapshot after the other."""
+
+    def __init__(self, *snapshots: dict[str, Any]) -> None:
+        self._snapshots = iter(snapshots)
+
+    async def __call__(self, heard: Heard) -> object:
+        shown = next(self._snapshots)
+        return {"task": shown} if heard.operation == "send" else shown
+
+
+ASKS = now("INPUT_REQUIRED", 1, message=said("Which color?", "q-1"))
+DONE = {**now("COMPLETED", 9), "artifacts": [{"artifactId": "a", "parts": [{"text": "a blue one"}]}]}
+STALE = {
+    "as it was": ASKS,
+    "without its words": now("INPUT_REQUIRED", 1),
+    "without its words, and with a piece of the answer": {
+        **now("INPUT_REQUIRED", 1), "artifacts": [{"artifactId": "a", "parts": [{"text": "a blue one"}]}],
+    },
+    "with an id made at each look": now("INPUT_REQUIRED", 1, message=said("Which color?", "made-up")),
+    "with the time of each look": now("INPUT_REQUIRED", 5, message=said("Which color?", "q-1")),
+    "from a replica that is behind": now("INPUT_REQUIRED", 0, message=said("Which size?", "q-0")),
+    "without anything": now("INPUT_REQUIRED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", list(STALE))
+async def test_a_status_that_is_not_newer_than_the_question_is_no_news(world: World, way: str) -> None:
+    agent = Agent(Scripted(ASKS, STALE[way], STALE[way], STALE[way], DONE))
+    async with agent.serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+        assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
+        view = await replied(ada, view)
+    assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
+    assert other.asked == ["send", "send", "get", "get", "get"]
+
+
+NEWER = {
+    "with a later time and no id": (now("INPUT_REQUIRED", 2, message=said("Which color?")), "Which color?"),
+    "with a later time and no words": (now("INPUT_REQUIRED", 2), None),
+    "with another id": (now("INPUT_REQUIRED", message=said("Which color?", "q-2")), "Which color?"),
+    "in other words in the same second": (now("INPUT_REQUIRED", 1, message=said("Which size?", "q-2")), "Which size?"),
+}
+
+
+@pytest.mark.parametrize("way", list(NEWER))
+async def test_the_next_question_is_asked_at_once(world: World, way: str) -> None:
+    asks, question = NEWER[way]
+    async with Agent(Scripted(ASKS, ASKS, asks)).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    assert (view.state, view.question) == (Moment.INPUT_REQUIRED, question)
+    assert other.asked == ["send", "send", "get"]
+
+
+async def test_a_question_that_comes_again_after_work_is_asked_again(world: World) -> None:
+    silent = now("INPUT_REQUIRED", message=said("Which color?"))
+    async with Agent(Scripted(silent, now("WORKING"), silent)).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
+
+
+@pytest.mark.parametrize("at", [1, None])
+async def test_an_answer_is_not_lost_however_long_the_question_is_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: int | None
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+    asks, clock = now("INPUT_REQUIRED", at, message=said("Which color?", "q-1")), Clock()
+    looks = 0
+
+    async def answer(heard: Heard) -> object:
+        nonlocal looks
+        if heard.operation == "send":
+            return {"task": asks}
+        looks += 1
+        clock.advance(OLD_QUESTION_SECONDS)
+        return DONE if looks == 5 else asks
+
+    async with (
+        Agent(answer).serve() as other,
+        WebClient() as client,
+        world.person("ada", web=client, clock=clock) as ada,
+    ):
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+        with anyio.fail_after(30):
+            while view.state != Moment.COMPLETED:
+                # Without a time it is asked again after a while; the agent is looked at all the same.
+                assert at is None
+                await anyio.lowlevel.checkpoint()
+                view = await looked(ada, view, 0)
+    assert view.text == "a blue one"
+
+
+async def test_a_look_at_a_task_that_waits_for_us_looks_at_its_agent_once(world: World) -> None:
+    snapshots: Iterator[dict[str, Any]] = iter([ASKS, ASKS, now("INPUT_REQUIRED", 1), DONE])
+    agent = Agent(Scripted(*snapshots))
+    async with agent.serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+        for _ in range(2):  # it was not answered by us, and stands as it did
+            view = await looked(ada, view, 0)
+            assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
+        view = await looked(ada, view, 0)  # somebody answered it elsewhere
+    assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
+    assert other.asked == ["send", "get", "get", "get"]
+
+
+async def test_a_client_behind_us_that_looks_at_a_task_sees_it_as_it_is(world: World) -> None:
+    async with Agent(Scripted(ASKS, DONE)).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
+        opened = (await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=30))).task
+        assert opened.status.state == TaskState.INPUT_REQUIRED
+        seen = (await ada.api.a2a_get(A2AGetRequest(agent=url, task_id=opened.id))).task
+    assert seen.status.state == TaskState.COMPLETED
+
+
+async def test_a_look_at_a_task_whose_agent_is_gone_shows_what_is_known(world: World) -> None:
+    async with somebody(world) as ada:
+        async with Agent(Scripted(ASKS)).serve() as other:
+            view = await sent(ada, await added(ada, other))
+        view = await looked(ada, view, 0)
+    assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
+
+
+# --- answers that stand nowhere but in what was said on the way ------------------------------------------------------
+
+
+USER = said("hello", "m-1", "ROLE_USER")
+HISTORIES = {
+    "the last word": ([USER, said("maf echo: hello", "a-1")], "maf echo: hello"),
+    "several words": ([USER, said("one", "a-1"), said("two", "a-2")], "one\ntwo"),
+    "nothing": ([USER], None),
+}
+
+
+@pytest.mark.parametrize("way", list(HISTORIES))
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_answer_in_the_history_alone_is_the_answer(world: World, way: str, *, streaming: bool) -> None:
+    history, text = HISTORIES[way]
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return {**now("COMPLETED"), "history": history}
+        return [{"task": now("SUBMITTED")}, update("WORKING"), update("COMPLETED")] if streaming else now("WORKING")
+
+    async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, text)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_answer_in_the_last_status_of_work_alone_is_the_answer(world: World, *, streaming: bool) -> None:
+    works = {"message": said("maf echo: hello", "a-1")}
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":  # without a history, as agents have it that are not asked for one
+            worked = other.asked.count("get") > 1 or streaming
+            return now("COMPLETED") if worked else now("WORKING", **works)
+        if streaming:
+            return [{"task": now("SUBMITTED")}, update("WORKING", **works), update("COMPLETED")]
+        return {"task": now("SUBMITTED")}
+
+    async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, "maf echo: hello")
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_an_agent_that_shows_no_history_unasked_is_asked_for_it(world: World, version: str, binding: str) -> None:
+    async def answer(heard: Heard) -> object:
+        asked = heard.params.get("historyLength", heard.request.query.get("historyLength"))
+        done = {**now("COMPLETED"), "history": [USER, said("here", "a-1")] if asked is not None else []}
+        return {"task": done} if heard.operation == "send" and version == "1.0" else done
+
+    async with Agent(answer, version=version, binding=binding).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, "here")
+    assert other.asked == ["send", "get"]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_an_answer_to_a_reply_is_none_of_what_was_said_or_made_before(world: World, *, keeps: bool) -> None:
+    draft = [{"artifactId": "a", "parts": [{"text": "a draft"}]}]
+    ours = [said("blue", "m-2", "ROLE_USER")] if keeps else []
+    history = [USER, said("Which color?", "q-1"), *ours, said("a blue one", "a-1")]
+    asks = {**now("INPUT_REQUIRED", message=said("Which color?", "q-1")), "artifacts": draft}
+    done = {**now("COMPLETED"), "history": history, "artifacts": draft}
+    async with Agent(Scripted(asks, now("WORKING"), done)).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    assert view.state == Moment.COMPLETED
+    assert view.text == "a draft\na blue one"
+
+
+async def test_a_question_in_the_history_alone_is_asked_also_beside_an_artifact(world: World) -> None:
+    draft = [{"artifactId": "a", "parts": [{"text": "a draft"}]}]
+    asks = {**now("INPUT_REQUIRED"), "history": [USER, said("Which color?", "q-1")], "artifacts": draft}
+    async with Agent(Scripted(asks)).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
+
+
+async def test_an_agent_that_submits_a_task_again_after_a_reply_has_it_worked_on(world: World) -> None:
+    async with Agent(Scripted(ASKS, now("SUBMITTED"), DONE)).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        view = await sent(ada, url)
+        view = await replied(ada, view, wait=0)
+        states = [view.state]
+        with anyio.fail_after(30):
+            while view.state != Moment.COMPLETED:
+                await anyio.lowlevel.checkpoint()
+                view = await looked(ada, view, 0)
+                states.append(view.state)
+    assert set(states) == {Moment.WORKING, Moment.COMPLETED}

@@ -1,0 +1,59 @@
+"""An artifact that came in pieces reads the same however it is told: by stream, by looking, to a client, to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_a2a.exchange import A2AGetRequest
+from mcp_a2a.protocol.moment import Moment
+from tests.node.world import World
+from tests.web.agents import Agent, Heard, task
+from tests.web.people import added, sent, somebody
+
+TOKENS = ["", "Lo", "rem ", "ipsum", "\n", "dolor", ""]
+
+
+def artifact(name: str, *texts: str, **more: object) -> dict[str, Any]:
+    return {"artifactId": name, "parts": [{"text": text, **more} for text in texts]}
+
+
+def piece(name: str, text: str, *, append: bool) -> dict[str, Any]:
+    return {"artifactUpdate": {"taskId": "t-1", "contextId": "c-1", "artifact": artifact(name, text), "append": append}}
+
+
+def streamed(name: str) -> list[dict[str, Any]]:
+    return [piece(name, token, append=number > 0) for number, token in enumerate(TOKENS)]
+
+
+DONE = {"statusUpdate": {"taskId": "t-1", "contextId": "c-1", "status": {"state": "TASK_STATE_COMPLETED"}}}
+BEGUN = {"task": task("TASK_STATE_WORKING")}
+TWO = [artifact("a", *TOKENS), artifact("b", *TOKENS)]
+WAYS: dict[str, object] = {
+    "by stream": [BEGUN, *streamed("a"), *streamed("b"), DONE],
+    "by stream, several pieces at once": [
+        BEGUN, *({"artifactUpdate": {"taskId": "t-1", "contextId": "c-1", "artifact": one}} for one in TWO), DONE
+    ],
+    "by stream, with the whole at its end": [BEGUN, *streamed("a"), {"task": {**task(), "artifacts": TWO}}],
+    "by looking": {"task": {**task(), "artifacts": TWO}},
+    "by looking, in one part each": {
+        "task": {**task(), "artifacts": [artifact("a", "".join(TOKENS)), artifact("b", "".join(TOKENS))]}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+async def test_pieces_read_as_they_were_written_and_artifacts_on_lines_of_their_own(tmp_path: Path, way: str) -> None:
+    async def answer(_: Heard) -> object:
+        return WAYS[way]
+
+    world = World(tmp_path)
+    async with Agent(answer, streaming="stream" in way).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        view = await sent(ada, url)
+        shown = (await ada.api.a2a_get(A2AGetRequest(agent=url, task_id=view.task_id))).task
+    text = "".join(TOKENS)
+    assert (view.state, view.text) == (Moment.COMPLETED, f"{text}\n{text}")
+    assert [[part.text for part in one.parts] for one in shown.artifacts] == [[text], [text]]
