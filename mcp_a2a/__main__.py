@@ -63,7 +63,8 @@ def _serve(options: Options, words: Sequence[str]) -> int:
         if ALLOW_STRANGERS in words:
             settings["allow_strangers"] = True
         listening = serving.parse([word for word in words if word != ALLOW_STRANGERS])
-        serving.serve(load_settings(settings), listening, quiet=options.verbosity < 0)
+        quiet = options.verbosity < 0
+        serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here

@@ -73,6 +73,8 @@ from mcp_a2a.views import (
     NetworksRequest,
     NetworksView,
     NetworkView,
+    NewsRequest,
+    NewsView,
     PeersRequest,
     PeersView,
     PingRequest,
@@ -115,6 +117,10 @@ class NodeApi(Protocol):
         Raises:
             NoRouteError: nobody answers there.
         """
+        ...
+
+    async def news(self, request: NewsRequest) -> NewsView:
+        """What happens at this node, waiting for it. Only ever asked for its owner."""
         ...
 
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -20,6 +21,11 @@ from mcp_a2a.loop import run
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.listening import Certificate, Listening
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from mcp_a2a.server.hosting import Served
 
 
 def parse(words: Sequence[str]) -> Listening | None:
@@ -148,7 +154,7 @@ def _waits_for() -> str:
     )
 
 
-def serve(settings: Settings, listening: Listening | None, *, quiet: bool = False) -> None:
+def serve(settings: Settings, listening: Listening | None, *, quiet: bool = False, as_json: bool = False) -> None:
     """Serve until the client or a signal ends it.
 
     Raises:
@@ -159,7 +165,10 @@ def serve(settings: Settings, listening: Listening | None, *, quiet: bool = Fals
         sys.stderr.write(_waits_for())
 
     async def operate() -> None:
-        await (_serve_pipe(settings) if listening is None else _serve_port(settings, listening))
+        if listening is None:
+            await _serve_pipe(settings)
+        else:
+            await _serve_port(settings, listening, quiet=quiet, as_json=as_json)
 
     run(operate)
 
@@ -172,25 +181,55 @@ async def _serve_pipe(settings: Settings) -> None:
         await serve_stdio(build_server(node), node.start)
 
 
-async def _serve_port(settings: Settings, listening: Listening) -> None:
+async def _serve_port(settings: Settings, listening: Listening, *, quiet: bool, as_json: bool) -> None:
+    from mcp_a2a.cli.reporting import Reporter
     from mcp_a2a.server import hosting
     from mcp_a2a.server.surface import build_server
 
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
+        reporter = None if quiet else Reporter(as_json=as_json)
 
         async def serve(*, task_status: TaskStatus[hosting.Served]) -> None:
-            mcp = build_server(node)
-            await hosting.host(node, mcp, listening, settings, start=node.start, task_status=task_status)
+            await hosting.host(
+                node,
+                build_server(node),
+                listening,
+                settings,
+                tell=reporter.tell if reporter is not None else None,
+                start=node.start,
+                task_status=task_status,
+            )
             tasks.cancel_scope.cancel()
 
         served: hosting.Served = await tasks.start(serve)
         tasks.start_soon(announce_a2a, settings, listening.address, served.url)
-        _say(f"MCP server at {served.url}/mcp")
-        _say(f"A2A server at {served.url}/   agents behind this node at {served.url}/a/NAME/")
-        for line in served.how_to_call(show=sys.stdout.isatty()):
-            _say(line)
-        for warning in served.warnings:
+        _say("\n".join([json.dumps(_ready(served))] if as_json else _banner(served)))
+        for warning in served.warnings if not as_json else ():
             sys.stderr.write(f"note: {warning}\n")
+        if reporter is not None:
+            tasks.start_soon(reporter.run, node)
+
+
+def _banner(served: Served) -> list[str]:
+    """Where it is served: first the URL to give to a client."""
+    url = served.shown_url
+    lines = [f"MCP server at {url}/mcp", f"A2A server at {url}/   agents behind this node at {url}/a/NAME/"]
+    if served.public_url is not None:
+        lines.append(f"Listening at {served.url}")
+    return [*lines, *served.how_to_call(show=sys.stdout.isatty())]
+
+
+def _ready(served: Served) -> dict[str, JsonValue]:
+    """The same for a program, which reads the token from its file."""
+    return {
+        "event": "ready",
+        "mcp_url": f"{served.shown_url}/mcp",
+        "a2a_url": f"{served.shown_url}/",
+        "listening": served.url,
+        "token_file": str(served.token.path),
+        "token_needed": not served.this_user,
+        "warnings": list(served.warnings),
+    }
 
 
 def _say(text: str) -> None:

@@ -145,6 +145,7 @@ class Acquaintance:
         with anyio.CancelScope(shield=True):  # a person's decision is not made by half
             dropped, letters, ended = await self._decided(peer, request.level, decide)
             self._apply(peer, letters, ended)
+        self._node.news.decided(peer, request.level, _what_waited(len(letters), dropped))
         return SetTrustView(agent=self._view(peer), released=len(letters), dropped=dropped + len(ended))
 
     async def _decide_about(self, peer: WebPeer, request: SetTrustRequest) -> SetTrustView:
@@ -204,6 +205,11 @@ class Acquaintance:
             for link in list(peer.links):
                 link.close("not accepted")
         self._node.directory.changes.notify()
+
+
+def _what_waited(released: int, dropped: int) -> str | None:
+    count, done = (released, "released") if released else (dropped, "dropped")
+    return f"{count} waiting {'message' if count == 1 else 'messages'} {done}" if count else None
 
 
 def _preview(row: HeldRow) -> str:

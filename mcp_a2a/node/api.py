@@ -88,6 +88,8 @@ from mcp_a2a.views import (
     NetworksRequest,
     NetworksView,
     NetworkView,
+    NewsRequest,
+    NewsView,
     PeersRequest,
     PeersView,
     PingRequest,
@@ -217,6 +219,10 @@ class LocalApi:
     async def consent(self, request: ConsentRequest) -> ConsentView:
         """What may be sent to an agent, and a person's answer to that."""
         return await self._acquaintance.consent(request)
+
+    async def news(self, request: NewsRequest) -> NewsView:
+        """What happens here, for its owner."""
+        return await self._node.news.read(request)
 
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
         """A person's decision about an agent."""

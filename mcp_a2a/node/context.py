@@ -42,7 +42,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._events: dict[str, Change] = {}
-        self.on_notify: Callable[[str, TaskRecord | None], None] = lambda *_: None
+        self.listeners: list[Callable[[str, TaskRecord | None], None]] = []
         """Called with every notification, before anybody wakes."""
 
     def event(self, key: str = "") -> Change:
@@ -54,7 +54,8 @@ class Changes:
 
     def notify(self, key: str = "", record: TaskRecord | None = None) -> None:
         """Wake everybody who took the event of this key, or of `delivery_of` it."""
-        self.on_notify(key, record)
+        for listener in self.listeners:
+            listener(key, record)
         for name in (key, delivery_of(key)):
             change = self._events.pop(name, None)
             if change is not None:

@@ -135,7 +135,7 @@ class Feed:
         self._unread: dict[str, float] = {}
         """Tasks whose threads nobody reads now, and since when; what was read longest ago comes first."""
         self._weight = 0
-        context.task_changes.on_notify = self._changed
+        context.task_changes.listeners.append(self._changed)
 
     def open(self, record: TaskRecord) -> Beginning:
         """Follow a task from now on: from what is known of it here, or else from this record."""

@@ -159,6 +159,11 @@ class Intake:
         self._quota = quota
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
+        self.on_task: Callable[[TaskRecord], None] = lambda _: None
+        """Called with every new task, once it is stored."""
+        self.on_held: Callable[[Peer], None] = lambda _: None
+        """Called with the sender of every message that waits for the owner's decision."""
+        self.on_blocked: Callable[[Peer], None] = lambda _: None
         """Called with which run of its node has introduced itself, and which of ours it has met."""
         self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
         """Called with the vouchers of whoever introduces itself, and how long they are good for."""
@@ -244,6 +249,7 @@ class Intake:
     def _receive(self, link: Link, postmark: bytes, payload: Payload) -> None:
         sender = self._directory.get(payload.from_)
         if sender.row.trust == "blocked":
+            self.on_blocked(sender)
             raise Refusal("blocked")
         refs = refs_untrusted(payload)
         if refs and (payload.type != "task" or self._trust.admits(sender)):
@@ -357,7 +363,7 @@ class Intake:
     def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         _check_task_untrusted(payload)
         if not self._trust.admits(sender):
-            self._hold(link, postmark, payload)
+            self._hold(link, postmark, payload, sender)
             return
         trust, uptime = self._trust.of(sender), self._context.clocks.uptime()
         wait = self._quota.take(sender.peer_id, trust, uptime)
@@ -371,10 +377,7 @@ class Intake:
                 self._outbox.push(outcome)
             if fresh is None:
                 self._quota.give_back(sender.peer_id, trust, uptime)
-            if order is not None:
-                self._inbox.filled(order, fresh)
-            elif fresh is not None:
-                self._inbox.offer()
+            self._taken(order, fresh)
             self._conclude(link, postmark, payload.from_, outcome)
 
         now, told = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
@@ -386,6 +389,15 @@ class Intake:
             return record
 
         self._context.database.enqueue(admit, done)
+
+    def _taken(self, order: Order | None, fresh: TaskRecord | None) -> None:
+        """Hand a new task on, or the place back that was reserved for one."""
+        if fresh is not None:
+            self.on_task(fresh)
+        if order is not None:
+            self._inbox.filled(order, fresh)
+        elif fresh is not None:
+            self._inbox.offer()
 
     def _admit(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
@@ -419,7 +431,7 @@ class Intake:
             opened=payload.created, dated=max(payload.created, payload.latest or 0.0),
         )  # fmt: skip
 
-    def _hold(self, link: Link, postmark: bytes, payload: Payload) -> None:
+    def _hold(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         received = self._context.clocks.stamp()
         row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received, _host_of(link))
         most = MAX_HELD_SENDERS_SHARED if row.host in SHARED_HOSTS else MAX_HELD_SENDERS_PER_HOST
@@ -437,6 +449,7 @@ class Intake:
             match outcome:
                 case Holding.HELD:
                     self._hold_back(link, postmark)
+                    self.on_held(sender)
                 case Holding.QUOTA:
                     self._refuse(link, postmark, Refusal("not_trusted"))
                 case Holding.FULL:

@@ -16,7 +16,7 @@ import anyio
 
 from mcp_a2a.errors import ConfigurationError, LocalProtocolError, NetworkNotFoundError, RelayError, RemoteProtocolError
 from mcp_a2a.node.context import Changes, Context
-from mcp_a2a.node.directory import Directory
+from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.advert import Advert
@@ -89,6 +89,8 @@ class Networks:
         """Relays that there is no session with, and why."""
         self.changes = Changes()
         """Notified (with no key) when a relay has told something."""
+        self.on_newcomer: Callable[[Peer, str], None] = lambda *_: None
+        """Called with an agent that was no member as far as was known here, and the name of the network."""
         self.on_member: Callable[[PeerId], None] = lambda _: None
         """Called with everybody who turns out to be a member."""
         self.on_vouched: Callable[[PeerId], None] = lambda _: None
@@ -413,10 +415,13 @@ class Networks:
         return False
 
     def _believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
+        is_new = peer_id not in joined.members
         joined.members[peer_id] = max(expires, joined.members.get(peer_id, 0.0))
         row = MemberRow(joined.row.id, str(peer_id), relay, expires)
         self._context.database.enqueue_lazily(lambda connection: save_member(connection, row))
         self.on_member(peer_id)
+        if is_new:
+            self.on_newcomer(self._directory.get(peer_id), joined.row.name)
         self._notify()
 
     def _notify(self) -> None:

@@ -33,6 +33,7 @@ from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import FORGOTTEN, HELD_SECONDS, Intake
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
+from mcp_a2a.node.news import News
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.pushes import Pushes
@@ -177,6 +178,7 @@ class Node:
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
         self.networks.on_member = self._let_in
+        self.news = News(context, self.intake, self.networks)
         self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member

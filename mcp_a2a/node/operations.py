@@ -15,6 +15,7 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
         "peers": (views.PeersRequest, views.PeersView),
         "add_peer": (views.AddPeerRequest, views.AgentView),
         "consent": (views.ConsentRequest, views.ConsentView),
+        "news": (views.NewsRequest, views.NewsView),
         "set_trust": (views.SetTrustRequest, views.SetTrustView),
         "send_task": (views.SendTaskRequest, views.TaskView),
         "send_task_by_skill": (views.SendTaskBySkillRequest, views.TaskView),

@@ -249,6 +249,10 @@ class SharedNode:
         """See `NodeApi`."""
         return await self._ask("add_peer", request, views.AgentView)
 
+    async def news(self, request: views.NewsRequest) -> views.NewsView:
+        """See `NodeApi`."""
+        return await self._ask("news", request, views.NewsView)
+
     async def set_trust(self, request: views.SetTrustRequest) -> views.SetTrustView:
         """See `NodeApi`."""
         return await self._ask("set_trust", request, views.SetTrustView)

@@ -43,6 +43,7 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.server.address import names_of
 from mcp_a2a.server.context import PRINCIPAL
 from mcp_a2a.server.local_user import is_this_user
+from mcp_a2a.server.page import wants_page
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +116,8 @@ class Refusal:
 class Guard:
     """The ASGI application in front of all others."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self._app, self._rules = app, rules
+    def __init__(self, app: ASGIApp, rules: Rules, refused: Callable[[Scope, int], None] = lambda *_: None) -> None:
+        self._app, self._rules, self._told = app, rules, refused
         self._crowd = Crowd(MAX_OPEN_PER_CALLER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +137,7 @@ class Guard:
             refusal = await self._pass(_inward(scope, rules), receive, send)
         if refusal is None:
             return None
+        self._told(scope, refusal.status)
         headers = {"www-authenticate": "Bearer"} if refusal.challenge else {}
         headers |= {name.decode(): value.decode() for name, value in retry_after(_KINDS[refusal.status])}
         response = _refused(scope, refusal, headers)
@@ -321,7 +323,7 @@ def _is_json(content_type: Collection[str]) -> bool:
 
 
 def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str]) -> Response:
-    if scope["path"] == MCP_PATH or scope["path"] in _PUBLIC:
+    if scope["path"] == MCP_PATH or scope["path"] in _PUBLIC or wants_page(scope):
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
     # A client of A2A reads JSON, in the words of its binding.
     fault = Fault(_KINDS[refusal.status], refusal.reason)

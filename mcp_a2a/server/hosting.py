@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from mcp_a2a.a2a.grpc_server import GrpcOffer
     from mcp_a2a.ports import NodeApi
+    from mcp_a2a.views import EventView
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class Served:
     """Whether a terminal is shown a token that was made earlier."""
     warnings: tuple[str, ...] = ()
     """What whoever started it should know."""
+    public_url: str | None = None
+    """How others reach it, where that is another way."""
+
+    @property
+    def shown_url(self) -> str:
+        """The URL to give to clients, without a slash at its end."""
+        return self.public_url or self.url
 
     def how_to_call(self, *, show: bool) -> Iterator[str]:
         """What callers must send. The token stands there when it was just made; later if asked for, and with `show`."""
@@ -57,12 +65,13 @@ class Served:
             yield f"{who}:  Authorization: Bearer TOKEN   (kept in {self.token.path}; on a terminal --show-token)"
 
 
-async def host(
+async def host(  # noqa: PLR0913  keyword-only settings of a server
     node: NodeApi,
     mcp: MCPServer[NodeApi] | None,
     listening: Listening,
     settings: Settings,
     *,
+    tell: Callable[[EventView], None] | None = None,
     start: Callable[[], None] | None = None,
     task_status: TaskStatus[Served] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -107,6 +116,7 @@ async def host(
                 origins=listening.public_urls,
                 tls=listening.certificate,
                 behind_proxy=listening.behind_proxy,
+                tell=tell,
                 start=start,
                 task_status=task_status,
             )
@@ -114,7 +124,14 @@ async def host(
         web.url = await tasks.start(serve)
         web.serves.set()
         task_status.started(
-            Served(web.url, token, this_user, listening.show_token, tuple(_warnings(listen, listening)))
+            Served(
+                web.url,
+                token,
+                this_user,
+                listening.show_token,
+                tuple(_warnings(listen, listening)),
+                listening.public_urls[0].rstrip("/") if listening.public_urls else None,
+            )
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from socket import socket
 
 import anyio
@@ -11,6 +12,7 @@ import uvicorn
 from anyio.abc import TaskStatus
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -19,9 +21,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mcp_a2a.a2a.asgi import CALLER
+from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open_files
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.node.present import iso
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.connection import Connection
@@ -29,9 +34,13 @@ from mcp_a2a.server.guard import HEALTH_PATH, INNER_HOST, MCP_PATH, Guard, Rules
 from mcp_a2a.server.listening import Certificate
 from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.mcp_requests import McpRequests
-from mcp_a2a.server.reception import MAX_CONNECTIONS, Limits, Reception
+from mcp_a2a.server.page import page, wants_page
+from mcp_a2a.server.reception import MAX_CONNECTIONS, Guest, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
+from mcp_a2a.server.visitors import Visitors, name_in
+from mcp_a2a.views import EventView
+from mcp_a2a.wall_clock import wall_clock
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The SDK counts while the body arrives, and answers 413 without waiting for the rest."""
@@ -44,35 +53,64 @@ OTHER_FILES = 256
 
 
 def http_app(
-    server: MCPServer[LifespanT] | None, rules: Rules, *, a2a: ASGIApp | None = None, stateless: bool = True
+    server: MCPServer[LifespanT] | None,
+    rules: Rules,
+    *,
+    a2a: ASGIApp | None = None,
+    stateless: bool = True,
+    visitors: Visitors | None = None,
+    url: str | None = None,
 ) -> ASGIApp:
     """The whole application, of one of them or both.
 
     Stateless by default: hosted clients open a session per call and do not survive a restart of a server that keeps
     them. A stateful server can ask clients of the older era something in the middle of a call.
     """
+    refused = visitors.refused if visitors is not None else lambda *_: None
     if server is None:
-        return Guard(_Split(a2a or _nothing, Starlette(routes=[Route(HEALTH_PATH, _healthy)])), rules)
+        health = Starlette(routes=[Route(HEALTH_PATH, _healthy)])
+        return Guard(_Split(a2a or _nothing, health, visitors, url, mcp=False), rules, refused)
     inner = server.streamable_http_app(
         streamable_http_path=MCP_PATH,
         stateless_http=stateless,
         max_request_body_size=MAX_BODY_BYTES,
         transport_security=TransportSecuritySettings(allowed_hosts=[INNER_HOST], allowed_origins=[]),
     )
-    routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=McpRequests(inner))]
+    routes = [Route(HEALTH_PATH, _healthy), Mount("/", app=McpRequests(inner, partial(_seen, visitors)))]
     mcp = Starlette(routes=routes, lifespan=lambda _: server.session_manager.run())
-    return Guard(_Split(a2a, mcp) if a2a is not None else mcp, rules)
+    return Guard(_Split(a2a, mcp, visitors, url, mcp=True) if a2a is not None else mcp, rules, refused)
 
 
 class _Split:
-    """A2A has every path but those of MCP, and is reached without a router in between."""
+    """A2A has every path but those of MCP, and is reached without a router in between. A person gets a page."""
 
-    def __init__(self, a2a: ASGIApp, rest: ASGIApp) -> None:
+    def __init__(self, a2a: ASGIApp, rest: ASGIApp, visitors: Visitors | None, url: str | None, *, mcp: bool) -> None:
         self._a2a, self._rest = a2a, rest
+        self._visitors, self._url, self._mcp = visitors, url, mcp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_rest = scope["type"] != "http" or scope["path"] in (MCP_PATH, HEALTH_PATH)
-        await (self._rest if is_rest else self._a2a)(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] == HEALTH_PATH:
+            return await self._rest(scope, receive, send)
+        is_mcp = scope["path"] == MCP_PATH
+        if (scope["path"] == "/" or (is_mcp and self._mcp)) and wants_page(scope):
+            origin = self._url or _origin(scope)
+            return await page(scope, origin.rstrip("/"), mcp=self._mcp)(scope, receive, send)
+        if is_mcp:
+            return await self._rest(scope, receive, send)
+        if self._visitors is not None and scope["path"] not in CARD_PATHS:
+            self._visitors.asks(scope, "A2A", str(scope.get(CALLER) or ""), None, anyio.current_time())
+        return await self._a2a(scope, receive, send)
+
+
+def _seen(visitors: Visitors | None, scope: Scope, message: Mapping[str, JsonValue]) -> None:
+    if visitors is not None:
+        visitors.asks(scope, "MCP", "", name_in(message), anyio.current_time())
+
+
+def _origin(scope: Scope) -> str:
+    """How the server was reached, by the connection's own address: what a client says in `Host` is not repeated."""
+    host, port = scope["server"]
+    return f"{scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,6 +131,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     behind_proxy: bool = False,
     limits: Limits | None = None,
     stateless: bool = True,
+    tell: Callable[[EventView], None] | None = None,
     start: Callable[[], None] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -101,6 +140,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     A program of this user needs no token, where `this_user` allows it and that can be told (`local_user`): never beyond
     loopback, behind a proxy, or with names of a tunnel in `hosts` or `origins`.
 
+    `tell` is told of clients that come and go, and of requests that are refused.
     `task_status.started` gets the URL, without a path, once connections are accepted, after which `start` is called.
 
     Raises:
@@ -120,7 +160,10 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         files = raise_open_files(MAX_CONNECTIONS + MAX_HANDSHAKES + RESERVED_FILES + OTHER_FILES)
         limits = limits or Limits.within(files - MAX_HANDSHAKES - RESERVED_FILES - OTHER_FILES)
         reception = Reception(limits, behind_proxy=behind_proxy)
-        web = _WebServer(http_app(server, rules, a2a=a2a, stateless=stateless), tls, reception)
+        visitors = Visitors(tell, _stamp) if tell is not None else None
+        url = next(iter(origins), None)
+        app = http_app(server, rules, a2a=a2a, stateless=stateless, visitors=visitors, url=url)
+        web = _WebServer(app, tls, reception, visitors)
         async with anyio.create_task_group() as group:
             await group.start(stop_on_signal, web.stop)
             try:
@@ -137,8 +180,12 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
 class _WebServer(uvicorn.Server):
     """uvicorn inside a task group: it leaves the signals to us and cannot be cut off in the middle of its shutdown."""
 
-    def __init__(self, app: ASGIApp, tls: Certificate | None, reception: Reception) -> None:
-        self._requests, self._reception = OpenRequests(app), reception
+    def __init__(
+        self, app: ASGIApp, tls: Certificate | None, reception: Reception, visitors: Visitors | None = None
+    ) -> None:
+        self._requests, self._reception, self._visitors = OpenRequests(app), reception, visitors
+        if visitors is not None:
+            reception.on_left = self._left
         config = uvicorn.Config(
             self._requests,
             http=HttpToolsProtocol,
@@ -199,8 +246,15 @@ class _WebServer(uvicorn.Server):
 
     @override
     async def on_tick(self, counter: int) -> bool:
-        self._reception.show_out(anyio.current_time())
+        now = anyio.current_time()
+        self._reception.show_out(now)
+        if self._visitors is not None:
+            self._visitors.show_out(now)
         return await super().on_tick(counter)
+
+    def _left(self, guest: Guest) -> None:
+        if self._visitors is not None and guest.client is not None:
+            self._visitors.closed(guest.client, anyio.current_time())
 
     async def _end_requests(self) -> None:
         await anyio.sleep(GRACE_SECONDS)
@@ -210,6 +264,10 @@ class _WebServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+
+def _stamp() -> str:
+    return iso(wall_clock())
 
 
 async def _healthy(_: Request) -> PlainTextResponse:

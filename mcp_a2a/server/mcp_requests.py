@@ -8,7 +8,7 @@ form that the client named: of a stream, the answer to the request as JSON; of J
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -28,17 +28,22 @@ JSON, STREAM = "application/json", "text/event-stream"
 _BOTH = f"{JSON}, {STREAM}".encode()
 
 
+Seen = Callable[[Scope, Mapping[str, JsonValue]], None]
+"""Told of every request that can be one, with its message; with an empty one where it has none."""
+
+
 class McpRequests:
     """The ASGI application around the SDK's."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, seen: Seen = lambda *_: None) -> None:
+        self._app, self._seen = app, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if it can be one, and its answer back in the form that is accepted."""
         if scope["method"] != "POST":
             # Nothing is kept to be sent again, which the SDK answers with 500: a stream that is resumed begins anew.
             scope = {**scope, "headers": _without(scope["headers"], b"last-event-id")}
+            self._seen(scope, {})
             return await self._app(scope, receive, send)
         form = _form(scope)
         if form is None:
@@ -48,9 +53,10 @@ class McpRequests:
             body = await read_body(receive, header(scope["headers"], b"content-length"))
         except Fault as fault:
             return await _refuse(send, HTTPStatus(fault.kind.value.http), None, fault.message)
-        refusal, request_id, body = _check(body)
+        refusal, request_id, body, message = _check(body)
         if refusal is not None:
             return await _refuse(send, HTTPStatus.BAD_REQUEST, request_id, refusal.reason, refusal.code)
+        self._seen(scope, message)
         if form:
             send = _Form(send, form).send
         return await self._app(scope, _again(_without_null_token(body), receive), send)
@@ -65,30 +71,30 @@ class _Refusal:
     reason: str
 
 
-def _check(body: bytes) -> tuple[_Refusal | None, JsonValue, bytes]:
-    """Why this is no message of MCP, the id that it has, and the message as Unicode."""
+def _check(body: bytes) -> tuple[_Refusal | None, JsonValue, bytes, Mapping[str, JsonValue]]:
+    """Why this is no message of MCP, the id that it has, and the message as Unicode, written and read."""
     try:
         check_members(body)
     except ValueError as error:
-        return _Refusal(-32600, f"The request has {error}."), None, body
+        return _Refusal(-32600, f"The request has {error}."), None, body, {}
     body = unicode_json(body)
-    refusal, request_id = _check_message(body)
-    return refusal, request_id, body
+    refusal, request_id, message = _check_message(body)
+    return refusal, request_id, body, message
 
 
-def _check_message(body: bytes) -> tuple[_Refusal | None, JsonValue]:
+def _check_message(body: bytes) -> tuple[_Refusal | None, JsonValue, Mapping[str, JsonValue]]:
     try:
         message: JsonValue = from_json(body)
     except ValueError as error:
-        return _Refusal(-32700, f"The body is not JSON: {error}."), None
+        return _Refusal(-32700, f"The body is not JSON: {error}."), None, {}
     if not isinstance(message, dict):
-        return _Refusal(-32600, "A request is one JSON object; batches are not served."), None
+        return _Refusal(-32600, "A request is one JSON object; batches are not served."), None, {}
     request_id = message.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, str | int):
         if "id" in message:
-            return _Refusal(-32600, "The id of a request is a string or a whole number."), None
+            return _Refusal(-32600, "The id of a request is a string or a whole number."), None, {}
         request_id = None
-    return _check_members_of(message), request_id
+    return _check_members_of(message), request_id, message
 
 
 def _check_members_of(message: dict[str, JsonValue]) -> _Refusal | None:

@@ -10,6 +10,7 @@ of other users of this machine are one host, where the kernel says whose a conne
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +42,8 @@ class Limits:
 class Guest(Protocol):
     """A connection."""
 
+    client: tuple[str, int] | None
+    """Its other end."""
     address: str
     is_of_another_user: bool
     """Of this machine, as its kernel says."""
@@ -56,6 +59,7 @@ class Reception:
         self.limits, self._behind_proxy = limits, behind_proxy
         self._door: Door[Guest] = Door(limits.silent, limits.silent_per_host, limits.header_seconds)
         self._hosts: Counter[str] = Counter()
+        self.on_left: Callable[[Guest], None] = lambda _: None
 
     def entered(self, guest: Guest, now: float) -> None:
         """A connection was opened."""
@@ -79,6 +83,7 @@ class Reception:
     def left(self, guest: Guest) -> None:
         """It is closed."""
         self._door.left(guest)
+        self.on_left(guest)
         seat = self._seat(guest)
         self._hosts[seat] -= 1
         if not self._hosts[seat]:

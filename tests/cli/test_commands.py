@@ -293,8 +293,9 @@ def test_a_port_that_a_tunnel_leads_to_needs_the_token_that_is_printed(tmp_path:
         text=True,
     )
     assert server.stdout is not None
-    url = server.stdout.readline().removeprefix("MCP server at ").strip()
-    assert server.stdout.readline().startswith(f"A2A server at {url.removesuffix('mcp')} ")
+    assert server.stdout.readline() == "MCP server at https://example.net/mcp\n"
+    assert server.stdout.readline().startswith("A2A server at https://example.net/ ")
+    url = server.stdout.readline().removeprefix("Listening at ").strip() + "/mcp"
     header = server.stdout.readline()
     assert url.startswith("http://127.0.0.1:")
     assert "Authorization: Bearer " in header

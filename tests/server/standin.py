@@ -26,6 +26,8 @@ from mcp_a2a.views import (
     InboxItem,
     InboxView,
     ListTasksRequest,
+    NewsRequest,
+    NewsView,
     PeersRequest,
     PeersView,
     ReplyRequest,
@@ -190,6 +192,9 @@ class StandIn:
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
         await self._hear(request)
         return agent()
+
+    async def news(self, request: NewsRequest) -> NewsView:
+        return NewsView(run="standin", number=0)
 
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
         await self._hear(request)

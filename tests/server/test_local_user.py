@@ -125,6 +125,8 @@ def running(home: Path, *options: str) -> Iterator[Running]:
     try:
         said = "".join(server.stdout.readline() for _ in range(3))
         url = said.removeprefix("MCP server at ").partition("/mcp\n")[0]
+        if "Listening at " in said:  # the first URL is the public one
+            url = said.partition("Listening at ")[2].partition("\n")[0]
         token = (home / "identities" / "default" / TOKEN_FILE).read_text(encoding="ascii").strip()
         yield Running(url, grpc, token, said)
     finally:

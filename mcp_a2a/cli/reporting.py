@@ -1,0 +1,181 @@
+"""What a server tells the terminal that it was started on: a line for each thing that happens, and no more than fit.
+
+Peers and clients decide how much happens. So lines are bounded: a burst is shown, then two a second, and of what was
+left out the number. They are written in a thread, because a terminal that is stopped (Ctrl-S) must not stop the server.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.moment import ENDED
+from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.protocol.rates import Bucket, Rate
+from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.server.fence import shown_who
+from mcp_a2a.server.outgoing import for_programs
+from mcp_a2a.views import EventView, NewsRequest
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
+
+LINES = Rate(per_second=2.0, burst=40)
+"""About a screen at once."""
+
+WAIT_SECONDS = 60.0
+RETRY_SECONDS = 5.0
+QUIET_SECONDS = 1.0
+BACKLOG = 256
+"""Events of the HTTP server that wait to be written."""
+
+WORDS = {
+    "task_received": "task received",
+    "question_asked": "question asked",
+    "task_answered": "task answered",
+    "question_received": "question received",
+    "answer_received": "answer received",
+    "contact_request": "contact request",
+    "agent_trusted": "trusted",
+    "agent_blocked": "blocked",
+    "message_refused": "message refused",
+    "member_joined": "joined",
+    "client_connected": "client connected",
+    "client_gone": "client gone",
+    "request_refused": "request refused",
+}
+
+
+class Reporter:
+    """Writes what happens at a node and at its HTTP server."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._sending, self._receiving = anyio.create_memory_object_stream[EventView](BACKLOG)
+        self._lost = 0
+        self._left_out = anyio.Event()
+        self._lines: Bound | None = None
+
+    def tell(self, event: EventView) -> None:
+        """Something happened at the HTTP server. Never waits."""
+        try:
+            self._sending.send_nowait(event)
+        except anyio.WouldBlock:
+            self._lost += 1
+
+    async def run(self, node: NodeApi) -> None:
+        """Write lines until cancelled."""
+        self._lines = Bound(anyio.current_time())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow, node)
+            tasks.start_soon(self._catch_up)
+            async for event in self._receiving:
+                lost, self._lost = self._lost, 0
+                await self._write([event], lost)
+
+    async def _follow(self, node: NodeApi) -> None:
+        """Read what happens at the node, also across its restarts and in another process."""
+        run, after = None, None
+        while True:
+            try:
+                view = await node.news(NewsRequest(after=after, run=run, wait_seconds=WAIT_SECONDS))
+            except McpA2AError:
+                await anyio.sleep(RETRY_SECONDS)  # an owner of an earlier version knows no news, or there is none now
+                continue
+            await self._write(view.events, view.missed)
+            run, after = view.run, view.number
+
+    async def _catch_up(self) -> None:
+        """Say how much was left out once it is quiet again; without a wake-up while nothing was."""
+        while True:
+            await self._left_out.wait()
+            self._left_out = anyio.Event()
+            await anyio.sleep(QUIET_SECONDS)
+            await self._write([], 0)
+
+    async def _write(self, events: list[EventView] | tuple[EventView, ...], missed: int) -> None:
+        lines = self._lines
+        if lines is None:
+            return
+        lines.missed += missed
+        now = anyio.current_time()
+        text = "".join(f"{line}\n" for line in lines.shown(events, now, as_json=self._as_json))
+        if lines.missed:
+            self._left_out.set()
+        if text:
+            await anyio.to_thread.run_sync(_put, text, self._as_json, abandon_on_cancel=True)
+
+
+class Bound:
+    """Which events get a line. Sans-I/O."""
+
+    def __init__(self, now: float) -> None:
+        self._bucket = Bucket(LINES, now)
+        self.missed = 0
+
+    def shown(self, events: list[EventView] | tuple[EventView, ...], now: float, *, as_json: bool) -> Iterator[str]:
+        """The lines of those that are shown, and of how many were not, once there is room to say so."""
+        for event in events:
+            if self.missed and not self._bucket.take(2, now):
+                yield self._left_out(as_json=as_json)
+                yield line_of(event, as_json=as_json)
+            elif self.missed or self._bucket.take(1, now) > 0:
+                self.missed += 1
+            else:
+                yield line_of(event, as_json=as_json)
+        if self.missed and not events and not self._bucket.take(1, now):
+            yield self._left_out(as_json=as_json)
+
+    def _left_out(self, *, as_json: bool) -> str:
+        missed, self.missed = self.missed, 0
+        if as_json:
+            return json.dumps({"event": "left_out", "count": missed})
+        return f"… {missed} more {'event' if missed == 1 else 'events'} not shown"
+
+
+def line_of(event: EventView, *, as_json: bool) -> str:
+    """One event in one line, in which no word of others can begin another line or control a terminal."""
+    if as_json:
+        fields = for_programs(event)
+        return json.dumps({"event": fields.pop("kind"), **fields}, ensure_ascii=False)
+    at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
+    said = "  ".join(filter(None, (WORDS[event.kind], *_facts(event))))
+    return " ".join(clean(f"{at}  {said}").split("\n"))
+
+
+def _facts(event: EventView) -> Iterator[str]:
+    if event.task_id is not None:
+        yield event.task_id
+    if event.skill is not None:
+        yield preview(event.skill, 40)
+    if event.state is not None and event.state in ENDED:
+        yield event.state
+    if event.agent is not None:
+        who = shown_name(event.agent.name) or shown_who(event.agent.did)
+        yield {"task_received": "← ", "answer_received": "← ", "question_received": "← "}.get(
+            event.kind, "→ " if event.task_id else ""
+        ) + who
+    if event.kind == "contact_request" and event.agent is not None:
+        yield f"{shown_who(event.agent.did)}  (decide: mcp-a2a inbox)"
+    if event.network is not None:
+        yield f"in {shown_name(event.network)}"
+    if event.client is not None:
+        yield preview(event.client, 100)
+    if event.detail is not None:
+        yield event.detail
+
+
+def _put(text: str, as_json: bool) -> None:
+    stream = sys.stdout if as_json else sys.stderr
+    with suppress(OSError, ValueError):
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+        stream.flush()

@@ -1,0 +1,171 @@
+"""What happens at a node, for its owner to watch: numbered events, the newest kept, and no content of any task.
+
+Nothing is noted before the first reader, and nothing for long after the last one: a node that nobody watches pays
+nothing. A reader asks for what came after a number, and hears how much it has missed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+import anyio
+
+from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.intake import Intake
+from mcp_a2a.node.networks import Networks
+from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.moment import moment_of
+from mcp_a2a.protocol.rates import Buckets, Rate
+from mcp_a2a.protocol.state import TaskState
+from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.text import preview
+from mcp_a2a.store.records import TaskRecord, find_task
+from mcp_a2a.views import AgentRef, EventKind, EventView, NewsRequest, NewsView
+
+MAX_EVENTS = 512
+"""Events that a reader may be late for: more than a terminal shows in minutes."""
+
+MAX_TASKS = 4096
+"""Tasks whose state is remembered, so that each change is told once."""
+
+UNREAD_SECONDS = 120.0
+"""After so long without a reader nothing is noted any more."""
+
+REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
+"""Of one blocked sender: it may try a thousand times a minute."""
+
+
+class News:
+    """The events of a node."""
+
+    def __init__(self, context: Context, intake: Intake, networks: Networks) -> None:
+        self._context = context
+        self._run = context.fresh_id()
+        self._events: deque[tuple[int, EventView]] = deque(maxlen=MAX_EVENTS)
+        self._number = 0
+        self._grew = anyio.Event()
+        self._since: float | None = None
+        """When it began to be read, by the clock that dates tasks; None while nobody reads."""
+        self._read_at = 0.0
+        self._states: OrderedDict[str, TaskState] = OrderedDict()
+        self._waiting: set[str] = set()
+        """Strangers whose contact request was told of."""
+        self._refused: Buckets[str] = Buckets(REFUSED_RATE, limit=1024)
+        context.task_changes.listeners.append(self._task_changed)
+        intake.on_task, intake.on_held, intake.on_blocked = self.task_received, self.contact_requested, self.refused
+        networks.on_newcomer = self.member_joined
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def read(self, request: NewsRequest) -> NewsView:
+        """What came after the number of the request, waiting for it; without one, nothing yet and the number."""
+        if self._since is None:
+            self._since = self._context.clock()
+        self._read_at = anyio.current_time()
+        after = request.after if request.run == self._run and request.after is not None else self._number
+        if after >= self._number and request.after is not None:
+            await wait_until(self._grew, request.wait_seconds)
+            self._read_at = anyio.current_time()
+        found = tuple(event for number, event in self._events if number > after)
+        return NewsView(run=self._run, number=self._number, events=found, missed=self._number - after - len(found))
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    def task_received(self, record: TaskRecord) -> None:
+        """A task of another agent, or of a client, was stored."""
+        if self._is_read() and record.id not in self._states:
+            self._remember(record)
+            self._tell("task_received", record)
+
+    def contact_requested(self, peer: Peer) -> None:
+        """A message of a stranger is held until the owner decides; told once for each stranger."""
+        if self._is_read() and peer.row.did not in self._waiting:
+            self._waiting.add(peer.row.did)
+            self._tell("contact_request", agent=_ref(peer))
+
+    def decided(self, peer: Peer, level: str, what_waited: str | None) -> None:
+        """The owner has decided about an agent, and what became of its messages that waited."""
+        self._waiting.discard(peer.row.did)
+        kinds: dict[str, EventKind] = {"trusted": "agent_trusted", "blocked": "agent_blocked"}
+        if level in kinds and self._is_read():
+            self._tell(kinds[level], agent=_ref(peer), detail=what_waited)
+
+    def member_joined(self, peer: Peer, network: str) -> None:
+        """An agent turned out to be in a network of ours."""
+        if self._is_read():
+            self._tell("member_joined", agent=_ref(peer), network=network)
+
+    def refused(self, peer: Peer) -> None:
+        """A message of a blocked agent was refused; told once a minute for each."""
+        if self._is_read() and not self._refused.of(peer.row.did, anyio.current_time()).take(1, anyio.current_time()):
+            self._tell("message_refused", agent=_ref(peer))
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _is_read(self) -> bool:
+        if self._since is None:
+            return False
+        if anyio.current_time() - self._read_at > UNREAD_SECONDS:
+            self._since = None
+            self._states.clear()
+            return False
+        return True
+
+    def _task_changed(self, task_id: str, known: TaskRecord | None) -> None:
+        if self._since is None or not self._is_read():
+            return
+        record = known or self._context.database.read(lambda connection: find_task(connection, task_id))
+        if record is None or record.updated < self._since:
+            return  # news of an old task is that its other side has heard of its end
+        if not record.sent and record.id not in self._states and record.created >= self._since:
+            self.task_received(record)
+        before = self._states.get(record.id)
+        self._remember(record)
+        kind = _kind_of(record)
+        if kind is not None and record.state != before:
+            self._tell(kind, record)
+
+    def _remember(self, record: TaskRecord) -> None:
+        self._states[record.id] = record.state
+        self._states.move_to_end(record.id)
+        if len(self._states) > MAX_TASKS:
+            self._states.popitem(last=False)
+
+    def _tell(
+        self,
+        kind: EventKind,
+        record: TaskRecord | None = None,
+        *,
+        agent: AgentRef | None = None,
+        network: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        if record is not None:
+            agent = AgentRef(name=record.peer_name, did=record.peer)
+        event = EventView(
+            kind=kind,
+            at=iso(self._context.clock()),
+            agent=agent,
+            task_id=record.id if record is not None else None,
+            skill=preview(record.skill, 128) if record is not None and record.skill else None,
+            state=moment_of(record.state, record.delivery) if record is not None else None,
+            network=network,
+            detail=detail,
+        )
+        self._number += 1
+        self._events.append((self._number, event))
+        grew, self._grew = self._grew, anyio.Event()
+        grew.set()
+
+
+def _ref(peer: Peer) -> AgentRef:
+    return AgentRef(name=peer.name, did=peer.row.did)
+
+
+def _kind_of(record: TaskRecord) -> EventKind | None:
+    if record.done:
+        return "answer_received" if record.sent else "task_answered"
+    if record.state in INTERRUPTED:
+        return "question_received" if record.sent else "question_asked"
+    return None

@@ -1,0 +1,115 @@
+"""What an owner hears of a node: each thing once, nothing of its content, and never more than a reader can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_a2a.node.news import MAX_EVENTS
+from mcp_a2a.views import (
+    AnswerRequest,
+    CheckInboxRequest,
+    EventView,
+    NewsRequest,
+    NewsView,
+    ReplyRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
+from tests.node.outsider import outsider, task_letter
+from tests.node.world import Person, World, acquainted
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def begin(person: Person) -> NewsView:
+    return await person.api.news(NewsRequest())
+
+
+async def heard(person: Person, since: NewsView, *kinds: str) -> list[EventView]:
+    """The events since then, once the last of these kinds has come."""
+    found: list[EventView] = []
+    with anyio.fail_after(30):
+        while not found or found[-1].kind != kinds[-1] or len(found) < len(kinds):
+            since = await person.api.news(NewsRequest(after=since.number, run=since.run, wait_seconds=10))
+            found += since.events
+    assert [event.kind for event in found] == [*kinds]
+    return found
+
+
+async def test_a_task_is_told_when_it_comes_when_it_asks_and_when_it_is_answered(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        here, there = await begin(bob), await begin(alice)
+        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="a secret", wait_seconds=0))
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        given = {"task_id": item.task_id}
+        await bob.api.answer_task(AnswerRequest(**given, status="input_required", text="a secret question"))
+        await heard(alice, there, "question_received")
+        await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="yes", wait_seconds=0))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await bob.api.answer_task(AnswerRequest(**given, status="completed", text="a secret answer"))
+        events = await heard(bob, here, "task_received", "question_asked", "task_answered")
+        told = await heard(alice, there, "question_received", "answer_received")
+    assert {event.task_id for event in (*events, *told)} == {sent.task_id}
+    assert {event.agent.name for event in events if event.agent} == {"alice"}
+    assert "secret" not in str(events) + str(told)
+
+
+async def test_a_contact_request_is_told_once_however_often_the_stranger_writes(world: World) -> None:
+    async with world.person("bob") as bob, outsider(world.network, "loud") as stranger:
+        since = await begin(bob)
+        link = await stranger.dial(bob)
+        for number in range(5):
+            await stranger.send(link, task_letter(stranger.peer_id, bob.node.context.me, f"let me in, {number}"))
+        (event,) = await heard(bob, since, "contact_request")
+        assert event.agent is not None
+        assert event.agent.did == stranger.did
+        await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="blocked"))
+        _, decision = await heard(bob, since, "contact_request", "agent_blocked")
+        assert decision.detail == "5 waiting messages dropped"
+
+
+async def test_a_blocked_agent_is_told_of_once_a_minute(world: World) -> None:
+    async with world.person("bob") as bob, outsider(world.network, "loud") as stranger:
+        link = await stranger.dial(bob)
+        since = await begin(bob)
+        bob.node.directory.get(stranger.peer_id).row.trust = "blocked"  # with its link still open
+        for number in range(5):
+            await stranger.send(link, task_letter(stranger.peer_id, bob.node.context.me, f"again, {number}"))
+        await heard(bob, since, "message_refused")
+
+
+async def test_a_node_that_nobody_watches_notes_nothing(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        assert (await begin(bob)).number == 0
+
+
+async def test_a_reader_that_is_late_hears_how_much_it_has_missed(world: World) -> None:
+    async with world.person("bob") as bob:
+        since = await begin(bob)
+        peer = bob.node.directory.get(world.identity("alice").peer_id)
+        for _ in range(MAX_EVENTS + 7):
+            bob.node.news.member_joined(peer, "shop")
+        view = await bob.api.news(NewsRequest(after=since.number, run=since.run))
+    assert (len(view.events), view.missed) == (MAX_EVENTS, 7)
+
+
+async def test_the_numbers_of_an_earlier_run_mean_nothing(world: World) -> None:
+    async with world.person("bob") as bob:
+        await begin(bob)
+        bob.node.news.member_joined(bob.node.directory.get(world.identity("alice").peer_id), "shop")
+        view = await bob.api.news(NewsRequest(after=4_000, run="of another process"))
+    assert (view.events, view.number, view.missed) == ((), 1, 0)
