@@ -153,7 +153,7 @@ class RelaySettings(BaseSettings):
 
     max_queue: int = Field(default=1000, ge=1, le=100_000)
     """Messages that wait for one recipient."""
-    max_per_depositor: int = Field(default=200, ge=1, le=100_000)
+    max_per_sender: int = Field(default=200, ge=1, le=100_000)
     """Of them, from one key."""
     max_mailbox_mib: int = Field(default=50, ge=2, le=10_240)
     ttl_days: float = Field(default=7, gt=0, le=7)
@@ -166,7 +166,7 @@ class RelaySettings(BaseSettings):
     """What one address may send, as a multiple of `rate` and `rate_mib`, unless it proves an admitted network."""
     network_senders: float = Field(default=20, ge=1)
     """What one admitted network may send, as a multiple of the same."""
-    max_new_keys_per_host: int = Field(default=10, ge=1)
+    host_new_agents: int = Field(default=10, ge=1)
     """New keys in an hour from one address, unless they prove an admitted network."""
     host_disk_percent: float = Field(default=10, gt=0, le=100)
     """Of the disk, for what one address sent without an admitted network."""
@@ -179,8 +179,8 @@ class RelaySettings(BaseSettings):
     max_memory_mib: int = Field(default=256, ge=8)
     """Of envelopes on their way."""
     max_connections: int = Field(default=10_000, ge=1)
-    max_connections_per_host: int = Field(default=50, ge=1)
-    max_connections_per_key: int = Field(default=5, ge=1)
+    host_connections: int = Field(default=50, ge=1)
+    agent_connections: int = Field(default=5, ge=1)
     max_half_open: int = Field(default=256, ge=1)
     metrics_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks (CIDR) that may read /metrics and /status, beside this machine. A variable has commas between them."""

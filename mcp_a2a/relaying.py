@@ -139,11 +139,11 @@ class _Bundles:
 def _limits(settings: RelaySettings) -> RelayLimits:
     return RelayLimits(
         max_queue=settings.max_queue,
-        max_per_depositor=settings.max_per_depositor,
+        max_per_sender=settings.max_per_sender,
         max_mailbox_bytes=settings.max_mailbox_mib * MIB,
         ttl_seconds=settings.ttl_days * DAY,
         deposits=Rate(settings.rate / 60, settings.burst),
-        new_keys=Rate(settings.max_new_keys_per_host / HOUR, settings.max_new_keys_per_host),
+        new_keys=Rate(settings.host_new_agents / HOUR, settings.host_new_agents),
         host_senders=settings.host_senders,
         network_senders=settings.network_senders,
         host_disk_share=settings.host_disk_percent / 100,
@@ -153,8 +153,8 @@ def _limits(settings: RelaySettings) -> RelayLimits:
         max_disk_bytes=settings.max_disk_mib * MIB,
         max_memory_bytes=settings.max_memory_mib * MIB,
         max_connections=settings.max_connections,
-        max_connections_per_host=settings.max_connections_per_host,
-        max_connections_per_key=settings.max_connections_per_key,
+        host_connections=settings.host_connections,
+        agent_connections=settings.agent_connections,
         max_half_open=settings.max_half_open,
     )
 

@@ -10,24 +10,9 @@ from hypothesis import strategies as st
 
 from mcp_a2a.plurals import many
 from mcp_a2a.screen import GLUE, Screen, commands_whole, cut, paragraphs, width, wrapped
+from tests.screens import Terminal
 
 KEY = "did:key:z6Mk" + "a" * 44
-
-
-class Terminal(io.TextIOWrapper):
-    """A stream that says it is a terminal."""
-
-    def __init__(self, encoding: str = "utf-8") -> None:
-        self.bytes = io.BytesIO()
-        super().__init__(self.bytes, encoding=encoding)
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def said(self) -> bytes:
-        self.flush()
-        return self.bytes.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def listening(command: Sequence[str], port: int) -> Iterator[Server]:
 def relay(home: Path, *words: str, wide: bool = True) -> Iterator[tuple[Server, str]]:
     """Ours, and its URL. `wide`: with limits per agent that a load does not meet; those in all stay as they are."""
     more = ("--rate", "100000000", "--burst", "1000000", "--rate-mib", "100000", "--max-queue", "100000",
-            "--max-per-depositor", "100000", "--max-mailbox-mib", "1000") if wide else ()  # fmt: skip
+            "--max-per-sender", "100000", "--max-mailbox-mib", "1000") if wide else ()  # fmt: skip
     command = [MCP_A2A, "relay", "serve", "--listen", "127.0.0.1:0", "--open", *more, *words]
     with process(command, MCP_A2A_HOME=str(home)) as running:
         assert running.stdout is not None

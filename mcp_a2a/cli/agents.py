@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.serving_options import (
     A2AListen,
@@ -31,25 +31,34 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.model import AgentSkill
     from mcp_a2a.server.listening import Listening
 
-agents = typer.Typer(help="Make a Python file or a program an agent.", no_args_is_help=True, add_completion=False)
+agents = typer.Typer(
+    cls=HelpfulGroup,
+    help="Turn a Python function or a program into an agent.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 Accept = Annotated[
     str | None,
-    typer.Option(metavar="trusted|anyone", help="Whose tasks to take at once; those of others wait for your decision."),
+    typer.Option(metavar="trusted|anyone", help="Whose tasks to accept right away; others wait for your decision."),
 ]
 
 AcceptRate = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="With --accept anyone: new tasks a minute from each stranger (30)."),
+    typer.Option(min=1, metavar="N", help="With --accept anyone: new tasks per minute from each stranger (30)."),
 ]
 
 
 def run_file(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="FILE.py[:NAME]", help="A file with an Agent, or with @skill.")],
+    target: Annotated[
+        str, typer.Argument(metavar="FILE.py[:NAME]", help="A Python file with an Agent or @skill functions.")
+    ],
     accept: Accept = None,
     accept_rate: AcceptRate = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of the agent's own.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Tasks to run at a time, instead of the agent's own limit.")
+    ] = None,
     a2a_listen: A2AListen = None,
     public_url: PublicUrl = None,
     card: CardStyle = "dual",
@@ -61,7 +70,7 @@ def run_file(
     show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
 ) -> None:
-    """Run the agent that a Python file defines, until Ctrl-C."""
+    """Run an agent from a Python file, until Ctrl-C."""
     from mcp_a2a.agent.hosting import agent_settings
     from mcp_a2a.agent.loading import load_agent
     from mcp_a2a.agent.service import Service
@@ -92,23 +101,24 @@ def run_file(
 def run_command(
     context: typer.Context,
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- COMMAND…", help="The program; the task's text is its input.")
+        list[str] | None, typer.Argument(metavar="-- COMMAND…", help="The program to run for each task.")
     ] = None,
     skill: Annotated[
-        list[str] | None, typer.Option(metavar="ID[=DESCRIPTION]", help="What it can do; may be given several times.")
+        list[str] | None, typer.Option(metavar="ID[=DESCRIPTION]", help="A skill to offer. Repeatable.")
     ] = None,
-    description: Annotated[str, typer.Option(help="What the agent is, in a sentence.")] = "",
+    description: Annotated[str, typer.Option(help="One sentence about the agent.")] = "",
     accept: Accept = None,
     accept_rate: AcceptRate = None,
     env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A variable to pass on; few are passed by themselves.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An environment variable to pass to the program. Repeatable."),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Tasks at a time.")] = 1,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="The longest a task may take.")] = 3_600.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Tasks to run at a time.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit for a task.")] = 3_600.0,
     idle_timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="The longest it may write nothing.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit without any output.")
     ] = 600.0,
-    max_output: Annotated[int, typer.Option(min=1, metavar="BYTES", help="The most it may write.")] = 524_288,
+    max_output: Annotated[int, typer.Option(min=1, metavar="BYTES", help="Output limit.")] = 524_288,
     a2a_listen: A2AListen = None,
     public_url: PublicUrl = None,
     card: CardStyle = "dual",
@@ -120,11 +130,14 @@ def run_command(
     show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
 ) -> None:
-    """Make any program an agent: a task's text is its standard input, what it prints is the result.
+    """Run any program as an agent: it reads the task on stdin and prints the result.
 
-    A program runs per task, without a shell, in a session of its own that is ended as a whole. It sees PATH, HOME,
-    LANG, LC_*, TERM, TMPDIR, USER, what --env names, and MCP_A2A_SKILL, _TASK_ID, _SENDER, _ATTEMPT, _HOP and _FILES.
-    An exit code other than 0 fails the task with the end of its standard error; killed by a signal, it runs again.
+    The program is started once for each task, without a shell. Everything that it starts ends with it. Its environment
+    has PATH, HOME, LANG, LC_*, TERM, TMPDIR, USER, the variables named with --env, and MCP_A2A_SKILL, _TASK_ID,
+    _SENDER, _ATTEMPT, _HOP and _FILES.
+
+    If the exit code is not 0, the task fails with the end of the program's error output. If a signal kills the
+    program, it is started again.
     """
     from mcp_a2a.agent.hosting import agent_settings
     from mcp_a2a.agent.routing import Router
@@ -205,5 +218,5 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     run(operate)
 
 
-agents.command("run", help=help_of(run_file), epilog=epilog("agent run"))(run_file)
-agents.command("exec", help=help_of(run_command), epilog=epilog("agent exec"))(run_command)
+agents.command("run", cls=HelpfulCommand, help=help_of(run_file))(run_file)
+agents.command("exec", cls=HelpfulCommand, help=help_of(run_command))(run_command)

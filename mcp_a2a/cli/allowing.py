@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def allow(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its did:key, or its URL. Never a name.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Take it back: the next time you are asked.")] = False,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The agent's did:key or URL, never a name.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Ask me again from now on.")] = False,
 ) -> None:
-    """Let your assistants and scripts send tasks and files to an agent, without being asked again.
+    """Allow your assistants to send to an agent without asking you.
 
-    Shows who it is and asks you; there is no option that answers for you. What it may send you stays as it is: that
-    is what mcp-a2a trust decides.
+    You see who the agent is and confirm at the terminal; no option confirms for you. This does not change what the
+    agent may send to you: `mcp-a2a trust` does.
     """
     from mcp_a2a.views import ConsentRequest
 

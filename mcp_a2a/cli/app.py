@@ -26,24 +26,24 @@ app = typer.Typer(
 
 
 @app.callback(
-    epilog="These options are accepted before and after every command, and each has a variable: MCP_A2A_HOME, "
-    "MCP_A2A_IDENTITY, MCP_A2A_NAME, MCP_A2A_NO_MDNS, MCP_A2A_JSON, MCP_A2A_NO_COLOR, MCP_A2A_QUIET, MCP_A2A_VERBOSE. "
-    "Without a command, mcp-a2a on a pipe is the MCP server that an assistant starts."
+    epilog="Every command takes these options, before or after its name. Without a command, mcp-a2a on a pipe is the "
+    "MCP server that an assistant starts."
 )
 def global_options(
-    home: Annotated[str | None, typer.Option(metavar="DIR", help="Data folder: keys, inbox, database.")] = None,
-    identity: Annotated[str | None, typer.Option(metavar="NAME", help="Which identity: one key, one inbox.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to be called; a label, no identity.")] = None,
-    no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Do not look around on the LAN.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="What happens; -vv also how.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR).")] = False,
+    home: Annotated[str | None, typer.Option(metavar="DIR", help="Data folder (keys, inbox, database).")] = None,
+    identity: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Identity to use; each has its own key and inbox.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name that other agents see.")] = None,
+    no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Turn off discovery on the LAN.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only answers and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what happens; -vv shows more.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Do not use colors.")] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Use ASCII for arrows, marks and ellipses.")] = False,
     listen: Annotated[
         str | None,
-        typer.Option(
-            metavar="[HOST]:PORT", help="Serve MCP and A2A over HTTP: mcp-a2a --listen :3000  (more: serve --help)."
-        ),
+        typer.Option(metavar="[HOST]:PORT", help="Serve MCP and A2A over HTTP. More: mcp-a2a serve --help"),
     ] = None,
 ) -> None:
     """Declared for the help; `options.split` has read them before."""

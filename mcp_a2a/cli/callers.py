@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli.arguments import check_agent
-from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import ConfigurationError
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from mcp_a2a.store.callers import CallerFolder
 
 callers = typer.Typer(
-    help="Clients that may talk A2A to this identity over HTTP, each with a token of its own.",
-    epilog=epilog("callers"),
+    help="Manage the A2A clients that may call this identity over HTTP.",
+    cls=HelpfulGroup,
     add_completion=False,
 )
 
 Agents = Annotated[
     list[str] | None,
-    typer.Option(
-        "--agent", metavar="AGENT", help="An agent that it sees and tasks, or self; may be given several times."
-    ),
+    typer.Option("--agent", metavar="AGENT", help="An agent that the client may use, or self. Repeatable."),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it; only you see the name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Your name for the client; nobody else sees it.")]
 
 
 def _folder(session: Session) -> CallerFolder:
@@ -46,7 +44,7 @@ def _folder(session: Session) -> CallerFolder:
 
 @callers.callback(invoke_without_command=True)
 def list_callers(context: typer.Context) -> None:
-    """List the clients that may talk A2A to this identity over HTTP, each with the agents that it was given."""
+    """List the A2A clients that may call this identity over HTTP, and the agents each may use."""
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
@@ -57,15 +55,15 @@ def list_callers(context: typer.Context) -> None:
         for row in rows:
             session.output.line(f"{row.name:<24} since {row.since}   {' '.join(row.agents)}")
         if not rows:
-            session.output.note("Nobody but you. Let a client in: mcp-a2a callers add NAME")
+            session.output.note("No client but you. Add one: mcp-a2a callers add NAME")
 
     session.output.show_fields({"callers": listed}, tell)
 
 
 def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
-    """Let a client in, and print its token: it is shown this once.
+    """Create a client and print its token, which is shown only once.
 
-    The client sees and tasks your own agent, or the agents that --agent names, and sees no task but its own.
+    The client may use your own agent, or the agents named with --agent. It sees only its own tasks.
     """
     from mcp_a2a.exchange import OWN_AGENT
 
@@ -83,7 +81,7 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
 
 def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
-    """Give a client these agents in place of those that it had. It takes effect at once; the token stays."""
+    """Replace the agents that a client may use. This takes effect at once; the token stays valid."""
     session = session_of(context)
     if not agent:
         raise UsageError(f"Which agents? mcp-a2a callers grant {name} --agent AGENT, or --agent self")
@@ -126,12 +124,12 @@ async def _key(node: NodeApi, agent: str) -> str:
 
 
 def remove(context: typer.Context, name: Name) -> None:
-    """Let a client in no more. Its tasks stay."""
+    """Revoke a client's token. The client's tasks are kept."""
     session = session_of(context)
     _folder(session).remove(name)
     session.output.show_fields({"name": name, "removed": True}, lambda: session.output.line(f"{name} is removed"))
 
 
-callers.command("add", help=help_of(add), epilog=epilog("callers add"))(add)
-callers.command("grant", help=help_of(grant), epilog=epilog("callers grant"))(grant)
-callers.command("remove", help=help_of(remove), epilog=epilog("callers remove"))(remove)
+callers.command("add", cls=HelpfulCommand, help=help_of(add))(add)
+callers.command("grant", cls=HelpfulCommand, help=help_of(grant))(grant)
+callers.command("remove", cls=HelpfulCommand, help=help_of(remove))(remove)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 
 from mcp_a2a.cli.options import UsageError
-
-NARROWEST = 50
-"""Columns of a table of options, in which their names are whole; a narrower terminal breaks its lines itself."""
 
 _SIZE = re.compile(r"0*[1-9][0-9]{0,3}")
 
@@ -37,18 +34,7 @@ def check_environment(environ: MutableMapping[str, str]) -> None:
             environ[name] = _unicode(value, name)
     for name in ("COLUMNS", "LINES"):
         if name in environ and not _SIZE.fullmatch(environ[name]):
-            del environ[name]  # a terminal that does not know its size says 0, and help of no width is empty
-    if _columns(environ) < NARROWEST:
-        environ["COLUMNS"] = str(NARROWEST)
-
-
-def _columns(environ: Mapping[str, str]) -> int:
-    if "COLUMNS" in environ:
-        return int(environ["COLUMNS"])
-    try:
-        return os.get_terminal_size(1).columns or NARROWEST
-    except OSError:
-        return NARROWEST
+            del environ[name]  # a terminal that does not know its size says 0, and lines of no width are none
 
 
 def _unicode(word: str, what: str) -> str:

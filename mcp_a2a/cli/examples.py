@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "": (
+        "mcp-a2a demo",
+        "mcp-a2a discover",
+        'mcp-a2a send word-counter "hello wide world"',
+        'mcp-a2a agent exec --name rev --skill reverse="Reverses text" -- rev',
+    ),
     "serve": (
         "mcp-a2a serve",
         "mcp-a2a serve --listen :3000",
@@ -35,7 +40,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "make report | mcp-a2a answer efgh -",
         'mcp-a2a answer efgh "The report." --file report.pdf',
     ),
-    "peers": ("mcp-a2a peers", "mcp-a2a peers add 192.168.1.20:7301"),
+    "peers": ("mcp-a2a peers", "mcp-a2a peers --json"),
+    "peers add": (
+        "mcp-a2a peers add 192.168.1.20:7301",
+        "mcp-a2a peers add https://agent.example/",
+        "pass show agent-token | mcp-a2a peers add https://agent.example/ --token-stdin",
+        "mcp-a2a peers add https://agent.example/ --header-env X-API-Key=AGENT_KEY",
+    ),
+    "peers remove": ("mcp-a2a peers remove https://agent.example/",),
     "allow": (
         "mcp-a2a allow DID",
         "mcp-a2a allow https://agent.example/",
@@ -59,6 +71,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "rotate": ("mcp-a2a rotate shop", "mcp-a2a rotate shop --without old-laptop --yes"),
     "ping": ("mcp-a2a ping word-counter", "mcp-a2a ping word-counter -c 1 --json"),
     "netcheck": ("mcp-a2a netcheck", "mcp-a2a netcheck --json"),
+    "relay": (
+        "mcp-a2a relay serve --listen 0.0.0.0:6060",
+        "mcp-a2a relay status",
+        "mcp-a2a relay admit DID --note laptop-2",
+    ),
     "relay serve": (
         "mcp-a2a relay serve --listen 0.0.0.0:6060",
         "mcp-a2a relay serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem",
@@ -70,6 +87,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "relay members": ("mcp-a2a relay members",),
     "relay admit": ("mcp-a2a relay admit DID --note laptop-2",),
     "relay revoke": ("mcp-a2a relay revoke DID",),
+    "agent": (
+        "mcp-a2a agent run words.py",
+        'mcp-a2a agent exec --name rev --skill reverse="Reverses text" -- rev',
+    ),
     "agent run": (
         "mcp-a2a agent run words.py",
         "mcp-a2a agent run team.py:reviewer --accept anyone",
@@ -102,14 +123,3 @@ VARIABLES: Mapping[str, str] = {
     "An option on the command line wins.",
 }
 """The environment variables of a command."""
-
-
-def epilog(command: str) -> str:
-    """The examples as the help shows them: one a line."""
-    return "\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES[command])])
-
-
-def help_of(command: Callable[..., None]) -> str:  # type: ignore[explicit-any]  # each has its own options
-    """A command's docstring, a line per paragraph: the terminal breaks it where it ends."""
-    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FileOption = Annotated[
     list[str] | None,
-    typer.Option("--file", "-F", metavar="PATH", help="A file to send with it; may be given several times."),
+    typer.Option("--file", "-F", metavar="PATH", help="A file to attach. Repeatable."),
 ]
 
 BAR_WIDTH = 24
@@ -58,12 +58,15 @@ def _whole(path: str) -> Path:
 
 def save(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task, or the end of its id.")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="Task id, or its last letters.")],
     folder: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="Where to; else the folder files in the data folder.")
+        str | None, typer.Argument(metavar="[DIR]", help="Folder to save to. Default: files in the data folder.")
     ] = None,
 ) -> None:
-    """Write the files that came with a task, under harmless names; nothing is overwritten."""
+    """Save the files that came with a task.
+
+    Unsafe file names are changed, and no existing file is overwritten.
+    """
     session = session_of(context)
     session.waiting_for = "the files"
     check_task(task_id)

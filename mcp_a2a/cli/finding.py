@@ -8,7 +8,7 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_address, check_agent
-from mcp_a2a.cli.examples import epilog
+from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import answered_for
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.views import DiscoverView, PeersView, SetTrustView
 
-Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or its did:key.")]
+Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name or did:key.")]
 
 
 def discover(
     context: typer.Context,
-    query: Annotated[str | None, typer.Argument(help="Words to look for in names, descriptions, skills.")] = None,
-    skill: Annotated[str | None, typer.Option(help="Only agents that have this skill.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 20,
-    settle: Annotated[float, typer.Option(min=0, max=45, help="Seconds to wait for first answers.")] = 2.0,
+    query: Annotated[str | None, typer.Argument(help="Words to look for in names, descriptions and skills.")] = None,
+    skill: Annotated[str | None, typer.Option(metavar="ID", help="Only agents with this skill.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many agents to show at most")] = 20,
+    settle: Annotated[
+        float, typer.Option(min=0, max=45, metavar="SECONDS", help="How long to wait for the first answers")
+    ] = 2.0,
 ) -> None:
     """List the agents you can send tasks to."""
     from mcp_a2a.views import DiscoverRequest
@@ -52,8 +54,10 @@ def _show_found(session: Session, view: DiscoverView) -> None:
         session.output.note(reason if view.agents else f"No agents found. {reason}")
 
 
-def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name, did:key, URL, or self.")]) -> None:
-    """Show everything about one agent: skills, inputs, addresses, fingerprint words."""
+def show(
+    context: typer.Context, agent: Annotated[str, typer.Argument(help="The agent's name, did:key or URL, or self.")]
+) -> None:
+    """Show one agent: skills, inputs, addresses, words to compare."""
     from mcp_a2a.views import GetAgentRequest
 
     session = session_of(context)
@@ -65,15 +69,15 @@ def show(context: typer.Context, agent: Annotated[str, typer.Argument(help="Name
 
 
 peers = typer.Typer(
-    help="Everybody known by key, and the strangers who wait for your decision.",
-    epilog=epilog("peers"),
+    help="List the agents you know and the strangers waiting for a decision.",
+    cls=HelpfulGroup,
     add_completion=False,
 )
 
 
 @peers.callback(invoke_without_command=True)
 def list_peers(context: typer.Context) -> None:
-    """Everybody known by key, online or not, and the strangers who wait for your decision."""
+    """List the agents you know, online or not, and the strangers waiting for your decision."""
     from mcp_a2a.views import DiscoverRequest, PeersRequest
 
     if context.invoked_subcommand is not None:
@@ -88,19 +92,19 @@ def list_peers(context: typer.Context) -> None:
     session.output.show(view, lambda: _show_peers(session, view))
 
 
-@peers.command("add")
 def add_peer(
     context: typer.Context,
     address: Annotated[
-        str, typer.Argument(metavar="ADDRESS", help="HOST:PORT of a node (its `status` tells), or URL of an A2A agent.")
+        str,
+        typer.Argument(metavar="ADDRESS", help="HOST:PORT (its mcp-a2a status shows it), or the URL of an A2A agent."),
     ],
     token_stdin: TokenStdin = False,
     header_env: HeaderEnv = None,
 ) -> None:
-    """Reach an agent by its address, where discovery does not, and remember it.
+    """Add an agent by its address, where discovery does not find it.
 
-    An A2A agent at a URL is then an agent like any other. A credential for it is kept in the data folder, which only
-    you can read, and is sent to that host only; adding the URL again without one leaves it.
+    From then on, an A2A agent at a URL is listed like any other. Its credential is stored in the data folder, which
+    only you can read, and is sent to that host only. Adding the URL again without a credential keeps the old one.
     """
     from mcp_a2a.views import AddPeerRequest
 
@@ -112,46 +116,51 @@ def add_peer(
     session.output.show(view, lambda: session.output.table(render.agents_table([view])))
 
 
-@peers.command("remove")
 def remove_peer(
     context: typer.Context, agent: Annotated[str, typer.Argument(metavar="URL", help="The URL of an A2A agent.")]
 ) -> None:
-    """Forget an A2A agent at a URL, with its credential; what is open there is withdrawn."""
+    """Remove an A2A agent at a URL and its credential, and cancel its open tasks."""
     from mcp_a2a.views import SetTrustRequest
 
     if not is_web(agent):
-        raise UsageError("Only agents at URLs can be forgotten. Another one: mcp-a2a trust AGENT --undo, or block.")
+        raise UsageError(
+            "Only agents at URLs can be removed. For other agents: mcp-a2a trust AGENT --undo, or mcp-a2a block AGENT"
+        )
     check_agent(agent)
     session = session_of(context)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
     who = f"{view.agent.name} ({shown_who(view.agent.did)})"
-    session.output.show(view, lambda: session.output.line(f"{who} is forgotten."))
+    session.output.show(view, lambda: session.output.line(f"{who} is removed."))
+
+
+peers.command("add", cls=HelpfulCommand, help=help_of(add_peer))(add_peer)
+peers.command("remove", cls=HelpfulCommand, help=help_of(remove_peer))(remove_peer)
 
 
 def _show_peers(session: Session, view: PeersView) -> None:
     if view.peers:
         session.output.table(render.agents_table(view.peers))
     else:
-        session.output.note("Nobody is known yet. mcp-a2a discover looks around.")
+        session.output.note("You know no agents yet. Look around: mcp-a2a discover")
     if view.contacts:
-        session.output.note("\nThese strangers sent something. Decide with mcp-a2a trust DID or mcp-a2a block DID:")
+        session.output.note("\nThese strangers sent you something. Decide: mcp-a2a trust DID, or mcp-a2a block DID")
     for contact in view.contacts:
         session.output.line("\n".join(render.contact_lines(contact)))
 
 
-Undo = Annotated[bool, typer.Option("--undo", help="Take it back: the agent is a stranger again.")]
+Undo = Annotated[bool, typer.Option("--undo", help="Undo the decision: the agent is a stranger again.")]
 
 
 def trust(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
-    """Take tasks of this agent from now on, and those of it that wait.
+    """Accept tasks from this agent, including any that are waiting.
 
-    Compare the fingerprint words with what its owner sees (mcp-a2a id, over there) before you do.
+    First compare the words with those that its owner sees by running `mcp-a2a id`.
     """
     _decide(session_of(context), agent, "stranger" if undo else "trusted")
 
 
 def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
-    """Take nothing of this agent any more, and drop what waits."""
+    """Block this agent and discard its pending messages."""
     _decide(session_of(context), agent, "stranger" if undo else "blocked")
 
 
@@ -171,7 +180,7 @@ def _decision(view: SetTrustView, level: str) -> str:
         case "blocked":
             text = f"{who} is blocked."
         case _:
-            text = f"{who} is a stranger again: what it sends waits for your decision."
+            text = f"{who} is a stranger again: its messages wait for your decision."
     if view.released:
         text += f" {many(view.released, 'waiting message')} delivered."
     if view.dropped:

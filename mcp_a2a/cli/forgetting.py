@@ -26,17 +26,18 @@ _SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 def forget(
     context: typer.Context,
     tasks: Annotated[
-        list[str] | None, typer.Argument(metavar="[TASK]...", help="Task ids, or their beginnings or ends.")
+        list[str] | None, typer.Argument(metavar="[TASK…]", help="Task ids, or their last letters.")
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="AGE", help="All that ended so long ago: 30d, 12h, 2w.")
+        str | None,
+        typer.Option("--older-than", metavar="AGE", help="All tasks that ended longer ago than this: 30d, 12h, 2w."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove the texts, files and results of finished tasks, sent and received, and free their space.
+    """Delete finished tasks: texts, files and results.
 
-    A task that is not finished is kept: cancel it first. If a message of a forgotten task comes again, it is answered
-    with the final state and does not run twice.
+    A task that is not finished is kept: cancel it first. If a message of a deleted task arrives again, the answer is
+    the final state, and the task does not run twice.
     """
     from mcp_a2a.views import ForgetRequest
 

@@ -6,9 +6,10 @@ that stands below.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -33,6 +34,12 @@ NAMES = 26
 _SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)", re.DOTALL)
 
 Row = tuple[str, str]
+
+
+def help_of(command: Callable[..., None]) -> str:  # type: ignore[explicit-any]  # each has its own options
+    """A command's docstring, a line per paragraph: the terminal breaks it where it ends."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def summary(text: str) -> str:
@@ -69,13 +76,13 @@ def _placeholder(parameter: TyperOption | TyperArgument) -> str:
 def _about(option: TyperOption, context: Context) -> str:
     """What an option does, what it takes and what it is without it."""
     facts = []
+    default = option.get_default(context, call=False)
+    if option.is_flag or default is None or default == "":
+        return option.help or ""
     if option.min is not None and option.max is not None:
         facts.append(f"{option.min:g} to {option.max:g}")
-    default = option.get_default(context, call=False)
-    if not option.is_flag and isinstance(default, str | int | float) and default != "":
-        facts.append(f"default {default}" if isinstance(default, str) else f"default {default:g}")
-    about = (option.help or "").rstrip()
-    return f"{about} ({', '.join(facts)})" if facts else about
+    facts.append(f"default {default:g}" if isinstance(default, int | float) else f"default {default}")
+    return f"{(option.help or '').rstrip('.')} ({', '.join(facts)})."
 
 
 def usage(command: TyperCommand | TyperGroup, context: Context) -> str:
@@ -107,7 +114,7 @@ class Page:
 
     def usage(self, text: str) -> None:
         """The line that says how the command is typed."""
-        self._lines += wrapped(f"Usage: {text}", self._columns, hanging=len("Usage: "))
+        self._lines += wrapped(f"Usage: {self._screen.letters(text)}", self._columns, hanging=len("Usage: "))
 
     def heading(self, text: str) -> None:
         """What the next lines are."""

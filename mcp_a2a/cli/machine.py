@@ -31,7 +31,7 @@ PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uv
 
 
 def show_id(context: typer.Context) -> None:
-    """Show who you are to others: name, key, and the words to compare."""
+    """Show who you are: name, key, and the words to compare."""
     from mcp_a2a.cli.identities import own_identity
     from mcp_a2a.loop import run
 
@@ -51,7 +51,7 @@ def show_id(context: typer.Context) -> None:
 
 
 def list_identities(context: typer.Context) -> None:
-    """List the identities of this data folder, and which of them run."""
+    """List the identities in this data folder."""
     from mcp_a2a.cli.identities import all_identities
     from mcp_a2a.loop import run
 
@@ -65,7 +65,7 @@ def list_identities(context: typer.Context) -> None:
 
     def tell() -> None:
         if not identities:
-            session.output.note(f"No identities in {home} yet. The first command or server makes one.")
+            session.output.note(f"There is no identity in {home} yet. The first command creates one.")
             return
         drawn = Table(IDENTITIES)
         for one in identities:
@@ -96,7 +96,7 @@ def _running(identity: Identity) -> str:
 
 
 def status(context: typer.Context) -> None:
-    """Show this node and its network: listeners, sources of agents, queues, agents."""
+    """Show this node: network, queues and agents."""
     show_status(session_of(context))
 
 
@@ -130,7 +130,7 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
 
 
 def version(context: typer.Context) -> None:
-    """Print the version; with -v also those of what it runs on."""
+    """Print the version; with -v also Python and libraries."""
     session = session_of(context)
     fields: dict[str, JsonValue] = {"version": __version__}
     if session.options.verbosity > 0:

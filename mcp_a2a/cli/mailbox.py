@@ -26,10 +26,15 @@ STATUSES: tuple[Status, ...] = ("working", "completed", "failed", "input_require
 
 def inbox(
     context: typer.Context,
-    wait: Annotated[float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="Wait for a task.")] = 0.0,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks at most.")] = 5,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for a task")
+    ] = 0.0,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks to take at most")] = 5,
 ) -> None:
-    """Take tasks that others sent you; each is yours for 15 minutes, then it is offered again."""
+    """Take tasks from your inbox.
+
+    Each task is reserved for you for 15 minutes, then it is offered again.
+    """
     from mcp_a2a.views import CheckInboxRequest, ListTasksRequest, PeersRequest
 
     session = session_of(context)
@@ -51,34 +56,34 @@ def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], 
         session.output.line("\n".join(render.inbox_lines(item)))
     open_before = [task for task in received if not task.done and task.task_id not in new]
     if open_before:
-        session.output.note("taken before, or waiting:")
+        session.output.note("Open before:")
         session.output.table(render.tasks_table(open_before))
     for contact in contacts:
         session.output.line("\n".join(render.contact_lines(contact)))
-        session.output.note(f"  let it in: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")
+        session.output.note(f"  accept it: mcp-a2a trust {contact.did}   or: mcp-a2a block {contact.did}")
     if view.items:
         session.output.note(f'answer: mcp-a2a answer {view.items[0].task_id} "TEXT"')
         for item in view.items:
             if item.files:
                 session.output.note(f"its files: mcp-a2a save {item.task_id}")
     elif not open_before and not contacts:
-        session.output.note("Nothing waits for you.")
+        session.output.note("Your inbox is empty.")
 
 
 def answer(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task, or the end of its id.")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="Task id, or its last letters.")],
     text: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="What the other side reads; without it, or as -, it is read from stdin."),
+        typer.Argument(metavar="[TEXT]", help="Your answer; without it, or with -, stdin is read."),
     ] = None,
-    status: Annotated[str, typer.Option(help="completed, failed, rejected, input_required (a question), working.")] = (
-        "completed"
-    ),
+    status: Annotated[
+        str, typer.Option(metavar="STATUS", help="completed, working, input_required (a question), failed or rejected")
+    ] = ("completed"),
     wait: Wait = None,
     files: FileOption = None,
 ) -> None:
-    """Answer a task from your inbox; or, for a task you sent, the question that its agent asked."""
+    """Answer a task from your inbox, or a question about a task you sent."""
     from mcp_a2a.views import AnswerRequest, GetTaskRequest
 
     session = session_of(context)

@@ -34,7 +34,7 @@ MAX_TICKET_INPUT = 65_536
 PASTE_SECONDS = 0.2
 """How long the next line of something pasted may take."""
 
-Name = Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")]
+Name = Annotated[str, typer.Argument(metavar="NETWORK", help="Name of the network.")]
 
 
 def duration(text: str) -> float:
@@ -54,22 +54,26 @@ def duration(text: str) -> float:
 
 def invite(
     context: typer.Context,
-    network: Annotated[str, typer.Option(metavar="NAME", help="Which network; a new name makes a new one.")],
+    network: Annotated[str, typer.Option(metavar="NAME", help="The network; a new name creates a new network.")],
     relay: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="A relay, as `relay serve` prints it; - asks for it. May be repeated."),
+        typer.Option(
+            metavar="URL", help="URL of a relay, as mcp-a2a relay serve prints it, or - to be asked for it. Repeatable."
+        ),
     ] = None,
-    uses: Annotated[int | None, typer.Option(min=1, max=1000, help="How many agents may join with it.")] = None,
-    expires: Annotated[str | None, typer.Option(metavar="TIME", help="How long it is good: 30m, 12h, 7d.")] = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Also draw it, for a camera.")] = False,
+    uses: Annotated[int | None, typer.Option(min=1, max=1000, help="How many agents may join")] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long the ticket is valid: 30m, 12h, 7d.")
+    ] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Also draw a QR code.")] = False,
 ) -> None:
-    """Print one ticket that admits to a network: whoever has it can join, and task its agents.
+    """Create a ticket that lets others join a network.
 
-    Without --uses and --expires it is good until the network is rotated. With them a relay counts, and hands the
-    network's secret only to so many keys.
+    Anyone with the ticket can join and send tasks to the agents in the network. Without --uses and --expires the
+    ticket is valid until the network is rotated. With them, a relay counts who joins.
 
-    A relay's URL with an admission secret (&admit=…) is a secret: --relay - asks for it, or reads it from stdin, so
-    that it stays out of the list of processes and the history. It is in no ticket.
+    The URL of a closed relay contains a secret (&admit=…). Use --relay - to type it, or to read it from stdin: then
+    it is in no process list and no shell history. Tickets do not contain it.
     """
     from mcp_a2a.protocol.relay_url import parse_relay_url
     from mcp_a2a.views import InviteRequest
@@ -142,16 +146,18 @@ def _draw(ticket: str, stream: TextIO) -> None:
 def join(
     context: typer.Context,
     ticket: Annotated[
-        str | None, typer.Argument(metavar="[TICKET]", help="The ticket; without it, or as -, it is asked for.")
+        str | None, typer.Argument(metavar="[TICKET]", help="The ticket. Better without: you are asked for it.")
     ] = None,
-    wait: Annotated[float, typer.Option(min=0, max=120, help="Seconds to wait for the relay.")] = 10.0,
+    wait: Annotated[
+        float, typer.Option(min=0, max=120, metavar="SECONDS", help="How long to wait for the relay")
+    ] = 10.0,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Call a relay on this machine, whoever made the ticket.")
+        bool, typer.Option("--allow-private", help="Allow a relay at an address of this machine.")
     ] = False,
 ) -> None:
-    """Join a network by a ticket.
+    """Join a network with a ticket.
 
-    Without an argument the ticket is asked for, so that it stays out of the list of processes and the history.
+    Without an argument you are asked for the ticket: then it is in no process list and no shell history.
     """
     from mcp_a2a.views import JoinRequest
 
@@ -202,7 +208,7 @@ def _show_joined(session: Session, view: JoinView) -> None:
 
 
 def networks(context: typer.Context) -> None:
-    """List your networks, their relays, and how many agents are in them."""
+    """List your networks and their relays."""
     from mcp_a2a.views import NetworksRequest
 
     session = session_of(context)
@@ -219,11 +225,14 @@ def _show_networks(session: Session, view: NetworksView) -> None:
     session.output.line("\n".join(line for network in view.networks for line in render.network_lines(network)))
 
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
-    """Leave a network: its members no longer see you, and you no longer see them."""
+    """Leave a network.
+
+    Its members no longer see you, and you no longer see them.
+    """
     from mcp_a2a.store.keyfile import published_did
     from mcp_a2a.views import LeaveRequest
 
@@ -240,15 +249,13 @@ def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
 def rotate(
     context: typer.Context,
     network: Name,
-    without: Annotated[
-        list[str] | None, typer.Option(metavar="AGENT", help="Who shall be in it no longer. May be repeated.")
-    ] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="AGENT", help="A member to remove. Repeatable.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Give a network of yours a new secret, handed sealed to the members that stay.
+    """Replace the secret of a network you created.
 
-    Tickets that were given out before admit nobody any more. Name every agent of whoever shall leave: the agents of
-    one data folder share what one of them is given.
+    The remaining members receive the new secret sealed. Tickets created before stop working. To remove a person, name
+    all of their agents: agents in one data folder share the secrets they receive.
     """
     from mcp_a2a.store.keyfile import published_did
     from mcp_a2a.views import RotateRequest

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 def ping(
     context: typer.Context,
     agent: Agent,
-    count: Annotated[int, typer.Option("--count", "-c", min=1, max=1000, help="How many.")] = 4,
-    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for each answer.")] = 5.0,
+    count: Annotated[int, typer.Option("--count", "-c", min=1, max=1000, help="How many messages to send")] = 4,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="How long to wait for each answer")
+    ] = 5.0,
 ) -> None:
-    """Send sealed messages to an agent's node and time its signed receipts: the whole way, keys and all."""
+    """Measure the round trip to an agent.
+
+    Each message is sealed and answered with a signed receipt, so this tests the whole path, including the keys.
+    """
     import anyio
 
     from mcp_a2a.views import PingRequest
@@ -72,7 +77,7 @@ def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> Non
 
 
 def netcheck(context: typer.Context) -> None:
-    """Try out what of the network works from here: listening, the LAN, each relay."""
+    """Check the network from here: addresses, LAN, relays."""
     from mcp_a2a.views import NetcheckRequest
 
     session = session_of(context)

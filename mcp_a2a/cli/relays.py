@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -23,27 +22,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 relay = typer.Typer(
-    help="Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of "
-    "them.",
+    cls=HelpfulGroup,
+    help="Run a relay for agents on other networks.\n\nA relay stores sealed messages until their recipients fetch "
+    "them. It cannot read them.",
     add_completion=False,
 )
 
 Member = Annotated[
-    str, typer.Argument(metavar="DID", help="The did:key of an agent (mcp-a2a id), or of a network (mcp-a2a networks).")
+    str, typer.Argument(metavar="DID", help="did:key of an agent (mcp-a2a id) or of a network (mcp-a2a networks).")
 ]
 
 
 DEFAULTS = {
     "listen": "127.0.0.1:6060",
     "max_queue": 1000,
-    "max_per_depositor": 200,
+    "max_per_sender": 200,
     "max_mailbox_mib": 50,
     "ttl_days": 7,
     "rate": 1200,
     "burst": 600,
     "host_senders": 2,
     "network_senders": 20,
-    "max_new_keys_per_host": 10,
+    "host_new_agents": 10,
     "host_disk_percent": 10,
     "network_disk_percent": 50,
     "rate_mib": 10,
@@ -51,8 +51,8 @@ DEFAULTS = {
     "max_disk_mib": 10_240,
     "max_memory_mib": 256,
     "max_connections": 10_000,
-    "max_connections_per_host": 50,
-    "max_connections_per_key": 5,
+    "host_connections": 50,
+    "agent_connections": 5,
     "max_half_open": 256,
 }
 """Those of `RelaySettings`, which a line of help need not import; a test compares them."""
@@ -65,69 +65,72 @@ def _told(field: str, about: str) -> str:
 
 def serve(
     context: typer.Context,
-    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help=_told("listen", "Where"))] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="[HOST]:PORT", help=_told("listen", "Address to listen on"))
+    ] = None,
     public_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="How others reach it, behind a proxy: wss://HOST.")
+        str | None, typer.Option(metavar="URL", help="Public URL behind a proxy: wss://HOST.")
     ] = None,
     closed: Annotated[
         bool | None,
-        typer.Option("--closed/--open", help="Only for networks made with its URL, or that `relay admit` names."),
+        typer.Option("--closed/--open", help="Serve only admitted networks and agents (the default), or everybody."),
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for wss.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
-    behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate, for wss.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Key of the certificate.")] = None,
+    behind_proxy: Annotated[
+        bool | None, typer.Option("--behind-proxy", help="A proxy in front of the relay does TLS.")
+    ] = None,
     max_queue: Annotated[int | None, typer.Option(help=_told("max_queue", "Messages kept for one agent"))] = None,
-    max_per_depositor: Annotated[
-        int | None, typer.Option(help=_told("max_per_depositor", "Of these, from one sender"))
+    max_per_sender: Annotated[
+        int | None, typer.Option(help=_told("max_per_sender", "Messages kept from one sender"))
     ] = None,
     max_mailbox_mib: Annotated[
         int | None, typer.Option(help=_told("max_mailbox_mib", "MiB kept for one agent"))
     ] = None,
     ttl_days: Annotated[float | None, typer.Option(help=_told("ttl_days", "Days a message is kept"))] = None,
-    rate: Annotated[float | None, typer.Option(help=_told("rate", "Messages a minute from one sender"))] = None,
-    burst: Annotated[int | None, typer.Option(help=_told("burst", "So many at once"))] = None,
+    rate: Annotated[float | None, typer.Option(help=_told("rate", "Messages per minute from one sender"))] = None,
+    burst: Annotated[int | None, typer.Option(help=_told("burst", "Messages at once from one sender"))] = None,
     host_senders: Annotated[
-        float | None, typer.Option(help=_told("host_senders", "Rates of one address, in senders"))
+        float | None, typer.Option(help=_told("host_senders", "Rate limit of one IP address, in senders"))
     ] = None,
     network_senders: Annotated[
-        float | None, typer.Option(help=_told("network_senders", "Rates of one admitted network, in senders"))
+        float | None, typer.Option(help=_told("network_senders", "Rate limit of one admitted network, in senders"))
     ] = None,
-    max_new_keys_per_host: Annotated[
-        int | None, typer.Option(help=_told("max_new_keys_per_host", "New agents an hour from one address"))
+    host_new_agents: Annotated[
+        int | None, typer.Option(help=_told("host_new_agents", "New agents per hour from one IP address"))
     ] = None,
     host_disk_percent: Annotated[
-        float | None, typer.Option(help=_told("host_disk_percent", "Percent of the disk for one address"))
+        float | None, typer.Option(help=_told("host_disk_percent", "Percent of the disk for one IP address"))
     ] = None,
     network_disk_percent: Annotated[
-        float | None, typer.Option(help=_told("network_disk_percent", "Percent for one admitted network"))
+        float | None, typer.Option(help=_told("network_disk_percent", "Percent of the disk for one admitted network"))
     ] = None,
-    rate_mib: Annotated[float | None, typer.Option(help=_told("rate_mib", "MiB a minute from one sender"))] = None,
+    rate_mib: Annotated[float | None, typer.Option(help=_told("rate_mib", "MiB per minute from one sender"))] = None,
     max_keys: Annotated[int | None, typer.Option(help=_told("max_keys", "Agents known"))] = None,
-    max_disk_mib: Annotated[int | None, typer.Option(help=_told("max_disk_mib", "MiB on disk in all"))] = None,
+    max_disk_mib: Annotated[int | None, typer.Option(help=_told("max_disk_mib", "MiB on disk in total"))] = None,
     max_memory_mib: Annotated[
-        int | None, typer.Option(help=_told("max_memory_mib", "MiB of messages on their way"))
+        int | None, typer.Option(help=_told("max_memory_mib", "MiB of messages in transit"))
     ] = None,
-    max_connections: Annotated[int | None, typer.Option(help=_told("max_connections", "Connections in all"))] = None,
-    max_connections_per_host: Annotated[
-        int | None, typer.Option(help=_told("max_connections_per_host", "From one address"))
+    max_connections: Annotated[int | None, typer.Option(help=_told("max_connections", "Connections in total"))] = None,
+    host_connections: Annotated[
+        int | None, typer.Option(help=_told("host_connections", "Connections from one IP address"))
     ] = None,
-    max_connections_per_key: Annotated[
-        int | None, typer.Option(help=_told("max_connections_per_key", "Of one agent"))
+    agent_connections: Annotated[
+        int | None, typer.Option(help=_told("agent_connections", "Connections of one agent"))
     ] = None,
     max_half_open: Annotated[
         int | None, typer.Option(help=_told("max_half_open", "Connections without a proven key"))
     ] = None,
     metrics_allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="CIDR", help="Who else may read /metrics and /status. May be repeated."),
+        typer.Option(metavar="CIDR", help="A network that may read /metrics and /status. Repeatable."),
     ] = None,
 ) -> None:
-    """Serve as a relay until Ctrl-C. Prints its URL with the key it is pinned to: what invite --relay takes.
+    """Run a relay until Ctrl-C, and print its URL for `mcp-a2a invite --relay`.
 
-    It is closed: the first start prints the URL with a secret (&admit=…), and a network that is made with that URL is
-    admitted. The secret is shown once; relay url --new makes another. --open serves everybody, within the limits.
-
-    Each option has a variable; the option wins.
+    The URL contains the key of the relay, so that nobody can pose as it. A relay is closed by default: the first start
+    prints the URL with a secret (&admit=…), and networks created with that URL are admitted. The secret is shown only
+    once; `mcp-a2a relay url --new` creates another. With --open the relay serves everybody, within its limits.
     """
     given = {name: value for name, value in locals().items() if name != "context" and value is not None}
     import anyio
@@ -181,7 +184,7 @@ def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None
 
 
 def status(context: typer.Context) -> None:
-    """Show how the relay of this data folder is: connections, what it keeps, what it did."""
+    """Show the relay in this data folder: connections, stored messages, totals."""
     session = session_of(context)
     from mcp_a2a.relay_admin import relay_status
 
@@ -192,12 +195,12 @@ def status(context: typer.Context) -> None:
 def url(
     context: typer.Context,
     new: Annotated[
-        bool, typer.Option("--new", help="Make a new admission secret; the old one admits no more networks.")
+        bool, typer.Option("--new", help="Create a new admission secret; the old one stops working.")
     ] = False,
 ) -> None:
-    """Show the URL of the relay that runs in this data folder.
+    """Print the URL of the relay that runs in this data folder.
 
-    With --new it holds an admission secret, which is shown only now. Networks that were admitted stay.
+    With --new the URL contains an admission secret, which is shown only once. Admitted networks stay admitted.
     """
     session = session_of(context)
     from mcp_a2a.relay_admin import relay_url
@@ -209,7 +212,7 @@ def url(
 
 
 def members(context: typer.Context) -> None:
-    """List whom a closed relay admits, and who was shut out."""
+    """List the agents and networks that are admitted or revoked."""
     session = session_of(context)
     from mcp_a2a.relay_admin import relay_members
 
@@ -230,9 +233,9 @@ def members(context: typer.Context) -> None:
 def admit(
     context: typer.Context,
     member: Member,
-    note: Annotated[str, typer.Option(metavar="TEXT", help="Who that is, for you to remember.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A note to yourself.")] = "",
 ) -> None:
-    """Admit an agent, or every member of a network, to a closed relay; also one that was revoked."""
+    """Admit an agent, or all members of a network, to a closed relay."""
     session = session_of(context)
     from mcp_a2a.relay_admin import relay_admit
 
@@ -241,7 +244,7 @@ def admit(
 
 
 def revoke(context: typer.Context, member: Member) -> None:
-    """Shut an agent or a network out of the relay, within a second."""
+    """Exclude an agent or a network from the relay. This takes effect within a second."""
     session = session_of(context)
     from mcp_a2a.relay_admin import relay_revoke
 
@@ -260,13 +263,7 @@ def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
     return run(operate)
 
 
-VARIABLES = "\n".join(
-    f"  MCP_A2A_RELAY_{option.upper()}" for option in signature(serve).parameters if option != "context"
-)
-"""One for each option of `relay serve`."""
-
 for _name, _command in (
     ("serve", serve), ("url", url), ("status", status), ("members", members), ("admit", admit), ("revoke", revoke),
 ):  # fmt: skip
-    _end = epilog(f"relay {_name}") + (f"\n\nVariables:\n{VARIABLES}" if _command is serve else "")
-    relay.command(_name, help=help_of(_command), epilog=_end)(_command)
+    relay.command(_name, cls=HelpfulCommand, help=help_of(_command))(_command)

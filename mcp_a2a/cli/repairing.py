@@ -8,6 +8,7 @@ import typer
 
 from mcp_a2a.cli.session import session_of
 from mcp_a2a.errors import NodeRunsError
+from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def repair(context: typer.Context) -> None:
-    """Check the database of this identity from end to end, and save what can be read where it is damaged.
+    """Check the database, and repair it if it is damaged.
 
-    No process of the identity may run meanwhile. A damaged row is set aside alone, in the table `damaged`; a damaged
-    file is kept beside the new one.
+    Stop all processes of this identity first. Damaged rows are moved to the table `damaged`; a damaged file is kept
+    next to the repaired one.
     """
     from filelock import FileLock, Timeout
 
@@ -72,7 +73,7 @@ def _lines(done: Repaired) -> list[str]:
     if not done.found:
         lines.append(f"{done.path} is in order.")
     if done.damaged_rows:
-        lines.append(f"{done.damaged_rows} damaged rows are kept in its table `damaged`.")
+        lines.append(f"{many(done.damaged_rows, 'damaged row')} kept in its table `damaged`.")
     if done.damaged_files:
         lines.append("Damaged files that are kept: " + ", ".join(map(str, done.damaged_files)))
     return lines

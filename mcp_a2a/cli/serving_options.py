@@ -8,21 +8,22 @@ from typing import Annotated
 import typer
 
 A2AListen = Annotated[
-    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A over HTTP there; without a host on this machine.")
+    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A over HTTP; without HOST for this machine only.")
 ]
 PublicUrl = Annotated[
-    list[str] | None, typer.Option(metavar="URL", help="A URL of a tunnel or proxy that leads there.")
+    list[str] | None, typer.Option(metavar="URL", help="URL of a proxy or tunnel in front of this server. Repeatable.")
 ]
-CardStyle = Annotated[str, typer.Option(metavar="v1|dual", help="Agent cards: A2A 1.0 only, or with 0.3's keys.")]
-TlsCert = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate, for https.")]
-TlsKey = Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, where that is another file.")]
-BehindProxy = Annotated[bool, typer.Option("--behind-proxy", help="A proxy speaks TLS for it.")]
+CardStyle = Annotated[str, typer.Option(metavar="v1|dual", help="Agent cards for A2A 1.0 only, or for 0.3 too")]
+TlsCert = Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate, for https.")]
+TlsKey = Annotated[Path | None, typer.Option(metavar="FILE", help="Key of the certificate, if it is in another file.")]
+BehindProxy = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front of this server does TLS.")]
 GrpcListen = Annotated[
-    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A by gRPC there too; needs the extra `grpc`.")
+    str | None, typer.Option(metavar="[HOST]:PORT", help="Also serve A2A over gRPC (needs the extra grpc).")
 ]
-Push = Annotated[bool, typer.Option("--a2a-push", help="Post what happens to tasks to URLs that A2A clients name.")]
-AskToken = Annotated[bool, typer.Option("--token", help="Ask programs of this user for the token, too.")]
-ShowToken = Annotated[bool, typer.Option("--show-token", help="Print the token, on a terminal only.")]
+Push = Annotated[bool, typer.Option("--a2a-push", help="Send push notifications to URLs that A2A clients register.")]
+AskToken = Annotated[bool, typer.Option("--token", help="Require the token from your own programs too.")]
+ShowToken = Annotated[bool, typer.Option("--show-token", help="Print the token (on a terminal only).")]
 AllowStrangers = Annotated[
-    bool, typer.Option("--allow-strangers", help="Send to strangers without asking you (MCP_A2A_ALLOW_STRANGERS).")
+    bool,
+    typer.Option("--allow-strangers", help="Send to strangers without asking you. Variable: MCP_A2A_ALLOW_STRANGERS."),
 ]

@@ -12,7 +12,9 @@ from mcp_a2a.cli.session import session_of
 
 def serve(
     context: typer.Context,
-    listen: Annotated[str | None, typer.Option(metavar="[HOST]:PORT", help="Serve HTTP there.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="[HOST]:PORT", help="Serve over HTTP; without HOST for this machine only.")
+    ] = None,
     public_url: serving_options.PublicUrl = None,
     card: serving_options.CardStyle = "dual",
     tls_cert: serving_options.TlsCert = None,
@@ -24,11 +26,14 @@ def serve(
     grpc_listen: serving_options.GrpcListen = None,
     allow_strangers: serving_options.AllowStrangers = False,
 ) -> None:
-    """Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.
+    """Run the MCP server for an assistant.
 
-    With --listen also A2A: your own agent at http://HOST:PORT/, every agent behind this node at /a/NAME/. Without a
-    host only programs of this user on this machine are served; all others, and there those behind a proxy or a tunnel,
-    need the token that is printed when it is made, and kept beside the identity.
+    It speaks MCP on stdin and stdout, or with --listen at http://HOST:PORT/mcp. With --listen it also serves A2A: your
+    own agent at http://HOST:PORT/, and every agent that this node sees at /a/NAME/.
+
+    Without HOST, only your own programs on this machine are served. All other clients, including those that come
+    through a proxy or a tunnel, need the token. The token is printed when it is created, and is stored with the
+    identity.
     """
     from mcp_a2a.cli import serving
 
@@ -48,7 +53,10 @@ def serve(
 
 
 def demo(context: typer.Context) -> None:
-    """Start two agents and an MCP server, send tasks from end to end, and clean up. Takes some seconds."""
+    """Try it out: two agents, an MCP server, and tasks between them.
+
+    Everything runs in a temporary data folder and ends after a few seconds.
+    """
     from mcp_a2a.cli.demo import run_demo
 
     run_demo(session_of(context))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 import typer.main
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 from typing_extensions import override
 
 from mcp_a2a.cli.coercion import spare
-from mcp_a2a.cli.examples import epilog, help_of
+from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -40,94 +40,46 @@ class Entry:
             group.name = self.name
             return group
         alone = typer.Typer(add_completion=False)
-        alone.command(self.name, help=help_of(found), epilog=epilog(self.name))(found)
+        alone.command(self.name, cls=HelpfulCommand, help=help_of(found))(found)
         return spare(typer.main.get_command(alone))
 
 
 COMMANDS = (
-    Entry(
-        "serve",
-        "starting:serve",
-        "Serve MCP to an assistant: on stdin and stdout, or with --listen at http://HOST:PORT/mcp.",
-    ),
-    Entry(
-        "demo",
-        "starting:demo",
-        "Start two agents and an MCP server, send tasks from end to end, and clean up. Takes some seconds.",
-    ),
+    Entry("serve", "starting:serve", "Run the MCP server for an assistant."),
+    Entry("demo", "starting:demo", "Try it out: two agents, an MCP server, and tasks between them."),
     Entry("discover", "finding:discover", "List the agents you can send tasks to."),
-    Entry("show", "finding:show", "Show everything about one agent: skills, inputs, addresses, fingerprint words."),
-    Entry("send", "tasking:send", "Send a task and print its answer."),
-    Entry("task", "tasking:show_task", "Show where a task stands, and its answer; waits a moment for it."),
-    Entry("tasks", "tasking:list_tasks", "List tasks, sent (→) and received (←), the newest change first."),
-    Entry(
-        "save",
-        "files:save",
-        "Write the files that came with a task, under harmless names; nothing is overwritten.",
-    ),
-    Entry("cancel", "tasking:cancel", "Withdraw a task you sent; its worker stops."),
-    Entry(
-        "forget",
-        "forgetting:forget",
-        "Remove the texts, files and results of finished tasks, sent and received, and free their space.",
-    ),
-    Entry(
-        "inbox",
-        "mailbox:inbox",
-        "Take tasks that others sent you; each is yours for 15 minutes, then it is offered again.",
-    ),
-    Entry(
-        "answer",
-        "mailbox:answer",
-        "Answer a task from your inbox; or, for a task you sent, the question that its agent asked.",
-    ),
-    Entry(
-        "allow",
-        "allowing:allow",
-        "Let your assistants and scripts send tasks and files to an agent, without being asked again.",
-    ),
-    Entry("trust", "finding:trust", "Take tasks of this agent from now on, and those of it that wait."),
-    Entry("block", "finding:block", "Take nothing of this agent any more, and drop what waits."),
-    Entry(
-        "invite",
-        "networks:invite",
-        "Print one ticket that admits to a network: whoever has it can join, and task its agents.",
-    ),
-    Entry("join", "networks:join", "Join a network by a ticket."),
-    Entry("networks", "networks:networks", "List your networks, their relays, and how many agents are in them."),
-    Entry("leave", "networks:leave", "Leave a network: its members no longer see you, and you no longer see them."),
-    Entry("rotate", "networks:rotate", "Give a network of yours a new secret, handed sealed to the members that stay."),
-    Entry(
-        "ping",
-        "reach:ping",
-        "Send sealed messages to an agent's node and time its signed receipts: the whole way, keys and all.",
-    ),
-    Entry("netcheck", "reach:netcheck", "Try out what of the network works from here: listening, the LAN, each relay."),
-    Entry("id", "machine:show_id", "Show who you are to others: name, key, and the words to compare."),
-    Entry("list", "machine:list_identities", "List the identities of this data folder, and which of them run."),
-    Entry("status", "machine:status", "Show this node and its network: listeners, sources of agents, queues, agents."),
-    Entry(
-        "repair",
-        "repairing:repair",
-        "Check the database of this identity from end to end, and save what can be read where it is damaged.",
-    ),
-    Entry("version", "machine:version", "Print the version; with -v also those of what it runs on."),
-    Entry("peers", "finding:peers", "Everybody known by key, and the strangers who wait for your decision."),
-    Entry(
-        "callers",
-        "callers:callers",
-        "Clients that may talk A2A to this identity over HTTP, each with a token of its own.",
-    ),
-    Entry("agent", "agents:agents", "Make a Python file or a program an agent."),
-    Entry(
-        "relay",
-        "relays:relay",
-        "Run a relay: it keeps sealed messages for agents that are elsewhere, or not there, and can read none of them.",
-    ),
+    Entry("show", "finding:show", "Show one agent: skills, inputs, addresses, words to compare."),
+    Entry("send", "tasking:send", "Send a task and print the answer."),
+    Entry("task", "tasking:show_task", "Show a task and its answer."),
+    Entry("tasks", "tasking:list_tasks", "List tasks sent (→) and received (←), latest change first."),
+    Entry("save", "files:save", "Save the files that came with a task."),
+    Entry("cancel", "tasking:cancel", "Cancel a task you sent."),
+    Entry("forget", "forgetting:forget", "Delete finished tasks: texts, files and results."),
+    Entry("inbox", "mailbox:inbox", "Take tasks from your inbox."),
+    Entry("answer", "mailbox:answer", "Answer a task from your inbox, or a question about a task you sent."),
+    Entry("allow", "allowing:allow", "Allow your assistants to send to an agent without asking you."),
+    Entry("trust", "finding:trust", "Accept tasks from this agent, including any that are waiting."),
+    Entry("block", "finding:block", "Block this agent and discard its pending messages."),
+    Entry("invite", "networks:invite", "Create a ticket that lets others join a network."),
+    Entry("join", "networks:join", "Join a network with a ticket."),
+    Entry("networks", "networks:networks", "List your networks and their relays."),
+    Entry("leave", "networks:leave", "Leave a network."),
+    Entry("rotate", "networks:rotate", "Replace the secret of a network you created."),
+    Entry("ping", "reach:ping", "Measure the round trip to an agent."),
+    Entry("netcheck", "reach:netcheck", "Check the network from here: addresses, LAN, relays."),
+    Entry("id", "machine:show_id", "Show who you are: name, key, and the words to compare."),
+    Entry("list", "machine:list_identities", "List the identities in this data folder."),
+    Entry("status", "machine:status", "Show this node: network, queues and agents."),
+    Entry("repair", "repairing:repair", "Check the database, and repair it if it is damaged."),
+    Entry("version", "machine:version", "Print the version; with -v also Python and libraries."),
+    Entry("peers", "finding:peers", "List the agents you know and the strangers waiting for a decision."),
+    Entry("callers", "callers:callers", "Manage the A2A clients that may call this identity over HTTP."),
+    Entry("agent", "agents:agents", "Turn a Python function or a program into an agent."),
+    Entry("relay", "relays:relay", "Run a relay for agents on other networks."),
 )
 
 
-class Commands(TyperGroup):
+class Commands(HelpfulGroup):
     """The group of all commands: it lists them by the table, and imports the one that is used."""
 
     def __init__(self, **settings: object) -> None:

@@ -38,31 +38,31 @@ def send(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[AGENT] [TEXT]", help="The agent, and the text; without it, or as -, it is read from stdin."
+            metavar="[AGENT] [TEXT]", help="The agent and the text; without TEXT, or with -, stdin is read."
         ),
     ] = None,
     skill: Annotated[
-        str | None, typer.Option(metavar="ID", help="The skill; without AGENT the best one with it.")
+        str | None, typer.Option(metavar="ID", help="The skill to use; without AGENT, the best agent that has it.")
     ] = None,
     wait: Wait = None,
     files: FileOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
-    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer while it is written.")] = False,
-    no_queue: Annotated[
-        bool, typer.Option("--no-queue", help="Fail at once when the agent cannot be reached.")
-    ] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer as it is written.")] = False,
+    no_queue: Annotated[bool, typer.Option("--no-queue", help="Fail if the agent cannot be reached now.")] = False,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key is the same task, however often it is sent.")
+        str | None, typer.Option(metavar="KEY", help="Sending again with the same key does not create another task.")
     ] = None,
     in_context: Annotated[
-        str | None, typer.Option("--context", metavar="ID", help="Go on in the conversation of an earlier task.")
+        str | None, typer.Option("--context", metavar="ID", help="Continue the conversation of an earlier task.")
     ] = None,
 ) -> None:
-    """Send a task and print its answer.
+    """Send a task and print the answer.
 
-    What you type at a terminal is sent as it is; a script may send to a stranger once you have run mcp-a2a allow. The
-    text of the answer is all that goes to stdout. The exit code says how it ended: 0 done, 3 no such agent, 4 not
-    reachable (the task is queued), 5 refused, 6 still running, 7 failed, 8 the agent asks something.
+    Only the text of the answer goes to stdout. At a terminal you can send to any agent; a script can send to a stranger
+    after you have run `mcp-a2a allow`.
+
+    Exit codes: 0 done, 3 no such agent, 4 not reachable (the task is queued), 5 refused, 6 still running, 7 failed,
+    8 the agent has a question.
     """
     from mcp_a2a.cli.following import Writing
     from mcp_a2a.views import SendTaskBySkillRequest, SendTaskRequest
@@ -147,17 +147,17 @@ def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str | N
 
 def show_task(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="A task id, or its beginning or end (4 letters do).")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="Task id, or its last letters (at least 4).")],
     wait: Annotated[
-        float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer.")
+        float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer")
     ] = 1.0,
     follow_it: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the answer while it is written, however long that takes.")
+        bool, typer.Option("--follow", "-f", help="Show the answer as it is written, until it is complete.")
     ] = False,
-    offset: Annotated[int, typer.Option(min=0, help="Where to begin in a long text.")] = 0,
-    save: Annotated[bool, typer.Option("--save", help="Write its files into the folder for them.")] = False,
+    offset: Annotated[int, typer.Option(min=0, help="Where to start in a long text")] = 0,
+    save: Annotated[bool, typer.Option("--save", help="Also save the files that came with it.")] = False,
 ) -> None:
-    """Show where a task stands, and its answer; waits a moment for it."""
+    """Show a task and its answer."""
     from mcp_a2a.cli.following import Writing
     from mcp_a2a.views import GetTaskRequest
 
@@ -186,13 +186,15 @@ def show_task(
 
 def list_tasks(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help=f"Only tasks in this state: {', '.join(Moment)}.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help=f"Only tasks in this state: {', '.join(Moment)}.")
+    ] = None,
     sent: Annotated[bool, typer.Option("--sent", help="Only tasks you sent.")] = False,
     received: Annotated[bool, typer.Option("--received", help="Only tasks others sent you.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks to show")] = 20,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue from a previous page.")] = None,
 ) -> None:
-    """List tasks, sent (→) and received (←), the newest change first."""
+    """List tasks sent (→) and received (←), latest change first."""
     from mcp_a2a.views import ListTasksRequest
 
     session = session_of(context)
@@ -226,7 +228,7 @@ def _state(text: str | None) -> Moment | None:
 
 
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Withdraw a task you sent; its worker stops."""
+    """Cancel a task you sent."""
     from mcp_a2a.views import CancelRequest, GetTaskRequest
 
     session = session_of(context)

@@ -30,7 +30,7 @@ Wait = Annotated[
         min=0,
         max=86_400,
         metavar="SECONDS",
-        help="How long to wait for the answer. At a terminal until it is there, in a script 20 seconds.",
+        help="How long to wait for the answer. Default: until it arrives at a terminal, 20 seconds in a script.",
     ),
 ]
 

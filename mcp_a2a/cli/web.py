@@ -23,15 +23,13 @@ T = TypeVar("T")
 MAX_TOKEN = 16_384
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
-TokenStdin = Annotated[
-    bool, typer.Option("--token-stdin", help="Read a bearer token for the agent at this URL from stdin.")
-]
+TokenStdin = Annotated[bool, typer.Option("--token-stdin", help="Read a bearer token for this agent from stdin.")]
 HeaderEnv = Annotated[
     list[str] | None,
     typer.Option(
         "--header-env",
-        metavar="HEADER=VARIABLE",
-        help="Send this header to the agent at this URL, with what the environment variable holds. Repeatable.",
+        metavar="NAME=VAR",
+        help="Send this header to the agent, with the value of an environment variable. Repeatable.",
     ),
 ]
 

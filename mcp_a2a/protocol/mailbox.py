@@ -169,14 +169,14 @@ class Mailbox:
         The second half of a mailbox is for depositors that its owner knows; of all others, one account has no more
         in the first half than one key may have. What was accepted is never given up for something newer.
         """
-        if self.shares.get(depositor, (0, 0))[0] >= limits.max_per_depositor:
+        if self.shares.get(depositor, (0, 0))[0] >= limits.max_per_sender:
             return "quota"
         if self.count >= limits.max_queue or self.bytes + size > limits.max_mailbox_bytes:
             return "mailbox_full"
         is_half_full = 2 * self.count >= limits.max_queue or 2 * (self.bytes + size) > limits.max_mailbox_bytes
         if is_half_full and not is_familiar():
             return "reserved"
-        if account and self.accounts.get(account, 0) >= limits.max_per_depositor and not is_familiar():
+        if account and self.accounts.get(account, 0) >= limits.max_per_sender and not is_familiar():
             return "quota"
         return None
 

@@ -60,7 +60,7 @@ class RelayLimits:
 
     max_queue: int = 1000
     """Messages per mailbox."""
-    max_per_depositor: int = 200
+    max_per_sender: int = 200
     """Of them, from one key."""
     max_mailbox_bytes: int = 50 * MIB
     ttl_seconds: float = 7 * DAY
@@ -89,9 +89,9 @@ class RelayLimits:
     max_memory_bytes: int = 256 * MIB
     """Of envelopes that are on their way to recipients or to the disk."""
     max_connections: int = 10_000
-    max_connections_per_host: int = 50
+    host_connections: int = 50
     """Not of this machine itself."""
-    max_connections_per_key: int = 5
+    agent_connections: int = 5
     max_half_open: int = 256
     """Connections that have not proven a key yet. More than a node allows: after an outage everybody comes at once."""
     failures: Rate = FAILURES

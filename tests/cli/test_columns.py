@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.screen import Screen, width
-from tests.test_screen import Terminal
+from tests.screens import At
 
 COLUMNS = (
     Column("AGENT", least=12),
@@ -26,19 +26,7 @@ def drawn(columns: int, *rows: tuple[str, ...]) -> list[str]:
     table = Table(COLUMNS)
     for row in rows or (ROW,):
         table.add(*row)
-    return table.lines(_At(columns))
-
-
-class _At(Screen):
-    """A terminal of a given width."""
-
-    def __init__(self, columns: int, *, color: bool = False) -> None:
-        super().__init__(Terminal(), color=color)
-        self._columns = columns
-
-    @property
-    def columns(self) -> int:
-        return self._columns
+    return table.lines(At(columns))
 
 
 def test_a_wide_terminal_has_a_line_for_each_row() -> None:
@@ -78,13 +66,13 @@ def test_nothing_is_padded_at_its_end() -> None:
 def test_lines_below_a_row_are_whole_words_at_any_width() -> None:
     table = Table(COLUMNS)
     table.add(*ROW, below=["pony-lily-garage-zebra   …abcdefghijkl"])
-    assert table.lines(_At(60))[-1] == "    pony-lily-garage-zebra   …abcdefghijkl"
+    assert table.lines(At(60))[-1] == "    pony-lily-garage-zebra   …abcdefghijkl"
 
 
 def test_a_style_colours_the_letters_of_a_cell_and_not_the_space_around_them() -> None:
     table = Table((Column("A"), Column("B")))
     table.add(Cell("off", "dim"), "x")
-    assert table.lines(_At(40, color=True))[1] == "\x1b[2moff\x1b[0m   x"
+    assert table.lines(At(40, color=True))[1] == "\x1b[2moff\x1b[0m   x"
 
 
 WORDS = st.lists(st.text(alphabet="ab-漢", min_size=1, max_size=30), max_size=6).map(" ".join)

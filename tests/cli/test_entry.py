@@ -169,7 +169,7 @@ def test_an_account_without_a_home_folder_is_told_to_name_one(monkeypatch: pytes
 
 def test_a_folder_that_is_gone_is_named(home: Path, tmp_path: Path) -> None:
     line = f'mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && "$B" --no-mdns'
-    for words in ("--home rel id", "save task-x rel", "send x y --file z"):
+    for words in ("--home rel id", "save task-abcd rel", "send x y --file z"):
         finished = subprocess.run(
             ["sh", "-c", f"{line} {words}"],
             env=environment(home, B=MCP_A2A),

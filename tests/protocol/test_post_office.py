@@ -593,7 +593,7 @@ def test_a_deposit_under_the_id_of_anothers_does_not_hide_that_its_answer_is_sti
     ("limits", "fits", "code"),
     [
         (RelayLimits(max_queue=3), 3, "mailbox_full"),
-        (RelayLimits(max_per_depositor=2), 2, "quota"),
+        (RelayLimits(max_per_sender=2), 2, "quota"),
         (RelayLimits(max_mailbox_bytes=2 * 1712), 2, "mailbox_full"),
         (RelayLimits(max_disk_bytes=2 * (1712 + 512)), 2, "storage_full"),
         (RelayLimits(max_memory_bytes=3 * 1712), 3, "rate_limited"),
@@ -732,7 +732,7 @@ def test_strangers_get_half_of_a_mailbox_and_those_whom_its_owner_knows_the_othe
 
 
 def test_strangers_of_one_host_share_what_one_key_may_have_and_another_host_has_its_own() -> None:
-    world = World(RelayLimits(max_queue=100, max_per_depositor=2), strangers={(A, B), (C, B)})
+    world = World(RelayLimits(max_queue=100, max_per_sender=2), strangers={(A, B), (C, B)})
     alice, carol = world.enter(A, HOME_HOST), world.enter(C, HOME_HOST)
     for number in range(3):
         world.deposit((alice, carol)[number % 2], B, number)
@@ -765,7 +765,7 @@ def test_one_host_takes_its_share_of_the_disk_and_another_still_gets_room() -> N
 class Shares(RuleBasedStateMachine):
     """Whoever deposits, whatever the disk does: the shares are counted right, and nobody gets more than its own."""
 
-    LIMITS = RelayLimits(max_queue=12, max_per_depositor=4, max_disk_bytes=40 * MIB, host_disk_share=1e-4)
+    LIMITS = RelayLimits(max_queue=12, max_per_sender=4, max_disk_bytes=40 * MIB, host_disk_share=1e-4)
     HOSTS = {A: HOME_HOST, C: OTHER_HOST, D: OTHER_HOST}  # noqa: RUF012  never changed
 
     @initialize(strangers=st.sets(st.sampled_from([(A, B), (C, B), (D, B)])))
@@ -829,7 +829,7 @@ class Shares(RuleBasedStateMachine):
         assert mailbox.count == sum(count for count, _ in mailbox.shares.values()) == sum(mailbox.accounts.values())
         assert mailbox.bytes == sum(size for _, size in mailbox.shares.values())
         assert mailbox.count <= self.LIMITS.max_queue
-        assert all(count <= self.LIMITS.max_per_depositor for count, _ in mailbox.shares.values())
+        assert all(count <= self.LIMITS.max_per_sender for count, _ in mailbox.shares.values())
         known = [key for key in self.HOSTS if (key, B) not in self.world.strangers]
         if not known:
             assert mailbox.count <= self.LIMITS.max_queue // 2

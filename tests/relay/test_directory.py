@@ -143,7 +143,7 @@ async def test_a_network_is_full_at_its_limit(door: Door, monkeypatch: pytest.Mo
 
 async def test_a_large_directory_comes_in_pieces_to_whoever_reads_slowly(open_relay: Open) -> None:
     many = 400
-    async with open_relay(rate_mib=1e4, max_connections_per_key=1) as (_, door):
+    async with open_relay(rate_mib=1e4, agent_connections=1) as (_, door):
         for _ in range(many):
             guest = await door.enter(networks=[SHOP])
             await guest.publish(replace(entry(SHOP, guest.who), sealed=os.urandom(17 * 1024 - 984)), Done)

@@ -37,7 +37,7 @@ SHOP, HOME = Network(b"s" * 32), Network(b"h" * 32)
 BAD, GOOD = ({"X-Forwarded-For": host} for host in ("203.0.113.7", "198.51.100.7"))
 MIB = 1024 * 1024
 LARGEST = max(WIRE_SIZES) - HEADER_SIZE
-FAST = {"behind_proxy": True, "rate": 1e9, "burst": 10**6, "rate_mib": 1e5, "max_new_keys_per_host": 1000}
+FAST = {"behind_proxy": True, "rate": 1e9, "burst": 10**6, "rate_mib": 1e5, "host_new_agents": 1000}
 
 
 async def why_not(guest: Guest) -> ByeCode:
@@ -86,7 +86,7 @@ def test_after_an_hour_ten_more_new_keys_are_taken() -> None:
 
 
 async def test_an_office_of_an_admitted_network_may_be_behind_one_address(open_relay: Open) -> None:
-    async with open_relay(behind_proxy=True, max_connections_per_host=12) as (relay, door):
+    async with open_relay(behind_proxy=True, host_connections=12) as (relay, door):
         relay.listener.admit(SHOP.id)
         members = [await door.enter(networks=[SHOP], headers=BAD) for _ in range(15)]
         await members[0].ask(Find(1, members[14].peer), Found)
@@ -98,7 +98,7 @@ async def test_an_office_of_an_admitted_network_may_be_behind_one_address(open_r
 async def test_a_newcomer_from_a_crowded_host_may_still_fetch_an_invitation_to_an_admitted_network(
     open_relay: Open,
 ) -> None:
-    async with open_relay(behind_proxy=True, max_new_keys_per_host=1) as (relay, door):
+    async with open_relay(behind_proxy=True, host_new_agents=1) as (relay, door):
         relay.listener.admit(SHOP.id)
         inviter = await door.enter(networks=[SHOP], headers=GOOD)
         await inviter.ask(Offer(1, SHOP.id, b"i" * 16, b"sealed", 1, int(time.time()) + HOUR), Done)
@@ -145,7 +145,7 @@ async def test_keys_that_left_nothing_are_forgotten_after_an_hour_and_others_are
 
 
 async def test_a_host_that_floods_a_mailbox_leaves_room_for_members_and_for_other_strangers(open_relay: Open) -> None:
-    async with open_relay(**FAST, max_queue=20, max_per_depositor=4) as (_, door):
+    async with open_relay(**FAST, max_queue=20, max_per_sender=4) as (_, door):
         victim = await away(door, networks=(SHOP,))
         taken = 0
         for _ in range(4):
@@ -242,7 +242,7 @@ async def test_all_keys_of_one_host_share_its_rate_and_so_do_those_of_one_admitt
 
 
 async def test_being_turned_away_for_want_of_room_is_no_failure_of_an_address(open_relay: Open) -> None:
-    async with open_relay(behind_proxy=True, max_connections_per_host=5) as (relay, door):
+    async with open_relay(behind_proxy=True, host_connections=5) as (relay, door):
         relay.listener.admit(SHOP.id)
         guests = [await door.enter(headers=BAD) for _ in range(5)]
         for _ in range(20):
@@ -278,7 +278,7 @@ async def test_old_nodes_and_those_that_seek_another_relay_do_not_bar_their_offi
 
 
 async def test_the_operator_may_admit_a_key_from_a_crowded_host(open_relay: Open, tmp_path: object) -> None:
-    async with open_relay(behind_proxy=True, max_new_keys_per_host=1) as (_, door):
+    async with open_relay(behind_proxy=True, host_new_agents=1) as (_, door):
         await door.enter(headers=BAD)
         crowd = await door.enter(headers=BAD)
         assert await why_not(crowd) is ByeCode.CROWDED

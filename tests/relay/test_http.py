@@ -126,7 +126,7 @@ async def test_writing_is_not_reading(door: Door) -> None:
 
 
 async def test_hosts_behind_a_proxy_are_counted_one_by_one(open_relay: Open) -> None:
-    async with open_relay(behind_proxy=True, max_connections_per_host=2) as (_, door):
+    async with open_relay(behind_proxy=True, host_connections=2) as (_, door):
         guests = [
             await door.enter(headers={"X-Forwarded-For": f"10.0.0.1, {host}"})
             for host in ("203.0.113.1", "203.0.113.2")

@@ -73,7 +73,7 @@ def large_entry(who: Person) -> Listing:
         ({"burst": 3}, None, 3, "rate_limited"),
         ({**MUCH, "rate_mib": 2}, LARGEST, 1, "rate_limited"),
         ({**MUCH, "max_queue": 3}, None, 3, "mailbox_full"),
-        ({**MUCH, "max_per_depositor": 3}, None, 3, "quota"),
+        ({**MUCH, "max_per_sender": 3}, None, 3, "quota"),
         ({**MUCH, "max_mailbox_mib": 3}, LARGEST, 2, "mailbox_full"),
         ({**MUCH, "max_disk_mib": 2}, LARGEST, 1, "storage_full"),
     ],
@@ -95,7 +95,7 @@ async def test_mail(open_relay: Open, settings: dict[str, object], body: int | N
 
 
 async def test_the_quota_of_one_depositor_is_not_anothers(open_relay: Open) -> None:
-    async with open_relay(max_per_depositor=1) as (_, door):
+    async with open_relay(max_per_sender=1) as (_, door):
         alice, carol = await door.enter(), await door.enter()
         bob = await acquainted(door, alice, carol)
         await alice.submit(envelope(bob.peer), Stored)
@@ -187,7 +187,7 @@ async def test_small_talk_beyond_an_allowance_ends_the_connection(door: Door) ->
 
 async def test_answers_to_live_mail_cost_nothing(open_relay: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(post_office, "ELISION_SECONDS", 5.0)  # on a busy machine an answer may take 20 ms
-    async with open_relay(**MUCH, max_queue=1000, max_per_depositor=1000) as (_, door):
+    async with open_relay(**MUCH, max_queue=1000, max_per_sender=1000) as (_, door):
         alice, bob = await door.enter(), await door.enter()
         for _ in range(300):
             sealed = envelope(bob.peer)
@@ -289,7 +289,7 @@ async def _second_frame(door: Door, headers: dict[str, str]) -> object:
 
 
 async def test_a_host_may_hold_so_many_connections_and_this_machine_any_number(open_relay: Open) -> None:
-    async with open_relay(behind_proxy=True, max_connections_per_host=3) as (_, door):
+    async with open_relay(behind_proxy=True, host_connections=3) as (_, door):
         host = {"X-Forwarded-For": "2001:db8:1:2::1"}
         neighbour = {"X-Forwarded-For": "2001:db8:1:2:ffff::1"}
         guests = [await door.enter(headers=host) for _ in range(3)]

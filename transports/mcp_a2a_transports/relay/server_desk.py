@@ -286,7 +286,7 @@ class RelayDesk(Desk):
 
     def _make_room(self, key: bytes, now: float) -> None:
         wires = self.roster.wires_of(key)
-        if len(wires) >= self.limits.max_connections_per_key and isinstance(wires[0], RelaySession):
+        if len(wires) >= self.limits.agent_connections and isinstance(wires[0], RelaySession):
             wires[0].close(ByeCode.REPLACED, now)
 
     def _send_kept_answers(self, session: RelaySession) -> None:

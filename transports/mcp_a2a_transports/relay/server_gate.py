@@ -91,7 +91,7 @@ class Gate:
 
     def is_full(self, host: str, now: float) -> bool:
         """Whether this host has too many, that one included. Those of admitted networks are not counted."""
-        too_many = not is_here(host) and self._links.get(host, 0) > self._limits.max_connections_per_host
+        too_many = not is_here(host) and self._links.get(host, 0) > self._limits.host_connections
         return too_many or self.is_barred(host, now)
 
     # --- failures ---------------------------------------------------------------------------------
