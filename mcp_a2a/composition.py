@@ -69,7 +69,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
         multicast.open(),
         open_database(folder / DATABASE, stamp) as database,
         WebClient() as web,
-        WebHooks() as hooks,
+        WebHooks(near=settings.a2a_push_local) as hooks,
     ):
         relays = RelayTransport()
         parts = NodeParts(
@@ -97,7 +97,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             file_roots=settings.file_roots,
             web=web,
             web_watch=A2AWatch(multicast) if settings.mdns else None,
-            hooks=hooks if settings.a2a_push else None,
+            hooks=hooks if settings.pushes else None,
         )
         async with run_node(parts) as node:
             await node.inbox.release(_is_alive)

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
 
     a2a_push: bool = False
     """Post what happens to a task to the URLs that A2A clients name for it."""
+    a2a_push_local: bool = False
+    """Such URLs may also be of this machine or of a private network: where the server listens on loopback only."""
+
+    @property
+    def pushes(self) -> bool:
+        """Whether there are push notifications."""
+        return self.a2a_push or self.a2a_push_local
 
     @field_validator("name")
     @classmethod

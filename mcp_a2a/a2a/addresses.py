@@ -42,6 +42,14 @@ _NOT_PUBLIC = tuple(
 )  # fmt: skip
 """The registries of special addresses (RFC 6890), spelled out: what Python calls private differs by its version."""
 
+_NEAR = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"))
+)
+"""This machine and private networks: not link-local addresses, at which clouds keep secrets of their machines."""
+
+_NOT_NEAR = (ipaddress.ip_network("fd00:ec2::/32"),)
+"""Where a cloud does so within those."""
+
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 """All of IPv6 that is given out."""
 
@@ -52,6 +60,10 @@ class Policy:
 
     plain: bool = False
     """Also without TLS."""
+    near: bool = False
+    """Also to this machine and to private networks."""
+    far: bool = True
+    """To public addresses."""
     typed: tuple[str, int] | None = None
     """A host and a port that a person named: the addresses may be any, and may be called without TLS.
 
@@ -67,6 +79,10 @@ PUBLIC_HTTPS = Policy()
 """For webhooks, and for agents that a model names."""
 
 PUBLIC = Policy(plain=True)
+
+NEAR_OR_HTTPS = Policy(near=True)
+NEAR = Policy(plain=True, near=True, far=False)
+"""For webhooks, where the person who runs the server has allowed those near: without TLS they are nowhere else."""
 
 
 def as_typed(url: str) -> Policy:
@@ -111,7 +127,9 @@ def check_addresses(url: str, place: tuple[str, int], addresses: Iterable[str], 
     if policy.allows_anything_at(*place):
         return
     for text in addresses:
-        kind = _kind(text)
+        kind = None if policy.near and is_near(text) else _kind(text)
+        if kind is None and not policy.far and not is_near(text):
+            raise AddressNotAllowedError(url, f"it leads to {text}, and is not https")
         if kind is not None:
             named = policy.typed is not None and policy.typed[0] == _bare(place[0])
             why = f"; a person named port {policy.typed[1]} there, and no other" if named and policy.typed else ""
@@ -121,6 +139,23 @@ def check_addresses(url: str, place: tuple[str, int], addresses: Iterable[str], 
 def is_public(text: str) -> bool:
     """Whether an address is one of the public Internet."""
     return _kind(text) is None
+
+
+def is_near(text: str) -> bool:
+    """Whether an address is of this machine or of a private network."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return False
+        address = address.ipv4_mapped or address
+
+    def within(networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+        return any(address.version == network.version and address in network for network in networks)
+
+    return within(_NEAR) and not within(_NOT_NEAR)
 
 
 def _kind(text: str) -> str | None:

@@ -1,4 +1,7 @@
-"""Webhooks: an event posted to the URL that a client named, and to nowhere that this machine alone can reach."""
+"""Webhooks: an event posted to the URL that a client named, and to nowhere that this machine alone can reach.
+
+Where the person who runs the server says so (`near`), also to this machine and to private networks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Self
 import anyio
 
 from mcp_a2a.a2a import legacy
-from mcp_a2a.a2a.addresses import PUBLIC_HTTPS, Policy, check_url
+from mcp_a2a.a2a.addresses import NEAR, NEAR_OR_HTTPS, PUBLIC_HTTPS, Policy, check_url
 from mcp_a2a.a2a.body import dump
 from mcp_a2a.a2a.guarded import Call, GuardedSession, Resolve, pause_asked, resolve_anywhere
 from mcp_a2a.errors import WebError
@@ -27,19 +30,20 @@ REFUSED = frozenset({400, 401, 403, 405, 413, 415})
 
 
 class WebHooks:
-    """`Hooks` over HTTPS."""
+    """`Hooks` over HTTP."""
 
     def __init__(
         self,
         policy: Policy = PUBLIC_HTTPS,
         *,
+        near: bool = False,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve = resolve_anywhere,
     ) -> None:
-        self._policy = policy
+        self._policy, self._near = policy, near
         self._tls = tls
         self._resolve = resolve
-        self._session: GuardedSession | None = None
+        self._sessions: dict[Policy, GuardedSession] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,7 +53,18 @@ class WebHooks:
 
     def check(self, url: str) -> None:
         """See `Hooks`."""
-        check_url(url, self._policy)
+        check_url(url, self._policy_for(url))
+
+    def _policy_for(self, url: str) -> Policy:
+        if not self._near:
+            return self._policy
+        return NEAR_OR_HTTPS if url[:6].lower() == "https:" else NEAR
+
+    def _session(self, url: str) -> GuardedSession:
+        policy = self._policy_for(url)
+        if policy not in self._sessions:
+            self._sessions[policy] = GuardedSession(policy, tls=self._tls, resolve=self._resolve)
+        return self._sessions[policy]
 
     def tells_whole_tasks(self, config: TaskPushNotificationConfig) -> bool:
         """See `Hooks`."""
@@ -61,8 +76,6 @@ class WebHooks:
             kind, body = "application/json", dump(legacy.task(event.task))  # A2A 0.3.0 9.5
         else:
             kind, body = "application/a2a+json", event.to_json().encode()
-        if self._session is None:
-            self._session = GuardedSession(self._policy, tls=self._tls, resolve=self._resolve)
         call = Call(
             "POST",
             config.url,
@@ -71,7 +84,7 @@ class WebHooks:
             seconds=SECONDS,
             secrets=_secrets(config),
         )
-        async with self._session.stream(call) as answer:
+        async with self._session(config.url).stream(call) as answer:
             status, later = answer.status, pause_asked(answer.headers)
             await _pass_over(answer.pieces)
         if not 200 <= status < 300:
@@ -84,8 +97,8 @@ class WebHooks:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
 
 class HookRefusedError(WebError):

@@ -62,7 +62,8 @@ def ready_line(me: AgentDetail) -> str:
 def served_lines(served: Served) -> list[str]:
     """Where it speaks A2A, and what a client must send."""
     where = f"A2A at {served.url}/   card: {served.url}/.well-known/agent-card.json"
-    return [where, *served.how_to_call(show=sys.stdout.isatty())]
+    grpc = [f"A2A by gRPC at {served.grpc}"] if served.grpc is not None else []
+    return [where, *served.how_to_call(show=sys.stdout.isatty()), *grpc]
 
 
 def _ready_json(me: AgentDetail, served: Served | None) -> str:
@@ -85,6 +86,7 @@ def _ready_json(me: AgentDetail, served: Served | None) -> str:
         }
     if served is not None:
         fields |= {"a2a_url": f"{served.url}/", "token_file": str(served.token.path)}
+        fields |= {"grpc_address": served.grpc} if served.grpc is not None else {}
     return json.dumps(fields, ensure_ascii=False)
 
 

@@ -15,9 +15,11 @@ from mcp_a2a.cli.serving_options import (
     AskToken,
     BehindProxy,
     CardStyle,
+    GrpcInCard,
     GrpcListen,
     PublicUrl,
     Push,
+    PushLocal,
     ShowToken,
     TlsCert,
     TlsKey,
@@ -66,9 +68,11 @@ def run_file(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    a2a_push_local: PushLocal = False,
     token: AskToken = False,
     show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
+    grpc_in_card: GrpcInCard = False,
 ) -> None:
     """Run an agent from a Python file, until Ctrl-C."""
     from mcp_a2a.agent.hosting import agent_settings
@@ -84,9 +88,11 @@ def run_file(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        push_local=a2a_push_local,
         token=token,
         show_token=show_token,
         grpc=grpc_listen,
+        grpc_in_card=grpc_in_card,
         option="--a2a-listen",
     )
     session = session_of(context)
@@ -126,9 +132,11 @@ def run_command(
     tls_key: TlsKey = None,
     behind_proxy: BehindProxy = False,
     a2a_push: Push = False,
+    a2a_push_local: PushLocal = False,
     token: AskToken = False,
     show_token: ShowToken = False,
     grpc_listen: GrpcListen = None,
+    grpc_in_card: GrpcInCard = False,
 ) -> None:
     """Run any program as an agent: it reads the task on stdin and prints the result.
 
@@ -156,9 +164,11 @@ def run_command(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        push_local=a2a_push_local,
         token=token,
         show_token=show_token,
         grpc=grpc_listen,
+        grpc_in_card=grpc_in_card,
         option="--a2a-listen",
     )
     session = session_of(context)

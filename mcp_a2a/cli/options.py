@@ -16,7 +16,7 @@ VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
 ALLOW_STRANGERS = "--allow-strangers"
 """A flag of servers: whoever starts one decides what it may send unasked, and nobody who only uses it."""
 
-SERVER_SWITCHES = ("--behind-proxy", "--a2a-push", "--token", "--show-token")
+SERVER_SWITCHES = ("--behind-proxy", "--a2a-push", "--a2a-push-local", "--grpc-in-card", "--token", "--show-token")
 SERVER_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
 SERVER_OPTIONS = (*SERVER_VALUES, *SERVER_SWITCHES, ALLOW_STRANGERS)
 """What begins a command line that means `serve`."""

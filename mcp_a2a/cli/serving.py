@@ -20,7 +20,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.loop import run
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
-from mcp_a2a.server.listening import Certificate, Listening
+from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Certificate, Listening
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -61,9 +61,11 @@ def parse(words: Sequence[str]) -> Listening | None:
         tls_key=last("--tls-key"),
         behind_proxy="--behind-proxy" in given,
         push="--a2a-push" in given,
+        push_local="--a2a-push-local" in given,
         token="--token" in given,
         show_token="--show-token" in given,
         grpc=last("--grpc-listen"),
+        grpc_in_card="--grpc-in-card" in given,
     )
 
 
@@ -76,9 +78,11 @@ def listening(
     tls_key: str | Path | None = None,
     behind_proxy: bool = False,
     push: bool = False,
+    push_local: bool = False,
     token: bool = False,
     show_token: bool = False,
     grpc: str | None = None,
+    grpc_in_card: bool = False,
     option: str = "--listen",
 ) -> Listening | None:
     """Where to serve, as it was said; None where nothing was.
@@ -91,15 +95,12 @@ def listening(
     if card not in ("v1", "dual"):
         raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
     if address is None:
-        if urls or tls_cert or tls_key or behind_proxy or push or grpc or token or show_token:
-            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push, --grpc-listen, --token and "
-            rest += "--show-token"
-            raise UsageError(f"{rest} go with {option}.")
+        if any((urls, tls_cert, tls_key, behind_proxy, push, push_local, grpc, grpc_in_card, token, show_token)):
+            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push, --a2a-push-local, --grpc-listen, "
+            raise UsageError(f"{rest}--grpc-in-card, --token and --show-token go with {option}.")
         return None
     if tls_key is not None and tls_cert is None:
         raise UsageError("--tls-key names a key without its certificate: add --tls-cert.")
-    if behind_proxy and not urls:
-        raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
     for url in urls:
         _check_public(url)
     for where in filter(None, (address, grpc)):
@@ -108,17 +109,35 @@ def listening(
         if file is not None:
             _check_readable(Path(file))
     certificate = Certificate(Path(tls_cert), Path(tls_key) if tls_key else None) if tls_cert else None
-    return Listening(
+    made = Listening(
         address,
         urls,
         cast("Literal['v1', 'dual']", card),
         certificate,
         behind_proxy=behind_proxy,
-        push=push,
+        push=push or push_local,
+        push_local=push_local,
         token=token,
         show_token=show_token,
         grpc=grpc,
+        grpc_in_card=grpc_in_card,
     )
+    _check_together(made)
+    return made
+
+
+def _check_together(made: Listening) -> None:
+    """What goes with something else only, which is not there.
+
+    Raises:
+        UsageError
+    """
+    if made.behind_proxy and not made.public_urls:
+        raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
+    if made.grpc_in_card and made.grpc is None:
+        raise UsageError("--grpc-in-card goes with --grpc-listen.")
+    if made.push_local and not made.here_only:
+        raise UsageError(PUSH_LOCAL_RULE)
 
 
 def _check_readable(path: Path) -> None:
@@ -141,7 +160,10 @@ def _check_public(url: str) -> None:
 
 def applied(settings: Settings, listening: Listening | None) -> Settings:
     """The settings of a node that serves so."""
-    return settings.model_copy(update={"a2a_push": True}) if listening is not None and listening.push else settings
+    if listening is None:
+        return settings
+    asked = {"a2a_push": listening.push, "a2a_push_local": listening.push_local}
+    return settings.model_copy(update={name: True for name, value in asked.items() if value})
 
 
 def _waits_for() -> str:
@@ -216,7 +238,8 @@ def _banner(served: Served) -> list[str]:
     lines = [f"MCP server at {url}/mcp", f"A2A server at {url}/   agents behind this node at {url}/a/NAME/"]
     if served.public_url is not None:
         lines.append(f"Listening at {served.url}")
-    return [*lines, *served.how_to_call(show=sys.stdout.isatty())]
+    grpc = [f"A2A server by gRPC at {served.grpc}"] if served.grpc is not None else []
+    return [*lines, *served.how_to_call(show=sys.stdout.isatty()), *grpc]
 
 
 def _ready(served: Served) -> dict[str, JsonValue]:
@@ -226,6 +249,7 @@ def _ready(served: Served) -> dict[str, JsonValue]:
         "mcp_url": f"{served.shown_url}/mcp",
         "a2a_url": f"{served.shown_url}/",
         "listening": served.url,
+        **({"grpc_address": served.grpc} if served.grpc is not None else {}),
         "token_file": str(served.token.path),
         "token_needed": not served.this_user,
         "warnings": list(served.warnings),

@@ -21,6 +21,13 @@ GrpcListen = Annotated[
     str | None, typer.Option(metavar="[HOST]:PORT", help="Also serve A2A over gRPC (needs the extra grpc).")
 ]
 Push = Annotated[bool, typer.Option("--a2a-push", help="Send push notifications to URLs that A2A clients register.")]
+PushLocal = Annotated[
+    bool,
+    typer.Option("--a2a-push-local", help="Also to this machine and private networks (loopback servers only)."),
+]
+GrpcInCard = Annotated[
+    bool, typer.Option("--grpc-in-card", help="List gRPC in the agent card; some clients refuse it.")
+]
 AskToken = Annotated[bool, typer.Option("--token", help="Require the token from your own programs too.")]
 ShowToken = Annotated[bool, typer.Option("--show-token", help="Print the token (on a terminal only).")]
 AllowStrangers = Annotated[

@@ -21,9 +21,11 @@ def serve(
     tls_key: serving_options.TlsKey = None,
     behind_proxy: serving_options.BehindProxy = False,
     a2a_push: serving_options.Push = False,
+    a2a_push_local: serving_options.PushLocal = False,
     token: serving_options.AskToken = False,
     show_token: serving_options.ShowToken = False,
     grpc_listen: serving_options.GrpcListen = None,
+    grpc_in_card: serving_options.GrpcInCard = False,
     allow_strangers: serving_options.AllowStrangers = False,
 ) -> None:
     """Run the MCP server for an assistant.
@@ -45,9 +47,11 @@ def serve(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         push=a2a_push,
+        push_local=a2a_push_local,
         token=token,
         show_token=show_token,
         grpc=grpc_listen,
+        grpc_in_card=grpc_in_card,
     )
     serving.serve(session_of(context).settings(allow_strangers=allow_strangers or None), where)
 

@@ -21,7 +21,7 @@ from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
-from mcp_a2a.server.listening import Listening
+from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Listening
 from mcp_a2a.server.local_user import can_tell
 from mcp_a2a.server.token import Token, load_token
 from mcp_a2a.store.callers import CallerFolder
@@ -50,6 +50,8 @@ class Served:
     """What whoever started it should know."""
     public_url: str | None = None
     """How others reach it, where that is another way."""
+    grpc: str | None = None
+    """[HOST]:PORT of gRPC, where it is served."""
 
     @property
     def shown_url(self) -> str:
@@ -81,6 +83,8 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
         PortInUseError, ConfigurationError
     """
     listen = Listen.parse(listening.address)
+    if settings.a2a_push_local and not listening.here_only:
+        raise ConfigurationError(PUSH_LOCAL_RULE, "Leave --a2a-push-local (MCP_A2A_A2A_PUSH_LOCAL) out.")
     if listening.certificate is not None:
         listening.certificate.check()
     open_folder(settings.home)
@@ -97,10 +101,10 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
             grpc = _grpc_address(listening, port)
         offer = Offer(
             style=listening.card,
-            push=settings.a2a_push,
+            push=settings.pushes,
             token=not this_user,
             url=listening.public_urls[0] if listening.public_urls else None,
-            grpc=grpc,
+            grpc=grpc if listening.grpc_in_card else None,
         )
         app = web.app = A2AApp(node, offer, callers.agents_of)
 
@@ -131,6 +135,7 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
                 listening.show_token,
                 tuple(_warnings(listen, listening)),
                 listening.public_urls[0].rstrip("/") if listening.public_urls else None,
+                grpc,
             )
         )
 
@@ -175,7 +180,7 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
     return GrpcOffer(
         partial(admitted, rules),
         lambda caller: caller == OWNER or OWN_AGENT in callers.agents_of(caller),
-        push=settings.a2a_push,
+        push=settings.pushes,
         token=not rules.this_user,
         certificate=CertificateFiles(certificate.chain, certificate.key) if certificate else None,
         show_card=web.card,

@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from mcp_a2a.certificates import load
+from mcp_a2a.server.address import Listen
+
+PUSH_LOCAL_RULE = (
+    "Webhooks to this machine or a private network go with a server that only this machine can reach: "
+    "--a2a-push-local without --public-url and --behind-proxy, and with every address on loopback, as in :3000."
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,23 @@ class Listening:
     """A proxy speaks TLS for it."""
     grpc: str | None = None
     """Where to serve gRPC as well."""
+    grpc_in_card: bool = False
+    """Name it in the card: some clients refuse a card with a URL of another port."""
     token: bool = False
     """Ask programs of this user for the token too."""
     show_token: bool = False
     """Print the token on a terminal, though it was made earlier."""
     push: bool = False
     """Post what happens to tasks to the URLs that clients name."""
+    push_local: bool = False
+    """Also to those of this machine and of private networks."""
+
+    @property
+    def here_only(self) -> bool:
+        """Whether nothing but programs of this machine can get at it.
+
+        Raises:
+            ConfigurationError: an address cannot be read.
+        """
+        local = all(Listen.parse(where).local for where in (self.address, self.grpc) if where)
+        return local and not self.public_urls and not self.behind_proxy

@@ -67,6 +67,10 @@ IMPOSSIBLE = (
     (("callers", "grant", "nobody", "--agent", "rev"), 2, "There is no caller 'nobody'"),
     (("agent", "exec", "--name", "rev", "--a2a-listen", "rubbish", "--", "rev"), 2, "is not an address to listen on"),
     (("agent", "exec", "--name", "rev", "--a2a-listen", ":0", "--tls-cert", "no.pem", "--", "rev"), 2, "no.pem"),
+    (("serve", "--listen", ":0", "--grpc-in-card"), 2, "goes with --grpc-listen"),
+    (("serve", "--listen", "0.0.0.0:0", "--a2a-push-local"), 2, "only this machine can reach"),
+    (("serve", "--listen", ":0", "--public-url", "https://a.example", "--a2a-push-local"), 2, "only this machine"),
+    (("serve", "--listen", ":0", "--grpc-listen", "0.0.0.0:0", "--a2a-push-local"), 2, "only this machine can reach"),
     (("serve", "--listen", ":0", "--grpc-listen", "rubbish"), 2, "is not an address to listen on"),
 )
 

@@ -11,6 +11,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from mcp_a2a.config import Settings
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.hosting import Served, host
 from mcp_a2a.server.listening import Listening
 from mcp_a2a.server.surface import build_server
@@ -85,3 +86,32 @@ async def test_push_is_declared_where_it_is_switched_on(tmp_path: Path) -> None:
         async with web.get(f"{served.url}{CARD}") as response:
             assert (await response.json())["capabilities"]["pushNotifications"] is True
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_grpc_is_in_the_card_where_that_was_asked_for(tmp_path: Path, *, named: bool) -> None:
+    pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
+    listening = Listening("127.0.0.1:0", grpc="127.0.0.1:0", grpc_in_card=named)
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path), listening)
+        async with web.get(f"{served.url}{CARD}") as response:
+            interfaces = (await response.json())["supportedInterfaces"]
+        tasks.cancel_scope.cancel()
+    assert [one["url"] for one in interfaces if one["protocolBinding"] == "GRPC"] == ([served.grpc] if named else [])
+    assert {one["url"] for one in interfaces if one["protocolBinding"] != "GRPC"} == {f"{served.url}/"}
+
+
+@pytest.mark.parametrize(
+    "listening",
+    [
+        Listening("0.0.0.0:0"),
+        Listening("127.0.0.1:0", ("https://agents.example",)),
+        Listening("127.0.0.1:0", behind_proxy=True),
+        Listening("127.0.0.1:0", grpc="0.0.0.0:0"),
+    ],
+    ids=["everywhere", "a tunnel", "a proxy", "gRPC everywhere"],
+)
+async def test_hooks_near_go_with_a_server_that_only_this_machine_reaches(tmp_path: Path, listening: Listening) -> None:
+    node, settings = StandIn(), Settings(home=tmp_path, a2a_push_local=True)
+    with pytest.raises(ConfigurationError, match="only this machine can reach"):
+        await host(node, build_server(node), listening, settings)
