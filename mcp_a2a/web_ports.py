@@ -19,6 +19,7 @@ from typing import Protocol
 
 from mcp_a2a.errors import CardError, WebError
 from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
+from mcp_a2a.protocol.web_url import host_in_url
 
 NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
 """Reasons of a `WebRefusedError` for which something else than a stream may do."""
@@ -162,7 +163,7 @@ class WebSighting:
     @property
     def card_url(self) -> str:
         """Where its card is."""
-        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}{self.path}"
+        return f"http{'s' if self.tls else ''}://{host_in_url(self.host)}:{self.port}{self.path}"
 
 
 class WebWatch(Protocol):

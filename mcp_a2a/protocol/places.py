@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 
 _METADATA = frozenset(map(ipaddress.ip_address, (
-    "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
+    "169.254.169.254", "fe80::a9fe:a9fe", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254",
+    "fd20:ce::254",
 )))  # fmt: skip
-"""Where clouds hand out the credentials of a machine, beside 169.254.0.0/16."""
+"""Where clouds hand out the credentials of a machine."""
 
 _EMBEDDING = (
     (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
@@ -27,6 +28,11 @@ def is_no_place(text: str) -> bool:
     """Whether nothing of ours is ever at this address: link-local, multicast, unspecified, or a cloud's own service."""
     ip = _plain(text)
     return ip is not None and (ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA)
+
+
+def is_metadata(text: str) -> bool:
+    """Whether a cloud's own service is at this address, which hands out credentials to all that ask."""
+    return _plain(text) in _METADATA
 
 
 def is_this_machine(text: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
+from mcp_a2a.protocol.paths import ip_text
 from mcp_a2a.protocol.text import clean
 
 MAX_URL = 2048
@@ -26,8 +28,29 @@ HASH_CHARS = 12
 _HASH = "#"
 _SHORTENED = re.compile(rf"{_HASH}[0-9a-f]{{{HASH_CHARS}}}\Z")
 _NO_HOST = re.compile(r"[^\w.:%\[\]-]")
+_ZONE = re.compile(r"%[^\]/?#]*(?=\])")
 _IN_A_SENTENCE = re.compile(r"https?://[^\s\"'<>()]*[^\s\"'<>().,:;]", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
+
+
+def host_in_url(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets, the % of its zone written %25 (RFC 6874, 2)."""
+    if ":" not in host:
+        return host
+    address, percent, zone = host.partition("%")
+    return f"[{address}{percent and '%25'}{zone}]"
+
+
+def host_from_url(host: str) -> str:
+    """The host that stands in a URL, as a system call takes it. A zone is taken as most people write it, too: %v0."""
+    address, percent, zone = host.partition("%")
+    is_written = zone.startswith("25") and len(zone) > len("25")
+    return f"{address}{percent}{zone[2:] if is_written else zone}"
+
+
+def without_zone(text: str) -> str:
+    """A host, or a URL, without the zone of its IPv6 address: that means something on one machine only."""
+    return _ZONE.sub("", text)
 
 
 def is_web(text: str) -> bool:
@@ -42,8 +65,7 @@ def spelled(url: str) -> str:
         port = parts.port
     except ValueError:
         return url.strip()
-    host = (parts.hostname or "").rstrip(".")
-    shown = f"[{host}]" if ":" in host else host
+    shown = host_in_url(_one_spelling((parts.hostname or "").rstrip(".")))
     netloc = shown if port is None or port == _PORTS.get(parts.scheme) else f"{shown}:{port}"
     if parts.username is not None or parts.password is not None:
         netloc = parts.netloc  # refused where it is checked, and nothing is made of it before
@@ -64,12 +86,21 @@ def shown_url(url: str) -> str:
         return url.strip() if is_shown else f"{shown}{_hash_of(url)}"
     if _SHORTENED.search(url.strip()) and not parts.path.strip("/") and not parts.query:
         return url.strip()
-    host = clean(parts.hostname or "")
+    host = clean(host_from_url(parts.hostname or ""))
     host = host if len(host) <= MAX_HOST_SHOWN else f"{host[: MAX_HOST_SHOWN - 1]}…"
-    shown = f"[{host}]" if ":" in host else host
+    shown = host_in_url(host)
     where = f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else "")
     says_more = parts.path.strip("/") or parts.query or parts.fragment or parts.username or "…" in host
     return f"{where}/{_HASH}{_hash_of(url)}" if says_more else f"{where}/"
+
+
+def _one_spelling(host: str) -> str:
+    """An address in its one spelling; a name as it is."""
+    host = host_from_url(host)
+    try:
+        return ip_text(ipaddress.ip_address(host))
+    except ValueError:
+        return host
 
 
 def _beginning(url: str) -> str:

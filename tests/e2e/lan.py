@@ -30,7 +30,7 @@ def link_local(on: Sequence[str], device: str = "v0") -> str:
     """The link-local address of a host's interface."""
     words = [*on, "ip", "-j", "-6", "addr", "show", "dev", device, "scope", "link"]
     shown = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-    return str(shown[0]["addr_info"][0]["local"])
+    return next(str(found["local"]) for one in shown for found in one.get("addr_info", ()) if "local" in found)
 
 
 def _settle_ipv6(space: str, *, is_on: bool) -> None:

@@ -21,7 +21,7 @@ import anyio
 import ifaddr
 
 from mcp_a2a.protocol.paths import ip_text
-from mcp_a2a.protocol.places import embedded
+from mcp_a2a.protocol.places import embedded, is_metadata
 from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
 from mcp_a2a_transports._tasks import background_tasks
 
@@ -104,7 +104,7 @@ class Interface:
         return tuple(self._text(ip) for ip in sorted(near, key=lambda ip: (ip in ours, _rank_of(ip))))[:MAX_ADDRESSES]
 
     def _is_on(self, ip: Ip) -> bool:
-        if not (ip.is_private or ip.is_link_local) or ip.is_unspecified or ip.is_multicast:
+        if not (ip.is_private or ip.is_link_local) or ip.is_unspecified or ip.is_multicast or is_metadata(str(ip)):
             return False
         if isinstance(ip, ipaddress.IPv6Address) and embedded(ip) is not None:
             return False  # an IPv4 address in disguise; no interface has it

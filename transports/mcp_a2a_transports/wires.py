@@ -57,6 +57,12 @@ LONGEST_PAUSE_SECONDS = 3_600.0
 RETRY_SECONDS = 15.0
 """Pause before an interface is tried again that did not take part: an IPv6 address is not usable at once."""
 
+AGAIN_SECONDS = 1.2
+"""A second announcement comes more than a second after the first (RFC 6762, 8.3): what is younger than that in the
+caches of others is not yet taken out by it."""
+
+FLUSH_SECONDS = 1.5
+
 LEAVE_SECONDS = 1.0
 
 MAX_WIRES = 32
@@ -289,6 +295,13 @@ class Wire:
         else:
             return
         tasks.start_soon(_finish, said)
+        tasks.start_soon(self._announce_again, guest, record)
+
+    async def _announce_again(self, guest: Guest, record: AsyncServiceInfo) -> None:
+        await anyio.sleep(AGAIN_SECONDS)
+        if self._records.get(guest) is record:
+            with suppress(*_FAILURES):
+                self.zeroconf.async_send(self.zeroconf.generate_service_broadcast(record, None))
 
 
 async def open_wire(interface: Interface) -> Wire:
@@ -329,6 +342,7 @@ class Browser(RecordUpdateListener):
         self._heard: set[str] = set()
         self._unclear: set[str] = set()
         self._something_unclear = anyio.Event()
+        self._something_changed = anyio.Event()
         self._anew = anyio.Event()
         self._scope = anyio.CancelScope()
 
@@ -339,6 +353,7 @@ class Browser(RecordUpdateListener):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._call_all)
                 tasks.start_soon(self._ask)
+                tasks.start_soon(self._look_again)
 
     def stop(self) -> None:
         """Hear nothing any more."""
@@ -387,6 +402,8 @@ class Browser(RecordUpdateListener):
         if record.name in self._known:
             self._heard.add(record.name)
         self._heard |= self._names_at.get(record.key, set())
+        if self._heard:
+            self._something_changed.set()
 
     def _consider(self, name: str) -> None:
         """Take what the records at hand say, or ask for those that are missing or expired."""
@@ -450,6 +467,15 @@ class Browser(RecordUpdateListener):
                 async with anyio.create_task_group() as tasks:
                     for _ in range(min(MAX_QUESTIONS, len(self._unclear))):
                         tasks.start_soon(self._ask_for, self._unclear.pop())
+
+    async def _look_again(self) -> None:
+        """Once a record has come, those that it takes the place of live on for a second (RFC 6762, 10.2)."""
+        while True:
+            await self._something_changed.wait()
+            await anyio.sleep(FLUSH_SECONDS)
+            self._something_changed = anyio.Event()
+            for name in tuple(self._known):
+                self._consider(name)
 
     async def _ask_for(self, name: str) -> None:
         record = AsyncServiceInfo(self._guest.service_type, name)

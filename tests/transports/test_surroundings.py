@@ -1,0 +1,99 @@
+"""Following the interfaces of this machine, told by the kernel or not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_interface
+
+import anyio
+import pytest
+
+from mcp_a2a_transports import surroundings
+from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
+from mcp_a2a_transports.surroundings import Interface, Surroundings, text_of_end
+
+LO = Interface("lo", 1, (ip_interface("127.0.0.1/8"),))
+WIFI = Interface("v0", 2, (ip_interface("192.168.1.5/24"), ip_interface("fe80::5/64")))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> list[Interface]:
+    """A machine with loopback alone, whose interfaces a test changes."""
+    has = [LO]
+    monkeypatch.setattr(surroundings, "_all_interfaces", lambda: list(has))
+    return has
+
+
+async def test_without_notices_of_the_kernel_a_change_is_found_by_looking(
+    machine: list[Interface], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def nothing() -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(surroundings, "kernel_notices", nothing)
+    monkeypatch.setattr(surroundings, "LOOK_SECONDS", 0.01)
+    here = Surroundings()
+    assert here.now == (LO,)
+    async with here.open():
+        machine.append(WIFI)
+        with anyio.fail_after(30):
+            await here.changed.wait()
+    assert not here.is_told
+    assert here.now == (WIFI,)
+    assert here.addresses == {"127.0.0.1", "192.168.1.5", "fe80::5%v0"}
+
+
+async def test_a_notice_of_the_kernel_is_a_reason_to_look(
+    machine: list[Interface], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, kernels = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.settimeout(0)
+
+    @contextmanager
+    def notices() -> Iterator[socket.socket]:
+        yield ours
+
+    monkeypatch.setattr(surroundings, "kernel_notices", notices)
+    here = Surroundings()
+    with ours, kernels:
+        async with here.open():
+            await anyio.wait_all_tasks_blocked()
+            machine.append(WIFI)
+            changed = here.changed
+            kernels.send(b"a notice, and perhaps nonsense")
+            with anyio.fail_after(30):
+                await changed.wait()
+            assert here.is_told
+            assert here.now == (WIFI,)
+
+
+def test_more_notices_than_are_read_are_one_reason_to_look() -> None:
+    with kernel_notices() as notices:
+        if notices is None:
+            pytest.skip("this system tells nothing of its interfaces")
+        read_all(notices)  # returns where there is none
+
+
+def test_a_cable_that_is_in_again_is_a_change() -> None:
+    assert Interface("v0", 2, WIFI.ips, has_carrier=False) != WIFI
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (("192.168.1.5", 7), "192.168.1.5"),
+        (("::ffff:192.168.1.5", 7, 0, 0), "192.168.1.5"),
+        (("fd12::5", 7, 0, 0), "fd12::5"),
+        (("fe80::5", 7, 0, 1), "fe80::5%lo"),
+        (("fe80::5%lo", 7, 0, 1), "fe80::5%lo"),
+        (("fe80::5", 7, 0, 999_999), "fe80::5%999999"),
+        ("/run/socket", None),
+        (None, None),
+        ((), None),
+    ],
+)
+def test_the_end_of_a_connection_is_written_in_one_way(end: object, text: str | None) -> None:
+    assert text_of_end(end) == text
