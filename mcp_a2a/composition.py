@@ -19,7 +19,7 @@ from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
-from mcp_a2a.node.control import ControlServer, socket_path
+from mcp_a2a.node.control import ControlServer
 from mcp_a2a.node.node import Node, NodeParts, run_node
 from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
@@ -29,6 +29,7 @@ from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__

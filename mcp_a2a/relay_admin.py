@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, RelayRunsError
-from mcp_a2a.node.control import socket_path
+from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 
 SOCKET = "admin.sock"

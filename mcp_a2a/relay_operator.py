@@ -17,11 +17,11 @@ import anyio
 from aiohttp import web
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, RemoteProtocolError
-from mcp_a2a.node.control import socket_path
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import MailboxStore, RelayMember
+from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.version import __version__
 from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 from mcp_a2a_transports.relay.server import RelayListener

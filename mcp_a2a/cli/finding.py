@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -11,6 +13,7 @@ from mcp_a2a.cli.arguments import check_address, check_agent
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
@@ -19,8 +22,9 @@ from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
-    from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import DiscoverView, PeersView, SetTrustView
+    from pydantic import JsonValue
+
+    from mcp_a2a.views import AgentDetail, DiscoverView, PeersView, SetTrustView
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name or did:key.")]
 
@@ -35,13 +39,15 @@ def discover(
     ] = 2.0,
 ) -> None:
     """List the agents you can send tasks to."""
-    from mcp_a2a.views import DiscoverRequest
-
     session = session_of(context)
     session.waiting_for = "other agents"
-    request = DiscoverRequest(query=query, skill=skill, limit=limit, settle_seconds=settle)
-    view = session.ask(lambda node: node.discover(request))
+    request: dict[str, JsonValue] = {"query": query, "skill": skill, "limit": limit, "settle_seconds": settle}
+    view = session.read(partial(_found, request))
     session.output.show(view, lambda: _show_found(session, view))
+
+
+def _found(request: Mapping[str, JsonValue]) -> Steps[DiscoverView]:
+    return cast("DiscoverView", (yield "discover", request))
 
 
 def _show_found(session: Session, view: DiscoverView) -> None:
@@ -58,14 +64,23 @@ def show(
     context: typer.Context, agent: Annotated[str, typer.Argument(help="The agent's name, did:key or URL, or self.")]
 ) -> None:
     """Show one agent: skills, inputs, addresses, words to compare."""
-    from mcp_a2a.views import GetAgentRequest
-
     session = session_of(context)
     check_agent(agent)
     session.waiting_for = agent
-    request = GetAgentRequest(agent=agent, consent=answered_for())
-    view = session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
+    view = _at_url(session, agent) if is_web(agent) else session.read(partial(_agent, agent))
     session.output.show(view, lambda: session.output.line("\n".join(render.agent_lines(view))))
+
+
+def _agent(agent: str) -> Steps[AgentDetail]:
+    return cast("AgentDetail", (yield "get_agent", {"agent": agent}))
+
+
+def _at_url(session: Session, agent: str) -> AgentDetail:
+    """An agent by its URL, which may have to be called first."""
+    from mcp_a2a.views import GetAgentRequest
+
+    request = GetAgentRequest(agent=agent, consent=answered_for())
+    return session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
 
 
 peers = typer.Typer(
@@ -78,18 +93,16 @@ peers = typer.Typer(
 @peers.callback(invoke_without_command=True)
 def list_peers(context: typer.Context) -> None:
     """List the agents you know, online or not, and the strangers waiting for your decision."""
-    from mcp_a2a.views import DiscoverRequest, PeersRequest
-
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
-
-    async def operate(node: NodeApi) -> PeersView:
-        await node.discover(DiscoverRequest(settle_seconds=1.0))  # so that who is there is not shown as away
-        return await node.peers(PeersRequest())
-
-    view = session.ask(operate)
+    view = session.read(_everybody)
     session.output.show(view, lambda: _show_peers(session, view))
+
+
+def _everybody() -> Steps[PeersView]:
+    yield "discover", {"settle_seconds": 1.0}  # so that who is there is not shown as away
+    return cast("PeersView", (yield "peers", {}))
 
 
 def add_peer(

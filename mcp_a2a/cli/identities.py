@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-import anyio
-from filelock import FileLock, Timeout
-
-from mcp_a2a.config import Settings
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.control import connect_control, socket_path
-from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.keyfile import DID_FILE, load_identity
-from mcp_a2a.views import AgentDetail, GetAgentRequest, StatusView
+from mcp_a2a.node.glance import NoGlanceError, glance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcp_a2a.config import Settings
+    from mcp_a2a.protocol.did import PeerId
+    from mcp_a2a.views import AgentDetail, StatusView
 
 LOCK_FILE = "lock"
-ASK_SECONDS = 1.0
+
+SILENCE_SECONDS = 0.5
+"""A node that is not heard in twice that time starts, ends or hangs: it runs, and nothing more is known of it."""
 
 
 @dataclass(frozen=True)
@@ -34,39 +33,61 @@ class Identity:
     status: StatusView | None
 
 
-async def own_identity(settings: Settings) -> Identity:
+def told_of(status: StatusView) -> Identity:
+    """An identity as its node tells it."""
+    return Identity(status.identity, status.did, status.words, status.name, running=True, status=status)
+
+
+def own_identity(settings: Settings) -> Identity:
     """The identity of these settings, made if there is none.
 
     Raises:
         ConfigurationError: its folder or key cannot be used.
     """
+    import os
+
+    from mcp_a2a.store.folder import open_folder
+    from mcp_a2a.store.keyfile import load_identity
+
     open_folder(settings.home)
     open_folder(settings.folder)
     peer = load_identity(settings.folder, os.urandom(32)).peer_id
-    return await _look(settings.folder, peer, settings.name)
+    status = _ask(settings.folder)
+    return told_of(status) if status is not None else _look(settings.folder, peer, settings.name)
 
 
-async def all_identities(home: Path) -> list[Identity]:
+def all_identities(home: Path) -> list[Identity]:
     """Every identity of the data folder, by name."""
-    found = []
-    for path in sorted((home / "identities").glob(f"*/{DID_FILE}")):
-        try:
-            peer = PeerId.parse_untrusted(path.read_text(encoding="ascii").strip())
-        except (OSError, UnicodeDecodeError, McpA2AError):
-            continue  # being created this moment, or not readable to us
-        found.append(await _look(path.parent, peer, None))
-    return found
+    found = (_identity_in(folder) for folder in sorted((home / "identities").glob("*")))
+    return [identity for identity in found if identity is not None]
 
 
-async def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
-    running = is_locked(folder)
-    status = await _ask(folder) if running else None
-    name = status.name if status else name or memorable_name(peer)
-    return Identity(folder.name, str(peer), fingerprint_words(peer), name, running, status)
+def _identity_in(folder: Path) -> Identity | None:
+    status = _ask(folder)
+    if status is not None:
+        return told_of(status)
+    from mcp_a2a.protocol.did import PeerId
+    from mcp_a2a.store.keyfile import DID_FILE
+
+    try:
+        peer = PeerId.parse_untrusted((folder / DID_FILE).read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError, McpA2AError):
+        return None  # being created this moment, or not readable to us
+    return _look(folder, peer, None)
+
+
+def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
+    from mcp_a2a.protocol.names import fingerprint_words, memorable_name
+
+    return Identity(
+        folder.name, str(peer), fingerprint_words(peer), name or memorable_name(peer), is_locked(folder), None
+    )
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process runs this identity's node: it holds the lock, which no crash leaves behind."""
+    from filelock import FileLock, Timeout
+
     path = folder / LOCK_FILE
     if not path.exists():
         return False
@@ -79,12 +100,9 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-async def _ask(folder: Path) -> StatusView | None:
-    with anyio.move_on_after(ASK_SECONDS):
-        try:
-            async with connect_control(socket_path(folder)) as client:
-                view = await client.call("get_agent", GetAgentRequest(agent="self"))
-        except (OSError, McpA2AError, BaseExceptionGroup):
-            return None  # starting, or ending
-        return view.node if isinstance(view, AgentDetail) else None
-    return None
+def _ask(folder: Path) -> StatusView | None:
+    try:
+        with glance(folder, "written", silence=SILENCE_SECONDS) as looking:
+            return cast("AgentDetail", looking.ask("get_agent", {"agent": "self"})).node
+    except (NoGlanceError, McpA2AError):
+        return None  # starting, or ending

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.node.glance import NoGlanceError
 from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from mcp_a2a.cli.identities import Identity
-    from mcp_a2a.node.shared import SharedNode
-    from mcp_a2a.views import DiscoverView, StatusView
+    from mcp_a2a.views import AgentDetail, DiscoverView, StatusView
 
 IDENTITIES = (
     Column("IDENTITY", least=10),
@@ -32,36 +35,38 @@ PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uv
 
 def show_id(context: typer.Context) -> None:
     """Show who you are: name, key, and the words to compare."""
-    from mcp_a2a.cli.identities import own_identity
-    from mcp_a2a.loop import run
-
     session = session_of(context)
-    settings = session.settings()
-
-    async def look() -> Identity:
-        return await own_identity(settings)
-
-    identity = run(look)
+    identity, home = _own(session)
 
     def tell() -> None:
         session.output.line(f"{identity.name}\n{identity.did}\n{identity.words}")
-        session.output.note(f"identity {identity.identity!r} in {settings.folder}")
+        session.output.note(f"identity {identity.identity!r} in {home / 'identities' / identity.identity}")
 
-    session.output.show_fields({**_fields(identity), "home": str(settings.home)}, tell)
+    session.output.show_fields({**_fields(identity), "home": str(home)}, tell)
+
+
+def _own(session: Session) -> tuple[Identity, Path]:
+    """The identity of this command, and the data folder."""
+    from mcp_a2a.cli.identities import own_identity, told_of
+
+    with suppress(NoGlanceError):
+        status = session.glance(_own_status)
+        return told_of(status), Path(status.home)
+    settings = session.settings()
+    return own_identity(settings), settings.home
+
+
+def _own_status() -> Steps[StatusView]:
+    return cast("StatusView", cast("AgentDetail", (yield "get_agent", {"agent": "self"})).node)
 
 
 def list_identities(context: typer.Context) -> None:
     """List the identities in this data folder."""
     from mcp_a2a.cli.identities import all_identities
-    from mcp_a2a.loop import run
 
     session = session_of(context)
-    home = session.settings().home
-
-    async def look() -> list[Identity]:
-        return await all_identities(home)
-
-    identities = run(look)
+    home = session.home()
+    identities = all_identities(home)
 
     def tell() -> None:
         if not identities:
@@ -102,19 +107,18 @@ def status(context: typer.Context) -> None:
 
 def show_status(session: Session) -> None:
     """What `mcp-a2a status` prints, and `mcp-a2a` alone on a terminal."""
-    from mcp_a2a.views import DiscoverRequest, GetAgentRequest
-
-    async def operate(node: SharedNode) -> tuple[StatusView | None, DiscoverView, bool]:
-        ours = node.owner
-        found = await node.discover(DiscoverRequest(settle_seconds=1.0))
-        return (await node.get_agent(GetAgentRequest(agent="self"))).node, found, not ours
-
-    view, found, running = session.ask(operate)
+    view, found = session.read(_looked_around)
+    running = not session.ran_node
     if view is None:
         raise TypeError("a node tells its own state")
     session.output.show_fields(
         {**session.output.fields(view), "running": running}, lambda: _tell_status(session, view, found, running=running)
     )
+
+
+def _looked_around() -> Steps[tuple[StatusView | None, DiscoverView]]:
+    found = cast("DiscoverView", (yield "discover", {"settle_seconds": 1.0}))
+    return cast("AgentDetail", (yield "get_agent", {"agent": "self"})).node, found
 
 
 def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, running: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -11,6 +12,7 @@ from mcp_a2a.cli.arguments import check_task
 from mcp_a2a.cli.files import FileOption, Moving, attachments
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, is_settled, read_text, reply
@@ -18,7 +20,7 @@ from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import ContactView, InboxView, TaskView
+    from mcp_a2a.views import ContactView, InboxView, PeersView, TaskPage, TaskView
 
 Status = Literal["working", "completed", "failed", "input_required", "rejected"]
 STATUSES: tuple[Status, ...] = ("working", "completed", "failed", "input_required", "rejected")
@@ -35,19 +37,18 @@ def inbox(
 
     Each task is reserved for you for 15 minutes, then it is offered again.
     """
-    from mcp_a2a.views import CheckInboxRequest, ListTasksRequest, PeersRequest
-
     session = session_of(context)
     session.waiting_for = "a task"
 
-    async def operate(node: NodeApi) -> tuple[InboxView, tuple[ContactView, ...], tuple[TaskView, ...]]:
-        view = await node.check_inbox(CheckInboxRequest(wait_seconds=wait, limit=limit))
-        contacts = (await node.peers(PeersRequest())).contacts if view.held else ()
-        received = await node.list_tasks(ListTasksRequest(direction="received", limit=100))
-        return view, contacts, received.tasks
-
-    view, contacts, received = session.ask(operate)
+    view, contacts, received = session.read(partial(_taken, wait, limit))
     session.output.show(view, lambda: _tell(session, view, contacts, received))
+
+
+def _taken(wait: float, limit: int) -> Steps[tuple[InboxView, tuple[ContactView, ...], tuple[TaskView, ...]]]:
+    view = cast("InboxView", (yield "check_inbox", {"wait_seconds": wait, "limit": limit}))
+    contacts = cast("PeersView", (yield "peers", {})).contacts if view.held else ()
+    received = cast("TaskPage", (yield "list_tasks", {"direction": "received", "limit": 100}))
+    return view, contacts, received.tasks
 
 
 def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], received: tuple[TaskView, ...]) -> None:

@@ -6,7 +6,7 @@ import re
 import select
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from mcp_a2a.cli.arguments import check_agent, check_ticket, known_network
 from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.steps import Steps
 from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import clean, preview
@@ -209,11 +210,13 @@ def _show_joined(session: Session, view: JoinView) -> None:
 
 def networks(context: typer.Context) -> None:
     """List your networks and their relays."""
-    from mcp_a2a.views import NetworksRequest
-
     session = session_of(context)
-    view = session.ask(lambda node: node.networks(NetworksRequest()))
+    view = session.read(_networks)
     session.output.show(view, lambda: _show_networks(session, view))
+
+
+def _networks() -> Steps[NetworksView]:
+    return cast("NetworksView", (yield "networks", {}))
 
 
 def _show_networks(session: Session, view: NetworksView) -> None:

@@ -15,6 +15,7 @@ from mcp_a2a.cli.columns import Cell, Table
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.node.told import Told, fields_of
 from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import Screen, Style, cut
@@ -36,10 +37,12 @@ LOST = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.ED
 def structured(view: BaseModel) -> dict[str, JsonValue]:
     """A view for a program: unset fields left out, but a list of agents always says why it is empty."""
     from mcp_a2a.server.outgoing import for_programs
-    from mcp_a2a.views import DiscoverView
 
-    fields = for_programs(view)
-    if isinstance(view, DiscoverView):
+    return _with_reason(for_programs(view))
+
+
+def _with_reason(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if {"agents", "total"} <= set(fields):
         fields.setdefault("reason", None)
     return fields
 
@@ -63,6 +66,11 @@ class Output:
         """Whether a person watches what is not the answer, and a line can be replaced by another."""
         return self._err.obeys and self.options.verbosity >= 0 and not self.options.json
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the answer goes to a terminal."""
+        return self._out.is_terminal
+
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
         """The answer: as JSON, or as `human` tells it."""
         self.show_fields(self.fields(view), human) if self.options.json else human()
@@ -72,6 +80,8 @@ class Output:
 
         What is on a terminal is read as it stands, by a person or by an assistant that drives the terminal.
         """
+        if isinstance(view, Told):
+            return _with_reason(fields_of(view))
         if not self._out.is_terminal:
             return structured(view)
         from mcp_a2a.server.outgoing import for_models

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a import logs
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
+from mcp_a2a.cli.steps import Steps, answered, perform
+from mcp_a2a.front.plain import read_plain
+from mcp_a2a.node.glance import Form, NoGlanceError, glance
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
     from mcp_a2a.config import Settings
@@ -35,6 +41,8 @@ class Session:
         self.waiting_for = "an answer"
         self.moving = ""
         """What is shown instead of that while files are on their way."""
+        self.ran_node = False
+        """Whether a node was started to read, as none ran."""
         self._is_answering = False
 
     @contextmanager
@@ -77,6 +85,57 @@ class Session:
 
         return run(operate)
 
+    def read(self, steps: Callable[[], Steps[T]]) -> T:
+        """Ask this identity's node what is only shown: quickly where it runs in another process, else as in `ask`."""
+        with suppress(NoGlanceError):
+            return self.glance(steps)
+
+        async def operate(node: SharedNode) -> T:
+            self.ran_node = node.owner
+            return await perform(steps(), node)
+
+        return self.ask(operate)
+
+    def glance(self, steps: Callable[[], Steps[T]]) -> T:
+        """Ask the node that runs in another process, without its models.
+
+        Raises:
+            NoGlanceError: none can be asked this way.
+        """
+        if self.options.json and self.output.is_watched:
+            raise NoGlanceError("an answer that only its models can give")
+        form: Form = "programs" if self.options.json else "written"
+        with glance(self._plain_folder(), form, self._say_how_long) as looking:
+            answer = answered(steps(), looking)
+        self.output.progress("")
+        return answer
+
+    def home(self) -> Path:
+        """The data folder.
+
+        Raises:
+            ConfigurationError: the settings cannot be.
+        """
+        with suppress(NoGlanceError):
+            return self._plain_folder().parent.parent
+        return self.settings().home
+
+    def _plain_folder(self) -> Path:
+        plain = read_plain(self.options.settings, os.environ)
+        if plain is None or "name" in self.options.settings:
+            raise NoGlanceError("settings that need their library")
+        try:
+            return plain.folder
+        except RuntimeError as error:
+            raise NoGlanceError(str(error)) from error
+
+    def _say_how_long(self, seconds: float) -> None:
+        if seconds >= PATIENCE_SECONDS:
+            self.output.progress(self._waiting_line(int(seconds)))
+
+    def _waiting_line(self, seconds: int) -> str:
+        return self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
+
     async def _say_that_we_wait(self) -> None:
         import anyio
 
@@ -86,9 +145,7 @@ class Session:
             seconds += 1
             if self._is_answering:
                 continue
-            self.output.progress(
-                self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
-            )
+            self.output.progress(self._waiting_line(seconds))
 
 
 def session_of(context: typer.Context) -> Session:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -10,7 +12,8 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_agent, check_task
 from mcp_a2a.cli.files import FileOption, attachments, save_to
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.session import session_of
+from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.terminal import answered_for, can_confirm
 from mcp_a2a.cli.waiting import (
@@ -29,8 +32,10 @@ from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
 from mcp_a2a.protocol.moment import Moment
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskView
+    from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskPage, TaskView
 
 
 def send(
@@ -158,12 +163,24 @@ def show_task(
     save: Annotated[bool, typer.Option("--save", help="Also save the files that came with it.")] = False,
 ) -> None:
     """Show a task and its answer."""
-    from mcp_a2a.cli.following import Writing
-    from mcp_a2a.views import GetTaskRequest
-
     session = session_of(context)
     session.waiting_for = "the task"
     check_task(task_id)
+    task = session.read(partial(_look, task_id, offset))
+    if save or not (task.direction == "received" or is_settled(task)):
+        _wait_for(session, task_id, wait, offset, follow_it=follow_it, save=save)
+    else:
+        report(session, task, head=True)
+
+
+def _look(task_id: str, offset: int) -> Steps[TaskView]:
+    return cast("TaskView", (yield "get_task", {"task_id": task_id, "text_offset": offset}))
+
+
+def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follow_it: bool, save: bool) -> None:
+    """Show a task that is not done, or write its files."""
+    from mcp_a2a.cli.following import Writing
+    from mcp_a2a.views import GetTaskRequest
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
@@ -195,14 +212,16 @@ def list_tasks(
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue from a previous page.")] = None,
 ) -> None:
     """List tasks sent (→) and received (←), latest change first."""
-    from mcp_a2a.views import ListTasksRequest
-
     session = session_of(context)
     direction: Literal["sent", "received"] | None = "sent" if sent else "received" if received else None
-    request = ListTasksRequest(
-        state=_state(state), direction=None if sent and received else direction, limit=limit, cursor=cursor
-    )
-    page = session.ask(lambda node: node.list_tasks(request))
+    wanted = _state(state)
+    request: dict[str, JsonValue] = {
+        "state": None if wanted is None else wanted.value,
+        "direction": None if sent and received else direction,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    page = session.read(partial(_page, request))
 
     def tell() -> None:
         if page.tasks:
@@ -215,6 +234,10 @@ def list_tasks(
             session.output.note(f"more: mcp-a2a tasks --cursor {page.next_cursor}")
 
     session.output.show(page, tell)
+
+
+def _page(request: Mapping[str, JsonValue]) -> Steps[TaskPage]:
+    return cast("TaskPage", (yield "list_tasks", request))
 
 
 def _state(text: str | None) -> Moment | None:

@@ -2,7 +2,8 @@
 
 One JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready, by
 `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{"cancel": 1}` withdraws it. A connection
-that ends cancels what it asked for, and ends the leases of the workers that spoke through it.
+that ends cancels what it asked for, and ends the leases of the workers that spoke through it. A question with `form`
+is answered in that form, which the answer names, for those who read it without its models (`node.glance`).
 
 The socket is 0600 in a 0700 folder, and the peer's uid is checked (requirement S54).
 """
@@ -10,7 +11,6 @@ The socket is 0600 in a 0700 folder, and the peer's uid is checked (requirement 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -30,8 +30,9 @@ from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
 from mcp_a2a.node.operations import OPERATIONS
+from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.short_places import MAX_SOCKET_PATH, is_private, make_private, short_places
+from mcp_a2a.store.short_places import make_private, short_places
 from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
@@ -80,23 +81,6 @@ class OwnerSilentError(McpA2AError):
 
 
 GONE = (OwnerLostError, OwnerSilentError)
-
-
-def socket_path(folder: Path, name: str = "control.sock") -> Path:
-    """Where the control socket of this identity's folder is, by whichever path a process came to the folder."""
-    folder = folder.resolve()
-    direct = folder / name
-    if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
-        return direct
-    # Too deep for a socket: a short place, where it is named after the real one.
-    short = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
-    places = [place / short for place in short_places()]
-    # Not every process of a user is told of the runtime folder, so a socket that is there already is the one.
-    there = next((path for path in places if is_private(path.parent) and path.is_socket()), None)
-    if there is not None:
-        return there
-    make_private(places[0].parent)
-    return places[0]
 
 
 def _same_user(stream: SocketStream) -> bool:
@@ -237,7 +221,7 @@ class _Conversation:
                 # Known before it begins: it may be withdrawn by the very next line.
                 scope = self._scopes[message["id"]] = anyio.CancelScope()
                 self._open += 1
-                self._tasks.start_soon(self._answer, scope, message["id"], message["op"], message["request"])
+                self._tasks.start_soon(self._answer, scope, message["id"], message["op"], message)
 
     async def _room(self) -> None:
         """Read no more from a process that asks on and takes no answers: they would all be kept in memory."""
@@ -245,13 +229,13 @@ class _Conversation:
             self._news = anyio.Event()
             await self._news.wait()
 
-    async def _answer(self, scope: anyio.CancelScope, number: int, op: str, fields: JsonValue) -> None:
+    async def _answer(self, scope: anyio.CancelScope, number: int, op: str, message: dict[str, JsonValue]) -> None:
         answer: dict[str, JsonValue] = {}
         with scope:
             await anyio.lowlevel.checkpoint_if_cancelled()
             try:
-                view = await self._perform(op, fields)
-                answer = {"id": number, "view": _fields(view)}
+                view = await self._perform(op, message["request"])
+                answer = {"id": number, **_formed(view, message.get("form"))}
             except McpA2AError as error:
                 answer = {"id": number, "error": _error(error)}
             except Exception:
@@ -294,6 +278,16 @@ class _Conversation:
 def _fields(view: View) -> dict[str, JsonValue]:
     """What was set, and nothing more: in a part, which content is there is what counts, and null data is one."""
     return cast("dict[str, JsonValue]", view.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+def _formed(view: View, form: JsonValue) -> dict[str, JsonValue]:
+    match form:
+        case "written":
+            return {"view": written_down(view), "form": form}
+        case "programs":
+            return {"view": view.model_dump(mode="json", by_alias=True, exclude_none=True), "form": form}
+        case _:
+            return {"view": _fields(view)}
 
 
 def _line(message: dict[str, JsonValue]) -> bytes:

@@ -24,10 +24,11 @@ from filelock import FileLock, Timeout
 from mcp_a2a import exchange, views
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.exchange import OWN_KEY
-from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control, socket_path
+from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import read_owner, state_of, write_owner
+from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.system_limits import limit_behind
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 import tempfile
@@ -53,3 +54,20 @@ def make_private(folder: Path) -> None:
         whose = "belongs to another user" if found.st_uid != os.getuid() else "is not a folder"
         raise ConfigurationError(f"{folder} {whose}.", "Remove it, set XDG_RUNTIME_DIR, or use a shorter --home path.")
     folder.chmod(0o700)
+
+
+def socket_path(folder: Path, name: str = "control.sock") -> Path:
+    """Where the control socket of this identity's folder is, by whichever path a process came to the folder."""
+    folder = folder.resolve()
+    direct = folder / name
+    if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
+        return direct
+    # Too deep for a socket: a short place, where it is named after the real one.
+    short = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
+    places = [place / short for place in short_places()]
+    # Not every process of a user is told of the runtime folder, so a socket that is there already is the one.
+    there = next((path for path in places if is_private(path.parent) and path.is_socket()), None)
+    if there is not None:
+        return there
+    make_private(places[0].parent)
+    return places[0]

@@ -22,15 +22,15 @@ for entry in table.COMMANDS:
 
 ONE_COMMAND = """
 from mcp_a2a.__main__ import run
-assert run(sys.argv[1:]) == 0
+run(sys.argv[1:])
 """
 
 
 def modules_of(program: str, *argv: str) -> set[str]:
     """The modules that a program has imported at its end."""
-    reported = "import json, sys\n" + program + "\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
+    reported = "import json, sys\n" + program + "\nsys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", reported, *argv], capture_output=True, check=True, timeout=60)
-    return set(json.loads(ended.stderr))
+    return set(json.loads(ended.stderr.splitlines()[-1]))
 
 
 def heavy(modules: set[str]) -> set[str]:

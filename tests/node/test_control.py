@@ -18,9 +18,9 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import PortInUseError
 from mcp_a2a.node import control
-from mcp_a2a.node.control import socket_path
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,

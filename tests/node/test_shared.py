@@ -34,10 +34,10 @@ from mcp_a2a.errors import (
     TooLargeError,
 )
 from mcp_a2a.node import control, shared
-from mcp_a2a.node.control import MAX_LINE, socket_path
+from mcp_a2a.node.control import MAX_LINE
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store.short_places import MAX_SOCKET_PATH
+from mcp_a2a.store.short_places import MAX_SOCKET_PATH, socket_path
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import ConfigurationError, RelayRunsError
-from mcp_a2a.node.control import socket_path
 from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
 from mcp_a2a.protocol.envelope import HOUR
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status
+from mcp_a2a.store.short_places import socket_path
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, envelope, person
 

@@ -1,0 +1,105 @@
+"""The settings of a server, as far as they can be read without the library that checks them.
+
+Only settings that are certain to be taken are read here. Every other one is left to `config`, which is loaded at once
+then, because a server with settings that cannot be says so and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "mcp_a2a_"
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_NAME = re.compile(r"(?=.{1,32}\Z)[A-Za-z0-9]+(?:[ ._-][A-Za-z0-9]+)*")
+_IDENTITY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_PATH = re.compile(r"/[^$%`\0]*")
+_SECONDS = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,6})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What a front has to know of the settings."""
+
+    home: str | None = None
+    """None: the folder of this account."""
+    identity: str = "default"
+    allow_strangers: bool = False
+    hop: int = 0
+    file_roots: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the identity.
+
+        Raises:
+            RuntimeError: the account has no home folder.
+        """
+        return (_default_home() if self.home is None else Path(self.home)) / "identities" / self.identity
+
+
+def read_plain(flags: Mapping[str, object], environ: Mapping[str, str]) -> Plain | None:
+    """What flags and variables say; None where one of them may not be taken, or not as it is written."""
+    variables = [(name.lower(), value) for name, value in environ.items() if name.lower().startswith(PREFIX) and value]
+    given: dict[str, object] = {name.removeprefix(PREFIX): value for name, value in variables}
+    if len(given) < len(variables):
+        return None  # one variable in small and in capital letters
+    given |= flags
+    if not all(_CHECKS[name](str(value)) for name, value in given.items() if name in _CHECKS):
+        return None
+    if "home" not in given and not environ.get("HOME", "").startswith("/"):
+        return None
+    texts = {name: str(value) for name, value in given.items()}
+    return Plain(
+        home=texts.get("home"),
+        identity=texts.get("identity", "default"),
+        allow_strangers=_BOOLEANS[texts.get("allow_strangers", "false").lower()],
+        hop=int(texts.get("hop", "0")),
+        file_roots=tuple(filter(None, texts.get("file_roots", "").split(os.pathsep))),
+    )
+
+
+def _default_home() -> Path:
+    import platformdirs  # noqa: PLC0415  needed once the first answer is given
+
+    return Path(platformdirs.user_data_dir("mcp-a2a", appauthor=False)).absolute()
+
+
+def _is_boolean(text: str) -> bool:
+    return text.lower() in _BOOLEANS
+
+
+def _is_path(text: str) -> bool:
+    return text == text.strip() and bool(_PATH.fullmatch(text))
+
+
+def _are_paths(text: str) -> bool:
+    return all(map(_is_path, filter(None, text.split(os.pathsep))))
+
+
+def _is_number(least: int, most: int) -> Callable[[str], bool]:
+    return lambda text: text.isascii() and text.isdigit() and len(text) < 7 and least <= int(text) <= most
+
+
+_CHECKS: Mapping[str, Callable[[str], bool]] = {
+    "home": _is_path,
+    "identity": lambda text: bool(_IDENTITY.fullmatch(text)),
+    "name": lambda text: bool(_NAME.fullmatch(text)),
+    "mdns": _is_boolean,
+    "networks": _is_boolean,
+    "accept_rate": _is_number(1, 100_000),
+    "accept": lambda text: text in ("trusted", "anyone"),
+    "allow_strangers": _is_boolean,
+    "link_host": lambda text: True,
+    "link_port": _is_number(0, 65_535),
+    "lease_seconds": lambda text: bool(_SECONDS.fullmatch(text)),
+    "downloads": _is_path,
+    "file_roots": _are_paths,
+    "hop": _is_number(0, 1_000),
+    "a2a_push": _is_boolean,
+}
+"""Of each setting (`config.Settings`), whether a value is certain to be taken as it is written."""
