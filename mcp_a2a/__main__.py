@@ -32,7 +32,9 @@ def run(argv: Sequence[str]) -> int:
         check_environment(os.environ)
         options, words = split(unicode_words(argv))
     except UsageError as error:
-        sys.stderr.write(f"{error} mcp-a2a --help shows how it is used.\n")
+        from mcp_a2a.screen import put  # noqa: PLC0415  a server needs none of it
+
+        put(sys.stderr, f"{error}\nUsage: mcp-a2a --help")
         return 2
     if words in (["--version"], ["-V"]):
         words = ["version"]
@@ -64,7 +66,7 @@ def _serve(options: Options, words: Sequence[str]) -> int:
             settings["allow_strangers"] = True
         listening = serving.parse([word for word in words if word != ALLOW_STRANGERS])
         quiet = options.verbosity < 0
-        serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json)
+        serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json, ascii_only=options.ascii)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here

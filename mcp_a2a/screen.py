@@ -40,7 +40,8 @@ _ARGUMENT = (
 )
 """What is an argument of a command, and no word of the sentence around it."""
 
-_MARKED = re.compile(r"`([^`\n]*\bmcp-a2a\b[^`\n]*)`")
+_MARKED = re.compile(r"`([^`\n]*\bmcp[-_]a2a\b[^`\n]*)`")
+_HEADER = re.compile(r"Authorization: Bearer (?=\S)")
 _UNMARKED = re.compile(rf"(?<![\w/-])mcp-a2a(?: (?!--?\s)[a-z][a-z-]*)?(?: (?:{_ARGUMENT}))*")
 _AFTER_COLON = re.compile(r"(?<=: )mcp-a2a(?: (?!or |and )\S*[^\s.;,)])*(?: \S+[.;,)])?")
 _MODIFIERS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
@@ -79,9 +80,12 @@ def padded(text: str, columns: int) -> str:
 
 
 def commands_whole(text: str) -> str:
-    """Commands as single words: those between backticks, which disappear, and others as far as they can be told."""
+    """Commands, and headers with a token, as single words.
+
+    Backticks around a command disappear; others are found as far as they can be told from the sentence.
+    """
     text = _MARKED.sub(lambda match: match[1].replace(" ", GLUE), text)
-    for pattern in (_AFTER_COLON, _UNMARKED):
+    for pattern in (_AFTER_COLON, _UNMARKED, _HEADER):
         text = pattern.sub(lambda match: match[0].replace(" ", GLUE), text)
     return text
 
@@ -129,8 +133,8 @@ class Screen:
         self._encoding = stream.encoding or "utf-8"
         self.has_every_letter = codecs.lookup(self._encoding).name.startswith("utf")
         """True if the encoding is one of Unicode."""
-        shown_as = "ascii" if ascii_only else self._encoding
-        self._lacking = str.maketrans({mark: plain for mark, plain in MARKS.items() if not _can_write(mark, shown_as)})
+        self._shown_as = "ascii" if ascii_only else self._encoding
+        self._lacking = str.maketrans({mark: plain for mark, plain in MARKS.items() if not self.can_write(mark)})
 
     @property
     def columns(self) -> int | None:
@@ -141,6 +145,14 @@ class Screen:
         with suppress(OSError, ValueError):
             columns = os.get_terminal_size(self.stream.fileno()).columns
         return columns or shutil.get_terminal_size().columns  # one that does not know its size says 0
+
+    def can_write(self, letters: str) -> bool:
+        """Whether these letters are wanted and can be written there."""
+        try:
+            letters.encode(self._shown_as)
+        except UnicodeEncodeError:
+            return False
+        return True
 
     def letters(self, text: str) -> str:
         """The text in letters that can be written there: our marks in ASCII where they must be, others as `?`."""
@@ -166,9 +178,10 @@ class Screen:
         self.stream.flush()
 
 
-def _can_write(letter: str, encoding: str) -> bool:
-    try:
-        letter.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def put(stream: TextIO | None, text: str, *, ascii_only: bool = False) -> None:
+    """Write lines for a person, fitted where a terminal shows them; nothing where nobody can read them any more."""
+    if stream is None:  # it was closed, or a skill has put it away
+        return
+    with suppress(OSError, ValueError):
+        screen = Screen(stream, ascii_only=ascii_only)
+        screen.write(screen.fitted(text) + "\n")

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from mcp_a2a.node.worker import TaskEvent
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.screen import put
 from mcp_a2a.views import AgentDetail
 
 if TYPE_CHECKING:
@@ -30,19 +31,24 @@ class Console:
     task: Callable[[TaskEvent], None]
 
 
-def console(*, as_json: bool = False, quiet: bool = False) -> Console:
+def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = False) -> Console:
     """The console of this terminal: readiness on stdout, tasks on stderr."""
 
     def ready(me: AgentDetail, served: Served | None) -> None:
-        _write(sys.stdout, _ready_json(me, served) if as_json else ready_line(me))
-        if served is not None and not as_json:
-            _write(sys.stdout, "\n".join(served_lines(served)))
+        if as_json:
+            _write(sys.stdout, _ready_json(me, served))
+        else:
+            put(
+                sys.stdout,
+                "\n".join([ready_line(me), *(served_lines(served) if served else ())]),
+                ascii_only=ascii_only,
+            )
         for warning in served.warnings if served is not None else ():
-            _write(sys.stderr, f"note: {warning}")
+            put(sys.stderr, f"Note: {warning}", ascii_only=ascii_only)
 
     def task(event: TaskEvent) -> None:
         if not quiet:
-            _write(sys.stderr, f"{time.strftime('%H:%M:%S')}  {task_line(event)}")
+            put(sys.stderr, f"{time.strftime('%H:%M:%S')}  {task_line(event)}", ascii_only=ascii_only)
 
     return Console(ready, task)
 
@@ -87,7 +93,7 @@ def _ready_json(me: AgentDetail, served: Served | None) -> str:
     if served is not None:
         fields |= {"a2a_url": f"{served.url}/", "token_file": str(served.token.path)}
         fields |= {"grpc_address": served.grpc} if served.grpc is not None else {}
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields)
 
 
 def task_line(event: TaskEvent) -> str:

@@ -218,7 +218,8 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     from mcp_a2a.loop import run
 
     settings = applied(settings, a2a)
-    to = console(as_json=session.options.json, quiet=session.options.verbosity < 0)
+    options = session.options
+    to = console(as_json=options.json, quiet=options.verbosity < 0, ascii_only=options.ascii)
 
     async def operate() -> None:
         async with until_signalled() as stopping:

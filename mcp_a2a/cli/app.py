@@ -66,6 +66,8 @@ def run_cli(options: Options, words: Sequence[str]) -> int:
         )
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here
         return report_failure(session.output, error)
+    finally:
+        session.output.progress("")
     code = code if isinstance(code, int) else Exit.DONE
     if code == Exit.INTERRUPTED:
         tell_interrupted(session)

@@ -27,6 +27,7 @@ from pydantic import JsonValue
 from mcp_a2a.agent.hosting import until_signalled
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
+from mcp_a2a.cli.terminal import own_command
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.loop import run
 from mcp_a2a.server.fence import unwrapped
@@ -70,10 +71,9 @@ class Narrator:
         self.steps.append(Step(name, round(now - self._last, 3), result))
         self._last = now
         if not self._output.options.json:
-            first, *rest = result.splitlines() or [""]
-            self._output.line(f"  {self.steps[-1].seconds:6.2f} s   {name:<44} {first}")
-            for line in rest:
-                self._output.line(" " * 58 + line)
+            self._output.line(f"  {self.steps[-1].seconds:5.2f} s  {name}")
+            for line in result.splitlines():
+                self._output.line(" " * 11 + line, "dim")
 
     @property
     def seconds(self) -> float:
@@ -114,7 +114,7 @@ async def _demonstrate(output: Output, *, mdns: bool) -> None:
         home = Path(folder)
         async with AsyncExitStack() as stack:
             dids = await _start_agents(stack, home, mdns=mdns)
-            narrator.tell("two agents start, each a process", ", ".join(dids))
+            narrator.tell("two agents start, each in a process of its own", ", ".join(dids))
             client = await stack.enter_async_context(_assistant(home, mdns=mdns))
             narrator.tell("an MCP client starts the MCP server", "initialized over stdio")
             await _converse(client, narrator, dids)
@@ -129,7 +129,8 @@ def _conclude(output: Output, narrator: Narrator) -> None:
     output.show_fields(
         {"ok": True, "seconds": narrator.seconds, "steps": steps},
         lambda: output.line(
-            f"\nDone in {narrator.seconds} s. Now yours: mcp-a2a agent exec --name rev --skill reverse -- rev"
+            f"\nDone in {narrator.seconds} s. Now start an agent of your own:\n"
+            f"  `{own_command()} agent exec --name rev --skill reverse -- rev`"
         ),
     )
 

@@ -10,6 +10,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mcp-a2a discover",
         'mcp-a2a send word-counter "hello wide world"',
         'mcp-a2a agent exec --name rev --skill reverse="Reverses text" -- rev',
+        "mcp-a2a --listen :3000",
     ),
     "serve": (
         "mcp-a2a serve",

@@ -6,7 +6,7 @@ import re
 import select
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -21,6 +21,7 @@ from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import clean, preview
 
 if TYPE_CHECKING:
+    from mcp_a2a.screen import Screen
     from mcp_a2a.views import InviteView, JoinView, NetworksView, RotateView
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -127,21 +128,23 @@ def _whom(view: InviteView) -> str:
     return f"{whom}, until {view.expires[:16].replace('T', ' ')} UTC," if view.expires is not None else whom
 
 
-def _draw(ticket: str, stream: TextIO) -> None:
+def _draw(ticket: str, screen: Screen) -> None:
     import segno
 
     try:
         # Capitals make a smaller picture, and are read the same.
         picture = segno.make(ticket.upper(), error="l", micro=False)
     except segno.DataOverflowError:
-        stream.write("This ticket is too long for a picture.\n")
+        screen.write("This ticket is too long for a QR code.\n")
         return
-    try:
-        "▀▄█".encode(stream.encoding or "utf-8")
-    except UnicodeEncodeError:
-        picture.terminal(out=stream)  # with colours of the background, and twice as large
+    compact = screen.can_write("▀▄█")  # else with colors of the background, and twice as wide
+    wide = picture.symbol_size()[0] * (1 if compact else 2)
+    if screen.columns is not None and wide > screen.columns:
+        screen.write(screen.fitted(f"The QR code needs {wide} columns; this terminal has {screen.columns}.") + "\n")
+    elif not compact and not screen.color:
+        screen.write(screen.fitted("A QR code needs block characters or colors, and this terminal has neither.") + "\n")
     else:
-        picture.terminal(out=stream, compact=True)
+        picture.terminal(out=screen.stream, compact=compact)
 
 
 def join(

@@ -129,11 +129,11 @@ class Output:
         if self.options.verbosity >= 0:
             self._say(text, style)
 
-    def drawing(self, draw: Callable[[TextIO], None]) -> None:
+    def drawing(self, draw: Callable[[Screen], None]) -> None:
         """Something to look at beside the answer, asked for, so also shown where nobody watches."""
         self.progress("")
         with suppress(OSError):
-            draw(self._err.stream)
+            draw(self._err)
             self._err.stream.flush()
 
     def mark(self, ok: bool | None) -> Cell:

@@ -197,9 +197,9 @@ TASKS = (
     Column(""),
     Column("AGENT", least=10),
     Column("STATE"),
-    Column("AGE"),
-    Column("REQUEST", least=12),
-    Column("ANSWER", least=12, leaves=1),
+    Column("AGE", leaves=2, vanishes=True),
+    Column("REQUEST", least=12, leaves=1),
+    Column("ANSWER", least=12, leaves=3),
 )
 
 

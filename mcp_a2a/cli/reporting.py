@@ -17,10 +17,12 @@ import anyio
 import anyio.to_thread
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import ENDED
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.rates import Bucket, Rate
 from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.screen import put
 from mcp_a2a.server.fence import shown_who
 from mcp_a2a.server.outgoing import for_programs
 from mcp_a2a.views import EventView, NewsRequest
@@ -57,8 +59,9 @@ WORDS = {
 class Reporter:
     """Writes what happens at a node and at its HTTP server."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, ascii_only: bool = False) -> None:
         self._as_json = as_json
+        self._ascii_only = ascii_only
         self._sending, self._receiving = anyio.create_memory_object_stream[EventView](BACKLOG)
         self._lost = 0
         self._left_out = anyio.Event()
@@ -111,7 +114,15 @@ class Reporter:
         if lines.missed:
             self._left_out.set()
         if text:
-            await anyio.to_thread.run_sync(_put, text, self._as_json, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._put, text, abandon_on_cancel=True)
+
+    def _put(self, text: str) -> None:
+        if not self._as_json:
+            put(sys.stderr, text.rstrip("\n"), ascii_only=self._ascii_only)
+            return
+        with suppress(OSError, ValueError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
 class Bound:
@@ -138,14 +149,14 @@ class Bound:
         missed, self.missed = self.missed, 0
         if as_json:
             return json.dumps({"event": "left_out", "count": missed})
-        return f"… {missed} more {'event' if missed == 1 else 'events'} not shown"
+        return f"… {many(missed, 'more event', 'more events')} not shown"
 
 
 def line_of(event: EventView, *, as_json: bool) -> str:
     """One event in one line, in which no word of others can begin another line or control a terminal."""
     if as_json:
         fields = for_programs(event)
-        return json.dumps({"event": fields.pop("kind"), **fields}, ensure_ascii=False)
+        return json.dumps({"event": fields.pop("kind"), **fields})
     at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
     said = "  ".join(filter(None, (WORDS[event.kind], *_facts(event))))
     return " ".join(clean(f"{at}  {said}").split("\n"))
@@ -171,11 +182,3 @@ def _facts(event: EventView) -> Iterator[str]:
         yield preview(event.client, 100)
     if event.detail is not None:
         yield event.detail
-
-
-def _put(text: str, as_json: bool) -> None:
-    stream = sys.stdout if as_json else sys.stderr
-    with suppress(OSError, ValueError):
-        encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
-        stream.flush()

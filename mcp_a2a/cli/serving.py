@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlsplit
@@ -172,11 +173,18 @@ def _waits_for() -> str:
         f"Waiting for an MCP client on standard input. An assistant starts this server itself; its command is:\n"
         f"    {clean(shlex.quote(str(Path(sys.argv[0]).absolute())))}\n"
         "To serve clients over HTTP instead: mcp-a2a --listen :3000\n"
-        "Ctrl-C ends it.\n"
+        "Ctrl-C ends it."
     )
 
 
-def serve(settings: Settings, listening: Listening | None, *, quiet: bool = False, as_json: bool = False) -> None:
+def serve(
+    settings: Settings,
+    listening: Listening | None,
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
+    ascii_only: bool = False,
+) -> None:
     """Serve until the client or a signal ends it.
 
     Raises:
@@ -184,13 +192,15 @@ def serve(settings: Settings, listening: Listening | None, *, quiet: bool = Fals
     """
     settings = applied(settings, listening)
     if listening is None and (os.isatty(0) or os.isatty(1)) and not quiet:
-        sys.stderr.write(_waits_for())
+        from mcp_a2a.screen import put
+
+        put(sys.stderr, _waits_for(), ascii_only=ascii_only)
 
     async def operate() -> None:
         if listening is None:
             await _serve_pipe(settings)
         else:
-            await _serve_port(settings, listening, quiet=quiet, as_json=as_json)
+            await _serve_port(settings, listening, Telling(quiet=quiet, as_json=as_json, ascii_only=ascii_only))
 
     run(operate)
 
@@ -203,13 +213,23 @@ async def _serve_pipe(settings: Settings) -> None:
         await serve_stdio(build_server(node), node.start)
 
 
-async def _serve_port(settings: Settings, listening: Listening, *, quiet: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Telling:
+    """How a server tells what happens."""
+
+    quiet: bool
+    as_json: bool
+    ascii_only: bool
+
+
+async def _serve_port(settings: Settings, listening: Listening, telling: Telling) -> None:
     from mcp_a2a.cli.reporting import Reporter
+    from mcp_a2a.screen import put
     from mcp_a2a.server import hosting
     from mcp_a2a.server.surface import build_server
 
     async with open_node(settings, eager=False) as node, anyio.create_task_group() as tasks:
-        reporter = None if quiet else Reporter(as_json=as_json)
+        reporter = None if telling.quiet else Reporter(as_json=telling.as_json, ascii_only=telling.ascii_only)
 
         async def serve(*, task_status: TaskStatus[hosting.Served]) -> None:
             await hosting.host(
@@ -225,9 +245,12 @@ async def _serve_port(settings: Settings, listening: Listening, *, quiet: bool, 
 
         served: hosting.Served = await tasks.start(serve)
         tasks.start_soon(announce_a2a, settings, listening.address, served.url)
-        _say("\n".join([json.dumps(_ready(served))] if as_json else _banner(served)))
-        for warning in served.warnings if not as_json else ():
-            sys.stderr.write(f"note: {warning}\n")
+        if telling.as_json:
+            _say(json.dumps(_ready(served)))
+        else:
+            put(sys.stdout, "\n".join(_banner(served)), ascii_only=telling.ascii_only)
+            for warning in served.warnings:
+                put(sys.stderr, f"Note: {warning}", ascii_only=telling.ascii_only)
         if reporter is not None:
             tasks.start_soon(reporter.run, node)
 
