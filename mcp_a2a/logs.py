@@ -11,6 +11,8 @@ from typing_extensions import override
 
 from mcp_a2a.protocol.text import clean
 
+OURS = ("mcp_a2a", "mcp_a2a_transports")
+
 FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -23,11 +25,30 @@ class CleanFormatter(logging.Formatter):
         return clean(super().format(record)).rstrip("\n").replace("\n", "\n    ")
 
 
+class StepFormatter(CleanFormatter):
+    """What a command does, step by step, with the milliseconds since it began; warnings as ever."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__(FORMAT)
+        self._step = CleanFormatter("%(relativeCreated)6d ms  " + ("%(name)s: " if named else "") + "%(message)s")
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        return super().format(record) if record.levelno >= logging.WARNING else self._step.format(record)
+
+
 def set_up_logging(level: int) -> None:
-    """Log to standard error from this level on: standard output carries answers, or the protocol."""
-    logging.basicConfig(level=level, force=True)
+    """Log to standard error from this level on: standard output carries answers, or the protocol.
+
+    Of libraries only warnings are logged: what happens here is told by our own packages.
+    """
+    logging.basicConfig(level=max(level, logging.WARNING), force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+    formatter = StepFormatter(named=level < logging.INFO) if level < logging.WARNING else CleanFormatter(FORMAT)
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(CleanFormatter(FORMAT))
+        handler.setFormatter(formatter)
 
 
 def clean_last_resort() -> None:

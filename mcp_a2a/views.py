@@ -269,10 +269,13 @@ class JoinRequest(View):
 
 
 class JoinView(View):
-    """The network, and how many of its agents can be seen already."""
+    """The network, and how many agents of others can be seen in it already."""
 
     network: NetworkView
     agents_visible: int
+    """Without those of this data folder, which are in it too."""
+    invited_by: AgentRef | None = None
+    """The agent that made the ticket, if it is another one."""
     already_member: bool = False
     warnings: tuple[PeerText, ...] = ()
 

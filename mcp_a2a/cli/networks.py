@@ -18,6 +18,7 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.errors import NotOwnerError, TicketError, TicketPlaceError
 from mcp_a2a.plurals import many
+from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import clean, preview
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _read_url(session: Session) -> str:
 def _show_ticket(session: Session, view: InviteView) -> None:
     session.output.line(view.ticket)
     note, name = session.output.note, view.network.name
-    note(f"\nThis ticket admits {_whom(view)} to {name}. Over there, run: mcp-a2a join")
+    note(f"\nThis ticket admits {_whom(view)} to the network {name!r}. On the other machine, run: mcp-a2a join")
     if view.uses is None:
         note("Give it only to those who may task your agents. mcp-a2a rotate makes it worthless.")
     for warning in view.warnings:
@@ -124,7 +125,7 @@ def _show_ticket(session: Session, view: InviteView) -> None:
 
 
 def _whom(view: InviteView) -> str:
-    whom = "everybody who has it" if view.uses is None else many(view.uses, "agent")
+    whom = "every agent that has it" if view.uses is None else many(view.uses, "agent")
     return f"{whom}, until {view.expires[:16].replace('T', ' ')} UTC," if view.expires is not None else whom
 
 
@@ -206,7 +207,9 @@ def _is_whole(text: str) -> bool:
 
 def _show_joined(session: Session, view: JoinView) -> None:
     verb = "Already in" if view.already_member else "Joined"
-    session.output.line(f"{verb} {view.network.name}. {many(view.agents_visible, 'agent')} visible.")
+    session.output.line(f"{verb} {view.network.name}. {many(view.agents_visible, 'other agent')} visible.")
+    if view.invited_by is not None:
+        session.output.note(f"Invited by {shown_name(view.invited_by.name)}   {view.invited_by.did}")
     for warning in view.warnings:
         session.output.note(f"Note: {warning}")
 

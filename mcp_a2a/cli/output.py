@@ -63,8 +63,11 @@ class Output:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person watches what is not the answer, and a line can be replaced by another."""
-        return self._err.obeys and self.options.verbosity >= 0 and not self.options.json
+        """Whether a person watches what is not the answer, and a line can be replaced by another.
+
+        With -v the steps are told, and a line among them would be overwritten by the next one.
+        """
+        return self._err.obeys and self.options.verbosity == 0 and not self.options.json
 
     @property
     def is_watched(self) -> bool:

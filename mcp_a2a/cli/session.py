@@ -70,6 +70,7 @@ class Session:
         import anyio
 
         from mcp_a2a.app import open_node
+        from mcp_a2a.cli.tracing import told
         from mcp_a2a.loop import run
 
         settings = self.settings()
@@ -78,7 +79,8 @@ class Session:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._say_that_we_wait)
                 async with open_node(settings) as node:
-                    answer = await operation(node)
+                    await self._say_what_name_counts(node, settings)
+                    answer = await operation(told(node, settings))
                 tasks.cancel_scope.cancel()
             self.output.progress("")
             return answer
@@ -104,6 +106,8 @@ class Session:
         """
         if self.options.json and self.output.is_watched:
             raise NoGlanceError("an answer that only its models can give")
+        if self.options.verbosity > 0:
+            raise NoGlanceError("what is told of each question")
         form: Form = "programs" if self.options.json else "written"
         with glance(self._plain_folder(), form, self._say_how_long) as looking:
             answer = answered(steps(), looking)
@@ -135,6 +139,18 @@ class Session:
 
     def _waiting_line(self, seconds: int) -> str:
         return self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
+
+    async def _say_what_name_counts(self, node: SharedNode, settings: Settings) -> None:
+        """A name is that of a running node: another one that is given to a command changes nothing, and is told so."""
+        if "name" not in self.options.settings or node.owner:
+            return
+        from mcp_a2a.store.owner_file import read_owner
+        from mcp_a2a.views import GetAgentRequest
+
+        called = (await node.get_agent(GetAgentRequest(agent="self"))).agent.name
+        if called != settings.name:
+            pid, identity = read_owner(settings.folder), settings.identity
+            self.output.note(f"--name {settings.name} has no effect: process {pid} runs {identity!r} as {called}.")
 
     async def _say_that_we_wait(self) -> None:
         import anyio

@@ -17,6 +17,7 @@ from mcp_a2a.cli.asking import next_line
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for, can_confirm, is_watched
+from mcp_a2a.cli.tracing import Progress
 from mcp_a2a.protocol.moment import ASKING, Moment
 from mcp_a2a.protocol.state import Delivery
 
@@ -79,7 +80,8 @@ async def follow(
     whole, at_first = patience(seconds), SCRIPT_SECONDS if seconds is None else FOREVER
     moved_at, step = anyio.current_time(), 0
     told: str | None = None
-    moving = Moving(session)
+    moving, progress = Moving(session), Progress()
+    progress.look(task)
     while not (is_settled(task) or _stuck(task, stop_at)):
         allowed = whole if task.delivery in TAKEN else min(whole, at_first)
         if (remaining := moved_at + allowed - anyio.current_time()) <= 0:
@@ -90,6 +92,7 @@ async def follow(
             moved_at = max(moved_at, moving.moved_at)
         task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
         step += 1
+        progress.look(task)
         if task.progress and task.progress != told:
             told = task.progress
             session.output.progress("")

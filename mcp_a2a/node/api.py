@@ -33,7 +33,7 @@ from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
-from mcp_a2a.node.present import Cargo, Way, inbox_item, iso, task_view
+from mcp_a2a.node.present import Cargo, Way, addresses_of, inbox_item, iso, skill_views, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
 from mcp_a2a.node.selection import Selector
@@ -155,7 +155,7 @@ class LocalApi:
                 update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
             )
         )
-        return AgentDetail(agent=self._agent(peer), card=card, addresses=_addresses(peer))
+        return AgentDetail(agent=self._agent(peer), card=card, addresses=addresses_of(peer))
 
     async def _meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
         """The agent that is meant; a URL that was never met is read if that may be."""
@@ -173,6 +173,7 @@ class LocalApi:
             did=str(node.context.me),
             words=fingerprint_words(node.context.me),
             description=node.introduction.card.description,
+            skills=skill_views(node.introduction.card.skills),
             route="local",
             online=True,
             trust="self",
@@ -472,15 +473,6 @@ class LocalApi:
     async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
         """Forget a push configuration."""
         return await self._desk.delete_push(request)
-
-
-def _addresses(peer: Peer) -> tuple[str, ...]:
-    """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
-    seen = [(address, sighting.provenance) for sighting in peer.sightings.values() for address in sighting.addresses]
-    typed = [(address, "static") for address in peer.row.addresses]
-    if seen or typed:
-        return tuple(f"{address} ({provenance})" for address, provenance in (*seen, *typed))
-    return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
 
 
 def _cursor(text: str | None) -> Position | None:

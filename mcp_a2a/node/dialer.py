@@ -6,6 +6,7 @@ when it is there. What is reached through a relay only is dialled directly again
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,8 @@ from mcp_a2a.ports import Link, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.jitter import BASE_SECONDS, CAP_SECONDS, full_jitter
 from mcp_a2a.protocol.paths import Attempt, parse_address, plan_paths
+
+logger = logging.getLogger(__name__)
 
 RETRY_BASE_SECONDS = BASE_SECONDS
 RETRY_CAP_SECONDS = CAP_SECONDS
@@ -279,11 +282,16 @@ class Dialer:
         for transport in self._transports:
             if not transport.reaches(attempt.address):
                 continue
+            logger.info("trying %s by %s: %s", peer.name, attempt.route, attempt.address)
+            began = anyio.current_time()
             try:
                 link = await transport.dial(peer.peer_id, attempt.address, attempt.route)
             except LinkError as error:
+                logger.info("%s by %s: %s", peer.name, attempt.route, error.message)
                 flight.failures.append(f"{attempt.route} {attempt.address}: {error.message}")
                 return
+            took = (anyio.current_time() - began) * 1000
+            logger.info("reached %s by %s in %.0f ms: %s", peer.name, link.route, took, link.address)
             flight.link = flight.link or link
             self._land(peer, flight)
             if not link.is_relayed:

@@ -41,7 +41,7 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.relays_here import note_relay
-from mcp_a2a.views import InviteRequest, InviteView, JoinRequest, JoinView
+from mcp_a2a.views import AgentRef, InviteRequest, InviteView, JoinRequest, JoinView
 
 INVITATION_SECONDS = 86_400.0
 """How long a ticket with a number of uses is good for, where nobody says."""
@@ -224,15 +224,22 @@ class Entrance:
             if known is None:
                 self._membership.forget(joined)
             raise
+        inviter = self._node.directory.get(ticket.inviter)
         renamed = joined.row.name != ticket.network and known is None
         return JoinView(
             network=(view := self._membership.view(joined)),
-            agents_visible=view.members,
+            agents_visible=self._others(joined),
+            invited_by=None if ticket.inviter == self._context.me else AgentRef(name=inviter.name, did=inviter.row.did),
             already_member=known is not None,
             warnings=(f"You are in another network {ticket.network!r} already, so this one is {view.name!r} here.",)
             if renamed
             else (),
         )
+
+    def _others(self, joined: Joined) -> int:
+        """Members that are not of this data folder."""
+        known = map(self._node.directory.known, joined.members)
+        return sum(peer is None or self._node.trust.of(peer) != "own" for peer in known)
 
     def _known_relays(self) -> frozenset[str]:
         """Those of networks that we are in: they are called anyhow."""

@@ -205,6 +205,7 @@ class Node:
     def link_opened(self, link: Link) -> None:
         """A peer is there: introduce ourselves, and send what waits for it."""
         peer = self.directory.link_opened(link, self.context.clock())
+        logger.info("link opened to %s by %s: %s", link.peer, link.route, link.address)
         if peer.row.trust == "blocked":
             link.close("not accepted")
             return

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.result import is_said
 from mcp_a2a.node.summary import answer_of, reply_of, request_of
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import AgentSkill, Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
+from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
@@ -84,6 +86,29 @@ def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting
         networks=networks,
         waiting=waiting,
     )
+
+
+def addresses_of(peer: Peer) -> tuple[str, ...]:
+    """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
+    listed = _listed(peer)
+    if listed:
+        return tuple(f"{address} ({provenance})" for address, provenance in listed)
+    return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
+
+
+def reached_at(peer: Peer, link: Link) -> str:
+    """The address that a link leads to, as `addresses_of` has it: of a link that the peer opened, where it listens."""
+    if link.is_relayed:
+        return link.address
+    listed = _listed(peer)
+    known = [address for address, provenance in listed if route_of(address, provenance) == link.route]
+    here = next((address for address, _ in listed if str(address) == link.address), None)
+    return str(here or next(iter(known), link.address))
+
+
+def _listed(peer: Peer) -> list[tuple[TransportAddr, str]]:
+    seen = [(address, sighting.provenance) for sighting in peer.sightings.values() for address in sighting.addresses]
+    return [*seen, *((parse_address(text), "static") for text in peer.row.addresses)]
 
 
 def skill_views(skills: Sequence[AgentSkill]) -> tuple[SkillView, ...]:

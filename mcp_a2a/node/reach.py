@@ -10,6 +10,7 @@ from mcp_a2a.errors import LinkError, NoRouteError, RelayError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
+from mcp_a2a.node.present import reached_at
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import envelopes_of
@@ -62,9 +63,10 @@ class Reach:
             del self._pings[envelope_id_of(postmark)]
         tried = peer.tried if link.is_relayed else ()
         if ping.answered:
-            return PingView(agent=agent, route=link.route, address=link.address, ms=milliseconds, tried=tried)
+            address = reached_at(peer, link)
+            return PingView(agent=agent, route=link.route, address=address, ms=milliseconds, tried=tried)
         detail = ping.detail or f"no answer within {seconds:.0f} s"
-        return PingView(agent=agent, route=link.route, address=link.address, detail=detail, tried=tried)
+        return PingView(agent=agent, route=link.route, address=reached_at(peer, link), detail=detail, tried=tried)
 
     def answer_received(self, link: Link, answer: Answer) -> None:
         """Perhaps the answer to a ping."""

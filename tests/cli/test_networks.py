@@ -65,7 +65,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         invited = call(mine, "invite", "--network", "shop", "--relay", url)
         assert (invited.returncode, invited.stdout.count("\n")) == (0, 1)
         joined = call(theirs, "join", stdin=invited.stdout)
-        assert (joined.returncode, joined.stdout) == (0, "Joined shop. 1 agent visible.\n")
+        assert (joined.returncode, joined.stdout) == (0, "Joined shop. 1 other agent visible.\n")
         # The agent looks from time to time at what its person has joined.
         until(lambda: answer(mine, "discover", "rev")["agents"], 30, "rev is in the network of its data folder")
         yield Shop(url, mine, theirs, invited.stdout.strip())
@@ -129,7 +129,7 @@ def test_who_is_in_no_network_is_told_how_to_get_into_one(tmp_path: Path) -> Non
 def test_a_ticket_alone_goes_to_stdout_and_what_it_does_to_stderr(shop: Shop) -> None:
     made = call(shop.mine, "invite", "--network", "shop")
     assert re.fullmatch(r"a2a1[a-z2-7]+\n", made.stdout)
-    assert "admits everybody who has it to shop" in made.stderr
+    assert "admits every agent that has it to the network 'shop'" in made.stderr
     assert "mcp-a2a rotate" in made.stderr
     assert "127.0.0.1 is an address of this machine" in made.stderr
     quiet = call(shop.mine, "invite", "--network", "shop", "-q")

@@ -45,7 +45,7 @@ def join_both(tmp_path: Path, on: dict[str, list[str]], serving: Relay) -> None:
     ticket = run(tmp_path / "ann", "invite", "--network", "shop", "--relay", serving.url, on=on["ann"])
     assert ticket.returncode == 0, ticket.stderr
     joined = run(tmp_path / "ben", "join", "-", on=on["ben"], stdin=ticket.stdout)
-    assert joined.stdout == "Joined shop. 1 agent visible.\n", joined.stderr
+    assert joined.stdout == "Joined shop. 1 other agent visible.\n", joined.stderr
 
 
 def test_the_homes_reach_the_relay_and_not_each_other(on: dict[str, list[str]], serving: Relay) -> None:

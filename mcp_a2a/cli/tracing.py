@@ -1,0 +1,72 @@
+"""What a command does at its node, told with -v: which process answers, how long each question takes, what changes.
+
+Only what was asked is told, never what was said: no text, no ticket, no credential is in a step.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+from mcp_a2a.store.owner_file import read_owner
+
+if TYPE_CHECKING:
+    from mcp_a2a.config import Settings
+    from mcp_a2a.node.shared import SharedNode
+    from mcp_a2a.views import TaskView, View
+
+logger = logging.getLogger(__name__)
+
+
+class _Told:
+    """A node whose answers are timed."""
+
+    def __init__(self, node: SharedNode) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> object:
+        asked = getattr(self._node, name)
+        return _timed(name, asked) if callable(asked) and not name.startswith("_") else asked
+
+
+def told(node: SharedNode, settings: Settings) -> SharedNode:
+    """The same node; says who runs it, and with every answer how long it took, where anybody listens."""
+    if not logger.isEnabledFor(logging.INFO):
+        return node
+    if node.owner:
+        logger.info("no process runs the node of %r, so this command runs it", settings.identity)
+    else:
+        logger.info("process %s runs the node of %r, and answers", read_owner(settings.folder), settings.identity)
+    return cast("SharedNode", _Told(node))
+
+
+def _timed(name: str, ask: Callable[[View], Awaitable[View]]) -> Callable[[View], Awaitable[View]]:
+    async def timed(request: View) -> View:
+        began = time.monotonic()
+        try:
+            return await ask(request)
+        finally:
+            logger.info("%s: %.0f ms", name, (time.monotonic() - began) * 1000)
+
+    return timed
+
+
+class Progress:
+    """How a task gets on, told when it changes."""
+
+    def __init__(self) -> None:
+        self._told: tuple[object, ...] = ()
+        self._tried = 0
+
+    def look(self, task: TaskView) -> None:
+        """Tell what is new of a task."""
+        for attempt in task.tried[self._tried :]:
+            logger.info("tried %s", attempt)
+        self._tried = max(self._tried, len(task.tried))
+        now = (task.state, task.delivery, task.route)
+        if now != self._told:
+            self._told = now
+            way = f" by {task.route}" if task.route else ""
+            logger.info("%s is %s; message %s%s", task.task_id, task.state, task.delivery.lower(), way)
