@@ -672,6 +672,18 @@ class NothingAskedError(TaskError):
         self.task_id = task_id
 
 
+class NothingWaitsError(DiscoveryError):
+    """A contact request was to be decided on, and there is none."""
+
+    code = "nothing_waits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No agent waits to be accepted.",
+            "Name one to have your user asked about it; discover lists those that are known.",
+        )
+
+
 class LeaseLostError(TaskError):
     """The task was offered to someone else because the answer took too long."""
 

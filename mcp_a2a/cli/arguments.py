@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, TaskNotFoundError
+from mcp_a2a.protocol.naming import key_beginning, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 
 if TYPE_CHECKING:
@@ -22,16 +23,13 @@ if TYPE_CHECKING:
 MIN_TASK_ID = 4
 """Letters of an id that a node looks for."""
 
-MIN_DID = len("did:key:z6Mk") + 12
-"""Letters of a key where its beginning is enough."""
-
 WHOLE_DID = 56
 
 MIB = 1024 * 1024
 
 
 def check_agent(text: str, *, beginning: bool = False) -> None:
-    """An agent by name, key or URL; with `beginning` also the first letters of a key.
+    """An agent by name, key, first letters of a key as a list shows them, or URL; with `beginning` also more of them.
 
     Raises:
         UsageError: it can be none of them.
@@ -44,7 +42,7 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
             from mcp_a2a.a2a.addresses import as_typed, check_url
 
             check_url(spelled(text), as_typed(spelled(text)))
-    elif text.strip().lower().startswith("did:") and not (beginning and _begins_key(text.strip())):
+    elif text.strip().lower().startswith("did:") and not _begins_key(text.strip(), beginning):
         check_key(text)
 
 
@@ -65,9 +63,10 @@ def check_key(text: str) -> None:
         ) from None
 
 
-def _begins_key(text: str) -> bool:
-    """A key as a list shows it: without its end."""
-    return MIN_DID <= len(text) < WHOLE_DID and text.startswith("did:key:z6Mk") and text[8:].isalnum()
+def _begins_key(text: str, beginning: bool) -> bool:
+    """A key as a list shows it: without its end. Between that and a whole one, it was cut by mistake."""
+    known = key_beginning(text)
+    return bool(known) and len(text) < WHOLE_DID and (beginning or short_key(known) == known.removeprefix("did:key:"))
 
 
 def check_address(text: str) -> None:

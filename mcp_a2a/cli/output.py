@@ -87,9 +87,9 @@ class Output:
             return _with_reason(fields_of(view))
         if not self._out.is_terminal:
             return structured(view)
-        from mcp_a2a.server.outgoing import for_models
+        from mcp_a2a.server.outgoing import for_terminals
 
-        return for_models(view, Fence())
+        return for_terminals(view)
 
     def show_fields(self, fields: Mapping[str, JsonValue], human: Callable[[], None]) -> None:
         """The same for an answer that no view describes."""

@@ -39,6 +39,7 @@ from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
 from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
@@ -486,7 +487,8 @@ def _cursor(text: str | None) -> Position | None:
 
 def _next(items: tuple[InboxItem, ...], held: int) -> str:
     strangers = (
-        f" {held} message(s) from unknown agents wait for your user's decision: `mcp-a2a inbox` shows them."
+        f" {many(held, 'message')} from strangers wait for your user's decision: accept_contact asks for it, or your "
+        "user runs `mcp-a2a inbox`."
         if held
         else ""
     )

@@ -26,6 +26,7 @@ from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Part
+from mcp_a2a.protocol.naming import key_beginning
 from mcp_a2a.protocol.web_url import agent_url, is_shortened, is_web, shown_url
 from mcp_a2a.store.consents import Subject, find_consent, forget_consents, save_consent
 from mcp_a2a.views import Attachments, Consent
@@ -34,9 +35,6 @@ DECLINED_SECONDS = 86_400.0
 """How long a no answers for the person: a model that asks again the next minute must not wear them down."""
 
 MAX_ASKED = 64
-
-MIN_DID = len("did:key:z6Mk") + 12
-"""Characters of a did that may stand for it: 12 letters behind those that all have take 2^70 keys to imitate."""
 
 Standing = Literal["allowed", "declined", "open"]
 
@@ -178,7 +176,8 @@ class ConsentBook:
             return self._directory.get(PeerId.parse_untrusted(wanted))
         except RemoteProtocolError:
             pass
-        meant = [peer for peer in self._directory if len(wanted) >= MIN_DID and peer.row.did.startswith(wanted)]
+        beginning = key_beginning(wanted)
+        meant = [peer for peer in self._directory if beginning and peer.row.did.startswith(beginning)]
         if len(meant) != 1:
             raise PeerNotFoundError(asked)
         return meant[0]

@@ -20,7 +20,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import look_alike, same_name, shown_name, tail_of
+from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, shown_name, tail_of
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
 
@@ -241,7 +241,7 @@ class Directory:
             AmbiguousNameError: several; a name is no identity.
             KeyChangedError: the name was paired with another key.
         """
-        if asked.startswith("did:"):
+        if asked.startswith("did:") or key_beginning(asked):
             return self._by_did(asked)
         if tail := tail_of(asked):
             return self._by_tail(asked, tail)
@@ -281,13 +281,19 @@ class Directory:
         return peer.row.trust == "trusted" and not _has_renamed(peer)
 
     def _by_did(self, asked: str) -> Peer:
+        beginning = key_beginning(asked)
         try:
-            peer = self._peers.get(PeerId.parse_untrusted(asked))
+            peer = self._peers.get(PeerId.parse_untrusted(beginning or asked))
         except RemoteProtocolError:
             peer = None
-        if peer is None:
+        if peer is not None:
+            return peer
+        alike = [peer for peer in self if peer.row.did.startswith(beginning)] if beginning else []
+        if len(alike) > 1:
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in alike])
+        if not alike:
             raise self._not_found(asked)
-        return peer
+        return alike[0]
 
     def _by_tail(self, asked: str, tail: str) -> Peer:
         """The agent whose key ends so. Fewer letters than a table shows could be those of a key made to match."""

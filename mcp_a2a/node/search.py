@@ -14,7 +14,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
-from mcp_a2a.protocol.naming import look_alike, same_name, skeleton
+from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, skeleton, tail_of
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web, shown_url
@@ -57,8 +57,9 @@ class Search:
             if known is None and not meet:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
-        if not asked.startswith("did:"):
-            await self.patience(lambda: self._is_present(asked) or web.named(asked))
+        if asked.startswith("did:") or key_beginning(asked) or tail_of(asked):
+            return await self.find(asked)  # whoever is named like a key is not meant by it
+        await self.patience(lambda: self._is_present(asked) or web.named(asked))
         others = [peer for peer in self._node.directory if look_alike(peer.name, asked)]
         every = web.named(asked)
         # Whoever shouts a name on the LAN does not get in the way of those who have it already.
@@ -82,14 +83,15 @@ class Search:
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError
         """
-        if asked.strip() in ("self", str(self._node.context.me)):
+        beginning = key_beginning(asked)
+        if asked.strip() == "self" or (beginning and str(self._node.context.me).startswith(beginning)):
             raise SelfSendError(asked)
         await self.patience(lambda: self._is_present(asked))
         try:
             return self._node.directory.resolve(asked)
         except PeerNotFoundError as error:
-            if await self._node.networks.find(asked.strip()):
-                return self._node.directory.resolve(asked.strip())
+            if await self._node.networks.find(beginning or asked.strip()):
+                return self._node.directory.resolve(beginning or asked.strip())
             if same_name(asked, self._node.introduction.card.name):
                 raise SelfSendError(asked) from None
             raise PeerNotFoundError(
@@ -102,8 +104,9 @@ class Search:
         return any(skill.id == asked.strip() for peer in everybody for skill in peer.skills)
 
     def _is_present(self, asked: str) -> bool:
+        beginning = key_beginning(asked)
         return any(
-            peer.online and (same_name(peer.name, asked) or peer.row.did == asked.strip())
+            peer.online and (same_name(peer.name, asked) or (beginning and peer.row.did.startswith(beginning)))
             for peer in self._node.directory
         )
 

@@ -8,6 +8,7 @@ separators, for which one stands.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -48,6 +49,27 @@ def tail_of(asked: str) -> str:
     """
     asked = asked.strip()
     return next((asked[len(mark) :] for mark in ELLIPSES if asked.startswith(mark)), "")
+
+
+SHORT_KEY = len("z6Mk") + 12
+"""Letters of a key that stand for it: those that all keys begin with, and 12 that take 2^70 keys to imitate."""
+
+_KEY_BEGINNING = re.compile(rf"(?:did:key:)?(z6Mk[1-9A-HJ-NP-Za-km-z]{{{SHORT_KEY - 4},64}})")
+
+
+def short_key(did: str) -> str:
+    """A did as a model is shown it: the beginning of its key, which every tool takes for the whole."""
+    found = _KEY_BEGINNING.fullmatch(did)
+    return found[1][:SHORT_KEY] if found else did
+
+
+def key_beginning(asked: str) -> str:
+    """How the did begins that is meant by a whole one or by its `short_key`; empty where no key is meant.
+
+    A name that looks like a key is none: whoever takes one is called by its key.
+    """
+    found = _KEY_BEGINNING.fullmatch(asked.strip())
+    return f"did:key:{found[1]}" if found else ""
 
 
 def is_name(name: str) -> bool:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText
+from mcp_a2a.server.brief import AgentLine, AgentLines, brief_agents, rounded
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain
-from mcp_a2a.server.room import PAGE_CHARS
+from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain, whole_label
 from mcp_a2a.views import (
     AgentDetail,
     AgentView,
     DiscoverRequest,
-    DiscoverView,
     GetAgentRequest,
-    SkillView,
     StatusView,
+    Trust,
 )
-
-_SKILLS_LISTED = 12
-_LEAST_CHARS, _MOST_CHARS = 120, 4_000
-"""Of one agent in the structured list; get_agent has the rest."""
 
 
 async def discover(
@@ -37,14 +33,14 @@ async def discover(
     ] = "",
     skill: Annotated[OptionalText, Field(max_length=128, description="Only agents that have this skill.")] = "",
     limit: Annotated[int, Field(ge=1, le=100, description="How many agents at most.")] = 20,
-) -> Annotated[CallToolResult, DiscoverView]:
+) -> Annotated[CallToolResult, AgentLines]:
     """List the agents you can send tasks to: names, skills, trust, and how they are reached.
 
     Call this first when the user names an agent or a kind of work. Finds agents on this machine, on the local
     network and in networks that the user joined; when there are none it says why.
     """
     found = await node_of(ctx).discover(DiscoverRequest(query=query or None, skill=skill or None, limit=limit))
-    return answer(_in_short(found), _list_lines)
+    return answer(brief_agents(found), _list_lines)
 
 
 async def get_agent(
@@ -61,107 +57,63 @@ async def get_agent(
     detail = await node_of(ctx).get_agent(GetAgentRequest(agent=agent))
     # All that the list says of it is in its card.
     agent_only = detail.agent.model_copy(update={"description": "", "skills": ()})
-    return answer(detail.model_copy(update={"agent": agent_only}), _detail_lines)
+    return answer(detail.model_copy(update={"agent": agent_only}), _detail_lines, whole_keys=True)
 
 
-def _in_short(found: DiscoverView) -> DiscoverView:
-    """A list in which every agent has its share of the words."""
-    share = min(_MOST_CHARS, max(_LEAST_CHARS, PAGE_CHARS // max(1, len(found.agents))))
-    return found.model_copy(update={"agents": tuple(_shortened(agent, share) for agent in found.agents)})
-
-
-def _shortened(agent: AgentView, share: int) -> AgentView:
-    description = preview(agent.description, max(_LEAST_CHARS // 2, share // 4))
-    skills, left = [], share - len(description)
-    for skill in agent.skills:
-        short = SkillView(
-            id=skill.id,
-            name="" if skill.name == skill.id else preview(skill.name, 64),
-            description=preview(skill.description, 160),
-        )
-        left -= len(short.model_dump_json())
-        if left < 0:
-            break
-        skills.append(short)
-    return agent.model_copy(update={"description": description, "skills": tuple(skills)})
-
-
-def _list_lines(found: DiscoverView, fence: Fence) -> Iterator[str]:
+def _list_lines(found: AgentLines, fence: Fence) -> Iterator[str]:
     if not found.agents:
         yield "No agents found."
         if found.on_offer:
-            yield fence.block(", ".join(found.on_offer), "skills that agents here have")
+            yield fence.block(", ".join(found.on_offer), "list of skills that agents here have")
         yield found.reason or "Next: call get_agent with agent=self to see the state of this node."
         return
-    yield f"{len(found.agents)} of {found.total} agents, best match first. {LIST_NOTICE}"
+    total = f" of {found.total}" if found.total else ""
+    yield f"{many(len(found.agents), 'agent')}{total}, best match first. {LIST_NOTICE}"
     for shown, agent in enumerate(found.agents):
         if fence.is_full:
             yield f"{len(found.agents) - shown} more do not fit. Call discover with a query or a smaller limit."
             break
-        yield f"- {fence.line(_facts(agent), _words(agent))}"
+        yield f"- {fence.line(_facts(agent), agent.about)}"
     if found.reason:
         yield found.reason
-    yield "Next: send_task with a name or did:key, or send_task_by_skill with a skill id; get_agent shows one in full."
+    yield "Next: send_task to one of them."
 
 
-def _facts(agent: AgentView) -> str:
-    facts = [label(agent.name, agent.did), _trust(agent), _reach(agent)]
+def _facts(agent: AgentLine) -> str:
+    facts = [label(agent.name, agent.did), _trust(agent.trust, agent.networks), _reach(agent)]
     if agent.look_alike:
         facts.append(f"another agent has a name that looks the same, so compare words ({agent.words or 'none'})")
     return ", ".join(facts)
 
 
-def _words(agent: AgentView) -> str:
-    words = []
-    if agent.description:
-        words.append(f"says {_quoted(agent.description, 160)}")
-    if agent.skills:
-        words.append("skills " + ", ".join(_skill(skill) for skill in agent.skills[:_SKILLS_LISTED]))
-    if len(agent.skills) > _SKILLS_LISTED:
-        words.append(f"and {len(agent.skills) - _SKILLS_LISTED} more skills")
-    return "; ".join(words)
-
-
-def _trust(agent: AgentView) -> str:
+def _trust(trust: Trust, networks: Sequence[str]) -> str:
     """Who it is to us; a member's networks are those that the user joined too."""
-    if agent.trust != "member" or not agent.networks:
-        return agent.trust
-    return f"member of the network {', '.join(map(plain, agent.networks))}"
+    return f"member of the network {', '.join(map(plain, networks))}" if trust == "member" and networks else trust
 
 
-def _reach(agent: AgentView) -> str:
+def _reach(agent: AgentLine | AgentView) -> str:
     if not agent.online:
         seen = f", last seen {agent.last_seen}" if agent.last_seen else ""
-        return f"offline{seen}" + (f", {agent.waiting} messages waiting for it" if agent.waiting else "")
-    rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.1f} ms"
-    return f"online, route {agent.route or 'unknown'}{rtt}"
-
-
-def _skill(skill: SkillView) -> str:
-    return f"{_quoted(skill.id, 128)} ({_quoted(skill.description or skill.name, 120)})"
-
-
-def _quoted(words: str, limit: int) -> str:
-    """One line in JSON's quotes, so that an agent's words cannot pass for a checked fact beside them."""
-    return json.dumps(preview(words, limit), ensure_ascii=False)
+        return f"offline{seen}" + (f", {many(agent.waiting, 'message')} waiting for it" if agent.waiting else "")
+    milliseconds = rounded(agent.rtt_ms)
+    return f"{agent.route or 'online'}{'' if milliseconds is None else f' {milliseconds} ms'}"
 
 
 def _detail_lines(detail: AgentDetail, fence: Fence) -> Iterator[str]:
     agent = detail.agent
-    yield f"{label(agent.name, agent.did)}: {_trust(agent)}, {_reach(agent)}."
+    yield f"{whole_label(agent.name, agent.did)}: {_trust(agent.trust, agent.networks)}, {_reach(agent)}."
     if agent.words:
         yield f"Fingerprint words: {agent.words}"
     if detail.addresses:
         addresses = ", ".join(preview(address, 128) for address in detail.addresses)
-        yield fence.block(addresses, "where the agent says that it is", agent.did)
+        yield fence.block(addresses, "list of addresses that it names")
     if detail.node:
         yield from _node_lines(detail.node, fence)
         return
     card = detail.card.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     yield fence.block(
         json.dumps(cleaned_value(card), ensure_ascii=False, indent=1),
-        f"the card of {label(agent.name, agent.did)}, in its own words",
-        agent.did,
+        f"card of {plain(agent.name)}",
         "Your user, or you where you have a shell, can read all of it: mcp-a2a show AGENT --json",
     )
     yield "Next: send_task to this agent, with skill where it has several."
@@ -175,7 +127,7 @@ def _node_lines(node: StatusView, fence: Fence) -> Iterator[str]:
         relays = "; ".join(f"relay {preview(relay.url, 128)}: {preview(relay.detail, 128)}" for relay in network.relays)
         others = f"{network.members} other agents, {network.online} online"
         yield f"In the network {plain(network.name)}: {others}."
-        yield fence.block(relays, "its relays, as its ticket names them") if relays else "It has no relay."
+        yield fence.block(relays, "list of its relays, from its ticket") if relays else "It has no relay."
     yield (
         f"{node.agents_online} agents online, {node.outbox} messages to deliver, {node.inbox} tasks in the inbox, "
         f"{node.held} contact requests waiting for your user; accepts work from {node.accept}."

@@ -26,7 +26,7 @@ from pydantic.config import JsonDict
 from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.context import Call, deadline, node_of, proves_user
-from mcp_a2a.server.fence import label
+from mcp_a2a.server.fence import whole_label
 from mcp_a2a.server.files import size
 from mcp_a2a.views import ConsentRequest, ConsentView, TaskView
 
@@ -233,7 +233,7 @@ def _wording(question: Question) -> str:
     known = _STANDINGS.get(agent.trust, "a stranger")
     what = "files" if files and question.about.text else "a task with files" if files else "a task"
     lines = [
-        f"Your assistant wants to send {what} to {label(agent.name, question.about.key)}, {known}.",
+        f"Your assistant wants to send {what} to {whole_label(agent.name, question.about.key)}, {known}.",
         f"Its fingerprint words: {agent.words}"
         if agent.words
         else "It has shown no key: only its URL tells who it is.",

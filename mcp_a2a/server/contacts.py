@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, TypeAlias
 
 from mcp.server.mcpserver import Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from mcp_a2a.errors import AmbiguousNameError
-from mcp_a2a.protocol.naming import look_alike
+from mcp_a2a.errors import AmbiguousNameError, NothingWaitsError
+from mcp_a2a.plurals import many
+from mcp_a2a.protocol.naming import key_beginning, look_alike
 from mcp_a2a.protocol.untrusted import Fact
 from mcp_a2a.server.answer import answer
-from mcp_a2a.server.arguments import AgentName
+from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.consent import Form, Reply, ask, can_ask, read
 from mcp_a2a.server.context import Call, node_of
-from mcp_a2a.server.fence import Fence, label
-from mcp_a2a.views import AgentRef, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
+from mcp_a2a.server.fence import Fence, whole_label
+from mcp_a2a.views import AgentRef, ContactView, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
+
+WaitingAgent: TypeAlias = Annotated[
+    OptionalText,
+    Field(max_length=512, description="Name or did of the agent. Without it, the one that has waited longest."),
+]
 
 
 class Acceptance(Form):
@@ -51,12 +57,17 @@ class ContactDecision(View):
     next: Fact
 
 
-async def find_contact(agent: AgentName, ctx: Call) -> Contact:
-    """The stranger who waits under this name or key, else any known agent."""
+async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
+    """The stranger who waits under this name or key, else any known agent; without one, who has waited longest.
+
+    Raises:
+        NothingWaitsError: nobody was named, and nobody waits.
+        AmbiguousNameError, PeerNotFoundError: as the node raises it.
+    """
     requests = (await node_of(ctx).peers(PeersRequest())).contacts
-    found = [contact for contact in requests if agent == contact.did] or [
-        contact for contact in requests if look_alike(agent, contact.name)
-    ]
+    if not agent and not requests:
+        raise NothingWaitsError
+    found = _meant(agent, requests) if agent else [min(requests, key=lambda contact: contact.since)]
     if len(found) > 1:
         raise AmbiguousNameError(agent, [(contact.did, contact.words) for contact in found])
     if found:
@@ -68,6 +79,13 @@ async def find_contact(agent: AgentName, ctx: Call) -> Contact:
     return Contact(agent=who, words=known.words, trust=known.trust, askable=can_ask(ctx))
 
 
+def _meant(agent: str, requests: Sequence[ContactView]) -> list[ContactView]:
+    """Those who wait under this key, or under a name that looks the same. No name counts for a key."""
+    if beginning := key_beginning(agent):
+        return [contact for contact in requests if contact.did.startswith(beginning)]
+    return [contact for contact in requests if look_alike(agent, contact.name)]
+
+
 async def ask_person(
     contact: Annotated[Contact, Resolve(find_contact)], ctx: Call
 ) -> Elicit[Acceptance] | Reply | None:
@@ -76,7 +94,7 @@ async def ask_person(
         return None
     return await ask(
         ctx,
-        f"Accept work from the agent that calls itself {label(contact.agent.name, contact.agent.did)}?\n"
+        f"Accept work from the agent that calls itself {whole_label(contact.agent.name, contact.agent.did)}?\n"
         f"Its fingerprint words: {contact.words}\n"
         "Anybody can choose any name. Accept only if its owner, asked on another channel, reads you the same words.",
         Acceptance,
@@ -89,10 +107,10 @@ def _accepts(acceptance: Acceptance) -> bool:
 
 
 async def accept_contact(
-    agent: AgentName,
     contact: Annotated[Contact, Resolve(find_contact)],
     decision: Annotated[ElicitationResult[Acceptance], Resolve(ask_person)],
     ctx: Call,
+    agent: WaitingAgent = "",
 ) -> Annotated[CallToolResult, ContactDecision]:
     """Ask your user whether an agent may send you work; its waiting tasks are then delivered.
 
@@ -158,15 +176,15 @@ def _command(contact: Contact, why: str) -> ContactDecision:
 
 
 def _reply(decision: ContactDecision) -> CallToolResult:
-    return answer(decision, _lines)
+    return answer(decision, _lines, whole_keys=True)
 
 
 def _lines(decision: ContactDecision, _: Fence) -> Iterator[str]:
-    who = label(decision.agent.name, decision.agent.did)
+    who = whole_label(decision.agent.name, decision.agent.did)
     yield f"{who}: {'accepted' if decision.accepted else 'not accepted'}."
     yield f"Fingerprint words: {decision.words}"
     if decision.released:
-        yield f"{decision.released} waiting tasks were delivered."
+        yield f"{many(decision.released, 'waiting task')} delivered."
     if decision.command:
         yield f"Command for your user: {decision.command}"
     yield f"Next: {decision.next}"

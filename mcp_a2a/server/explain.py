@@ -27,7 +27,7 @@ _OWN_WORDS = frozenset({
     "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
     "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
     "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
-    "hop_limit", "task_forgotten", "not_forgettable", "node_silent",
+    "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent",
 })  # fmt: skip
 """Errors whose message has no word of another agent. Every other one is fenced."""
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import TaskId
 from mcp_a2a.server.context import Call, node_of, while_reporting
-from mcp_a2a.server.fence import Fence, label
+from mcp_a2a.server.fence import Fence, plain
 from mcp_a2a.server.sdk import ask_client
 from mcp_a2a.views import AgentRef, FileArg, FileView, SavedFilesView, SaveFilesRequest, TransferView
 
@@ -45,7 +45,7 @@ async def save_files(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, Sa
 def _saved_lines(saved: SavedFilesView, fence: Fence) -> Iterator[str]:
     yield f"{len(saved.files)} files of {saved.task_id}, written:"
     paths = "\n".join(f"{file.path} ({size(file.size)}, {file.media_type or 'unknown type'})" for file in saved.files)
-    yield fence.block(paths, "paths of files, named after what their sender calls them")
+    yield fence.block(paths, "paths of files, named by their sender")
     yield f"Next: {saved.next}"
 
 
@@ -94,7 +94,7 @@ def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iter
     if not files:
         return
     listed = "\n".join(f"{file.name} ({_facts(file)})" for file in files)
-    yield fence.block(listed, f"files from {label(agent.name, agent.did)}", agent.did)
+    yield fence.block(listed, f"names of files from {plain(agent.name)}")
     yield "Nothing of these files is written yet: save_files does that, and returns paths."
 
 

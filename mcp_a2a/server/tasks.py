@@ -8,6 +8,7 @@ from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.answer import answer
@@ -23,12 +24,13 @@ from mcp_a2a.server.arguments import (
     SkillId,
     TaskId,
 )
+from mcp_a2a.server.brief import TaskAnswer, TaskLine, TaskLines, brief_page, brief_task
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence
 from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
-from mcp_a2a.server.prose import headline, in_short, one_page, task_lines
+from mcp_a2a.server.prose import asked, headline, task_lines
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.views import (
     CLIENT,
@@ -38,7 +40,6 @@ from mcp_a2a.views import (
     ReplyRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
-    TaskPage,
     TaskView,
 )
 
@@ -112,7 +113,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
     files: Files = (),
     context_id: ContextId = "",
     idempotency_key: IdempotencyKey = "",
-) -> Annotated[CallToolResult, TaskView]:
+) -> Annotated[CallToolResult, TaskAnswer]:
     """Send work to one agent and get its answer.
 
     Returns the result if it comes in time, else a task_id for get_task_status. The task is stored before it is sent
@@ -123,7 +124,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
     if isinstance(sent, Question):
         allowed = await permitted(ctx, sent, decision)
         sent = await _send(allowed, message, ctx, wait_seconds, skill, data, files, context_id, idempotency_key)
-    return _about(sent)
+    return _about(sent, told=True)
 
 
 async def _send_by_skill(  # noqa: PLR0913, PLR0917  the arguments of the tool
@@ -184,7 +185,7 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
     files: Files = (),
     context_id: ContextId = "",
     idempotency_key: IdempotencyKey = "",
-) -> Annotated[CallToolResult, TaskView]:
+) -> Annotated[CallToolResult, TaskAnswer]:
     """Send work to the best agent that has a skill, and get its answer.
 
     Your user's own, trusted and network agents come first, also when they are offline; strangers only if your user
@@ -193,7 +194,7 @@ async def send_task_by_skill(  # noqa: PLR0913, PLR0917  these are the arguments
     if isinstance(sent, Question):
         await permitted(ctx, sent, decision)
         sent = await _send_by_skill(skill, message, ctx, wait_seconds, data, files, context_id, idempotency_key)
-    return _about(sent)
+    return _about(sent, told=True)
 
 
 async def get_task_status(
@@ -203,7 +204,7 @@ async def get_task_status(
     text_offset: Annotated[
         int, Field(ge=0, description="Where to go on in a long text: the text_next of the last answer.")
     ] = 0,
-) -> Annotated[CallToolResult, TaskView]:
+) -> Annotated[CallToolResult, TaskAnswer]:
     """Where a task stands, with its result text, its files, its question or the reason it failed.
 
     With wait_seconds it returns as soon as the task is done or asks something. Works for tasks sent and received, also
@@ -248,15 +249,15 @@ async def reply_to_task(  # noqa: PLR0913, PLR0917  these are the arguments of t
     decision: Annotated[Permitted, Resolve(ask_before_replying)],
     wait_seconds: SendWait = 20,
     files: Files = (),
-) -> Annotated[CallToolResult, TaskView]:
+) -> Annotated[CallToolResult, TaskAnswer]:
     """Answer an agent whose task is input_required, or say more in a task you sent."""
     if isinstance(sent, Question):
         await permitted(ctx, sent, decision)
         sent = await _reply(task_id, message, ctx, wait_seconds, files)
-    return _about(sent)
+    return _about(sent, told=True)
 
 
-async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskView]:
+async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskAnswer]:
     """Withdraw a task you sent; the agent is told to stop. Work it has already done is not undone."""
     return _about(await node_of(ctx).cancel_task(CancelRequest(task_id=task_id)))
 
@@ -271,7 +272,7 @@ async def list_tasks(
     cursor: Annotated[
         OptionalText, Field(max_length=512, description="next_cursor of the last answer, to go on.")
     ] = "",
-) -> Annotated[CallToolResult, TaskPage]:
+) -> Annotated[CallToolResult, TaskLines]:
     """Tasks sent and received, the one that changed last first. Long texts are shortened; get_task_status has them."""
     page = await node_of(ctx).list_tasks(
         ListTasksRequest(
@@ -281,28 +282,31 @@ async def list_tasks(
             cursor=cursor or None,
         )
     )
-    return answer(page.model_copy(update={"tasks": tuple(in_short(task) for task in page.tasks)}), _list_lines)
+    return answer(brief_page(page), _list_lines)
 
 
-def _about(task: TaskView, text_offset: int = 0) -> CallToolResult:
-    return answer(one_page(task, text_offset), task_lines)
+def _about(task: TaskView, text_offset: int = 0, *, told: bool = False) -> CallToolResult:
+    return answer(brief_task(task, text_offset, told=told), task_lines)
 
 
 def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:
     return () if data is None else (Part.model_validate({"data": data}),)
 
 
-def _list_lines(page: TaskPage, fence: Fence) -> list[str]:
+def _list_lines(page: TaskLines, fence: Fence) -> list[str]:
     if not page.tasks:
         return ["No tasks.", *page.damage, "Next: send one with send_task, or look for work with check_inbox."]
-    said = (task.question or task.progress or task.text or "" for task in page.tasks)
-    more = f"Next: call list_tasks with cursor={page.next_cursor} for more, or " if page.next_cursor else "Next: call "
+    more = f"Next: list_tasks with cursor={page.next_cursor} has more; " if page.next_cursor else "Next: "
     return [
-        f"{len(page.tasks)} tasks, the one that changed last first. {LIST_NOTICE}",
-        *(
-            fence.line(headline(task, fence).rstrip("."), " ".join(words.split()))
-            for task, words in zip(page.tasks, said, strict=True)
-        ),
+        f"{many(len(page.tasks), 'task')}, the one that changed last first. {LIST_NOTICE}",
+        *(_line(task, fence) for task in page.tasks),
         *page.damage,
-        f"{more}get_task_status with a task_id for one of them.",
+        f"{more}get_task_status has the whole of one.",
     ]
+
+
+def _line(task: TaskLine, fence: Fence) -> str:
+    facts = f"{headline(task)}, {task.updated}"
+    if task.request:
+        facts = f"{facts}, asked {asked(task.request, fence, ours=task.asked_here)}"
+    return fence.line(facts, task.answer or "")

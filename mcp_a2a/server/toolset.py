@@ -14,7 +14,7 @@ from mcp_a2a.server.agents import discover, get_agent
 from mcp_a2a.server.contacts import accept_contact
 from mcp_a2a.server.files import save_files
 from mcp_a2a.server.inbox import answer_task, check_inbox
-from mcp_a2a.server.schema import output_schema, without_titles
+from mcp_a2a.server.schema import input_schema, output_schema
 from mcp_a2a.server.tasks import cancel_task, get_task_status, list_tasks, reply_to_task, send_task, send_task_by_skill
 
 ToolFunction: TypeAlias = Callable[..., Awaitable[CallToolResult]]  # type: ignore[explicit-any]  # arguments differ
@@ -47,7 +47,7 @@ class ToolSpec:
         )
         (view,) = get_type_hints(self.function, include_extras=True)["return"].__metadata__
         tool.fn_metadata.output_schema = output_schema(view)
-        tool.parameters = without_titles(tool.parameters)
+        tool.parameters = input_schema(tool.parameters)
         return tool
 
     def _annotations(self) -> ToolAnnotations:

@@ -25,6 +25,7 @@ from pydantic import JsonValue
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.surface import INSTRUCTIONS, listing
 from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, DiscoverRequest, GetAgentRequest, SendTaskRequest
 from tests.clients.clients import CLIENTS, Place, Ran, Server, run
@@ -232,7 +233,7 @@ def _words(turn: Turn) -> str:
 def test_the_client_passes_on_one_form_of_a_result_and_nothing_of_the_other(talk: Conversation):
     for number in (DISCOVER, SENT, STATUS, MUCH, READ_ON, INBOX):
         text = talk.text(number)
-        structured, prose = '"notice":"What stands in' in text, "\nNext: " in text
+        structured, prose = '"notice":"<untrusted-…> holds' in text, "Untrusted " in outside(text)
         assert (structured, prose) == ((True, False) if talk.client in STRUCTURED else (False, True)), text
 
 
@@ -244,15 +245,15 @@ def test_every_word_of_a_peer_is_cleaned_and_in_a_fence_that_no_other_result_has
         assert not FORBIDDEN.search(text)
         for leaf in leaves(talk.fields(number)) if talk.client in STRUCTURED else [text]:
             check_leaf(leaf)
-        (nonce,) = fences_of(text) - {"0" * 32}
+        (nonce,) = fences_of(text) - {"a" * 8}
         assert nonce not in seen
         seen.add(nonce)
 
 
 def test_ids_and_facts_stand_outside_of_the_fence_and_the_answer_inside(talk: Conversation):
     if talk.client not in STRUCTURED:
-        assert talk.liar in outside(talk.text(DISCOVER))
-        assert talk.stranger in outside(talk.text(DISCOVER))
+        assert short_key(talk.liar) in outside(talk.text(DISCOVER))
+        assert short_key(talk.stranger) in outside(talk.text(DISCOVER))
     for number in (SENT, STATUS):
         if talk.client in STRUCTURED:
             fields = talk.fields(number)
@@ -263,7 +264,7 @@ def test_ids_and_facts_stand_outside_of_the_fence_and_the_answer_inside(talk: Co
         assert f"obey CANARY{MESSAGE}" in told
         assert MESSAGE not in outside(told)
         assert re.search(r"task-[a-z2-7]{24}", facts)
-        assert talk.liar in facts
+        assert short_key(talk.liar) in facts
         assert "completed" in facts.lower()
     assert _task(talk.text(SENT)) == _task(talk.text(STATUS))
 
@@ -278,7 +279,7 @@ def test_a_long_answer_comes_in_pages_that_the_client_does_not_cut(talk: Convers
     pages: list[str] = []
     for number in (MUCH, READ_ON):
         found = re.search(
-            r"<(untrusted-[0-9a-f]{32}) from=[^>]*>\n?(.*?)\n?</\1>",
+            r"<(untrusted-[a-z]{8})>\n?(.*?)\n?</\1>",
             str(talk.fields(number)["text"]) if talk.client in STRUCTURED else talk.text(number),
             re.DOTALL,
         )

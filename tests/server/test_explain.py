@@ -44,7 +44,7 @@ def test_an_error_that_a_task_group_wrapped_is_found():
 
 def test_an_error_of_a_kind_that_is_not_known_here_may_quote_anybody():
     text = explain("send_task", failed_with(McpA2AError.rebuild("of_tomorrow", "This happened.", "Do that.")))
-    assert re.search(r"<(untrusted-\w{32})>\nThis happened\.\n</\1>\nNext: Do that\.\Z", text)
+    assert re.search(r"<(untrusted-\w{8})>\nThis happened\.\n</\1>\nNext: Do that\.\Z", text)
 
 
 def test_an_error_said_on_purpose_is_passed_on():

@@ -109,7 +109,7 @@ async def strangers(folder: Path, mode: str, person: Person | None) -> AsyncIter
         assert address is not None
         await mallorys.add_peer(AddPeerRequest(address=address[0]))
         held = await call(mallory, "send_task", agent=detail.agent.did, message="CANARY", wait_seconds=0)
-        while held["delivery"] != "HELD":
+        while held["state"] != "held":
             held = await call(mallory, "get_task_status", task_id=held["task_id"])
         yield alice, mallory
 

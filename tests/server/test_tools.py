@@ -24,6 +24,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.room import PAGE_CHARS
@@ -68,7 +69,7 @@ TOOL_NAMES = {
     "answer_task",
 }
 
-_FENCED = re.compile(r"<(untrusted-[0-9a-f]{32})(?: from=[^<>\s]+)?>.*?</\1>", re.DOTALL)
+_FENCED = re.compile(r"<(untrusted-[a-z]{8})(?: from=[^<>\s]+)?>.*?</\1>", re.DOTALL)
 
 
 def text_of(result: CallToolResult) -> str:
@@ -304,7 +305,7 @@ async def test_what_is_wrong_with_an_argument_is_said_in_the_words_of_json(conne
 # --- what a model reads ----------------------------------------
 
 
-async def test_every_result_ends_with_the_next_step(connect: Connect):
+async def test_a_result_ends_with_the_next_step_where_one_is_left(connect: Connect, node: StandIn):
     calls: dict[str, dict[str, object]] = {
         "discover": {},
         "get_agent": {"agent": "bob"},
@@ -313,12 +314,14 @@ async def test_every_result_ends_with_the_next_step(connect: Connect):
         "save_files": {"task_id": "t"},
         "list_tasks": {},
         "check_inbox": {},
-        "answer_task": {"task_id": "t", "status": "completed", "text": "x"},
     }
+    node.answer = task(state=Moment.WORKING, done=False, text=None, next="Ask later.")
     async with connect() as client:
         for name, arguments in calls.items():
             last = text_of(await client.call_tool(name, arguments)).splitlines()[-1]
             assert last.startswith("Next: "), name
+        node.answer = task(text="4", next="Done.")
+        assert "Next" not in text_of(await client.call_tool("get_task_status", {"task_id": "t"}))
 
 
 async def test_a_result_is_fenced_in_the_text_and_in_the_structured_content(connect: Connect, node: StandIn):
@@ -329,7 +332,7 @@ async def test_a_result_is_fenced_in_the_text_and_in_the_structured_content(conn
     assert "PEER WORDS" not in outside_fences(text_of(result))
     assert result.structured_content is not None
     fenced = result.structured_content["text"]
-    tag = re.fullmatch(rf"<(untrusted-[0-9a-f]{{32}}) from={DID}>PEER WORDS</\1>", fenced)
+    tag = re.fullmatch(r"<(untrusted-[a-z]{8})>PEER WORDS</\1>", fenced)
     assert tag is not None
     assert f"</{tag[1]}>" in text_of(result)
     assert "question" not in result.structured_content
@@ -384,7 +387,7 @@ async def test_an_agent_cannot_forge_the_line_of_another_in_the_list(connect: Co
     async with connect() as client:
         text = text_of(await client.call_tool("discover", {}))
     (line,) = [line for line in text.splitlines() if line.startswith("- ")]
-    assert line.startswith(f'- "word-counter" ({DID}), stranger, ')
+    assert line.startswith(f'- "word-counter" ({short_key(DID)}), stranger, ')
     assert OTHER_DID not in outside_fences(line)
 
 
@@ -420,7 +423,7 @@ async def test_a_list_shows_the_beginning_of_long_texts(connect: Connect, node: 
         result = await client.call_tool("list_tasks", {"limit": 100})
     assert len(text_of(result)) < PAGE_CHARS
     assert result.structured_content is not None
-    assert {item["text"].count("$") for item in result.structured_content["tasks"]} == {280}
+    assert {item["answer"].count("$") for item in result.structured_content["tasks"]} == {279}, "and an ellipsis"
 
 
 async def test_a_task_that_is_not_done_says_how_far_it_is(connect: Connect, node: StandIn):
@@ -444,7 +447,7 @@ async def test_an_inbox_hides_strangers_and_counts_them(connect: Connect, node: 
     node.inbox = InboxView(items=(), waiting=0, held=3, next="Nothing waits.")
     async with connect() as client:
         result = await client.call_tool("check_inbox", {})
-    assert "3 requests from strangers" in text_of(result)
+    assert "3 messages from strangers" in text_of(result)
     assert result.structured_content == {"items": [], "waiting": 0, "held": 3, "next": "Nothing waits."}
 
 
