@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
     from mcp_a2a.config import Settings
     from mcp_a2a.protocol.model import AgentSkill
+    from mcp_a2a.server.hosting import Served
     from mcp_a2a.server.listening import Listening
+    from mcp_a2a.views import AgentDetail
 
 agents = typer.Typer(
     cls=HelpfulGroup,
@@ -222,8 +225,13 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     to = console(as_json=options.json, quiet=options.verbosity < 0, ascii_only=options.ascii)
 
     async def operate() -> None:
-        async with until_signalled() as stopping:
-            await host_service(service, settings, to, stopping, a2a)
+        async with until_signalled() as stopping, session.waiting(f"{service.card.name} to start") as started:
+
+            def ready(me: AgentDetail, served: Served | None) -> None:
+                started()
+                to.ready(me, served)
+
+            await host_service(service, settings, replace(to, ready=ready), stopping, a2a)
         leave_soon()
 
     run(operate)

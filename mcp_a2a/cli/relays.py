@@ -144,7 +144,8 @@ def serve(
         from mcp_a2a.relaying import serve_relay
 
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with serve_relay(settings) as serving:
+            async with session.waiting("the relay to start") as started, serve_relay(settings) as serving:
+                started()
                 _say_where(session, serving, closed=settings.closed)
                 async for _ in signals:
                     return
@@ -258,7 +259,8 @@ def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
     home = session.settings().home
 
     async def operate() -> T:
-        return await question(home)
+        async with session.waiting("the relay"):
+            return await question(home)
 
     return run(operate)
 

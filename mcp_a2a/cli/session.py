@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a import logs
@@ -67,8 +67,6 @@ class Session:
 
     def ask(self, operation: Callable[[SharedNode], Awaitable[T]]) -> T:
         """Run an operation on this identity's node, ours or that of the process that has it."""
-        import anyio
-
         from mcp_a2a.app import open_node
         from mcp_a2a.cli.tracing import told
         from mcp_a2a.loop import run
@@ -76,16 +74,34 @@ class Session:
         settings = self.settings()
 
         async def operate() -> T:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._say_that_we_wait)
-                async with open_node(settings) as node:
-                    await self._say_what_name_counts(node, settings)
-                    answer = await operation(told(node, settings))
-                tasks.cancel_scope.cancel()
-            self.output.progress("")
-            return answer
+            async with self.waiting(), open_node(settings) as node:
+                await self._say_what_name_counts(node, settings)
+                return await operation(told(node, settings))
 
         return run(operate)
+
+    @asynccontextmanager
+    async def waiting(self, what: str | None = None) -> AsyncIterator[Callable[[], None]]:
+        """Tell that the command waits, for as long as the context lasts, or until what it yields is called."""
+        import anyio
+
+        self.waiting_for = what or self.waiting_for
+        telling = anyio.CancelScope()
+
+        async def tell() -> None:
+            with telling:
+                await self._say_that_we_wait()
+
+        def is_over() -> None:
+            telling.cancel()
+            self.output.progress("")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell)
+            try:
+                yield is_over
+            finally:
+                is_over()
 
     def read(self, steps: Callable[[], Steps[T]]) -> T:
         """Ask this identity's node what is only shown: quickly where it runs in another process, else as in `ask`."""
