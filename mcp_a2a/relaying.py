@@ -178,13 +178,11 @@ def _url(settings: RelaySettings, host: str, port: int, relay: PeerId) -> RelayU
 
 def _reachable(host: str) -> str:
     """An address to tell others, for a relay that listens on all of them."""
-    seen = seen_address(host)
-    if seen is not None:
-        return seen
-    if host == "::":
-        return "::1"
-    # No way out of this network, so any address in it: a relay may serve a LAN alone.
-    return next((address.host for address in own_addresses(0)), "127.0.0.1")
+    seen = seen_address("0.0.0.0" if host == "*" else host)  # noqa: S104  read
+    # Without a way out of this network any address in it will do: a relay may serve a LAN alone. One with a zone is of
+    # no use to others.
+    own = next((address.host for address in own_addresses(0, host) if not address.is_zoned), None)
+    return seen or own or ("::1" if host == "::" else "127.0.0.1")
 
 
 def _allow_connections(settings: RelaySettings) -> int:

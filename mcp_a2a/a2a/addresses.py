@@ -14,7 +14,7 @@ from urllib.parse import SplitResult
 
 from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.protocol.places import embedded, is_no_place
-from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, split_url, unreadable
+from mcp_a2a.protocol.web_url import MAX_URL, WRITTEN, host_from_url, split_url, unreadable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -195,7 +195,7 @@ def _port(url: str, parts: SplitResult) -> int:
 
 
 def _bare(host: str) -> str:
-    return host.lower().strip("[]").rstrip(".")
+    return host_from_url(host.lower().strip("[]").rstrip("."))
 
 
 def _literal(host: str) -> _Address | None:

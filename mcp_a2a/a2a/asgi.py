@@ -33,6 +33,7 @@ from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
+from mcp_a2a.protocol.web_url import own_host_in_url
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
@@ -220,7 +221,7 @@ class A2AApp:
         if self._offer.url is not None:
             return self._offer.url.rstrip("/")
         host, port = scope["server"]
-        return f"{scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{scope['scheme']}://{own_host_in_url(host)}:{port}"
 
     async def _card(self, scope: Scope, request: _Request, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -5,6 +5,8 @@ A 0.3 card (`url`, `preferredTransport`, `additionalInterfaces`) becomes interfa
 
 from __future__ import annotations
 
+import ipaddress
+from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import JsonValue, ValidationError
@@ -14,6 +16,7 @@ from mcp_a2a.errors import CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.web_url import host_from_url, host_in_url
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 """What we speak."""
@@ -144,19 +147,31 @@ def _place(said: str, base: str) -> str | None:
 def mended(url: str, base: str) -> str:
     """Where the agent is that says "localhost" of itself: at the host that its card was read from.
 
+    The same of one that names its link-local address, to which the zone belongs by which we reach it.
+
     Raises:
         ValueError: it is no URL.
     """
     said, here = urlsplit(url), urlsplit(base)
     port = f":{said.port}" if said.port is not None else ""
+    if here.hostname is not None and "%" in here.hostname and _is_link_local_at(said.hostname, here.hostname):
+        return said._replace(netloc=f"{host_in_url(host_from_url(here.hostname))}{port}").geturl()
     if said.hostname not in _ANYWHERE or here.hostname is None:
         return url
     if here.hostname not in _ANYWHERE and (here.port is None or here.scheme == "https"):
         return said._replace(
             scheme=here.scheme, netloc=here.netloc
         ).geturl()  # behind a proxy: its own port is not seen
-    host = f"[{here.hostname}]" if ":" in here.hostname else here.hostname
+    host = host_in_url(host_from_url(here.hostname))
     return said._replace(netloc=f"{host}{port}").geturl()
+
+
+def _is_link_local_at(said: str | None, here: str) -> bool:
+    """Whether two hosts are one address of a link, whatever their zones."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address((said or "").partition("%")[0])
+        return address.is_link_local and address == ipaddress.ip_address(here.partition("%")[0])
+    return False
 
 
 def _capabilities(fields: Fields) -> Fields:

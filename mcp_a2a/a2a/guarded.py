@@ -28,7 +28,7 @@ from mcp_a2a.a2a.addresses import Policy, check_addresses, check_url
 from mcp_a2a.a2a.unreachable import unreachable
 from mcp_a2a.errors import AddressNotAllowedError, WebAnswerError, WebError
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import MAX_URL, origin
+from mcp_a2a.protocol.web_url import MAX_URL, origin, with_plain_zone, with_written_zone, without_zone
 from mcp_a2a.version import __version__
 from mcp_a2a.web_ports import AnswerLostError
 
@@ -181,7 +181,7 @@ class GuardedSession:
             with anyio.fail_after(call.seconds):
                 async with self._open(call) as response:
                     body = await _read(response, call)
-                    return Answered(str(response.url), response.status, response.headers, body)
+                    return Answered(with_written_zone(str(response.url)), response.status, response.headers, body)
         except TimeoutError:
             raise _late(call) from None
 
@@ -195,7 +195,9 @@ class GuardedSession:
         with anyio.CancelScope(deadline=anyio.current_time() + call.seconds) as patience:
             async with self._open(call) as response:
                 patience.deadline = float("inf")
-                yield Streaming(str(response.url), response.status, response.headers, _pieces(response, call.url))
+                yield Streaming(
+                    with_written_zone(str(response.url)), response.status, response.headers, _pieces(response, call.url)
+                )
         if patience.cancelled_caught:
             raise _late(call)
 
@@ -207,7 +209,11 @@ class GuardedSession:
             check_url(url, self.policy)
             try:
                 response = await self._http.request(
-                    call.method, url, data=call.body, headers=_headers(call, url), allow_redirects=False
+                    call.method,
+                    with_plain_zone(url),
+                    data=call.body,
+                    headers=_headers(call, url),
+                    allow_redirects=False,
                 )
             except AddressNotAllowedError:
                 raise
@@ -361,7 +367,10 @@ def _lost(method: str) -> type[WebError]:
 
 def _headers(call: Call, url: str) -> dict[str, str]:
     secrets = call.secrets if origin(url) == origin(call.url) else {}
-    return {**call.headers, **secrets}
+    there = urlsplit(url).netloc
+    # A zone is ours alone, and no part of the name that a server has (RFC 6874, 3).
+    host = {"Host": without_zone(there)} if "%" in there else {}
+    return {**host, **call.headers, **secrets}
 
 
 def _moved(response: aiohttp.ClientResponse) -> str | None:

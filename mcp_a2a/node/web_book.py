@@ -20,7 +20,16 @@ from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.naming import look_alike, shown_name
-from mcp_a2a.protocol.web_url import CARD_PATHS, agent_url, card_urls, is_shortened, shown_url, spelled, with_short_urls
+from mcp_a2a.protocol.web_url import (
+    CARD_PATHS,
+    agent_url,
+    card_urls,
+    host_from_url,
+    is_shortened,
+    shown_url,
+    spelled,
+    with_short_urls,
+)
 from mcp_a2a.protocol.web_url import origin as origin_of
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
 from mcp_a2a.views import AgentRef, PingView
@@ -309,7 +318,7 @@ def _staying(card: AgentCard, host: str) -> AgentCard:
     Raises:
         CardError: none is.
     """
-    wanted = ipaddress.ip_address(host)
+    wanted = ipaddress.ip_address(host_from_url(host))
     kept = tuple(one for one in card.supported_interfaces if _is_at(one.url, wanted))
     if not kept:
         raise CardError("Its card names interfaces at other hosts only.")
@@ -318,6 +327,6 @@ def _staying(card: AgentCard, host: str) -> AgentCard:
 
 def _is_at(url: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     try:
-        return ipaddress.ip_address(urlsplit(url).hostname or "") == address
+        return ipaddress.ip_address(host_from_url(urlsplit(url).hostname or "")) == address
     except ValueError:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
@@ -28,7 +28,7 @@ HASH_CHARS = 12
 _HASH = "#"
 _SHORTENED = re.compile(rf"{_HASH}[0-9a-f]{{{HASH_CHARS}}}\Z")
 _NO_HOST = re.compile(r"[^\w.:%\[\]-]")
-_ZONE = re.compile(r"%[^\]/?#]*(?=\])")
+_ZONE = re.compile(r"(?<=\[)([0-9a-f:.]*)%[^\]/]*(?=\])", re.IGNORECASE)
 _IN_A_SENTENCE = re.compile(r"https?://[^\s\"'<>()]*[^\s\"'<>().,:;]", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
@@ -41,6 +41,11 @@ def host_in_url(host: str) -> str:
     return f"[{address}{percent and '%25'}{zone}]"
 
 
+def own_host_in_url(host: str) -> str:
+    """The same of an address of ours, for others: without a zone; what came through an IPv6 socket in IPv4 is IPv4."""
+    return host_in_url(_one_spelling(host.partition("%")[0]))
+
+
 def host_from_url(host: str) -> str:
     """The host that stands in a URL, as a system call takes it. A zone is taken as most people write it, too: %v0."""
     address, percent, zone = host.partition("%")
@@ -48,9 +53,25 @@ def host_from_url(host: str) -> str:
     return f"{address}{percent}{zone[2:] if is_written else zone}"
 
 
+def with_plain_zone(url: str) -> str:
+    """The URL as our HTTP client takes it, and no standard has it: the % of a zone as it is."""
+    return _with_host(url, lambda host: f"[{host_from_url(host)}]")
+
+
+def with_written_zone(url: str) -> str:
+    """The other way round."""
+    return _with_host(url, host_in_url)
+
+
+def _with_host(url: str, write: Callable[[str], str]) -> str:
+    parts = split_url(url)
+    host, port = parts.hostname or "", "" if parts.port is None else f":{parts.port}"
+    return parts._replace(netloc=f"{write(host)}{port}").geturl() if "%" in host and ":" in host else url
+
+
 def without_zone(text: str) -> str:
     """A host, or a URL, without the zone of its IPv6 address: that means something on one machine only."""
-    return _ZONE.sub("", text)
+    return _ZONE.sub(r"\1", text)
 
 
 def is_web(text: str) -> bool:

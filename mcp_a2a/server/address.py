@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.protocol.paths import ip_text
+from mcp_a2a.protocol.web_url import own_host_in_url
 
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SOMEWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}  # noqa: S104  compared
@@ -25,7 +27,8 @@ class Listen:
     host: str
     port: int
     also: str = ""
-    """A second address with that port, where this machine has it: "localhost" is both, and a client may try either."""
+    """A second address with that port, where this machine has it: "localhost" is both, and a client may try either. The
+    same with "*", every address in both families."""
 
     @classmethod
     def parse(cls, text: str) -> Listen:
@@ -40,7 +43,7 @@ class Listen:
             raise ConfigurationError(
                 f"{text!r} is not an address to listen on.", "Write it as :3000 or 127.0.0.1:3000."
             )
-        also = "::1" if host == "localhost" else ""
+        also = {"localhost": "::1", "*": "::"}.get(host, "")
         host = {"": "127.0.0.1", "localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104  asked for
         try:
             return cls(str(ipaddress.ip_address(host)), int(port), also)
@@ -64,11 +67,11 @@ class Listen:
         bound = [self.bind()]
         if self.also:
             with contextlib.suppress(ConfigurationError):  # no IPv6 here, or another program has the port there
-                bound.append(Listen(self.also, bound[0].getsockname()[1]).bind())
+                bound.append(Listen(self.also, bound[0].getsockname()[1]).bind(beside_ipv4=True))
         return bound
 
-    def bind(self) -> socket.socket:
-        """A bound socket.
+    def bind(self, *, beside_ipv4: bool = False) -> socket.socket:
+        """A bound socket; "::" is IPv4 as well, if that has no socket of its own with this port (`beside_ipv4`).
 
         Raises:
             PortInUseError: another program has the port.
@@ -81,29 +84,31 @@ class Listen:
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self.host == "::":
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            bound.bind((self.host, self.port))
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, beside_ipv4)
+            # A zone is understood here, and is not where a socket is bound.
+            end = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
+            bound.bind(end)
         except OSError as error:
             bound.close()
             raise _refusal(self, error) from error
         return bound
 
 
-def url_of(bound: socket.socket, scheme: str = "http") -> str:
-    """The URL at which a bound socket is reached, by others too where they may."""
-    host, port = bound.getsockname()[:2]
-    reached = seen_address(host) or ("::1" if host == "::" else "127.0.0.1")
-    return f"{scheme}://{_in_url(reached)}:{port}"
+def url_of(*bound: socket.socket, scheme: str = "http") -> str:
+    """The URL at which sockets with one port are reached, by others too where they may."""
+    host, port = bound[0].getsockname()[:2]
+    seen = filter(None, (seen_address(one.getsockname()[0]) for one in bound))
+    return f"{scheme}://{own_host_in_url(next(seen, None) or ('::1' if host == '::' else '127.0.0.1'))}:{port}"
 
 
 def seen_address(host: str) -> str | None:
     """What others see of a server that listens there; None for one on all addresses if no way leads out of here."""
     if host not in _SOMEWHERE:
         return host
-    family, somewhere = _SOMEWHERE[host]
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((somewhere, 9))  # sends nothing: it only picks the address that others would see
-        return str(probe.getsockname()[0])
+    for family, somewhere in (_SOMEWHERE[host], _SOMEWHERE["0.0.0.0"]):  # noqa: S104  "::" is IPv4 as well
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((somewhere, 9))  # sends nothing: it only picks the address that others would see
+            return str(probe.getsockname()[0])
     return None
 
 
@@ -114,7 +119,7 @@ def names_of(host: str, port: int) -> frozenset[str]:
     An address is taken from the connection, not from a list made at the start: a laptop changes networks. A page of
     a hostile site cannot send these: its browser sends the site's own name, whatever address that resolves to.
     """
-    names = {_in_url(host)}
+    names = {own_host_in_url(host)}
     if ipaddress.ip_address(_plain(host)).is_loopback:
         names |= _NAMES_OF_LOOPBACK
     bare = names if port in _PORTS_UNSAID else set()
@@ -122,19 +127,11 @@ def names_of(host: str, port: int) -> frozenset[str]:
 
 
 def _plain(host: str) -> str:
-    """Without the zone of a link-local address; an IPv4 address that came through an IPv6 socket is one again."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
-
-
-def _in_url(host: str) -> str:
-    plain = _plain(host)
-    return f"[{plain}]" if ":" in plain else plain
+    return ip_text(ipaddress.ip_address(host.partition("%")[0]))
 
 
 def _refusal(listen: Listen, error: OSError) -> ConfigurationError:
-    where = f"{_in_url(listen.host)}:{listen.port}"
+    where = f"{own_host_in_url(listen.host)}:{listen.port}"
     if error.errno == errno.EADDRINUSE:
         return PortInUseError(where)
     if error.errno == errno.EACCES:

@@ -40,6 +40,7 @@ from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.a2a.faults import Fault, Kind, retry_after
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.protocol.web_url import without_zone
 from mcp_a2a.server.address import names_of
 from mcp_a2a.server.context import PRINCIPAL
 from mcp_a2a.server.local_user import is_this_user
@@ -160,7 +161,8 @@ def check(scope: Scope, rules: Rules) -> Refusal | None:
 
 
 def _host(scope: Scope, rules: Rules) -> Refusal | None:
-    hosts = _all(scope, b"host")
+    # Some clients leave in the zone of a link-local address, which is a name of theirs for one of their interfaces.
+    hosts = [without_zone(host) for host in _all(scope, b"host")]
     # A proxy may drop the port. A name that was configured without it leads nowhere else, so that is no rebinding.
     portless = {re.sub(r":\d+$", "", name) for name in rules.hosts}
     if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules) | portless:
@@ -173,7 +175,7 @@ def _origin(scope: Scope, rules: Rules) -> Refusal | None:
     own = {f"{scope['scheme']}://{name}" for name in _own_names(scope, rules)} | {
         f"https://{name}" for name in rules.hosts
     }
-    origins, sites = _all(scope, b"origin"), _all(scope, b"sec-fetch-site")
+    origins, sites = map(without_zone, _all(scope, b"origin")), _all(scope, b"sec-fetch-site")
     allowed = all(origin.lower() in own | rules.origins for origin in origins)
     if allowed and all(site.strip().lower() in _OWN_SITE for site in sites):
         return None

@@ -27,6 +27,7 @@ from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.present import iso
+from mcp_a2a.protocol.web_url import own_host_in_url
 from mcp_a2a.server.address import Listen, url_of
 from mcp_a2a.server.closing import OpenRequests
 from mcp_a2a.server.connection import Connection
@@ -110,7 +111,7 @@ def _seen(visitors: Visitors | None, scope: Scope, message: Mapping[str, JsonVal
 def _origin(scope: Scope) -> str:
     """How the server was reached, by the connection's own address: what a client says in `Host` is not repeated."""
     host, port = scope["server"]
-    return f"{scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scope['scheme']}://{own_host_in_url(host)}:{port}"
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +169,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
             await group.start(stop_on_signal, web.stop)
             try:
                 await group.start(web.serve_on, bound)
-                task_status.started(url_of(bound[0], "http" if tls is None else "https"))
+                task_status.started(url_of(*bound, scheme="http" if tls is None else "https"))
                 if start is not None:
                     start()
                 await web.finished.wait()

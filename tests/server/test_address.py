@@ -40,6 +40,33 @@ def test_anything_else_is_refused_with_a_sentence(text: str):
         Listen.parse(text)
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
+def test_a_star_is_every_address_in_both_families_on_one_port():
+    bound = Listen.parse("*:0").bind_all()
+    try:
+        port = bound[0].getsockname()[1]
+        assert [one.getsockname()[:2] for one in bound] == [("0.0.0.0", port), ("::", port)][: len(bound)]
+        assert url_of(*bound) == url_of(bound[0])
+    finally:
+        for one in bound:
+            one.close()
+
+
+def test_where_there_is_ipv6_alone_its_address_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(address, "seen_address", {"::": "fd00::2"}.get)
+    bound = Listen.parse("*:0").bind_all()
+    try:
+        assert url_of(*bound).startswith("http://[fd00::2]:" if len(bound) > 1 else "http://127.0.0.1:")
+    finally:
+        for one in bound:
+            one.close()
+
+
+def test_a_zone_is_understood_where_one_listens():
+    listen = Listen.parse("[FE80:0::1%lo]:3000")
+    assert (listen.host, listen.local) == ("fe80::1%lo", False)
+
+
 def test_a_free_port_is_found():
     with Listen("127.0.0.1", 0).bind() as bound:
         assert url_of(bound) == f"http://127.0.0.1:{bound.getsockname()[1]}"

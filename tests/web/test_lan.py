@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import MCP_A2A, answer, environment, until
-from tests.e2e.lan import lan, why_not
+from tests.e2e.lan import lan, link_local, why_not
 
 pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -29,9 +30,9 @@ async def main():
     app.router.add_post("/rpc", other._rpc)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", 8123).start()
+    await web.TCPSite(runner, ["0.0.0.0", "::"], 8123).start()
     other.url = "http://0.0.0.0:8123/"
-    async with announced("0.0.0.0", 8123, tls=False):
+    async with announced("*", 8123, tls=False):
         await anyio.sleep_forever()
 
 anyio.run(main)
@@ -91,3 +92,33 @@ def test_a2a_agents_of_the_lan_are_found_and_ours_is_announced_where_it_is_open(
                     if address.startswith("0"):
                         assert watch.stdout is not None
                         assert watch.stdout.readline() == "http://10.77.0.11:3002/.well-known/agent-card.json\n"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_on_a_network_with_ipv6_alone_agents_are_found_named_and_called_by_link(
+    tmp_path: Path,
+) -> None:
+    with lan("ann", "ben", ipv4=False) as on:
+        at_ben, at_ann = link_local(on["ben"]), link_local(on["ann"])
+        with running(*on["ben"], sys.executable, "-c", STRANGER, home=tmp_path / "ben"):
+            home = tmp_path / "ann"
+
+            def seen() -> list[str]:
+                return [one["did"] for one in answer(home, "discover", on=on["ann"])["agents"]]
+
+            until(lambda: seen() == [f"http://[{at_ben}%25v0]:8123/"], 30, "ann sees the agent")
+            assert answer(home, "send", "stranger", "abc", on=on["ann"])["text"] == "ABC"
+            other = tmp_path / "other"
+            added = answer(other, "--no-mdns", "peers", "add", f"http://[{at_ben}%v0]:8123", on=on["ann"])
+            assert added["did"] == f"http://[{at_ben}%25v0]:8123/"
+            assert answer(other, "--no-mdns", "send", added["did"], "abc", on=on["ann"])["text"] == "ABC"
+
+        with (
+            running(*on["ben"], sys.executable, "-c", WATCH, home=tmp_path / "ben") as watch,
+            running(*on["ann"], MCP_A2A, "--listen", "[::]:3002", home=tmp_path / "server"),
+        ):
+            assert watch.stdout is not None
+            where = watch.stdout.readline().strip()
+            assert where == f"http://[{at_ann}%25v0]:3002/.well-known/agent-card.json"
+            card = subprocess.run([*on["ben"], "curl", "-gs", where], capture_output=True, check=True, text=True)
+            assert f'"http://[{at_ann}]:3002/' in card.stdout

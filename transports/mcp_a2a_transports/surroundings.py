@@ -40,7 +40,7 @@ SETTLE_SECONDS = 0.1
 MAX_ADDRESSES = 8
 """That one record may name, and one peer may have."""
 
-EVERYWHERE = frozenset({"*", "::", ""})
+EVERYWHERE = frozenset({"*", "::"})
 """Hosts of a listener that is reached in both families."""
 
 _DEVICES = Path("/sys/class/net")
