@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
@@ -20,7 +20,9 @@ from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.config import Settings
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.control import ControlServer
+from mcp_a2a.node.introduction import keep_card, kept_card
 from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.node.stand_in import StandIn
 from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard
@@ -30,6 +32,7 @@ from mcp_a2a.store.keyfile import OwnDids, load_identity
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.waiting import anything_waits
 from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
@@ -54,9 +57,46 @@ OPEN_FILES = 16_384
 async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[NodeApi]:
     """Run the node of this identity in this process, which holds the identity's lock.
 
+    While it runs, this process may stand in for other identities of the data folder as well.
+
     Raises:
         ConfigurationError: it cannot run here, and why.
     """
+    async with _node(settings, card) as node:
+        await node.inbox.release(_is_alive)
+        api = LocalApi(node)
+        control = ControlServer(api, partial(_release, node)).serve(socket_path(settings.folder))
+        async with control, _standing_in(settings):
+            yield api
+
+
+@asynccontextmanager
+async def _standing_in(settings: Settings) -> AsyncIterator[None]:
+    """Stand in for the other identities of the data folder, unless this process was told to stay out of networks."""
+    stand_in = StandIn(settings.home, settings.identity, DATABASE, partial(_node_of, settings))
+    async with anyio.create_task_group() as tasks:
+        if settings.networks:
+            tasks.start_soon(stand_in.run)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _node_of(settings: Settings, identity: str) -> AsyncIterator[Callable[[], bool]]:
+    """The node of another identity, as its own process left it; yields whether something waits there.
+
+    Of the settings of this process only what is true of the machine counts.
+    """
+    machine = {name: getattr(settings, name) for name in ("home", "mdns", "link_host", "downloads")}
+    other = Settings.model_construct(**machine, identity=identity)
+    async with _node(other, None, stands_in=True) as node:
+        yield lambda: node.context.database.read(anything_waits)
+
+
+@asynccontextmanager
+async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool = False) -> AsyncIterator[Node]:
     raise_open_files(OPEN_FILES)
     open_folder(settings.home)
     sweep_rooms(settings.home)
@@ -72,6 +112,10 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
         WebClient() as web,
         WebHooks(near=settings.a2a_push_local) as hooks,
     ):
+        if stands_in:
+            card = kept_card(database)
+        card = card or _assistant_card(settings, identity.peer_id)
+        keep_card(database, card)
         relays = RelayTransport()
         parts = NodeParts(
             identity=identity,
@@ -80,7 +124,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             home=settings.home,
             transports=(DirectTransport(settings.link_host, settings.link_port, surroundings), relays),
             lookups=_lookups(settings, multicast),
-            card=card or _assistant_card(settings, identity.peer_id),
+            card=card,
             accept=settings.accept,
             accept_rate=settings.accept_rate,
             wall_clock=wall_clock,
@@ -97,14 +141,11 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
             downloads=settings.downloads,
             file_roots=settings.file_roots,
             web=web,
-            web_watch=A2AWatch(multicast) if settings.mdns else None,
+            web_watch=A2AWatch(multicast) if settings.mdns and not stands_in else None,
             hooks=hooks if settings.pushes else None,
         )
         async with run_node(parts) as node:
-            await node.inbox.release(_is_alive)
-            api = LocalApi(node)
-            async with ControlServer(api, partial(_release, node)).serve(socket_path(folder)):
-                yield api
+            yield node
 
 
 async def announce_server(host: str, url: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.glance import NoGlanceError, glance
+from mcp_a2a.store.owner_file import has_stand_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,9 +80,8 @@ def _identity_in(folder: Path) -> Identity | None:
 def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
     from mcp_a2a.protocol.names import fingerprint_words, memorable_name
 
-    return Identity(
-        folder.name, str(peer), fingerprint_words(peer), name or memorable_name(peer), is_locked(folder), None
-    )
+    running = is_locked(folder) and not has_stand_in(folder)
+    return Identity(folder.name, str(peer), fingerprint_words(peer), name or memorable_name(peer), running, None)
 
 
 def is_locked(folder: Path) -> bool:

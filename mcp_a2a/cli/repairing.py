@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from mcp_a2a.store.repair import Repaired
 
+LEAVE_SECONDS = 5.0
+"""How long a process that stands in for the identity may take to leave."""
+
 
 def repair(context: typer.Context) -> None:
     """Check the database, and repair it if it is damaged.
@@ -28,17 +31,21 @@ def repair(context: typer.Context) -> None:
 
     from mcp_a2a.cli.identities import LOCK_FILE
     from mcp_a2a.loop import run
+    from mcp_a2a.node.control import ask_to_leave
     from mcp_a2a.store.disk import refused
     from mcp_a2a.store.folder import open_folder
-    from mcp_a2a.store.owner_file import read_owner
+    from mcp_a2a.store.owner_file import has_stand_in, read_owner
 
     session = session_of(context)
     settings = session.settings()
     open_folder(settings.home)
     open_folder(settings.folder)
     lock = FileLock(settings.folder / LOCK_FILE, mode=0o600)
+    leaves = has_stand_in(settings.folder)
+    if leaves:
+        ask_to_leave(settings.folder)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=LEAVE_SECONDS if leaves else 0.0)
     except Timeout:
         raise NodeRunsError(settings.identity, read_owner(settings.folder)) from None
     except OSError as error:

@@ -136,5 +136,5 @@ def _tell_open(session: Session, task: TaskView) -> None:
     for attempt in task.tried:
         note(f"  tried {render.quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
-        note("It is kept, and sent whenever a node of yours runs (mcp-a2a serve, or an assistant with this server).")
+        note("It is kept, and sent while any program with this data folder runs: an agent, a server, or an assistant.")
     note(f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}   follow it: mcp-a2a task {short}")

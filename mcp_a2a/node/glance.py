@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.node.told import Told
+from mcp_a2a.store.owner_file import has_stand_in
 from mcp_a2a.store.short_places import socket_path
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def glance(
 def _connected(folder: Path) -> socket.socket:
     if not folder.is_dir() or not hasattr(socket, "AF_UNIX"):
         raise NoGlanceError("no identity")
+    if has_stand_in(folder):
+        raise NoGlanceError("a process that only stands in, and would leave")
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         stream.settimeout(TICK_SECONDS)  # a full queue of connections is that of a silent node

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from pydantic import ValidationError
+
 from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
@@ -22,6 +24,7 @@ from mcp_a2a.protocol.payload import AdvertBody
 from mcp_a2a.protocol.receipt import postmark_of
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import get_meta, set_meta
 
 VOUCHERS_MULTIPLE = 4
@@ -29,6 +32,25 @@ VOUCHERS_MULTIPLE = 4
 
 ENTRY = "entry"
 """Under this name the newest entry is remembered."""
+
+CARD = "card"
+"""Under this name the card is remembered that the own process of an identity showed last."""
+
+
+def keep_card(database: Database, card: AgentCard) -> None:
+    """Remember our card for a process that stands in for us."""
+    text = card.to_json()
+    if database.read(lambda connection: get_meta(connection, CARD)) != text:
+        database.enqueue_lazily(lambda connection: set_meta(connection, CARD, text))
+
+
+def kept_card(database: Database) -> AgentCard | None:
+    """The card that was remembered, if it can still be read."""
+    kept = database.read(lambda connection: get_meta(connection, CARD))
+    try:
+        return AgentCard.model_validate_json(kept) if kept else None
+    except ValidationError:
+        return None  # written by a version with other rules
 
 
 class Introduction:

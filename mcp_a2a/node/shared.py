@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from mcp_a2a import exchange, views
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.exchange import OWN_KEY
-from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control
+from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, ask_to_leave, connect_control
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.owner_file import read_owner, state_of, write_owner
+from mcp_a2a.store.owner_file import has_stand_in, read_owner, state_of, write_owner
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.system_limits import limit_behind
 
@@ -185,7 +185,10 @@ class SharedNode:
             scope.cancel()
 
     async def _attach(self) -> bool:
-        """Ask the owner until it goes away; False when it cannot be reached (yet)."""
+        """Ask the owner until it goes away; False when it cannot be reached (yet), or only stands in for us."""
+        if has_stand_in(self._folder):
+            ask_to_leave(self._folder)
+            return False
         with contextlib.suppress(OSError):
             async with connect_control(socket_path(self._folder)) as client:
                 self._set(client.call)

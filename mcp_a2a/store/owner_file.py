@@ -10,26 +10,40 @@ from mcp_a2a.errors import STOPPED
 
 NAME = "owner"
 
+STANDS_IN = "stands-in"
+
 _STATES = {"T": STOPPED, "t": "traced", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
 """Letters of /proc/PID/stat (proc(5)) that explain silence."""
 
 
-def write_owner(folder: Path) -> None:
-    """Note that this process owns the folder. The caller holds its lock."""
+def write_owner(folder: Path, *, stands_in: bool = False) -> None:
+    """Note that this process owns the folder, or only `stands_in` for the owner. The caller holds its lock."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{os.getpid()} {STANDS_IN}\n" if stands_in else f"{os.getpid()}\n")
 
 
 def read_owner(folder: Path) -> int | None:
     """The process that noted itself last, if it lives."""
     try:
-        pid = int((folder / NAME).read_text()[:20])
+        pid = int(_note(folder)[0])
         os.kill(pid, 0)
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError, IndexError):
         return None
     return pid
+
+
+def has_stand_in(folder: Path) -> bool:
+    """Whether the process that noted itself last is not the identity's own."""
+    try:
+        return STANDS_IN in _note(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _note(folder: Path) -> list[str]:
+    return (folder / NAME).read_text()[:40].split()
 
 
 def state_of(pid: int) -> str | None:

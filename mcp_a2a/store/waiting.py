@@ -1,0 +1,50 @@
+"""Whether something of an identity waits to be sent, or an answer is awaited: read beside its node."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+Stamp = tuple[tuple[int, int] | None, ...]
+
+
+def stamp_of(database: Path) -> Stamp:
+    """Changes whenever something was written to this database."""
+    return tuple(_stamp(path) for path in (database, _log(database)))
+
+
+def has_business(database: Path) -> bool:
+    """Whether a database that no process has open holds something to be sent, or a task whose answer is awaited.
+
+    Nothing is written, not even by SQLite: its owner reads the whole of a file that changed. The caller holds the lock
+    of the identity.
+
+    Raises:
+        sqlite3.Error: it cannot be read; that is for its owner to mend.
+    """
+    size = (_stamp(_log(database)) or (0, 0))[1]
+    how = "mode=ro" if size else "mode=ro&immutable=1"
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?{how}", uri=True)) as connection:
+        return anything_waits(connection)
+
+
+def anything_waits(connection: sqlite3.Connection) -> bool:
+    """Whether something is to be sent, or the answer to a task is awaited; a question waits for its person."""
+    row = connection.execute(
+        "SELECT EXISTS(SELECT 1 FROM outbox) OR EXISTS(SELECT 1 FROM web_letters) OR EXISTS("
+        "SELECT 1 FROM tasks WHERE direction='sent' AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING'))"
+    ).fetchone()
+    return bool(row[0])
+
+
+def _log(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
