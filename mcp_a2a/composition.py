@@ -113,7 +113,7 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
         WebHooks(near=settings.a2a_push_local) as hooks,
     ):
         if stands_in:
-            card = kept_card(database)
+            card = _still_called(kept_card(database), settings)
         card = card or _assistant_card(settings, identity.peer_id)
         keep_card(database, card)
         relays = RelayTransport()
@@ -125,6 +125,8 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
             transports=(DirectTransport(settings.link_host, settings.link_port, surroundings), relays),
             lookups=_lookups(settings, multicast),
             card=card,
+            given_name=settings.name,
+            own_name=settings.own_name or memorable_name(identity.peer_id),
             accept=settings.accept,
             accept_rate=settings.accept_rate,
             wall_clock=wall_clock,
@@ -167,11 +169,16 @@ def _lookups(settings: Settings, multicast: Multicast) -> Sequence[AddressLookup
 def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
     """What an assistant says about itself: it takes any work its user lets it do."""
     return AgentCard(
-        name=settings.name or memorable_name(peer_id),
+        name=settings.called or memorable_name(peer_id),
         description="An AI assistant. It answers when its user lets it look into its inbox.",
         version=__version__,
         default_input_modes=("text/plain", "*/*"),
     )
+
+
+def _still_called(card: AgentCard | None, settings: Settings) -> AgentCard | None:
+    """The card that an identity showed last, by the name that was kept for it since."""
+    return card.model_copy(update={"name": settings.called}) if card is not None and settings.called else card
 
 
 async def _release(node: Node, holders: set[str]) -> None:

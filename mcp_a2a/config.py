@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.naming import NAME_RULE, is_name
+from mcp_a2a.store.own_name import read_name
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """An identity's name is a folder name, so it is kept to letters every file system agrees on."""
@@ -80,7 +81,9 @@ class Settings(BaseSettings):
     identity: str = Field(default="default", pattern=IDENTITY_PATTERN)
     """Which identity: one key, one inbox, one database."""
     name: str | None = None
-    """Display name; a label, never an identity. Without it a memorable name is derived from the key."""
+    """Display name; a label, never an identity. `called` says what counts where it is not given."""
+    own_name: str | None = None
+    """What the program calls itself that runs under this identity."""
     mdns: bool = True
     """Announce on the LAN and look for others there."""
     networks: bool = True
@@ -134,6 +137,15 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The folder of this identity."""
         return self.home / "identities" / self.identity
+
+    @property
+    def called(self) -> str | None:
+        """The name to go by; None for the memorable name of the key.
+
+        The one given to this process counts (--name, then MCP_A2A_NAME), then the one that was kept (`mcp-a2a name`),
+        then that of the program.
+        """
+        return self.name or read_name(self.folder) or self.own_name
 
 
 class RelaySettings(BaseSettings):

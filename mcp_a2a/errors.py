@@ -7,6 +7,7 @@
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
                                 NotOwnerError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
+                                AliasAlikeError  AliasTakenError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError
@@ -344,6 +345,32 @@ class KeyChangedError(DiscoveryError):
             "Nothing was sent.",
             f"Ask the owner why the key changed. To use the new one: mcp-a2a trust {found}; "
             "to reach the old one: use its did:key.",
+        )
+
+
+class AliasAlikeError(DiscoveryError):
+    """What was asked for only looks like an alias of the user: nothing meant for that one goes elsewhere."""
+
+    code = "alias_alike"
+    exit_code = 5
+
+    def __init__(self, asked: str, alias: str, key: str) -> None:
+        super().__init__(
+            f"{asked!r} is not your alias {alias!r}, it only looks the same. Nothing was sent.",
+            f"Your {alias!r} is {key}. To reach another agent, use its did:key.",
+        )
+
+
+class AliasTakenError(DiscoveryError):
+    """An alias, or one that looks the same, stands for another agent already."""
+
+    code = "alias_taken"
+    exit_code = 5
+
+    def __init__(self, alias: str, key: str) -> None:
+        super().__init__(
+            f"{alias!r} is your alias for {key} already, or looks the same.",
+            f'Choose another alias, or remove that one: mcp-a2a alias --remove "{alias}"',
         )
 
 

@@ -79,6 +79,8 @@ from mcp_a2a.views import (
     PeersView,
     PingRequest,
     PingView,
+    RenameRequest,
+    RenameView,
     ReplyRequest,
     RotateRequest,
     RotateView,
@@ -105,6 +107,13 @@ class NodeApi(Protocol):
 
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
         """One agent; `self` is this node."""
+        ...
+
+    async def rename(self, request: RenameRequest) -> RenameView:
+        """Go by the name that a person has kept for this identity, and tell everybody.
+
+        Only ever called for a person, by the command line.
+        """
         ...
 
     async def peers(self, request: PeersRequest) -> PeersView:

@@ -77,6 +77,12 @@ class AgentView(View):
     """Messages of ours that it has not taken yet."""
     look_alike: bool = False
     """Whether another agent that we know has a name that looks the same: compare words or dids."""
+    alias: Fact | None = None
+    """What the user calls it: then it is the `name` too. Their own word, which wins over every name."""
+    claimed: Name | None = None
+    """What it calls itself, where it has an alias."""
+    urls: tuple[Who, ...] = ()
+    """Further ways to the same agent: URLs whose card its key has signed. Used only when the URL is named."""
 
 
 class DiscoverView(View):
@@ -104,6 +110,19 @@ class AgentDetail(View):
     addresses: Annotated[tuple[str, ...], WHOLE] = ()
     node: StatusView | None = None
     """Only for `self`."""
+
+
+class RenameRequest(View):
+    """No arguments: the name that is kept for this identity has changed."""
+
+
+class RenameView(View):
+    """What this node is called now."""
+
+    name: Name
+    kept: Name | None = None
+    given: Name | None = None
+    """The name that its process was started with, which counts as long as it runs."""
 
 
 class StatusView(View):
@@ -197,6 +216,8 @@ class PeersView(View):
 
     peers: tuple[AgentView, ...]
     contacts: tuple[ContactView, ...]
+    aliases: dict[Fact, Who] = Field(default_factory=dict)
+    """What the user calls whom: by did, or by the URL of an agent without one."""
 
 
 class AddPeerRequest(View):

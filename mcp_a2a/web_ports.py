@@ -92,6 +92,8 @@ class FoundCard:
     card: AgentCard
     key: str | None = None
     """did:key that has signed it."""
+    bound: bool = False
+    """Whether it names no place but the origin that it was read from, as it was signed."""
 
 
 @dataclass(frozen=True)

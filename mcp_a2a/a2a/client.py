@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
-from mcp_a2a.a2a.client_card import card_of, is_current, read_card, usable
+from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_message, ask_task
@@ -459,4 +459,5 @@ def _found(answer: Answered, url: str) -> FoundCard:
     signed = verify_card(fields)
     if signed.card is not fields:  # what is not signed of it does not count
         card = card_of(signed.card, url)
-    return FoundCard(agent_url(url), card, str(signed.key) if signed.key is not None else None)
+    key = str(signed.key) if signed.key is not None else None
+    return FoundCard(agent_url(url), card, key, bound=names_only(signed.card, url))

@@ -12,11 +12,11 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.a2a.client_json import Fields, parse
-from mcp_a2a.errors import CardError
+from mcp_a2a.errors import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import host_from_url, host_in_url
+from mcp_a2a.protocol.web_url import host_from_url, host_in_url, origin
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 """What we speak."""
@@ -76,6 +76,25 @@ def card_of(fields: Fields, url: str) -> AgentCard:
 
 
 _MEND = "Its owner must mend that."
+
+
+def names_only(fields: Fields, url: str) -> bool:
+    """Whether a card names interfaces at the origin of this URL alone, as it is written: nothing is mended here.
+
+    Then its signature says where its agent is. One that is copied to another host says that it is elsewhere.
+    """
+    listed = [*_list(_get(fields, "supportedInterfaces")), *_list(_get(fields, "additionalInterfaces")), fields]
+    # gRPC has HOST:PORT, which we never call.
+    said = [item for item in listed if isinstance(item, dict) and _binding(item) != "GRPC"]
+    places = [place for item in said if (place := _text(_get(item, "url")))]
+    try:
+        return bool(places) and all(origin(place) == origin(url) for place in places)
+    except AddressNotAllowedError:
+        return False  # a place without a host is wherever the card is shown
+
+
+def _binding(fields: Fields) -> str:
+    return (_text(_get(fields, "protocolBinding")) or _text(_get(fields, "transport"))).upper()
 
 
 def usable(card: AgentCard) -> list[AgentInterface]:

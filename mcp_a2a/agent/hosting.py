@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 def agent_settings(settings: Settings, name: str) -> Settings:
-    """The settings of an agent: its own identity and name, where nobody chose others."""
+    """The settings of an agent: its own identity and name, where no others were chosen."""
     chosen = settings.model_fields_set
     return settings.model_copy(
         update={
             "identity": settings.identity if "identity" in chosen else slug(name),
-            "name": settings.name or name,
+            "own_name": name,
         }
     )
 
@@ -56,7 +56,7 @@ async def host(
     """Run an agent of Python functions until `stopping` is set, or for ever."""
     settings = agent_settings(settings, agent.name)
     a2a = _listening(a2a_listen) if a2a_listen is not None else None
-    await host_service(agent.service(settings.name), settings, to or silent(), stopping or anyio.Event(), a2a)
+    await host_service(agent.service(settings.called), settings, to or silent(), stopping or anyio.Event(), a2a)
 
 
 def _listening(address: str) -> Listening:

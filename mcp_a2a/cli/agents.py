@@ -101,7 +101,7 @@ def run_file(
     session = session_of(context)
     agent = load_agent(target)
     settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), agent.name)
-    service = agent.service(settings.name)
+    service = agent.service(settings.called)
     if concurrency is not None:
         service = Service(service.card, service.handler, concurrency)
     _serve(session, service, settings, where)
@@ -180,7 +180,7 @@ def run_command(
     limits = Limits(idle_timeout, timeout, max_output)
     settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), _name_of(session, command))
     cards = _skills(skill or [], command)
-    name = settings.name or shown_name(settings.identity)
+    name = settings.called or shown_name(settings.identity)
     with workroom(settings.home) as room:
         runners = {card.id: CommandSkill(card.id, command, environment, limits, room) for card in cards}
         service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)

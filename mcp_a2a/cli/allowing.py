@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def allow(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The agent's did:key or URL, never a name.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The agent's did:key or URL, or your alias for it.")],
     undo: Annotated[bool, typer.Option("--undo", help="Ask me again from now on.")] = False,
 ) -> None:
     """Allow your assistants to send to an agent without asking you.
@@ -28,11 +28,13 @@ def allow(
     You see who the agent is and confirm at the terminal; no option confirms for you. This does not change what the
     agent may send to you: `mcp-a2a trust` does.
     """
+    from mcp_a2a.store.aliases import Aliases
     from mcp_a2a.views import ConsentRequest
 
     session = session_of(context)
+    key = Aliases(session.settings().home).meant(key)
     if not (is_web(key) or key.startswith("did:")):
-        raise UsageError("An agent is allowed by its did:key or its URL: anybody can choose any name.")
+        raise UsageError("An agent is allowed by its did:key, its URL or your alias: any agent can take any name.")
     check_agent(key, beginning=True)
     if undo:
         done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))

@@ -57,6 +57,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "trust": ("mcp-a2a trust swift-otter", "mcp-a2a trust swift-otter --undo"),
     "block": ("mcp-a2a block swift-otter",),
     "id": ("mcp-a2a id", "mcp-a2a id --identity work --json"),
+    "name": ("mcp-a2a name", "mcp-a2a name Anna", "mcp-a2a name --reset"),
+    "alias": ("mcp-a2a alias", "mcp-a2a alias swift-otter anna", "mcp-a2a alias --remove anna"),
     "list": ("mcp-a2a list",),
     "status": ("mcp-a2a status", "mcp-a2a status --json"),
     "repair": ("mcp-a2a repair", "mcp-a2a repair --identity work --json"),
@@ -111,7 +113,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 HEADINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Use agents", ("discover", "show", "send", "task", "tasks", "answer", "cancel", "save", "forget")),
     ("Be an agent", ("agent", "inbox")),
-    ("People", ("id", "name", "peers", "trust", "block", "allow")),
+    ("People", ("id", "name", "alias", "peers", "trust", "block", "allow")),
     ("Networks", ("invite", "join", "networks", "leave", "rotate", "relay", "netcheck", "ping")),
     ("Run", ("serve", "demo", "status", "list", "callers", "repair", "version")),
 )

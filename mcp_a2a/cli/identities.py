@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.glance import NoGlanceError, glance
+from mcp_a2a.node.glance import NoGlanceError, ask_to_leave, glance
 from mcp_a2a.store.owner_file import has_stand_in
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mcp_a2a.config import Settings
     from mcp_a2a.protocol.did import PeerId
-    from mcp_a2a.views import AgentDetail, StatusView
+    from mcp_a2a.views import AgentDetail, RenameView, StatusView
 
 LOCK_FILE = "lock"
 
@@ -54,7 +54,7 @@ def own_identity(settings: Settings) -> Identity:
     open_folder(settings.folder)
     peer = load_identity(settings.folder, os.urandom(32)).peer_id
     status = _ask(settings.folder)
-    return told_of(status) if status is not None else _look(settings.folder, peer, settings.name)
+    return told_of(status) if status is not None else _look(settings.folder, peer, settings.called)
 
 
 def all_identities(home: Path) -> list[Identity]:
@@ -69,12 +69,13 @@ def _identity_in(folder: Path) -> Identity | None:
         return told_of(status)
     from mcp_a2a.protocol.did import PeerId
     from mcp_a2a.store.keyfile import DID_FILE
+    from mcp_a2a.store.own_name import read_name
 
     try:
         peer = PeerId.parse_untrusted((folder / DID_FILE).read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, McpA2AError):
         return None  # being created this moment, or not readable to us
-    return _look(folder, peer, None)
+    return _look(folder, peer, read_name(folder))
 
 
 def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
@@ -106,3 +107,15 @@ def _ask(folder: Path) -> StatusView | None:
             return cast("AgentDetail", looking.ask("get_agent", {"agent": "self"})).node
     except (NoGlanceError, McpA2AError):
         return None  # starting, or ending
+
+
+def told_of_name(folder: Path) -> RenameView | None:
+    """Tell the process that runs this identity that another name is kept; None where none runs, or it is silent."""
+    if has_stand_in(folder):
+        ask_to_leave(folder)  # it comes back with that name, if it is needed
+        return None
+    try:
+        with glance(folder, "written", silence=SILENCE_SECONDS) as looking:
+            return cast("RenameView", looking.ask("rename", {}))
+    except (NoGlanceError, McpA2AError):
+        return None

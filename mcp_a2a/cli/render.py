@@ -157,13 +157,18 @@ def agent_lines(detail: AgentDetail) -> list[str]:
     """One agent, in full."""
     agent, card = detail.agent, detail.card
     lines = [
-        shown_name(agent.name),
+        shown_name(agent.name) + (f"   your alias; it calls itself {agent.claimed}" if agent.alias else ""),
         f"  {'key' if agent.did.startswith('did:') else 'url'}      {shown_who(agent.did)}",
         *([f"  words    {agent.words}"] if agent.words else []),
-        *(["  signed   by a key that mcp-a2a cannot verify"] if card.signatures and not agent.words else []),
+        *(
+            ["  signed   by a key we cannot verify, or for another place"]
+            if card.signatures and not agent.words
+            else []
+        ),
         f"  inbound  {inbound(agent)}" + (": its tasks wait for your decision" if agent.trust == "stranger" else ""),
         f"  route    {route(agent)}" + (f"   {', '.join(map(_address, detail.addresses))}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
+        *(f"  also at  {shown_who(url)}   not sealed: used only when you name it" for url in agent.urls),
     ]
     if agent.description:
         lines.append(f"  about    {quoted(agent.description)}")

@@ -31,7 +31,7 @@ def repair(context: typer.Context) -> None:
 
     from mcp_a2a.cli.identities import LOCK_FILE
     from mcp_a2a.loop import run
-    from mcp_a2a.node.control import ask_to_leave
+    from mcp_a2a.node.glance import ask_to_leave
     from mcp_a2a.store.disk import refused
     from mcp_a2a.store.folder import open_folder
     from mcp_a2a.store.owner_file import has_stand_in, read_owner

@@ -68,6 +68,8 @@ COMMANDS = (
     Entry("ping", "reach:ping", "Measure the round trip to an agent."),
     Entry("netcheck", "reach:netcheck", "Check the network from here: addresses, LAN, relays."),
     Entry("id", "machine:show_id", "Show who you are: name, key, and the words to compare."),
+    Entry("name", "naming:name", "Show or choose the name that others see."),
+    Entry("alias", "naming:alias", "Give an agent a name of your own."),
     Entry("list", "machine:list_identities", "List the identities in this data folder."),
     Entry("status", "machine:status", "Show this node: network, queues and agents."),
     Entry("repair", "repairing:repair", "Check the database, and repair it if it is damaged."),

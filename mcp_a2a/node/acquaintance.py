@@ -51,9 +51,11 @@ class Acquaintance:
     def everybody(self) -> PeersView:
         """Everybody known by key, and the strangers who wait."""
         peers = sorted(self._node.directory, key=lambda peer: (not peer.online, peer.name, peer.row.did))
-        web = sorted(self._node.web, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
-        views = (*(self._view(peer) for peer in peers), *(peer.view() for peer in web))
-        return PeersView(peers=views, contacts=self._contacts())
+        known = {peer.row.did for peer in peers}
+        alone = [web for web in self._node.ways.alone() if web.key not in known]
+        web = sorted(alone, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
+        views = (*(self._view(peer) for peer in peers), *(self._node.web_view(peer) for peer in web))
+        return PeersView(peers=views, contacts=self._contacts(), aliases=dict(self._node.directory.aliases.all()))
 
     def _view(self, peer: Peer) -> AgentView:
         return self._node.view(peer)
@@ -67,7 +69,7 @@ class Acquaintance:
     def _contact(self, rows: list[HeldRow]) -> ContactView:
         peer = self._node.directory.get(PeerId.parse_untrusted(rows[0].sender))
         return ContactView(
-            name=peer.name,
+            name=self._node.called(peer.row.did, peer.name),
             did=peer.row.did,
             words=peer.words,
             messages=len(rows),
@@ -110,7 +112,7 @@ class Acquaintance:
         if isinstance(agent, str):
             view = AgentView(name=shown, did=key, words="")
             return ConsentView(agent=view, key=shown, text=consent.url_allowed(key), files=False)
-        view = agent.view() if isinstance(agent, WebPeer) else self._view(agent)
+        view = self._node.web_view(agent) if isinstance(agent, WebPeer) else self._view(agent)
         allowed = consent.text(agent) == "allowed", consent.files(agent) == "allowed"
         return ConsentView(agent=view, key=shown, text=allowed[0], files=allowed[1])
 
@@ -120,7 +122,8 @@ class Acquaintance:
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError
         """
-        known = self._node.web.known(request.agent) if is_web(request.agent) else None
+        asked = self._node.directory.aliases.meant(request.agent)
+        known = self._node.web.known(asked) if is_web(asked) else None
         if known is not None:
             return await self._decide_about(known, request)
         peer = self._meant(request.agent)

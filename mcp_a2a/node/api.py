@@ -95,6 +95,8 @@ from mcp_a2a.views import (
     PeersView,
     PingRequest,
     PingView,
+    RenameRequest,
+    RenameView,
     ReplyRequest,
     RotateRequest,
     RotateView,
@@ -147,7 +149,7 @@ class LocalApi:
             return self._self()
         peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
-            return AgentDetail(agent=peer.view(), card=peer.row.card, addresses=peer.addresses)
+            return AgentDetail(agent=self._node.web_view(peer), card=peer.row.card, addresses=peer.addresses)
         await self._node.dialer.look_up((peer,), LOOK_UP_SECONDS)
         card = (
             peer.advert.card
@@ -160,6 +162,7 @@ class LocalApi:
 
     async def _meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
         """The agent that is meant; a URL that was never met is read if that may be."""
+        asked = self._node.directory.aliases.meant(asked)
         if is_web(asked) and not is_shortened(asked) and self._node.web.known(asked) is None:
             self._node.consent.check_url(asked, consent)
         return await self._search.meant(asked, meet=True)
@@ -207,6 +210,12 @@ class LocalApi:
             accept=node.trust.accept,
         )
 
+    async def rename(self, request: RenameRequest) -> RenameView:
+        """Go by the name that is kept."""
+        del request
+        kept = self._node.rename()
+        return RenameView(name=self._node.introduction.card.name, kept=kept, given=self._node.parts.given_name)
+
     async def peers(self, request: PeersRequest) -> PeersView:
         """Everybody known by key, and the contact requests."""
         await self._search.look_up()
@@ -215,7 +224,9 @@ class LocalApi:
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
         """Dial an address and remember it."""
         if is_web(request.address):
-            return (await self._node.web.add(request.address, request.headers)).view()
+            web = await self._node.web.add(request.address, request.headers)
+            peer = self._node.ways.sealed(web)
+            return self._node.web_view(web) if peer is None else self._agent(peer)
         return await self._acquaintance.add(request.address)
 
     async def consent(self, request: ConsentRequest) -> ConsentView:
@@ -344,7 +355,7 @@ class LocalApi:
                 self._tried(record, peer) if record.sent else (),
                 self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             )
-        now = self._node.context.clock()
+        now, name = self._node.context.clock(), self._node.called(record.peer, name)
         return task_view(
             record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
         )
@@ -419,7 +430,8 @@ class LocalApi:
         if not is_peer(record):  # our A2A server has let it in: the owner, or a client that the owner gave a token
             return inbox_item(record, record.peer_name, "trusted" if record.caller else "own", files)
         peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
-        return inbox_item(record, peer.name, self._node.trust.of(peer), files)
+        name = self._node.called(record.peer, peer.name)
+        return inbox_item(record, name, self._node.trust.of(peer), files)
 
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""

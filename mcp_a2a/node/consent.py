@@ -161,12 +161,13 @@ class ConsentBook:
         await self._context.database.write(keep)
 
     def meant(self, asked: str) -> Peer | WebPeer | str:
-        """The agent of a did, the beginning of one, a URL or its handle; the bare URL where it was never met.
+        """The agent of a did, its beginning, a URL, its handle or an alias; the bare URL where it was never met.
 
         Raises:
             PeerNotFoundError: no agent has it, or several.
+            AliasAlikeError: it only looks like an alias.
         """
-        wanted = asked.strip()
+        wanted = self._directory.aliases.meant(asked.strip())
         if is_web(wanted):
             known = self._web.known(wanted)
             if known is None and is_shortened(wanted) and wanted not in self._asked:

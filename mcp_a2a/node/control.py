@@ -32,7 +32,7 @@ from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
 from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.short_places import make_private, short_places, socket_path
+from mcp_a2a.store.short_places import make_private, short_places
 from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
@@ -447,10 +447,3 @@ async def connect_control(path: Path) -> AsyncIterator[ControlClient]:
                 yield client
             finally:
                 tasks.cancel_scope.cancel()
-
-
-def ask_to_leave(folder: Path) -> None:
-    """Ask the process that stands in for this identity (`stand_in`) to leave. It does within a moment, if it lives."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(0)
-        caller.connect(str(socket_path(folder)))

@@ -21,6 +21,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
 from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, shown_name, tail_of
+from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
 
@@ -100,9 +101,11 @@ class Peer:
 class Directory:
     """Everybody this node knows, except itself."""
 
-    def __init__(self, me: PeerId, trust: TrustBook) -> None:
+    def __init__(self, me: PeerId, trust: TrustBook, aliases: Aliases) -> None:
         self._me = me
         self._trust = trust
+        self.aliases = aliases
+        """What the person calls others; it wins over every name that they claim."""
         self._peers: dict[PeerId, Peer] = {}
         self.changes = Changes()
         """Notified (with no key) whenever the view changed."""
@@ -232,7 +235,7 @@ class Directory:
     # --- who is meant ----------------------------------------------------------------------------
 
     def resolve(self, asked: str) -> Peer:
-        """The one agent that is meant by a name or a PeerId.
+        """The one agent that is meant by an alias, a name or a PeerId.
 
         Names are the same but for capitals. One that only looks the same is never taken for it, and never overlooked.
 
@@ -240,7 +243,9 @@ class Directory:
             PeerNotFoundError: nobody; names the closest.
             AmbiguousNameError: several; a name is no identity.
             KeyChangedError: the name was paired with another key.
+            AliasAlikeError: it only looks like an alias.
         """
+        asked = self.aliases.meant(asked)
         if asked.startswith("did:") or key_beginning(asked):
             return self._by_did(asked)
         if tail := tail_of(asked):
@@ -306,7 +311,8 @@ class Directory:
 
     def _not_found(self, asked: str) -> PeerNotFoundError:
         names = [peer.name for peer in self if peer.name]
-        return PeerNotFoundError(asked, difflib.get_close_matches(asked, names, n=3, cutoff=0.5), len(names))
+        called = dict.fromkeys((*self.aliases.all(), *names))
+        return PeerNotFoundError(asked, difflib.get_close_matches(asked, called, n=3, cutoff=0.5), len(names))
 
     def present(self) -> list[Peer]:
         """Agents that are there now, and that described themselves."""

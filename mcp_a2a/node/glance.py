@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -183,3 +183,10 @@ def is_same_user(stream: socket.socket) -> bool:
     credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return bool(uid == os.getuid())
+
+
+def ask_to_leave(folder: Path) -> None:
+    """Ask the process that stands in for an identity (`node.stand_in`) to leave; it does within a moment."""
+    with suppress(OSError, ConfigurationError), socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(0)
+        caller.connect(os.fspath(socket_path(folder)))

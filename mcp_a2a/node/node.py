@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import anyio
@@ -31,7 +31,7 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import FORGOTTEN, HELD_SECONDS, Intake
-from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.introduction import Introduction, keep_card
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.news import News
 from mcp_a2a.node.outbox import Outbox
@@ -42,8 +42,10 @@ from mcp_a2a.node.sending import Sending
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.twins import Twins
+from mcp_a2a.node.ways import Ways
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
+from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Hooks, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
@@ -60,6 +62,7 @@ from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
+from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import (
@@ -74,6 +77,7 @@ from mcp_a2a.store.journal import (
 )
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.networks import forget_members
+from mcp_a2a.store.own_name import read_name
 from mcp_a2a.store.push import drop_orphaned_push
 from mcp_a2a.store.records import TaskRecord, forget_finished, note_finished, peers_with_open_tasks, shift_leases
 from mcp_a2a.views import AgentView
@@ -114,6 +118,7 @@ class NodeParts:
     transports: Sequence[Transport]
     lookups: Sequence[AddressLookup]
     card: AgentCard
+    """What it says of itself; its name is given, kept or its own."""
     accept: str
     wall_clock: Callable[[], float]
     uptime: Callable[[], float]
@@ -130,6 +135,10 @@ class NodeParts:
     moved: Callable[[], Awaitable[None]] | None = None
     """Returns when interfaces or addresses of this machine have changed; without it they are looked at every
     `ADDRESS_SECONDS`."""
+    given_name: str | None = None
+    """The name that its process was started with: it counts as long as that runs."""
+    own_name: str = ""
+    """What it is called where no name is given or kept."""
     boot: str = ""
     """Names this start of the machine; empty where that is not told."""
     lease_seconds: float = LEASE_SECONDS
@@ -155,7 +164,7 @@ class Node:
         self.context = context
         self.ring = ring
         self.trust = TrustBook(str(context.me), parts.own_dids, parts.accept)
-        self.directory = Directory(context.me, self.trust)
+        self.directory = Directory(context.me, self.trust, Aliases(parts.home))
         self.dialer = Dialer(context, self.directory, parts.transports)
         self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
         downloads = parts.downloads or parts.home / "files"
@@ -195,6 +204,11 @@ class Node:
         self.started = anyio.current_time()
         self.listening: tuple[TransportAddr, ...] = ()
         self.lookups: dict[str, str] = {}
+
+    @cached_property
+    def ways(self) -> Ways:
+        """Which agents at URLs are agents with a key."""
+        return Ways(self.context.me, self.directory, self.web, self.trust)
 
     # --- LinkHandler -----------------------------------------------------------------------------
 
@@ -290,7 +304,23 @@ class Node:
     def view(self, peer: Peer) -> AgentView:
         """An agent as it is shown."""
         shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
-        return agent_view(peer, self.trust.of(peer), shared, waiting)
+        view = agent_view(peer, self.trust.of(peer), shared, waiting)
+        return self._with_alias(view, peer.row.did, self.ways.urls_of(peer))
+
+    def web_view(self, web: WebPeer) -> AgentView:
+        """The same of an agent at a URL."""
+        return self._with_alias(web.view(), web.url, self.ways.others_of(web))
+
+    def _with_alias(self, view: AgentView, key: str, webs: Sequence[WebPeer]) -> AgentView:
+        more: dict[str, object] = {"urls": tuple(web.url for web in webs)} if webs else {}
+        alias = self.directory.aliases.of(key)
+        if alias is not None:
+            more |= {"name": alias, "alias": alias, "claimed": view.name}
+        return view.model_copy(update=more)
+
+    def called(self, key: str, name: str) -> str:
+        """What the agent with this did or URL is called here: by the person's own word, else by itself."""
+        return self.directory.aliases.of(key) or name
 
     def looking(self) -> dict[str, str]:
         """The state of each lookup, in words."""
@@ -434,6 +464,24 @@ class Node:
             for link in peer.links:
                 if not link.is_relayed:
                     self.introduction.greet(link)
+
+    def rename(self) -> str | None:
+        """Go by the name that was kept, and tell everybody, unless this process was given one; returns what is kept."""
+        kept = read_name(self.folder)
+        name = self.parts.given_name or kept or self.parts.own_name
+        card = self.introduction.card
+        if name and name != card.name:
+            self.introduction.card = card.model_copy(update={"name": name})
+            keep_card(self.context.database, self.introduction.card)
+            self.greet_everybody()
+            self.networks.publish_everywhere()
+            self.directory.changes.notify()
+        return kept
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this identity."""
+        return self.parts.home / "identities" / self.parts.identity_name
 
     async def _save_ring(self) -> bool:
         """Store our keys, and tell everybody the newest; False when the disk does not take them now."""

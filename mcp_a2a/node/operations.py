@@ -12,6 +12,7 @@ OPERATIONS: Mapping[str, tuple[type[View], type[View]]] = MappingProxyType(
     {
         "discover": (views.DiscoverRequest, views.DiscoverView),
         "get_agent": (views.GetAgentRequest, views.AgentDetail),
+        "rename": (views.RenameRequest, views.RenameView),
         "peers": (views.PeersRequest, views.PeersView),
         "add_peer": (views.AddPeerRequest, views.AgentView),
         "consent": (views.ConsentRequest, views.ConsentView),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import anyio
 
@@ -48,10 +48,12 @@ class Search:
     async def meant(self, asked: str, *, meet: bool = False) -> Peer | WebPeer:
         """The one agent that is meant, also one at a URL. With `meet` it need not be known before.
 
+        A name of a URL that is a further way to an agent with a key means that agent, by its sealed way.
+
         Raises:
-            PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError, WebError
+            PeerNotFoundError, AmbiguousNameError, KeyChangedError, AliasAlikeError, SelfSendError, WebError
         """
-        web = self._node.web
+        asked, web = self._node.directory.aliases.meant(asked), self._node.web
         if is_web(asked):
             known = web.known(asked)
             if known is None and not meet:
@@ -63,18 +65,35 @@ class Search:
         others = [peer for peer in self._node.directory if look_alike(peer.name, asked)]
         every = web.named(asked)
         # Whoever shouts a name on the LAN does not get in the way of those who have it already.
-        alike = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
-        if not any(same_name(peer.name, asked) for peer in alike):
-            return self._not_for(next((peer for peer in alike if peer.is_typed), None), asked, await self.find(asked))
+        every = [peer for peer in every if peer.row.origin != LAN] or ([] if others else every)
+        alike = self._node.ways.alone(every)
+        by_card = self._called_by_card(asked, every)
+        if by_card and not alike and not [peer for peer in others if peer not in by_card]:
+            return self._only(asked, by_card)
+        others += [peer for peer in by_card if peer not in others]
+        if not by_card and not any(same_name(peer.name, asked) for peer in alike):
+            return self._not_for([peer for peer in every if peer.is_typed], asked, await self.find(asked))
         if others or len(alike) > 1:
             listed = [(peer.row.did, peer.words) for peer in others]
             raise AmbiguousNameError(asked, [*listed, *((shown_url(peer.url), "at its URL") for peer in alike)])
         return alike[0]
 
-    def _not_for(self, typed: WebPeer | None, asked: str, found: Peer) -> Peer:
+    def _called_by_card(self, asked: str, webs: Sequence[WebPeer]) -> list[Peer]:
+        """The agents with a key that have signed a card with this name, where they go by another among us."""
+        signers = (self._node.ways.sealed(web) for web in webs if same_name(web.name, asked))
+        return list(dict.fromkeys(peer for peer in signers if peer is not None and not same_name(peer.name, asked)))
+
+    @staticmethod
+    def _only(asked: str, found: Sequence[Peer]) -> Peer:
+        if len(found) > 1:
+            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in found])
+        return found[0]
+
+    def _not_for(self, typed: Sequence[WebPeer], asked: str, found: Peer) -> Peer:
         """The agent, if it does not pass for one at a URL that a person has added."""
-        if typed is not None and self._node.trust.of(found) in ("stranger", "member"):
-            raise KeyChangedError(asked, shown_url(typed.url), found.row.did)
+        other = next((web for web in typed if self._node.ways.sealed(web) is not found), None)
+        if other is not None and self._node.trust.of(found) in ("stranger", "member"):
+            raise KeyChangedError(asked, shown_url(other.url), found.row.did)
         return found
 
     async def find(self, asked: str) -> Peer:
@@ -83,6 +102,7 @@ class Search:
         Raises:
             PeerNotFoundError, AmbiguousNameError, KeyChangedError, SelfSendError
         """
+        asked = self._node.directory.aliases.meant(asked)
         beginning = key_beginning(asked)
         if asked.strip() == "self" or (beginning and str(self._node.context.me).startswith(beginning)):
             raise SelfSendError(asked)
@@ -94,6 +114,10 @@ class Search:
                 return self._node.directory.resolve(beginning or asked.strip())
             if same_name(asked, self._node.introduction.card.name):
                 raise SelfSendError(asked) from None
+            url = next((web.url for web in self._node.web if web.key == asked.strip()), None)
+            if url is not None:
+                error.hint = f"It is known by its URL alone, which is not sealed: to send there, name {shown_url(url)}."
+                raise
             raise PeerNotFoundError(
                 asked, error.closest, error.known, self._node.clock_trouble(), is_skill=self._is_skill(asked)
             ) from None
@@ -133,7 +157,7 @@ class Search:
 
     def web_candidates(self, skill: str) -> list[WebPeer]:
         """Agents at URLs with this skill: those that a person added first, and those that answered last time."""
-        found = [peer for peer in self._node.web if peer.has_skill(skill)]
+        found = self._node.ways.alone(peer for peer in self._node.web if peer.has_skill(skill))
         return sorted(found, key=lambda peer: (not peer.is_typed, bool(peer.trouble), peer.name))
 
     async def look_up(self) -> None:
@@ -150,12 +174,16 @@ class Search:
             while self._node.dialer.busy and not (self._matching(request) or self._matching_web(request)):
                 await self._node.directory.changes.event().wait()
         await self._clocks_are_heard()
-        found: list[Peer | WebPeer] = [*self._matching(request), *self._matching_web(request)]
-        shown = [peer.view() if isinstance(peer, WebPeer) else self._node.view(peer) for peer in found[: request.limit]]
+        sealed = self._matching(request)
+        found: list[Peer | WebPeer] = [*sealed, *self._matching_web(request, {peer.row.did for peer in sealed})]
+        shown = [self._view(peer) for peer in found[: request.limit]]
         if found:
             off = " ".join(self._node.clock_trouble())
             return DiscoverView(agents=self._told_apart(shown), total=len(found), reason=off or None)
         return DiscoverView(agents=(), total=0, reason=self._reason(request), on_offer=self._on_offer() or None)
+
+    def _view(self, peer: Peer | WebPeer) -> AgentView:
+        return self._node.web_view(peer) if isinstance(peer, WebPeer) else self._node.view(peer)
 
     async def _clocks_are_heard(self) -> None:
         """Right after a start, wait a moment for the greetings of those who are there: they tell of wrong clocks."""
@@ -168,7 +196,9 @@ class Search:
 
     def _told_apart(self, agents: Sequence[AgentView]) -> tuple[AgentView, ...]:
         """The agents, with a word where another that we know has a name that looks the same."""
-        looks = Counter(skeleton(peer.name) for peer in (*self._node.directory, *self._node.web))
+        named = [(peer.row.did, peer.name) for peer in self._node.directory]
+        named += [(peer.url, peer.name) for peer in self._node.ways.alone()]
+        looks = Counter(skeleton(self._node.called(key, name)) for key, name in named)
         return tuple(agent.model_copy(update={"look_alike": looks[skeleton(agent.name)] > 1}) for agent in agents)
 
     def _on_offer(self) -> tuple[str, ...]:
@@ -180,11 +210,12 @@ class Search:
         """Whether somebody who matches is present; who is only remembered may yet turn out to be."""
         return any(peer.online for peer in self._matching(request)) or bool(self._matching_web(request))
 
-    def _matching_web(self, request: DiscoverRequest) -> list[WebPeer]:
+    def _matching_web(self, request: DiscoverRequest, listed_keys: Container[str] = ()) -> list[WebPeer]:
+        """Agents at URLs that match, without the further ways to an agent with a key."""
         listed = [
             peer
-            for peer in self._node.web
-            if not self._is_known_by_key(peer)
+            for peer in self._node.ways.alone()
+            if peer.key not in listed_keys
             and (not request.skill or peer.has_skill(request.skill))
             and _score(_words_of_web(peer), request.query)
         ]
@@ -207,14 +238,6 @@ class Search:
         ]
         listed.sort(key=lambda peer: (not peer.online, -_score(_words_of(peer), request.query), _rtt(peer), peer.name))
         return listed
-
-    def _is_known_by_key(self, web: WebPeer) -> bool:
-        """Whether an agent that announces itself is listed already, or is this node."""
-        if web.row.origin != LAN or web.row.key is None:
-            return False
-        return any(web.row.key == peer.row.did for peer in self._node.directory) or web.row.key == str(
-            self._node.context.me
-        )
 
     def _reason(self, request: DiscoverRequest) -> str:
         return " ".join((*self._node.clock_trouble(), self._why_none(request)))

@@ -24,7 +24,8 @@ from filelock import FileLock, Timeout
 from mcp_a2a import exchange, views
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.exchange import OWN_KEY
-from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, ask_to_leave, connect_control
+from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control
+from mcp_a2a.node.glance import ask_to_leave
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import has_stand_in, read_owner, state_of, write_owner
@@ -244,6 +245,10 @@ class SharedNode:
     async def get_agent(self, request: views.GetAgentRequest) -> views.AgentDetail:
         """See `NodeApi`."""
         return await self._ask("get_agent", self._answered_for(request), views.AgentDetail)
+
+    async def rename(self, request: views.RenameRequest) -> views.RenameView:
+        """See `NodeApi`."""
+        return await self._ask("rename", request, views.RenameView)
 
     async def peers(self, request: views.PeersRequest) -> views.PeersView:
         """See `NodeApi`."""

@@ -187,7 +187,14 @@ class WebBook:
                 "Ask its owner why. Nothing was sent.",
             )
         row = WebRow(
-            found.url, shown_name(found.card.name), found.card, origin, found.key, headers, self._context.clock()
+            found.url,
+            shown_name(found.card.name),
+            found.card,
+            origin,
+            found.key,
+            headers,
+            self._context.clock(),
+            found.bound,
         )
         peer = known or WebPeer(row)
         peer.row, peer.read_at, peer.trouble = row, anyio.current_time(), ""

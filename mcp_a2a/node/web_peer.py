@@ -45,6 +45,11 @@ class WebPeer:
         return shown_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
 
     @property
+    def key(self) -> str | None:
+        """The did:key that this agent belongs to, by a card that it signed for this very place."""
+        return self.row.key if self.row.bound else None
+
+    @property
     def skills(self) -> tuple[AgentSkill, ...]:
         """What it offers."""
         return self.row.card.skills
@@ -77,7 +82,7 @@ class WebPeer:
 
     def view(self, waiting: int = 0) -> AgentView:
         """The agent as it is shown."""
-        words = fingerprint_words(PeerId.parse_untrusted(self.row.key)) if self.row.key else ""
+        words = fingerprint_words(PeerId.parse_untrusted(self.key)) if self.key else ""
         return AgentView(
             name=self.name,
             did=self.url,

@@ -18,6 +18,7 @@ from mcp_a2a.server.arguments import OptionalText
 from mcp_a2a.server.consent import Form, Reply, ask, can_ask, read
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import Fence, whole_label
+from mcp_a2a.store.aliases import meant_by
 from mcp_a2a.views import AgentRef, ContactView, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
 WaitingAgent: TypeAlias = Annotated[
@@ -62,11 +63,13 @@ async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
 
     Raises:
         NothingWaitsError: nobody was named, and nobody waits.
-        AmbiguousNameError, PeerNotFoundError: as the node raises it.
+        AmbiguousNameError, PeerNotFoundError, AliasAlikeError: as the node raises it.
     """
-    requests = (await node_of(ctx).peers(PeersRequest())).contacts
+    known = await node_of(ctx).peers(PeersRequest())
+    requests = known.contacts
     if not agent and not requests:
         raise NothingWaitsError
+    agent = meant_by(known.aliases, agent) if agent else agent
     found = _meant(agent, requests) if agent else [min(requests, key=lambda contact: contact.since)]
     if len(found) > 1:
         raise AmbiguousNameError(agent, [(contact.did, contact.words) for contact in found])
@@ -74,9 +77,9 @@ async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
         waiting = found[0]
         who = AgentRef(name=waiting.name, did=waiting.did)
         return Contact(agent=who, words=waiting.words, trust="stranger", askable=can_ask(ctx))
-    known = (await node_of(ctx).get_agent(GetAgentRequest(agent=agent))).agent
-    who = AgentRef(name=known.name, did=known.did)
-    return Contact(agent=who, words=known.words, trust=known.trust, askable=can_ask(ctx))
+    other = (await node_of(ctx).get_agent(GetAgentRequest(agent=agent))).agent
+    who = AgentRef(name=other.name, did=other.did)
+    return Contact(agent=who, words=other.words, trust=other.trust, askable=can_ask(ctx))
 
 
 def _meant(agent: str, requests: Sequence[ContactView]) -> list[ContactView]:

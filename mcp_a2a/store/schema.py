@@ -270,6 +270,10 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE tasks ADD COLUMN heard TEXT;
     ALTER TABLE tasks ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- Whether the card that a key has signed names the place that it was read from: then the agent there is that key's.
+    ALTER TABLE web_agents ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -24,6 +24,8 @@ class WebRow:
     key: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     last_seen: float | None = None
+    bound: bool = False
+    """Whether the card that `key` has signed names no place but the origin that it was read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,24 @@ class LetterRow:
 def save_web_agent(connection: sqlite3.Connection, row: WebRow) -> None:
     """Keep what is known of an agent."""
     connection.execute(
-        "INSERT OR REPLACE INTO web_agents(url, name, card, origin, key, headers, last_seen) VALUES (?,?,?,?,?,?,?)",
-        (row.url, row.name, row.card.to_json(), row.origin, row.key, json.dumps(row.headers), row.last_seen),
+        "INSERT OR REPLACE INTO web_agents(url, name, card, origin, key, headers, last_seen, bound)"
+        " VALUES (?,?,?,?,?,?,?,?)",
+        (row.url, row.name, row.card.to_json(), row.origin, row.key, json.dumps(row.headers), row.last_seen, row.bound),
     )
 
 
 def all_web_agents(connection: sqlite3.Connection) -> list[WebRow]:
     """Every agent at a URL that can still be read."""
-    rows = connection.execute("SELECT url, name, card, origin, key, headers, last_seen FROM web_agents").fetchall()
+    rows = connection.execute(
+        "SELECT url, name, card, origin, key, headers, last_seen, bound FROM web_agents"
+    ).fetchall()
     found = []
-    for url, name, card, origin, key, headers, last_seen in rows:
+    for url, name, card, origin, key, headers, last_seen, bound in rows:
         try:
             read, secrets = AgentCard.model_validate_json(card), _HEADERS.validate_json(headers)
         except ValidationError:
             continue  # written by a version with other rules: it is read anew when it is named again
-        found.append(WebRow(url, name, read, origin, key, secrets, last_seen))
+        found.append(WebRow(url, name, read, origin, key, secrets, last_seen, bool(bound)))
     return found
 
 

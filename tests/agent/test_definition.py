@@ -109,9 +109,9 @@ def test_every_name_makes_an_identity(name: str) -> None:
 
 def test_an_agent_has_its_own_identity_unless_one_was_chosen(tmp_path: Path) -> None:
     settings = agent_settings(Settings(home=tmp_path), "Word Counter")
-    assert (settings.identity, settings.name) == ("word-counter", "Word Counter")
+    assert (settings.identity, settings.called) == ("word-counter", "Word Counter")
     chosen = agent_settings(Settings(home=tmp_path, identity="mine", name="Me"), "Word Counter")
-    assert (chosen.identity, chosen.name) == ("mine", "Me")
+    assert (chosen.identity, chosen.called) == ("mine", "Me")
 
 
 def test_the_package_offers_its_names_and_no_others() -> None:

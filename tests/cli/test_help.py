@@ -24,6 +24,7 @@ WANTED = {
     "serve", "demo", "discover", "show", "send", "task", "tasks", "cancel", "inbox", "allow", "answer", "peers",
     "trust", "block", "id", "list", "agent", "status", "version", "invite", "join", "networks", "leave", "rotate",
     "ping", "netcheck", "relay", "save", "callers", "forget", "repair",
+    "name", "alias",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from mcp_a2a.node import stand_in
-from mcp_a2a.node.control import ask_to_leave
+from mcp_a2a.node.glance import ask_to_leave
 from mcp_a2a.node.stand_in import StandIn
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.keyfile import load_identity

@@ -133,6 +133,7 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
             "DROP INDEX tasks_by_state; DROP INDEX tasks_by_direction; DROP INDEX tasks_by_update;"
             "ALTER TABLE tasks DROP COLUMN forgotten; ALTER TABLE peers DROP COLUMN paired;"
             "ALTER TABLE tasks DROP COLUMN heard; ALTER TABLE tasks DROP COLUMN made;"
+            "ALTER TABLE web_agents DROP COLUMN bound;"
             "CREATE INDEX tasks_by_update ON tasks(updated DESC, id);"
             "CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, updated DESC, id)"
         )

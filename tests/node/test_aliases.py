@@ -1,0 +1,160 @@
+"""What a person calls others: it wins over every name that is claimed, and travels nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError, PeerNotFoundError
+from mcp_a2a.store.aliases import FILE, MAX_ALIASES, Aliases
+from mcp_a2a.views import (
+    CheckInboxRequest,
+    ConsentRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    ListTasksRequest,
+    PeersRequest,
+    PingRequest,
+    SendTaskRequest,
+    SetTrustRequest,
+)
+from tests.node.world import Person, World, acquainted, card_of
+
+CYRILLIC = "\u0430nna"
+DID, OTHER = "did:key:z6MkoPEBt6CcYHmSzagc3fT8f85FxTdDjE8TEYUzFaSUJ8Xj", "did:key:z6MkOther"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def aliases(world: World, person: str = "me") -> Aliases:
+    return Aliases(world.folder / person)
+
+
+async def got(person: Person) -> int:
+    return len((await person.api.list_tasks(ListTasksRequest(direction="received"))).tasks)
+
+
+async def sent(me: Person, agent: str) -> str:
+    return (await me.api.send_task(SendTaskRequest(agent=agent, message="for Anna", wait_seconds=0))).agent.did
+
+
+@pytest.mark.parametrize("claimed", ["anna", "Anna", CYRILLIC, "ANNA"], ids=ascii)
+async def test_what_is_meant_for_an_alias_never_goes_to_an_agent_that_claims_its_name(
+    world: World, claimed: str
+) -> None:
+    async with (
+        world.person("me") as me,
+        world.person("bob") as bob,
+        world.person("liar", card=card_of(claimed)) as liar,
+    ):
+        for other in (bob, liar):
+            await acquainted(me, other)
+        await me.api.set_trust(SetTrustRequest(agent=liar.did, level="trusted"))  # even then
+        aliases(world).give("anna", bob.did)
+        for asked in ("anna", "ANNA", "Anna"):
+            assert await sent(me, asked) == bob.did
+            assert (await me.api.get_agent(GetAgentRequest(agent=asked))).agent.did == bob.did
+            assert (await me.api.ping(PingRequest(agent=asked, timeout_seconds=5))).agent.did == bob.did
+            assert (await me.api.consent(ConsentRequest(agent=asked))).agent.did == bob.did
+        for asked in (CYRILLIC, "4nna".replace("4", "\u13aa")):
+            with pytest.raises((AliasAlikeError, PeerNotFoundError)):
+                await sent(me, asked)
+        await me.api.set_trust(SetTrustRequest(agent="anna", level="blocked"))
+        assert {agent.did: agent.trust for agent in (await me.api.peers(PeersRequest())).peers}[bob.did] == "blocked"
+        assert (await liar.api.check_inbox(CheckInboxRequest())).held == 0
+        assert await got(liar) == 0
+
+
+async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(world: World) -> None:
+    world.make_own("me", "bob")
+    async with world.person("me") as me:
+        async with world.person("bob") as bob:
+            await acquainted(me, bob)
+            aliases(world).give("anna", bob.did)
+            (agent,) = (await me.api.discover(DiscoverRequest())).agents
+            assert (agent.name, agent.alias, agent.claimed, agent.look_alike) == ("anna", "anna", "bob", False)
+            assert await sent(me, "bob") == bob.did
+            assert (await me.api.list_tasks(ListTasksRequest())).tasks[0].agent.name == "anna"
+            (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+            assert item.agent.name == "me"  # nobody else is told
+            assert (await bob.api.get_agent(GetAgentRequest(agent="self"))).agent.name == "bob"
+        async with world.person("bob", card=card_of("robert")) as renamed:
+            await acquainted(me, renamed)
+            assert await sent(me, "anna") == renamed.did
+            (agent,) = (await me.api.discover(DiscoverRequest())).agents
+            assert (agent.name, agent.claimed) == ("anna", "robert")
+        aliases(world).remove("anna")
+        with pytest.raises(PeerNotFoundError):
+            await sent(me, "anna")
+
+
+async def test_an_agent_that_claims_the_name_of_an_alias_is_marked_as_a_look_alike(world: World) -> None:
+    async with (
+        world.person("me") as me,
+        world.person("bob") as bob,
+        world.person("liar", card=card_of(CYRILLIC)) as liar,
+        world.person("eve") as eve,
+    ):
+        for other in (bob, liar, eve):
+            await acquainted(me, other)
+        aliases(world).give("anna", bob.did)
+        found = (await me.api.discover(DiscoverRequest())).agents
+        assert {agent.did: agent.look_alike for agent in found} == {bob.did: True, liar.did: True, eve.did: False}
+
+
+def test_an_alias_is_one_agents_and_an_agent_has_one(tmp_path: Path) -> None:
+    kept = Aliases(tmp_path)
+    assert kept.give("anna", DID) is None
+    for taken in ("anna", "ANNA", CYRILLIC, "a nna".replace(" ", "")):
+        with pytest.raises(AliasTakenError):
+            kept.give(taken, OTHER)
+    assert kept.give("Anna B", DID) == "anna"
+    assert Aliases(tmp_path).all() == {"Anna B": DID}
+    assert kept.give("anna", OTHER) is None
+    for odd in ("", "self", "did:key:x", "a\nb", "-", "x" * 33):
+        with pytest.raises(ConfigurationError):
+            kept.give(odd, DID)
+    with pytest.raises(ConfigurationError):
+        kept.remove("nobody")
+    assert kept.remove("ANNA") == OTHER
+    assert not list(tmp_path.glob(f"{FILE}.*[0-9]"))
+
+
+def test_keys_and_urls_are_never_taken_for_an_alias(tmp_path: Path) -> None:
+    kept = Aliases(tmp_path)
+    kept.give("did key z6MkoPEBt6CcYHmSzagc3fT8", OTHER)
+    assert kept.meant(DID) == DID
+    assert kept.meant("https://agent.example/") == "https://agent.example/"
+
+
+def test_a_file_that_another_user_could_write_or_that_is_damaged_has_no_alias(tmp_path: Path) -> None:
+    kept = Aliases(tmp_path)
+    kept.give("anna", DID)
+    path = tmp_path / FILE
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o622)
+    assert Aliases(tmp_path).all() == {}
+    path.chmod(0o600)
+    assert Aliases(tmp_path).all() == {"anna": DID}
+    for damaged in ("", "[]", '{"anna": 1}', '{"a\\u0000b": "x"}'):
+        path.write_text(damaged)
+        assert Aliases(tmp_path).all() == {}
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text(f'{{"anna": "{DID}"}}')
+    assert Aliases(tmp_path).all() == {}
+
+
+def test_there_is_an_end_to_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_a2a.store.aliases.MAX_ALIASES", 2)
+    kept = Aliases(tmp_path)
+    kept.give("one", "did:1")
+    kept.give("two", "did:2")
+    with pytest.raises(ConfigurationError, match="no more"):
+        kept.give("three", "did:3")
+    assert kept.give("deux", "did:2") == "two"
+    assert MAX_ALIASES > 100
