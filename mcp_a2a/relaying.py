@@ -64,7 +64,7 @@ async def serve_relay(settings: RelaySettings) -> AsyncIterator[ServingRelay]:
                 credentials = Credentials(identity, _Bundles(identity), wall_clock, os.urandom)
                 fresh = await _first_secret(store) if settings.closed else None
                 async with open_relay(listening, credentials, store, options, store.clock) as listener:
-                    warnings = tuple(_warnings(settings, host, most))
+                    warnings = tuple(_warnings(settings, url, host, most))
                     serving = ServingRelay(url, identity.peer_id, port, folder, warnings, listener, fresh)
                     async with answer_operator(Operator(folder, identity.peer_id, store, wall_clock, serving)):
                         yield serving
@@ -191,7 +191,7 @@ def _allow_connections(settings: RelaySettings) -> int:
     return min(settings.max_connections, raise_open_files(settings.max_connections + others) - others)
 
 
-def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:
+def _warnings(settings: RelaySettings, url: RelayUrl, host: str, most: int) -> Iterator[str]:
     here = host in ("127.0.0.1", "::1", "localhost")
     if not here and settings.tls_cert is None and not settings.behind_proxy:
         yield (
@@ -204,3 +204,8 @@ def _warnings(settings: RelaySettings, host: str, most: int) -> Iterator[str]:
         yield f"This system allows only {most:,} connections (open files): raise it with ulimit -n or LimitNOFILE=."
     if here and settings.public_url is None:
         yield "This relay can only be reached from this machine. Use --listen 0.0.0.0:6060 for others."
+    if not here and url.is_loopback:
+        yield (
+            "This machine has no address that a URL for others could name, so the URL is for this machine alone. "
+            "--public-url names one."
+        )
