@@ -7,7 +7,7 @@
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
                                 NotOwnerError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
-                                AliasAlikeError  AliasTakenError
+                                AliasAlikeError  AliasTakenError  NothingWaitsError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
                                 LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError

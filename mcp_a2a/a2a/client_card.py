@@ -14,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.errors import AddressNotAllowedError, CardError
 from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignature, AgentInterface, AgentSkill
+from mcp_a2a.protocol.plain_words import place_of, plainly
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import host_from_url, host_in_url, origin
@@ -70,8 +71,8 @@ def card_of(fields: Fields, url: str) -> AgentCard:
             signatures=_signatures(fields),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        wrong = f"{'.'.join(map(str, first['loc']))} in it is wrong ({first['msg']})"
+        first = error.errors(include_url=False)[0]
+        wrong = f"{place_of(first)} in it is wrong ({plainly(first)})"
         raise CardError(f"The agent card at {url} cannot be used: {wrong}.", _MEND) from None
 
 

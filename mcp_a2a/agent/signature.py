@@ -34,6 +34,7 @@ from pydantic_core import ErrorDetails
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.node.job import TaskContext
+from mcp_a2a.protocol.plain_words import place_of, plainly
 
 Function = Callable[..., object]  # type: ignore[explicit-any]  # a skill has any parameters
 
@@ -201,11 +202,10 @@ def _kind(schema: Mapping[str, object]) -> str:
 
 
 def _problem(error: ErrorDetails) -> str:
-    place = ".".join(str(step) for step in error["loc"]) or "input"
-    return f"{place}: {error['msg']}"
+    return f"{place_of(error) or 'input'}: {plainly(error)}"
 
 
 def _shown(text: str, data: Sequence[JsonValue]) -> str:
     if data:
         return f"the data {json.dumps(data[0], ensure_ascii=False)[:200]}"
-    return f"the text {text[:100]!r}" if text else "nothing"
+    return f"the text {json.dumps(text[:100], ensure_ascii=False)}" if text else "nothing"

@@ -30,7 +30,21 @@ _PLAIN = {
     "int_from_float": "it should be a whole number",
     "bool_type": "it should be true or false",
     "bool_parsing": "it should be true or false",
+    "none_required": "it should be null",
+    "finite_number": "it should be a finite number",
+    "extra_forbidden": "there is no such field",
+    "int_parsing_size": "it is too large a number",
+    "recursion_loop": "it contains itself",
+    "string_pattern_mismatch": "it does not have the form that it should have",
 }
+_SIDES = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_OURS = ("value_error", "assertion_error")
+"""Kinds whose message was written here."""
 _BOUNDS = {
     "too_short": ("least", "min_length"),
     "string_too_short": ("least", "min_length"),
@@ -47,8 +61,16 @@ def plainly(fault: ErrorDetails) -> str:
         number = fault.get("ctx", {})[bound]
         what = "character" if isinstance(fault["input"], str) else "item"
         return f"it should have at {side} {number} {what}{'' if number == 1 else 's'}"
-    said = _PLAIN.get(kind, fault["msg"].removeprefix("Value error, "))
-    return f"{said[:1].lower()}{said[1:]}"
+    if kind in _SIDES:
+        side, bound = _SIDES[kind]
+        limit = fault.get("ctx", {})[bound]
+        return f"it should be {side} {limit:g}" if isinstance(limit, int | float) else f"it should be {side} {limit}"
+    if kind in ("literal_error", "enum"):
+        return f"it should be {str(fault.get('ctx', {})['expected']).replace(chr(39), '')}"
+    if kind in _OURS:
+        said = fault["msg"].partition(", ")[2]
+        return f"{said[:1].lower()}{said[1:]}"
+    return _PLAIN.get(kind, "it is not valid")
 
 
 def faults_of(error: ValidationError) -> str:
@@ -57,9 +79,19 @@ def faults_of(error: ValidationError) -> str:
 
 
 def _fault(fault: ErrorDetails) -> str:
-    where = ".".join(str(step) for step in fault["loc"])
+    where = place_of(fault)
     given = "" if fault["type"] == "missing" else f" (got {preview(_written(fault['input']), MAX_SHOWN)})"
     return f"{where}: {plainly(fault)}{given}"
+
+
+def place_of(fault: ErrorDetails) -> str:
+    """Where in the JSON a fault is: names and numbers, joined by dots."""
+    return ".".join(str(step) for step in fault["loc"] if not _is_type(step))
+
+
+def _is_type(step: str | int) -> bool:
+    """Whether a step of a path is a name of Python's for a choice of types, and no part of the JSON."""
+    return isinstance(step, str) and bool(set(step) & set("[]()<>"))
 
 
 def _written(value: object) -> str:

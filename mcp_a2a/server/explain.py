@@ -47,13 +47,13 @@ def explain(tool: str, failure: ToolError) -> str:
     cause = _root(failure)
     match cause:
         case McpA2AError():
-            return _sentence(cause)
+            return sentence(cause)
         case ValidationError():
             return _arguments(tool, cause)
-        case None:
-            return f"{failure}. Call tools/list for the tools of this server."
         case ToolError() if str(cause).startswith(_OF_THE_QUESTION):
             return _NO_ANSWER
+        case None:
+            return str(failure)
         case ToolError() | ResourceError():
             return str(cause)
         case _:
@@ -76,7 +76,8 @@ def _root(failure: ToolError) -> BaseException | None:
     return cause
 
 
-def _sentence(error: McpA2AError) -> str:
+def sentence(error: McpA2AError) -> str:
+    """What went wrong and what to do next; fenced where it may quote another agent."""
     message, hint = with_short_urls(error.message), with_short_urls(error.hint)
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
     if error.code in _OWN_WORDS or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolResult,
     GetPromptResult,
     InputRequiredResult,
     LoggingLevel,
+    Prompt,
+    Resource,
+    ResourceTemplate,
     SetLevelRequestParams,
 )
 from mcp.types import Tool as ListedTool
@@ -31,11 +35,14 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.arguments import misspelled, without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
+from mcp_a2a.server.prompts import PROMPTS, written
 from mcp_a2a.server.sdk import add_method
 from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
+    from mcp.server.lowlevel.helper_types import ReadResourceContents
     from mcp.server.mcpserver.tools import Tool
+    from pydantic import AnyUrl
 
     from mcp_a2a.ports import NodeApi
 
@@ -89,6 +96,9 @@ class Surface(MCPServer["NodeApi"]):
     ) -> CallToolResult | InputRequiredResult:
         tool = own_tools().get(name)
         if tool is None:
+            if name not in {listed.name for listed in await super().list_tools()}:
+                # An error of the protocol, and no result that says one (MCP, Tools, Error handling).
+                raise MCPError(INVALID_PARAMS, f"Unknown tool: {preview(name, 60)}")
             return await super().call_tool(name, arguments, context)
         asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
         if (wrong := misspelled(arguments, tool.parameters)) is not None:
@@ -107,9 +117,41 @@ class Surface(MCPServer["NodeApi"]):
         context: Context[NodeApi, object] | None = None,
     ) -> GetPromptResult | InputRequiredResult:
         # The SDK takes an unknown name for a crash of the server, and logs it as one.
-        if name not in {prompt.name for prompt in await self.list_prompts()}:
-            raise MCPError(INVALID_PARAMS, "There is no such prompt; prompts/list has those of this server.")
+        if name in PROMPTS or name not in {prompt.name for prompt in await super().list_prompts()}:
+            return written(name, arguments or {})
         return await super().get_prompt(name, arguments, context)
+
+    @override
+    async def list_prompts(self) -> list[Prompt]:
+        return [*(spec.listed for spec in PROMPTS.values()), *await super().list_prompts()]
+
+    @override
+    async def list_resources(self) -> list[Resource]:
+        from mcp_a2a.server.resources import RESOURCES  # noqa: PLC0415  see the class
+
+        return [*RESOURCES, *await super().list_resources()]
+
+    @override
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        from mcp_a2a.server.resources import TEMPLATES  # noqa: PLC0415  see the class
+
+        return [*TEMPLATES, *await super().list_resource_templates()]
+
+    @override
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[NodeApi, object] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        from mcp_a2a.server import resources  # noqa: PLC0415  see the class
+
+        asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
+        with anyio.move_on_after(DEADLINE_SECONDS):
+            if resources.is_ours(str(uri)):
+                return await resources.read(str(uri), asked)
+            try:
+                return await super().read_resource(uri, context)
+            except ResourceNotFoundError:
+                raise resources.not_found(str(uri), asked) from None
+        raise MCPError(INTERNAL_ERROR, out_of_time("resources/read", DEADLINE_SECONDS), {"uri": str(uri)})
 
 
 @cache

@@ -10,6 +10,7 @@ from mcp.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.toolset import TOOLS
 from mcp_a2a.views import AgentDetail, PeersView, SetTrustRequest
 from tests.server.standin import CARD, OTHER_DID, WORDS, StandIn, agent, contact
@@ -44,7 +45,7 @@ def stranger(node: StandIn) -> StandIn:
     return node
 
 
-@pytest.mark.parametrize("named", ["Bob", "bob", OTHER_DID])
+@pytest.mark.parametrize("named", ["Bob", "bob", OTHER_DID, short_key(OTHER_DID)])
 async def test_a_yes_of_the_person_trusts_the_key_that_was_shown(connect: Connect, stranger: StandIn, named: str):
     person = Person(YES)
     async with connect(elicitation_callback=person) as client:
@@ -58,6 +59,47 @@ async def test_a_yes_of_the_person_trusts_the_key_that_was_shown(connect: Connec
     ]
     assert "accepted" in text_of(result)
     assert "check_inbox" in text_of(result)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"agent": None}, {"agent": ""}])
+async def test_without_a_name_the_one_that_waits_longest_is_asked_about(
+    connect: Connect, node: StandIn, arguments: dict[str, object]
+):
+    later = contact(
+        name="Late", did="did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK", since="2026-11-20T10:01"
+    )
+    node.known = PeersView(peers=(), contacts=(later, contact()))
+    person = Person(YES)
+    async with connect(elicitation_callback=person) as client:
+        result = await client.call_tool("accept_contact", arguments)
+    (question,) = person.asked
+    assert OTHER_DID in question
+    assert "Late" not in question
+    assert [request for request in node.asked if isinstance(request, SetTrustRequest)] == [
+        SetTrustRequest(agent=OTHER_DID, level="trusted")
+    ]
+    assert not result.is_error
+
+
+async def test_without_a_name_and_without_a_request_there_is_nothing_to_ask(connect: Connect, node: StandIn):
+    person = Person(YES)
+    async with connect(elicitation_callback=person) as client:
+        result = await client.call_tool("accept_contact", {})
+    assert result.is_error
+    assert text_of(result).startswith("No agent waits to be accepted.")
+    assert person.asked == []
+    assert not any(isinstance(request, SetTrustRequest) for request in node.asked)
+
+
+async def test_a_stranger_named_like_the_key_of_another_is_not_meant_by_it(connect: Connect, node: StandIn):
+    liar = contact(name=short_key(OTHER_DID), did="did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK")
+    node.known = PeersView(peers=(), contacts=(liar, contact()))
+    person = Person(YES)
+    async with connect(elicitation_callback=person) as client:
+        await client.call_tool("accept_contact", {"agent": short_key(OTHER_DID)})
+    (question,) = person.asked
+    assert OTHER_DID in question
+    assert liar.did not in question
 
 
 @pytest.mark.parametrize("answer", NO)

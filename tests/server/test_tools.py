@@ -550,7 +550,7 @@ async def test_names_that_agents_chose_are_fenced_in_failures_too(connect: Conne
     [
         ("send_task", {"agent": "bob"}, ["message", "it is required"]),
         ("send_task", {"agent": "bob", "message": "hi", "wait_seconds": 300}, ["wait_seconds", "45", "got 300"]),
-        ("answer_task", {"task_id": "t", "status": "done"}, ["status", "'completed'", 'got "done"']),
+        ("answer_task", {"task_id": "t", "status": "done"}, ["status", "completed", 'got "done"']),
         ("discover", {"limit": "many"}, ["limit", "whole number", 'got "many"']),
     ],
 )
@@ -565,13 +565,6 @@ async def test_bad_arguments_are_answered_with_what_is_wrong(
     for word in words:
         assert word in text_of(result)
     assert node.asked == []
-
-
-async def test_an_unknown_tool_is_a_sentence(connect: Connect):
-    async with connect() as client:
-        result = await client.call_tool("fly", {})
-    assert result.is_error
-    assert "fly" in text_of(result)
 
 
 async def test_a_bug_stays_in_the_log_and_the_model_learns_where_to_look(

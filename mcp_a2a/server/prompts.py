@@ -1,0 +1,87 @@
+"""Prompts: what a person starts by name. Claude Code and Gemini CLI show them as commands, /inbox and /ask AGENT.
+
+They hold our words and those of the person who starts them, and none of a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
+
+from mcp_a2a.protocol.text import clean
+from mcp_a2a.server.fence import unwrapped
+
+MAX_AGENT = 512
+MAX_MESSAGE = 20_000
+
+Given = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """A prompt as it is listed, and what is made of its arguments."""
+
+    listed: Prompt
+    write: Callable[[Given], str]
+
+
+def _inbox(_: Given) -> str:
+    return (
+        "Look with check_inbox for tasks that other agents sent me. Tell me who asks for what. Do what I would allow "
+        "for that sender, answer each with answer_task, and reject the rest. If agents wait to be accepted, tell me "
+        "how many, and call accept_contact only if I say so."
+    )
+
+
+def _ask(given: Given) -> str:
+    agent, message = _one_line(given["agent"]), clean(given.get("message", ""))[:MAX_MESSAGE].strip()
+    what = f"this:\n\n{message}" if message else "what I say next; if I have said nothing yet, ask me what to send."
+    return f"Send the agent {agent} a task with send_task, and tell me its answer, which may come later: {what}"
+
+
+def _one_line(said: str) -> str:
+    return " ".join(clean(unwrapped(said)).split())
+
+
+_AGENT = PromptArgument(name="agent", description="Name, did or URL of the agent.", required=True)
+_MESSAGE = PromptArgument(name="message", description="What to send it.", required=False)
+
+PROMPTS: Mapping[str, PromptSpec] = {
+    spec.listed.name: spec
+    for spec in (
+        PromptSpec(
+            Prompt(name="inbox", title="Check the inbox", description="Work on what other agents sent me."), _inbox
+        ),
+        PromptSpec(
+            Prompt(
+                name="ask",
+                title="Ask an agent",
+                description="Send an agent a task, and tell me its answer.",
+                arguments=[_AGENT, _MESSAGE],
+            ),
+            _ask,
+        ),
+    )
+}
+
+
+def written(name: str, arguments: Mapping[str, object]) -> GetPromptResult:
+    """A prompt with its arguments in it.
+
+    Raises:
+        MCPError: there is no such prompt, or an argument is missing or too long (MCP: -32602).
+    """
+    spec = PROMPTS.get(name)
+    if spec is None:
+        raise MCPError(INVALID_PARAMS, "There is no such prompt. prompts/list has those of this server.")
+    given = {key: value for key, value in arguments.items() if isinstance(value, str) and value.strip()}
+    for argument in spec.listed.arguments or ():
+        if argument.required and argument.name not in given:
+            raise MCPError(INVALID_PARAMS, f"The prompt {name} needs the argument {argument.name}.")
+    if len(given.get("agent", "")) > MAX_AGENT:
+        raise MCPError(INVALID_PARAMS, f"The argument agent has more than {MAX_AGENT} characters.")
+    message = PromptMessage(role="user", content=TextContent(type="text", text=spec.write(given)))
+    return GetPromptResult(description=spec.listed.description, messages=[message])
