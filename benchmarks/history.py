@@ -48,18 +48,23 @@ def a_task() -> TaskRecord:
     )  # fmt: skip
 
 
+def multiply(connection: sqlite3.Connection, task_id: str, count: int) -> None:
+    """Put so many tasks like this one into the database, in 50 conversations, one after the other."""
+    names = [row[1] for row in connection.execute("PRAGMA table_info(tasks)") if row[1] != "n"]
+    changed = {"id": "id || '-' || value", "updated": "updated + value", "status_at": "status_at + value",
+               "context_id": "'ctx-' || (value % 50)", "ended": "updated"}  # fmt: skip
+    values = ", ".join(changed.get(name, name) for name in names)
+    numbers = "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < ?)"
+    rows = f"INSERT INTO tasks({', '.join(names)}) SELECT {values} FROM tasks, numbers WHERE id=?"  # noqa: S608  names of ours
+    connection.execute(f"{numbers} {rows}", (count - 1, task_id))
+
+
 async def build(path: Path, count: int) -> None:
     """A database with so many finished tasks, opened once, as after its last start."""
     async with open_database(path, "benchmark") as database:
         await database.write(lambda connection: insert_task(connection, a_task()))
     with closing(sqlite3.connect(path)) as connection, connection:
-        names = [row[1] for row in connection.execute("PRAGMA table_info(tasks)") if row[1] != "n"]
-        changed = {"id": "'task-' || value", "updated": "updated + value", "status_at": "status_at + value",
-                   "context_id": "'ctx-' || (value % 50)", "ended": "updated"}  # fmt: skip
-        values = ", ".join(changed.get(name, name) for name in names)
-        numbers = "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < ?)"
-        rows = f"INSERT INTO tasks({', '.join(names)}) SELECT {values} FROM tasks, numbers WHERE id='task-0'"  # noqa: S608  names of ours
-        connection.execute(f"{numbers} {rows}", (count - 1,))
+        multiply(connection, "task-0", count)
     async with open_database(path, "benchmark"):
         pass
 

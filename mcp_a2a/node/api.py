@@ -322,7 +322,7 @@ class LocalApi:
         """Tasks by newest change; right after a start, with what waited for us at relays."""
         await self._node.networks.wait_settled(MAIL_SECONDS)
         before, now = _cursor(request.cursor), self._node.context.clock()
-        records = self._node.context.database.read(
+        records = await self._node.context.database.read_aside(
             lambda connection: list_tasks(
                 connection,
                 state=request.state,

@@ -134,9 +134,9 @@ def save_peer(connection: sqlite3.Connection, row: PeerRow) -> None:
 
 
 def forget_strangers(connection: sqlite3.Connection, keep: int) -> None:
-    """Keep the `keep` strangers seen last: a flood of keys must not grow the database."""
-    if connection.execute("SELECT COUNT(*) FROM peers").fetchone()[0] <= keep:
-        return  # what follows looks at every task
+    """Keep the `keep` strangers seen last, and some more: a flood of keys must not grow the database."""
+    if connection.execute("SELECT COUNT(*) FROM peers").fetchone()[0] <= keep + keep // 8:
+        return  # what follows looks at every task, so it is done for many strangers together
     connection.execute(
         "DELETE FROM peers WHERE trust='stranger' AND addresses='[]' AND did NOT IN (SELECT peer FROM tasks)"
         " AND did NOT IN (SELECT did FROM peers WHERE trust='stranger' ORDER BY last_seen DESC LIMIT ?)",

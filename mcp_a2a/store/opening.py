@@ -12,7 +12,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_chec
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import refused, unusable
 from mcp_a2a.store.journal import get_meta, set_meta
+from mcp_a2a.store.layout import tables_of
 from mcp_a2a.store.salvage import KEPT_LOG, Salvage, salvage
 from mcp_a2a.store.schema import MIGRATIONS, migrate, version_of
 
@@ -62,6 +63,8 @@ class Schema:
     log_pages: int = MAX_LOG_PAGES
     salvages: bool = True
     """Whether rows are brought over from a damaged file. Only where nothing that was deleted can be read there."""
+    changes: tuple[str, ...] = ()
+    """Statements that set off its triggers."""
     carried: tuple[tuple[str, ...], ...] = ()
     """Where they are not: the tables that are, as a whole, where SQLite can read them; each group together."""
     loss_of_carried: str = ""
@@ -72,6 +75,7 @@ NODE = Schema(
     MIGRATIONS,
     audit,
     "The identity is not affected.",
+    changes=("INSERT INTO tasks DEFAULT VALUES", "UPDATE tasks SET state=state", "DELETE FROM tasks"),
 )
 
 LOGS = ("-wal", "-shm")
@@ -263,6 +267,7 @@ def _prepare(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
             _check(connection, path, schema)
         migrate(connection, path, schema.migrations)
         if not known:
+            _check_shape(connection, path, schema)
             _read_rows(connection, path, stamp, schema)
     except BaseException:
         connection.close()
@@ -276,6 +281,25 @@ def _prepare(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
 def _has_whole_log(connection: sqlite3.Connection, written: int) -> bool:
     """Whether SQLite takes every frame that was written to the log: it stops at the first that is damaged."""
     return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]) >= written
+
+
+def _check_shape(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    """Compare tables, columns and names of indexes with those of a new database: SQLite takes any name for right.
+
+    Raises:
+        sqlite3.DatabaseError: they are not those of its version.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh, path, schema.migrations)
+        if _shape(connection) != _shape(fresh):
+            raise sqlite3.DatabaseError("its tables are not those of its version")
+    for statement in schema.changes:
+        connection.execute(f"EXPLAIN {statement}")  # compiles triggers, too
+
+
+def _shape(connection: sqlite3.Connection) -> set[object]:
+    names = connection.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
+    return {*names.fetchall(), *tables_of(connection)}
 
 
 def _read_rows(connection: sqlite3.Connection, path: Path, stamp: str, schema: Schema) -> None:

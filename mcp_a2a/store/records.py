@@ -20,6 +20,7 @@ from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS,
 from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
+from mcp_a2a.store.schema import LISTED
 from mcp_a2a.views import TaskErrorView
 
 logger = logging.getLogger(__name__)
@@ -150,10 +151,10 @@ _UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} W
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 """What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
 
-_OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
+OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
 """Spelled as in the partial index: SQLite uses it only when it can prove the match."""
 
-_WAITING = f"direction = 'received' AND {_OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
+_WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
 
 
 def _row(record: TaskRecord) -> tuple[object, ...]:
@@ -266,11 +267,17 @@ def get_task(connection: sqlite3.Connection, asked: str) -> TaskRecord:
     if len(short) < 4 or not short.isalnum():
         raise TaskNotFoundError(asked)
     rows = connection.execute(
-        f"{_SELECT} WHERE id GLOB ? OR id GLOB ? LIMIT 3", (f"task-{short}*", f"task-*{short}")
+        f"{_SELECT} WHERE id IN (SELECT id FROM tasks WHERE id >= ? AND id < ?"  # noqa: S608  the names are ours
+        " UNION SELECT id FROM tasks WHERE substr(id, -4) = ? AND id GLOB ?) LIMIT 3",
+        (f"task-{short}", f"task-{short}{_LAST}", short[-4:], f"task-*{short}"),
     ).fetchall()
     if len(rows) != 1:
         raise TaskNotFoundError(asked, matches=len(rows))
     return _remembered(_record(connection, rows[0]))
+
+
+_LAST = "\U0010ffff"
+"""Behind every letter that an id can go on with."""
 
 
 def _remembered(record: TaskRecord) -> TaskRecord:
@@ -316,18 +323,14 @@ def list_tasks(
     now: float,
 ) -> list[TaskRecord]:
     """Tasks by newest change, after the position `before` (updated, id) of an earlier page."""
-    where, values = ["forgotten IS NULL"], list[object]()
-    if direction is not None:
-        where.append("direction=?")
-        values.append(direction)
-    if before is not None:
-        where.append("(updated, id) < (?, ?)")
-        values.extend(before)
+    index = "tasks_by_state" if state is not None else "tasks_by_direction" if direction else "tasks_by_update"
+    later, values = (" AND (updated, id) < (?, ?)", before) if before is not None else ("", ())
     selects, asked = [], list[object]()
     # Each alternative is read from an index in order, and SQLite merges them; with OR it would sort all that match.
-    for condition, wanted in _at(state, now):
-        selects.append(f"{_SELECT} WHERE {' AND '.join((*where, *condition))}")
-        asked.extend((*values, *wanted))
+    for conditions, wanted in _alternatives(state, direction, now):
+        where = " AND ".join(("forgotten IS NULL", *conditions))
+        selects.append(f"{_SELECT} INDEXED BY {index} WHERE {where}{later}")
+        asked.extend((*wanted, *values))
     rows = connection.execute(
         f"{' UNION ALL '.join(selects)} ORDER BY updated DESC, id DESC LIMIT ?", (*asked, limit)
     ).fetchall()
@@ -338,6 +341,17 @@ _LEASED = "(direction='received' AND lease_until IS NOT NULL AND lease_until > ?
 
 
 Condition = tuple[tuple[str, ...], tuple[object, ...]]
+
+
+def _alternatives(state: Moment | None, direction: str | None, now: float) -> list[Condition]:
+    """The conditions of a list, each one that an index answers: the index by state has both directions apart."""
+    if state is None:
+        return [((), ()) if direction is None else (("direction=?",), (direction,))]
+    return [
+        ((*conditions, "direction=?"), (*values, one))
+        for conditions, values in _at(state, now)
+        for one in ((direction,) if direction is not None else ("sent", "received"))
+    ]
 
 
 def _at(moment: Moment | None, now: float) -> list[Condition]:
@@ -374,7 +388,7 @@ class Within:
 
     def where(self) -> tuple[str, list[object]]:
         """The condition, and its values. An answer that is a message is no task."""
-        clauses = ["direction=? AND peer=? AND caller=? AND NOT direct AND forgotten IS NULL"]
+        clauses = [f"direction=? AND peer=? AND caller=? AND {LISTED}"]
         values: list[object] = [self.direction, self.peer, self.caller]
         after = None if self.after is None else round(self.after * 1000, 3)
         for clause, value in (("context_id=?", self.context_id), ("state=?", self.state), ("status_at>=?", after)):
@@ -383,19 +397,47 @@ class Within:
                 values.append(value.value if isinstance(value, TaskState) else value)
         return " AND ".join(clauses), values
 
+    @property
+    def index(self) -> str:
+        """The index that has these tasks together and in order."""
+        if self.context_id is not None:
+            return "tasks_by_peer_context"
+        return "tasks_by_peer" if self.state is None else "tasks_by_peer_state"
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the database keeps the number of these tasks."""
+        of_client = bool(self.caller) or self.peer.startswith("caller:")
+        return self.after is None and (self.context_id is None or of_client)
+
 
 def tasks_within(
     connection: sqlite3.Connection, within: Within, before: Position | None, limit: int
 ) -> tuple[list[TaskRecord], int]:
     """A page of the tasks in reach, newest status first, and how many there are in all."""
     where, values = within.where()
-    total = connection.execute(f"SELECT COUNT(*) FROM tasks WHERE {where}", values).fetchone()[0]  # noqa: S608
+    total = _count_within(connection, within)
     if before is not None:
         where, values = f"{where} AND (status_at, id) < (?, ?)", [*values, *before]
     rows = connection.execute(
-        f"{_SELECT} WHERE {where} ORDER BY status_at DESC, id DESC LIMIT ?", (*values, limit)
+        f"{_SELECT} INDEXED BY {within.index} WHERE {where} ORDER BY status_at DESC, id DESC LIMIT ?", (*values, limit)
     ).fetchall()
-    return _records(connection, rows), int(total)
+    return _records(connection, rows), total
+
+
+def _count_within(connection: sqlite3.Connection, within: Within) -> int:
+    """How many tasks are in reach. Only a count since some moment, or in a context of ours, looks at each of them."""
+    if not within.is_counted:
+        where, values = within.where()
+        query = f"SELECT COUNT(*) FROM tasks INDEXED BY {within.index} WHERE {where}"  # noqa: S608
+        return int(connection.execute(query, values).fetchone()[0])
+    context = "" if within.context_id is None else f"={within.context_id}"
+    row = connection.execute(
+        "SELECT COALESCE(SUM(n), 0) FROM task_counts WHERE peer=? AND direction=? AND caller=? AND context=?"
+        " AND (? IS NULL OR state=?)",
+        (within.peer, within.direction, within.caller, context, within.state, within.state),
+    ).fetchone()
+    return int(row[0])
 
 
 def waiting_tasks(connection: sqlite3.Connection, now: float, limit: int) -> list[TaskRecord]:
@@ -442,7 +484,7 @@ def count_waiting(connection: sqlite3.Connection, now: float) -> int:
 def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
     """Received tasks that are not finished: of this peer, and of all."""
     row = connection.execute(
-        f"SELECT COUNT(*) FILTER (WHERE peer=?), COUNT(*) FROM tasks WHERE direction = 'received' AND {_OPEN}",  # noqa: S608
+        f"SELECT COUNT(*) FILTER (WHERE peer=?), COUNT(*) FROM tasks WHERE direction = 'received' AND {OPEN}",  # noqa: S608
         (peer,),
     ).fetchone()
     return int(row[0]), int(row[1])
@@ -451,7 +493,7 @@ def count_open(connection: sqlite3.Connection, peer: str) -> tuple[int, int]:
 def shift_leases(connection: sqlite3.Connection, seconds: float) -> None:
     """The wall clock was set by so much: whoever works on a task has as long as before."""
     connection.execute(
-        f"UPDATE tasks SET lease_until=lease_until+? WHERE direction='received' AND {_OPEN}"  # noqa: S608
+        f"UPDATE tasks SET lease_until=lease_until+? WHERE direction='received' AND {OPEN}"  # noqa: S608
         " AND lease_until IS NOT NULL",
         (seconds,),
     )
@@ -462,7 +504,7 @@ def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -
 
     So a clock that was behind makes none of them older than that; a stamp of one that was ahead is put right.
     """
-    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({_OPEN})"  # noqa: S608
+    query = f"UPDATE tasks SET ended=min(?, max(updated, ?)) WHERE ended IS NULL AND NOT ({OPEN})"  # noqa: S608
     connection.execute(query, (stamp, before))
     connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
 
@@ -478,7 +520,7 @@ def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float)
         (aged - FORGOTTEN_SECONDS, aged - FORGOTTEN_SECONDS, aged - Forgotten.MARGIN),
     ).fetchall()
     rows += connection.execute(
-        f"DELETE FROM tasks WHERE ended < ? AND updated < ? AND dated < ? AND NOT ({_OPEN})"  # noqa: S608
+        f"DELETE FROM tasks WHERE ended < ? AND updated < ? AND dated < ? AND NOT ({OPEN})"  # noqa: S608
         " RETURNING direction, opened, dated",
         (aged - seconds, aged - seconds, aged - Forgotten.MARGIN),
     ).fetchall()
@@ -489,8 +531,8 @@ def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecor
     """Tasks with this peer that are not finished, both ways."""
     # Each half as in its partial index: without one, this would look at every task with this peer.
     rows = connection.execute(
-        f"{_SELECT} WHERE direction = 'sent' AND peer=? AND {_OPEN}"
-        f" UNION ALL {_SELECT} WHERE direction = 'received' AND peer=? AND {_OPEN}",
+        f"{_SELECT} WHERE direction = 'sent' AND peer=? AND {OPEN}"
+        f" UNION ALL {_SELECT} WHERE direction = 'received' AND peer=? AND {OPEN}",
         (peer, peer),
     ).fetchall()
     return _records(connection, rows)
@@ -498,14 +540,14 @@ def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecor
 
 def has_open_sent(connection: sqlite3.Connection, peer: str) -> bool:
     """Whether a task that we sent to this peer is not finished."""
-    query = f"SELECT 1 FROM tasks WHERE direction='sent' AND peer=? AND {_OPEN} LIMIT 1"  # noqa: S608
+    query = f"SELECT 1 FROM tasks WHERE direction='sent' AND peer=? AND {OPEN} LIMIT 1"  # noqa: S608
     return connection.execute(query, (peer,)).fetchone() is not None
 
 
 def open_sent_tasks(connection: sqlite3.Connection, peer: str, limit: int) -> list[tuple[str, int]]:
     """Unfinished tasks that this peer has taken, each with its newest update that we know; oldest news first."""
     rows = connection.execute(
-        f"SELECT id, seq_in FROM tasks WHERE direction='sent' AND peer=? AND {_OPEN} AND delivery='DELIVERED' "  # noqa: S608
+        f"SELECT id, seq_in FROM tasks WHERE direction='sent' AND peer=? AND {OPEN} AND delivery='DELIVERED' "  # noqa: S608
         "ORDER BY updated LIMIT ?",
         (peer, limit),
     )
@@ -525,5 +567,5 @@ def known_better(connection: sqlite3.Connection, peer: str, known: Mapping[str, 
 
 def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:
     """Peers that a task of ours is open with: they stay listed while they are away."""
-    rows = connection.execute(f"SELECT DISTINCT peer FROM tasks WHERE direction='sent' AND {_OPEN}")  # noqa: S608
+    rows = connection.execute(f"SELECT DISTINCT peer FROM tasks WHERE direction='sent' AND {OPEN}")  # noqa: S608
     return {row[0] for row in rows}

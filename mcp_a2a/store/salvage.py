@@ -39,6 +39,9 @@ def _did_at(column: int) -> Callable[[Sequence[Value]], bool]:
     return lambda values: str(values[column]).startswith(DID)
 
 
+DERIVED = ("sqlite_sequence", "task_counts")
+"""Tables that SQLite fills again when the rows of others are brought in."""
+
 MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
     "members": _did_at(1),
     "consents": lambda values: values[1] in ("text", "files") and values[2] in ("allowed", "declined"),
@@ -53,7 +56,7 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     """Fill a database that was just made with what can be read in a damaged file and in its log."""
     _merge_log(damaged)
     outcome, pages = Salvage(), Pages(damaged.read_bytes())
-    tables = [table for table in tables_of(fresh) if table.name != "sqlite_sequence"]
+    tables = [table for table in tables_of(fresh) if table.name not in DERIVED]
     named: set[str] = set()
     fresh.execute("BEGIN IMMEDIATE")
     for row in pages.rows():
@@ -115,7 +118,7 @@ def _is_row_of(table: Table, values: Sequence[Value]) -> bool:
 
 def _is_of_the_schema(values: Sequence[Value]) -> bool:
     """Whether this is a row of `sqlite_master`."""
-    return len(values) == 5 and values[0] in ("table", "index")
+    return len(values) == 5 and values[0] in ("table", "index", "trigger")
 
 
 def _insert(fresh: sqlite3.Connection, table: Table, row: FoundRow, outcome: Salvage, stamp: str) -> None:

@@ -12,6 +12,34 @@ from pathlib import Path
 
 from mcp_a2a.errors import SchemaTooNewError
 
+LISTED = "NOT direct AND forgotten IS NULL AND (direction = 'sent' OR peer GLOB 'caller:*')"
+"""Tasks that an A2A client may list; spelled so in each partial index over them and in each query that uses one."""
+
+
+def _listed(row: str) -> str:
+    return f"NOT {row}.direct AND {row}.forgotten IS NULL AND ({row}.direction = 'sent' OR {row}.peer GLOB 'caller:*')"
+
+
+_COUNTS = "peer = OLD.peer AND direction = OLD.direction AND caller = OLD.caller AND state = OLD.state"
+_COUNT_OLD = f"""
+  UPDATE task_counts SET n = n - 1 WHERE {_COUNTS} AND context IN ('', '=' || OLD.context_id)
+    AND {_listed("OLD")};
+  DELETE FROM task_counts WHERE {_COUNTS} AND context IN ('', '=' || OLD.context_id) AND n <= 0;
+"""  # noqa: S608  the names are ours
+_COUNT_NEW = f"""
+  INSERT INTO task_counts SELECT NEW.peer, NEW.direction, NEW.caller, context, NEW.state, 1
+    FROM (SELECT '' AS context
+      UNION ALL SELECT '=' || NEW.context_id WHERE NEW.caller <> '' OR NEW.peer GLOB 'caller:*')
+    WHERE {_listed("NEW")}
+    ON CONFLICT DO UPDATE SET n = n + 1;
+"""  # noqa: S608  as above
+_COUNTED_BY = (
+    "OLD.state <> NEW.state OR OLD.direct <> NEW.direct OR (OLD.forgotten IS NULL) <> (NEW.forgotten IS NULL)"
+    " OR OLD.context_id <> NEW.context_id OR OLD.peer <> NEW.peer OR OLD.caller <> NEW.caller"
+    " OR OLD.direction <> NEW.direction"
+)
+
+
 MIGRATIONS: tuple[str, ...] = (
     """
     -- Small facts of this identity: its key ring, its clock's high-water mark, its advert's sequence number.
@@ -274,6 +302,37 @@ MIGRATIONS: tuple[str, ...] = (
     -- Whether the card that a key has signed names the place that it was read from: then the agent there is that key's.
     ALTER TABLE web_agents ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
     """,
+    f"""
+    -- Each list reads an index in its order, whatever it is restricted to, and none sorts or skips.
+    DROP INDEX tasks_by_state;
+    CREATE INDEX tasks_by_state ON tasks(state, direction, updated DESC, id DESC) WHERE forgotten IS NULL;
+    DROP INDEX tasks_by_peer;
+    CREATE INDEX tasks_by_peer ON tasks(peer, direction, caller, status_at DESC, id DESC) WHERE {LISTED};
+    CREATE INDEX tasks_by_peer_state ON tasks(peer, direction, caller, state, status_at DESC, id DESC) WHERE {LISTED};
+    CREATE INDEX tasks_by_peer_context ON tasks(peer, direction, caller, context_id, status_at DESC, id DESC, state)
+      WHERE {LISTED};
+    -- People type the end of an id.
+    CREATE INDEX tasks_by_ending ON tasks(substr(id, -4));
+
+    -- How many tasks an A2A client has, by state: a list says how many there are in all. Kept by the triggers below.
+    CREATE TABLE task_counts(
+      peer      TEXT NOT NULL,
+      direction TEXT NOT NULL,
+      caller    TEXT NOT NULL,
+      context   TEXT NOT NULL,                -- "=" and the id of a context of a client; empty: of all contexts
+      state     TEXT NOT NULL,
+      n         INTEGER NOT NULL,
+      PRIMARY KEY(peer, direction, caller, context, state)
+    ) WITHOUT ROWID;
+    INSERT INTO task_counts SELECT peer, direction, caller, '', state, COUNT(*) FROM tasks WHERE {LISTED}
+      GROUP BY peer, direction, caller, state;
+    INSERT INTO task_counts SELECT peer, direction, caller, '=' || context_id, state, COUNT(*) FROM tasks
+      WHERE {LISTED} AND (caller <> '' OR peer GLOB 'caller:*') GROUP BY peer, direction, caller, context_id, state;
+    CREATE TRIGGER tasks_counted_in AFTER INSERT ON tasks WHEN {_listed("NEW")} BEGIN {_COUNT_NEW} END;
+    CREATE TRIGGER tasks_counted_out AFTER DELETE ON tasks WHEN {_listed("OLD")} BEGIN {_COUNT_OLD} END;
+    CREATE TRIGGER tasks_counted_anew AFTER UPDATE ON tasks
+      WHEN ({_listed("OLD")} OR {_listed("NEW")}) AND ({_COUNTED_BY}) BEGIN {_COUNT_OLD} {_COUNT_NEW} END;
+    """,  # noqa: S608  as above
 )
 
 VERSION = len(MIGRATIONS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.store.records import OPEN
 
 _HEADERS = TypeAdapter(dict[str, str])
 
@@ -105,8 +106,9 @@ def count_web_letters(connection: sqlite3.Connection) -> int:
 def unfinished_web_tasks(connection: sqlite3.Connection) -> list[str]:
     """Tasks that an agent at a URL must be told something about, or must be asked about."""
     rows = connection.execute(
-        "SELECT task FROM web_letters UNION SELECT id FROM tasks WHERE direction='sent' AND peer GLOB 'http*' "
-        "AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING', 'TASK_STATE_AUTH_REQUIRED')"
+        "SELECT task FROM web_letters UNION SELECT id FROM tasks INDEXED BY tasks_asked WHERE direction = 'sent'"  # noqa: S608  ours
+        f" AND {OPEN} AND peer GLOB 'http*'"
+        " AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING', 'TASK_STATE_AUTH_REQUIRED')"
     ).fetchall()
     return [str(row[0]) for row in rows]
 

@@ -122,6 +122,35 @@ async def test_a_node_starts_on_any_damage_and_works(
     assert bool(kept) == ("IS DAMAGED" in caplog.text)
 
 
+@pytest.mark.parametrize(
+    ("named", "otherwise"),
+    [
+        ("expires REAL NOT NULL,\n      PRIMARY", "expired REAL NOT NULL,\n      PRIMARY"),
+        ("TABLE web_contexts", "TABLE web_contextz"),
+        ("INDEX tasks_by_state ", "INDEX tasks_by_stat5 "),
+        ("SET n = n - 1", "SET n = m - 1"),
+    ],
+)
+async def test_a_name_of_the_schema_that_was_damaged_costs_no_row(
+    tmp_path: Path, healthy: Path, named: str, otherwise: str
+) -> None:
+    world, path = World(tmp_path), tmp_path / "bob" / "node.db"
+    data = healthy.read_bytes()  # noqa: ASYNC240  nobody else waits
+    assert named.encode() in data
+    put(
+        path,
+        data.replace(named.encode(), otherwise.encode()).replace(
+            b"web_contextsweb_contexts", b"web_contextzweb_contextz"
+        ),
+    )
+    async with open_database(path, STAMP) as database:
+        assert (
+            len(database.read(lambda c: list_tasks(c, state=None, direction=None, before=None, limit=100, now=0.0)))
+            == 13
+        )
+    await starts_and_works(world)
+
+
 @pytest.mark.parametrize("harm", [flipped, scribbled, truncated, zeroed])
 async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, harm: Damage) -> None:
     world = World(tmp_path)
@@ -323,7 +352,7 @@ async def test_a_row_that_is_damaged_while_the_node_runs_hides_no_other(tmp_path
     bad, *_ = sorted(task_ids(path))
     async with open_database(path, "test") as database:
         await database.write(lambda c: c.execute("UPDATE tasks SET status='no json' WHERE id=?", (bad,)))
-        shown = database.read(lambda c: list_tasks(c, state=None, direction=None, before=None, limit=100))
+        shown = database.read(lambda c: list_tasks(c, state=None, direction=None, before=None, limit=100, now=0.0))
         assert {task.id for task in shown} == task_ids(path) - {bad}
         with pytest.raises(DamagedRowError, match=bad):
             database.read(lambda c: get_task(c, bad))

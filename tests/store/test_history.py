@@ -2,79 +2,299 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import random
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from benchmarks.history import a_task, multiply
+from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.protocol.model import Delivery, TaskPushNotificationConfig, TaskState
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store import records
-from mcp_a2a.store.forgetting import finished_before
+from mcp_a2a.store import blobs, consents, forgetting, journal, networks, push, records, web
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.store.records import Within
+from mcp_a2a.store.records import TaskRecord, Within
+from mcp_a2a.store.schema import LISTED
 
 Query = Callable[[sqlite3.Connection], object]
 
 DID = "did:key:z6Mk"
+OWN = Within("received", "caller:owner", "owner")
+THEIRS = Within("sent", DID, "")
+STATES = (None, *Moment)
+
+
+def listing(**more: Any) -> Query:
+    asked = {"state": None, "direction": None, "before": None, "limit": 20, "now": 1.0, **more}
+    return lambda c: records.list_tasks(c, **asked)
+
+
+def within(what: Within = OWN, before: Any = None, **more: Any) -> Query:
+    return lambda c: records.tasks_within(c, replace(what, **more), before, 20)
+
+
+def nothing_found(connection: sqlite3.Connection) -> None:
+    with pytest.raises(TaskNotFoundError):
+        records.get_task(connection, "abcdef")
+
+
+HOOK = TaskPushNotificationConfig(task_id="task-x", id="h", url="https://a.example/")
+
+LISTS: dict[str, Query] = {
+    f"list {state or 'of all'} {direction or 'both ways'}{' on' * bool(before)}": listing(
+        state=state, direction=direction, before=before
+    )
+    for state in STATES
+    for direction in (None, "sent", "received")
+    for before in (None, (1.0, "task-x"))
+}
+A2A_LISTS: dict[str, Query] = {
+    f"A2A list {whose} {more}{' on' * bool(before)}": within(what, before, **more)
+    for whose, what in (("of ours", OWN), ("of theirs", THEIRS))
+    for before in (None, (1.0, "task-x"))
+    for more in (
+        {},
+        {"state": TaskState.WORKING},
+        {"context_id": "ctx"},
+        {"context_id": "ctx", "state": TaskState.FAILED},
+        {"after": 9e9},
+        {"after": 9e9, "state": TaskState.WORKING},
+        {"after": 9e9, "context_id": "ctx"},
+    )
+}
 QUESTIONS: dict[str, Query] = {
-    "list": lambda c: records.list_tasks(c, state=None, direction=None, before=None, limit=20, now=1.0),
-    "list of a state": lambda c: records.list_tasks(
-        c, state=Moment.WORKING, direction=None, before=(1.0, "task-x"), limit=20, now=1.0
-    ),
-    "list of a direction": lambda c: records.list_tasks(
-        c, state=None, direction="sent", before=None, limit=20, now=1.0
-    ),
-    "A2A list": lambda c: records.tasks_within(c, Within("received", "caller:owner", "owner"), (1.0, "t"), 20),
-    "A2A list of a context": lambda c: records.tasks_within(
-        c, Within("received", "caller:owner", "owner", context_id="ctx"), None, 20
-    ),
+    **LISTS,
+    **A2A_LISTS,
+    "by id": lambda c: records.find_task(c, "task-x"),
+    "is there": lambda c: records.has_task(c, "task-x"),
+    "by the end of an id": nothing_found,
+    "new": lambda c: records.insert_task(c, a_task()),
+    "changed": lambda c: records.save_task(c, a_task()),
     "tasks to offer": lambda c: records.waiting_tasks(c, 1.0, 10),
     "next lease": records.next_lease_end,
     "leases": records.leased_tasks,
+    "hops": lambda c: records.highest_hop(c, "holder", 1.0),
     "waiting": lambda c: records.count_waiting(c, 1.0),
+    "clock set": lambda c: records.shift_leases(c, 1.0),
     "open of a peer": lambda c: records.count_open(c, DID),
     "open with a peer": lambda c: records.open_tasks_with(c, DID),
     "asked of a peer": lambda c: records.has_open_sent(c, DID),
+    "asked and taken": lambda c: records.open_sent_tasks(c, DID, 10),
+    "known better": lambda c: records.known_better(c, DID, {"task-x": 1, "task-y": 2}),
     "asked of any": records.peers_with_open_tasks,
-    "just ended": lambda c: records.note_finished(c, 1.0, 2.0),
+    "just ended": lambda c: records.note_finished(c, 8e9, 9e9),
     "long ended": lambda c: records.forget_finished(c, 1.0, 2.0),
+    "why kept": lambda c: forgetting.why_kept(c, a_task()),
+    "size": lambda c: forgetting.size_of(c, "task-x"),
+    "forget": lambda c: forgetting.forget(c, a_task(), 1.0, "gone"),
+    "files of": lambda c: blobs.blobs_of(c, "task-x"),
+    "file of": lambda c: blobs.find_in(c, DID, "b"),
+    "saved": lambda c: blobs.mark_saved(c, "task-x", 1.0),
+    "dropped": lambda c: blobs.drop_blobs_of(c, "task-x"),
+    "new file": lambda c: blobs.begin_in(c, blobs.new_in(DID, "b", "task-x", 1, 1.0)),
+    "checked file": lambda c: blobs.mark_checked(c, DID, "b", "x"),
+    "piece": lambda c: blobs.mark_piece(c, blobs.new_in(DID, "b", "task-x", 1, 1.0), 0),
+    "open at URLs": web.unfinished_web_tasks,
+    "old files": lambda c: blobs.forget_blobs(c, 1.0, 1.0),
+    "room for files": lambda c: blobs.make_room(c, blobs.Wanted(1, 1), for_result=True),
+    "hooks of none": push.drop_orphaned_push,
+    "hooks": lambda c: push.count_other_untold(c, HOOK, "ci"),
 }
 
-
-@pytest.mark.parametrize("question", QUESTIONS)
-async def test_no_question_looks_at_every_task(tmp_path: Path, question: str) -> None:
-    async with open_database(tmp_path / "node.db", "test") as database:
-        plans = await database.write(lambda connection: plans_of(connection, QUESTIONS[question]))
-    assert plans
-    for plan in plans:
-        assert "SCAN tasks" not in plan.replace("SCAN tasks USING INDEX", "").replace(
-            "SCAN tasks USING COVERING INDEX", ""
-        ), plan
+WALKS: dict[str, str] = {
+    "finished_before": "a person forgets all tasks of an age, some hundred at a time, each looked at once",
+    "forget_strangers": "more than 2,304 strangers are known: once for every 256 of them",
+    "forget_web_contexts": "once at a start; the contexts of agents at URLs, each looked up in an index",
+}
+"""Functions that look at every task, and why they may."""
 
 
-async def test_the_first_page_is_read_in_order_and_not_sorted(tmp_path: Path) -> None:
-    async with open_database(tmp_path / "node.db", "test") as database:
-        for question in ("list", "list of a state", "list of a direction"):
-            for plan in await database.write(lambda c, q=question: plans_of(c, QUESTIONS[q])):
-                assert "TEMP B-TREE" not in plan, (question, plan)
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    return tmp_path / "node.db"
+
+
+async def plans(path: Path, questions: Mapping[str, Query]) -> dict[str, list[str]]:
+    async with open_database(path, "test") as database:
+        return await database.write(lambda c: {name: plans_of(c, query) for name, query in questions.items()})
 
 
 def plans_of(connection: sqlite3.Connection, question: Query) -> list[str]:
-    """How SQLite answers each statement on the table of tasks."""
+    """How SQLite answers each statement about tasks, what triggers do included."""
     said: list[str] = []
     connection.set_trace_callback(said.append)
     try:
         question(connection)
     finally:
         connection.set_trace_callback(None)
-    about = [statement for statement in said if "tasks" in statement]
+    about = [one for one in said if re.search(r"\btasks\b", one) and not one.startswith("--")]
     return [
         "; ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")) for statement in about
     ]
 
 
+SCAN = re.compile(r"SCAN (?:tasks|task_counts)(?! USING (?:COVERING )?INDEX tasks_(?:open|asked|forgotten)\b)")
+"""A walk through all rows; but the indexes of what is open hold no history."""
+
+
+async def test_no_question_looks_at_every_task(tables: Path) -> None:
+    for name, steps in (await plans(tables, QUESTIONS)).items():
+        for plan in steps:
+            ordered = name in LISTS or name in A2A_LISTS
+            scans = SCAN.findall(plan.replace("SCAN tasks USING INDEX tasks_by_update", "") if ordered else plan)
+            assert not scans, (name, plan)
+
+
+async def test_every_list_is_read_in_its_order_and_not_sorted(tables: Path) -> None:
+    for name, steps in (await plans(tables, LISTS | A2A_LISTS)).items():
+        assert not [plan for plan in steps if "TEMP B-TREE" in plan], (name, steps)
+
+
+def asking(module: ModuleType) -> set[str]:
+    """The functions of a module with a statement about tasks."""
+    source = inspect.getsource(module)
+    about = re.compile(r"(?:FROM|UPDATE|INTO|JOIN) tasks|_SELECT|_INSERT|_UPDATE")
+    return {
+        node.name
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and about.search(ast.get_source_segment(source, node) or "")
+    }
+
+
+def test_every_function_that_asks_for_tasks_is_among_the_questions() -> None:
+    asked = inspect.getsource(inspect.getmodule(asking))  # type: ignore[arg-type]
+    for module in (blobs, consents, forgetting, journal, networks, push, records, web):
+        for name in asking(module):
+            assert name in WALKS or name.startswith("_") or f".{name}" in asked, (module.__name__, name)
+
+
+# --- work that does not grow ----------------------------------------------------------------------
+
+
+async def steps_of(path: Path, count: int, questions: Mapping[str, Query]) -> dict[str, int]:
+    """Steps of SQLite's machine for each question with so many finished tasks."""
+    theirs = replace(a_task(), id="task-1", direction="sent", peer=DID, caller="", delivery=Delivery.DELIVERED)
+
+    def ask(connection: sqlite3.Connection) -> dict[str, int]:
+        for record in (a_task(), theirs):
+            records.insert_task(connection, record)
+            multiply(connection, record.id, count)
+        return {name: machine_steps(connection, query) for name, query in questions.items()}
+
+    async with open_database(path, "test") as database:
+        return await database.write(ask)
+
+
+def machine_steps(connection: sqlite3.Connection, question: Query) -> int:
+    ran = 0
+
+    def tick() -> None:
+        nonlocal ran
+        ran += 1
+
+    connection.execute("SAVEPOINT asked")
+    connection.set_progress_handler(tick, 50)
+    try:
+        question(connection)
+    finally:
+        connection.set_progress_handler(None, 0)
+        connection.execute("ROLLBACK TO asked")
+        connection.execute("RELEASE asked")
+    return ran * 50
+
+
+IN_A_CONTEXT_OF_OURS = re.compile(r"A2A list of theirs \{'context_id'(?!.*after)")
+
+
+async def test_no_question_works_more_for_a_long_history_than_for_a_short_one(tmp_path: Path) -> None:
+    short = await steps_of(tmp_path / "short.db", 200, QUESTIONS)
+    long = await steps_of(tmp_path / "long.db", 3_000, QUESTIONS)
+    grown = {name: (short[name], long[name]) for name in short if long[name] > short[name] + 500}
+    assert not {name for name in grown if not IN_A_CONTEXT_OF_OURS.match(name)}, grown
+
+
+# --- the numbers of tasks -------------------------------------------------------------------------
+
+
+COUNTED = """
+    SELECT peer, direction, caller, '' AS context, state, COUNT(*) FROM tasks WHERE {listed} GROUP BY 1, 2, 3, 5
+    UNION ALL SELECT peer, direction, caller, '=' || context_id, state, COUNT(*) FROM tasks
+      WHERE {listed} AND (caller <> '' OR peer GLOB 'caller:*') GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+"""
+
+
+def check_counts(connection: sqlite3.Connection) -> None:
+    kept = connection.execute("SELECT peer, direction, caller, context, state, n FROM task_counts ORDER BY 1,2,3,4,5")
+    assert kept.fetchall() == connection.execute(COUNTED.format(listed=LISTED)).fetchall()
+
+
+def any_task(chance: random.Random, number: int) -> TaskRecord:
+    direction = chance.choice(("sent", "received"))
+    caller = chance.choice(("", "ci"))
+    peer = (
+        chance.choice((DID, "https://a.example/")) if direction == "sent" else chance.choice((DID, f"caller:{caller}"))
+    )
+    return replace(
+        a_task(), id=f"task-{number}", direction=direction, peer=peer, caller=caller,
+        context_id=chance.choice(("", "a", "=a")), state=chance.choice(list(TaskState)), direct=chance.random() < 0.1,
+    )  # fmt: skip
+
+
+async def test_the_numbers_of_tasks_are_those_of_the_rows_whatever_happens_to_them(tables: Path) -> None:
+    chance = random.Random(7)
+    async with open_database(tables, "test") as database:
+
+        def live(connection: sqlite3.Connection) -> None:
+            for number in range(400):
+                name = chance.randrange(60)
+                record = records.find_task(connection, f"task-{name}")
+                if record is None:
+                    records.insert_task(connection, any_task(chance, name))
+                elif chance.random() < 0.15:
+                    connection.execute("DELETE FROM tasks WHERE id=?", (record.id,))
+                elif chance.random() < 0.1:
+                    forgetting.forget(connection, record, 1.0, "gone")
+                else:
+                    other = any_task(chance, name)
+                    records.save_task(connection, other if number % 3 else replace(record, state=other.state))
+                assert not records.insert_task(connection, any_task(chance, name)) or record is not None
+                if number % 20 == 0:
+                    check_counts(connection)
+            check_counts(connection)
+
+        await database.write(live)
+
+
+async def test_the_total_of_a_list_is_the_number_of_its_tasks(tables: Path) -> None:
+    chance = random.Random(3)
+    async with open_database(tables, "test") as database:
+        everything = [any_task(chance, number) for number in range(200)]
+        for record in everything:
+            await database.write(lambda c, one=record: records.insert_task(c, one))
+        for caller in ("", "ci"):
+            for what in (Within("received", f"caller:{caller}", caller), Within("sent", DID, caller)):
+                for context in (None, "", "a", "=a"):
+                    for state in (None, *TaskState):
+                        wanted = [
+                            one
+                            for one in everything
+                            if what.holds(one) and not one.direct
+                            and context in (None, one.context_id) and state in (None, one.state)
+                        ]  # fmt: skip
+                        asked = replace(what, context_id=context, state=state)
+                        page, total = database.read(lambda c, a=asked: records.tasks_within(c, a, None, 500))
+                        assert total == len(page) == len(wanted), asked
+
+
 async def test_an_age_walks_through_the_tasks_once(tmp_path: Path) -> None:
     async with open_database(tmp_path / "node.db", "test") as database:
-        assert database.read(lambda c: finished_before(c, 1.0, "", 10)) == []
-        assert await database.read_aside(lambda c: finished_before(c, 1.0, "", 10)) == []
+        assert database.read(lambda c: forgetting.finished_before(c, 1.0, "", 10)) == []
+        assert await database.read_aside(lambda c: forgetting.finished_before(c, 1.0, "", 10)) == []

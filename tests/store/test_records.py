@@ -122,7 +122,10 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
         await stored(database, older, newer)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP INDEX tasks_by_context; DROP INDEX tasks_forgotten; DROP INDEX tasks_by_peer;"
+            "DROP TRIGGER tasks_counted_in; DROP TRIGGER tasks_counted_out; DROP TRIGGER tasks_counted_anew;"
+            "DROP TABLE task_counts; DROP INDEX tasks_by_peer_state; DROP INDEX tasks_by_peer_context;"
+            "DROP INDEX tasks_by_ending; DROP INDEX tasks_by_context; DROP INDEX tasks_forgotten;"
+            "DROP INDEX tasks_by_peer;"
             "ALTER TABLE tasks DROP COLUMN status_at;"
             "PRAGMA user_version=3;"
             "ALTER TABLE outbox RENAME COLUMN postmark TO envelope;"
