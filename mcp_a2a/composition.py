@@ -27,8 +27,10 @@ from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
+from mcp_a2a.store.database import Database
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
+from mcp_a2a.store.manner import Manner, keep_manner, kept_manner
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.short_places import socket_path
@@ -113,7 +115,9 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
         WebHooks(near=settings.a2a_push_local) as hooks,
     ):
         if stands_in:
-            card = _still_called(kept_card(database), settings)
+            card, settings = _still_called(kept_card(database), settings), _as_before(database, settings)
+        else:
+            keep_manner(database, Manner(settings.mdns, settings.networks, settings.link_host))
         card = card or _assistant_card(settings, identity.peer_id)
         keep_card(database, card)
         relays = RelayTransport()
@@ -174,6 +178,15 @@ def _assistant_card(settings: Settings, peer_id: PeerId) -> AgentCard:
         version=__version__,
         default_input_modes=("text/plain", "*/*"),
     )
+
+
+def _as_before(database: Database, settings: Settings) -> Settings:
+    """The settings of a process that stands in, for an identity that is to be seen where its own process showed it."""
+    kept = kept_manner(database)
+    if kept is None:
+        return settings
+    seen = {"mdns": settings.mdns and kept.mdns, "networks": kept.networks, "link_host": kept.link_host}
+    return settings.model_copy(update=seen)
 
 
 def _still_called(card: AgentCard | None, settings: Settings) -> AgentCard | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -166,7 +167,8 @@ class Session:
         called = (await node.get_agent(GetAgentRequest(agent="self"))).agent.name
         if called != settings.name:
             pid, identity = read_owner(settings.folder), settings.identity
-            self.output.note(f"--name {settings.name} has no effect: process {pid} runs {identity!r} as {called}.")
+            why = f"--name {settings.name} has no effect: process {pid} runs {identity!r} as {called}."
+            self.output.note(f"{why} To keep a name: mcp-a2a name {shlex.quote(settings.name or '')}")
 
     async def _say_that_we_wait(self) -> None:
         import anyio

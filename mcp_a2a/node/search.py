@@ -217,9 +217,9 @@ class Search:
             for peer in self._node.ways.alone()
             if peer.key not in listed_keys
             and (not request.skill or peer.has_skill(request.skill))
-            and _score(_words_of_web(peer), request.query)
+            and _score(self._words(peer), request.query)
         ]
-        listed.sort(key=lambda peer: (bool(peer.trouble), -_score(_words_of_web(peer), request.query), peer.name))
+        listed.sort(key=lambda peer: (bool(peer.trouble), -_score(self._words(peer), request.query), peer.name))
         return listed
 
     def _matching(self, request: DiscoverRequest) -> list[Peer]:
@@ -234,10 +234,18 @@ class Search:
                 or peer.row.did in expected
             )
             and _has_skill(peer, request.skill)
-            and _score(_words_of(peer), request.query)
+            and _score(self._words(peer), request.query)
         ]
-        listed.sort(key=lambda peer: (not peer.online, -_score(_words_of(peer), request.query), _rtt(peer), peer.name))
+        listed.sort(
+            key=lambda peer: (not peer.online, -_score(self._words(peer), request.query), _rtt(peer), peer.name)
+        )
         return listed
+
+    def _words(self, agent: Peer | WebPeer) -> str:
+        """What a query is looked for in; the alias too."""
+        if isinstance(agent, WebPeer):
+            return f"{self._node.called(agent.url, '').casefold()} {_words_of_web(agent)}"
+        return f"{self._node.called(agent.row.did, '').casefold()} {_words_of(agent)}"
 
     def _reason(self, request: DiscoverRequest) -> str:
         return " ".join((*self._node.clock_trouble(), self._why_none(request)))

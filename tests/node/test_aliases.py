@@ -77,6 +77,7 @@ async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(wor
             aliases(world).give("anna", bob.did)
             (agent,) = (await me.api.discover(DiscoverRequest())).agents
             assert (agent.name, agent.alias, agent.claimed, agent.look_alike) == ("anna", "anna", "bob", False)
+            assert (await me.api.discover(DiscoverRequest(query="Anna"))).total == 1
             assert await sent(me, "bob") == bob.did
             assert (await me.api.list_tasks(ListTasksRequest())).tasks[0].agent.name == "anna"
             (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
