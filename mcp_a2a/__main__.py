@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mcp_a2a.cli.entry import check_environment, unicode_words
@@ -54,19 +54,19 @@ def _is_server(words: Sequence[str]) -> bool:
 
 
 def _serve(options: Options, words: Sequence[str]) -> int:
-    from mcp_a2a.cli import serving  # noqa: PLC0415  a command needs none of it
-    from mcp_a2a.cli.session import set_up_logging  # noqa: PLC0415  as above
-    from mcp_a2a.config import load_settings  # noqa: PLC0415  as above
-
-    set_up_logging(options.verbosity)
+    words = words[1:] if words[:1] == ["serve"] else words
+    settings: dict[str, object] = dict(options.settings)
+    if ALLOW_STRANGERS in words:
+        settings["allow_strangers"] = True
+    words = [word for word in words if word != ALLOW_STRANGERS]
+    has_pipes = sys.platform != "win32" and not (os.isatty(0) or os.isatty(1))
     try:
-        words = words[1:] if words[:1] == ["serve"] else words
-        settings: dict[str, object] = dict(options.settings)
-        if ALLOW_STRANGERS in words:
-            settings["allow_strangers"] = True
-        listening = serving.parse([word for word in words if word != ALLOW_STRANGERS])
-        quiet = options.verbosity < 0
-        serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json, ascii_only=options.ascii)
+        if not words and has_pipes:
+            from mcp_a2a.cli.fronting import serve_pipe  # noqa: PLC0415  a command needs none of it
+
+            serve_pipe(settings, options.verbosity)
+        else:
+            _serve_without_front(settings, options, words)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here
@@ -76,6 +76,17 @@ def _serve(options: Options, words: Sequence[str]) -> int:
         # stdout belongs to the protocol, also when there is nothing to say on it.
         return report_failure(Output(replace(options, json=False)), error)
     return 0
+
+
+def _serve_without_front(settings: Mapping[str, object], options: Options, words: Sequence[str]) -> None:
+    from mcp_a2a.cli import serving  # noqa: PLC0415  a command needs none of it
+    from mcp_a2a.cli.session import set_up_logging  # noqa: PLC0415  as above
+    from mcp_a2a.config import load_settings  # noqa: PLC0415  as above
+
+    set_up_logging(options.verbosity)
+    listening = serving.parse(words)
+    quiet = options.verbosity < 0
+    serving.serve(load_settings(settings), listening, quiet=quiet, as_json=options.json, ascii_only=options.ascii)
 
 
 def _command(options: Options, words: Sequence[str]) -> int:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from mcp_a2a.config import Settings
+from mcp_a2a.node.caller import Caller
 from mcp_a2a.node.kin import hop_of_ancestors
-from mcp_a2a.node.shared import SharedNode, share
+from mcp_a2a.node.shared import Lock, SharedNode, share
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -25,11 +26,12 @@ OwnNode = Callable[[Settings, "AgentCard | None"], AbstractAsyncContextManager["
 
 @asynccontextmanager
 async def open_node(
-    settings: Settings, card: AgentCard | None = None, *, eager: bool = True
+    settings: Settings, card: AgentCard | None = None, *, eager: bool = True, lock: Lock | None = None
 ) -> AsyncIterator[SharedNode]:
     """The node of this identity, while the context lasts.
 
-    With `eager` it is ready when this returns; without, it starts on `start()` or with the first call.
+    With `eager` it is ready when this returns; without, it starts on `start()` or with the first call. `lock` is that
+    of the folder, where this process has it already.
 
     Raises:
         ConfigurationError: with `eager`, when the node cannot run here.
@@ -41,8 +43,12 @@ async def open_node(
         async with own_node(settings, card) as api:
             yield api
 
-    hop = max(settings.hop, hop_of_ancestors())
-    shared = SharedNode(settings.folder, open_owner, allow_strangers=settings.allow_strangers, hop=hop)
+    caller = Caller(
+        allow_strangers=settings.allow_strangers,
+        hop=max(settings.hop, hop_of_ancestors()),
+        file_roots=tuple(map(str, settings.file_roots)),
+    )
+    shared = SharedNode(settings.folder, open_owner, caller, lock=lock)
     async with share(shared) as node:
         if eager:
             await node.ready()

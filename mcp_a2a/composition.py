@@ -5,14 +5,18 @@ It imports everything a node needs, which takes a few hundred milliseconds; `app
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
+from anyio.abc import SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+from pydantic import JsonValue
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.push import WebHooks
@@ -67,7 +71,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     async with _node(settings, card) as node:
         await node.inbox.release(_is_alive)
         api = LocalApi(node)
-        control = ControlServer(api, partial(_release, node)).serve(socket_path(settings.folder))
+        control = ControlServer(api, partial(_release, node), _speak).serve(socket_path(settings.folder))
         async with control, _standing_in(settings):
             yield api
 
@@ -145,7 +149,6 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
             moved=surroundings.moved,
             lease_seconds=settings.lease_seconds,
             downloads=settings.downloads,
-            file_roots=settings.file_roots,
             web=web,
             web_watch=A2AWatch(multicast) if settings.mdns and not stands_in else None,
             hooks=hooks if settings.pushes else None,
@@ -192,6 +195,14 @@ def _as_before(database: Database, settings: Settings) -> Settings:
 def _still_called(card: AgentCard | None, settings: Settings) -> AgentCard | None:
     """The card that an identity showed last, by the name that was kept for it since."""
     return card.model_copy(update={"name": settings.called}) if card is not None and settings.called else card
+
+
+async def _speak(
+    api: NodeApi, stream: SocketStream, received: BufferedByteReceiveStream, said: Mapping[str, JsonValue]
+) -> None:
+    """Have the MCP session of another process's client. The SDK is imported when the first of them comes."""
+    piped = await anyio.to_thread.run_sync(importlib.import_module, "mcp_a2a.server.piped")
+    await piped.speak(api, stream, received, said)
 
 
 async def _release(node: Node, holders: set[str]) -> None:

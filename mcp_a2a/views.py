@@ -389,7 +389,7 @@ class Attachments(View):
 
     files: tuple[FileArg, ...] = Field(default=(), max_length=32)
     roots: tuple[str, ...] | None = None
-    """Folders that they must be in, beside those of the settings. None: the user's own program names the paths."""
+    """Folders that they must be in. None: the user's own program names the paths."""
     consent: Consent = "ask"
 
 

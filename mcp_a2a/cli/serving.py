@@ -6,8 +6,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlsplit
@@ -17,7 +18,8 @@ from anyio.abc import TaskStatus
 
 from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, UsageError, no_such_option
-from mcp_a2a.config import Settings
+from mcp_a2a.cli.session import set_up_logging
+from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.loop import run
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
@@ -26,6 +28,7 @@ from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Certificate, Listening
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.front.loop import Handover
     from mcp_a2a.server.hosting import Served
 
 
@@ -205,12 +208,36 @@ def serve(
     run(operate)
 
 
-async def _serve_pipe(settings: Settings) -> None:
+async def _serve_pipe(settings: Settings, front: Handover[Settings] | None = None) -> None:
     from mcp_a2a.server.stdio import serve_stdio
     from mcp_a2a.server.surface import build_server
 
-    async with open_node(settings, eager=False) as node:
-        await serve_stdio(build_server(node), node.start)
+    key, lock = (bytes.fromhex(front.greeting.state_key), front.lock) if front is not None else (None, None)
+    async with open_node(settings, eager=False, lock=lock) as node:
+        await serve_stdio(build_server(node, state_key=key), node.start, front)
+
+
+def load_server(flags: Mapping[str, object], verbosity: int) -> Settings:
+    """Import what a session on the pipe needs, in a thread behind the front, and read the settings.
+
+    Raises:
+        ConfigurationError: they cannot be.
+    """
+    import mcp_a2a.composition
+    import mcp_a2a.server.stdio
+    import mcp_a2a.server.surface  # noqa: F401
+
+    set_up_logging(verbosity)
+    return load_settings(flags)
+
+
+def serve_behind(front: Handover[Settings]) -> None:
+    """Serve the client whom a front has served until now.
+
+    Raises:
+        McpA2AError: it cannot serve, and why.
+    """
+    run(partial(_serve_pipe, front.loaded, front))
 
 
 @dataclass(frozen=True)

@@ -101,5 +101,6 @@ _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "file_roots": _are_paths,
     "hop": _is_number(0, 1_000),
     "a2a_push": _is_boolean,
+    "a2a_push_local": _is_boolean,
 }
 """Of each setting (`config.Settings`), whether a value is certain to be taken as it is written."""

@@ -106,22 +106,20 @@ class Attached:
 class Attaching:
     """Makes parts of files.
 
-    `roots` are the folders that a person allowed in the settings. Nothing in `private`, the data folder, is ever
-    attached, but what was saved to `downloads` in it, and what a command was given to work on.
+    Nothing in `private`, the data folder, is ever attached, but what was saved to `downloads` in it, and what a command
+    was given to work on.
     """
 
-    def __init__(self, context: Context, downloads: Path, roots: Sequence[Path], private: Path) -> None:
+    def __init__(self, context: Context, downloads: Path, private: Path) -> None:
         self._context = context
         self._private = private
         self._downloads = downloads
         self._public = (downloads, private / WORK)
-        self._roots = tuple(roots)
 
     async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING) -> Attached:
         """The parts with the files behind them; what is large among either goes into the spool.
 
-        With `roots`, each file must be within these folders (those of the settings, where there are any), or the one
-        for downloads.
+        With `roots`, each file must be within these folders, or the one for downloads.
 
         Raises:
             FileError: a file cannot be attached, and why; nothing was kept.
@@ -284,7 +282,7 @@ class Attaching:
         if path.is_relative_to(_resolved(self._private)) and not is_public:
             raise FileError(f"{shown} belongs to this node itself: there are its keys.")
         if what.roots is not None:
-            allowed = [*(self._roots or map(Path, what.roots)), self._downloads]
+            allowed = [*map(Path, what.roots), self._downloads]
             if not any(path.is_relative_to(_resolved(folder)) for folder in allowed):
                 listed = ", ".join(map(str, allowed))
                 raise FileError(

@@ -1,7 +1,8 @@
 """The control socket: how other processes of this identity reach the node that owns it.
 
-One JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready, by
-`{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{"cancel": 1}` withdraws it. A connection
+A process that only passes on what an MCP client says begins with `{"mcp": …}`, and goes on in frames (`front.frames`).
+Any other says one JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready,
+by `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{"cancel": 1}` withdraws it. A connection
 that ends cancels what it asked for, and ends the leases of the workers that spoke through it. A question with `form`
 is answered in that form, which the answer names, for those who read it without its models (`node.glance`).
 
@@ -16,11 +17,11 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import anyio
 import anyio.lowlevel
@@ -80,6 +81,12 @@ class OwnerSilentError(McpA2AError):
     retryable = True
 
 
+Speak: TypeAlias = (
+    "Callable[[NodeApi, SocketStream, BufferedByteReceiveStream, Mapping[str, JsonValue]], Awaitable[None]]"
+)
+"""Has the MCP session of a front: node, stream, what was read of the stream, and what the front says of itself."""
+
+
 GONE = (OwnerLostError, OwnerSilentError)
 
 
@@ -107,9 +114,15 @@ def _file_of(path: Path) -> tuple[int, int] | None:
 class ControlServer:
     """Answers for a node on its control socket."""
 
-    def __init__(self, api: NodeApi, release_workers: Callable[[set[str]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        api: NodeApi,
+        release_workers: Callable[[set[str]], Awaitable[None]],
+        speak: Speak | None = None,
+    ) -> None:
         self._api = api
         self._release_workers = release_workers
+        self._speak = speak
 
     @asynccontextmanager
     async def serve(self, path: Path) -> AsyncIterator[None]:
@@ -173,9 +186,14 @@ class ControlServer:
             if not _same_user(stream):
                 return
             try:
+                buffered = BufferedByteReceiveStream(stream)
+                beginning = await _beginning(buffered)
+                if (greeting := _greeting(beginning)) is not None and self._speak is not None:
+                    await self._speak(self._api, stream, buffered, greeting)
+                    return
                 async with anyio.create_task_group() as tasks:
                     conversation = _Conversation(self._api, stream, tasks, workers)
-                    await conversation.run()
+                    await conversation.run(_lines(buffered, *beginning))
                     tasks.cancel_scope.cancel()
             except* (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass  # it went away while it was answered
@@ -207,8 +225,8 @@ class _Conversation:
         self._open = self._unsent = 0
         self._news = anyio.Event()
 
-    async def run(self) -> None:
-        async for line in _lines(self._stream):
+    async def run(self, lines: AsyncIterator[bytes]) -> None:
+        async for line in lines:
             await self._room()
             message = json.loads(line)
             if "cancel" in message:
@@ -299,8 +317,24 @@ def _error(error: McpA2AError) -> dict[str, JsonValue]:
     return {"code": error.code, "message": error.message, "hint": error.hint, "details": details}
 
 
-async def _lines(stream: SocketStream) -> AsyncIterator[bytes]:
-    buffered = BufferedByteReceiveStream(stream)
+async def _beginning(stream: BufferedByteReceiveStream) -> list[bytes]:
+    """The first line of a process; none where it says nothing."""
+    with contextlib.suppress(anyio.IncompleteRead, anyio.EndOfStream):
+        return [await stream.receive_until(b"\n", MAX_LINE)]
+    return []
+
+
+def _greeting(beginning: Sequence[bytes]) -> Mapping[str, JsonValue] | None:
+    """What a front says of itself; None where this is none."""
+    if not beginning or not beginning[0].startswith(b'{"mcp":'):
+        return None
+    found = json.loads(beginning[0])["mcp"]
+    return found if isinstance(found, dict) else None
+
+
+async def _lines(buffered: BufferedByteReceiveStream, *beginning: bytes) -> AsyncIterator[bytes]:
+    for line in beginning:
+        yield line
     with contextlib.suppress(anyio.IncompleteRead, anyio.EndOfStream):
         while True:
             yield await buffered.receive_until(b"\n", MAX_LINE)
@@ -333,7 +367,7 @@ class ControlClient:
     async def run(self) -> None:
         """Hand out answers until the owner goes away."""
         try:
-            async for line in _lines(self._stream):
+            async for line in _lines(BufferedByteReceiveStream(self._stream)):
                 answer = json.loads(line)
                 self._heard_at = anyio.current_time()
                 question = self._questions.get(answer["id"])

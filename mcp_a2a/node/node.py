@@ -146,8 +146,6 @@ class NodeParts:
     """New tasks a minute from each stranger, where all are accepted."""
     downloads: Path | None = None
     """Where files of others are written on request; `files` in the data folder, where nobody says."""
-    file_roots: Sequence[Path] = ()
-    """Folders that a model may attach files from."""
     hooks: Hooks | None = None
     """Who posts push notifications; nobody does where it is missing."""
     web: WebCalls | None = None
@@ -169,7 +167,7 @@ class Node:
         self.outbox = Outbox(context, self.directory, self.dialer, Settlement(context))
         downloads = parts.downloads or parts.home / "files"
         self.files = Files(context, downloads)
-        self.attaching = Attaching(context, downloads, parts.file_roots, parts.home)
+        self.attaching = Attaching(context, downloads, parts.home)
         self.web = WebBook(context, parts.web, self.directory.changes)
         self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
         self.sending = Sending(context, self.dialer, self.outbox, self.attaching, self.consent)

@@ -10,6 +10,7 @@ import anyio
 from mcp.server.mcpserver import Context
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.front.calls import call_age
 
 if TYPE_CHECKING:  # importing the ports imports the crypto libraries, and `initialize` is answered before those
     from mcp_a2a.ports import NodeApi
@@ -78,7 +79,7 @@ async def _settle(answer: Awaitable[T]) -> T | McpA2AError:
 
 
 async def _report(ctx: Call, seconds: float, doing: str) -> None:
-    elapsed = 0.0
+    elapsed = call_age.get()
     while True:
         await anyio.sleep(PROGRESS_SECONDS)
         elapsed += PROGRESS_SECONDS

@@ -7,14 +7,20 @@ probes was seen, an `initialize` ends the first connection and opens a second on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import Self
 
 import anyio
 from mcp.server import MCPServer
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
-from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
+from mcp_a2a.front.calls import call_age, call_name
+from mcp_a2a.server.lines import FromClient, ToClient
+from mcp_a2a.server.questions import Questions
 from mcp_a2a.server.sdk import Incoming, LifespanT, Outgoing, Unclosed, stream_server
 
 PROBE = "server/discover"
@@ -28,11 +34,34 @@ DRAIN_SECONDS = 0.5
 """How long an ended input waits for answers still being made: `printf … | mcp-a2a` gets its answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end, where a front speaks for the client."""
+
+    process: str = ""
+    """A name of the front's process, that no other has; with the number of a line it names a call."""
+    session: int = 0
+    """How many sessions this client had before. What those have asked it is not answered to this one."""
+
+
+async def _nothing(_: int) -> None:
+    pass
+
+
 async def serve_streams(
-    server: MCPServer[LifespanT], read: Incoming, write: Outgoing, answered: Callable[[], None]
+    server: MCPServer[LifespanT],
+    read: Incoming,
+    write: Outgoing,
+    answered: Callable[[], None],
+    client: Client = Client(),
+    settled: Callable[[int], Awaitable[None]] = _nothing,
 ) -> None:
-    """Serve until the input ends. `answered` is called after each answer was handed to the output."""
-    pipe = _Pipe(read, write, answered)
+    """Serve until the input ends.
+
+    `answered` is called after each answer was handed to the output, `settled` with the number of each line that is done
+    with and gets no answer.
+    """
+    pipe = _Pipe(read, write, answered, client, settled)
     async with stream_server(server) as serve, read, write:
         while not pipe.ended:
             await serve(_Requests(pipe), _Answers(pipe))
@@ -44,16 +73,28 @@ class _Pipe:
     They are counted, and not told apart by their ids: a client may use an id twice, or cancel 7 as "7".
     """
 
-    def __init__(self, read: Incoming, write: Outgoing, answered: Callable[[], None]) -> None:
-        self._read, self._write, self._answered = read, write, answered
+    def __init__(
+        self,
+        read: Incoming,
+        write: Outgoing,
+        answered: Callable[[], None],
+        client: Client,
+        settled: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._read, self._write, self._answered, self._settled = read, write, answered, settled
+        self._client, self._questions = client, Questions(client.session)
+        self._numbers: dict[tuple[type, RequestId], deque[int]] = {}
+        """The lines of requests that wait for their answers, the oldest first, by the id of the request."""
+        self._taken = 0
+        """The line that was handed on last and gets no answer."""
         self._waiting = 0
         self._news = anyio.Event()
         self._probed = self._served = False
-        self._handshake: SessionMessage | None = None
+        self._handshake: tuple[SessionMessage, Context] | None = None
         self.ended = False
 
-    async def next_item(self) -> SessionMessage | Exception:
-        """The next item for the current connection.
+    async def next_item(self) -> tuple[SessionMessage | Exception, Context]:
+        """The next item for the current connection, and the context in which it is served.
 
         Raises:
             StopAsyncIteration: the connection ends, because the input did or because another one begins.
@@ -62,29 +103,60 @@ class _Pipe:
             item, self._handshake = self._handshake, None
             return item
         await self._room()
-        received = await self._receive()
-        if not isinstance(received, SessionMessage) or not isinstance(received.message, JSONRPCRequest):
-            return received
-        request = received.message
+        while True:
+            received = await self._receive()
+            context = copy_context()
+            if not isinstance(received, SessionMessage):
+                return received, context
+            number, age = (received.number, received.age) if isinstance(received, FromClient) else (0, 0.0)
+            if isinstance(received.message, JSONRPCRequest):
+                context.run(call_age.set, age)
+                context.run(call_name.set, f"{self._client.process}-{number}" if self._client.process else None)
+                return await self._next_request(received.message, number, context)
+            self._taken = number
+            if (message := self._questions.answered(received.message)) is not None:
+                return SessionMessage(message), context
+            await self._done_with_last()
+
+    async def _next_request(
+        self, request: JSONRPCRequest, number: int, context: Context
+    ) -> tuple[SessionMessage, Context]:
         begins_anew = request.method == HANDSHAKE and self._probed and not self._served
         if begins_anew:
             await self._drain()  # the answers to the probes, if they are still being made
-        self._note(request)
+        self._note(request, number)
+
+        async def unanswered() -> None:
+            await self._settle(request.id, number)
+            await self._settled(number)
+
         # Of a canceled request, which gets no answer, the SDK tells by this.
-        received = SessionMessage(request, ServerMessageMetadata(on_request_unanswered=self._settle))
+        item = SessionMessage(request, ServerMessageMetadata(on_request_unanswered=unanswered)), context
         if begins_anew:
-            self._handshake = received
+            self._handshake = item
             raise StopAsyncIteration
-        return received
+        return item
 
     async def send(self, item: SessionMessage) -> None:
         """Pass an answer, a notification or a request of the server on to the client."""
-        await self._write.send(item)
-        if isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id is not None:
-            await self._settle()
-            self._answered()
+        message = item.message
+        if not isinstance(message, JSONRPCResponse | JSONRPCError) or message.id is None:
+            await self._write.send(SessionMessage(self._questions.asked(message), item.metadata))
+            return
+        numbers = self._numbers.get((type(message.id), message.id))
+        number = numbers[0] if numbers else 0
+        await self._write.send(ToClient(message, number=number))
+        await self._settle(message.id, number)
+        self._answered()
+
+    async def _done_with_last(self) -> None:
+        """What is no request is done with when the next item is asked for."""
+        if self._taken:
+            taken, self._taken = self._taken, 0
+            await self._settled(taken)
 
     async def _receive(self) -> SessionMessage | Exception:
+        await self._done_with_last()
         try:
             return await anext(self._read)
         except (StopAsyncIteration, anyio.ClosedResourceError):
@@ -98,13 +170,19 @@ class _Pipe:
             self._news = anyio.Event()
             await self._news.wait()
 
-    async def _settle(self) -> None:
+    async def _settle(self, request_id: RequestId, number: int) -> None:
         """A request has its answer, or will have none."""
         self._waiting -= 1
+        numbers = self._numbers.get((type(request_id), request_id), deque())
+        if number in numbers:
+            numbers.remove(number)
+        if not numbers:
+            self._numbers.pop((type(request_id), request_id), None)
         self._news.set()
 
-    def _note(self, request: JSONRPCRequest) -> None:
+    def _note(self, request: JSONRPCRequest, number: int) -> None:
         self._waiting += 1
+        self._numbers.setdefault((type(request.id), request.id), deque()).append(number)
         if request.method == PROBE:
             self._probed = True
         else:
@@ -122,16 +200,19 @@ class _Requests(Unclosed):
 
     def __init__(self, pipe: _Pipe) -> None:
         self._pipe = pipe
+        self.last_context: Context | None = None
+        """In which the last item is served: the SDK asks a stream for it."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
-        return await self._pipe.next_item()
+        item, self.last_context = await self._pipe.next_item()
+        return item
 
     async def receive(self) -> SessionMessage | Exception:
         try:
-            return await self._pipe.next_item()
+            return await anext(self)
         except StopAsyncIteration:
             raise anyio.EndOfStream from None
 

@@ -54,6 +54,23 @@ class Unreadable:
         return [SessionMessage(JSONRPCError(jsonrpc="2.0", id=one, error=error)) for one in self.ids]
 
 
+@dataclass
+class FromClient(SessionMessage):
+    """A message of the client, and the line in which it came."""
+
+    number: int = 0
+    """Of that line: no other line of the client has it, and it keeps it when it is told to a later session."""
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+@dataclass
+class ToClient(SessionMessage):
+    """A message for the client, and the number of the line that it answers; 0 where it answers none."""
+
+    number: int = 0
+
+
 Read: TypeAlias = SessionMessage | Unreadable | None
 
 

@@ -31,12 +31,14 @@ from mcp.types import Tool as ListedTool
 from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.front.calls import call_age
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.arguments import misspelled, without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.prompts import PROMPTS, written
 from mcp_a2a.server.sdk import add_method
+from mcp_a2a.server.session_log import set_level
 from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ rejected.
 DEADLINE_SECONDS = 55.0
 """More than any wait that can be asked for, and less than the minute after which clients drop a call unanswered."""
 
+LEAST_SECONDS = 10.0
+"""What a call gets in any case that was interrupted by the end of the process that served it."""
+
 
 class Surface(MCPServer["NodeApi"]):
     """An MCP server with our tools, which fail in sentences.
@@ -81,7 +86,7 @@ class Surface(MCPServer["NodeApi"]):
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: Context[NodeApi, object] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        with anyio.move_on_after(DEADLINE_SECONDS) as scope:
+        with anyio.move_on_after(max(DEADLINE_SECONDS - call_age.get(), LEAST_SECONDS)) as scope:
             set_before = deadline.set(scope)
             try:
                 return await self._call(name, arguments, context)
@@ -178,8 +183,11 @@ def listing() -> tuple[ListedTool, ...]:
     )
 
 
-def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
-    """A server that fronts `node`, with every tool. It neither starts nor stops the node."""
+def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS, state_key: bytes | None = None) -> Surface:
+    """A server that fronts `node`, with every tool. It neither starts nor stops the node.
+
+    `state_key` seals the questions that it asks: another server with the same one understands their answers.
+    """
 
     @asynccontextmanager
     async def lend_node(_: MCPServer[NodeApi]) -> AsyncIterator[NodeApi]:
@@ -193,7 +201,7 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
         log_level="WARNING",
         # A question is answered by who was asked: its state opens for the same principal only.
         request_state_security=RequestStateSecurity(
-            keys=[os.urandom(32)], bind_principal=lambda call: principal_of(call.request)
+            keys=[state_key or os.urandom(32)], bind_principal=lambda call: principal_of(call.request)
         ),
     )
     add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
@@ -202,7 +210,7 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS) -> Surface:
 
 def _set_level(params: SetLevelRequestParams) -> None:
     """How much this server logs. Its log is its standard error, which the client keeps."""
-    logging.getLogger("mcp_a2a").setLevel(_LEVELS[params.level])
+    set_level(_LEVELS[params.level])
 
 
 _LEVELS: dict[LoggingLevel, int] = {

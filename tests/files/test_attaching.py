@@ -11,9 +11,10 @@ import pytest
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import attaching as attaching_module
 from mcp_a2a.node.attaching import Attaching
+from mcp_a2a.node.caller import Caller
 from mcp_a2a.protocol.blob import MAX_INLINE_SIZE, BlobRef
 from mcp_a2a.protocol.model import Part
-from mcp_a2a.views import Attachments, Consent, FileArg
+from mcp_a2a.views import Attachments, Consent, FileArg, SendTaskRequest
 from tests.files.scenes import MIB, some_file, spooled
 from tests.node.world import World
 
@@ -24,9 +25,7 @@ async def attaching(tmp_path: Path) -> AsyncIterator[Attaching]:
     world = World(tmp_path / "world")
     (tmp_path / "allowed").mkdir()
     async with world.person("alice") as alice:
-        made = Attaching(
-            alice.node.context, world.folder / "files", (tmp_path / "allowed",), world.folder / "identities"
-        )
+        made = Attaching(alice.node.context, world.folder / "files", world.folder / "identities")
         yield made
         assert spooled(world, "alice") == []
 
@@ -61,10 +60,25 @@ async def test_small_files_that_are_too_many_for_a_message_travel_beside_it(
 
 async def test_a_model_may_only_attach_from_allowed_folders(attaching: Attaching, tmp_path: Path) -> None:
     allowed, other = some_file(tmp_path / "allowed", 9), some_file(tmp_path, 9)
-    assert len((await attaching.attach((), named(allowed, ()))).parts) == 1
-    assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, other, ())
-    assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, tmp_path / "allowed" / ".." / other.name, ())
-    assert "may not" in await refused(attaching, other, (str(tmp_path),)), "what a person has set outweighs the client"
+    roots = (str(tmp_path / "allowed"),)
+    assert len((await attaching.attach((), named(allowed, roots))).parts) == 1
+    assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, other, roots)
+    assert "MCP_A2A_FILE_ROOTS" in await refused(attaching, tmp_path / "allowed" / ".." / other.name, roots)
+
+
+def test_folders_that_a_person_has_set_outweigh_those_of_the_client(tmp_path: Path) -> None:
+    caller, asked = Caller(file_roots=("/srv",)), SendTaskRequest(agent="a", message="m", files=(FileArg(path="/x"),))
+    by_model = asked.model_copy(update={"roots": (str(tmp_path),)})
+    assert caller.with_files(by_model).roots == ("/srv",)
+    assert Caller().with_files(by_model).roots == (str(tmp_path),)
+    assert caller.with_files(asked).roots is None, "a person at a terminal names any file"
+
+
+def test_a_relative_path_is_one_of_the_folder_in_which_the_asking_process_works(tmp_path: Path) -> None:
+    asked = SendTaskRequest(agent="a", message="m", files=(FileArg(path="x"), FileArg(path="/y")))
+    told = Caller(folder=str(tmp_path)).with_files(asked)
+    assert [file.path for file in told.files] == [str(tmp_path / "x"), "/y"]
+    assert Caller().with_files(asked).files[0].path == str(Path.cwd() / "x")
 
 
 async def test_the_folders_of_the_client_count_where_nobody_has_set_any(tmp_path: Path) -> None:

@@ -45,15 +45,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def attaching(tmp_path: Path, folder: Path) -> AsyncIterator[Attaching]:
+async def attaching(tmp_path: Path) -> AsyncIterator[Attaching]:
     (tmp_path / "world").mkdir()
     world = World(tmp_path / "world")
     async with world.person("alice") as alice:
-        yield Attaching(alice.node.context, tmp_path / "downloads", (folder,), tmp_path / "home")
+        yield Attaching(alice.node.context, tmp_path / "downloads", tmp_path / "home")
 
 
 def model(path: Path) -> Attachments:
-    return Attachments(files=(FileArg(path=str(path)),), roots=())
+    """Of a client whose user works in `folder`."""
+    roots = tuple(str(parent) for parent in path.parents if parent.name == "project")
+    return Attachments(files=(FileArg(path=str(path)),), roots=roots)
 
 
 def person(path: Path) -> Attachments:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors import HopLimitError
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.caller import Caller
 from mcp_a2a.protocol.payload import MAX_HOP
 from mcp_a2a.views import (
     CLIENT,
@@ -96,10 +96,8 @@ async def test_what_the_command_of_an_agent_sends_carries_its_hop(world: World) 
     """The process that `agent exec` started was told MCP_A2A_HOP; each of its requests is counted, whoever makes it."""
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        command = SharedNode(world.folder, lambda: None, hop=2)  # type: ignore[arg-type, return-value]  it is not run
-        request = command._passed_on(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
+        request = Caller(hop=2).passed_on(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
         await alice.api.send_task(request)
         assert await leased_hop(bob) == 3
-        far = SharedNode(world.folder, lambda: None, hop=99)  # type: ignore[arg-type, return-value]  likewise
         with pytest.raises(HopLimitError):
-            await alice.api.send_task(far._passed_on(SendTaskRequest(agent="bob", message="x")))
+            await alice.api.send_task(Caller(hop=99).passed_on(SendTaskRequest(agent="bob", message="x")))

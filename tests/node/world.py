@@ -148,7 +148,6 @@ class World:
         web: WebCalls | None = None,
         hooks: Hooks | None = None,
         asks: bool = False,
-        roots: tuple[Path, ...] = (),
     ) -> AsyncIterator[Person]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -175,7 +174,6 @@ class World:
                 lease_seconds=self.lease_seconds,
                 web=web,
                 hooks=hooks,
-                file_roots=roots,
             )
             async with run_node(parts) as node:
                 yield Person(node, LocalApi(node) if asks else Unasked(node))

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
+from mcp_a2a.front import splitting
+from mcp_a2a.front.splitting import Overlong, Whole
 from mcp_a2a.server import pipes
 from mcp_a2a.server.lines import Unreadable
-from mcp_a2a.server.pipes import LineReader, TextWriter
+from mcp_a2a.server.pipes import LineReader, TextWriter, from_client
 
 
 @pytest.fixture
@@ -26,8 +28,8 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
-async def lines_of(descriptor: int) -> list[str | Unreadable]:
-    reader, lines = LineReader(descriptor), list[str | Unreadable]()
+async def lines_of(descriptor: int) -> list[Whole]:
+    reader, lines = LineReader(descriptor), list[Whole]()
     while (line := await reader.next_line()) is not None:
         lines.append(line)
     return lines
@@ -36,7 +38,7 @@ async def lines_of(descriptor: int) -> list[str | Unreadable]:
 async def test_lines_come_out_whole_however_they_went_in(pipe: tuple[int, int]):
     reading, writing = pipe
     pieces = [b"on", b"e\ntw", b"o\n\nthr", b"ee\n", "schön\n".encode()[:4], "schön\n".encode()[4:]]
-    lines: list[str | Unreadable] = []
+    lines: list[Whole] = []
 
     async def feed() -> None:
         for piece in pieces:
@@ -47,14 +49,14 @@ async def test_lines_come_out_whole_however_they_went_in(pipe: tuple[int, int]):
     async with anyio.create_task_group() as group:
         group.start_soon(feed)
         lines += await lines_of(reading)
-    assert lines == ["one", "two", "", "three", "schön"]
+    assert lines == [b"one", b"two", b"", b"three", "schön".encode()]
 
 
 async def test_a_last_line_without_its_end_is_a_line(pipe: tuple[int, int]):
     reading, writing = pipe
     os.write(writing, b"one\ntwo")
     os.close(writing)
-    assert await lines_of(reading) == ["one", "two"]
+    assert await lines_of(reading) == [b"one", b"two"]
 
 
 @pytest.mark.parametrize(
@@ -69,24 +71,28 @@ async def test_a_last_line_without_its_end_is_a_line(pipe: tuple[int, int]):
 async def test_a_line_that_is_too_long_is_refused_under_its_id_and_the_next_one_is_read(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, line: bytes, *, ended: bool
 ):
-    monkeypatch.setattr(pipes, "MAX_LINE_BYTES", 200)
-    monkeypatch.setattr(pipes, "_EDGE_BYTES", 100)
+    monkeypatch.setattr(splitting, "MAX_LINE_BYTES", 200)
+    monkeypatch.setattr(splitting, "EDGE_BYTES", 100)
     monkeypatch.setattr(pipes, "_CHUNK", 7)
     reading, writing = pipe
     os.write(writing, b"short\n" + (line + b"\nnext\n" if ended else line))
     os.close(writing)
-    first, refused, *rest = await lines_of(reading)
-    assert first == "short"
+    first, dropped, *rest = await lines_of(reading)
+    assert first == b"short"
+    assert isinstance(dropped, Overlong)
+    refused = from_client(dropped, 1)
     assert isinstance(refused, Unreadable)
     assert (refused.ids, refused.code) == ((7,), -32600)
-    assert rest == (["next"] if ended else [])
+    assert rest == ([b"next"] if ended else [])
 
 
 async def test_bytes_that_are_not_text_do_not_stop_the_reader(pipe: tuple[int, int]):
     reading, writing = pipe
     os.write(writing, b"\xff\xfe\nnext\n")
     os.close(writing)
-    assert await lines_of(reading) == ["\ufffd\ufffd", "next"]
+    odd, line = await lines_of(reading)
+    assert line == b"next"
+    assert isinstance(from_client(odd, 1), Unreadable)
 
 
 async def test_a_text_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]):

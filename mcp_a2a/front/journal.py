@@ -1,0 +1,99 @@
+"""What the client has said: every line until it is done with, in order, so that a new session can be told it again.
+
+A session that begins behind a front is told all of these lines. To a request that has its answer already, the session
+answers a second time, and that answer is dropped: the request is told only for what it does to the session
+(`initialize`). Does no I/O; times are those of the caller's clock, in seconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mcp_a2a.front.splitting import Whole
+
+STATE = ("initialize", "notifications/initialized", "logging/setLevel")
+"""Methods whose lines make a session what it is: a session that begins later is told them too."""
+
+MAX_STATE = 8
+"""Lines of each of these methods that are kept, where a client sends them again and again."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of the client, by its number, which no other line of this process has."""
+
+    number: int
+    content: Whole
+    method: str | None
+    """None where it is no request or notification."""
+    is_due: bool
+    """Whether an answer is due: it is a request, or nothing that can be read."""
+    at: float
+    """When it came."""
+    answered: bool = False
+    """Whether the client has its answer."""
+    settled: bool = False
+    """Whether the present session is done with it."""
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is told to each session."""
+        return self.method in STATE
+
+
+class Journal:
+    """The lines of one client that are not done with."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, Line] = {}
+        self._numbers = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._lines.values())
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, content: Whole, method: str | None, at: float, *, is_due: bool) -> Line:
+        """Note the next line."""
+        self._numbers += 1
+        line = self._lines[self._numbers] = Line(self._numbers, content, method, is_due, at)
+        return line
+
+    def thin(self, line: Line) -> None:
+        """Forget earlier lines of its method where the client has their answers: they tell a session nothing new."""
+        for other in [one for one in self if one.method == line.method and one.answered and not one.is_state]:
+            if other is not line:
+                del self._lines[other.number]
+
+    def takes_answer(self, number: int) -> bool:
+        """Whether the client still waits for the answer to this line, which it now gets."""
+        line = self._lines.get(number)
+        if line is None or line.answered:
+            return False
+        line.answered = True
+        return True
+
+    def settle(self, number: int) -> None:
+        """The session is done with this line."""
+        line = self._lines.get(number)
+        if line is None:
+            return
+        line.answered = line.settled = True
+        if not line.is_state:
+            del self._lines[number]
+            return
+        earlier = [one.number for one in self if one.method == line.method and one.settled]
+        for old in earlier[1:-MAX_STATE]:  # but for the first: of `initialize` it is the one that counted
+            del self._lines[old]
+
+    def fresh_numbers(self) -> Iterator[int]:
+        """Numbers for the lines that come behind these."""
+        return itertools.count(self._numbers + 1)
+
+    @property
+    def due(self) -> int:
+        """How many answers the client waits for."""
+        return sum(line.is_due and not line.answered for line in self._lines.values())

@@ -1,0 +1,416 @@
+"""Serves a client on stdin and stdout until there is a session for it, or by way of the process that has one.
+
+    RESTING   nothing but what the front answers by itself was asked
+    SEEKING   it tries to become the owner of the data folder, or to reach the one that is
+    PIPED     the owner has the session; lines pass through here
+    LOADING   what a session needs is imported here, by the owner or where nothing else helps; then `serve` returns
+
+No line is lost, doubled or told out of order on these ways: `journal` keeps each until a session is done with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mcp_a2a.front.announced import Announced
+from mcp_a2a.front.behind import Behind
+from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
+from mcp_a2a.front.journal import Journal
+from mcp_a2a.front.plain import Plain
+from mcp_a2a.front.signals import StopSignals
+from mcp_a2a.front.splitting import Splitter, Whole
+
+if TYPE_CHECKING:
+    from mcp_a2a.front.owner import HeldLock, OwnerLink
+
+HEAD_START_SECONDS = 0.1
+"""From the first answer until anything is loaded: a client lists the tools right after `initialize`."""
+
+LOOK_SECONDS = 0.1
+"""How often a front without a session looks again whether it can own the folder, or reach its owner."""
+
+REACH_SECONDS = 5.0
+"""How long it waits for an owner that neither answers nor gives up the folder; then a node is asked, and says so."""
+
+SILENCE_SECONDS = 2.5
+"""An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
+counts as silent."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""How often it is asked that again during a long wait."""
+
+MAX_DUE = 256
+"""Answers that are due, beyond which nothing more is read of the client."""
+
+MAX_KEPT = 4096
+"""Lines that no session is done with, beyond which nothing more is read."""
+
+MAX_UNSENT = 1024 * 1024
+"""Bytes that one side has not taken, beyond which nothing more is read of the other."""
+
+MAX_STRIKES = 3
+"""Owners that close a connection without a word, one after the other: they run an older version."""
+
+_CHUNK = 64 * 1024
+_BOM = "\ufeff"
+
+Loaded = TypeVar("Loaded")
+Taken_co = TypeVar("Taken_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Handover(Generic[Taken_co]):
+    """What a session in this process takes over from the front."""
+
+    loaded: Taken_co
+    greeting: Greeting
+    source: int
+    sink: int
+    journal: Journal
+    """The lines that it has to be told, in order."""
+    splitter: Splitter
+    """Where the next lines begin."""
+    ended: bool
+    """Whether the client says no more."""
+    lock: HeldLock | None = None
+    """Of the data folder, where this process has become its owner."""
+
+
+class Stage(Enum):
+    """See the module."""
+
+    RESTING = "resting"
+    SEEKING = "seeking"
+    PIPED = "piped"
+    LOADING = "loading"
+
+
+class Front(Generic[Loaded]):
+    """One client, on these descriptors."""
+
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        settings: Plain | None,
+        load: Callable[[], Loaded],
+        greet: Callable[[], Greeting],
+    ) -> None:
+        self._source, self._sink, self._settings = source, sink, settings
+        self._load, self._greet = load, greet
+        self._greeting: Greeting | None = None
+        self._sessions = 0
+        self._announced, self._journal, self._splitter = Announced(), Journal(), Splitter()
+        self._stage = Stage.RESTING
+        self._unsent = bytearray()
+        self._ended = self._finished = self._gone = False
+        self._due_at: float | None = None
+        """When the next step of the stage is due, on the clock of `_now`."""
+        self._began_seeking = 0.0
+        self._strikes = 0
+        self._link: OwnerLink | None = None
+        self._asked_at: float | None = None
+        """When the owner was asked whether it lives, and has not been heard since."""
+        self._pause = SILENCE_SECONDS
+        self._lock: HeldLock | None = None
+        self._behind: Behind[Loaded] | None = None
+        self._stop = StopSignals()
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a thread imports something: then the interpreter cannot be ended in the usual way."""
+        return self._behind is not None and not self._behind.ended
+
+    def serve(self) -> Handover[Loaded] | None:
+        """Serve the client; what its session takes over, or None when there is nothing left to do.
+
+        Raises:
+            Exception: what `load` raised.
+        """
+        with self._stop.caught():
+            if self._settings is None:
+                self._begin_loading()
+            while not self._is_over():
+                if self._behind is not None and self._behind.ended:
+                    loaded = self._behind.result()
+                    if not self._unsent:
+                        return self._handover(loaded)
+                self._turn()
+        return None
+
+    def _is_over(self) -> bool:
+        if self._stop.wanted or self._gone:
+            return True
+        return not self._unsent and (self._finished or (self._ended and not self._journal.due))
+
+    def _handover(self, loaded: Loaded) -> Handover[Loaded]:
+        streams = self._source, self._sink
+        return Handover(loaded, self._next_greeting(), *streams, self._journal, self._splitter, self._ended, self._lock)
+
+    # --- one turn --------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for the next thing that happens, and do it."""
+        ready = self._wait()
+        if self._stop.descriptor in ready:
+            self._stop.drain()
+        if self._link is not None and self._link.descriptor in ready:
+            self._hear(self._link)
+        if self._sink in ready:
+            self._flush()
+        if self._source in ready:
+            self._read()
+        if self._due_at is not None and self._now >= self._due_at:
+            self._step()
+
+    def _wait(self) -> set[int]:
+        poll = select.poll()
+        poll.register(self._stop.descriptor, select.POLLIN)
+        if self._reads:
+            poll.register(self._source, select.POLLIN)
+        if self._unsent:
+            poll.register(self._sink, select.POLLOUT)
+        if self._link is not None:
+            wanted = select.POLLOUT if self._link.unsent else 0
+            wanted |= select.POLLIN if len(self._unsent) < MAX_UNSENT else 0
+            poll.register(self._link.descriptor, wanted)
+        left = None if self._due_at is None else max(0.0, self._due_at - self._now) * 1000 + 1
+        return {descriptor for descriptor, _ in poll.poll(left)}
+
+    @property
+    def _now(self) -> float:
+        return time.monotonic()
+
+    @property
+    def _reads(self) -> bool:
+        if self._ended or len(self._unsent) >= MAX_UNSENT:
+            return False
+        behind = self._link is not None and self._link.unsent >= MAX_UNSENT
+        return not behind and self._journal.due < MAX_DUE and len(self._journal) < MAX_KEPT
+
+    def _step(self) -> None:
+        """What the stage does when its time has come."""
+        self._due_at = None
+        if self._stage is Stage.RESTING:
+            self._seek()
+        elif self._stage is Stage.SEEKING:
+            self._look()
+        elif self._stage is Stage.PIPED:
+            self._watch()
+
+    # --- the client ------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._source, _CHUNK)
+        except BlockingIOError:
+            return
+        self._ended = not chunk
+        self._splitter.feed(chunk)
+        while (content := self._splitter.next_line()) is not None:
+            self._take(content)
+        if self._ended and self._link is not None:
+            self._tell(Frame(Kind.END))
+
+    def _take(self, content: Whole) -> None:
+        """Answer a line, or keep it for the session."""
+        message = _message(content)
+        if message is None:
+            return
+        method, answer = None, None
+        if isinstance(message, dict):
+            answer, method = self._announced.answer(message), message.get("method")
+        else:
+            self._announced.give_up()
+        method = method if isinstance(method, str) else None
+        line = self._journal.add(content, method, self._now, is_due=_is_due(message))
+        if answer is not None:
+            line.answered = True
+            self._journal.thin(line)
+            self._say(answer)
+        if self._link is not None:
+            self._tell(frame_of(line, self._now))
+            self._expect()
+        elif self._stage is Stage.RESTING:
+            if answer is None and line.is_due:
+                self._seek()
+            elif answer is not None and self._due_at is None:
+                self._due_at = self._now + HEAD_START_SECONDS
+
+    def _say(self, text: bytes) -> None:
+        self._unsent += text
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._sink, self._unsent)]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self._gone = True
+
+    # --- the owner -------------------------------------------------------------------------------
+
+    def _seek(self) -> None:
+        """Begin to look for a session."""
+        if self._stage is Stage.LOADING:
+            return
+        self._stage, self._began_seeking, self._due_at = Stage.SEEKING, self._now, self._now
+
+    def _look(self) -> None:
+        """Become the owner of the folder, or reach the one that is; else look again in a moment."""
+        assert self._settings is not None  # noqa: S101  without them it is loaded from the beginning
+        from mcp_a2a.front.owner import OwnerLink, find  # noqa: PLC0415  nothing of it before the first answer
+
+        try:
+            found = find(self._settings.folder, self._now)
+        except (OSError, RuntimeError):
+            self._begin_loading()  # the node says what is wrong
+            return
+        if isinstance(found, OwnerLink):
+            self._attach(found)
+        elif found is not None or self._now - self._began_seeking >= REACH_SECONDS:
+            self._lock = found
+            self._begin_loading()
+        else:
+            self._due_at = self._now + LOOK_SECONDS
+
+    def _attach(self, link: OwnerLink) -> None:
+        """Tell the owner everything that its session has to know."""
+        self._link, self._stage, self._pause, self._asked_at = link, Stage.PIPED, SILENCE_SECONDS, None
+        self._tell(self._next_greeting().line())
+        for line in self._journal:
+            line.settled = False
+            if self._link is link:  # it may be lost on the way
+                self._tell(frame_of(line, self._now))
+        if self._ended and self._link is link:
+            self._tell(Frame(Kind.END))
+        self._expect()
+
+    def _tell(self, content: bytes | Frame) -> None:
+        if self._link is None:
+            return
+        try:
+            self._link.send(content)
+        except OSError:
+            self._lose(self._link)
+
+    def _hear(self, link: OwnerLink) -> None:
+        try:
+            link.flush()
+        except OSError:
+            self._lose(link)
+            return
+        frames = link.receive(self._now)
+        if frames is None:
+            self._lose(link)
+            return
+        self._asked_at = None if frames else self._asked_at
+        for frame in frames:
+            if self._link is link:
+                self._obey(frame)
+        self._expect()
+
+    def _obey(self, frame: Frame) -> None:
+        if frame.kind is Kind.MESSAGE:
+            if not frame.number or self._journal.takes_answer(frame.number):
+                self._say(frame.payload + b"\n")
+            self._journal.settle(frame.number)
+        elif frame.kind is Kind.SETTLED:
+            self._announced.give_up()  # the session is there
+            self._journal.settle(frame.number)
+        elif frame.kind is Kind.LOG:
+            with suppress(OSError):
+                os.write(2, frame.payload)
+        elif frame.kind is Kind.END:
+            self._finished = True
+        elif frame.kind is Kind.REFUSED:
+            self._leave()
+            self._begin_loading()
+
+    def _lose(self, link: OwnerLink) -> None:
+        """The owner is gone: look for the next."""
+        self._leave()
+        self._strikes = 0 if link.has_spoken else self._strikes + 1
+        if self._strikes >= MAX_STRIKES:
+            self._begin_loading()
+        else:
+            self._seek()
+
+    def _leave(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        self._link = self._due_at = None
+
+    # --- an owner that does not answer -----------------------------------------------------------
+
+    def _expect(self) -> None:
+        """See to it that a silent owner is noticed, as long as an answer is due."""
+        if self._stage is not Stage.PIPED or self._link is None:
+            return
+        if not self._journal.due:
+            self._due_at, self._pause = None, SILENCE_SECONDS
+        elif self._asked_at is not None:
+            self._due_at = self._asked_at + SILENCE_SECONDS
+        elif self._due_at is None:
+            self._due_at = self._now + self._pause
+
+    def _watch(self) -> None:
+        if self._link is None or not self._journal.due:
+            return
+        if self._asked_at is not None:
+            for line in self._journal:
+                if line.is_due and not line.answered:
+                    self._tell(Frame(Kind.WITHDRAW, line.number))
+            self._leave()
+            self._begin_loading()  # the node says who is silent
+            return
+        if self._now - self._link.heard_at < self._pause:
+            self._due_at = self._link.heard_at + self._pause
+            return
+        self._asked_at, self._pause = self._now, LOOK_AGAIN_SECONDS
+        self._tell(Frame(Kind.ALIVE))
+        self._expect()
+
+    # --- this process ----------------------------------------------------------------------------
+
+    def _begin_loading(self) -> None:
+        self._stage, self._due_at = Stage.LOADING, None
+        self._behind = Behind(self._load, self._stop.wake)
+
+    def _next_greeting(self) -> Greeting:
+        """What the next session is told of this process."""
+        if self._greeting is None:
+            self._greeting = self._greet()
+        greeting = replace(self._greeting, session=self._sessions)
+        self._sessions += 1
+        return greeting
+
+
+def _message(content: Whole) -> object:
+    """The JSON of a line, False where there is none to be read; None for a blank line."""
+    if not isinstance(content, bytes):
+        return False
+    text = content.decode("utf-8", "replace").strip().removeprefix(_BOM)
+    if not text:
+        return None
+    try:
+        return json.loads(text) or False
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_due(message: object) -> bool:
+    """Whether a line gets an answer: a request does, and what cannot be read (`server.lines`)."""
+    if not isinstance(message, dict) or "id" in message:
+        return not (isinstance(message, dict) and "method" not in message and message.keys() & {"result", "error"})
+    return "method" not in message and not message.keys() & {"result", "error"}

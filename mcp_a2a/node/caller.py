@@ -1,0 +1,87 @@
+"""What counts for a request because of who makes it: a process of this person, or a client that speaks through one.
+
+The node may belong to another process, which was told otherwise and stands in another folder. So each request carries
+what its own process was told.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mcp_a2a import exchange, views
+from mcp_a2a.exchange import OWN_KEY
+from mcp_a2a.front.calls import call_name
+
+Answerable = TypeVar(
+    "Answerable",
+    views.SendTaskRequest,
+    views.SendTaskBySkillRequest,
+    views.ReplyRequest,
+    views.AnswerRequest,
+    views.GetAgentRequest,
+    exchange.A2ASendRequest,
+)
+"""What something may leave with."""
+
+PassedOn = TypeVar("PassedOn", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)
+_WithFiles = TypeVar("_WithFiles", bound=views.Attachments)
+_Sending = TypeVar(
+    "_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest, exchange.A2ASendRequest
+)
+
+_PROCESS, _NUMBERS = uuid.uuid4().hex, itertools.count()
+"""Together they name a call of this process that was given no name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A process, and what it was told."""
+
+    allow_strangers: bool = False
+    """Send to strangers without asking a person."""
+    hop: int = 0
+    """How often the work was passed on that this process is a part of."""
+    file_roots: tuple[str, ...] = ()
+    """Folders that an assistant may attach files from; what a person has set outweighs what a client names."""
+    folder: str | None = None
+    """Its working folder, where that is not the one of this process."""
+
+    def answered_for(self, request: Answerable) -> Answerable:
+        """The request with the consent that the caller was told to give."""
+        if not self.allow_strangers or request.consent != "ask":
+            return request
+        return request.model_copy(update={"consent": "waived"})
+
+    def passed_on(self, request: PassedOn) -> PassedOn:
+        """The request with the hop of the task that the caller works on."""
+        return request.model_copy(update={"hop": max(request.hop, min(self.hop, views.MAX_HOP))})
+
+    def with_files(self, request: _WithFiles) -> _WithFiles:
+        """The request with its files as the caller names them, from the folders that it was told of."""
+        if not request.files:
+            return request
+        files = tuple(file.model_copy(update={"path": self._whole(file.path)}) for file in request.files)
+        roots = self.file_roots if request.roots is not None and self.file_roots else request.roots
+        return request.model_copy(update={"files": files, "roots": roots})
+
+    def _whole(self, path: str) -> str:
+        try:
+            return os.path.join(self.folder or os.getcwd(), path)  # noqa: PTH109, PTH118  the text as it is written
+        except FileNotFoundError:
+            return path  # there is no folder that it could be relative to
+
+
+NO_CALLER = Caller()
+"""A process that was told nothing."""
+
+
+def once(request: _Sending) -> _Sending:
+    """The same call made twice must be the same task."""
+    if request.idempotency_key is not None:
+        return request
+    name = call_name.get() or f"{_PROCESS}-{next(_NUMBERS)}"
+    return request.model_copy(update={"idempotency_key": f"{OWN_KEY}{name}"})
