@@ -37,8 +37,9 @@ HEAD_START_SECONDS = 0.1
 LOOK_SECONDS = 0.1
 """How often a front without a session looks again whether it can own the folder, or reach its owner."""
 
-REACH_SECONDS = 5.0
-"""How long it waits for an owner that neither answers nor gives up the folder; then a node is asked, and says so."""
+REACH_SECONDS = 10.0
+"""How long a call waits for an owner that neither answers nor gives up the folder; then the node is asked, which says
+so. An owner that starts on a busy machine imports for seconds before it can be reached."""
 
 SILENCE_SECONDS = 2.5
 """An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
@@ -278,11 +279,16 @@ class Front(Generic[Loaded]):
             return
         if isinstance(found, OwnerLink):
             self._attach(found)
-        elif found is not None or self._now - self._began_seeking >= REACH_SECONDS:
+        elif found is not None or self._has_waited(REACH_SECONDS):
             self._lock = found
             self._begin_loading()
         else:
             self._due_at = self._now + LOOK_SECONDS
+
+    def _has_waited(self, seconds: float) -> bool:
+        """Whether a call has waited so long for a session, in this search for one."""
+        since = (line.at for line in self._journal if line.is_due and not line.answered)
+        return self._now - max(min(since, default=self._now), self._began_seeking) >= seconds
 
     def _attach(self, link: OwnerLink) -> None:
         """Tell the owner everything that its session has to know."""
