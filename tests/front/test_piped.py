@@ -321,12 +321,12 @@ def test_no_task_is_doubled_or_lost_when_the_owner_is_killed_under_them(home: Pa
     ):
         worker.begin()
         worker.call("list_tasks")
-        fields(front.call("discover", "see", query="worker"))
-        first = fields(front.call("send_task", "known", agent="worker", message="first", wait_seconds=0))
+        did = did_of_worker(front)
+        first = fields(front.call("send_task", "known", agent=did, message="first", wait_seconds=0))
         for number in range(30):
             if number == 15:
                 owner.kill()
-            arguments = {"agent": "worker", "message": f"text {number}", "wait_seconds": 0}
+            arguments = {"agent": did, "message": f"text {number}", "wait_seconds": 0}
             front.say("tools/call", {"name": "send_task", "arguments": arguments}, number)
         answers = _by_id(front, range(30))
         ids = {fields(answer)["task_id"] for answer in answers.values()}
@@ -347,6 +347,14 @@ def a_worker(home: Path) -> Iterator[FrontClient]:
         worker.begin()
         worker.call("list_tasks")
         yield worker
+
+
+def did_of_worker(front: FrontClient) -> str:
+    """The key of the worker, once it is seen."""
+    while True:
+        for agent in fields(front.call("discover", "see", query="worker")).get("agents", ()):
+            if agent["name"] == "worker":
+                return str(agent["did"])
 
 
 def _by_id(front: FrontClient, numbers: range) -> dict[int, dict[str, Any]]:
@@ -458,9 +466,9 @@ def test_a_stopped_owner_is_named_to_the_call_and_nothing_that_was_asked_of_it_i
     ):
         worker.begin()
         worker.call("list_tasks")
-        fields(front.call("discover", "see", query="worker"))
+        did = did_of_worker(front)
         owner.send_signal(signal.SIGSTOP)
-        result = front.call("send_task", agent="worker", message="not now", wait_seconds=0)
+        result = front.call("send_task", agent=did, message="not now", wait_seconds=0)
         assert result["isError"]
         assert f"kill -CONT {owner.pid}" in result["content"][0]["text"]
         owner.send_signal(signal.SIGCONT)
