@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -65,7 +66,8 @@ class Start:
 def claude(programs: Programs, place: Place) -> Start:
     """Claude Code."""
     server = place.server
-    told = {"type": "http", "url": server.url} if server.url else {"command": MCP_A2A, "env": dict(server.variables)}
+    named = json.loads(_readme(r"```json(.*?)```"))["mcpServers"]["a2a"]
+    told = {"type": "http", "url": server.url} if server.url else {**named, "env": dict(server.variables)}
     config = place.write("mcp.json", json.dumps({"mcpServers": {"a2a": told}}))
     options = ("--mcp-config", str(config), "--strict-mcp-config", "--allowedTools", "mcp__a2a")
     variables = {
@@ -81,7 +83,11 @@ def codex(programs: Programs, place: Place) -> Start:
     """Codex, which asks about every call of `send_task` unless the server is approved as a whole."""
     server = place.server
     variables = ", ".join(f"{name} = {json.dumps(value)}" for name, value in server.variables.items())
-    told = f"url = {json.dumps(server.url)}" if server.url else f'command = "{MCP_A2A}"\nenv = {{ {variables} }}'
+    told = (
+        f"[mcp_servers.a2a]\nurl = {json.dumps(server.url)}\nrequired = true"
+        if server.url
+        else f"{_readme(r'```toml(.*?)```')}\nenv = {{ {variables} }}"
+    )
     place.write(
         ".codex/config.toml",
         f"""\
@@ -98,15 +104,19 @@ enabled = false
 [features]
 apps = false
 plugins = false
-[mcp_servers.a2a]
 {told}
-startup_timeout_sec = 30
-tool_timeout_sec = 120
-required = true
 default_tools_approval_mode = "approve"
 """,
     )
     return Start((*programs.codex, "exec", "--skip-git-repo-check", _PROMPT), {})
+
+
+def _readme(pattern: str) -> str:
+    """What README tells people to write, with the path of this command."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = re.search(pattern, text[text.index("## Give it to your assistant") :], re.DOTALL)
+    assert found is not None
+    return found[1].replace("/home/you/.venv/bin/mcp-a2a", MCP_A2A)
 
 
 def gemini(programs: Programs, place: Place) -> Start:
