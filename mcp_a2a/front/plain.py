@@ -89,6 +89,7 @@ _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "home": _is_path,
     "identity": lambda text: bool(_IDENTITY.fullmatch(text)),
     "name": lambda text: bool(_NAME.fullmatch(text)),
+    "own_name": lambda text: bool(_NAME.fullmatch(text)),
     "mdns": _is_boolean,
     "networks": _is_boolean,
     "accept_rate": _is_number(1, 100_000),
