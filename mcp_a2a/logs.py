@@ -6,6 +6,8 @@ A record may quote a peer anywhere: most of all in the traceback of a skill, who
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TextIO
 
 from typing_extensions import override
 
@@ -38,12 +40,37 @@ class StepFormatter(CleanFormatter):
         return super().format(record) if record.levelno >= logging.WARNING else self._step.format(record)
 
 
-def set_up_logging(level: int) -> None:
+class ScreenHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error; on a terminal fitted to it, and after `before` has removed a line of progress."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self._before()
+        super().emit(record)
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Handler`."""
+        text = super().format(record)
+        if not self.stream.isatty():
+            return text
+        from mcp_a2a.screen import Screen  # noqa: PLC0415  a server on a pipe does without
+
+        return Screen(self.stream).fitted(text)
+
+
+def set_up_logging(level: int, before: Callable[[], None] = lambda: None) -> None:
     """Log to standard error from this level on: standard output carries answers, or the protocol.
 
-    Of libraries only warnings are logged: what happens here is told by our own packages.
+    Of libraries only warnings are logged: what happens here is told by our own packages. `before` is called before
+    each record is written.
     """
-    logging.basicConfig(level=max(level, logging.WARNING), force=True)
+    logging.basicConfig(level=max(level, logging.WARNING), force=True, handlers=[ScreenHandler(before)])
     for name in OURS:
         logging.getLogger(name).setLevel(level)
     formatter = StepFormatter(named=level < logging.INFO) if level < logging.WARNING else CleanFormatter(FORMAT)

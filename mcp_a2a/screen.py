@@ -159,7 +159,9 @@ class Screen:
         if text.isascii():
             return text
         text = text.translate(self._lacking)
-        return text if self.has_every_letter else text.encode(self._encoding, ERRORS).decode(self._encoding)
+        if self.has_every_letter:
+            return text
+        return GLUE.join(part.encode(self._encoding, ERRORS).decode(self._encoding) for part in text.split(GLUE))
 
     def fitted(self, text: str, style: Style = "") -> str:
         """Lines of prose for this stream: in its letters, within its width, with commands whole."""
@@ -174,7 +176,7 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Write it as it is, but for letters that the stream lacks."""
-        self.stream.write(self.letters(text))
+        self.stream.write(self.letters(text.replace(GLUE, " ")))
         self.stream.flush()
 
 

@@ -21,9 +21,6 @@ from typing_extensions import override
 
 from tests.e2e.command import MCP_A2A, environment
 
-ROWS = 400
-"""More than any command writes, so that nothing scrolls away."""
-
 COMMAND = re.compile(r"^\s*(?:\S+ \| )?\S*mcp-a2a ")
 """How a line begins that is a command to copy."""
 
@@ -34,10 +31,10 @@ PROGRESS = re.compile(r"waiting for|Ctrl-C to stop|MiB, \d+ s left")
 class _Wrapping(pyte.Screen):
     """A screen that knows which of its rows the terminal broke itself."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, rows: int) -> None:
         self.broken: set[int] = set()
         self._drawing = False
-        super().__init__(columns, ROWS)
+        super().__init__(columns, rows)
         self.set_mode(pyte.modes.LNM)
 
     @override
@@ -92,8 +89,9 @@ class Seen:
 
 def seen(raw: bytes, columns: int, encoding: str = "utf-8") -> Seen:
     """What a terminal of that width and encoding shows of these bytes."""
-    screen = _Wrapping(columns)
-    pyte.Stream(screen).feed(codecs.decode(raw, encoding, "replace"))
+    text = codecs.decode(raw, encoding, "replace")
+    screen = _Wrapping(columns, text.count("\n") + 2 * len(text) // columns + 2)  # so many that nothing scrolls away
+    pyte.Stream(screen).feed(text)
     rows = tuple(screen.display)
     last = max((number for number, row in enumerate(rows) if row.strip()), default=-1)
     return Seen(raw, columns, rows[: last + 1], frozenset(screen.broken))

@@ -57,8 +57,8 @@ def _check_dashes(words: Sequence[str]) -> None:
 
 def run_cli(options: Options, words: Sequence[str]) -> int:
     """Run a command; the exit code it ends with. Whatever happens, a person reads a sentence, never a traceback."""
-    set_up_logging(options.verbosity)
     session = Session(options, Output(options))
+    set_up_logging(options.verbosity, session.output)
     try:
         _check_dashes(words)
         code = typer.main.get_command(app).main(

@@ -30,6 +30,7 @@ from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import own_command
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.loop import run
+from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.version import __version__
 
@@ -154,9 +155,9 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
     lines: list[str] = []
     for _ in range(DISCOVERY_ATTEMPTS):
         found = cast("list[dict[str, JsonValue]]", (await _call(client, "discover"))["agents"])
-        ours = [agent for agent in found if agent["did"] in dids.values()]
+        ours = [agent for agent in found if str(agent["did"]) in map(short_key, dids.values())]
         lines = [_agent_line(agent) for agent in ours]
-        if len(ours) == len(dids) and all(agent.get("skills") and agent.get("route") for agent in ours):
+        if len(ours) == len(dids) and all(agent.get("about") and agent.get("route") for agent in ours):
             return "\n".join(lines)
         await anyio.sleep(0.2)
     raise DemoError(
@@ -166,15 +167,12 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
 
 
 def _agent_line(agent: Fields) -> str:
-    offered = json.loads(unwrapped(str(agent["skills"]))) if "skills" in agent else []
-    skills = ", ".join(str(skill["id"]) for skill in offered)
-    rtt = agent.get("rtt_ms")
-    speed = f", {rtt} ms" if rtt is not None else ""
-    return f"{agent['name']}: {skills} (route {agent.get('route')}{speed})"
+    _, _, skills = unwrapped(str(agent.get("about", ""))).rpartition("|")
+    return f"{agent['name']}: {skills.strip()} (route {agent.get('route')})"
 
 
 def _result(task: Fields) -> str:
-    if task.get("state") != "TASK_STATE_COMPLETED":
+    if task.get("state") != "completed":
         why = task.get("error") or task.get("next")
         raise DemoError(f"The task {task.get('task_id')} is {task.get('state')}: {why}", "mcp-a2a demo -v shows more.")
     return unwrapped(str(task.get("text")))

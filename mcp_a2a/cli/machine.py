@@ -75,7 +75,7 @@ def list_identities(context: typer.Context) -> None:
         drawn = Table(IDENTITIES)
         for one in identities:
             drawn.add(
-                one.identity, one.name, Cell(_running(one), "" if one.running else "dim"), render.short_key(one.did)
+                one.identity, one.name, Cell(_running(one), "" if one.running else "dim"), render.short_who(one.did)
             )
         session.output.table(drawn)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcp_a2a.config import Settings
 
-ALIASES = (Column("ALIAS", least=12), Column("WORDS", least=16, leaves=1), Column("AGENT", least=13))
+ALIASES = (Column("ALIAS", least=12), Column("WORDS", least=16, leaves=1), Column("AGENT", least=16))
 
 
 def name(
@@ -104,7 +104,7 @@ def _list(session: Session) -> None:
             return
         drawn = Table(ALIASES)
         for called, key in sorted(aliases.items()):
-            drawn.add(called, _words(key) or "-", render.short_key(key))
+            drawn.add(called, _words(key) or "-", render.short_who(key))
         session.output.table(drawn)
 
     listed: list[JsonValue] = [

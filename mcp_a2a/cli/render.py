@@ -12,7 +12,7 @@ from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.naming import shown_name, skeleton
+from mcp_a2a.protocol.naming import short_key, shown_name, skeleton
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import GLUE, Style
@@ -64,8 +64,8 @@ WHY_OPEN = {
 """What a word for an open task means, for a note under it."""
 ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
 SKILLS_SHOWN = 3
-SHOWN_ID, SHOWN_KEY = 6, 12
-"""Letters of a task id and of a key in a table."""
+SHOWN_ID = 6
+"""Letters of a task id in a table."""
 
 _PIN = re.compile(r"#did:key:\w+")
 
@@ -80,9 +80,9 @@ def short_id(task_id: str) -> str:
     return f"…{task_id[-SHOWN_ID:]}"
 
 
-def short_key(did: str) -> str:
-    """A key as a table shows it, or a URL without what only its owner may see."""
-    return f"…{did[-SHOWN_KEY:]}" if did.startswith("did:") else shown_who(did)
+def short_who(did: str) -> str:
+    """A key as a table shows it, by letters that every command takes; or a URL without what only its owner may see."""
+    return short_key(did) if did.startswith("did:") else shown_who(did)
 
 
 AGENTS = (
@@ -101,7 +101,7 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
     drawn = Table(AGENTS)
     for agent in agents:
         twin = agent.look_alike or looks[skeleton(agent.name)] > 1
-        marks = f"{agent.words}   {short_key(agent.did)}".strip()
+        marks = f"{agent.words}   {short_who(agent.did)}".strip()
         drawn.add(
             shown_name(agent.name),
             skills(agent.skills),

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a import logs
@@ -190,6 +191,7 @@ def session_of(context: typer.Context) -> Session:
     return session
 
 
-def set_up_logging(verbosity: int) -> None:
-    """Log as much as the options want."""
-    logs.set_up_logging(LEVELS[min(verbosity, 2)])
+def set_up_logging(verbosity: int, output: Output | None = None) -> None:
+    """Log as much as the options want, never into a line of progress of this output."""
+    clear = partial(output.progress, "") if output is not None else lambda: None
+    logs.set_up_logging(LEVELS[min(verbosity, 2)], clear)

@@ -20,13 +20,10 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, shown_name, tail_of
+from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, shown_name
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
-
-MIN_TAIL = 12
-"""Letters of the end of a key that stand for it: 70 bits, too many to make another key with."""
 
 MAX_PEERS = 2_048
 """Peers kept in memory. The strangers seen longest ago make room."""
@@ -248,8 +245,6 @@ class Directory:
         asked = self.aliases.meant(asked)
         if asked.startswith("did:") or key_beginning(asked):
             return self._by_did(asked)
-        if tail := tail_of(asked):
-            return self._by_tail(asked, tail)
         alike = [peer for peer in self if look_alike(peer.name, asked)]
         named = [peer for peer in alike if same_name(peer.name, asked)]
         if not named:
@@ -294,15 +289,6 @@ class Directory:
         if peer is not None:
             return peer
         alike = [peer for peer in self if peer.row.did.startswith(beginning)] if beginning else []
-        if len(alike) > 1:
-            raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in alike])
-        if not alike:
-            raise self._not_found(asked)
-        return alike[0]
-
-    def _by_tail(self, asked: str, tail: str) -> Peer:
-        """The agent whose key ends so. Fewer letters than a table shows could be those of a key made to match."""
-        alike = [peer for peer in self if peer.row.did.endswith(tail)] if len(tail) >= MIN_TAIL else []
         if len(alike) > 1:
             raise AmbiguousNameError(asked, [(peer.row.did, peer.words) for peer in alike])
         if not alike:

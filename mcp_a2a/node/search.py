@@ -14,7 +14,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.model import AgentSkill
-from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, skeleton, tail_of
+from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, skeleton
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web, shown_url
@@ -59,7 +59,7 @@ class Search:
             if known is None and not meet:
                 raise PeerNotFoundError(asked)
             return known or await web.find(asked)
-        if asked.startswith("did:") or key_beginning(asked) or tail_of(asked):
+        if asked.startswith("did:") or key_beginning(asked):
             return await self.find(asked)  # whoever is named like a key is not meant by it
         await self.patience(lambda: self._is_present(asked) or web.named(asked))
         others = [peer for peer in self._node.directory if look_alike(peer.name, asked)]

@@ -28,7 +28,7 @@ _ODD = {"\u0138": "k"}  # kra, to which Unicode's table takes the Cyrillic lette
 
 
 ELLIPSES = ("…", "...")
-"""What a table puts in place of the beginning of an id or a key."""
+"""What a table puts in place of the beginning of a task id."""
 
 
 @lru_cache(maxsize=8192)
@@ -43,10 +43,7 @@ def shown_name(name: str) -> str:
 
 
 def tail_of(asked: str) -> str:
-    """The end of a task id or key that a table showed as `…jdmp5a`, ellipsis and all; empty for anything else.
-
-    No name begins with an ellipsis.
-    """
+    """The end of a task id that a table showed as `…jdmp5a`, ellipsis and all; empty for anything else."""
     asked = asked.strip()
     return next((asked[len(mark) :] for mark in ELLIPSES if asked.startswith(mark)), "")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.a2a.addresses import as_typed, check_url
-from mcp_a2a.cli.render import short_key
 from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, KeyChangedError, PeerNotFoundError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.web_url import WRITTEN, is_shortened, shown_url, with_short_urls
@@ -206,16 +205,6 @@ async def test_a_url_that_may_not_be_called_can_be_added_by_what_is_shown_of_it(
         with pytest.raises(AddressNotAllowedError):
             await me.node.web.add(shown)
         assert set(read) == {SAYS}
-
-
-async def test_an_agent_is_named_by_the_end_of_its_key_that_a_table_shows(world: World) -> None:
-    async with world.person("me") as me, world.person("bob") as bob:
-        await acquainted(me, bob)
-        for shown in (short_key(bob.did), f"...{bob.did[-12:]}"):
-            assert (await me.api.get_agent(GetAgentRequest(agent=shown))).agent.did == bob.did
-        for shown in (f"…{bob.did[-11:]}", f"…{'z' * 12}", "…"):
-            with pytest.raises(PeerNotFoundError):
-                await me.api.get_agent(GetAgentRequest(agent=shown))
 
 
 async def test_two_agents_that_are_shown_alike_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
