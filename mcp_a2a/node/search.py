@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import anyio
 
@@ -255,7 +255,7 @@ class Search:
         if present and (request.query or request.skill):
             return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."
         off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
-        looked = ", ".join(name for name, state in self._node.lookups.items() if state == "on") or "nowhere"
+        looked = ", ".join(self._looked()) or "nowhere"
         missing = self._missing()
         trouble = f" {'; '.join(off)}." if off else ""
         return (
@@ -264,6 +264,12 @@ class Search:
             "`mcp-a2a peers add HOST:PORT` (or the URL of an A2A agent), or "
             "join the network of those that are elsewhere with `mcp-a2a join`."
         )
+
+    def _looked(self) -> Iterator[str]:
+        """Where it was looked, and how: by IPv4, for example."""
+        for lookup in self._node.parts.lookups:
+            if self._node.lookups.get(lookup.name) == "on":
+                yield f"{lookup.name} {lookup.detail}".rstrip()
 
     def _missing(self) -> str:
         if "mdns" not in self._node.lookups:

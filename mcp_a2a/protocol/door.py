@@ -12,11 +12,16 @@ import math
 from collections import Counter
 from typing import Generic, TypeVar
 
+from mcp_a2a.protocol.paths import ip_text
+
 MAX_WAITING = 64
 MAX_WAITING_PER_HOST = 16
 WAIT_SECONDS = 5.0
 
 Guest = TypeVar("Guest")
+
+_UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+"""Private addresses of IPv6 (RFC 4193)."""
 
 
 class Door(Generic[Guest]):
@@ -70,14 +75,20 @@ class Door(Generic[Guest]):
 
 
 def host_of(address: str) -> str:
-    """One party's addresses: one in IPv4, a whole /64 in IPv6."""
+    """One party's addresses: one in IPv4, a whole /64 in IPv6.
+
+    All of a home or an office is in one private /64. There the last 8 bits tell parties apart: so there are as many as
+    in an IPv4 network of the usual size, and a machine that takes many addresses gets as much as it would there.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
+    if isinstance(ip, ipaddress.IPv4Address) or ip.ipv4_mapped or ip.is_loopback:
+        return ip_text(ip)
+    network = ipaddress.IPv6Network((int(ip), 64), strict=False)
+    is_of_a_link = ip.is_link_local or ip in _UNIQUE_LOCAL
+    return f"{network} {int(ip) & 0xFF:02x}" if is_of_a_link else str(network)
 
 
 def host_in(address: str) -> str:

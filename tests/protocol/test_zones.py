@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from mcp_a2a.a2a.addresses import as_typed, check_addresses, check_url
 from mcp_a2a.a2a.client_card import mended
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.protocol.door import host_in, host_of
+from mcp_a2a.protocol.door import host_in, host_of, is_here
+from mcp_a2a.protocol.link_places import MAX_STRANGERS_PER_HOST, Place, Standing, find_place
 from mcp_a2a.protocol.places import is_no_place
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.web_url import (
@@ -94,8 +97,20 @@ def test_a_relay_has_an_ipv6_address_in_brackets_and_never_a_zone() -> None:
             parse_relay_url(zoned)
 
 
-def test_the_hosts_of_one_network_are_one_party_in_ipv6_whatever_their_zone() -> None:
-    assert host_of("fe80::1%v0") == host_of("fe80::2%v1") == "fe80::/64"
-    assert host_in("[fe80::1%v0]:7001") == "fe80::/64"
+def test_a_network_of_the_internet_is_one_party_and_a_private_one_as_many_as_an_ipv4_network_has() -> None:
+    assert host_of("2001:db8:1:2:3::4") == host_of("2001:db8:1:2::5") == "2001:db8:1:2::/64"
+    for private in ("fe80::1:0", "fd77:1:2:3:4:5:6:0"):
+        network = ip_network((int(ip_address(private)), 64), strict=False)
+        parties = {host_of(str(ip_address(int(ip_address(private)) + number))) for number in range(10_000)}
+        assert len(parties) == 256
+        assert all(str(network) in party for party in parties)
+    assert host_of("fe80::1%v0") == host_of("fe80::1%v1") == host_in("[fe80::1%v0]:7001") != host_of("fe80::2%v0")
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_is_told_by_its_party_in_either_family(here: str) -> None:
+    assert is_here(here)
+    assert is_here(host_of(here))
     assert host_of("::ffff:10.0.0.1") == "10.0.0.1"
-    assert host_of("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    many = [Place(Standing.STRANGER, host_of(here))] * MAX_STRANGERS_PER_HOST
+    assert find_place(many, Place(Standing.STRANGER, host_of(here))).admitted
