@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor
@@ -52,6 +53,10 @@ class Behaving(AgentExecutor):
             case "data":
                 await updater.add_artifact([Part(root=DataPart(data={"one": 1, "list": [1, 2]}))])
                 await updater.complete()
+            case "slowly":  # a reply: whoever asks meanwhile is shown the question, still
+                await asyncio.sleep(1.5)
+                await updater.add_artifact([part("SLOWLY")], name="result")
+                await updater.complete()
             case _:
                 await updater.add_artifact([part(text.upper())], name="result")
                 await updater.complete()
@@ -71,7 +76,7 @@ def main():
         description="Does what it is told",
         version="1",
         url=url,
-        capabilities=AgentCapabilities(streaming=True),
+        capabilities=AgentCapabilities(streaming=sys.argv[2:] != ["polling"]),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[AgentSkill(id="behave", name="Behave", description="Does what it is told", tags=["test"])],

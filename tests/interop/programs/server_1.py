@@ -64,6 +64,10 @@ class Behaving(AgentExecutor):
             case "data":
                 await updater.add_artifact([Part(data=ParseDict({"one": 1, "list": [1, 2]}, Value()))])
                 await updater.complete()
+            case "slowly":  # a reply: whoever asks meanwhile is shown the question, still
+                await asyncio.sleep(1.5)
+                await updater.add_artifact([Part(text="SLOWLY")], name="result")
+                await updater.complete()
             case _:
                 await updater.add_artifact([Part(text=text.upper())], name="result")
                 await updater.complete()
@@ -84,7 +88,7 @@ def main():
         description="Does what it is told",
         version="1",
         supported_interfaces=[AgentInterface(url=url, protocol_binding=binding, protocol_version="1.0")],
-        capabilities=AgentCapabilities(streaming=True),
+        capabilities=AgentCapabilities(streaming=sys.argv[2:] != ["polling"]),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[AgentSkill(id="behave", name="Behave", description="Does what it is told", tags=["test"])],
