@@ -267,17 +267,27 @@ class LocalApi:
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     def _counted(self, request: _Sent) -> _Sent:
-        """The request with the number of times that its work was passed on, as far as it can be told here.
+        """The request with its conversation, and the number of times that its work was passed on, as known here.
 
         Raises:
-            HopLimitError
+            HopLimitError, TaskNotFoundError
         """
         hop, holder, now = request.hop, request.holder, self._node.context.clock()
         if holder is not None:
             hop = max(hop, self._node.context.database.read(lambda connection: highest_hop(connection, holder, now)))
         if hop >= MAX_HOP:
             raise HopLimitError(MAX_HOP)
-        return request.model_copy(update={"hop": hop})
+        return request.model_copy(update={"hop": hop, "context_id": self._context_of(request.context_id)})
+
+    def _context_of(self, asked: str | None) -> str | None:
+        """The conversation that is meant by its id, or by the id of a task in it.
+
+        Raises:
+            TaskNotFoundError, TaskForgottenError: it is written as the id of a task, and there is none.
+        """
+        if asked is None or not asked.startswith("task-"):
+            return asked
+        return self._node.sending.latest(asked).context_id
 
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""

@@ -275,7 +275,7 @@ _NEXT = {
     Moment.WORKING: _DELIVERED,
     Moment.INPUT_REQUIRED: "The agent asks something: answer with reply_to_task.",
     Moment.AUTH_REQUIRED: "The agent asks for authorization: tell your user, then answer with reply_to_task.",
-    Moment.COMPLETED: "Done. To go on in the same conversation, send_task with this context_id.",
+    Moment.COMPLETED: "Done. To go on in the same conversation, call reply_to_task.",
     Moment.FAILED: "Ask another agent, or change the request.",
     Moment.REJECTED: "Ask another agent, or change the request.",
     Moment.CANCELED: "Canceled; nothing more will come.",

@@ -112,7 +112,7 @@ def _detail_lines(detail: AgentDetail, fence: Fence) -> Iterator[str]:
         return
     card = detail.card.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     yield fence.block(
-        json.dumps(cleaned_value(card), ensure_ascii=False, indent=1),
+        json.dumps(cleaned_value(card), ensure_ascii=False),
         f"card of {plain(agent.name)}",
         "Your user, or you where you have a shell, can read all of it: mcp-a2a show AGENT --json",
     )

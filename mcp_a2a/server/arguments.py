@@ -93,7 +93,7 @@ PollWait: TypeAlias = Annotated[
 ]
 ContextId: TypeAlias = Annotated[
     OptionalText,
-    Field(max_length=256, description="context_id of an earlier task, to continue that conversation."),
+    Field(max_length=256, description="task_id of an earlier task, to continue its conversation."),
 ]
 IdempotencyKey: TypeAlias = Annotated[
     OptionalText,

@@ -246,7 +246,7 @@ def _words(turn: Turn) -> str:
 def test_the_client_passes_on_one_form_of_a_result_and_nothing_of_the_other(talk: Conversation):
     for number in (DISCOVER, SENT, STATUS, MUCH, READ_ON, INBOX):
         text = talk.text(number)
-        structured, prose = '"notice":"<untrusted-…> holds' in text, "Untrusted " in outside(text)
+        structured, prose = '"notice":"<untrusted-…> holds' in text, ("\nNext: " in text or "\nUntrusted " in text)
         assert (structured, prose) == ((True, False) if talk.client in STRUCTURED else (False, True)), text
 
 
@@ -270,7 +270,7 @@ def test_ids_and_facts_stand_outside_of_the_fence_and_the_answer_inside(talk: Co
     for number in (SENT, STATUS):
         if talk.client in STRUCTURED:
             fields = talk.fields(number)
-            told, facts = str(fields["text"]), json.dumps({**fields, "text": "", "skill": ""})
+            told, facts = str(fields["text"]), json.dumps({**fields, "text": "", "request": ""})
             assert not fences_of(facts)
         else:
             told, facts = talk.text(number), outside(talk.text(number))
@@ -291,12 +291,9 @@ def _task(text: str) -> str:
 def test_a_long_answer_comes_in_pages_that_the_client_does_not_cut(talk: Conversation):
     pages: list[str] = []
     for number in (MUCH, READ_ON):
-        found = re.search(
-            r"<(untrusted-[a-z]{8})>\n?(.*?)\n?</\1>",
-            str(talk.fields(number)["text"]) if talk.client in STRUCTURED else talk.text(number),
-            re.DOTALL,
-        )
-        assert found is not None
+        shown = str(talk.fields(number)["text"]) if talk.client in STRUCTURED else talk.text(number)
+        # In the text, what was asked stands in a fence before it.
+        *_, found = re.finditer(r"<(untrusted-[a-z]{8})>\n?(.*?)\n?</\1>", shown, re.DOTALL)
         pages.append(found[2])
         assert f"text_offset={sum(map(len, pages))}" in talk.text(number)
         assert len(pages[-1]) > 5_000

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.job import Outcome, TaskContext
 from mcp_a2a.node.summary import LINE_CHARS
@@ -116,6 +117,16 @@ async def test_a_follow_up_has_a_request_of_its_own(pair: Pair) -> None:
     more = await alice.api.reply_to_task(ReplyRequest(task_id=first, message="and two?", wait_seconds=0))
     assert more.task_id != first
     assert (more.request, more.context_id) == ("and two?", (await seen(alice, first)).context_id)
+
+
+async def test_a_conversation_is_named_by_a_task_of_it(pair: Pair) -> None:
+    _, alice, _ = pair
+    first = await ask(alice, "one")
+    for named in (first.task_id, first.task_id[:16], first.context_id):
+        assert (await ask(alice, "two", context_id=named)).context_id == first.context_id
+    assert (await ask(alice, "three", context_id="of-my-own")).context_id == "of-my-own"
+    with pytest.raises(TaskNotFoundError):
+        await ask(alice, "four", context_id="task-of-another-world")
 
 
 async def test_a_request_of_nothing_but_files_is_their_names(pair: Pair, tmp_path: Path) -> None:
