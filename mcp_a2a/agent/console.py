@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -15,9 +15,10 @@ from pydantic import JsonValue
 from mcp_a2a.node.worker import TaskEvent
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.screen import put
-from mcp_a2a.views import AgentDetail
+from mcp_a2a.views import AgentDetail, EventView
 
 if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
     from mcp_a2a.server.hosting import Served
 
 REASON_CHARS = 120
@@ -29,6 +30,10 @@ class Console:
 
     ready: Callable[[AgentDetail, Served | None], None]
     task: Callable[[TaskEvent], None]
+    watch: Callable[[NodeApi], Coroutine[None, None, None]] | None = None
+    """Runs beside the agent, and tells of what else happens at its node."""
+    client: Callable[[EventView], None] | None = None
+    """Told of the clients of its A2A server."""
 
 
 def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = False) -> Console:

@@ -87,7 +87,9 @@ async def _host(
     async with open_node(settings, service.card) as node, anyio.create_task_group() as tasks:
         me = await node.get_agent(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)
-        to.ready(me, await _serve_a2a(tasks, node, a2a, settings, stopping) if a2a is not None else None)
+        to.ready(me, await _serve_a2a(tasks, node, a2a, settings, stopping, to) if a2a is not None else None)
+        if to.watch is not None:
+            tasks.start_soon(to.watch, node)
         worker = Worker(
             node,
             service.handler,
@@ -101,12 +103,12 @@ async def _host(
 
 
 async def _serve_a2a(
-    tasks: TaskGroup, node: NodeApi, a2a: Listening, settings: Settings, stopping: anyio.Event
+    tasks: TaskGroup, node: NodeApi, a2a: Listening, settings: Settings, stopping: anyio.Event, to: Console
 ) -> Served:
     from mcp_a2a.server.hosting import host as host_http  # noqa: PLC0415  most agents serve no HTTP
 
     async def serve(*, task_status: TaskStatus[Served]) -> None:
-        await host_http(node, None, a2a, settings, task_status=task_status)
+        await host_http(node, None, a2a, settings, tell=to.client, task_status=task_status)
         stopping.set()  # the server has taken the signals for itself: asyncio knows one handler for each
 
     served: Served = await tasks.start(serve)

@@ -217,12 +217,18 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     from mcp_a2a.agent.console import console
     from mcp_a2a.agent.hosting import host_service, until_signalled
     from mcp_a2a.cli.leaving import leave_soon
-    from mcp_a2a.cli.serving import applied
+    from mcp_a2a.cli.reporting import TASKS, Reporter
+    from mcp_a2a.cli.serving import applied, check_ports
     from mcp_a2a.loop import run
 
     settings = applied(settings, a2a)
     options = session.options
     to = console(as_json=options.json, quiet=options.verbosity < 0, ascii_only=options.ascii)
+    if options.verbosity >= 0:
+        reporter = Reporter(as_json=False, ascii_only=options.ascii, but=TASKS)
+        to = replace(to, watch=reporter.run, client=reporter.tell)
+    if a2a is not None:
+        check_ports(a2a)
 
     async def operate() -> None:
         async with until_signalled() as stopping, session.waiting(f"{service.card.name} to start") as started:

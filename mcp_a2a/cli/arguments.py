@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, TaskNotFoundError
+from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, SelfSendError, TaskNotFoundError
 from mcp_a2a.protocol.naming import key_beginning, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 
@@ -44,6 +44,18 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
             check_url(spelled(text), as_typed(spelled(text)))
     elif text.strip().lower().startswith("did:") and not _begins_key(text.strip(), beginning):
         check_key(text)
+
+
+def check_recipient(text: str) -> None:
+    """An agent that a task is for.
+
+    Raises:
+        SelfSendError: it is this node.
+        UsageError, AddressNotAllowedError: see `check_agent`.
+    """
+    if text.strip() == "self":
+        raise SelfSendError(text)
+    check_agent(text)
 
 
 def check_key(text: str) -> None:
@@ -108,6 +120,18 @@ def check_task(text: str) -> None:
     """
     if len(text.strip().removeprefix("task-")) < MIN_TASK_ID:
         raise TaskNotFoundError(text)
+
+
+def check_cursor(text: str) -> None:
+    """Where a list goes on: the time and the id of a task.
+
+    Raises:
+        UsageError: no list has printed it.
+    """
+    try:
+        float(text.partition("/")[0])
+    except ValueError:
+        raise UsageError(f"{text[:80]!r} is not a cursor: copy it from the end of the list before.") from None
 
 
 def check_file(path: Path) -> None:

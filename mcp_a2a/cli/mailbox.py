@@ -94,6 +94,10 @@ def answer(
     if text is None and can_confirm():
         raise UsageError(f'The text is missing. Type it: mcp-a2a answer {task_id} "TEXT"   Or pipe it in.')
     said = read_text(session, text)
+    if not said.strip() and not attached and text != "":
+        raise UsageError("The text is empty, so there is no answer.")
+    source = context.get_parameter_source("status")
+    is_status_given = source is not None and source.name != "DEFAULT"
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
@@ -101,6 +105,10 @@ def answer(
         if task.direction == "sent":
             if task.done or not is_settled(task):
                 raise NothingAskedError(task.agent.name, task.task_id, task.state, task.context_id)
+            if is_status_given:
+                raise UsageError(
+                    "--status is for a task that was sent to you; this one is yours, and asks you something."
+                )
             task = await reply(session, node, task.task_id, said, wait, attached)
             return await converse(session, node, task, wait)
         if task.done:

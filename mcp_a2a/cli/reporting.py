@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.screen import put
 from mcp_a2a.server.fence import shown_who
 from mcp_a2a.server.outgoing import for_programs
-from mcp_a2a.views import EventView, NewsRequest
+from mcp_a2a.views import EventKind, EventView, NewsRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -38,6 +39,9 @@ RETRY_SECONDS = 5.0
 QUIET_SECONDS = 1.0
 BACKLOG = 256
 """Events of the HTTP server that wait to be written."""
+
+TASKS: tuple[EventKind, ...] = ("task_received", "question_asked", "task_answered")
+"""What an agent tells of by itself, with times and reasons."""
 
 WORDS = {
     "task_received": "task received",
@@ -59,20 +63,21 @@ WORDS = {
 class Reporter:
     """Writes what happens at a node and at its HTTP server."""
 
-    def __init__(self, *, as_json: bool, ascii_only: bool = False) -> None:
-        self._as_json = as_json
+    def __init__(self, *, as_json: bool, ascii_only: bool = False, but: Collection[EventKind] = ()) -> None:
+        self._as_json, self._but = as_json, frozenset(but)
         self._ascii_only = ascii_only
-        self._sending, self._receiving = anyio.create_memory_object_stream[EventView](BACKLOG)
+        self._came: deque[EventView] = deque()
         self._lost = 0
-        self._left_out = anyio.Event()
+        self._has_come, self._left_out = anyio.Event(), anyio.Event()
         self._lines: Bound | None = None
 
     def tell(self, event: EventView) -> None:
         """Something happened at the HTTP server. Never waits."""
-        try:
-            self._sending.send_nowait(event)
-        except anyio.WouldBlock:
+        if len(self._came) < BACKLOG:
+            self._came.append(event)
+        else:
             self._lost += 1
+        self._has_come.set()
 
     async def run(self, node: NodeApi) -> None:
         """Write lines until cancelled."""
@@ -80,9 +85,13 @@ class Reporter:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow, node)
             tasks.start_soon(self._catch_up)
-            async for event in self._receiving:
-                lost, self._lost = self._lost, 0
-                await self._write([event], lost)
+            while True:
+                await self._has_come.wait()
+                self._has_come = anyio.Event()
+                came, lost = list(self._came), self._lost
+                self._came.clear()
+                self._lost = 0
+                await self._write(came, lost)
 
     async def _follow(self, node: NodeApi) -> None:
         """Read what happens at the node, also across its restarts and in another process."""
@@ -93,7 +102,7 @@ class Reporter:
             except McpA2AError:
                 await anyio.sleep(RETRY_SECONDS)  # an owner of an earlier version knows no news, or there is none now
                 continue
-            await self._write(view.events, view.missed)
+            await self._write([event for event in view.events if event.kind not in self._but], view.missed)
             run, after = view.run, view.number
 
     async def _catch_up(self) -> None:

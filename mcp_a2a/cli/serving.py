@@ -144,6 +144,16 @@ def _check_together(made: Listening) -> None:
         raise UsageError(PUSH_LOCAL_RULE)
 
 
+def check_ports(listening: Listening) -> None:
+    """Whether the ports can be had, before a node is there for nothing.
+
+    Raises:
+        PortInUseError, ConfigurationError
+    """
+    for where in filter(None, (listening.address, listening.grpc)):
+        Listen.parse(where).bind().close()
+
+
 def _check_readable(path: Path) -> None:
     """The files of a certificate are looked at before a node starts; what is in them, when it is served."""
     if not path.is_file() or not os.access(path, os.R_OK):

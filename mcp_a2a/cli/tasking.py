@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_agent, check_task
+from mcp_a2a.cli.arguments import check_cursor, check_recipient, check_task
 from mcp_a2a.cli.files import FileOption, attachments, save_to
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -75,7 +75,7 @@ def send(
     session = session_of(context)
     agent, given = _addressed(words or [], skill)
     if agent is not None:
-        check_agent(agent)
+        check_recipient(agent)
     attached = attachments(files)
     session.waiting_for = agent or skill or "an answer"
     shared: dict[str, object] = {
@@ -215,6 +215,8 @@ def list_tasks(
     session = session_of(context)
     direction: Literal["sent", "received"] | None = "sent" if sent else "received" if received else None
     wanted = _state(state)
+    if cursor is not None:
+        check_cursor(cursor)
     request: dict[str, JsonValue] = {
         "state": None if wanted is None else wanted.value,
         "direction": None if sent and received else direction,

@@ -147,6 +147,8 @@ class Desk:
             return await self._entrust(record, order, request.wait_seconds)
         else:
             fresh = await self._lease(record, order)
+        if fresh is not None:
+            self._node.news.task_received(fresh)
         return fresh or self._node.sending.latest(record.id)
 
     async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
@@ -176,6 +178,7 @@ class Desk:
         Nobody has been told of the task by then: who sent it hears nothing before both are stored.
         """
         self._entrusted.add(record.id)
+        self._node.news.task_received(record)
         landing: Landing[object] = Landing()
 
         def landed(outcome: object) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,10 @@ IMPOSSIBLE = (
     (("send", "rev", "hello", "--idempotency-key", "k" * 257), 2, "at most 256"),
     (("answer", "xy", "hello"), 3, "was not found"),
     (("answer", "abcdef", "hello", "--file", "nowhere.txt"), 2, "No such file"),
+    (("send", "self", "hello"), 2, "self is this node itself"),
+    (("send", "--skill", "", "hello"), 2, "at least 1 character"),
+    (("tasks", "--cursor", "rubbish"), 2, "is not a cursor"),
+    (("tasks", "--state", "rubbish"), 2, "rubbish"),
     (("task", "xy"), 3, "was not found"),
     (("cancel", "xy"), 3, "was not found"),
     (("save", "xy"), 3, "was not found"),
@@ -140,3 +146,13 @@ def test_enter_and_the_end_of_the_input_change_nothing(tmp_path: Path, typed: st
     assert (finished.returncode, finished.stderr.count("[y/N]")) == (5, 1)
     assert finished.stderr.endswith("\nNothing was changed.\n") or typed == "\n"
     assert NetworkFolder(tmp_path / "home").rows()
+
+
+def test_a_port_that_another_program_has_is_found_out_before_the_node_of_an_agent_starts(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        where = f":{taken.getsockname()[1]}"
+        words = ("agent", "exec", "--name", "rev", "--a2a-listen", where, "--", "cat")
+        failed = call(tmp_path / "home", *words)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "in use" in failed.stderr
+    assert not node_has_started(tmp_path / "home")

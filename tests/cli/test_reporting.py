@@ -7,7 +7,7 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,9 +74,9 @@ def test_a_task_is_told_by_id_skill_state_and_agent() -> None:
 
 
 @contextmanager
-def server(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(home: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [MCP_A2A, "--no-mdns", "--listen", ":0", *options],
+        [MCP_A2A, "--no-mdns", *words],
         env=environment(home),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -88,6 +88,10 @@ def server(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
+
+
+def server(home: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running(home, "--listen", ":0", *options)
 
 
 def initialize(url: str, name: str) -> None:
@@ -126,27 +130,36 @@ def test_a_server_tells_of_clients_tasks_and_strangers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_lines_for_people_go_to_stderr_and_a_quiet_server_writes_none(tmp_path: Path) -> None:
-    for quiet in (False, True):
-        home = tmp_path / f"home-{quiet}"
-        options = ["-q"] if quiet else []
-        process = subprocess.Popen(
-            [MCP_A2A, "--no-mdns", "--listen", ":0", *options],
-            env=environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+def test_an_agent_tells_of_strangers_too_and_of_each_task_once(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    words = ("agent", "exec", "--name", "rev", "--skill", "reverse", "--json", "--", "rev")
+    with running(home, *words) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        url = process.stdout.readline().removeprefix("MCP server at ").strip()
-        initialize(url, "hands")
-        if not quiet:
-            assert process.stderr.readline().rstrip().endswith("client connected  hands 1  MCP")
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
-        assert (process.returncode, err) == (0, "")
+        ready = json.loads(process.stdout.readline())
+        call(home, "send", "rev", "hello")
+        port = ready["listening"][0].rpartition(":")[2]
+        call(elsewhere, "peers", "add", f"127.0.0.1:{port}")
+        call(elsewhere, "--name", "mallory", "send", ready["did"], "let me in", "--wait", "5")
+        told = [process.stderr.readline()]
+        while "completed" not in told[-1]:  # a quick task has this line alone
+            told.append(process.stderr.readline())
+        assert "contact request  mallory  did:key:" in process.stderr.readline()
+    assert "task received" not in "".join(told)
+
+
+@pytest.mark.slow
+def test_lines_for_people_go_to_stderr_and_a_quiet_server_writes_none(tmp_path: Path) -> None:
+    for quiet in (False, True):
+        with server(tmp_path / f"home-{quiet}", *(["-q"] if quiet else [])) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            url = process.stdout.readline().removeprefix("MCP server at ").strip()
+            initialize(url, "hands")
+            if not quiet:
+                assert process.stderr.readline().rstrip().endswith("client connected  hands 1  MCP")
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr.read() == ""
 
 
 @pytest.mark.slow

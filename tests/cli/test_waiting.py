@@ -121,6 +121,14 @@ def test_an_answer_that_was_not_asked_for_is_not_sent_as_a_new_task(home: Path) 
     assert call(home, "tasks", "--json", "--limit", "100").stdout.count('"task_id"') == before
 
 
+def test_a_status_is_not_ignored_where_it_means_nothing(home: Path) -> None:
+    task_id = str(sent(home, "--skill", "choose", "a colour")["task_id"])
+    refused = call(home, "answer", task_id, "red", "--status", "failed")
+    assert refused.returncode == 2
+    assert "--status is for a task that was sent to you" in refused.stderr
+    assert call(home, "answer", task_id, "red").stdout == "you chose red\n"
+
+
 def test_an_answer_to_a_task_that_still_runs_is_refused(home: Path) -> None:
     running = sent(home, "helper", "--skill", "sleep", "3", "--detach")
     refused = call(home, "answer", str(running["task_id"]), "hurry")
