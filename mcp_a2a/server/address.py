@@ -50,7 +50,7 @@ class Listen:
         except ValueError:
             raise ConfigurationError(
                 f"{host!r} is not an IP address to listen on.",
-                "Use 127.0.0.1 for this machine only, 0.0.0.0 or :: for every network it is on.",
+                "Use 127.0.0.1 for this machine only, * for every network it is on (0.0.0.0 for IPv4 alone).",
             ) from None
 
     @property

@@ -227,16 +227,22 @@ LIES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("way", [(), ("--to", f"{NETWORK}.11")], ids=["to all", "to her other address"])
-def test_a_liar_on_one_link_cannot_name_an_address_of_another_nor_of_no_machine(way: tuple[str, ...]) -> None:
+WAYS: dict[str, tuple[str, ...]] = {"in IPv4": (), "in IPv6": (), "to her other address": ("--to", f"{NETWORK}.11")}
+
+
+@pytest.mark.parametrize("which", WAYS)
+def test_a_liar_on_one_link_cannot_name_an_address_of_another_nor_of_no_machine(which: str) -> None:
+    way = WAYS[which]
     with two_links() as on:
+        mine = link_local(on["cat"], "w0") if which == "in IPv6" else "10.78.0.13"
         ip_on(on["cat"], "route", "add", f"{NETWORK}.0/24", "via", "10.78.0.11")
         with spoken(on["ann"], "lan_host.py", "ann", "7001") as ann:
             ann.until(lambda line: "me" in line, 30, "ann runs")
-            told = (*LIES, f"{NETWORK}.12", "10.78.0.13")
-            with spoken(on["cat"], "mdns_mouth.py", "eve", "10.78.0.13", *told, *way) as eve:
+            told = (f"{NETWORK}.12", "10.78.0.13", *LIES)
+            with spoken(on["cat"], "mdns_mouth.py", "eve", mine, *told, *way) as eve:
                 liar = eve.until(lambda line: "me" in line, 30, "eve lies")["me"]
                 if way:
+                    eve.until(lambda line: line.get("times", 0) > 5, 30, "eve has lied some times")
                     honest = spoken(on["ben"], "mdns_mouth.py", "ben", f"{NETWORK}.12", f"{NETWORK}.12")
                     with honest as ben:
                         other = ben.until(lambda line: "me" in line, 30, "ben is there")["me"]
@@ -246,3 +252,17 @@ def test_a_liar_on_one_link_cannot_name_an_address_of_another_nor_of_no_machine(
                     ann.until(web_at("http://10.78.0.13:7009/card"), SEEN_SECONDS, "and of its A2A server")
             named = {address for line in ann.take() if line.get("peer") == liar for address in line["at"]}
             assert named <= {"10.78.0.13:7009"}
+
+
+def test_a_cable_that_is_in_again_brings_those_who_came_meanwhile() -> None:
+    with lan("ann", "ben") as on:
+        switch = f"{on['ann'][-1].rpartition('-')[0]}-sw"
+        with spoken(on["ann"], "lan_host.py", "ann", "7001") as ann:
+            ann.until(lambda line: "me" in line, 30, "ann runs")
+            ip_on([], "-n", switch, "link", "set", "v-ann", "down")
+            with spoken(on["ben"], "lan_host.py", "ben", "7002") as ben:
+                ben.until(lambda line: "me" in line, 30, "ben runs")
+                ip_on([], "-n", switch, "link", "set", "v-ann", "up")
+                ann.until(at(BEN, f"{NETWORK}.12:7002"), SEEN_SECONDS, "ann sees ben")
+                ben.until(at(ANN, f"{NETWORK}.11:7001"), SEEN_SECONDS, "ben sees ann")
+                ben.until(web_at(f"http://{NETWORK}.11:7001/"), SEEN_SECONDS, "and her A2A server")

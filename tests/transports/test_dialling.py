@@ -22,6 +22,7 @@ from mcp_a2a.protocol.paths import RelayAddr
 from mcp_a2a.relaying import serve_relay
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports.relay.client import RelayTransport
+from tests.server.test_http import has_ipv6
 from tests.transports.certificates import Authority, authority
 from tests.transports.people import Witness, credentials, identity, ring, until
 
@@ -60,6 +61,20 @@ async def dial(url: str, tls: ssl.SSLContext | None = None) -> None:
         with anyio.fail_after(30):
             channel = await connect(client, url, "a relay", tls)
         await channel.aclose()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+@pytest.mark.parametrize("listen", ["[::1]:0", "[::]:0", "*:0"])
+async def test_a_relay_is_reached_in_ipv6_at_the_url_that_it_tells(listen: str, tmp_path: Path) -> None:
+    settings = RelaySettings(home=tmp_path / "relay", listen=listen, closed=False)
+    async with serve_relay(settings) as relay:
+        if listen.startswith("[::1]"):
+            assert relay.url.startswith(f"ws://[::1]:{relay.port}/#did:key:")
+        for url in {relay.url, f"ws://[::1]:{relay.port}/#{relay.relay}"}:
+            ann, of_ann = RelayTransport(), Witness("ann")
+            ann.keep(url, list)
+            async with ann.open(credentials("ann"), of_ann):
+                assert await ann.try_out(url) >= 0
 
 
 # --- TLS ------------------------------------------------------------------------------------------

@@ -283,6 +283,14 @@ def test_loopback_counts_only_where_there_is_nothing_else_or_it_is_named() -> No
     assert len(everywhere) == 1 or not any(one.is_loopback for one in everywhere)
 
 
+@given(st.lists(st.text() | st.ip_addresses().map(str), max_size=20))
+def test_whatever_addresses_a_record_names_only_those_of_the_link_are_taken(named: list[str]) -> None:
+    for address in HOME.reachable(named):
+        bare, _, zone = address.partition("%")
+        assert any(ip_interface(bare).ip in one.network for one in HOME.ips)
+        assert zone == ("v0" if bare.startswith("fe80:") else "")
+
+
 def test_a_record_of_many_addresses_is_cut() -> None:
     assert len(HOME.reachable([f"192.168.1.{number}" for number in range(1, 200)])) == MAX_ADDRESSES
 

@@ -5,6 +5,7 @@ It announces the peer NAME, and an A2A server, at the addresses TOLD; with --to 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 
@@ -33,10 +34,11 @@ async def main(name: str, mine: str, told: list[str], to: str | None) -> None:
     for record in records:
         await mouth.async_register_service(record, cooperating_responders=True)
     sys.stdout.write(json.dumps({"me": str(peer)}) + "\n")
-    while True:
+    for times in itertools.count(1):
         await anyio.sleep(0.3)
         for record in records:
             mouth.zeroconf.async_send(mouth.zeroconf.generate_service_broadcast(record, None), to)
+        sys.stdout.write(json.dumps({"times": times}) + "\n")
 
 
 if __name__ == "__main__":
