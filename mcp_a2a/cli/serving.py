@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.app import announce_a2a, open_node
-from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, UsageError, no_such_option
+from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, Options, UsageError, no_such_option
 from mcp_a2a.cli.session import set_up_logging
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.loop import run
@@ -28,6 +28,7 @@ from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Certificate, Listening
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.cli.output import Output
     from mcp_a2a.front.loop import Handover
     from mcp_a2a.server.hosting import Served
 
@@ -213,7 +214,12 @@ def serve(
         if listening is None:
             await _serve_pipe(settings)
         else:
-            await _serve_port(settings, listening, Telling(quiet=quiet, as_json=as_json, ascii_only=ascii_only))
+            telling = Telling(quiet=quiet, as_json=as_json, ascii_only=ascii_only)
+            starting = telling.starting()
+            try:
+                await _serve_port(settings, listening, telling, lambda: starting.progress(""))
+            finally:
+                starting.progress("")
 
     run(operate)
 
@@ -258,8 +264,17 @@ class Telling:
     as_json: bool
     ascii_only: bool
 
+    def starting(self) -> Output:
+        """Say that the server starts, until a line takes the place of that."""
+        from mcp_a2a.cli.output import Output
 
-async def _serve_port(settings: Settings, listening: Listening, telling: Telling) -> None:
+        quiet = self.quiet or self.as_json
+        output = Output(Options(verbosity=-1 if quiet else 0, ascii=self.ascii_only))
+        output.progress("… starting the server")
+        return output
+
+
+async def _serve_port(settings: Settings, listening: Listening, telling: Telling, serves: Callable[[], None]) -> None:
     from mcp_a2a.cli.reporting import Reporter
     from mcp_a2a.screen import put
     from mcp_a2a.server import hosting
@@ -281,6 +296,7 @@ async def _serve_port(settings: Settings, listening: Listening, telling: Telling
             tasks.cancel_scope.cancel()
 
         served: hosting.Served = await tasks.start(serve)
+        serves()
         tasks.start_soon(announce_a2a, settings, listening.address, served.url)
         if telling.as_json:
             _say(json.dumps(_ready(served)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_without_a_command_a_terminal_gets_the_status_also_through_a_pipe(tmp_pa
             assert status.ends() == 0
         assert "identity   default" in status.screen
         assert "Next: mcp-a2a demo" in status.screen
+
+
+def test_a_server_on_a_port_says_that_it_starts_and_clears_that_before_anything_else(tmp_path: Path) -> None:
+    with typed(tmp_path / "home", "--listen", ":0") as server:
+        server.until("Bearer")
+        server.type(CTRL_C)
+        assert server.ends(20) == 0
+    assert "starting the server\r\x1b[KMCP server at " in server.raw
+    with typed(tmp_path / "home", "--listen", "192.0.2.99:80") as server:
+        assert server.ends(20) == 2
+    assert re.search(r"starting the server\r\x1b\[K(\x1b\[31m)?Cannot listen on", server.raw)
 
 
 # --- options that are written wrong
