@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import (
         AgentCard,
+        AgentExtension,
         AgentSkill,
         Artifact,
         Delivery,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentCard",
+    "AgentExtension",
     "AgentSkill",
     "Artifact",
     "Chunk",

@@ -856,6 +856,21 @@ class WebRefusedError(WebError):
         self.reason = reason
 
 
+class ExtensionRequiredError(WebRefusedError):
+    """An agent insists on protocol extensions that the request does not have (A2A 4.6)."""
+
+    code = "extension_required"
+
+    def __init__(self, name: str, uris: Sequence[str]) -> None:
+        listed = ", ".join(uris)
+        super().__init__(
+            f"{name} takes requests with the A2A extension {listed} only, which mcp-a2a does not speak. "
+            "Nothing was sent.",
+            "Ask its owner for an agent that does not require it, or use a client that speaks it.",
+            "EXTENSION_SUPPORT_REQUIRED",
+        )
+
+
 class WebAnswerError(WebError):
     """An A2A agent answered something that A2A does not know; the message says what."""
 

@@ -80,8 +80,8 @@ class A2AApp:
         self._offer = offer
         self._agents = Agents(node, grants)
         self._dispatch = Dispatch(node)
-        self._signed: tuple[bytes, bytes] | None = None
-        """Our card as it was last shown, without and with its signatures."""
+        self._signed: dict[bool, tuple[bytes, bytes]] = {}
+        """Our card as it was last shown, without and with its signatures: to everyone, and the extended one."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is."""
@@ -116,9 +116,9 @@ class A2AApp:
     # --- for other bindings of our own agent -----------------------------------------------------
 
     async def own_card(self, origin: str) -> bytes:
-        """Our card as it is served at this origin."""
+        """Our card as it is served at this origin to who has shown who it is."""
         _, detail = await self._agents.find(OWN_AGENT, OWNER)
-        return await self._shown_card((self._offer.url or origin).rstrip("/"), _OWN, detail.card)
+        return await self._shown_card((self._offer.url or origin).rstrip("/"), _OWN, detail.card, extended=True)
 
     def own_file_url(self, origin: str, task_id: str, file_id: str) -> str:
         """Where a file of a task of our agent is fetched from this origin."""
@@ -136,13 +136,13 @@ class A2AApp:
         # reads the status alone.
         code = reply.fault.value if reply.fault is not None else None
         status = 200 if code is None or code.retry_after is None else code.http
-        return await send_reply(send, receive, status, reply)
+        return await send_reply(send, receive, status, reply, _active(scope, service))
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send, request: _Request, service: Service) -> None:
         body = await read_body(receive, _length(scope))
         call = rest.Call({}, rest.query_of(scope["query_string"].decode("latin-1")), body)
         status, reply = await rest.serve(self._dispatch, scope["method"], request.path, call, service)
-        await send_reply(send, receive, status, reply)
+        await send_reply(send, receive, status, reply, _active(scope, service))
 
     # --- files -----------------------------------------------------------------------------------
 
@@ -193,13 +193,14 @@ class A2AApp:
             idempotency_key=header(headers, b"idempotency-key"),
             push=self._offer.push,
             show_card=partial(self._shown_card, self._origin(scope), request, detail.card),
+            show_extended=partial(self._shown_card, self._origin(scope), request, detail.card, extended=True),
             has_extended_card=self._offer.token,
             file_url=partial(_file_url, self._origin(scope), request),
             patiently=patiently,
             permitted=partial(self._agents.permits, caller, agent),
         )
 
-    async def _shown_card(self, origin: str, request: _Request, card: AgentCard) -> bytes:
+    async def _shown_card(self, origin: str, request: _Request, card: AgentCard, *, extended: bool = False) -> bytes:
         """The card as it is served: signed where it is our own, for those behind this node sign for themselves."""
         terms = Terms(
             f"{origin}{request.base}/",
@@ -208,14 +209,15 @@ class A2AApp:
             self._offer.token,
             _grpc_at(self._offer.grpc, origin) if request.agent == OWN_AGENT else None,
         )
-        fields = card_json(card, terms)
+        fields = card_json(card, terms, extended=extended)
         if request.agent != OWN_AGENT:
             return dump(fields)
         unsigned = dump(fields)
-        if self._signed is None or self._signed[0] != unsigned:
+        known = self._signed.get(extended)
+        if known is None or known[0] != unsigned:
             view = await self._node.a2a_card(A2ACardRequest(card=fields))
-            self._signed = unsigned, dump(view.card)
-        return self._signed[1]
+            known = self._signed[extended] = unsigned, dump(view.card)
+        return known[1]
 
     def _origin(self, scope: Scope) -> str:
         if self._offer.url is not None:
@@ -236,6 +238,15 @@ class A2AApp:
             await send_json(send, 304, b"", JSON, more)
         else:
             await send_json(send, 200, body, JSON, more)
+
+
+def _active(scope: Scope, service: Service) -> list[tuple[bytes, bytes]]:
+    """The header that says which extensions are active, under the name that the client has for it (A2A 4.6)."""
+    active = ", ".join(sorted(service.active_extensions))
+    if not active:
+        return []
+    current = header(scope["headers"], b"a2a-extensions") is not None
+    return [(b"a2a-extensions" if current else b"x-a2a-extensions", active.encode())]
 
 
 _OWN = _Request(OWN_AGENT, "", "/")

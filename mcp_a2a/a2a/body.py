@@ -149,4 +149,4 @@ async def extended_card(service: Service, missing: Kind = Kind.UNSUPPORTED_OPERA
     """
     if not service.has_extended_card:
         raise Fault(missing, "This agent has no extended card.")
-    return await service.show_card()
+    return await service.show_extended()

@@ -11,19 +11,12 @@ from typing import Literal
 from pydantic import JsonValue
 
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.shown_card import shown_skills
 
 Style = Literal["v1", "dual"]
 """`dual` carries the keys of 0.3 as well, `v1` only those of 1.0."""
 
 PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
-
-ANYTHING = AgentSkill(
-    id="assist",
-    name="Assist",
-    description="Takes a request in plain words. Its user decides what is done about it.",
-    tags=("assistant",),
-)
-"""What an assistant offers that names no skill: a card must have one."""
 
 MAX_AGE_SECONDS = 60
 
@@ -42,9 +35,10 @@ class Terms:
     """HOST:PORT at which gRPC is served, if it is."""
 
 
-def card_json(card: AgentCard, terms: Terms) -> dict[str, JsonValue]:
-    """The card of an agent as it is served here."""
-    skills = card.skills or (ANYTHING,)
+def card_json(card: AgentCard, terms: Terms, *, extended: bool = False) -> dict[str, JsonValue]:
+    """The card of an agent as it is served here: to everyone, or `extended` to who has shown who it is."""
+    # Where no token is asked for, everyone who calls is the user.
+    skills = shown_skills(card, extended=extended or not terms.token)
     fields: dict[str, JsonValue] = json.loads(card.to_json())
     fields |= {
         "supportedInterfaces": [
@@ -90,6 +84,7 @@ def _interfaces(terms: Terms) -> Iterator[tuple[str, str, str]]:
 def _skill(skill: AgentSkill, card: AgentCard) -> dict[str, JsonValue]:
     """A skill with its modes written out: there are clients that refuse a card where one has none."""
     fields: dict[str, JsonValue] = json.loads(skill.to_json())
+    fields.pop("extended", None)
     fields["tags"] = list(skill.tags) or ["general"]  # a list that must have an element
     fields["inputModes"] = list(skill.input_modes or ()) or _modes(card.default_input_modes)
     fields["outputModes"] = list(skill.output_modes or ()) or _modes(card.default_output_modes)

@@ -8,6 +8,7 @@ subscribe       ->  the task as it is, then its events; by POST where GET is not
 from __future__ import annotations
 
 import codecs
+import json
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,11 +25,12 @@ from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_
 from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
-from mcp_a2a.a2a.client_write import Asked, Operation, ask_message, ask_task
+from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_task, with_extensions
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
 from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
+from mcp_a2a.protocol.extensions import required_extensions
 from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
@@ -120,12 +122,28 @@ class WebClient(WebCalls):
             )
             reason = _no_card(answer, candidate)
             if reason is None:
-                return _found(answer, candidate)
+                return await self._extended(_found(answer.body, candidate), within, headers)
             missing.append(reason)
         raise NoCardError(
             f"There is no agent card at {url}: {'; '.join(missing[:3])}.",
             "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",
         )
+
+    async def _extended(self, found: FoundCard, within: Range, headers: Mapping[str, str]) -> FoundCard:
+        """The card that the agent shows to who has a credential, where it says that there is one."""
+        if not (headers and found.card.capabilities.extended_agent_card):
+            return found
+        agent = WebAgent(found.url, found.card, within, headers)
+        try:
+            value = await self._fetch(agent, ask_card, CARD_SECONDS)
+            extended = _found(json.dumps(value).encode(), found.url)
+        except WebError as error:
+            logger.info("the extended card of %s is not to be had: %s", found.url, error)
+            return found
+        if found.key is not None and extended.key != found.key:
+            logger.warning("the extended card of %s is not signed as its card is, and is not read", found.url)
+            return found
+        return replace(extended, url=found.url)
 
     @override
     async def check(self, agent: WebAgent) -> None:
@@ -148,14 +166,13 @@ class WebClient(WebCalls):
 
     @override
     async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
-        modes = _modes(agent)
-        value = await self._fetch(agent, lambda interface: ask_message(interface, "send", request, modes), SEND_SECONDS)
+        value = await self._fetch(agent, partial(_ask_message, "send", request, agent), SEND_SECONDS)
         return _read(agent, read_answer, value)
 
     @override
     @asynccontextmanager
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
-        ask = partial(_ask_stream, request, _modes(agent))
+        ask = partial(_ask_message, "stream", request, agent)
         async with self._stream(agent, ask, SEND_SECONDS, answers=True) as events:
             yield _about(None, events)
 
@@ -172,7 +189,7 @@ class WebClient(WebCalls):
             # The specification's text has POST here and its protobuf GET, so agents have either.
             asked = ask_task(interface, "subscribe", task_id, method=method)
             method = await self._known_method(agent, asked)
-        ask = partial(_ask_subscription, task_id, method)
+        ask = partial(_ask_subscription, agent, task_id, method)
         async with self._stream(agent, ask, CALL_SECONDS, answers=False) as events:
             yield _about(task_id, events)
 
@@ -182,7 +199,7 @@ class WebClient(WebCalls):
 
     async def _task(self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None) -> Task:
         """What the agent says of a task that it has taken."""
-        ask = partial(_ask_task, operation, task_id, history)
+        ask = partial(_ask_task, agent, operation, task_id, history)
         value = await self._fetch(agent, ask, CALL_SECONDS)
         if value is None:
             raise WebRefusedError(f"{agent.url} has nothing to say of this task.", reason="TASK_NOT_FOUND")
@@ -281,8 +298,11 @@ def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
     raise wrong(agent.url, WebAnswerError("its stream tells of no task"))
 
 
-def _ask_stream(request: WebRequest, modes: Sequence[str], interface: AgentInterface) -> Asked:
-    return ask_message(interface, "stream", request, modes)
+def _ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
+    asked = ask_message(interface, operation, request, _modes(agent))
+    declared = {extension.uri for extension in agent.card.capabilities.extensions or ()}
+    active = (uri for uri in request.message.extensions or () if uri in declared)
+    return with_extensions(asked, interface, (*required_extensions(agent.card), *active))
 
 
 def _modes(agent: WebAgent) -> Sequence[str]:
@@ -291,14 +311,17 @@ def _modes(agent: WebAgent) -> Sequence[str]:
     return list(dict.fromkeys((*agent.card.default_output_modes, *skills)))
 
 
-def _ask_task(operation: Operation, task_id: str, history: int | None, interface: AgentInterface) -> Asked:
-    return ask_task(interface, operation, task_id, history=history)
+def _ask_task(
+    agent: WebAgent, operation: Operation, task_id: str, history: int | None, interface: AgentInterface
+) -> Asked:
+    asked = ask_task(interface, operation, task_id, history=history)
+    return with_extensions(asked, interface, required_extensions(agent.card))
 
 
-def _ask_subscription(task_id: str, method: str, interface: AgentInterface) -> Asked:
-    return ask_task(
-        interface, "subscribe", task_id, method="POST" if interface.protocol_binding == "JSONRPC" else method
-    )
+def _ask_subscription(agent: WebAgent, task_id: str, method: str, interface: AgentInterface) -> Asked:
+    method = "POST" if interface.protocol_binding == "JSONRPC" else method
+    asked = ask_task(interface, "subscribe", task_id, method=method)
+    return with_extensions(asked, interface, required_extensions(agent.card))
 
 
 def _policy(url: str, within: Range) -> Policy:
@@ -454,8 +477,8 @@ def _no_card(answer: Answered, url: str) -> str | None:
     return None
 
 
-def _found(answer: Answered, url: str) -> FoundCard:
-    card, fields = read_card(answer.body, url)
+def _found(body: bytes, url: str) -> FoundCard:
+    card, fields = read_card(body, url)
     signed = verify_card(fields)
     if signed.card is not fields:  # what is not signed of it does not count
         card = card_of(signed.card, url)

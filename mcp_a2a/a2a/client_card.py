@@ -24,6 +24,7 @@ BINDINGS = ("JSONRPC", "HTTP+JSON")
 
 MAX_SKILLS = 256
 MAX_INTERFACES = 16
+MAX_EXTENSIONS = 64
 
 _ANYWHERE = frozenset({"0.0.0.0", "localhost", "127.0.0.1", "::", "::1"})  # noqa: S104  not bound: read, and mended
 """What an agent says that does not know where it is."""
@@ -198,17 +199,28 @@ def _capabilities(fields: Fields) -> Fields:
     said = _object(_get(fields, "capabilities"))
     extended = _get(said, "extendedAgentCard") is True or _get(fields, "supportsAuthenticatedExtendedCard") is True
     extensions: list[JsonValue] = [
-        item for item in _list(_get(said, "extensions")) if isinstance(item, dict) and isinstance(item.get("uri"), str)
+        item for item in _list(_get(said, "extensions")) if isinstance(item, dict) and _uri(item)
     ]
     found: Fields = {
         "streaming": _truth(_get(said, "streaming")),
         "pushNotifications": _truth(_get(said, "pushNotifications")),
         "extendedAgentCard": extended,
-        "extensions": [
-            {"uri": _object(item)["uri"], "required": _truth(_object(item).get("required"))} for item in extensions
-        ],
+        "extensions": [_extension(_object(item)) for item in extensions[:MAX_EXTENSIONS]],
     }
     return found
+
+
+def _uri(fields: Fields) -> str:
+    return _text(fields.get("uri")) if isinstance(fields.get("uri"), str) else ""
+
+
+def _extension(fields: Fields) -> Fields:
+    return {
+        "uri": _text(fields.get("uri"))[:1024],
+        "description": _text(fields.get("description"))[:1024] or None,
+        "required": _truth(fields.get("required")),
+        "params": _object(fields.get("params")) or None,
+    }
 
 
 def _skills(fields: Fields) -> tuple[AgentSkill, ...]:

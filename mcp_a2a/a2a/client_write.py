@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
@@ -15,15 +16,15 @@ from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.protocol.model import AgentInterface, Message, Part, Role
 from mcp_a2a.web_ports import WebRequest
 
-Operation = Literal["send", "stream", "get", "subscribe", "cancel"]
+Operation = Literal["send", "stream", "get", "subscribe", "cancel", "card"]
 
 _CURRENT = {
     "send": "SendMessage", "stream": "SendStreamingMessage", "get": "GetTask", "subscribe": "SubscribeToTask",
-    "cancel": "CancelTask",
+    "cancel": "CancelTask", "card": "GetExtendedAgentCard",
 }  # fmt: skip
 _OLDER = {
     "send": "message/send", "stream": "message/stream", "get": "tasks/get", "subscribe": "tasks/resubscribe",
-    "cancel": "tasks/cancel",
+    "cancel": "tasks/cancel", "card": "agent/getAuthenticatedExtendedCard",
 }  # fmt: skip
 
 STREAMED = frozenset({"stream", "subscribe"})
@@ -74,6 +75,23 @@ def ask_task(
             return _asked(interface, operation, {"id": task_id}, f"{place}:subscribe", method or "GET")
         case _:
             return _asked(interface, operation, {"id": task_id}, f"{place}:cancel", method or "POST")
+
+
+def ask_card(interface: AgentInterface) -> Asked:
+    """The card for callers that show who they are."""
+    return _asked(interface, "card", {}, "/extendedAgentCard" if is_current(interface) else "/card", "GET")
+
+
+def with_extensions(asked: Asked, interface: AgentInterface, uris: Iterable[str]) -> Asked:
+    """The request with the extensions that are active in it (A2A 3.2.6; 0.3 had another name for the header)."""
+    written = ", ".join(dict.fromkeys(uri for uri in uris if _IN_A_HEADER.fullmatch(uri)))
+    if written:
+        asked.headers["A2A-Extensions" if is_current(interface) else "X-A2A-Extensions"] = written
+    return asked
+
+
+_IN_A_HEADER = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
+"""A URI that can stand in a list of a header."""
 
 
 def _asked(interface: AgentInterface, operation: Operation, params: Fields, place: str, method: str) -> Asked:

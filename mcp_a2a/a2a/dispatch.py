@@ -216,10 +216,11 @@ def _send_request(params: SendParams, service: Service) -> A2ASendRequest:
     push = params.configuration.task_push_notification_config if params.configuration is not None else None
     if push is not None:
         _check_push(service)
+    active = tuple(dict.fromkeys((*(params.message.extensions or ()), *sorted(service.active_extensions))))
     return A2ASendRequest(
         agent=service.agent,
         caller=service.caller,
-        message=params.message,
+        message=params.message.model_copy(update={"extensions": active or None}),
         skill=_skill(params),
         hop=_hop(params),
         idempotency_key=f"{CLIENTS_KEY}{service.idempotency_key}" if service.idempotency_key else None,

@@ -16,6 +16,7 @@ from mcp_a2a.errors import (
     ContextMismatchError,
     DeliveryError,
     DiscoveryError,
+    ExtensionRequiredError,
     FileError,
     McpA2AError,
     NetworkError,
@@ -150,6 +151,7 @@ _KINDS: dict[type[McpA2AError], Kind] = {
     DeliveryError: Kind.OVERLOADED,
     # Another server, behind this one.
     CardError: Kind.INVALID_RESPONSE,
+    ExtensionRequiredError: Kind.EXTENSION_REQUIRED,
     WebRefusedError: Kind.INVALID_RESPONSE,
     WebAnswerError: Kind.INVALID_RESPONSE,
     AnswerLostError: Kind.INVALID_RESPONSE,  # it may have done it: not to be repeated without a look

@@ -84,7 +84,7 @@ class GrpcOffer:
     certificate: CertificateFiles | None = None
     """Chain and key in PEM."""
     show_card: Callable[[], Awaitable[bytes]] = no_card
-    """The card as it is served over HTTP."""
+    """The card as it is served over HTTP to who has shown who it is."""
     file_url: FileUrl = no_url
     """Where a file that does not fit into a message is fetched."""
 
@@ -212,7 +212,7 @@ class CoreHandler(RequestHandler):
                 extensions=frozenset(context.requested_extensions),
                 idempotency_key=metadata.get("idempotency-key"),
                 push=self._offer.push,
-                show_card=self._offer.show_card,
+                show_extended=self._offer.show_card,
                 has_extended_card=self._offer.token,
                 file_url=self._offer.file_url,
                 permitted=partial(self._offer.permits, caller),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import FileUrl
 from mcp_a2a.exchange import A2AAnswer
+from mcp_a2a.protocol.extensions import required_extensions
 from mcp_a2a.protocol.model import AgentCard
 
 MAX_OPEN_PER_CALLER = 100
@@ -85,7 +86,9 @@ class Service:
     idempotency_key: str | None = None
     push: bool = False
     show_card: Callable[[], Awaitable[bytes]] = no_card
-    """The card as it is served."""
+    """The card as it is served to everyone."""
+    show_extended: Callable[[], Awaitable[bytes]] = no_card
+    """The card as it is served to who has shown who it is."""
     has_extended_card: bool = False
     """Whether there is a card for callers that have shown who they are."""
     file_url: FileUrl = no_url
@@ -94,6 +97,11 @@ class Service:
     """Waits for what may take long, as long as the caller is there."""
     permitted: Callable[[], bool] = lambda: True
     """Whether the caller still may: it, or its agent, may be taken away while it waits."""
+
+    @property
+    def active_extensions(self) -> frozenset[str]:
+        """The URIs of the extensions that the client asks for and the agent has."""
+        return self.extensions & {extension.uri for extension in self.card.capabilities.extensions or ()}
 
     def check(self) -> None:
         """Tell nothing more to a caller that may no longer.
@@ -116,8 +124,7 @@ def check_service(service: Service) -> None:
     major_minor = ".".join(service.version.split(".")[:2])
     if major_minor not in VERSIONS:
         raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken here; 1.0 and 0.3 are.", supported="1.0, 0.3")
-    required = {extension.uri for extension in service.card.capabilities.extensions or () if extension.required}
-    missing = sorted(required - service.extensions)
+    missing = sorted(set(required_extensions(service.card)) - service.extensions)
     if missing:
         raise Fault(
             Kind.EXTENSION_REQUIRED,

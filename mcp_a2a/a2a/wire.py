@@ -81,19 +81,23 @@ async def unless_gone(serving: Awaitable[T], receive: Receive) -> T | None:
     return outcome
 
 
-async def send_reply(send: Send, receive: Receive, status: int, reply: Reply) -> None:
-    """A reply of a binding: at once, event by event, or nothing to say."""
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+async def send_reply(send: Send, receive: Receive, status: int, reply: Reply, more: Headers = ()) -> None:
+    """A reply of a binding: at once, event by event, or nothing to say; with `more` headers."""
     if reply.events is not None and reply.first is not None:
-        await unless_gone(_send_events(send, reply.first, reply.events), receive)
+        await unless_gone(_send_events(send, reply.first, reply.events, more), receive)
     elif reply.body is None:
         await send_json(send, 202, b"", reply.media_type)
     else:
-        await send_json(send, status, reply.body, reply.media_type, retry_after(reply.fault) if reply.fault else ())
+        later = retry_after(reply.fault) if reply.fault else []
+        await send_json(send, status, reply.body, reply.media_type, [*later, *more])
 
 
-async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes]) -> bool:
+async def _send_events(send: Send, first: bytes, events: AsyncIterator[bytes], more: Headers) -> bool:
     """Server-Sent Events, and a comment now and then so that nobody in between takes the silence for an end."""
-    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"), *more]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await _send_piece(send, _frame(first))
     writing = anyio.Lock()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import anyio
 
     from mcp_a2a.config import Settings
+    from mcp_a2a.protocol.model import AgentExtension
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +47,15 @@ class Agent:
     withdrawn is cancelled.
     """
 
-    def __init__(self, name: str, description: str = "", *, version: str = "0.1.0", concurrency: int = 4) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str = "",
+        *,
+        version: str = "0.1.0",
+        concurrency: int = 4,
+        extensions: Sequence[AgentExtension] = (),
+    ) -> None:
         if not name or concurrency < 1:
             raise ConfigurationError(
                 f"Agent({name!r}, concurrency={concurrency}) cannot run.",
@@ -58,6 +67,8 @@ class Agent:
         self.description = description
         self.version = version
         self.concurrency = concurrency
+        self.extensions = tuple(extensions)
+        """Protocol extensions of A2A that its skills speak. One that is `required` is asked of every client."""
         self._skills: dict[str, FunctionSkill] = {}
         self._default: str | None = None
 
@@ -75,6 +86,7 @@ class Agent:
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
         input_modes: Sequence[str] = (),
+        extended: bool = False,
         default: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
@@ -89,17 +101,19 @@ class Agent:
         tags: Sequence[str] = (),
         examples: Sequence[str] = (),
         input_modes: Sequence[str] = (),
+        extended: bool = False,
         default: bool = False,
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Make a function a skill of this agent, with or without notes: `@agent.skill`, `@agent.skill(…)`.
 
         `input_modes` are the media types of files that it reads (`task.files`), for clients that look there first.
+        An `extended` skill is in no card that everyone can read: clients that show a token see it (A2A 3.1.11).
         The `default` takes the tasks that name no skill: clients that only speak A2A have no word for one.
 
         Raises:
             ConfigurationError: its parameters cannot come from a task, its id is taken, or there is a default.
         """
-        notes = SkillNotes(id, name, description, tuple(tags), tuple(examples), tuple(input_modes))
+        notes = SkillNotes(id, name, description, tuple(tags), tuple(examples), tuple(input_modes), extended)
 
         def add(function: Callable[P, R]) -> Callable[P, R]:
             self._add(FunctionSkill(function, notes), default=default)
@@ -141,6 +155,7 @@ class Agent:
             self.description,
             self.version,
             [skill.card for skill in self._skills.values()],
+            self.extensions,
         )
         return Service(card, Router(card.name, self._skills, self._default), self.concurrency)
 

@@ -36,6 +36,7 @@ class SkillNotes:
     tags: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     input_modes: tuple[str, ...] = ()
+    extended: bool = False
 
 
 class FunctionSkill:
@@ -57,6 +58,7 @@ class FunctionSkill:
             examples=notes.examples or None,
             input_modes=tuple(dict.fromkeys((*ALWAYS_READ, *notes.input_modes))) if notes.input_modes else None,
             input_schema=self.signature.schema,
+            extended=notes.extended or None,
         )
 
     async def __call__(self, task: TaskContext) -> Outcome:

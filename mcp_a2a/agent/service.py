@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcp_a2a.node.job import Handler
-from mcp_a2a.protocol.model import AgentCard, AgentSkill
+from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentExtension, AgentSkill
 
 MAX_SLUG = 64
 
@@ -22,7 +22,13 @@ class Service:
     concurrency: int
 
 
-def service_card(name: str, description: str, version: str, skills: Sequence[AgentSkill]) -> AgentCard:
+def service_card(
+    name: str,
+    description: str,
+    version: str,
+    skills: Sequence[AgentSkill],
+    extensions: Sequence[AgentExtension] = (),
+) -> AgentCard:
     """The card of an agent with these skills."""
     structured = any(skill.input_schema is not None for skill in skills)
     modes = ("text/plain", "application/json") if structured else ("text/plain",)
@@ -33,6 +39,7 @@ def service_card(name: str, description: str, version: str, skills: Sequence[Age
         default_input_modes=modes,
         default_output_modes=("text/plain", "application/json"),
         skills=tuple(skills),
+        capabilities=AgentCapabilities(extensions=tuple(extensions) or None),
     )
 
 

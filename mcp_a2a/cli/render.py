@@ -153,6 +153,9 @@ def age(iso: str) -> str:
     return f"{int(seconds)}{GLUE}s"
 
 
+MAX_EXTENSIONS_SHOWN = 8
+
+
 def agent_lines(detail: AgentDetail) -> list[str]:
     """One agent, in full."""
     agent, card = detail.agent, detail.card
@@ -174,6 +177,10 @@ def agent_lines(detail: AgentDetail) -> list[str]:
         lines.append(f"  about    {quoted(agent.description)}")
     if card.version != "0.0.0":
         lines.append(f"  version  {preview(card.version, 40)}")
+    for extension in (card.capabilities.extensions or ())[:MAX_EXTENSIONS_SHOWN]:
+        must = " (required)" if extension.required else ""
+        about = f"   {preview(extension.description, 120)}" if extension.description else ""
+        lines.append(f"  extension {preview(extension.uri, 120)}{must}{about}")
     lines.append("  skills" + ("   none" if not agent.skills else ""))
     for skill in agent.skills:
         lines += _skill_lines(skill)

@@ -41,6 +41,7 @@ from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.payload import MAX_HOP
@@ -250,6 +251,8 @@ class LocalApi:
         if isinstance(peer, WebPeer):
             record = await self._node.web_sending.send(peer, request)
         else:
+            if peer.advert is not None:
+                check_extensions(peer.name, peer.advert.card)
             record = await self._node.sending.send(peer, request)
         return await self._settled(record, request.wait_seconds)
 

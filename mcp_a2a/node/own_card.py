@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mcp_a2a.errors import CardError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.shown_card import shown_skills
 from mcp_a2a.protocol.signed_card import sign_card
 
 OURS = ("name", "description", "version", "provider", "documentationUrl", "iconUrl")
@@ -27,7 +28,7 @@ def sign_own(card: dict[str, JsonValue], own: AgentCard, identity: Identity) -> 
     """
     said: dict[str, JsonValue] = json.loads(own.to_json())
     other = [name for name in OURS if card.get(name) != said.get(name)]
-    if own.skills and _skills(card) != _skills(said):
+    if own.skills and _skills(card) not in _shown(own):
         other.append("skills")
     if other:
         raise CardError(
@@ -35,6 +36,12 @@ def sign_own(card: dict[str, JsonValue], own: AgentCard, identity: Identity) -> 
             "The agent has changed since; look at its card again.",
         )
     return sign_card(card, identity)
+
+
+def _shown(own: AgentCard) -> list[list[list[JsonValue]]]:
+    """The skills that a card of ours has, for everyone and for callers that have shown who they are."""
+    cards = (own.model_copy(update={"skills": shown_skills(own, extended=extended)}) for extended in (False, True))
+    return [_skills(json.loads(card.to_json())) for card in cards]
 
 
 def _skills(card: dict[str, JsonValue]) -> list[list[JsonValue]]:

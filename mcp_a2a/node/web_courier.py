@@ -38,6 +38,7 @@ from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, remote_of, s
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
 from mcp_a2a.node.web_turns import ends_without_a_word
+from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
@@ -173,6 +174,7 @@ class WebCourier:
             await self._drop(letter)
             return
         await self._book.refresh(peer)
+        check_extensions(peer.name, peer.row.card, message.extensions or ())  # since it was sent, perhaps
         # By task, for a client of ours may give several messages one id.
         request = WebRequest(await self._outgoing.made(record, message), f"{record.id}/{letter.message}")
         if self._may_stream(errand, peer):

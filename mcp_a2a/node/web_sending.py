@@ -18,6 +18,7 @@ from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.node.web_turns import speak
+from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
@@ -57,6 +58,7 @@ class WebSending:
         existing = self._sending.find(task_id_of(self._context.me, opening))
         if existing is not None:
             return existing
+        check_extensions(peer.name, peer.row.card)
         await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
@@ -69,6 +71,7 @@ class WebSending:
     ) -> TaskRecord:
         """See `Sending.send_message`."""
         if self._sending.find(task_id_of(self._context.me, draft.opening)) is None:
+            check_extensions(peer.name, peer.row.card, draft.message.extensions or ())
             await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
@@ -127,6 +130,7 @@ class WebSending:
         left = [peer for peer in peers if peer.url not in {record.peer for record in refused}]
         for peer in left:
             try:
+                check_extensions(peer.name, peer.row.card)
                 await self._reach(peer)
             except (NoRouteError, WebError) as error:
                 tried.append(with_short_urls(error.message))
@@ -141,6 +145,7 @@ class WebSending:
             return refused[-1]
         if not request.queue:
             raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
+        check_extensions(peers[0].name, peers[0].row.card)
         return await self._entrust(peers[0], request, 0, tried)
 
     def _opening(self, request: SendTaskBySkillRequest, attempt: int) -> str:

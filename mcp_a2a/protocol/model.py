@@ -217,6 +217,8 @@ class AgentSkill(A2AModel):
     input_modes: tuple[str, ...] | None = Repeated
     output_modes: tuple[str, ...] | None = Repeated
     input_schema: dict[str, JsonValue] | None = None
+    extended: bool | None = None
+    """Not a field of A2A: the skill is in the card for callers that show who they are, and in no other."""
 
 
 class AgentExtension(A2AModel):

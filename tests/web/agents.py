@@ -18,6 +18,7 @@ OPERATIONS = {
     "SendMessage": "send", "SendStreamingMessage": "stream", "GetTask": "get", "SubscribeToTask": "subscribe",
     "CancelTask": "cancel", "message/send": "send", "message/stream": "stream", "tasks/get": "get",
     "tasks/resubscribe": "subscribe", "tasks/cancel": "cancel",
+    "GetExtendedAgentCard": "card", "agent/getAuthenticatedExtendedCard": "card",
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ class Agent:
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         path = request.path
-        operation = path.rpartition(":")[2] if ":" in path else "get"
+        operation = path.rpartition(":")[2] if ":" in path else "get" if "/tasks/" in path else "card"
         params = await request.json() if request.can_read_body else {}
         if "/tasks/" in path:
             params["id"] = path.rpartition("/")[2].partition(":")[0]

@@ -1,0 +1,31 @@
+"""Protocol extensions of A2A (A2A 4.6): an agent declares them in its card, and may insist on some.
+
+We know none ourselves. Who calls through us may, and names them in its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mcp_a2a.errors import ExtensionRequiredError
+from mcp_a2a.protocol.model import AgentCard
+from mcp_a2a.protocol.text import preview
+
+MAX_NAMED = 3
+"""Extensions that a refusal names."""
+
+
+def required_extensions(card: AgentCard) -> tuple[str, ...]:
+    """The URIs of the extensions without which an agent takes no request."""
+    return tuple(extension.uri for extension in card.capabilities.extensions or () if extension.required)
+
+
+def check_extensions(name: str, card: AgentCard, known: Collection[str] = ()) -> None:
+    """Refuse to send to an agent that insists on an extension which is not among those `known`.
+
+    Raises:
+        ExtensionRequiredError
+    """
+    missing = [uri for uri in required_extensions(card) if uri not in known]
+    if missing:
+        raise ExtensionRequiredError(name, [preview(uri, 120) for uri in missing[:MAX_NAMED]])
