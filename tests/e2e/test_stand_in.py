@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,12 @@ from tests.e2e.relays import GENEROUS, relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "an app", "version": "1"}},
+}
 QUIET = {"MCP_A2A_MDNS": "false"}
 REV = ("exec", "--name", "rev", "--skill", "reverse=Reverses text", "--accept", "anyone", "--", "rev")
 
@@ -105,18 +112,24 @@ def test_the_own_process_of_an_identity_takes_over_at_once_and_there_is_never_a_
     with bystander(here) as other:
         until(lambda: stands(here, "default", other.process.pid), 20, "the agent stands in")
         server = subprocess.Popen(
-            [MCP_A2A, "serve", "--no-mdns", "--listen", f"127.0.0.1:{free_port()}"],
-            env=environment(here), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [MCP_A2A, "--no-mdns"],
+            env=environment(here),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert server.stdin is not None
+        server.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
+        server.stdin.flush()
         try:
             until(lambda: read_owner(here / "identities" / "default") == server.pid, 20, "its own process owns it")
             assert not has_stand_in(here / "identities" / "default")
-            status = answer(here, "status", **QUIET)
-            assert (status["pid"], status.get("runs_twice")) == (server.pid, None)
+            until(lambda: answer(here, "status", **QUIET).get("pid") == server.pid, 20, "it answers")
+            assert answer(here, "status", **QUIET).get("runs_twice") is None
             assert answer(here, "task", task_id, **QUIET)["delivery"] == "QUEUED"
         finally:
             server.kill()
-            server.wait()
+            server.communicate()
         until(lambda: stands(here, "default", other.process.pid), 20, "it was killed: the agent stands in again")
         assert run(here, "repair", **QUIET).returncode == 0
 
