@@ -33,7 +33,8 @@ def anything_waits(connection: sqlite3.Connection) -> bool:
     """Whether something is to be sent, or the answer to a task is awaited; a question waits for its person."""
     row = connection.execute(
         "SELECT EXISTS(SELECT 1 FROM outbox) OR EXISTS(SELECT 1 FROM web_letters) OR EXISTS("
-        "SELECT 1 FROM tasks WHERE direction='sent' AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING'))"
+        "SELECT 1 FROM tasks WHERE state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING') AND direction='sent' "
+        "AND forgotten IS NULL)"  # for the index: what is open is not forgotten
     ).fetchone()
     return bool(row[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.owner_file import has_stand_in, write_owner
+from mcp_a2a.store.waiting import anything_waits
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +180,19 @@ async def test_no_more_nodes_are_opened_at_once_than_one_process_carries(
         opened.waits -= set(opened.now)
         await until(lambda: opened.now & opened.waits)
         assert len(opened.now) <= 3
+
+
+async def test_a_long_history_is_not_read_to_find_what_waits(tmp_path: Path) -> None:
+    plans: list[str] = []
+
+    def explained(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(plans.append)
+        anything_waits(connection)
+        connection.set_trace_callback(None)
+        (query,) = plans
+        plans[:] = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+
+    async with open_database(tmp_path / "node.db", "now") as database:
+        database.read(explained)
+    assert [plan for plan in plans if "tasks" in plan and not plan.startswith("SEARCH tasks USING INDEX")] == []
+    assert any("tasks" in plan for plan in plans)
