@@ -47,6 +47,7 @@ async def open_node(
         allow_strangers=settings.allow_strangers,
         hop=max(settings.hop, hop_of_ancestors()),
         file_roots=tuple(map(str, settings.file_roots)),
+        downloads=str(settings.downloads) if settings.downloads is not None else None,
     )
     shared = SharedNode(settings.folder, open_owner, caller, lock=lock)
     async with share(shared) as node:

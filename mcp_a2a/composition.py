@@ -201,7 +201,8 @@ async def _speak(
     api: NodeApi, stream: SocketStream, received: BufferedByteReceiveStream, said: Mapping[str, JsonValue]
 ) -> None:
     """Have the MCP session of another process's client. The SDK is imported when the first of them comes."""
-    piped = await anyio.to_thread.run_sync(importlib.import_module, "mcp_a2a.server.piped")
+    name = "mcp_a2a.server.piped"
+    piped = await anyio.to_thread.run_sync(importlib.import_module, name, abandon_on_cancel=True)
     await piped.speak(api, stream, received, said)
 
 

@@ -59,6 +59,7 @@ def _greet(plain: Plain | None, verbosity: int) -> Greeting:
         allow_strangers=plain.allow_strangers,
         hop=max(plain.hop, hop_of_ancestors()),
         file_roots=plain.file_roots,
+        downloads=plain.downloads,
     )
 
 

@@ -124,6 +124,7 @@ class Greeting:
     allow_strangers: bool = False
     hop: int = 0
     file_roots: tuple[str, ...] = ()
+    downloads: str | None = None
     session: int = 0
     """How many sessions its client had before."""
     release: str = __version__

@@ -38,6 +38,12 @@ class Line:
     """Whether the present session is done with it."""
 
     @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else len(content.head) + len(content.tail)
+
+    @property
     def is_state(self) -> bool:
         """Whether it is told to each session."""
         return self.method in STATE
@@ -49,6 +55,8 @@ class Journal:
     def __init__(self) -> None:
         self._lines: dict[int, Line] = {}
         self._numbers = 0
+        self.size = 0
+        """Bytes of them."""
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self._lines.values())
@@ -60,13 +68,14 @@ class Journal:
         """Note the next line."""
         self._numbers += 1
         line = self._lines[self._numbers] = Line(self._numbers, content, method, is_due, at)
+        self.size += line.size
         return line
 
     def thin(self, line: Line) -> None:
         """Forget earlier lines of its method where the client has their answers: they tell a session nothing new."""
         for other in [one for one in self if one.method == line.method and one.answered and not one.is_state]:
             if other is not line:
-                del self._lines[other.number]
+                self._forget(other)
 
     def takes_answer(self, number: int) -> bool:
         """Whether the client still waits for the answer to this line, which it now gets."""
@@ -83,11 +92,15 @@ class Journal:
             return
         line.answered = line.settled = True
         if not line.is_state:
-            del self._lines[number]
+            self._forget(line)
             return
-        earlier = [one.number for one in self if one.method == line.method and one.settled]
+        earlier = [one for one in self if one.method == line.method and one.settled]
         for old in earlier[1:-MAX_STATE]:  # but for the first: of `initialize` it is the one that counted
-            del self._lines[old]
+            self._forget(old)
+
+    def _forget(self, line: Line) -> None:
+        del self._lines[line.number]
+        self.size -= line.size
 
     def fresh_numbers(self) -> Iterator[int]:
         """Numbers for the lines that come behind these."""

@@ -58,7 +58,14 @@ MAX_UNSENT = 1024 * 1024
 """Bytes that one side has not taken, beyond which nothing more is read of the other."""
 
 MAX_STRIKES = 3
-"""Owners that close a connection without a word, one after the other: they run an older version."""
+"""Connections, one after the other, that end before anything came of them: an owner of an older version closes them
+without a word, and a session that breaks off at a line does so each time that it is told."""
+
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""What all those lines may take."""
+
+PATIENT_SECONDS = 5.0
+"""From then on a front without a session looks less often."""
 
 _CHUNK = 64 * 1024
 _BOM = "\ufeff"
@@ -195,7 +202,8 @@ class Front(Generic[Loaded]):
         if self._ended or len(self._unsent) >= MAX_UNSENT:
             return False
         behind = self._link is not None and self._link.unsent >= MAX_UNSENT
-        return not behind and self._journal.due < MAX_DUE and len(self._journal) < MAX_KEPT
+        full = len(self._journal) >= MAX_KEPT or self._journal.size >= MAX_KEPT_BYTES
+        return not behind and not full and self._journal.due < MAX_DUE
 
     def _step(self) -> None:
         """What the stage does when its time has come."""
@@ -214,6 +222,8 @@ class Front(Generic[Loaded]):
             chunk = os.read(self._source, _CHUNK)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            chunk = b""  # a socket may stand for a pipe
         self._ended = not chunk
         self._splitter.feed(chunk)
         while (content := self._splitter.next_line()) is not None:
@@ -283,7 +293,8 @@ class Front(Generic[Loaded]):
             self._lock = found
             self._begin_loading()
         else:
-            self._due_at = self._now + LOOK_SECONDS
+            is_early = self._now - self._began_seeking < PATIENT_SECONDS
+            self._due_at = self._now + (LOOK_SECONDS if is_early else 5 * LOOK_SECONDS)
 
     def _has_waited(self, seconds: float) -> bool:
         """Whether a call has waited so long for a session, in this search for one."""
@@ -308,17 +319,17 @@ class Front(Generic[Loaded]):
         try:
             self._link.send(content)
         except OSError:
-            self._lose(self._link)
+            self._lose()
 
     def _hear(self, link: OwnerLink) -> None:
         try:
             link.flush()
         except OSError:
-            self._lose(link)
+            self._lose()
             return
         frames = link.receive(self._now)
         if frames is None:
-            self._lose(link)
+            self._lose()
             return
         self._asked_at = None if frames else self._asked_at
         for frame in frames:
@@ -327,6 +338,7 @@ class Front(Generic[Loaded]):
         self._expect()
 
     def _obey(self, frame: Frame) -> None:
+        due = self._journal.due
         if frame.kind is Kind.MESSAGE:
             if not frame.number or self._journal.takes_answer(frame.number):
                 self._say(frame.payload + b"\n")
@@ -335,22 +347,24 @@ class Front(Generic[Loaded]):
             self._announced.give_up()  # the session is there
             self._journal.settle(frame.number)
         elif frame.kind is Kind.LOG:
-            with suppress(OSError):
-                os.write(2, frame.payload)
+            _log(frame.payload)
         elif frame.kind is Kind.END:
             self._finished = True
         elif frame.kind is Kind.REFUSED:
             self._leave()
             self._begin_loading()
+        if not self._journal.due or self._journal.due < due:
+            self._strikes = 0  # something comes of this connection
 
-    def _lose(self, link: OwnerLink) -> None:
+    def _lose(self) -> None:
         """The owner is gone: look for the next."""
         self._leave()
-        self._strikes = 0 if link.has_spoken else self._strikes + 1
-        if self._strikes >= MAX_STRIKES:
+        self._strikes += 1
+        if self._strikes > MAX_STRIKES:
             self._begin_loading()
-        else:
-            self._seek()
+            return
+        self._seek()
+        self._due_at = self._now + (self._strikes - 1) * LOOK_SECONDS
 
     def _leave(self) -> None:
         if self._link is not None:
@@ -400,6 +414,15 @@ class Front(Generic[Loaded]):
         greeting = replace(self._greeting, session=self._sessions)
         self._sessions += 1
         return greeting
+
+
+def _log(record: bytes) -> None:
+    """Write what the session has logged, unless nobody takes it."""
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    with suppress(OSError):
+        if poll.poll(0):
+            os.write(2, record)
 
 
 def _message(content: Whole) -> object:

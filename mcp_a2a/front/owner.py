@@ -79,7 +79,6 @@ class OwnerLink:
         self._unsent = bytearray()
         self._decoder = Decoder()
         self.heard_at = now
-        self.has_spoken = False
 
     @property
     def descriptor(self) -> int:
@@ -120,7 +119,7 @@ class OwnerLink:
             return None
         if not chunk:
             return None
-        self.heard_at, self.has_spoken = now, True
+        self.heard_at = now
         self._decoder.feed(chunk)
         try:
             return list(self._decoder.frames())
@@ -134,10 +133,11 @@ class OwnerLink:
 
 def connect(folder: Path, now: float) -> OwnerLink | None:
     """Reach the owner of a folder; None where no process listens (yet, or any more)."""
+    path = os.fspath(socket_path(folder))
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     stream.settimeout(0)
     try:
-        stream.connect(os.fspath(socket_path(folder)))
+        stream.connect(path)
         if not _is_same_user(stream):
             raise PermissionError
     except OSError:

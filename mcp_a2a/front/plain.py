@@ -31,6 +31,7 @@ class Plain:
     allow_strangers: bool = False
     hop: int = 0
     file_roots: tuple[str, ...] = ()
+    downloads: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -60,6 +61,7 @@ def read_plain(flags: Mapping[str, object], environ: Mapping[str, str]) -> Plain
         allow_strangers=_BOOLEANS[texts.get("allow_strangers", "false").lower()],
         hop=int(texts.get("hop", "0")),
         file_roots=tuple(filter(None, texts.get("file_roots", "").split(os.pathsep))),
+        downloads=texts.get("downloads"),
     )
 
 

@@ -119,7 +119,7 @@ class AskedNode(ABC):
 
     async def save_files(self, request: views.SaveFilesRequest) -> views.SavedFilesView:
         """See `NodeApi`."""
-        return await self._ask("save_files", request, views.SavedFilesView)
+        return await self._ask("save_files", self._caller.saving(request), views.SavedFilesView)
 
     async def invite(self, request: views.InviteRequest) -> views.InviteView:
         """See `NodeApi`."""

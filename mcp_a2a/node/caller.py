@@ -47,6 +47,8 @@ class Caller:
     """How often the work was passed on that this process is a part of."""
     file_roots: tuple[str, ...] = ()
     """Folders that an assistant may attach files from; what a person has set outweighs what a client names."""
+    downloads: str | None = None
+    """Where it has files of others written, if it was told."""
     folder: str | None = None
     """Its working folder, where that is not the one of this process."""
 
@@ -65,8 +67,19 @@ class Caller:
         if not request.files:
             return request
         files = tuple(file.model_copy(update={"path": self._whole(file.path)}) for file in request.files)
-        roots = self.file_roots if request.roots is not None and self.file_roots else request.roots
-        return request.model_copy(update={"files": files, "roots": roots})
+        return request.model_copy(update={"files": files, "roots": self._roots(request.roots)})
+
+    def saving(self, request: views.SaveFilesRequest) -> views.SaveFilesRequest:
+        """The request with the folder for downloads that the caller was told of."""
+        if request.folder is not None or self.downloads is None:
+            return request
+        return request.model_copy(update={"folder": self.downloads})
+
+    def _roots(self, named: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Folders that a model may attach files from; None where a person names the files."""
+        if named is None:
+            return None
+        return (*(self.file_roots or named), *([self.downloads] if self.downloads else ()))
 
     def _whole(self, path: str) -> str:
         try:

@@ -50,7 +50,13 @@ async def speak(
     if greeting is None:
         await stream.send(Frame(Kind.REFUSED).encoded())
         return
-    caller = Caller(greeting.allow_strangers, greeting.hop, greeting.file_roots, greeting.folder or None)
+    caller = Caller(
+        allow_strangers=greeting.allow_strangers,
+        hop=greeting.hop,
+        file_roots=greeting.file_roots,
+        downloads=greeting.downloads,
+        folder=greeting.folder or None,
+    )
     server = build_server(LentNode(api, caller), state_key=bytes.fromhex(greeting.state_key))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wire.listen, tasks.cancel_scope)

@@ -61,6 +61,8 @@ class LineReader:
                 return os.read(self._descriptor, _CHUNK)
             except BlockingIOError:
                 await anyio.wait_readable(self._descriptor)
+            except ConnectionResetError:
+                return b""  # a socket may stand for a pipe
 
 
 class TextWriter:

@@ -61,6 +61,7 @@ def test_what_it_reads_is_what_the_node_reads(
     assert plain.folder == settings.folder
     assert (plain.allow_strangers, plain.hop) == (settings.allow_strangers, settings.hop)
     assert plain.file_roots == tuple(map(str, settings.file_roots))
+    assert plain.downloads == (None if settings.downloads is None else str(settings.downloads))
 
 
 @pytest.mark.parametrize(("flags", "variables"), ODD)

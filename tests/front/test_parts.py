@@ -1,0 +1,183 @@
+"""The parts of a front that do no I/O: what it keeps, and how it says it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+
+from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind, frame_of
+from mcp_a2a.front.journal import MAX_STATE, Journal, Line
+from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter
+from mcp_a2a.server import session_log
+from mcp_a2a.server.questions import Questions
+from mcp_a2a.server.session_log import SessionLog
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(1, 50)))
+def test_lines_are_the_same_however_the_bytes_come(content: bytes, sizes: list[int]) -> None:
+    splitter, lines, rest = Splitter(), list[object](), content
+    for size in itertools.chain(sizes, itertools.repeat(100)):
+        splitter.feed(rest[:size])
+        while (line := splitter.next_line()) is not None:
+            lines.append(line)
+        if not rest:
+            break
+        rest = rest[size:]
+    whole = content.split(b"\n")
+    assert lines == (whole[:-1] if whole[-1] == b"" else whole)
+
+
+def test_of_a_line_that_is_too_long_beginning_and_end_are_kept_and_nothing_more() -> None:
+    splitter = Splitter()
+    for piece in (b"a" * EDGE_BYTES, b"b" * MAX_LINE_BYTES, b"c" * EDGE_BYTES + b"\nnext\n"):
+        splitter.feed(piece)
+    assert splitter.next_line() == Overlong(b"a" * EDGE_BYTES, b"c" * EDGE_BYTES)
+    assert splitter.next_line() == b"next"
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def kept(journal: Journal) -> list[int]:
+    return [line.number for line in journal]
+
+
+def add(journal: Journal, method: str, content: bytes = b"x") -> Line:
+    return journal.add(content, method, 0.0, is_due=not method.startswith("notifications/"))
+
+
+def test_a_line_is_kept_until_it_is_settled_and_what_makes_a_session_is_kept_for_good() -> None:
+    journal = Journal()
+    for method in ("initialize", "notifications/initialized", "tools/call", "notifications/cancelled"):
+        add(journal, method)
+    assert (journal.due, journal.size) == (2, 4)
+    for number in (1, 2, 3, 4):
+        journal.settle(number)
+    assert kept(journal) == [1, 2]
+    assert (journal.due, journal.size) == (0, 2)
+
+
+def test_an_answer_is_taken_once() -> None:
+    journal = Journal()
+    number = add(journal, "tools/call").number
+    assert journal.takes_answer(number)
+    assert not journal.takes_answer(number)
+    assert not journal.takes_answer(99)
+
+
+def test_what_is_changed_again_and_again_is_not_kept_without_end() -> None:
+    journal = Journal()
+    journal.settle(add(journal, "initialize").number)
+    for _ in range(100):
+        journal.settle(add(journal, "logging/setLevel").number)
+    assert len(journal) <= MAX_STATE + 2
+    assert kept(journal)[-1] == 101, "the last one counts"
+
+
+def test_lists_that_were_answered_again_and_again_are_told_once() -> None:
+    journal = Journal()
+    for _ in range(100):
+        line = add(journal, "tools/list")
+        line.answered = True
+        journal.thin(line)
+    assert kept(journal) == [100]
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+FRAMES = st.builds(
+    Frame, st.sampled_from(Kind), st.integers(0, 2**64 - 1), st.floats(0, 1e9, width=32), st.binary(max_size=300)
+)
+
+
+@given(st.lists(FRAMES, max_size=5), st.integers(1, 40))
+def test_frames_are_the_same_however_the_bytes_come(frames: list[Frame], size: int) -> None:
+    content, decoder, found = b"".join(frame.encoded() for frame in frames), Decoder(), list[Frame]()
+    for start in range(0, len(content), size):
+        decoder.feed(content[start : start + size])
+        found += decoder.frames()
+    assert found == frames
+
+
+@given(st.binary(min_size=21, max_size=200))
+def test_bytes_that_are_no_frames_are_refused_or_waited_for(content: bytes) -> None:
+    decoder = Decoder()
+    decoder.feed(content)
+    with contextlib.suppress(ValueError):
+        list(decoder.frames())
+
+
+@pytest.mark.parametrize("content", [b"whole", Overlong(b"head", b"tail")])
+def test_a_line_passes_whole_with_its_number_and_age(content: bytes | Overlong) -> None:
+    decoder = Decoder()
+    decoder.feed(frame_of(Line(7, content, None, is_due=True, at=10.0), 12.5).encoded())
+    (frame,) = decoder.frames()
+    assert (frame.number, frame.age) == (7, 2.5)
+    assert (frame.payload if frame.kind is Kind.LINE else frame.overlong) == content
+
+
+def test_a_greeting_of_another_release_or_other_answers_is_of_another_program() -> None:
+    assert Greeting("p", "00", "", 30).is_of_this_program
+    assert not Greeting("p", "00", "", 30, release="0").is_of_this_program
+    assert not Greeting("p", "00", "", 30, digest=1).is_of_this_program
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def asked(questions: Questions, number: int) -> object:
+    message = questions.asked(JSONRPCRequest(jsonrpc="2.0", id=number, method="elicitation/create"))
+    assert isinstance(message, JSONRPCRequest)
+    return message.id
+
+
+def answered(questions: Questions, number: object) -> object:
+    message = questions.answered(JSONRPCResponse(jsonrpc="2.0", id=number, result={}))  # type: ignore[arg-type]
+    assert message is None or isinstance(message, JSONRPCResponse)
+    return message.id if message is not None else None
+
+
+def test_the_first_session_asks_under_the_ids_of_the_sdk() -> None:
+    questions = Questions(0)
+    assert asked(questions, 1) == 1
+    assert answered(questions, 1) == 1
+
+
+def test_a_later_session_hears_no_answer_but_those_to_its_own_questions_each_once() -> None:
+    earlier, later = Questions(1), Questions(2)
+    old, new = asked(earlier, 1), asked(later, 1)
+    assert old != new
+    assert [answered(later, number) for number in (1, "1", old, new, new)] == [None, None, None, 1, None]
+    canceled = JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params={"requestId": 1})
+    told = later.asked(canceled)
+    assert isinstance(told, JSONRPCNotification)
+    assert told.params == {"requestId": new}
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def test_each_session_has_its_own_log_and_level_and_this_process_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    logger, one, other = logging.getLogger("mcp_a2a.x"), list[str](), list[str]()
+    before = logger.getEffectiveLevel()
+    with session_log.session_log(SessionLog(logging.WARNING, one.append)):
+        session_log.set_level(logging.DEBUG)
+        logger.debug("first")
+        with session_log.session_log(SessionLog(logging.ERROR, other.append)):
+            logger.warning("not wanted")
+            logger.error("second")
+        logger.debug("third\nline")
+    assert one == ["DEBUG mcp_a2a.x: first\n", "DEBUG mcp_a2a.x: third\n    line\n"]
+    assert other == ["ERROR mcp_a2a.x: second\n"]
+    assert logger.getEffectiveLevel() == before
+    logger.warning("of this process")
+    assert "of this process" in caplog.text
+    assert "second" not in caplog.text
