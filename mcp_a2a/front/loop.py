@@ -45,6 +45,9 @@ SILENCE_SECONDS = 2.5
 """An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
 counts as silent."""
 
+BUSY_SECONDS = 15.0
+"""An owner that runs, as the system says, has so long to say that it lives: the machine may be busy."""
+
 LOOK_AGAIN_SECONDS = 15.0
 """How often it is asked that again during a long wait."""
 
@@ -281,12 +284,15 @@ class Front(Generic[Loaded]):
         """Become the owner of the folder, or reach the one that is; else look again in a moment."""
         assert self._settings is not None  # noqa: S101  without them it is loaded from the beginning
         from mcp_a2a.front.owner import OwnerLink, find  # noqa: PLC0415  nothing of it before the first answer
+        from mcp_a2a.store.owner_file import is_starting  # noqa: PLC0415  likewise
 
         try:
             found = find(self._settings.folder, self._now)
         except (OSError, RuntimeError):
             self._begin_loading()  # the node says what is wrong
             return
+        if found is None and is_starting(self._settings.folder):
+            self._began_seeking = self._now
         if isinstance(found, OwnerLink):
             self._attach(found)
         elif found is not None or self._has_waited(REACH_SECONDS):
@@ -387,6 +393,9 @@ class Front(Generic[Loaded]):
     def _watch(self) -> None:
         if self._link is None or not self._journal.due:
             return
+        if self._asked_at is not None and self._now - self._asked_at < BUSY_SECONDS and self._owner_runs():
+            self._due_at = self._now + SILENCE_SECONDS
+            return
         if self._asked_at is not None:
             for line in self._journal:
                 if line.is_due and not line.answered:
@@ -400,6 +409,13 @@ class Front(Generic[Loaded]):
         self._asked_at, self._pause = self._now, LOOK_AGAIN_SECONDS
         self._tell(Frame(Kind.ALIVE))
         self._expect()
+
+    def _owner_runs(self) -> bool:
+        """Whether the owner is neither stopped nor gone, as far as the system says."""
+        from mcp_a2a.store.owner_file import read_owner, state_of  # noqa: PLC0415  as in `_look`
+
+        owner = None if self._settings is None else read_owner(self._settings.folder)
+        return owner is not None and state_of(owner) is None
 
     # --- this process ----------------------------------------------------------------------------
 

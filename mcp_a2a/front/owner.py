@@ -67,7 +67,7 @@ def take_lock(folder: Path) -> HeldLock | None:
     except OSError:
         os.close(descriptor)
         raise
-    write_owner(folder)
+    write_owner(folder, starts=True)
     return HeldLock(descriptor)
 
 

@@ -28,7 +28,7 @@ from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_contr
 from mcp_a2a.node.glance import ask_to_leave
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.owner_file import has_stand_in, read_owner, state_of, write_owner
+from mcp_a2a.store.owner_file import has_stand_in, is_starting, read_owner, state_of, write_owner
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.system_limits import limit_behind
 
@@ -114,7 +114,7 @@ class SharedNode(AskedNode):
                 raise self._failure
             with anyio.move_on_after(None if self._opening else REACH_SECONDS) as waiting:
                 await self._changed.wait()
-            if waiting.cancelled_caught and not self._opening:
+            if waiting.cancelled_caught and not self._opening and not is_starting(self._folder):
                 raise self._silent("cannot be reached")
 
     async def run(self) -> None:

@@ -24,7 +24,11 @@ import pytest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Greeting
+from mcp_a2a.front.loop import MAX_STRIKES
+from mcp_a2a.front.splitting import Whole
 from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.server import piped
+from mcp_a2a.server.lines import FromClient, Unreadable
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -288,6 +292,41 @@ async def test_what_is_logged_for_a_front_is_on_its_own_stderr_at_its_own_level(
         assert "not taken" not in caplog.text or not any(
             record.message for record in caplog.records if "not taken" in record.message and record.levelno < before
         )
+
+
+def test_of_two_that_start_at_once_one_imports_what_a_node_needs(home: Path) -> None:
+    with client(home) as one, client(home) as other:
+        for front in (one, other):
+            front.begin()
+            front.say("tools/call", {"name": "get_agent", "arguments": {"agent": "self"}}, 1)
+        owners = {fields(front.answer(1)["result"])["node"]["pid"] for front in (one, other)}
+        small = [front for front in (one, other) if front.resident_kib < MOST_KIB]
+        assert len(small) == 1
+        assert owners == {one.process.pid, other.process.pid} - {small[0].process.pid}
+
+
+async def test_a_session_that_breaks_off_at_a_line_breaks_no_other_and_is_not_tried_for_ever(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, sessions = piped.from_client, list[int]()
+
+    def fragile(content: Whole, number: int, age: float) -> FromClient | Unreadable | None:
+        if isinstance(content, bytes) and b"poison" in content:
+            sessions.append(number)
+            raise ZeroDivisionError("a bug of ours")
+        return read(content, number, age)
+
+    monkeypatch.setattr(piped, "from_client", fragile)
+    async with open_node(settings(home)):
+
+        def use() -> None:
+            with attached(home) as front, attached(home) as other:
+                assert front.call("get_task_status", 5, task_id="poison")["isError"], "it has a session of its own"
+                assert fields(front.call("list_tasks", 6))["tasks"] == []
+                assert fields(other.call("list_tasks", 7))["tasks"] == []
+
+        await aside(use)
+    assert len(sessions) == MAX_STRIKES + 1
 
 
 # --- when the owner ends --------------------------------------------------------------------------
