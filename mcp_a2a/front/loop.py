@@ -10,7 +10,6 @@ No line is lost, doubled or told out of order on these ways: `journal` keeps eac
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import time
@@ -25,7 +24,9 @@ from mcp_a2a.front.behind import Behind
 from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.journal import Journal
 from mcp_a2a.front.plain import Plain
+from mcp_a2a.front.reading import is_due, message_in
 from mcp_a2a.front.signals import StopSignals
+from mcp_a2a.front.silence import SilenceWatch, Verdict
 from mcp_a2a.front.splitting import Splitter, Whole
 
 if TYPE_CHECKING:
@@ -40,16 +41,6 @@ LOOK_SECONDS = 0.1
 REACH_SECONDS = 10.0
 """How long a call waits for an owner that neither answers nor gives up the folder; then the node is asked, which says
 so. An owner that starts on a busy machine imports for seconds before it can be reached."""
-
-SILENCE_SECONDS = 2.5
-"""An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
-counts as silent."""
-
-BUSY_SECONDS = 15.0
-"""An owner that runs, as the system says, has so long to say that it lives: the machine may be busy."""
-
-LOOK_AGAIN_SECONDS = 15.0
-"""How often it is asked that again during a long wait."""
 
 MAX_DUE = 256
 """Answers that are due, beyond which nothing more is read of the client."""
@@ -71,7 +62,6 @@ PATIENT_SECONDS = 5.0
 """From then on a front without a session looks less often."""
 
 _CHUNK = 64 * 1024
-_BOM = "\ufeff"
 
 Loaded = TypeVar("Loaded")
 Taken_co = TypeVar("Taken_co", covariant=True)
@@ -128,9 +118,7 @@ class Front(Generic[Loaded]):
         self._began_seeking = 0.0
         self._strikes = 0
         self._link: OwnerLink | None = None
-        self._asked_at: float | None = None
-        """When the owner was asked whether it lives, and has not been heard since."""
-        self._pause = SILENCE_SECONDS
+        self._watch = SilenceWatch()
         self._lock: HeldLock | None = None
         self._behind: Behind[Loaded] | None = None
         self._stop = StopSignals()
@@ -216,7 +204,7 @@ class Front(Generic[Loaded]):
         elif self._stage is Stage.SEEKING:
             self._look()
         elif self._stage is Stage.PIPED:
-            self._watch()
+            self._look_after_owner()
 
     # --- the client ------------------------------------------------------------------------------
 
@@ -236,7 +224,7 @@ class Front(Generic[Loaded]):
 
     def _take(self, content: Whole) -> None:
         """Answer a line, or keep it for the session."""
-        message = _message(content)
+        message = message_in(content)
         if message is None:
             return
         method, answer = None, None
@@ -245,7 +233,7 @@ class Front(Generic[Loaded]):
         else:
             self._announced.give_up()
         method = method if isinstance(method, str) else None
-        line = self._journal.add(content, method, self._now, is_due=_is_due(message))
+        line = self._journal.add(content, method, self._now, is_due=is_due(message))
         if answer is not None:
             line.answered = True
             self._journal.thin(line)
@@ -287,7 +275,7 @@ class Front(Generic[Loaded]):
         from mcp_a2a.store.owner_file import is_starting  # noqa: PLC0415  likewise
 
         try:
-            found = find(self._settings.folder, self._now)
+            found = find(self._settings.folder)
         except (OSError, RuntimeError):
             self._begin_loading()  # the node says what is wrong
             return
@@ -309,7 +297,7 @@ class Front(Generic[Loaded]):
 
     def _attach(self, link: OwnerLink) -> None:
         """Tell the owner everything that its session has to know."""
-        self._link, self._stage, self._pause, self._asked_at = link, Stage.PIPED, SILENCE_SECONDS, None
+        self._link, self._stage, self._watch = link, Stage.PIPED, SilenceWatch()
         self._tell(self._next_greeting().line())
         for line in self._journal:
             line.settled = False
@@ -333,11 +321,12 @@ class Front(Generic[Loaded]):
         except OSError:
             self._lose()
             return
-        frames = link.receive(self._now)
+        frames = link.receive()
         if frames is None:
             self._lose()
             return
-        self._asked_at = None if frames else self._asked_at
+        if frames:
+            self._watch.receive(self._now)
         for frame in frames:
             if self._link is link:
                 self._obey(frame)
@@ -381,33 +370,20 @@ class Front(Generic[Loaded]):
 
     def _expect(self) -> None:
         """See to it that a silent owner is noticed, as long as an answer is due."""
-        if self._stage is not Stage.PIPED or self._link is None:
-            return
-        if not self._journal.due:
-            self._due_at, self._pause = None, SILENCE_SECONDS
-        elif self._asked_at is not None:
-            self._due_at = self._asked_at + SILENCE_SECONDS
-        elif self._due_at is None:
-            self._due_at = self._now + self._pause
+        if self._stage is Stage.PIPED and self._link is not None:
+            self._watch.expect(self._now, self._journal.due)
+            self._due_at = self._watch.next_timeout()
 
-    def _watch(self) -> None:
-        if self._link is None or not self._journal.due:
-            return
-        if self._asked_at is not None and self._now - self._asked_at < BUSY_SECONDS and self._owner_runs():
-            self._due_at = self._now + SILENCE_SECONDS
-            return
-        if self._asked_at is not None:
+    def _look_after_owner(self) -> None:
+        verdict = self._watch.handle_timeout(self._now, self._owner_runs)
+        if verdict is Verdict.ASK:
+            self._tell(Frame(Kind.ALIVE))
+        elif verdict is Verdict.GIVE_UP:
             for line in self._journal:
                 if line.is_due and not line.answered:
                     self._tell(Frame(Kind.WITHDRAW, line.number))
             self._leave()
             self._begin_loading()  # the node says who is silent
-            return
-        if self._now - self._link.heard_at < self._pause:
-            self._due_at = self._link.heard_at + self._pause
-            return
-        self._asked_at, self._pause = self._now, LOOK_AGAIN_SECONDS
-        self._tell(Frame(Kind.ALIVE))
         self._expect()
 
     def _owner_runs(self) -> bool:
@@ -439,23 +415,3 @@ def _log(record: bytes) -> None:
     with suppress(OSError):
         if poll.poll(0):
             os.write(2, record)
-
-
-def _message(content: Whole) -> object:
-    """The JSON of a line, False where there is none to be read; None for a blank line."""
-    if not isinstance(content, bytes):
-        return False
-    text = content.decode("utf-8", "replace").strip().removeprefix(_BOM)
-    if not text:
-        return None
-    try:
-        return json.loads(text) or False
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_due(message: object) -> bool:
-    """Whether a line gets an answer: a request does, and what cannot be read (`server.lines`)."""
-    if not isinstance(message, dict) or "id" in message:
-        return not (isinstance(message, dict) and "method" not in message and message.keys() & {"result", "error"})
-    return "method" not in message and not message.keys() & {"result", "error"}

@@ -28,7 +28,7 @@ class HeldLock:
         os.close(self._descriptor)
 
 
-def find(folder: Path, now: float) -> HeldLock | OwnerLink | None:
+def find(folder: Path) -> HeldLock | OwnerLink | None:
     """The folder itself, or its owner; None where neither can be had for the moment.
 
     Raises:
@@ -38,7 +38,7 @@ def find(folder: Path, now: float) -> HeldLock | OwnerLink | None:
         lock = take_lock(folder)
         if lock is not None:
             return lock
-        link = connect(folder, now)
+        link = connect(folder)
     except McpA2AError as error:
         raise OSError(str(error)) from error
     if link is not None and has_stand_in(folder):
@@ -74,11 +74,10 @@ def take_lock(folder: Path) -> HeldLock | None:
 class OwnerLink:
     """An open connection to the owner. Does not block."""
 
-    def __init__(self, stream: socket.socket, now: float) -> None:
+    def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._unsent = bytearray()
         self._decoder = Decoder()
-        self.heard_at = now
 
     @property
     def descriptor(self) -> int:
@@ -109,7 +108,7 @@ class OwnerLink:
             while self._unsent:
                 del self._unsent[: self._stream.send(self._unsent)]
 
-    def receive(self, now: float) -> list[Frame] | None:
+    def receive(self) -> list[Frame] | None:
         """What the owner has said; None where it is gone."""
         try:
             chunk = self._stream.recv(_CHUNK)
@@ -119,7 +118,6 @@ class OwnerLink:
             return None
         if not chunk:
             return None
-        self.heard_at = now
         self._decoder.feed(chunk)
         try:
             return list(self._decoder.frames())
@@ -131,7 +129,7 @@ class OwnerLink:
         self._stream.close()
 
 
-def connect(folder: Path, now: float) -> OwnerLink | None:
+def connect(folder: Path) -> OwnerLink | None:
     """Reach the owner of a folder; None where no process listens (yet, or any more)."""
     path = os.fspath(socket_path(folder))
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -143,7 +141,7 @@ def connect(folder: Path, now: float) -> OwnerLink | None:
     except OSError:
         stream.close()
         return None
-    return OwnerLink(stream, now)
+    return OwnerLink(stream)
 
 
 def _is_same_user(stream: socket.socket) -> bool:

@@ -13,6 +13,7 @@ from mcp.types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.journal import MAX_STATE, Journal, Line
+from mcp_a2a.front.silence import BUSY_SECONDS, LOOK_AGAIN_SECONDS, SILENCE_SECONDS, SilenceWatch, Verdict
 from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter
 from mcp_a2a.server import session_log
 from mcp_a2a.server.questions import Questions
@@ -128,6 +129,44 @@ def test_a_greeting_of_another_release_or_other_answers_is_of_another_program() 
     assert Greeting("p", "00", "", 30).is_of_this_program
     assert not Greeting("p", "00", "", 30, release="0").is_of_this_program
     assert not Greeting("p", "00", "", 30, digest=1).is_of_this_program
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+
+def verdicts(watch: SilenceWatch, seconds: float, *, runs: bool, answers: bool = False) -> list[tuple[float, Verdict]]:
+    """What is decided until then, and when; an owner that `answers` does so at once."""
+    found: list[tuple[float, Verdict]] = []
+    while (at := watch.next_timeout()) is not None and at <= seconds:
+        verdict = watch.handle_timeout(at, lambda: runs)
+        found.append((at, verdict))
+        if verdict is Verdict.GIVE_UP:
+            break
+        if answers and verdict is Verdict.ASK:
+            watch.receive(at)
+    return found
+
+
+def test_a_stopped_owner_is_given_up_soon_and_one_that_runs_later() -> None:
+    for runs, last in ((False, 2 * SILENCE_SECONDS), (True, SILENCE_SECONDS + BUSY_SECONDS)):
+        watch = SilenceWatch()
+        watch.expect(0.0, 1)
+        found = verdicts(watch, 100.0, runs=runs)
+        assert found[0] == (SILENCE_SECONDS, Verdict.ASK)
+        assert found[-1] == (last, Verdict.GIVE_UP)
+
+
+def test_an_owner_that_answers_is_asked_again_only_after_a_while_and_never_while_nothing_is_due() -> None:
+    watch = SilenceWatch()
+    assert watch.next_timeout() is None
+    watch.expect(0.0, 1)
+    watch.expect(1.0, 2)
+    asked = [at for at, verdict in verdicts(watch, 40.0, runs=True, answers=True) if verdict is Verdict.ASK]
+    assert asked == [SILENCE_SECONDS, SILENCE_SECONDS + LOOK_AGAIN_SECONDS, SILENCE_SECONDS + 2 * LOOK_AGAIN_SECONDS]
+    watch.expect(41.0, 0)
+    assert watch.next_timeout() is None
+    watch.expect(1000.0, 1)
+    assert watch.next_timeout() == 1000.0 + SILENCE_SECONDS
 
 
 # --- questions ------------------------------------------------------------------------------------

@@ -1,0 +1,69 @@
+"""Whether an owner that owes an answer still lives. Does no I/O; times are those of the caller's clock, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+SILENCE_SECONDS = 2.5
+"""An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
+counts as silent."""
+
+BUSY_SECONDS = 15.0
+"""An owner that runs, as the system says, has so long to say that it lives: the machine may be busy."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""How often it is asked that again during a long wait."""
+
+
+class Verdict(Enum):
+    """What is to be done about an owner."""
+
+    WAIT = "wait"
+    ASK = "ask"
+    GIVE_UP = "give up"
+
+
+class SilenceWatch:
+    """Of one connection to an owner."""
+
+    def __init__(self) -> None:
+        self._heard_at = float("-inf")
+        self._since: float | None = None
+        """Since when an answer is due."""
+        self._asked_at: float | None = None
+        self._look_at: float | None = None
+        self._pause = SILENCE_SECONDS
+
+    def receive(self, now: float) -> None:
+        """The owner has said something."""
+        self._heard_at, self._asked_at = now, None
+
+    def expect(self, now: float, due: int) -> None:
+        """So many answers are due."""
+        if not due:
+            self._since = self._asked_at = None
+            self._pause = SILENCE_SECONDS
+        elif self._since is None:
+            self._since = now
+
+    def next_timeout(self) -> float | None:
+        """When to look again; None while nothing is due."""
+        if self._since is None:
+            return None
+        if self._asked_at is not None:
+            return self._look_at
+        return max(self._heard_at, self._since) + self._pause
+
+    def handle_timeout(self, now: float, owner_runs: Callable[[], bool]) -> Verdict:
+        """What to do at that time. `owner_runs` is asked only of an owner that does not answer."""
+        timeout = self.next_timeout()
+        if timeout is None or now < timeout:
+            return Verdict.WAIT
+        if self._asked_at is None:
+            self._asked_at, self._pause, self._look_at = now, LOOK_AGAIN_SECONDS, now + SILENCE_SECONDS
+            return Verdict.ASK
+        if now - self._asked_at < BUSY_SECONDS and owner_runs():
+            self._look_at = now + SILENCE_SECONDS
+            return Verdict.WAIT
+        return Verdict.GIVE_UP
