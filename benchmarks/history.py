@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -24,14 +25,18 @@ from mcp_a2a.store.blobs import all_blobs
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import all_peers, pending_outbox
 from mcp_a2a.store.opening import open_database
+from mcp_a2a.store.push import untold_configs
 from mcp_a2a.store.records import (
     TaskRecord,
     Within,
     insert_task,
+    leased_tasks,
     list_tasks,
+    next_lease_end,
     peers_with_open_tasks,
     tasks_within,
 )
+from mcp_a2a.store.web import unfinished_web_tasks
 
 SHORT, LONG = 100, 100_000
 ROUNDS = 9
@@ -72,7 +77,10 @@ async def build(path: Path, count: int) -> None:
 async def start(path: Path) -> None:
     """What a node does before its first answer."""
     async with open_database(path, "benchmark") as database:
-        for query in (all_peers, pending_outbox, peers_with_open_tasks, all_blobs):
+        for query in (
+            all_peers, pending_outbox, peers_with_open_tasks, unfinished_web_tasks, untold_configs, all_blobs,
+            leased_tasks, next_lease_end,
+        ):  # fmt: skip
             database.read(query)
 
 
@@ -94,12 +102,15 @@ async def measure(path: Path) -> dict[str, float]:
         async def listed(state: Moment | None) -> None:
             database.read(lambda c: list_tasks(c, state=state, direction=None, before=None, limit=20, now=time.time()))
 
-        async def within(database: Database = database) -> None:
-            await database.read_aside(lambda c: tasks_within(c, Within("received", "caller:owner", "owner"), None, 20))
+        async def within(database: Database = database, **more: str | TaskState) -> None:
+            what = replace(Within("received", "caller:owner", "owner"), **more)
+            await database.read_aside(lambda c: tasks_within(c, what, None, 20))
 
         figures["list_20"] = await best(lambda: listed(None))
         figures["list_working"] = await best(lambda: listed(Moment.WORKING))
         figures["a2a_list_20"] = await best(within)
+        figures["a2a_working"] = await best(lambda: within(state=TaskState.WORKING))
+        figures["a2a_context"] = await best(lambda: within(context_id="ctx-7"))
     return {name: round(seconds * 1000, 3) for name, seconds in figures.items()}
 
 

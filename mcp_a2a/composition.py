@@ -38,6 +38,7 @@ from mcp_a2a.store.manner import Manner, keep_manner, kept_manner
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.still import DATABASE
 from mcp_a2a.store.waiting import anything_waits
 from mcp_a2a.store.workroom import sweep_rooms
 from mcp_a2a.uptime import Uptime, boot
@@ -52,8 +53,6 @@ from mcp_a2a_transports.surroundings import Surroundings
 from mcp_a2a_transports.wires import Multicast
 
 logger = logging.getLogger(__name__)
-
-DATABASE = "node.db"
 
 OPEN_FILES = 16_384
 """A link is an open file at each of its ends, and some systems allow 256: fifty agents in one process need 3,000."""

@@ -96,8 +96,8 @@ def list_peers(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     session = session_of(context)
-    view = session.read(_everybody)
-    session.output.show(view, lambda: _show_peers(session, view))
+    view = session.read(_everybody, at_rest=True)
+    session.show(view, lambda: _show_peers(session, view))
 
 
 def _everybody() -> Steps[PeersView]:
@@ -152,7 +152,7 @@ peers.command("remove", cls=HelpfulCommand, help=help_of(remove_peer))(remove_pe
 
 def _show_peers(session: Session, view: PeersView) -> None:
     if view.peers:
-        session.output.table(render.agents_table(view.peers))
+        session.output.table(render.agents_table(view.peers, looked=not session.is_resting))
     else:
         session.output.note("You know no agents yet. Look around: mcp-a2a discover")
     if view.contacts:

@@ -217,8 +217,8 @@ def _show_joined(session: Session, view: JoinView) -> None:
 def networks(context: typer.Context) -> None:
     """List your networks and their relays."""
     session = session_of(context)
-    view = session.read(_networks)
-    session.output.show(view, lambda: _show_networks(session, view))
+    view = session.read(_networks, at_rest=True)
+    session.show(view, lambda: _show_networks(session, view))
 
 
 def _networks() -> Steps[NetworksView]:

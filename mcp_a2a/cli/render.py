@@ -94,8 +94,11 @@ AGENTS = (
 )
 
 
-def agents_table(agents: Iterable[AgentView]) -> Table:
-    """A row per agent; two whose names look the same are told apart by their words."""
+def agents_table(agents: Iterable[AgentView], *, looked: bool = True) -> Table:
+    """A row per agent; two whose names look the same are told apart by their words.
+
+    Without `looked` nobody was looked for, so it is not known who is there.
+    """
     agents = list(agents)
     looks = Counter(skeleton(agent.name) for agent in agents)
     drawn = Table(AGENTS)
@@ -105,7 +108,7 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
         drawn.add(
             shown_name(agent.name),
             skills(agent.skills),
-            Cell(route(agent), "" if agent.route else "dim"),
+            Cell(route(agent) if looked else waiting(agent, "unknown"), "" if agent.route else "dim"),
             Cell(seen(agent), "" if agent.online else "dim"),
             Cell(inbound(agent), "red" if agent.trust == "blocked" else ""),
             below=[marks] if twin else [],
@@ -133,9 +136,14 @@ def skills(all_skills: Sequence[SkillView]) -> str:
 def route(agent: AgentView) -> str:
     """How it is reached, and how fast."""
     if agent.route is None:
-        return f"offline, {agent.waiting} queued" if agent.waiting else "offline"
+        return waiting(agent, "offline")
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f}{GLUE}ms" if agent.rtt_ms >= 1 else f" <1{GLUE}ms"
     return ROUTES.get(agent.route, agent.route) + rtt
+
+
+def waiting(agent: AgentView, route: str) -> str:
+    """Where there is no way to an agent: that, and what waits for it."""
+    return f"{route}, {agent.waiting} queued" if agent.waiting else route
 
 
 def seen(agent: AgentView) -> str:

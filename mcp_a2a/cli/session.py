@@ -8,7 +8,7 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mcp_a2a import logs
 from mcp_a2a.cli.options import Options
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import typer
+    from pydantic import BaseModel
 
     from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
+    from mcp_a2a.ports import NodeApi
 
 T = TypeVar("T")
 
@@ -43,6 +45,9 @@ class Session:
         self.waiting_for = "an answer"
         self.moving = ""
         """What is shown instead of that while files are on their way."""
+        self._remembers = False
+        self.is_resting = False
+        """Whether no node runs, and what was shown is what it remembers."""
         self.ran_node = False
         """Whether a node was started to read, as none ran."""
         self._is_answering = False
@@ -105,16 +110,63 @@ class Session:
             finally:
                 is_over()
 
-    def read(self, steps: Callable[[], Steps[T]]) -> T:
-        """Ask this identity's node what is only shown: quickly where it runs in another process, else as in `ask`."""
+    def read(self, steps: Callable[[], Steps[T]], *, at_rest: bool = False) -> T:
+        """Ask this identity's node what is only shown: quickly where it runs in another process, else as in `ask`.
+
+        With `at_rest` no node is started: where none runs, the answer is what it remembers.
+        """
         with suppress(NoGlanceError):
             return self.glance(steps)
+        if at_rest:
+            with suppress(LookupError):
+                return self._remembered(steps)
 
         async def operate(node: SharedNode) -> T:
             self.ran_node = node.owner
             return await perform(steps(), node)
 
         return self.ask(operate)
+
+    def _remembered(self, steps: Callable[[], Steps[T]]) -> T:
+        """Ask the database, while no process runs.
+
+        Raises:
+            LookupError: a node runs, or has to start.
+        """
+        from mcp_a2a.at_rest import resting_node
+        from mcp_a2a.errors import DatabaseDamagedError, HomeUnusableError
+        from mcp_a2a.loop import run
+        from mcp_a2a.store.still import NotStillError
+
+        settings = self.settings()
+
+        async def operate() -> T:
+            async with resting_node(settings) as node:
+                self._remembers = node.remembers
+                return await perform(steps(), cast("NodeApi", node))
+
+        try:
+            answer = run(operate)
+        except (NotStillError, DatabaseDamagedError, HomeUnusableError) as error:
+            raise LookupError(str(error)) from error
+        self.is_resting = True
+        return answer
+
+    def show(self, view: BaseModel, human: Callable[[], None]) -> None:
+        """What was read, and whether it is what a node that runs knows."""
+        if self.options.json:
+            running = not (self.is_resting or self.ran_node)
+            self.output.show_fields({**self.output.fields(view), "running": running}, human)
+            return
+        human()
+        self.note_rest()
+
+    def note_rest(self) -> None:
+        """Say of what was read at rest that it is what the identity remembers."""
+        if self.is_resting and self._remembers and not self.options.json:
+            self.output.note(
+                "No process of this identity is running: this is what it remembers, and it did not look for agents."
+            )
 
     def glance(self, steps: Callable[[], Steps[T]]) -> T:
         """Ask the node that runs in another process, without its models.

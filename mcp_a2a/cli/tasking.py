@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskPage, TaskView
 
 
+LOOK_SECONDS = 1.0
+"""What `task` waits for an answer, unless it is told otherwise. No node is started to wait so shortly."""
+
+
 def send(
     context: typer.Context,
     words: Annotated[
@@ -155,7 +159,7 @@ def show_task(
     task_id: Annotated[str, typer.Argument(metavar="ID", help="Task id, or its last letters (at least 4).")],
     wait: Annotated[
         float, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long to wait for the answer")
-    ] = 1.0,
+    ] = LOOK_SECONDS,
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="Show the answer as it is written, until it is complete.")
     ] = False,
@@ -166,8 +170,9 @@ def show_task(
     session = session_of(context)
     session.waiting_for = "the task"
     check_task(task_id)
-    task = session.read(partial(_look, task_id, offset))
-    if save or not (task.direction == "received" or is_settled(task)):
+    task = session.read(partial(_look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
+    session.note_rest()
+    if save or not (session.is_resting or task.direction == "received" or is_settled(task)):
         _wait_for(session, task_id, wait, offset, follow_it=follow_it, save=save)
     else:
         report(session, task, head=True)
@@ -223,7 +228,7 @@ def list_tasks(
         "limit": limit,
         "cursor": cursor,
     }
-    page = session.read(partial(_page, request))
+    page = session.read(partial(_page, request), at_rest=True)
 
     def tell() -> None:
         if page.tasks:
@@ -235,7 +240,7 @@ def list_tasks(
         if page.next_cursor:
             session.output.note(f"more: mcp-a2a tasks --cursor {page.next_cursor}")
 
-    session.output.show(page, tell)
+    session.show(page, tell)
 
 
 def _page(request: Mapping[str, JsonValue]) -> Steps[TaskPage]:

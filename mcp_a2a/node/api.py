@@ -220,6 +220,10 @@ class LocalApi:
     async def peers(self, request: PeersRequest) -> PeersView:
         """Everybody known by key, and the contact requests."""
         await self._search.look_up()
+        return self.everybody()
+
+    def everybody(self) -> PeersView:
+        """The same at once."""
         return self._acquaintance.everybody()
 
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
@@ -299,6 +303,10 @@ class LocalApi:
         record = await self._node.sending.settled(record, request.wait_seconds, even_held=request.even_stuck)
         return self._view(record, request.text_offset, request.text_limit)
 
+    def remembered(self, request: GetTaskRequest) -> TaskView:
+        """Where a task stands, as far as it is known here."""
+        return self._view(self._node.sending.latest(request.task_id), request.text_offset, request.text_limit)
+
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:
         """Answer a question; after the end of a task, open the next one in its context."""
         record = self._node.sending.latest(request.task_id)
@@ -334,6 +342,10 @@ class LocalApi:
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """Tasks by newest change; right after a start, with what waited for us at relays."""
         await self._node.networks.wait_settled(MAIL_SECONDS)
+        return await self.page(request)
+
+    async def page(self, request: ListTasksRequest) -> TaskPage:
+        """The same at once, with what is here."""
         before, now = _cursor(request.cursor), self._node.context.clock()
         records = await self._node.context.database.read_aside(
             lambda connection: list_tasks(
@@ -405,6 +417,10 @@ class LocalApi:
     async def networks(self, request: NetworksRequest) -> NetworksView:
         """Our networks, once their relays have answered or not."""
         await self._node.networks.wait_settled(RELAY_SECONDS)
+        return self.all_networks()
+
+    def all_networks(self) -> NetworksView:
+        """The same at once."""
         return self._membership.all()
 
     async def leave(self, request: LeaveRequest) -> NetworkView:

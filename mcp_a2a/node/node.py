@@ -583,4 +583,24 @@ async def run_node(parts: NodeParts) -> AsyncIterator[Node]:
             tasks.cancel_scope.cancel()
 
 
-__all__ = ["Node", "NodeParts", "Peer", "run_node"]
+@asynccontextmanager
+async def rest_node(parts: NodeParts) -> AsyncIterator[Node]:
+    """A peer that remembers and does nothing: for looking at what it knows while no process runs it."""
+    mark = Mark.parse(parts.database.read(lambda connection: get_meta(connection, MARK)))
+    clocks = Clocks(parts.wall_clock, parts.uptime, mark, parts.boot)
+    async with anyio.create_task_group() as tasks:
+        numbers, started = itertools.count(), parts.wall_clock()
+        context = Context(
+            parts.identity, parts.database, clocks.now, clocks, started, parts.randomness, tasks, numbers, Changes()
+        )
+        node = Node(parts, context, _load_ring(parts))
+        node.directory.load(parts.database.read(all_peers), clocks.aged())
+        node.networks.load()
+        node.web.load()
+        try:
+            yield node
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+__all__ = ["Node", "NodeParts", "Peer", "rest_node", "run_node"]

@@ -84,16 +84,20 @@ class Database:
     """An open database. Make it with `opening.open_database`."""
 
     def __init__(
-        self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection, *, noted: bool = False
+        self, path: Path, writer: sqlite3.Connection | None, reader: sqlite3.Connection, *, noted: bool = False
     ) -> None:
-        """`noted`: what the file looks like is noted whenever we have written to it (`checked`)."""
+        """Without a writer nothing is written, and what is queued is dropped.
+
+        `noted`: what the file looks like is noted whenever we have written to it (`checked`).
+        """
         self.path = path
         self._looks = looks(path) if noted else None
         self._third: sqlite3.Connection | None = None
         """For reading aside; one thread at a time uses it."""
         self._aside = anyio.Lock()
-        self._writer = writer
+        self._writer = writer if writer is not None else reader
         self._reader = reader
+        self._is_still = writer is None
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._call_soon = _call_soon_from_threads()
@@ -102,11 +106,12 @@ class Database:
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
         self._checkpoints = "PASSIVE"
-        self._closing = False
+        self._closing = self._is_still
         self._trouble = ""
         """Why the last transaction failed, if it did."""
         self._thread = threading.Thread(target=self._work, name="mcp-a2a-writer", daemon=True)
-        self._thread.start()
+        if not self._is_still:
+            self._thread.start()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query against the newest committed state, on this thread.
@@ -117,7 +122,7 @@ class Database:
         try:
             return query(self._reader)
         except sqlite3.Error as error:
-            if self._closing:
+            if self._closing and not self._is_still:
                 raise HomeUnusableError(str(self.path.parent), "the node is stopping") from error
             raise self._translated(error) from error
 
@@ -132,6 +137,8 @@ class Database:
 
     def _read_aside(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
+            if self._is_still:
+                return query(self._reader)
             if self._third is None:
                 self._third = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
                 self._third.execute("PRAGMA query_only=ON")

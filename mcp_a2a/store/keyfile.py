@@ -39,6 +39,19 @@ def load_identity(folder: Path, new_seed: bytes) -> Identity:
     return identity
 
 
+def read_identity(folder: Path) -> Identity | None:
+    """The identity of this folder as it is; None where it has no key yet.
+
+    Raises:
+        KeyFileError, HomeUnusableError: as `load_identity`.
+    """
+    path = folder / KEY_FILE
+    try:
+        return Identity(_read(path)) if path.exists() or path.is_symlink() else None
+    except OSError as error:
+        raise refused(folder, error) from error
+
+
 class OwnDids:
     """The public keys of all identities of a data folder.
 

@@ -93,7 +93,8 @@ def test_members_see_each_other_and_their_network(shop: Shop) -> None:
         ("rev", "member", ["shop"], True)
     ]
     assert call(shop.mine, "discover").stdout.splitlines()[1].endswith("member of shop")
-    assert "rev" in [one["name"] for one in answer(shop.mine, "peers")["peers"] if one["online"]]
+    known = answer(shop.mine, "peers")
+    assert ("rev" in [one["name"] for one in known["peers"]], known["running"]) == (True, False)
     assert "shop" in call(shop.mine, "show", "rev").stdout
 
 
@@ -109,18 +110,18 @@ def test_networks_and_status_tell_relays_and_members(shop: Shop) -> None:
         True,
         [shop.url.partition("&admit=")[0]],
     )
-    for words in (["networks"], ["status"]):
+    for words, state in ((["networks"], "not asked"), (["status"], "on ")):
         shown = call(shop.mine, *words).stdout
         assert re.search(r"shop   \d other agents?, \d online   yours", shown)
         assert f"id     {network['id']}" in shown
-        assert f"relay  {shop.url.partition('#')[0]}   on " in shown
+        assert f"relay  {shop.url.partition('#')[0]}   {state}" in shown
 
 
 def test_who_is_in_no_network_is_told_how_to_get_into_one(tmp_path: Path) -> None:
     shown = call(tmp_path / "home", "networks")
     assert (shown.returncode, shown.stdout) == (0, "")
     assert "mcp-a2a join" in shown.stderr
-    assert answer(tmp_path / "home", "networks") == {"networks": []}
+    assert answer(tmp_path / "home", "networks")["networks"] == []
 
 
 # --- tickets
@@ -153,7 +154,7 @@ def test_a_ticket_that_is_counted_needs_a_relay_and_leaves_no_network_without(tm
     refused = call(tmp_path / "home", "invite", "--network", "x", "--uses", "1")
     assert (refused.returncode, refused.stdout) == (5, "")
     assert "needs a relay that counts" in refused.stderr
-    assert answer(tmp_path / "home", "networks") == {"networks": []}
+    assert answer(tmp_path / "home", "networks")["networks"] == []
 
 
 def test_capitals_spaces_and_line_breaks_of_a_mail_program_do_no_harm(shop: Shop, tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_ticket_that_does_not_count_says_why(tmp_path: Path, text: str, code: 
     assert "Traceback" not in refused.stderr
     error = answer(home, "join", "--wait", "2", stdin=text, code=code)["error"]
     assert says in f"{error['message']} {error['hint']}"
-    assert answer(home, "networks") == {"networks": []}
+    assert answer(home, "networks")["networks"] == []
 
 
 def test_a_ticket_is_asked_for_at_a_terminal_and_may_be_pasted_in_pieces(shop: Shop, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_who_leaves_a_network_is_in_it_no_more(shop: Shop, tmp_path: Path) -> No
     home = tmp_path / "home"
     call(home, "join", shop.ticket)
     assert call(home, "leave", "SHOP").stdout == "Left shop.\n"
-    assert answer(home, "networks") == {"networks": []}
+    assert answer(home, "networks")["networks"] == []
     gone = call(home, "leave", "shop")
     assert gone.returncode == 3
     assert "You are in none." in gone.stderr

@@ -1,0 +1,168 @@
+"""What an identity remembers while no process of it runs: the same views, of a node that is put together and not run.
+
+Nothing is written, nobody is asked, and nobody hears of it. Only what a running node knows is left out, and says so:
+nobody is online, and no relay was asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from mcp_a2a.errors import RelayError, TaskNotFoundError
+from mcp_a2a.node.present import network_view
+from mcp_a2a.relay_ports import Relays
+from mcp_a2a.store.journal import pending_outbox
+from mcp_a2a.views import DiscoverView, NetworksView, PeersView, TaskPage
+
+if TYPE_CHECKING:
+    from mcp_a2a.node.api import LocalApi
+    from mcp_a2a.node.node import Node
+    from mcp_a2a.protocol.bundle import KeyBundle
+    from mcp_a2a.protocol.did import PeerId
+    from mcp_a2a.protocol.listing import Listing
+    from mcp_a2a.protocol.network import Network
+    from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
+    from mcp_a2a.store.network_folder import NetworkFolder
+    from mcp_a2a.views import (
+        AgentView,
+        DiscoverRequest,
+        GetTaskRequest,
+        ListTasksRequest,
+        NetworksRequest,
+        NetworkView,
+        PeersRequest,
+        TaskView,
+    )
+
+UNASKED = "not asked: no process runs"
+
+
+class RestingApi:
+    """The operations of `NodeApi` that only look, for an identity that does not run."""
+
+    remembers = True
+
+    def __init__(self, node: Node, api: LocalApi) -> None:
+        self._node = node
+        self._api = api
+
+    async def discover(self, _: DiscoverRequest) -> DiscoverView:
+        """Nobody is looked for."""
+        return DiscoverView(agents=(), total=0)
+
+    async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
+        """See `NodeApi`."""
+        return await self._api.page(request)
+
+    async def get_task(self, request: GetTaskRequest) -> TaskView:
+        """See `NodeApi`; the task as it is."""
+        return self._api.remembered(request)
+
+    async def peers(self, _: PeersRequest) -> PeersView:
+        """See `NodeApi`."""
+        known = self._api.everybody()
+        rows = self._node.context.database.read(pending_outbox)
+        waiting = Counter(row.peer for row in rows if row.type != "blob")
+        return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
+
+    async def networks(self, _: NetworksRequest) -> NetworksView:
+        """See `NodeApi`."""
+        known = self._api.all_networks()
+        return known.model_copy(update={"networks": tuple(map(_unasked, known.networks))})
+
+
+class NothingYet:
+    """The same for an identity that was never used: it has no tasks and knows no agent."""
+
+    remembers = False
+
+    def __init__(self, networks: NetworkFolder) -> None:
+        self._networks = networks
+
+    async def discover(self, _: DiscoverRequest) -> DiscoverView:
+        """Nobody is looked for."""
+        return DiscoverView(agents=(), total=0)
+
+    async def list_tasks(self, _: ListTasksRequest) -> TaskPage:
+        """None."""
+        return TaskPage(tasks=())
+
+    async def get_task(self, request: GetTaskRequest) -> TaskView:
+        """None.
+
+        Raises:
+            TaskNotFoundError: always.
+        """
+        raise TaskNotFoundError(request.task_id)
+
+    async def peers(self, _: PeersRequest) -> PeersView:
+        """Nobody."""
+        return PeersView(peers=(), contacts=())
+
+    async def networks(self, _: NetworksRequest) -> NetworksView:
+        """Those of the data folder, which every identity of it is in."""
+        views = [_unasked(network_view(row, "", (), 0, 0)) for row in self._networks.rows()]
+        return NetworksView(networks=tuple(views))
+
+
+class NoRelays(Relays):
+    """No relay is called."""
+
+    @override
+    def hear(self, handler: RelayHandler) -> None:
+        pass
+
+    @override
+    def keep(self, url: str, watched: Callable[[], Sequence[Watched]]) -> None:
+        pass
+
+    @override
+    def drop(self, url: str) -> None:
+        pass
+
+    @override
+    def probe(self, seconds: float) -> None:
+        pass
+
+    @override
+    def states(self) -> tuple[RelayState, ...]:
+        return ()
+
+    @override
+    async def publish(self, url: str, listing: Listing) -> None:
+        raise RelayError(url, UNASKED)
+
+    @override
+    async def offer(self, url: str, network: PeerId, invitation: bytes, sealed: bytes, uses: int, expires: int) -> None:
+        raise RelayError(url, UNASKED)
+
+    @override
+    async def claim(self, url: str, invitation: bytes) -> bytes:
+        raise RelayError(url, UNASKED)
+
+    @override
+    async def find(self, url: str, peer: PeerId) -> KeyBundle | None:
+        raise RelayError(url, UNASKED)
+
+    @override
+    async def admit(self, url: str, network: Network, secret: bytes | None) -> None:
+        raise RelayError(url, UNASKED)
+
+    @override
+    async def try_out(self, url: str) -> float:
+        raise RelayError(url, UNASKED)
+
+
+def _unseen(agent: AgentView, waiting: int) -> AgentView:
+    return agent.model_copy(update={"online": False, "route": None, "rtt_ms": None, "waiting": waiting})
+
+
+def _unasked(network: NetworkView) -> NetworkView:
+    relays = tuple(
+        relay.model_copy(update={"connected": False, "detail": UNASKED, "rtt_ms": None}) for relay in network.relays
+    )
+    return network.model_copy(update={"relays": relays, "online": 0})
