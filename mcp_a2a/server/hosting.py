@@ -167,7 +167,8 @@ async def _serve_grpc(
             f"gRPC cannot be served: {error}.", "Install the extra: pip install 'mcp-a2a[grpc]'"
         ) from error
     listen = Listen.parse(address)
-    async with grpc_server(node, f"{_bracketed(listen.host)}:{listen.port}", offering()) as port:
+    host = "::" if listen.also == "::" else listen.host  # which gRPC takes for both families
+    async with grpc_server(node, f"{_bracketed(host)}:{listen.port}", offering()) as port:
         yield port
 
 

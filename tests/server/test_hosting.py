@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -17,6 +18,7 @@ from mcp_a2a.server.listening import Listening
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.store.callers import CallerFolder
 from tests.server.standin import StandIn
+from tests.server.test_http import needs_ipv6
 
 CARD = "/.well-known/agent-card.json"
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -42,13 +44,26 @@ async def test_one_port_serves_both(tmp_path: Path) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_who_listens_everywhere_is_told_an_address_that_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["0.0.0.0:0", pytest.param("[::]:0", marks=needs_ipv6), "*:0"])
+async def test_who_listens_everywhere_is_told_an_address_that_answers(tmp_path: Path, address: str) -> None:
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
-        served = await hosted(tasks, Settings(home=tmp_path), Listening("0.0.0.0:0"))
+        served = await hosted(tasks, Settings(home=tmp_path), Listening(address))
         async with web.get(f"{served.url}{CARD}") as response:
             assert response.status == 200
             card = await response.json()
         assert card["url"] == f"{served.url}/"
+        tasks.cancel_scope.cancel()
+
+
+@needs_ipv6
+@pytest.mark.parametrize("address", ["[::]:0", "*:0"])
+async def test_a_card_has_the_address_by_which_it_was_asked_for_in_either_family(tmp_path: Path, address: str) -> None:
+    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
+        served = await hosted(tasks, Settings(home=tmp_path), Listening(address))
+        port = urlsplit(served.url).port
+        for host in ("127.0.0.1", "[::1]"):
+            async with web.get(f"http://{host}:{port}{CARD}") as response:
+                assert (await response.json())["url"] == f"http://{host}:{port}/"
         tasks.cancel_scope.cancel()
 
 
