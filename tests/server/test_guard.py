@@ -126,6 +126,26 @@ def test_a_compressed_request_is_said_to_be_one(path: str, field: bytes, value: 
         assert (refusal.status, "compressed" in refusal.reason) == (415, True)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("[fe80::1]:3000", None),
+        ("[fe80::1%25v0]:3000", None),
+        ("[FE80::1%v0]:3000", None),
+        ("[fe80::2%25v0]:3000", 421),
+        ("[fe80::1%25v0.evil.example]:3000", None),
+        ("evil.example%25[fe80::1]:3000", 421),
+        ("[fe80::1%25v0]:3000@evil.example", 421),
+        ("[fe80::1%25v0].evil.example:3000", 421),
+    ],
+)
+def test_the_zone_in_a_host_is_a_name_of_the_client_for_its_own_interface(host: str, status: int | None) -> None:
+    headers = [(b"host", host.encode()), (b"authorization", b"Bearer owner's")]
+    scope = {"type": "http", "method": "GET", "path": "/tasks", "query_string": b"", "headers": headers}
+    refusal = check({**scope, "scheme": "http", "server": ("fe80::1", 3000)}, RULES)
+    assert (refusal.status if refusal is not None else None) == status
+
+
 # --- what proxies add --------------------------------------------------------------------------------
 
 PROXIES = {

@@ -77,6 +77,14 @@ async def test_a_relay_is_reached_in_ipv6_at_the_url_that_it_tells(listen: str, 
                 assert await ann.try_out(url) >= 0
 
 
+async def test_a_relay_may_listen_at_a_name_of_this_machine(tmp_path: Path) -> None:
+    async with serve_relay(RelaySettings(home=tmp_path / "relay", listen="localhost:0", closed=False)) as relay:
+        assert relay.url.startswith(f"ws://localhost:{relay.port}/")
+        ann, of_ann = RelayTransport(), Witness("ann")
+        async with ann.open(credentials("ann"), of_ann):
+            assert await ann.try_out(relay.url) >= 0
+
+
 # --- TLS ------------------------------------------------------------------------------------------
 
 

@@ -80,9 +80,9 @@ def _bind_both(port: int) -> list[socket.socket]:
 def _bind(host: str, port: int) -> socket.socket:
     bound = None
     try:
-        family, _, _, _, end = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
-        )[0]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # A zone is understood here, and is not where a socket is bound.
+        end = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4]
         bound = socket.socket(family, socket.SOCK_STREAM)
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
