@@ -32,6 +32,9 @@ MAX_TASKS = 4096
 UNREAD_SECONDS = 120.0
 """After so long without a reader nothing is noted any more."""
 
+SET_BACK_SECONDS = 60.0
+"""Where the clock was set back, changes since then are dated before; so much before now is still news."""
+
 REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
 """Of one blocked sender: it may try a thousand times a minute."""
 
@@ -115,6 +118,8 @@ class News:
     def _task_changed(self, task_id: str, known: TaskRecord | None) -> None:
         if self._since is None or not self._is_read():
             return
+        if (now := self._context.clock()) < self._since:
+            self._since = now - SET_BACK_SECONDS
         record = known or self._context.database.read(lambda connection: find_task(connection, task_id))
         if record is None or record.updated < self._since:
             return  # news of an old task is that its other side has heard of its end

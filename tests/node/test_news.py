@@ -88,6 +88,18 @@ async def test_a_blocked_agent_is_told_of_once_a_minute(world: World) -> None:
         await heard(bob, since, "message_refused")
 
 
+async def test_a_clock_that_is_set_back_silences_nothing(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        here = await begin(bob)
+        world.clock.jump(-200)
+        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
+        await heard(bob, here, "task_received", "task_answered")
+
+
 async def test_a_node_that_nobody_watches_notes_nothing(world: World) -> None:
     world.make_own("alice", "bob")
     async with world.person("alice") as alice, world.person("bob") as bob:
