@@ -228,7 +228,7 @@ def test_a_task_is_taken_and_answered_from_the_terminal(tmp_path: Path) -> None:
         taken = json.loads(desk.communicate(timeout=30)[0])
     assert [item["text"] for item in taken["items"]] == ["what time is it?"]
     listed = call(home, "--identity", "desk", "inbox")
-    assert sent["task_id"] in listed.stdout
+    assert sent["task_id"][-6:] in listed.stdout
     call(home, "--identity", "desk", "answer", sent["task_id"][-8:], "late")
     assert answer(home, "--identity", "desk", "task", sent["task_id"])["done"]
 
