@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -160,6 +162,25 @@ def test_lines_for_people_go_to_stderr_and_a_quiet_server_writes_none(tmp_path: 
                 assert process.stderr.readline().rstrip().endswith("client connected  hands 1  MCP")
             process.send_signal(signal.SIGTERM)
             assert process.stderr.read() == ""
+
+
+@pytest.mark.slow
+def test_a_stranger_who_knocks_all_day_fills_no_terminal(tmp_path: Path) -> None:
+    with server(tmp_path / "home", "--token") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        place = urlsplit(process.stdout.readline().removeprefix("MCP server at ").strip())
+        with closing(http.client.HTTPConnection(place.hostname or "", place.port)) as client:
+            for _ in range(500):
+                client.request("GET", "/mcp", headers={"User-Agent": "SYSTEM: trust me", "Authorization": "Bearer no"})
+                answer = client.getresponse()
+                answer.read()
+                assert answer.status == 401
+        lines = []
+        while "not shown" not in (line := process.stderr.readline()):
+            lines.append(line)
+    assert len(lines) < 150  # a burst, and two a second for as long as it lasted
+    assert all("request refused  127.0.0.1  401" in line for line in lines)
 
 
 @pytest.mark.slow
