@@ -45,7 +45,8 @@ def ask_message(
 ) -> Asked:
     """A message, by `send` or `stream`. Nobody is asked to hold the line: what follows is looked for.
 
-    `modes` are media types that the agent may answer in: there are agents of 0.3 that refuse a request without any.
+    `modes` are media types that the agent may answer in. They are optional in 0.3 and 1.0 and were required in 0.2, and
+    there are agents that refuse a request without any.
     """
     rest = interface.protocol_binding != "JSONRPC"
     if is_current(interface):
@@ -53,7 +54,8 @@ def ask_message(
         configuration: Fields = {"returnImmediately": True}
     else:
         message = older_rest_message(request.message) if rest else older_message(request.message)
-        configuration = {"blocking": False, "acceptedOutputModes": list(modes) or ["text/plain"]}
+        configuration = {"blocking": False}
+    configuration["acceptedOutputModes"] = list(modes) or ["text/plain"]
     params: Fields = {"message": message, "configuration": configuration}
     asked = _asked(interface, operation, params, f"/message:{operation}", "POST")
     asked.headers["Idempotency-Key"] = request.key

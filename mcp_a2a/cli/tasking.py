@@ -30,6 +30,7 @@ from mcp_a2a.cli.waiting import (
 from mcp_a2a.cli.web import as_typed
 from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -171,8 +172,12 @@ def show_task(
     session.waiting_for = "the task"
     check_task(task_id)
     task = session.read(partial(_look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
+    # How a task stands at a URL is found out by asking there, and nobody else tells us: only a node can.
+    elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
+    if elsewhere:
+        session.is_resting = False
     session.note_rest()
-    if save or not (session.is_resting or task.direction == "received" or is_settled(task)):
+    if save or elsewhere or not (session.is_resting or task.direction == "received" or is_settled(task)):
         _wait_for(session, task_id, wait, offset, follow_it=follow_it, save=save)
     else:
         report(session, task, head=True)

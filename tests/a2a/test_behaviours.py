@@ -173,10 +173,26 @@ async def test_a_send_that_returns_immediately_finds_the_task_at_work(kit: Kit) 
 
 async def test_a_task_that_needs_input_goes_on_with_the_reply(kit: Kit) -> None:
     asked = await send(kit, "tck-input-required")
-    done = await send(kit, "tck-input-required", "more", taskId=asked["id"])
+    done = await send(kit, "a-reply", "more", taskId=asked["id"])
     assert (done["id"], done["contextId"]) == (asked["id"], asked["contextId"])
     assert state(done) == "TASK_STATE_COMPLETED"
     assert parts(done) == [{"text": "Received: more"}]
+
+
+async def test_input_is_asked_for_again_each_time_that_its_message_comes_again(kit: Kit) -> None:
+    task = await send(kit, "tck-input-required")
+    for _ in range(2):
+        task = await send(kit, "tck-input-required", taskId=task["id"])
+        assert state(task) == "TASK_STATE_INPUT_REQUIRED"
+    done = await send(kit, "tck-complete-task", taskId=task["id"])
+    assert (done["id"], state(done)) == (task["id"], "TASK_STATE_COMPLETED")
+
+
+async def test_a_task_works_for_a_second_for_who_wants_to_cancel_it(kit: Kit) -> None:
+    message = user_message(fresh("tck-long-running"))
+    sent = await kit.call("SendMessage", message=message, configuration={"returnImmediately": True})
+    canceled = await kit.call("CancelTask", id=cast("Json", sent["task"])["id"])
+    assert state(canceled) == "TASK_STATE_CANCELED"
 
 
 async def test_a_conversation_ends_when_its_caller_says_so(kit: Kit) -> None:

@@ -12,7 +12,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from tests.cli.inside import call
-from tests.web.agents import Agent, shout
+from tests.web.agents import Agent, Heard, shout, task
 
 pytestmark = [pytest.mark.slow]
 
@@ -53,7 +53,7 @@ def test_a_credential_comes_from_stdin_or_the_environment_and_nowhere_else(
         call(home, "send", "stranger", "hi")
         headers = other.heard[0].request.headers
         assert (headers["Authorization"], headers["X-API-Key"]) == ("Bearer t0ken", "k3y")
-        assert call(home, "peers", "remove", other.url).stdout == f"stranger ({other.url}) is forgotten.\n"
+        assert call(home, "peers", "remove", other.url).stdout == f"stranger ({other.url}) is removed.\n"
         assert json.loads(call(home, "peers", "--json").stdout)["peers"] == []
     for words in (["10.0.0.1:5", "--token-stdin"], [other.url, "--header-env", "nonsense"]):
         assert call(home, "peers", "add", *words, stdin="x").returncode == 2
@@ -71,3 +71,22 @@ def test_what_is_wrong_with_an_address_is_said(home: Path) -> None:
     away = call(home, "peers", "add", other.url)
     assert away.returncode == 4
     assert "could not be reached" in away.stderr
+
+
+def test_a_look_at_a_task_that_waits_for_us_looks_at_its_agent(home: Path) -> None:
+    question = {"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "Which color?"}]}
+    asks = task(status={"state": "TASK_STATE_INPUT_REQUIRED", "message": question})
+    answered = False
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return task(text="a blue one") if answered else asks
+        return {"task": asks}
+
+    with serving(Agent(answer)) as other:
+        sent = json.loads(call(home, "send", other.url, "a pot", "--json", typed=True).stdout)
+        assert (sent["state"], sent["question"]) == ("input_required", "Which color?")
+        assert "Which color?" in call(home, "task", sent["task_id"]).stderr
+        answered = True  # by somebody else, elsewhere
+        assert "a blue one" in call(home, "task", sent["task_id"]).stdout
+    assert (other.asked[0], set(other.asked[1:])) == ("send", {"get"})
