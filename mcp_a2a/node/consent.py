@@ -119,10 +119,14 @@ class ConsentBook:
     def is_known(self, agent: Peer | WebPeer) -> bool:
         """Whether it is own, trusted, a member, or was added by a person."""
         if isinstance(agent, WebPeer):
-            return agent.is_typed
+            return agent.is_typed and not self._is_blocked(agent)
         if agent.row.trust == "blocked":
             return False
         return self._trust.of(agent) != "stranger" or bool(agent.row.addresses)
+
+    def _is_blocked(self, web: WebPeer) -> bool:
+        """Whether the key that this URL belongs to was blocked."""
+        return any(peer.row.trust == "blocked" and peer.row.did == web.key for peer in self._directory)
 
     def _is_own(self, agent: Peer | WebPeer) -> bool:
         if isinstance(agent, WebPeer):

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from mcp_a2a.store.schema import VERSION
+
 Stamp = tuple[tuple[int, int] | None, ...]
 
 
@@ -17,8 +19,8 @@ def stamp_of(database: Path) -> Stamp:
 def has_business(database: Path) -> bool:
     """Whether a database that no process has open holds something to be sent, or a task whose answer is awaited.
 
-    Nothing is written, not even by SQLite: its owner reads the whole of a file that changed. The caller holds the lock
-    of the identity.
+    Nothing is written, not even by SQLite: its owner reads the whole of a file that changed. One of another version has
+    none: to migrate it is for its own process, which may be of that version. The caller holds the lock of the identity.
 
     Raises:
         sqlite3.Error: it cannot be read; that is for its owner to mend.
@@ -26,7 +28,7 @@ def has_business(database: Path) -> bool:
     size = (_stamp(_log(database)) or (0, 0))[1]
     how = "mode=ro" if size else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?{how}", uri=True)) as connection:
-        return anything_waits(connection)
+        return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and anything_waits(connection)
 
 
 def anything_waits(connection: sqlite3.Connection) -> bool:

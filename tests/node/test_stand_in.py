@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.owner_file import has_stand_in, write_owner
+from mcp_a2a.store.schema import VERSION
 from mcp_a2a.store.waiting import anything_waits
 
 
@@ -180,6 +181,18 @@ async def test_no_more_nodes_are_opened_at_once_than_one_process_carries(
         opened.waits -= set(opened.now)
         await until(lambda: opened.now & opened.waits)
         assert len(opened.now) <= 3
+
+
+async def test_a_database_of_another_version_is_left_to_its_own_process(tmp_path: Path) -> None:
+    folders = [await identity(tmp_path, name, waits=True) for name in ("older", "newer", "same")]
+    for folder, version in zip(folders, (VERSION - 1, VERSION + 1), strict=False):
+        with closing(sqlite3.connect(folder / "node.db")) as connection:
+            connection.execute(f"PRAGMA user_version={version}")
+    opened = Opened()
+    opened.waits.update(("older", "newer", "same"))
+    async with standing(tmp_path, opened) as one:
+        await until(lambda: opened.now == {"same"} and {"older", "newer"} <= one._idle.keys())
+    assert opened.ever == ["same"]
 
 
 async def test_a_long_history_is_not_read_to_find_what_waits(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from mcp_a2a.a2a.client_card import names_only
-from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, CardError, KeyChangedError, PeerNotFoundError
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    AmbiguousNameError,
+    CardError,
+    KeyChangedError,
+    PeerNotFoundError,
+)
 from mcp_a2a.protocol.signed_card import sign_card
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -51,10 +57,8 @@ async def add(me: Person, agent: Agent) -> Any:
     return await me.api.add_peer(AddPeerRequest(address=agent.url))
 
 
-async def sent(me: Person, agent: str, consent: str = "typed") -> str:
-    asked = SendTaskRequest.model_validate(
-        {"agent": agent, "message": "for rev", "wait_seconds": 0, "consent": consent}
-    )
+async def sent(me: Person, agent: str) -> str:
+    asked = SendTaskRequest(agent=agent, message="for rev", wait_seconds=0, consent="typed")
     return (await me.api.send_task(asked)).agent.did
 
 
@@ -229,8 +233,12 @@ async def test_the_url_of_a_blocked_agent_is_no_way_around_the_block(world: Worl
     async with somebody(world, "me") as me, world.person("rev", "shout") as rev, at_url(world, "rev") as url:
         await acquainted(me, rev)
         await add(me, url)
+        with_url = me.node.web.known(url.url)
+        assert with_url is not None
+        assert me.node.consent.text(with_url) == "allowed"
         await me.api.set_trust(SetTrustRequest(agent="rev", level="blocked"))
         assert await listed(me) == {}
+        assert me.node.consent.text(with_url) == "open"  # a person is asked, although a person has added it
 
 
 async def test_the_url_of_this_very_node_is_no_other_agent(world: World) -> None:
