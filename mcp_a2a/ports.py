@@ -537,7 +537,7 @@ class AddressLookup(Protocol):
 
     @property
     def detail(self) -> str:
-        """How it looks at the moment, for people: "by IPv4 and IPv6", for example; empty if that is always the same."""
+        """How it looks at the moment, for people: "IPv4 and IPv6", for example; empty if that is always the same."""
         return ""
 
     def open(self, announcement: Announcement, handler: LookupHandler) -> AbstractAsyncContextManager[None]:

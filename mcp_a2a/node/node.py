@@ -324,7 +324,7 @@ class Node:
         """The state of each lookup, in words."""
         details = {lookup.name: lookup.detail for lookup in self.parts.lookups}
         return {
-            name: f"{state}, {details[name]}" if state == "on" and details.get(name) else state
+            name: f"{state} ({details[name]})" if state == "on" and details.get(name) else state
             for name, state in self.lookups.items()
         }
 

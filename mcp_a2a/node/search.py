@@ -255,8 +255,8 @@ class Search:
         if present and (request.query or request.skill):
             return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."
         off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
-        looked = ", ".join(self._looked()) or "nowhere"
         missing = self._missing()
+        looked = ", ".join(self._looked(how=not missing)) or "nowhere"
         trouble = f" {'; '.join(off)}." if off else ""
         return (
             f"No other agent is running here or answers on this network (looked: {looked}).{missing}{trouble} "
@@ -265,11 +265,11 @@ class Search:
             "join the network of those that are elsewhere with `mcp-a2a join`."
         )
 
-    def _looked(self) -> Iterator[str]:
-        """Where it was looked, and how: by IPv4, for example."""
+    def _looked(self, *, how: bool) -> Iterator[str]:
+        """Where it was looked, and `how`: over IPv4, for example."""
         for lookup in self._node.parts.lookups:
             if self._node.lookups.get(lookup.name) == "on":
-                yield f"{lookup.name} {lookup.detail}".rstrip()
+                yield f"{lookup.name} over {lookup.detail}" if how and lookup.detail else lookup.name
 
     def _missing(self) -> str:
         if "mdns" not in self._node.lookups:

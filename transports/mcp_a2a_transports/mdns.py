@@ -50,7 +50,7 @@ class MdnsLookup(AddressLookup):
     @override
     def detail(self) -> str:
         families = self._multicast.families
-        return f"by {' and '.join(families)}" if families else "no network at the moment"
+        return " and ".join(families) if families else "no network at the moment"
 
     @override
     @asynccontextmanager

@@ -257,12 +257,15 @@ class Wire:
             self.zeroconf.async_send(farewell)
 
     async def move(self, interface: Interface, tasks: anyio.abc.TaskGroup) -> None:
-        """The interface has other addresses than before, or its cable is in again."""
-        came = interface.has_carrier and not self.interface.has_carrier
+        """The interface has other addresses than before, its cable is in again, or it takes part in another family."""
+        before, spoke = self.interface, self.families
         self.interface = interface
         with suppress(*_FAILURES):
             await self._zeroconf.async_update_interfaces(_choice(interface))
             _confine(self.zeroconf, interface)
+        if interface == before and self.families == spoke:
+            return  # it still takes no part in one of its families
+        came = (interface.has_carrier and not before.has_carrier) or self.families != spoke
         for guest in tuple(self._guests):
             with suppress(*_FAILURES):
                 await self._announce(guest, tasks, again=came)
