@@ -110,7 +110,7 @@ CASES: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("forget",): (("forget", "TASK"), ("forget",), ("forget", "--older-than", "soon")),
     ("inbox",): (("inbox",),),
     ("id",): (("id",),),
-    ("name",): (("name",), ("name", "Anna Ω 漢"), ("name", "../x")),
+    ("name",): (("name",), ("name", "Anna Lee"), ("name", "../x")),
     ("alias",): (("alias", "rev", "reverser"), ("alias",), ("alias", "rev"), ("alias", "--remove", "nobody")),
     ("list",): (("list",),),
     ("peers",): (("peers",),),
