@@ -12,7 +12,7 @@
                                 LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError  TaskLostError
-                                WebFailedError
+                                WebFailedError  ExtensionRequiredError
       FileError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
@@ -33,6 +33,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
+
+from mcp_a2a.plurals import many
 
 TYPED = "typed"
 """In `details`: the hint for a person who typed a command."""
@@ -133,7 +135,7 @@ class DatabaseDamagedError(HomeUnusableError):
     def __init__(self, path: str) -> None:
         McpA2AError.__init__(
             self,
-            f"A part of the database {path} is damaged.",
+            f"Part of the database {path} is damaged.",
             "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
             "The next start does the same.",
         )
@@ -148,8 +150,8 @@ class DamagedRowError(HomeUnusableError):
     def __init__(self, task_id: str) -> None:
         McpA2AError.__init__(
             self,
-            f"What is stored of {task_id} is damaged and cannot be read; other tasks are not affected.",
-            "`mcp-a2a repair`, or the next start, sets its row aside.",
+            f"The stored data of {task_id} is damaged and cannot be read. Other tasks are not affected.",
+            "`mcp-a2a repair` moves it out of the way, and so does the next start.",
         )
         self.task_id = task_id
 
@@ -187,7 +189,7 @@ class RelayRunsError(ConfigurationError):
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            f"A relay runs from {folder} already.", "Stop it first, or name another data folder with --home."
+            f"A relay is already running from {folder}.", "Stop it first, or name another data folder with --home."
         )
         self.folder = folder
 
@@ -204,7 +206,7 @@ class NodeSilentError(ConfigurationError):
         if pid is None:
             hint = "Wait a moment and try again."
         elif state == STOPPED:
-            hint = f"Let it go on (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
+            hint = f"Continue it (fg in its terminal, or kill -CONT {pid}), or end it: another process takes over."
         else:
             hint = f"Wait a moment and try again, or end it (kill {pid}): another process takes over."
         super().__init__(f"The node of {folder} ({who}) {doing}.", hint)
@@ -219,7 +221,7 @@ class NodeRunsError(ConfigurationError):
     def __init__(self, identity: str, pid: int | None) -> None:
         who = "Another process" if pid is None else f"Process {pid}"
         super().__init__(
-            f"{who} runs the node of the identity {identity}.",
+            f"{who} is running the node of the identity {identity}.",
             "Stop every process of this identity (the assistant's server, agents) and try again."
             + (f" `kill {pid}` ends that one." if pid is not None else ""),
         )
@@ -295,9 +297,9 @@ class PeerNotFoundError(DiscoveryError):
         if is_skill:
             near = f" {shown!r} is a skill."
             hint = f"Call send_task_by_skill with the skill {shown!r}; the best agent that has it takes the task."
-            typed = f'Send to whichever agent has it: mcp-a2a send --skill {shlex.quote(shown)} "TEXT"'
+            typed = f'Send it to the best agent that has it: mcp-a2a send --skill {shlex.quote(shown)} "TEXT"'
         super().__init__(
-            f"No agent named {shown!r} is visible ({known} other agent{'' if known == 1 else 's'} known).{near}{off}",
+            f"No agent named {shown!r} is visible ({many(known, 'other agent')} known).{near}{off}",
             hint,
             {TYPED: typed} if typed else None,
         )
@@ -326,7 +328,7 @@ class AmbiguousNameError(DiscoveryError):
     def __init__(self, asked: str, candidates: Sequence[tuple[str, str]]) -> None:
         listed = "; ".join(f"{did} ({words})" for did, words in candidates)
         super().__init__(
-            f"{len(candidates)} agents call themselves {asked!r}, or what looks the same: {listed}.",
+            f"{len(candidates)} agents have the name {asked!r}, or one that looks the same: {listed}.",
             "Compare the words with the owner, then use the did:key instead of the name.",
         )
         self.asked, self.candidates = asked, tuple(candidates)
@@ -406,7 +408,7 @@ class NotOwnerError(NetworkError):
 
     def __init__(self, network: str, owner: str) -> None:
         super().__init__(
-            f"Only who made {network} can give it a new secret: {owner}.",
+            f"Only the creator of {network} can give it a new secret: {owner}.",
             "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
         )
         self.network, self.owner = network, owner
@@ -417,7 +419,7 @@ class TicketError(NetworkError):
 
     code = "ticket"
 
-    def __init__(self, reason: str, hint: str = "Ask whoever sent it for a new one (mcp-a2a invite).") -> None:
+    def __init__(self, reason: str, hint: str = "Ask the sender for a new one (mcp-a2a invite).") -> None:
         super().__init__(f"This ticket cannot be used: {reason}.", hint)
         self.reason = reason
 
@@ -430,7 +432,7 @@ class TicketPlaceError(NetworkError):
 
     def __init__(self, place: str, host: str) -> None:
         super().__init__(
-            f"This ticket would have this machine call {place}, and {host} is an address of the machine that made the "
+            f"With this ticket, this machine would call {place}, and {host} is an address of the machine that made the "
             "ticket. Nothing was called.",
             "If this machine is elsewhere, ask for a ticket with an address of the relay that can be reached from "
             "here; if the relay is on this machine: mcp-a2a join --allow-private",
@@ -445,7 +447,7 @@ class RelayError(NetworkError):
     exit_code = 4
     retryable = True
 
-    def __init__(self, url: str, reason: str, hint: str = "mcp-a2a netcheck shows what can be reached.") -> None:
+    def __init__(self, url: str, reason: str, hint: str = "See what can be reached: mcp-a2a netcheck") -> None:
         super().__init__(f"The relay {url} cannot be used: {reason}.", hint)
         self.url, self.reason = url, reason
 
@@ -491,7 +493,7 @@ class RefusedError(DeliveryError):
         self,
         asked: str,
         reason: str,
-        hint: str = "Ask its owner to trust you (mcp-a2a id prints who you are), or choose another agent.",
+        hint: str = "Ask its owner to trust you (mcp-a2a id shows who you are), or choose another agent.",
     ) -> None:
         super().__init__(f"{asked} refused the message: {reason}.", hint)
         self.reason = reason
@@ -632,7 +634,7 @@ class TaskForgottenError(TaskNotFoundError):
 
     def __init__(self, task_id: str, at: str) -> None:
         TaskError.__init__(
-            self, f"{task_id} was forgotten by you at {at}.", "Its texts, files and result are gone; send a new task."
+            self, f"{task_id} was deleted by you at {at}.", "Its texts, files and result are gone; send a new task."
         )
         self.asked = task_id
 
@@ -706,7 +708,7 @@ class NothingWaitsError(DiscoveryError):
 
     def __init__(self) -> None:
         super().__init__(
-            "No agent waits to be accepted.",
+            "No agent is waiting to be accepted.",
             "Name one to have your user asked about it; discover lists those that are known.",
         )
 
@@ -745,9 +747,8 @@ class HopLimitError(TaskError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"This work was passed on {limit} times, so it is not passed on any more: agents may ask each other in a "
-            "circle.",
-            "Do it here, or answer the task that it belongs to with what is known.",
+            f"This work was passed on {limit} times and is not passed on again: agents may ask each other in a circle.",
+            "Do it here, or answer the original task with what is known.",
         )
 
 
@@ -772,7 +773,7 @@ class ContextMismatchError(TaskError):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            f"The message names another context than its task {task_id} has.",
+            f"The context of the message is not the context of its task {task_id}.",
             "Leave the context out: it follows from the task.",
         )
 
@@ -784,7 +785,7 @@ class PageTokenError(TaskError):
     exit_code = 2
 
     def __init__(self) -> None:
-        super().__init__("This agent gave out no such page token.", "Use nextPageToken of the page before, or none.")
+        super().__init__("This page token is not from this agent.", "Use nextPageToken of the previous page, or none.")
 
 
 class PushNotSupportedError(TaskError):
@@ -841,7 +842,7 @@ class AddressNotAllowedError(WebError):
 
     def __init__(self, url: str, reason: str, remedy: str = "") -> None:
         self.url, self.remedy = without_secrets(url), remedy
-        super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https addresses may be.")
+        super().__init__(f"{self.url} may not be called: {reason}.", remedy or "Only public https URLs are allowed.")
 
 
 class WebRefusedError(WebError):
@@ -893,8 +894,8 @@ class TaskLostError(WebError):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url} no longer knows this task, as after a restart: the agent lost it, and it may be half done.",
-            "Send it again, unless doing part of it twice does harm.",
+            f"{url} no longer knows this task: the agent lost it, perhaps in a restart, and it may be half done.",
+            "Send it again, unless it is harmful to do part of it twice.",
         )
 
 

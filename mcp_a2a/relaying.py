@@ -195,8 +195,8 @@ def _warnings(settings: RelaySettings, url: RelayUrl, host: str, most: int) -> I
     here = host in ("127.0.0.1", "::1", "localhost")
     if not here and settings.tls_cert is None and not settings.behind_proxy:
         yield (
-            "Connections to this relay are not encrypted on the way: whoever watches the network sees which keys talk, "
-            "when, and rough sizes (never what). Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
+            "Connections to this relay are not encrypted in transit: an observer of the network sees which keys talk, "
+            "when, and rough sizes (never the content). Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
         )
     if not here and not settings.closed:
         yield "This relay is open: all who can reach it get a mailbox, within the limits. Without --open it is closed."

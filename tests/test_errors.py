@@ -48,7 +48,7 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.NetworkNotFoundError: ("shop", ("home",)),
     errors.TicketPlaceError: ("ws://127.0.0.1:22", "127.0.0.1"),
     errors.TicketError: ("it expired on 2026-11-20 10:00 UTC",),
-    errors.RelayError: ("ws://203.0.113.10:6060/", "nobody listens there (connection refused)"),
+    errors.RelayError: ("ws://203.0.113.10:6060/", "no program listens there (connection refused)"),
     errors.NotAdmittedError: ("ws://203.0.113.10:6060/", "its operator has revoked our key"),
     errors.NoRouteError: ("bob", ("lan 10.0.0.2:7301: refused", "direct 10.0.0.3:7301: timed out")),
     errors.RefusedError: ("bob", "it does not take messages from you"),
@@ -67,6 +67,7 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.NotAwaitingReplyError: ("task-xyz", "completed"),
     errors.ContextMismatchError: ("task-xyz",),
     errors.PushConfigNotFoundError: ("mine",),
+    errors.ExtensionRequiredError: ("bob", ("https://example.com/ext/v1",)),
     errors.AddressNotAllowedError: ("http://10.0.0.1/", "it is not https"),
 }
 """Each with values as they occur."""
@@ -179,6 +180,7 @@ CODES = {
     "CardError": "card",
     "AddressNotAllowedError": "address_not_allowed",
     "WebRefusedError": "web_refused",
+    "ExtensionRequiredError": "extension_required",
     "WebAnswerError": "web_answer",
     "WebFailedError": "web_failed",
     "FileError": "file",

@@ -464,7 +464,7 @@ def _no_card(answer: Answered, url: str) -> str | None:
     """
     if answer.status in (401, 403):
         raise CardError(
-            f"{url} wants to know who calls (HTTP {answer.status}).",
+            f"{url} requires a login (HTTP {answer.status}).",
             f"Give it a credential: mcp-a2a peers add {agent_url(url)} --token-stdin",
         )
     if answer.status in (408, 425, 429) or answer.status >= 500:

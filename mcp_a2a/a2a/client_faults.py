@@ -127,7 +127,7 @@ def refusal(url: str, error: Fields, status: int, *, later: float = 0.0) -> WebE
     said = _quoted(_message(error))
     if status in (401, 403) or reason in (AUTH, "PERMISSION_DENIED"):
         return WebRefusedError(
-            f"{url} wants to know who calls (HTTP {status}){said}.",
+            f"{url} requires a login (HTTP {status}){said}.",
             f"Give it a credential: mcp-a2a peers add {url} --token-stdin",
             AUTH,
         )
@@ -136,7 +136,7 @@ def refusal(url: str, error: Fields, status: int, *, later: float = 0.0) -> WebE
     if _has_failed(code, status, reason):
         return WebFailedError(
             f"{url} failed{said}." if said else f"{url} failed, and gave no reason (HTTP {status}).",
-            "It may have done part of it. Send it again, unless doing that part twice does harm.",
+            "It may have done part of it. Send it again, unless it is harmful to do that part twice.",
         )
     if not said:
         what, hint = _UNSAID.get(status, (f"it gave no reason (HTTP {status})", _ASK))
@@ -146,7 +146,7 @@ def refusal(url: str, error: Fields, status: int, *, later: float = 0.0) -> WebE
 
 _ASK = "Check the address, or ask its owner."
 _UNSAID = {
-    402: ("it wants to be paid (HTTP 402)", "Ask its owner."),
+    402: ("it requires payment (HTTP 402)", "Ask its owner."),
     404: ("there is nothing at this address", _ASK),
     410: ("what was at this address is gone (HTTP 410)", _ASK),
     413: ("the message is too large for it (HTTP 413)", "Send less, or smaller files."),

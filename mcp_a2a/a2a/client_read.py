@@ -267,7 +267,7 @@ def _made(content: Fields, rest: Fields) -> Part | None:
     raw = content.get("raw")
     if isinstance(raw, str) and not _is_base64(raw):
         name = preview(str(rest.get("filename", "")), 64)
-        return Part(text=f"[A file{f' {name}' if name else ''} came broken: what the agent sent of it is no base64.]")
+        return Part(text=f"[A file{f' {name}' if name else ''} is damaged: the agent sent invalid base64.]")
     try:
         return Part.model_validate(rest | content)
     except ValidationError:

@@ -52,14 +52,14 @@ async def open_file(node: NodeApi, caller: str, task_id: str, file_id: str) -> D
 
     Raises:
         TaskNotFoundError: there is no such task of this caller, or no such file of it.
-        FileError: it is not here any more.
+        FileError: it is no longer here.
     """
     grants = (await node.open_files(FilesRequest(task_id=task_id, caller=caller))).files
     grant = next((grant for grant in grants if grant.file_id == file_id and grant.size is not None), None)
     if grant is None:
         raise TaskNotFoundError(f"{task_id}/{file_id}")
     if not grant.here:
-        raise FileError(f"{grant.name} is not here any more.", "Files of finished tasks are kept for a while only.")
+        raise FileError(f"{grant.name} is no longer here.", "Files of finished tasks are kept for a while only.")
     return Download(
         grant.name, grant.media_type or "application/octet-stream", grant.size or 0, _read(content_of(grant))
     )

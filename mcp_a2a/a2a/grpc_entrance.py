@@ -91,7 +91,7 @@ class Entrance(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
             )
             raise AssertionError("abort raises")
         if not permitted:
-            await call.abort(grpc.StatusCode.NOT_FOUND, "There is no such agent behind this node.")
+            await call.abort(grpc.StatusCode.NOT_FOUND, "This node knows no such agent.")
         if not self._crowd.enter(caller):
             await call.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -110,7 +110,7 @@ class Service:
             Fault: AGENT_NOT_FOUND
         """
         if not self.permitted():
-            raise Fault(Kind.AGENT_NOT_FOUND, "There is no such agent behind this node.")
+            raise Fault(Kind.AGENT_NOT_FOUND, "This node knows no such agent.")
 
 
 def check_service(service: Service) -> None:

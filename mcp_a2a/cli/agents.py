@@ -158,7 +158,7 @@ def run_command(
     from mcp_a2a.store.workroom import workroom
 
     if not command:
-        raise UsageError("Which program? It comes behind the two dashes: mcp-a2a agent exec --name rev -- rev")
+        raise UsageError("Name the program after two dashes: mcp-a2a agent exec --name rev -- rev")
     where = listening(
         a2a_listen,
         urls=public_url,

@@ -34,22 +34,24 @@ def allow(
     session = session_of(context)
     key = Aliases(session.settings().home).meant(key)
     if not (is_web(key) or key.startswith("did:")):
-        raise UsageError("An agent is allowed by its did:key, its URL or your alias: any agent can take any name.")
+        raise UsageError("Name the agent by its did:key, its URL or your alias: any agent can claim any name.")
     check_agent(key, beginning=True)
     if undo:
         done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))
-        session.output.show(done, lambda: session.output.line(f"{done.key} is asked about again."))
+        session.output.show(done, lambda: session.output.line(f"{done.key} is yours to decide on again."))
         return
     if not can_confirm():
         raise UsageError(
-            "This asks a person, so it needs a terminal. A server that may send without asking is started with "
+            "A person has to confirm this, so it needs a terminal. To let a server send without asking, start it with "
             "--allow-strangers."
         )
     view = _ask(session, ConsentRequest(agent=key, meet=True))
     session.output.ask("".join(f"{line}\n" for line in render.consent_lines(view)))
     insist(session, "Let your assistants send tasks and files to it?")
     done = _ask(session, ConsentRequest(agent=view.agent.did, answer="allowed", files=True))
-    session.output.show(done, lambda: session.output.line(f"Allowed: tasks and files may go to {done.key}"))
+    session.output.show(
+        done, lambda: session.output.line(f"Your assistants may now send tasks and files to {done.key}")
+    )
 
 
 def _ask(session: Session, request: ConsentRequest) -> ConsentView:

@@ -52,7 +52,7 @@ def global_options(
 def _check_dashes(words: Sequence[str]) -> None:
     # Without the dashes an option of the program would be taken for one of ours.
     if list(words[:2]) == ["agent", "exec"] and "--" not in words and not {"-h", "--help"} & set(words):
-        raise UsageError("Put the program behind two dashes: mcp-a2a agent exec --name rev --skill reverse -- rev")
+        raise UsageError("Put the program after two dashes: mcp-a2a agent exec --name rev --skill reverse -- rev")
 
 
 def run_cli(options: Options, words: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
         AddressNotAllowedError: a URL that cannot be called.
     """
     if not text.strip():
-        raise UsageError("The name of the agent is empty. mcp-a2a discover lists the agents.")
+        raise UsageError("The name of the agent is empty. List the agents: mcp-a2a discover")
     if is_web(text):
         if not is_shortened(text):
             from mcp_a2a.a2a.addresses import as_typed, check_url
@@ -168,7 +168,7 @@ def check_folder(path: Path) -> None:
     if not there.is_dir():
         raise UsageError(f"{there} is not a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there} cannot be written by this user.")
+        raise UsageError(f"{there} is not writable for this user.")
 
 
 def known_network(settings: Settings, name: str) -> NetworkRow:

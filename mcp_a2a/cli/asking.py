@@ -20,7 +20,7 @@ MAX_ANSWER = 65_536
 
 
 def agrees(session: Session, question: str) -> bool:
-    """A person's yes or no. Any other word is asked about again.
+    """A person's yes or no. Any other word is yours to decide on again.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.

@@ -75,7 +75,7 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
     def tell() -> None:
         session.output.line(token)
-        session.output.note(f"{name} sends it as the header Authorization: Bearer TOKEN. It is not shown again.")
+        session.output.note(f"{name} sends it in the header Authorization: Bearer TOKEN. It is not shown again.")
 
     session.output.show_fields({"name": name, "token": token, "agents": [*keys]}, tell)
 
@@ -118,7 +118,9 @@ async def _key(node: NodeApi, agent: str) -> str:
         peers = (await node.peers(PeersRequest())).peers
         known = next((peer.did for peer in peers if peer.did in (agent, agent_url(agent))), None)
         if known is None:
-            raise ConfigurationError(f"{agent} is no agent of yours yet.", f"Add it first: mcp-a2a peers add {agent}")
+            raise ConfigurationError(
+                f"{agent} is not one of your agents yet.", f"Add it first: mcp-a2a peers add {agent}"
+            )
         return known
     return (await node.get_agent(GetAgentRequest(agent=agent))).agent.did
 

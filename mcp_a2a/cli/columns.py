@@ -86,6 +86,7 @@ class _Drawing:
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], screen: Screen) -> None:
         self._columns, self._rows, self._screen = columns, rows, screen
+        self._end = screen.letters("…")
         self._natural = [
             max([width(column.heading), *(_widest(row.cells[number].text) for row in rows)])
             for number, column in enumerate(columns)
@@ -153,7 +154,7 @@ class _Drawing:
         return lines
 
     def _row(self, row: Sequence[Cell]) -> list[str]:
-        cells = {number: _cell_lines(row[number].text, self._widths[number]) for number in self._widths}
+        cells = {number: _cell_lines(row[number].text, self._widths[number], self._end) for number in self._widths}
         height = max((len(lines) for lines in cells.values()), default=0)
         return [self._joined(row, cells, line) for line in range(height)]
 
@@ -172,16 +173,16 @@ class _Drawing:
             return []
         said = " " * BELOW + (f"{column.heading.lower()}: " if column.heading else "") + " ".join(cell.text.split())
         columns = self._screen.columns or len(said)
-        return [self._screen.styled(cut(line, columns), cell.style) for line in wrapped(said, columns)]
+        return [self._screen.styled(cut(line, columns, self._end), cell.style) for line in wrapped(said, columns)]
 
 
 def _widest(text: str) -> int:
     return max(map(width, text.split("\n")))
 
 
-def _cell_lines(text: str, columns: int) -> list[str]:
+def _cell_lines(text: str, columns: int, end: str) -> list[str]:
     """The lines of a cell; a word that is wider than the column is shortened."""
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += [cut(part, columns).replace(GLUE, " ") for part in wrapped(line, columns)]
+        lines += [cut(part, columns, end).replace(GLUE, " ") for part in wrapped(line, columns)]
     return lines

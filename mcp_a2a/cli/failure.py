@@ -58,7 +58,7 @@ def _lost(output: Output, error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
         said = McpA2AError(
             f"The answer could not be written to standard output: {error.strerror or error}.",
-            "What was asked for was done: look at it again (mcp-a2a tasks), or write it somewhere else.",
+            "The command itself was carried out. See the result with mcp-a2a tasks, or write it somewhere else.",
         )
         output.error(said)
     return Exit.UNEXPECTED
@@ -76,13 +76,13 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
     else:
         said = error.format_message()
     command = str(getattr(context, "command_path", "mcp-a2a"))
-    return ConfigurationError(said, f"{command} --help shows how it is used.")
+    return ConfigurationError(said, f"For help: {command} --help")
 
 
 def _invalid(error: ValidationError) -> McpA2AError:
     from mcp_a2a.protocol.plain_words import faults_of
 
-    return ConfigurationError(f"That cannot be asked for. {faults_of(error)}.", "mcp-a2a --help shows how it is used.")
+    return ConfigurationError(f"This is not valid. {faults_of(error)}.", "For help: mcp-a2a --help")
 
 
 def _unexpected(output: Output, error: Exception) -> McpA2AError:

@@ -54,7 +54,7 @@ def _show_found(session: Session, view: DiscoverView) -> None:
     if view.agents:
         session.output.table(render.agents_table(view.agents))
     if view.total > len(view.agents):
-        session.output.note(f"{view.total - len(view.agents)} more: raise --limit, or add a word to look for.")
+        session.output.note(f"{view.total - len(view.agents)} more. Raise --limit, or add a search word.")
     if view.reason:
         reason = for_people(view.reason)
         session.output.note(reason if view.agents else f"No agents found. {reason}")

@@ -50,12 +50,12 @@ def forget(
         task_ids=tuple(tasks or ()), older_than_seconds=None if older_than is None else _seconds(older_than)
     )
     if not yes and not can_confirm():
-        raise UsageError("This removes for good, so it asks a person at a terminal. A script says --yes.")
-    session.waiting_for = "the tasks to be removed"
+        raise UsageError("This deletes for good, so it asks for confirmation at a terminal. In a script, use --yes.")
+    session.waiting_for = "the tasks to delete"
     if not yes:
         found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
         if found.tasks:
-            insist(session, f"Remove {_what(found)} for good?", otherwise="Nothing was removed.")
+            insist(session, f"Remove {_what(found)} for good?", otherwise="Nothing was deleted.")
     done = session.ask(lambda node: _all(session, node, request))
     session.output.show(done, lambda: _tell(session, done))
 
@@ -63,7 +63,7 @@ def forget(
 def _seconds(age: str) -> float:
     match = _AGE.fullmatch(age.strip().lower())
     if match is None:
-        raise UsageError(f"{age!r} is no age. Say how many days, hours or weeks: 30d, 12h, 2w.")
+        raise UsageError(f"{age!r} is not an age. Use hours, days or weeks: 12h, 30d, 2w.")
     return int(match[1]) * _SECONDS[match[2]]
 
 
@@ -94,7 +94,7 @@ def _tell(session: Session, done: ForgetView) -> None:
     for kept in done.kept:
         session.output.note(f"kept: {kept.task_id} {kept.reason}")
     if not done.tasks:
-        session.output.line("No finished task is that old." if not done.kept else "Nothing was removed.")
+        session.output.line("No finished task is that old." if not done.kept else "Nothing was deleted.")
         return
     session.output.line(
         f"Forgot {many(len(done.tasks), 'task')} and {many(done.files, 'file')}: {size(done.freed_bytes)} are free "

@@ -124,7 +124,7 @@ def _looked_around() -> Steps[tuple[StatusView | None, DiscoverView]]:
 def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, running: bool) -> None:
     session.output.line("\n".join(render.status_lines(view)))
     if not running:
-        session.output.note("  no process of this identity was running; this command looked around for a moment")
+        session.output.note("  No process of this identity is running, so this command looked around for a moment.")
     if found.agents:
         session.output.line("")
         session.output.table(render.agents_table(found.agents))

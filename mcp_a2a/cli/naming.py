@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcp_a2a.config import Settings
 
-ALIASES = (Column("ALIAS", least=12), Column("WORDS", least=16, leaves=1), Column("AGENT", least=16))
+ALIASES = (Column("ALIAS", least=12), Column("WORDS", leaves=1), Column("AGENT", least=16))
 
 
 def name(
@@ -157,5 +157,5 @@ def _remove(session: Session, called: str) -> None:
 
     key = Aliases(session.settings().home).remove(called)
     session.output.show_fields(
-        {"removed": called, "did": key}, lambda: session.output.line(f"{called} is no longer your alias of an agent.")
+        {"removed": called, "did": key}, lambda: session.output.line(f"{called} is no longer an alias.")
     )

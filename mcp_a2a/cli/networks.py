@@ -49,9 +49,9 @@ def duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = float(match[1]) * UNITS[match[2]] if match is not None else 0.0
     if seconds <= 0:
-        raise UsageError(f"{text!r} is no time: write 30m, 12h or 7d.")
+        raise UsageError(f"{text!r} is not a duration. Use 30m, 12h or 7d.")
     if seconds > MAX_EXPIRES_SECONDS:
-        raise UsageError("A ticket expires after 30d at most. Without --expires and --uses it does not.")
+        raise UsageError("A ticket is valid for 30d at most. Without --expires and --uses it does not expire.")
     return seconds
 
 
@@ -107,7 +107,7 @@ def _read_url(session: Session) -> str:
         session.output.ask("URL of the relay: ")
     text = sys.stdin.readline(MAX_TICKET_INPUT).strip()
     if not text:
-        raise UsageError("--relay - reads the URL of a relay from stdin, and there is none.")
+        raise UsageError("--relay - reads the URL of a relay from stdin, but stdin is empty.")
     from mcp_a2a.protocol.relay_url import parse_relay_url
 
     parse_relay_url(text)
@@ -119,7 +119,7 @@ def _show_ticket(session: Session, view: InviteView) -> None:
     note, name = session.output.note, view.network.name
     note(f"\nThis ticket admits {_whom(view)} to the network {name!r}. On the other machine, run: mcp-a2a join")
     if view.uses is None:
-        note("Give it only to those who may task your agents. mcp-a2a rotate makes it worthless.")
+        note("Give it only to people who may send tasks to your agents. mcp-a2a rotate makes it invalid.")
     for warning in view.warnings:
         note(f"Note: {warning}")
 
@@ -249,7 +249,7 @@ def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     settings = session.settings()
     row = known_network(settings, network)
     if _is_asked(session, yes=yes) and row.owner == published_did(settings.folder):
-        insist(session, clean(f"You made {row.name}: when you leave, nobody can rotate it any more. Leave?"))
+        insist(session, clean(f"You made {row.name}. When you leave, nobody can rotate it. Leave anyway?"))
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.leave(LeaveRequest(network=network)))
     session.output.show(view, lambda: session.output.line(f"Left {view.name}."))
@@ -278,7 +278,7 @@ def rotate(
     if row.owner != published_did(settings.folder):
         raise NotOwnerError(row.name, row.owner)
     if _is_asked(session, yes=yes):
-        leaving = f", and leave out {', '.join(out)}" if out else ""
+        leaving = f", and remove {', '.join(out)}" if out else ""
         insist(session, clean(f"Give {row.name} a new secret{leaving}? Older tickets stop working."))
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.rotate(RotateRequest(network=network, without=out)))
@@ -296,8 +296,8 @@ def _show_rotated(session: Session, view: RotateView) -> None:
         session.output.line(f"{agent.name} is no longer in it.")
     if view.left_out and view.stay:
         session.output.note(
-            f"In it stay: {', '.join(agent.name for agent in view.stay)}. If one of them shares a data folder with an "
-            "agent that was left out, both have the new secret: run this again, with --without for each of that folder."
+            f"These stay: {', '.join(agent.name for agent in view.stay)}. If one of them shares a data folder with a "
+            "removed agent, both have the new secret: run this again, with --without for every agent in that folder."
         )
     for warning in view.warnings:
         session.output.note(f"Note: {warning}")

@@ -170,18 +170,18 @@ def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None
     }
     note = session.output.note
     session.output.show_fields(fields, lambda: session.output.line(serving.admission_url or serving.url))
-    note(f"This relay runs until Ctrl-C; what it keeps is in {serving.folder}")
+    note(f"This relay runs until Ctrl-C. Its data is in {serving.folder}")
     for warning in serving.warnings:
         note(f"Note: {warning}")
     if serving.admission_url is not None:
-        note("Its URL holds a secret, shown only now: who has it may have networks admitted. It is in no ticket.")
-        note("Make a ticket:  mcp-a2a invite --network NAME --relay -   (it asks for the URL)")
+        note("The URL contains a secret that admits networks. It is shown only once, and is in no ticket.")
+        note("Create a ticket:  mcp-a2a invite --network NAME --relay -   (it asks for the URL)")
     elif closed:
         note(
             "It is closed. Its URL with a new admission secret:  mcp-a2a relay url --new   Or:  mcp-a2a relay admit DID"
         )
     else:
-        note(f"Make a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
+        note(f"Create a ticket:  mcp-a2a invite --network NAME --relay '{serving.url}'")
 
 
 def status(context: typer.Context) -> None:
@@ -209,7 +209,7 @@ def url(
     view = _ask(session, lambda home: relay_url(home, new=new))
     session.output.show(view, lambda: session.output.line(view.url))
     if view.admits:
-        session.output.note("Give it to mcp-a2a invite --network NAME --relay -   It is shown only now.")
+        session.output.note("It is shown only once. Use it with: mcp-a2a invite --network NAME --relay -")
 
 
 def members(context: typer.Context) -> None:
@@ -226,7 +226,7 @@ def members(context: typer.Context) -> None:
         elif view.closed:
             session.output.note("No network is admitted yet: mcp-a2a relay url --new, or mcp-a2a relay admit DID")
         else:
-            session.output.note("This relay is open, or does not run; its list is empty.")
+            session.output.note("The list is empty: this relay is open, or it is not running.")
 
     session.output.show(view, tell)
 

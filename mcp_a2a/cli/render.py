@@ -62,7 +62,10 @@ WHY_OPEN = {
     Moment.WORKING: "its agent works on it",
 }
 """What a word for an open task means, for a note under it."""
-ACCEPTS = {"anyone": "tasks of anyone", "trusted": "tasks of your own agents, those you trust and your networks"}
+ACCEPTS = {
+    "anyone": "tasks from anyone",
+    "trusted": "tasks from your own agents, agents you trust and members of your networks",
+}
 SKILLS_SHOWN = 3
 SHOWN_ID = 6
 """Letters of a task id in a table."""
@@ -287,13 +290,13 @@ def consent_lines(view: ConsentView) -> list[str]:
     unasked = {(True, True): "tasks and files", (True, False): "tasks, but no files", (False, True): "nothing"}
     return [
         agent.did if agent.did == view.key else f"{preview(agent.did, 512)}   {view.key}",
-        f"  words    {agent.words}" if agent.words else "  words    none: only its URL tells who it is",
+        f"  words    {agent.words}" if agent.words else "  words    none: only its URL identifies it",
         f"  trust    {TRUSTS[agent.trust]}",
         f"  route    {route(agent)}   seen {seen(agent)}",
-        f"  unasked  {unasked.get((view.text, view.files), 'nothing')}",
+        f"  allowed  {unasked.get((view.text, view.files), 'nothing')}",
         f"  it calls itself “{preview(agent.name, 40)}”" + (f", with the skills {skills}" if skills else ""),
         *([f"  it says “{preview(agent.description, 160)}”"] if agent.description else []),
-        "Anybody can choose any name. Its owner, asked on another channel, can read you the words (mcp-a2a id).",
+        "Any agent can claim any name. Ask its owner on another channel for the words (mcp-a2a id).",
     ]
 
 

@@ -82,5 +82,5 @@ def _lines(done: Repaired) -> list[str]:
     if done.damaged_rows:
         lines.append(f"{many(done.damaged_rows, 'damaged row')} kept in its table `damaged`.")
     if done.damaged_files:
-        lines.append("Damaged files that are kept: " + ", ".join(map(str, done.damaged_files)))
+        lines.append("Damaged files kept: " + ", ".join(map(str, done.damaged_files)))
     return lines

@@ -48,7 +48,7 @@ def parse(words: Sequence[str]) -> Listening | None:
                 raise UsageError(
                     f"{no_such_option(word, SERVER_OPTIONS)} mcp-a2a serve --help lists those of a server."
                 )
-            raise UsageError(f"{word} is nothing that a server takes. mcp-a2a serve --help")
+            raise UsageError(f"{word} is not an option of the server. See mcp-a2a serve --help")
         if name in SERVER_VALUES:
             value = value if equals else next(rest, "")
             if not value:
@@ -98,14 +98,14 @@ def listening(
     """
     urls = tuple(urls or ())
     if card not in ("v1", "dual"):
-        raise UsageError(f"--card {card}: a card is v1, or dual (with the keys of A2A 0.3 as well).")
+        raise UsageError(f"--card {card}: choose v1, or dual, which also serves A2A 0.3.")
     if address is None:
         if any((urls, tls_cert, tls_key, behind_proxy, push, push_local, grpc, grpc_in_card, token, show_token)):
             rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push, --a2a-push-local, --grpc-listen, "
             raise UsageError(f"{rest}--grpc-in-card, --token and --show-token go with {option}.")
         return None
     if tls_key is not None and tls_cert is None:
-        raise UsageError("--tls-key names a key without its certificate: add --tls-cert.")
+        raise UsageError("--tls-key needs its certificate as well: add --tls-cert.")
     for url in urls:
         _check_public(url)
     for where in filter(None, (address, grpc)):
@@ -138,7 +138,7 @@ def _check_together(made: Listening) -> None:
         UsageError
     """
     if made.behind_proxy and not made.public_urls:
-        raise UsageError("--behind-proxy goes with --public-url: how clients reach the proxy.")
+        raise UsageError("--behind-proxy needs --public-url: the URL at which clients reach the proxy.")
     if made.grpc_in_card and made.grpc is None:
         raise UsageError("--grpc-in-card goes with --grpc-listen.")
     if made.push_local and not made.here_only:
@@ -170,7 +170,7 @@ def _check_public(url: str) -> None:
         parts, port = urlsplit(""), None
     more = parts.username or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or more:
-        raise UsageError("--public-url is written like https://agents.example, without a login, a query or a fragment.")
+        raise UsageError("--public-url must look like https://agents.example, without a login, query or fragment.")
 
 
 def applied(settings: Settings, listening: Listening | None) -> Settings:

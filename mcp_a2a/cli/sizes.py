@@ -19,7 +19,7 @@ def file_lines(files: Iterable[FileView]) -> list[str]:
     for file in files:
         facts = [size(file.size), preview(file.media_type, 40) if file.media_type else "", "" if file.here else "gone"]
         if file.size is None:
-            facts = ["on the web: --json shows where"]
+            facts = ["on the web (--json shows the URL)"]
         lines.append("   ".join(filter(None, (preview(file.name, 80), *facts))))
     return lines
 

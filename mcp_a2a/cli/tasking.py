@@ -117,9 +117,7 @@ def send(
         task = session.ask(operate)
     except NoRouteError as error:
         if no_queue:
-            error.hint = (
-                "Check that it is running. Without --no-queue the task is kept, and sent when the agent is there."
-            )
+            error.hint = "Check that it is running. Without --no-queue the task is kept and sent later."
         raise
     report(session, task, detached=detach, shown=writing.text)
 
@@ -280,5 +278,5 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
     task = session.ask(operate)
     if task.done and task.state != Moment.CANCELED:
         raise AlreadyEndedError(task.state, task.task_id)
-    rest = "" if task.done else "   it is canceled as soon as its agent is reached"
+    rest = "" if task.done else "   It will be canceled when its agent is reached."
     session.output.show(task, lambda: session.output.line(f"{task.task_id}  {task.state}{rest}"))

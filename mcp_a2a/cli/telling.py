@@ -94,7 +94,7 @@ def _tell_more(session: Session, task: TaskView) -> None:
     """What came besides the text that was shown."""
     note, short = session.output.note, task.task_id[-SHORT_ID:]
     if task.text_next is not None:
-        note(f"the text goes on: mcp-a2a task {short} --offset {task.text_next}")
+        note(f"more text: mcp-a2a task {short} --offset {task.text_next}")
     data = sum(
         _is_data(part) and not _is_twin(part.data, task.text) for artifact in task.artifacts for part in artifact.parts
     )
@@ -103,7 +103,7 @@ def _tell_more(session: Session, task: TaskView) -> None:
     for line in file_lines(task.files):
         note(f"  {line}")
     if any(file.here and file.size is not None for file in task.files):
-        note(f"save what came: mcp-a2a save {short}")
+        note(f"save the files: mcp-a2a save {short}")
 
 
 def _is_data(part: Part) -> bool:
@@ -129,9 +129,7 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f'{task.state}   answer it: mcp-a2a answer {short} "TEXT"')
         return
     if task.state in ASKING:
-        note(
-            f'{task.agent.name} waits for an answer, but did not say to what.\nanswer it: mcp-a2a answer {short} "TEXT"'
-        )
+        note(f'{task.agent.name} waits for an answer, but asked no question.\nanswer it: mcp-a2a answer {short} "TEXT"')
         return
     for attempt in task.tried:
         note(f"  tried {render.quoted(attempt)}")

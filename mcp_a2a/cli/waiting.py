@@ -137,7 +137,7 @@ async def converse(session: Session, node: NodeApi, task: TaskView, seconds: flo
 
 
 def _unasked(task: TaskView) -> str:
-    return f"{task.agent.name} waits for an answer, but did not say to what."
+    return f"{task.agent.name} waits for an answer, but asked no question."
 
 
 def _can_be_asked(session: Session) -> bool:

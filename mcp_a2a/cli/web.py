@@ -43,7 +43,7 @@ def credentials(address: str, header_env: Sequence[str] | None, *, token_stdin: 
     if not token_stdin and not header_env:
         return None
     if not is_web(address):
-        raise UsageError("A credential is for the URL of an A2A agent: mcp-a2a peers add https://… --token-stdin")
+        raise UsageError("Credentials are only for A2A agents at URLs: mcp-a2a peers add https://… --token-stdin")
     headers = dict(map(_header, header_env or ()))
     if token_stdin:
         headers["Authorization"] = f"Bearer {_value(sys.stdin.read(MAX_TOKEN), 'stdin')}"
@@ -53,7 +53,7 @@ def credentials(address: str, header_env: Sequence[str] | None, *, token_stdin: 
 def _header(text: str) -> tuple[str, str]:
     name, equals, variable = text.partition("=")
     if not equals or not _NAME.fullmatch(name):
-        raise UsageError("--header-env takes HEADER=VARIABLE, for example X-API-Key=AGENT_KEY")
+        raise UsageError("--header-env takes NAME=VAR, for example X-API-Key=AGENT_KEY")
     if variable not in os.environ:
         raise UsageError(f"The environment has no variable {variable}.")
     return name, _value(os.environ[variable], variable)
@@ -62,7 +62,7 @@ def _header(text: str) -> tuple[str, str]:
 def _value(text: str, where: str) -> str:
     value = text.strip()
     if not value or not value.isascii() or not value.isprintable():
-        raise UsageError(f"{where} holds nothing that can be a credential: it must be one line of plain characters.")
+        raise UsageError(f"{where} is not a usable credential: it must be one line of plain characters.")
     return value
 
 

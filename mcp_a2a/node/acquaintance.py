@@ -15,6 +15,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.web_peer import WebPeer
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
@@ -212,7 +213,7 @@ class Acquaintance:
 
 def _what_waited(released: int, dropped: int) -> str | None:
     count, done = (released, "released") if released else (dropped, "dropped")
-    return f"{count} waiting {'message' if count == 1 else 'messages'} {done}" if count else None
+    return f"{many(count, 'waiting message')} {done}" if count else None
 
 
 def _preview(row: HeldRow) -> str:

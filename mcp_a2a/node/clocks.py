@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.aging import Aging, Mark
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.replay import length_of
@@ -113,10 +114,10 @@ class Clocks:
         said = []
         for peer, difference in list(apart.items())[:MAX_NAMED]:
             count = self.refused.get(peer, 0)
-            not_taken = f"; {count} of its messages {'was' if count == 1 else 'were'} not taken" if count else ""
+            not_taken = f"; {many(count, 'message from it was', 'messages from it were')} not accepted" if count else ""
             said.append(f"The clock of {name(peer)} is {_apart(difference)} this machine's{not_taken}.")
         if len(apart) > MAX_NAMED:
-            said.append(f"So are those of {len(apart) - MAX_NAMED} other agents.")
+            said.append(f"So are those of {many(len(apart) - MAX_NAMED, 'other agent')}.")
         standing = self._standing(wall, up)
         return (*said, f"{standing[:1].upper()}{standing[1:]}.")
 
@@ -137,7 +138,7 @@ class Clocks:
                 f"{len(off)} agents disagree with it"
             )
         if agreeing:
-            return f"this machine's clock agrees with {agreeing} other agent{'' if agreeing == 1 else 's'}"
+            return f"this machine's clock agrees with {many(agreeing, 'other agent')}"
         behind = self._aging.sound - wall
         if abs(behind) > AGREEMENT_SECONDS:
             return f"this machine's clock was set {'back' if behind > 0 else 'ahead'} by {length_of(behind)}"

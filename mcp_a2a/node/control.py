@@ -469,7 +469,7 @@ async def connect_control(path: Path) -> AsyncIterator[ControlClient]:
     """Reach the owner's control socket.
 
     Raises:
-        OSError: nobody listens there (yet, or any more).
+        OSError: no program listens there (yet, or any more).
     """
     async with await anyio.connect_unix(path) as stream:
         if not _same_user(stream):

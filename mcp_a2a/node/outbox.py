@@ -62,7 +62,7 @@ KEY_NOT_THERE = (
     "from a backup"
 )
 
-BUSY = "it takes no more for now"
+BUSY = "it accepts no more for now"
 """What a recipient has signed that has too much to do, or enough of ours."""
 
 CLOCK_DOUBTED = (

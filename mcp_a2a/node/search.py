@@ -13,6 +13,7 @@ from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import LAN, WebPeer
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, skeleton
 from mcp_a2a.protocol.paths import DirectAddr
@@ -253,7 +254,8 @@ class Search:
     def _why_none(self, request: DiscoverRequest) -> str:
         present = self._node.directory.present()
         if present and (request.query or request.skill):
-            return f"{len(present)} agent(s) are visible, but none matches. Call discover without a filter to see them."
+            visible = many(len(present), "agent is", "agents are")
+            return f"{visible} visible, but none matches. Call discover without a filter to see all."
         off = [f"{name} is {state}" for name, state in self._node.lookups.items() if state != "on"]
         missing = self._missing()
         looked = ", ".join(self._looked(how=not missing)) or "nowhere"

@@ -40,7 +40,7 @@ class PeerId:
         if len(self.key) != KEY_SIZE:
             raise RemoteProtocolError(f"An Ed25519 key has {KEY_SIZE} bytes, not {len(self.key)}.")
         if self.key in LOW_ORDER_KEYS:
-            raise RemoteProtocolError("This key has low order: anybody could sign for it.")
+            raise RemoteProtocolError("This key is weak (low order): anyone could sign with it.")
         if int.from_bytes(self.key, "little") % _SIGN_BIT >= FIELD_PRIME:
             raise RemoteProtocolError("This key is not written in its one canonical form.")
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mcp_a2a.errors import without_secrets
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def plainly(fault: ErrorDetails) -> str:
         side, bound = _BOUNDS[kind]
         number = fault.get("ctx", {})[bound]
         what = "character" if isinstance(fault["input"], str) else "item"
-        return f"it should have at {side} {number} {what}{'' if number == 1 else 's'}"
+        return f"it should have at {side} {many(number, what)}"
     if kind in _SIDES:
         side, bound = _SIDES[kind]
         limit = fault.get("ctx", {})[bound]

@@ -82,8 +82,8 @@ class RelayUrl:
         if self.scheme == "wss" or self.is_loopback:
             return None
         return (
-            f"{self.place} is not encrypted on the way: whoever watches it sees which keys talk, when, and rough sizes "
-            "(never what). Use wss:// for more."
+            f"{self.place} is not encrypted in transit: an observer sees which keys talk, when, and rough sizes "
+            "(never the content). Use wss:// to hide that too."
         )
 
     @property

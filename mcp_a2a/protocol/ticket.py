@@ -121,7 +121,7 @@ class Ticket:
             expires = int(_EXPIRY.unpack(reader.take(_EXPIRY.size))[0]) if flags & _EXPIRES else None
             reader.end()
         except (RemoteProtocolError, UnicodeDecodeError) as error:
-            raise TicketError("what it says makes no sense") from error
+            raise TicketError("its content makes no sense") from error
         if not name or preview(name, MAX_NAME_CHARS) != name:
             raise TicketError("the name of its network is not acceptable")
         return cls(name, owner, inviter, relays, addresses, None if limited else key, key if limited else None, expires)
@@ -153,7 +153,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._rest:
-            raise RemoteProtocolError("A ticket goes on after its end.")
+            raise RemoteProtocolError("The ticket has extra text at the end.")
 
 
 def _packed(text: str) -> bytes:
@@ -169,7 +169,7 @@ def _checksum(body: bytes) -> bytes:
 
 def _unchecked(letters: str) -> bytes:
     """The body of a ticket whose every letter is as it was written."""
-    damaged = TicketError("a letter of it is wrong or missing", "Copy the whole line again, from a2a1 to its end.")
+    damaged = TicketError("a letter is wrong or missing", "Copy the whole line again, from a2a1 to its end.")
     try:
         raw = base64.b32decode(letters.upper() + "=" * (-len(letters) % 8))
     except (binascii.Error, ValueError):

@@ -244,7 +244,7 @@ def _wording(question: Question) -> str:
         lines.append(f"Data: {preview(question.data, TEXT_SHOWN)}")
     if files:
         lines.append("Files: " + ", ".join(f"{preview(name, 64)} ({size(count)})" for name, count in files))
-    lines.append("Anybody can choose any name. If you allow it, this agent is not asked about again.")
+    lines.append("Any agent can claim any name. If you allow it, you are not asked about this agent again.")
     return "\n".join(lines)
 
 

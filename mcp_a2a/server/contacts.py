@@ -99,7 +99,7 @@ async def ask_person(
         ctx,
         f"Accept work from the agent that calls itself {whole_label(contact.agent.name, contact.agent.did)}?\n"
         f"Its fingerprint words: {contact.words}\n"
-        "Anybody can choose any name. Accept only if its owner, asked on another channel, reads you the same words.",
+        "Any agent can claim any name. Accept only if its owner, asked on another channel, reads you the same words.",
         Acceptance,
         _accepts,
     )

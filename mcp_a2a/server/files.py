@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.plurals import many
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import TaskId
 from mcp_a2a.server.context import Call, node_of, while_reporting
@@ -43,7 +44,7 @@ async def save_files(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, Sa
 
 
 def _saved_lines(saved: SavedFilesView, fence: Fence) -> Iterator[str]:
-    yield f"{len(saved.files)} files of {saved.task_id}, written:"
+    yield f"{many(len(saved.files), 'file')} of {saved.task_id}, written:"
     paths = "\n".join(f"{file.path} ({size(file.size)}, {file.media_type or 'unknown type'})" for file in saved.files)
     yield fence.block(paths, "paths of files, named by their sender")
     yield f"Next: {saved.next}"

@@ -214,6 +214,6 @@ def _warnings(listen: Listen, listening: Listening) -> Iterator[str]:
     encrypted = listening.certificate is not None or listening.behind_proxy
     if not listen.local and not encrypted:
         yield (
-            "Whoever watches the network can read the requests to this server, the token among them. "
+            "An observer of the network can read the requests to this server, including the token. "
             "Use --tls-cert and --tls-key, or a proxy and --behind-proxy."
         )

@@ -116,7 +116,7 @@ def test_what_a_person_types_at_a_terminal_is_sent_unasked(tmp_path: Path) -> No
 def test_a_name_is_nothing_that_can_be_allowed(tmp_path: Path, words: Sequence[str]) -> None:
     finished = call(tmp_path, "allow", *words)
     assert finished.returncode == 2
-    assert "any agent can take any name" in finished.stderr
+    assert "any agent can claim any name" in finished.stderr
 
 
 def test_a_yes_that_comes_through_a_pipe_is_nobodys(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def node_has_started(home: Path) -> bool:
 
 IMPOSSIBLE = (
     (("join", "rubbish"), 5, "does not begin with a2a1"),
-    (("join", ticket()[:-1]), 5, "a letter of it is wrong or missing"),
+    (("join", ticket()[:-1]), 5, "a letter is wrong or missing"),
     (("join", ticket(expires=1)), 5, "it expired on 1970-01-01"),
     (("leave", "nobody"), 3, "There is no network 'nobody' here"),
     (("rotate", "nobody"), 3, "There is no network 'nobody' here"),
@@ -127,7 +127,7 @@ def test_only_the_owner_is_asked_about_a_new_secret(tmp_path: Path) -> None:
     member_of(tmp_path / "home", BOB)
     finished = asked(tmp_path / "home", "rotate", "shop", stdin="y\n")
     assert (finished.returncode, "[y/N]" in finished.stderr) == (5, False)
-    assert f"Only who made shop can give it a new secret: {BOB.peer_id}" in finished.stderr
+    assert f"Only the creator of shop can give it a new secret: {BOB.peer_id}" in finished.stderr
 
 
 def test_other_words_than_yes_and_no_are_asked_about_again(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_a_style_colours_the_letters_of_a_cell_and_not_the_space_around_them() -
 WORDS = st.lists(st.text(alphabet="ab-漢", min_size=1, max_size=30), max_size=6).map(" ".join)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_an_ellipsis_is_counted_as_it_is_written(encoding: str) -> None:
+    screen = At(40, encoding)
+    table = Table((Column("A"), Column("B", least=10)))
+    table.add("a" * 20, "b" * 40)
+    screen.write("\n".join(table.lines(screen)))
+    written = screen.stream.said.decode(encoding)  # type: ignore[attr-defined]
+    assert all(width(line) <= 40 for line in written.splitlines())
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS, WORDS), min_size=1, max_size=4), st.integers(24, 130))
 def test_no_line_is_wider_than_the_terminal_and_no_heading_is_broken(rows: list[tuple[str, ...]], columns: int) -> None:

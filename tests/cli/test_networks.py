@@ -172,8 +172,8 @@ DEAD = f"ws://127.0.0.1:1/#{ALICE.peer_id}"
         ("", 5, "does not begin with a2a1"),
         ("hello", 5, "does not begin with a2a1"),
         ("a2a2abc", 5, "of a newer version"),
-        (ticket()[:-1], 5, "a letter of it is wrong or missing"),
-        (ticket()[:50] + "q" + ticket()[51:], 5, "a letter of it is wrong or missing"),
+        (ticket()[:-1], 5, "a letter is wrong or missing"),
+        (ticket()[:50] + "q" + ticket()[51:], 5, "a letter is wrong or missing"),
         (ticket(expires=1_700_000_000), 5, "it expired on 2023-11-14 22:13 UTC"),
         (ticket(relays=(DEAD,)), 4, "127.0.0.1 is an address of the machine that made the ticket"),
         (ticket(relays=(DEAD,), secret=None, token=bytes(16)), 4, "ask for a ticket with an address of the relay"),
@@ -263,7 +263,7 @@ def test_a_network_is_rotated_by_its_owner_when_it_says_so(shop: Shop, tmp_path:
     call(theirs, "join", stdin=first)
     refused = call(theirs, "rotate", "team")
     assert (refused.returncode, refused.stdout) == (5, "")
-    assert "Only who made team" in refused.stderr
+    assert "Only the creator of team" in refused.stderr
 
     terminal, end = pty.openpty()
     asking = subprocess.Popen(

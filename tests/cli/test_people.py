@@ -128,7 +128,7 @@ def test_a_task_that_asks_without_words_says_that_it_asks(state: Moment, capsys:
         report(Session(options, Output(options)), view(state=state))
     said = capsys.readouterr().err
     assert ended.value.exit_code == Exit.NEEDS_INPUT
-    assert "rev waits for an answer, but did not say to what." in said
+    assert "rev waits for an answer, but asked no question." in said
     assert "mcp-a2a answer cdefgh" in said
     assert "running" not in said
 
@@ -151,4 +151,4 @@ def test_no_hint_at_a_terminal_speaks_of_tools_or_of_a_user(kind: type[test_erro
 def test_a_skill_in_the_place_of_a_name_is_told_to_each_in_its_own_words() -> None:
     error = PeerNotFoundError("reverse", (), 2, is_skill=True)
     assert "send_task_by_skill" in error.hint
-    assert error.typed_hint == 'Send to whichever agent has it: mcp-a2a send --skill reverse "TEXT"'
+    assert error.typed_hint == 'Send it to the best agent that has it: mcp-a2a send --skill reverse "TEXT"'

@@ -117,7 +117,7 @@ def test_a_relay_for_others_says_what_they_can_dial_and_what_that_means(tmp_path
         assert "//0.0.0.0" not in first_line(process)
         process.terminate()
         said = process.communicate(timeout=30)[1]
-        assert "not encrypted on the way" in said
+        assert "not encrypted in transit" in said
         assert "This relay is open" in said
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import set_up_logging
+from mcp_a2a.cli.terminal import own_command
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.screen import width
+from mcp_a2a.store.keyfile import DID_FILE
 from mcp_a2a.views import AgentView
 from tests.cli.inside import Finished, call
 from tests.cli.test_help import EVERY
 from tests.e2e.command import MCP_A2A, environment
-from tests.emulator import Seen, on_terminal, seen
+from tests.emulator import OnTerminal, Seen, on_terminal, seen
 from tests.screens import Terminal
 from tests.test_errors import PLAIN, SHOWN, made, ours
 
@@ -177,7 +180,7 @@ def tapes(served: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[
     """What every case shows."""
     file = tmp_path_factory.mktemp("files") / "a rather long name of a file.txt"
     file.write_text("hello")
-    words = {"FILE": str(file), "REV": agents_of(served)["rev"]}
+    words = {"FILE": str(file), "REV": (served / "identities" / "rev" / DID_FILE).read_text()}
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mcp_a2a.cli.app.Output", Tape)
@@ -192,15 +195,12 @@ def tapes(served: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[
     return found
 
 
-def agents_of(home: Path) -> dict[str, str]:
-    return {agent["name"]: agent["did"] for agent in answer(call(home, "discover", "--json"))["agents"]}
-
-
 def newest(home: Path) -> str:
     return str(answer(call(home, "tasks", "--json"))["tasks"][0]["task_id"])
 
 
 def answer(finished: Finished) -> Any:
+    assert finished.returncode == 0, finished
     return json.loads(finished.stdout)
 
 
@@ -327,3 +327,32 @@ def test_the_demonstration_fits_a_narrow_terminal_and_ends_with_a_command_that_w
     assert finished.returncode == 0
     assert finished.seen.faults() == []
     assert finished.seen.lines[-1].strip() == f"{MCP_A2A} agent exec --name rev --skill reverse -- rev"
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
+    command = OnTerminal(served, ("send", "helper", "20", "--skill", "sleep"), 60, "utf-8", {})
+    try:
+        command.wait_for("dozing off")
+        command.press("\x03")
+        finished = command.end()
+    finally:
+        command.close()
+    assert finished.returncode == 130
+    assert finished.seen.faults() == []
+    assert finished.seen.lines[-2:-1] == ["The task goes on. Follow it:"]
+    assert finished.seen.lines[-1].startswith("mcp-a2a task task-")
+
+
+def test_the_command_is_named_by_the_path_it_was_started_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my tools").mkdir()
+    started = tmp_path / "my tools" / "mcp-a2a"
+    started.write_text("#!/bin/sh\n")
+    started.chmod(0o700)
+    monkeypatch.setattr("sys.argv", [str(started)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert own_command() == f"'{started}'"
+    monkeypatch.setenv("PATH", str(started.parent))
+    assert own_command() == "mcp-a2a"
+    monkeypatch.setattr("sys.argv", ["/somewhere/mcp_a2a/__main__.py"])
+    assert own_command() == f"{sys.executable} -m mcp_a2a"

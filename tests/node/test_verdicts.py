@@ -161,7 +161,7 @@ async def test_a_task_that_its_recipient_is_too_busy_for_says_so(
         await answered.wait()
         await until(lambda: bool(alice.node.outbox.tried(bob.peer_id)))
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
-        said = f"it takes no more for now; tried again in {seconds:.0f} s"
+        said = f"it accepts no more for now; tried again in {seconds:.0f} s"
         assert (view.delivery, said in view.tried[-1]) == (Delivery.QUEUED, True)
         assert (view.put_off is not None) == interrupts
 

@@ -10,7 +10,7 @@ import pytest
 from mcp_a2a.errors import NetworkError, RelayError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
-from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AnswerRequest,
@@ -113,7 +113,7 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
         for number, task in enumerate(sent):
             view = await alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
             assert (view.state, view.text, view.delivery) == (
-                TaskState.COMPLETED,
+                Moment.COMPLETED,
                 f"TASK {number}",
                 Delivery.DELIVERED,
             )
@@ -240,7 +240,7 @@ async def test_a_relay_that_is_not_there_is_said_and_nothing_is_joined(world: Wo
 async def test_a_relay_that_cannot_be_reached_makes_no_network(world: World) -> None:
     async with world.person("alice") as alice:
         gone = f"ws://127.0.0.1:9/#{alice.did}"
-        with pytest.raises(RelayError, match="nobody listens there"):
+        with pytest.raises(RelayError, match="no program listens there"):
             await alice.api.invite(InviteRequest(network="shop", relays=(gone,)))
         assert (await alice.api.networks(NetworksRequest())).networks == ()
 
@@ -354,5 +354,5 @@ async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
 async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
-        with pytest.raises(NetworkError, match="Only who made shop"):
+        with pytest.raises(NetworkError, match="Only the creator of shop"):
             await bob.api.rotate(RotateRequest(network="shop"))

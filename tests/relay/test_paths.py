@@ -90,7 +90,7 @@ async def test_where_the_direct_way_fails_the_relay_is_taken_and_the_failure_is_
                 await alice.node.directory.changes.event().wait()
         reply = await alice.api.ping(PingRequest(agent="bob"))
         assert reply.route == "relay"
-        assert reply.tried == ("direct bob.memory:7301: nobody listens there (connection refused)",)
+        assert reply.tried == ("direct bob.memory:7301: no program listens there (connection refused)",)
 
 
 async def test_a_message_that_waits_on_a_silent_direct_link_goes_by_the_relay(
@@ -183,7 +183,7 @@ async def test_a_network_lives_while_one_of_its_relays_does(world: World) -> Non
             assert states == {first.url: False, second.url: True}
             checks = {check.name: check for check in (await alice.api.netcheck(NetcheckRequest())).checks}
             assert (checks[f"relay {first.url}"].ok, checks[f"relay {second.url}"].ok) == (False, True)
-            assert "nobody listens there" in checks[f"relay {first.url}"].detail
+            assert "no program listens there" in checks[f"relay {first.url}"].detail
 
 
 async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world: World) -> None:

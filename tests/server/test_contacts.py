@@ -86,7 +86,7 @@ async def test_without_a_name_and_without_a_request_there_is_nothing_to_ask(conn
     async with connect(elicitation_callback=person) as client:
         result = await client.call_tool("accept_contact", {})
     assert result.is_error
-    assert text_of(result).startswith("No agent waits to be accepted.")
+    assert text_of(result).startswith("No agent is waiting to be accepted.")
     assert person.asked == []
     assert not any(isinstance(request, SetTrustRequest) for request in node.asked)
 

@@ -154,7 +154,7 @@ async def test_nobody_there_is_a_link_error_that_says_so(maker: Maker) -> None:
     async with home(maker.host("ben"), "ben") as (_, _, address):
         pass
     async with home(maker.host("ann"), "ann") as (ann, of_ann, _):
-        with pytest.raises(LinkError, match="nobody listens there"):
+        with pytest.raises(LinkError, match="no program listens there"):
             await ann.dial(None, maker.nowhere(address), "direct")
         assert of_ann.story == []
 

@@ -226,8 +226,8 @@ async def test_a_listener_that_says_nothing_and_closes_is_something_else() -> No
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("ws://nobody.invalid/link", "no machine of that name is known"),
-        ("wss://nobody.invalid/link", "no machine of that name is known"),
+        ("ws://nobody.invalid/link", "there is no machine of that name"),
+        ("wss://nobody.invalid/link", "there is no machine of that name"),
     ],
 )
 async def test_a_name_that_nobody_has_is_said(url: str, reason: str) -> None:

@@ -263,7 +263,7 @@ async def test_a_relay_that_is_not_there_is_said(ask: Callable[[Home], object]) 
     async with ScriptedRelay().serve() as gone:
         pass
     async with at_home("ann", gone.url, kept=False) as ann:
-        with pytest.raises(RelayError, match="nobody listens there"):
+        with pytest.raises(RelayError, match="no program listens there"):
             await ask(ann)
 
 

@@ -268,7 +268,7 @@ async def test_several_relays_are_kept_at_once_and_one_that_is_away_does_not_mat
         states = {state.url: (state.connected, state.detail) for state in ann.transport.states()}
         assert states == {
             relay.url: (True, "on"),
-            other.url: (False, "nobody listens there (connection refused)"),
+            other.url: (False, "no program listens there (connection refused)"),
         }
 
 
@@ -292,7 +292,7 @@ async def test_a_question_to_a_relay_that_is_away_is_answered_by_the_first_attem
     async with at_home("ann", gone.url, chance=lambda: 1.0) as ann:
         await until(lambda: ann.seen.lost, ann.seen)
         started = anyio.current_time()
-        with pytest.raises(RelayError, match="nobody listens there"):
+        with pytest.raises(RelayError, match="no program listens there"):
             await ann.transport.find(gone.url, ANN)
         assert anyio.current_time() - started < 2.5
         assert len(ann.seen.lost) == 2

@@ -144,9 +144,9 @@ def test_what_came_before_an_event_without_an_end_is_told() -> None:
         ({"raw": "_-8", "filename": "f"}, [{"raw": "/+8=", "filename": "f"}]),
         (
             {"raw": "!!!", "filename": "f"},
-            [{"text": "[A file f came broken: what the agent sent of it is no base64.]"}],
+            [{"text": "[A file f is damaged: the agent sent invalid base64.]"}],
         ),
-        ({"file": {"bytes": "QQQQQ"}}, [{"text": "[A file came broken: what the agent sent of it is no base64.]"}]),
+        ({"file": {"bytes": "QQQQQ"}}, [{"text": "[A file is damaged: the agent sent invalid base64.]"}]),
     ],
 )
 def test_of_a_part_what_is_filled_counts(part: Fields, read: list[Fields]) -> None:

@@ -175,7 +175,7 @@ async def test_an_error_is_one_whatever_is_wrong_with_its_words(
     async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
     assert view.error is not None
-    assert "wants to know who calls" in view.error.message
+    assert "requires a login" in view.error.message
 
 
 # --- what becomes of the task ------------------------------------------------------------------------

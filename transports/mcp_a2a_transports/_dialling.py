@@ -115,9 +115,9 @@ def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:
 def _why_not_connected(error: OSError) -> str:
     match error:
         case ConnectionRefusedError():
-            return "nobody listens there (connection refused)"
+            return "no program listens there (connection refused)"
         case socket.gaierror():
-            return "no machine of that name is known"
+            return "there is no machine of that name"
         case TimeoutError():
             return "no answer from that machine"
         case _:

@@ -170,7 +170,7 @@ class MemoryNetwork:
         if silently:
             await anyio.sleep_forever()
         if silently is not None or name not in self._hosts:
-            raise LinkError("nobody listens there (connection refused)")
+            raise LinkError("no program listens there (connection refused)")
         wire = _Wire(self, dialler, name)
         self._wires.add(wire)
         return *wire.ends, self._hosts[name]
