@@ -23,7 +23,7 @@ from anyio.abc import Process, SocketAttribute, SocketStream, TaskStatus
 from tests.clients.install import Programs
 from tests.e2e.command import MCP_A2A
 
-_PROMPT = "Use the tools."
+PROMPT = "Use the tools."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Place:
     folder: Path
     model: str
     server: Server
+    prompt: str = PROMPT
 
     @property
     def home(self) -> Path:
@@ -76,7 +77,7 @@ def claude(programs: Programs, place: Place) -> Start:
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
-    return Start((*programs.claude, "-p", _PROMPT, "--model", "scripted", *options), variables)
+    return Start((*programs.claude, "-p", place.prompt, "--model", "scripted", *options), variables)
 
 
 def codex(programs: Programs, place: Place) -> Start:
@@ -108,7 +109,7 @@ plugins = false
 default_tools_approval_mode = "approve"
 """,
     )
-    return Start((*programs.codex, "exec", "--skip-git-repo-check", _PROMPT), {})
+    return Start((*programs.codex, "exec", "--skip-git-repo-check", place.prompt), {})
 
 
 def _readme(pattern: str) -> str:
@@ -131,7 +132,7 @@ def gemini(programs: Programs, place: Place) -> Start:
     }
     place.write(".gemini/settings.json", json.dumps(settings))
     variables = {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": place.model, "GEMINI_CLI_NO_RELAUNCH": "true"}
-    return Start((*programs.gemini, "-p", _PROMPT, "-m", "gemini-2.5-flash", "--approval-mode", "yolo"), variables)
+    return Start((*programs.gemini, "-p", place.prompt, "-m", "gemini-2.5-flash", "--approval-mode", "yolo"), variables)
 
 
 def opencode(programs: Programs, place: Place) -> Start:
@@ -161,7 +162,7 @@ def opencode(programs: Programs, place: Place) -> Start:
     switches = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")
     variables = {f"OPENCODE_DISABLE_{switch}": "1" for switch in switches}
     return Start(
-        (*programs.opencode, "run", _PROMPT), {"OPENCODE_CONFIG": str(config), "OPENCODE_PURE": "1", **variables}
+        (*programs.opencode, "run", place.prompt), {"OPENCODE_CONFIG": str(config), "OPENCODE_PURE": "1", **variables}
     )
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors import SchemaTooNewError
+from mcp_a2a.node.summary import answer_of, reply_of, request_of
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import schema
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import NODE, Schema, open_database
+from mcp_a2a.store.records import list_tasks
 
 STEP = "CREATE TABLE more(word TEXT); INSERT INTO more SELECT value FROM meta WHERE key='word'"
 
@@ -49,6 +52,27 @@ async def test_opening_again_changes_nothing(path: Path) -> None:
             assert database.read(lambda connection: get_meta(connection, "word")) == "kept"
     assert version_of(path) == schema.VERSION
     assert [place.name for place in path.parent.iterdir() if "-" not in place.name] == ["node.db"]
+
+
+async def test_a_task_of_the_first_schema_tells_what_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    said = '[{"messageId":"m","role":"ROLE_USER","parts":[{"text":"stars are fun"}]}]'
+    made = '[{"artifactId":"result","parts":[{"text":"nuf era srats"}]}]'
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(schema.MIGRATIONS[0])
+        connection.execute("PRAGMA user_version=1")
+        connection.execute(
+            "INSERT INTO tasks(id, direction, peer, peer_name, context_id, hop, state, delivery, seq_out, seq_in,"
+            " messages, status, artifacts, created, updated)"
+            " VALUES ('task-a', 'sent', ?, 'old', 'ctx', 0, 'TASK_STATE_COMPLETED', 'DELIVERED', 0, 0,"
+            ' ?, \'{"state":"TASK_STATE_COMPLETED"}\', ?, 1.0, 2.0)',
+            ("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK", said, made),
+        )
+    async with open_database(path, "test") as database:
+        (record,) = database.read(
+            lambda c: list_tasks(c, state=Moment.COMPLETED, direction=None, before=None, limit=9, now=3.0)
+        )
+    assert (request_of(record), answer_of(record), reply_of(record)) == ("stars are fun", "nuf era srats", None)
 
 
 async def test_an_older_database_is_copied_first_and_then_brought_up_to_date_once(path: Path) -> None:

@@ -266,6 +266,36 @@ async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> 
     assert other.asked == ["stream"]
 
 
+async def test_a_task_at_a_url_remembers_what_was_asked_beside_what_is_streamed(world: World) -> None:
+    go_on = anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        write = lambda event: response.write(  # noqa: E731
+            b"data: " + web.json_response({"jsonrpc": "2.0", "id": "1", "result": event}).body + b"\n\n"
+        )
+        await write({"task": task("TASK_STATE_WORKING")})
+        await write(grown("one ", append=False))
+        await go_on.wait()
+        await write(grown("two"))
+        await write(status("COMPLETED"))
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), "count\nup", wait=0)
+        assert (view.request, view.answer, view.asked_here) == ("count", None, True)
+        with anyio.fail_after(20):
+            while (view := await looked(ada, view, wait=0.05)).answer is None:
+                pass
+        assert (view.state, view.request, view.answer) == ("working", "count", "one")
+        go_on.set()
+        view = await looked(ada, view, wait=20)
+        assert (view.state, view.request, view.answer) == ("completed", "count", "one two")
+        (listed,) = (await ada.api.list_tasks(ListTasksRequest(state=Moment.COMPLETED))).tasks
+    assert (listed.request, listed.answer) == ("count", "one two")
+
+
 async def test_a_broken_stream_is_taken_up_by_subscribing(world: World) -> None:
     async def answer(heard: Heard) -> object:
         if heard.operation == "stream":
