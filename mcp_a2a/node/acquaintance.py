@@ -70,7 +70,7 @@ class Acquaintance:
     def _contact(self, rows: list[HeldRow]) -> ContactView:
         peer = self._node.directory.get(PeerId.parse_untrusted(rows[0].sender))
         return ContactView(
-            name=self._node.called(peer.row.did, peer.name),
+            name=peer.name,  # the question to the person says that it calls itself so
             did=peer.row.did,
             words=peer.words,
             messages=len(rows),

@@ -102,6 +102,20 @@ async def test_a_stranger_named_like_the_key_of_another_is_not_meant_by_it(conne
     assert liar.did not in question
 
 
+async def test_an_alias_means_its_key_and_no_stranger_who_claims_that_name(connect: Connect, node: StandIn):
+    liar = contact(name="Anna", did="did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK")
+    node.known = PeersView(peers=(), contacts=(liar, contact()), aliases={"anna": OTHER_DID})
+    person = Person(YES)
+    async with connect(elicitation_callback=person) as client:
+        await client.call_tool("accept_contact", {"agent": "anna"})
+        odd = await client.call_tool("accept_contact", {"agent": "\u0430nna"})
+    (question,) = person.asked
+    assert OTHER_DID in question
+    assert liar.did not in question
+    assert odd.is_error
+    assert "only looks the same" in text_of(odd)
+
+
 @pytest.mark.parametrize("answer", NO)
 async def test_anything_but_a_yes_changes_nothing(connect: Connect, stranger: StandIn, answer: ElicitResult):
     async with connect(elicitation_callback=Person(answer)) as client:
