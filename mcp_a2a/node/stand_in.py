@@ -6,7 +6,7 @@ identity; so there is one owner of each, and one host for all. Such a node sends
 the durable inbox, by the trust of its own identity. It has no control socket, so nothing can be asked of it: no worker,
 no server and no person reaches it.
 
-Whoever connects to the socket of such an identity wants to own it, and the stand-in leaves at once.
+A process that connects to the socket of such an identity wants to own it, and the stand-in leaves at once.
 Record: docs/decisions/0039-any-process-delivers.md.
 """
 

@@ -1,7 +1,7 @@
 """Which agents at URLs are agents with a key: one agent, however many ways lead to it.
 
 A URL belongs to a key where its card is signed by that key *and* names no place but the origin that it was read from:
-a card that another host shows belongs to nobody. What belongs together is shown as one agent, and its names lead to
+a card that another host shows makes no such link. What belongs together is shown as one agent, and its names lead to
 the sealed way. The URL is used only when it is named, by what was decided about the URL alone: it inherits neither
 trust nor consent of the key, and the key none of the URL.
 Record: docs/decisions/0043-one-agent-per-key.md.

@@ -81,7 +81,7 @@ async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(wor
             assert await sent(me, "bob") == bob.did
             assert (await me.api.list_tasks(ListTasksRequest())).tasks[0].agent.name == "anna"
             (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
-            assert item.agent.name == "me"  # nobody else is told
+            assert item.agent.name == "me"  # others are not told
             assert (await bob.api.get_agent(GetAgentRequest(agent="self"))).agent.name == "bob"
         async with world.person("bob", card=card_of("robert")) as renamed:
             await acquainted(me, renamed)

@@ -120,7 +120,7 @@ async def test_two_processes_never_open_the_same_identity_and_the_second_goes_on
         await until(lambda: first.now == set(names))
 
 
-async def test_it_leaves_for_whoever_connects_and_leaves_the_identity_alone_then(tmp_path: Path) -> None:
+async def test_it_leaves_for_a_process_that_connects_and_leaves_the_identity_alone_then(tmp_path: Path) -> None:
     folder, other = [await identity(tmp_path, name, waits=True) for name in ("waits", "other")]
     opened = Opened()
     opened.waits.update(("waits", "other"))
