@@ -41,7 +41,9 @@ def _parameters(listed: Callable[[Context], list[Parameter]], context: Context) 
 def _process(
     parameter: Parameter, convert: Callable[[Context, object], object], context: Context, value: object
 ) -> object:
-    if not _is_fine(parameter, value):
+    if value is None and not parameter.required and (parameter.multiple or parameter.nargs == -1):
+        value = ()  # as typer has it
+    elif not _is_fine(parameter, value):
         return convert(context, value)
     return value if parameter.callback is None else parameter.callback(context, parameter, value)
 

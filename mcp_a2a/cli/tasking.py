@@ -174,11 +174,13 @@ def show_task(
     elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
     if elsewhere:
         session.is_resting = False
-    session.note_rest()
     if save or elsewhere or not (session.is_resting or task.direction == "received" or is_settled(task)):
         _wait_for(session, task_id, wait, offset, follow_it=follow_it, save=save)
-    else:
+        return
+    try:
         report(session, task, head=True)
+    finally:
+        session.note_rest()
 
 
 def _look(task_id: str, offset: int) -> Steps[TaskView]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 HEAVY = (
     "aiohttp", "anyio", "asyncio", "concurrent.futures", "cryptography", "email", "filelock", "httptools",
@@ -50,3 +53,20 @@ def test_help_and_version_import_no_command_but_their_own(tmp_path: Path) -> Non
     assert not heavy(modules_of(ONE_COMMAND, "version", "--home", str(tmp_path)))
     assert not heavy(modules_of(ONE_COMMAND, "send", "--help"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "offered"), [("mcp-a2a ta", "tasks"), ("mcp-a2a send --det", "--detach")])
+def test_completion_imports_no_part_of_a_node(words: str, offered: str) -> None:
+    asked = {"_MCP_A2A_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    program = f"""
+import os
+os.environ |= {asked!r}
+try:{ONE_COMMAND.replace(chr(10), chr(10) + "    ")}
+except SystemExit:
+    pass
+"""
+    assert not heavy(modules_of(program))
+    shown = subprocess.run(
+        [sys.executable, "-m", "mcp_a2a"], env={**os.environ, **asked}, capture_output=True, check=False, text=True
+    )
+    assert offered in shown.stdout.splitlines()
