@@ -19,6 +19,9 @@ STATE = ("initialize", "notifications/initialized", "logging/setLevel")
 MAX_STATE = 8
 """Lines of each of these methods that are kept, where a client sends them again and again."""
 
+MAX_KEPT = 4096
+"""Lines that no session is done with, beyond which nothing more is read of the client."""
+
 
 @dataclass(slots=True)
 class Line:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mcp_a2a.front.announced import Announced
 from mcp_a2a.front.behind import Behind
 from mcp_a2a.front.frames import Frame, Greeting, Kind, frame_of
-from mcp_a2a.front.journal import Journal
+from mcp_a2a.front.journal import MAX_KEPT, Journal
 from mcp_a2a.front.plain import Plain
 from mcp_a2a.front.reading import is_due, message_in
 from mcp_a2a.front.signals import StopSignals
@@ -44,9 +44,6 @@ so. An owner that starts on a busy machine imports for seconds before it can be 
 
 MAX_DUE = 256
 """Answers that are due, beyond which nothing more is read of the client."""
-
-MAX_KEPT = 4096
-"""Lines that no session is done with, beyond which nothing more is read."""
 
 MAX_UNSENT = 1024 * 1024
 """Bytes that one side has not taken, beyond which nothing more is read of the other."""

@@ -19,6 +19,7 @@ from mcp.types import CONNECTION_CLOSED, JSONRPCError
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind
+from mcp_a2a.front.journal import MAX_KEPT
 from mcp_a2a.node.asking import LentNode
 from mcp_a2a.node.caller import Caller
 from mcp_a2a.server.eras import Client, serve_streams
@@ -106,6 +107,8 @@ class _Wire:
                 for frame in decoder.frames():
                     self._heard(frame)
                 self._change()
+                while len(self.lines) > MAX_KEPT:  # more than a front of ours ever says
+                    await self.change()
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ValueError):
             session.cancel()
 
@@ -158,6 +161,10 @@ class _Wire:
         """Wait until something was said or sent."""
         await self._changed.wait()
 
+    def has_room(self) -> None:
+        """The session has taken lines, and more may be read."""
+        self._change()
+
     def _put(self, frame: Frame) -> None:
         content = frame.encoded()
         self._unsent.append(content)
@@ -207,7 +214,10 @@ class _Requests(Unclosed):
             if self._wire.ended:
                 raise StopAsyncIteration
             await self._wire.change()
-        return self._wire.lines.popleft()
+        frame = self._wire.lines.popleft()
+        if len(self._wire.lines) == MAX_KEPT:
+            self._wire.has_room()
+        return frame
 
     async def _refuse(self, read: Unreadable | None, number: int) -> None:
         answers = self._refusals.noted(read)
