@@ -191,11 +191,12 @@ class SharedNode(AskedNode):
             ask_to_leave(self._folder)
             return False
         with contextlib.suppress(OSError):
+            began = anyio.current_time()
             async with connect_control(socket_path(self._folder)) as client:
                 self._set(client.call)
                 await client.lost.wait()
                 self._set(None)
-                return True
+                return anyio.current_time() - began > RETRY_SECONDS  # else it is not tried again without a pause
         return False
 
     def _set(self, call: Call | None, failure: McpA2AError | None = None) -> None:

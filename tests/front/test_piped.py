@@ -7,10 +7,8 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,7 +18,10 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import pytest
+from anyio.abc import SocketStream
+from filelock import FileLock
 
+from mcp_a2a import composition
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Greeting
@@ -332,27 +333,7 @@ async def test_a_session_that_breaks_off_at_a_line_breaks_no_other_and_is_not_tr
 # --- when the owner ends --------------------------------------------------------------------------
 
 
-def test_when_the_owner_is_killed_the_front_goes_on_with_its_session_and_every_call_has_one_answer(home: Path) -> None:
-    with owner_process(home) as owner, attached(home) as front:
-        front.ask("logging/setLevel", {"level": "error"}, "level")
-        front.say("tools/call", {"name": "check_inbox", "arguments": {"wait_seconds": 8}}, "wait")
-        front.ask("ping", {}, "ping")
-        for number in range(20):
-            if number == 10:
-                owner.kill()
-            arguments = {"agent": "self", "message": f"{number}", "wait_seconds": 0}
-            front.say("tools/call", {"name": "send_task", "arguments": arguments}, number)
-        left = {"wait", *range(20)}
-        while left:
-            message = front.message()
-            left.remove(message["id"])
-            assert "result" in message
-        found = fields(front.call("get_agent", "who", agent="self"))
-        assert found["node"]["pid"] == front.process.pid
-        assert front.end() == (0, [])
-
-
-def test_no_task_is_doubled_or_lost_when_the_owner_is_killed_under_them(home: Path) -> None:
+def test_when_the_owner_is_killed_every_call_has_one_answer_and_no_task_is_doubled_or_lost(home: Path) -> None:
     with (
         owner_process(home) as owner,
         attached(home) as front,
@@ -362,12 +343,16 @@ def test_no_task_is_doubled_or_lost_when_the_owner_is_killed_under_them(home: Pa
         worker.call("list_tasks")
         did = did_of_worker(front)
         first = fields(front.call("send_task", "known", agent=did, message="first", wait_seconds=0))
+        front.ask("logging/setLevel", {"level": "error"}, "level")
+        front.say("tools/call", {"name": "check_inbox", "arguments": {"wait_seconds": 5}}, 30)
+        front.ask("ping", {}, "it waits now")
         for number in range(30):
             if number == 15:
                 owner.kill()
             arguments = {"agent": did, "message": f"text {number}", "wait_seconds": 0}
             front.say("tools/call", {"name": "send_task", "arguments": arguments}, number)
-        answers = _by_id(front, range(30))
+        answers = _by_id(front, range(31))
+        fields(answers.pop(30))
         ids = {fields(answer)["task_id"] for answer in answers.values()}
         assert len(ids) == 30
         ids.add(first["task_id"])
@@ -377,6 +362,8 @@ def test_no_task_is_doubled_or_lost_when_the_owner_is_killed_under_them(home: Pa
             listed += [task["task_id"] for task in page["tasks"]]
             cursor = {"cursor": page["next_cursor"]} if page.get("next_cursor") else None
         assert sorted(listed) == sorted(ids)
+        assert fields(front.call("get_agent", "who", agent="self"))["node"]["pid"] == front.process.pid
+        assert front.end() == (0, [])
 
 
 @contextmanager
@@ -483,12 +470,10 @@ async def test_a_question_within_a_result_is_understood_by_the_next_owner(home: 
         assert fields(answer["result"])["task_id"]
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_an_input_that_ends_with_its_owner_still_gets_its_answers(home: Path, *, late: bool) -> None:
+def test_an_input_that_ends_with_its_owner_still_gets_its_answers(home: Path) -> None:
     with owner_process(home) as owner, attached(home) as front:
+        owner.send_signal(signal.SIGSTOP)
         front.say("tools/call", {"name": "list_tasks", "arguments": {}}, 5)
-        if late:
-            owner.send_signal(signal.SIGSTOP)
         owner.kill()
         code, rest = front.end()
         assert (code, [message["id"] for message in rest]) == (0, [5])
@@ -514,48 +499,40 @@ def test_a_stopped_owner_is_named_to_the_call_and_nothing_that_was_asked_of_it_i
         assert fields(front.call("list_tasks", 2))["tasks"] == []
 
 
-class DeafOwner(threading.Thread):
-    """A process of an older version at the control socket: it closes what it does not understand."""
+async def test_with_an_owner_of_an_older_version_it_has_its_own_session(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(composition, "_speak", None)
+    async with open_node(settings(home)) as owner:
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen()
-        self.greetings: list[bytes] = []
-
-    def run(self) -> None:
-        while True:
-            try:
-                stream, _ = self._socket.accept()
-            except OSError:
-                return
-            with stream:
-                stream.settimeout(5)
-                self.greetings.append(stream.recv(65_536))
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-
-def test_with_an_owner_of_an_older_version_it_has_its_own_session(home: Path) -> None:
-    import fcntl  # noqa: PLC0415  not there on Windows
-
-    folder = home / "identities" / "default"
-    folder.mkdir(parents=True, mode=0o700)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        owner = DeafOwner(socket_path(folder))
-        owner.start()
-        try:
+        def use() -> None:
             with client(home) as front:
                 front.begin()
-                result = front.call("list_tasks")
-                assert result["isError"]
-                assert owner.greetings[0].startswith(b'{"mcp":')
-        finally:
-            owner.close()
+                assert fields(front.call("get_agent", agent="self"))["node"]["pid"] == os.getpid()
+
+        await aside(use)
+        assert owner.owner
+    assert caplog.text.count("was not understood") == MAX_STRIKES + 1
+
+
+async def test_an_owner_that_closes_every_connection_is_not_tried_without_a_pause(home: Path) -> None:
+    folder = settings(home).folder
+    folder.mkdir(parents=True, mode=0o700)
+    tried = 0
+
+    async def close(stream: SocketStream) -> None:
+        nonlocal tried
+        tried += 1
+        await stream.aclose()
+
+    async with await anyio.create_unix_listener(socket_path(folder)) as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, close)
+        with FileLock(folder / "lock"):
+            async with open_node(settings(home), eager=False) as node:
+                with anyio.move_on_after(1.0):
+                    await node.list_tasks(ListTasksRequest())
+        tasks.cancel_scope.cancel()
+    assert 1 <= tried <= 15
 
 
 async def test_a_front_of_another_program_is_told_to_have_its_own_session(home: Path) -> None:
