@@ -90,7 +90,7 @@ def build(home: Path, count: int) -> None:
 
 async def fill(path: Path, count: int) -> None:
     async with open_database(path, "benchmark") as database:
-        await database.write(lambda connection: insert_task(connection, a_task()))
+        await database.write(lambda connection: insert_task(connection, a_task(time.time())))
     with closing(sqlite3.connect(path)) as connection, connection:
         multiply(connection, "task-0", count)
     async with open_database(path, "benchmark"):  # it reads everything once, as after any change from outside

@@ -42,21 +42,21 @@ SHORT, LONG = 100, 100_000
 ROUNDS = 9
 
 
-def a_task() -> TaskRecord:
+def a_task(now: float = 1.7e9) -> TaskRecord:
     """One as a client of our A2A server leaves it."""
     said = Message(message_id="m", role=Role.USER, parts=(Part(text="word " * 60),))
     return TaskRecord(
         id="task-0", direction="received", peer="caller:owner", peer_name="owner", skill=None, context_id="ctx", hop=1,
         state=TaskState.COMPLETED, delivery=Delivery.DELIVERED, seq_out=1, seq_in=1, attempts=1, holder=None,
         worker=False, lease_until=None, messages=(said,), status=TaskStatus(state=TaskState.COMPLETED), artifacts=(),
-        error=None, tried=(), chosen=None, created=1.7e9, updated=1.7e9, caller="owner",
+        error=None, tried=(), chosen=None, created=now, updated=now, caller="owner",
     )  # fmt: skip
 
 
 def multiply(connection: sqlite3.Connection, task_id: str, count: int) -> None:
-    """Put so many tasks like this one into the database, in 50 conversations, one after the other."""
+    """Put so many tasks like this one into the database, in 50 conversations, each a second older than the last."""
     names = [row[1] for row in connection.execute("PRAGMA table_info(tasks)") if row[1] != "n"]
-    changed = {"id": "id || '-' || value", "updated": "updated + value", "status_at": "status_at + value",
+    changed = {"id": "id || '-' || value", "updated": "updated - value", "status_at": "status_at - value",
                "context_id": "'ctx-' || (value % 50)", "ended": "updated"}  # fmt: skip
     values = ", ".join(changed.get(name, name) for name in names)
     numbers = "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < ?)"
