@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.cli.arguments import check_file, check_folder, check_task
+from mcp_a2a.cli.arguments import check_file, check_folder
+from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import MIB, file_lines
@@ -69,9 +70,9 @@ def save(
     """
     session = session_of(context)
     session.waiting_for = "the files"
-    check_task(task_id)
     if folder:
         check_folder(_whole(folder))
+    seen_task(session, task_id)
     saved = session.ask(lambda node: save_to(node, task_id, folder))
     session.output.show(saved, lambda: tell_saved(session, saved))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.cli.arguments import check_task
 from mcp_a2a.cli.asking import insist
+from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import size
@@ -44,14 +44,14 @@ def forget(
     session = session_of(context)
     if bool(tasks) == (older_than is not None):
         raise UsageError("Name tasks, or an age: mcp-a2a forget TASK, or mcp-a2a forget --older-than 30d")
-    for task in tasks or ():
-        check_task(task)
     request = ForgetRequest(
         task_ids=tuple(tasks or ()), older_than_seconds=None if older_than is None else _seconds(older_than)
     )
     if not yes and not can_confirm():
         raise UsageError("This deletes for good, so it asks for confirmation at a terminal. In a script, use --yes.")
     session.waiting_for = "the tasks to delete"
+    for task in tasks or ():
+        seen_task(session, task)
     if not yes:
         found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
         if found.tasks:

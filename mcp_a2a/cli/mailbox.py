@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_task
 from mcp_a2a.cli.files import FileOption, Moving, attachments
+from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
@@ -89,30 +89,25 @@ def answer(
 
     session = session_of(context)
     chosen = _status(status)
-    check_task(task_id)
     attached = attachments(files)
     if text is None and can_confirm():
         raise UsageError(f'The text is missing. Type it: mcp-a2a answer {task_id} "TEXT"   Or pipe it in.')
+    source = context.get_parameter_source("status")
+    before = seen_task(session, task_id)
+    _check_open(before, is_status_given=source is not None and source.name != "DEFAULT")
     said = read_text(session, text)
     if not said.strip() and not attached and text != "":
         raise UsageError("The text is empty, so there is no answer.")
-    source = context.get_parameter_source("status")
-    is_status_given = source is not None and source.name != "DEFAULT"
 
     async def operate(node: NodeApi) -> TaskView:
-        task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
+        task = await node.get_task(GetTaskRequest(task_id=before.task_id, text_limit=1))
         session.waiting_for = task.agent.name
+        _check_open(task)  # what waited at a relay has come since
         if task.direction == "sent":
-            if task.done or not is_settled(task):
+            if not is_settled(task):
                 raise NothingAskedError(task.agent.name, task.task_id, task.state, task.context_id)
-            if is_status_given:
-                raise UsageError(
-                    "--status is for a task that was sent to you; this one is yours, and asks you something."
-                )
             task = await reply(session, node, task.task_id, said, wait, attached)
             return await converse(session, node, task, wait)
-        if task.done:
-            raise AlreadyEndedError(task.state, task.task_id)
         given = AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached, consent=answered_for())
         task = await node.answer_task(given)
         return await sent_off(session, node, task)
@@ -121,6 +116,23 @@ def answer(
     if task.direction == "sent":
         report(session, task)
     session.output.show(task, lambda: session.output.line(f"{task.task_id}  {task.state} → {task.agent.name}"))
+
+
+def _check_open(task: TaskView, *, is_status_given: bool = False) -> None:
+    """Whether an answer can be given at all.
+
+    Raises:
+        NothingAskedError, AlreadyEndedError: the task has ended.
+        UsageError: its state is not ours to give.
+    """
+    if task.direction == "received":
+        if task.done:
+            raise AlreadyEndedError(task.state, task.task_id)
+        return
+    if task.done:
+        raise NothingAskedError(task.agent.name, task.task_id, task.state, task.context_id)
+    if is_status_given:
+        raise UsageError("--status is for a task that was sent to you; this one is yours and asks you something.")
 
 
 async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:

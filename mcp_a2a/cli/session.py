@@ -117,7 +117,7 @@ class Session:
         """
         with suppress(NoGlanceError):
             return self.glance(steps)
-        if at_rest:
+        if at_rest and self.options.verbosity <= 0:  # with -v each question is told, so it is asked like all others
             with suppress(LookupError):
                 return self._remembered(steps)
 

@@ -11,6 +11,7 @@ import typer
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_cursor, check_recipient, check_task
 from mcp_a2a.cli.files import FileOption, attachments, save_to
+from mcp_a2a.cli.looking import look, seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
@@ -169,7 +170,7 @@ def show_task(
     session = session_of(context)
     session.waiting_for = "the task"
     check_task(task_id)
-    task = session.read(partial(_look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
+    task = session.read(partial(look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
     # How a task stands at a URL is found out by asking there, and nobody else tells us: only a node can.
     elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
     if elsewhere:
@@ -181,10 +182,6 @@ def show_task(
         report(session, task, head=True)
     finally:
         session.note_rest()
-
-
-def _look(task_id: str, offset: int) -> Steps[TaskView]:
-    return cast("TaskView", (yield "get_task", {"task_id": task_id, "text_offset": offset}))
 
 
 def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follow_it: bool, save: bool) -> None:
@@ -264,20 +261,19 @@ def _state(text: str | None) -> Moment | None:
 
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Cancel a task you sent."""
-    from mcp_a2a.views import CancelRequest, GetTaskRequest
+    from mcp_a2a.views import CancelRequest
 
     session = session_of(context)
-    check_task(task_id)
+    task = seen_task(session, task_id)
+    if task.direction == "received":
+        raise NotSentError(task.task_id)
 
     async def operate(node: NodeApi) -> TaskView:
-        task = await node.get_task(GetTaskRequest(task_id=task_id, text_limit=1))
-        if task.direction == "received":
-            raise NotSentError(task.task_id)
-        if not task.done:
-            task = await node.cancel_task(CancelRequest(task_id=task_id))
-        return task if task.done else await follow(session, node, task, HANDOVER_SECONDS)
+        canceled = await node.cancel_task(CancelRequest(task_id=task.task_id))
+        return canceled if canceled.done else await follow(session, node, canceled, HANDOVER_SECONDS)
 
-    task = session.ask(operate)
+    if not task.done:
+        task = session.ask(operate)
     if task.done and task.state != Moment.CANCELED:
         raise AlreadyEndedError(task.state, task.task_id)
     rest = "" if task.done else "   It will be canceled when its agent is reached."
