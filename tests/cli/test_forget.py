@@ -22,7 +22,7 @@ def test_a_task_is_forgotten_and_says_so_when_it_is_asked_for(home: Path) -> Non
     assert done["tasks"] == [task_id]
     assert done["freed_bytes"] > 0
     shown = call(home, "task", task_id)
-    assert f"{task_id} was forgotten by you at " in shown.stderr
+    assert f"{task_id} was deleted by you at " in shown.stderr
     assert shown.returncode == 3
 
 
