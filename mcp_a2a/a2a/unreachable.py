@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from mcp_a2a.errors import WebError
+from mcp_a2a.protocol.paths import zone_trouble
 
 
 class NotConnectedError(WebError):
@@ -39,7 +40,8 @@ def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> 
         case aiohttp.ClientConnectorDNSError() | socket.gaierror():
             why = "its name is not known"
         case aiohttp.ClientConnectorError():
-            why = _NOT_CONNECTED.get(error.os_error.errno or 0, "no connection could be made")
+            known = _NOT_CONNECTED.get(error.os_error.errno or 0)
+            why = known or zone_trouble(error.host) or "no connection could be made"
         case aiohttp.ServerDisconnectedError():
             why = "it closed the connection without an answer"
         case TimeoutError():

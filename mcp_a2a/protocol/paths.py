@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError, without_secrets
+from mcp_a2a.protocol.text import clean
 
 Route: TypeAlias = Literal["local", "lan", "direct", "relay"]
 
@@ -25,6 +26,7 @@ ROUTES: tuple[Route, ...] = ("local", "lan", "direct", "relay")
 
 STAGGER_SECONDS = 0.25
 MAX_ATTEMPTS = 8
+MAX_ZONE = 32
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)(?!.*\.\d+$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
                         r"(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)  # fmt: skip
@@ -154,6 +156,20 @@ def _route_of_name(host: str, provenance: str) -> Route:
 def ip_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """The one spelling of an address (RFC 5952); an IPv4 address in an IPv6 one is that IPv4 address."""
     return str(ip if isinstance(ip, ipaddress.IPv4Address) else ip.ipv4_mapped or ip)
+
+
+def zone_trouble(host: str) -> str | None:
+    """Why no connection came about, if that may be because of the zone of a link-local address."""
+    address, _, zone = host.partition("%")
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if not (ip.version == 6 and ip.is_link_local):
+        return None
+    if zone:
+        return f"no way leads there by an interface named {clean(zone)[:MAX_ZONE]}"
+    return f"it needs the name of the interface that leads there, as in [{address}%eth0]"
 
 
 def _ipv6(text: str) -> str | None:

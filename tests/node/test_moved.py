@@ -12,6 +12,8 @@ from mcp_a2a.node.node import MOVED_SECONDS
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.ticket import Ticket
+from mcp_a2a.views import InviteRequest, NetcheckRequest
 from mcp_a2a_transports._drive import DrivenLink
 from tests.files.scenes import until
 from tests.node.outsider import outsider
@@ -85,3 +87,17 @@ async def test_a_peer_that_comes_anew_has_its_older_links_looked_at(
         await bob.dial(alice)
         await until(lambda: len(peer.links) == 2)
         assert [(one, seconds) for one, seconds in asked if one is older] == [(older, MOVED_SECONDS)]
+
+
+async def test_an_address_with_a_zone_is_told_to_no_other_machine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.01)
+    world.places = [DirectAddr("192.168.1.5", 7301), DirectAddr("fd77::5", 7301), DirectAddr("fe80::5%v0", 7301)]
+    async with world.person("alice") as alice:
+        told = ("192.168.1.5:7301", "[fd77::5]:7301")
+        await until(lambda: alice.node.introduction.addresses == told)
+        invited = await alice.api.invite(InviteRequest(network="shop"))
+        assert Ticket.parse_untrusted(invited.ticket).addresses == told
+        (addresses,) = [one for one in (await alice.api.netcheck(NetcheckRequest())).checks if one.name == "addresses"]
+        assert "[fe80::5%v0]:7301" in addresses.detail

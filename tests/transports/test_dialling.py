@@ -14,8 +14,10 @@ import anyio.abc
 import pytest
 from aiohttp import web
 
+from mcp_a2a.a2a.addresses import as_typed
+from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors import LinkError, WebError
 from mcp_a2a.protocol.control import Delivered
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.paths import RelayAddr
@@ -75,6 +77,19 @@ async def test_a_relay_is_reached_in_ipv6_at_the_url_that_it_tells(listen: str, 
             ann.keep(url, list)
             async with ann.open(credentials("ann"), of_ann):
                 assert await ann.try_out(url) >= 0
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [("fe80::1", r"needs the name of the interface .* \[fe80::1%eth0\]"), ("fe80::1%nope", "named nope")],
+)
+async def test_a_link_local_address_that_leads_nowhere_says_what_is_wrong_with_its_zone(host: str, why: str) -> None:
+    with pytest.raises(LinkError, match=why):
+        await dial(f"ws://[{host}]:7301/link")
+    async with GuardedSession(as_typed(f"http://[{host}]:7301/")) as session:
+        with pytest.raises(WebError, match=why):
+            await session.fetch(Call("GET", f"http://[{host.replace('%', '%25')}]:7301/"))
 
 
 async def test_a_relay_may_listen_at_a_name_of_this_machine(tmp_path: Path) -> None:

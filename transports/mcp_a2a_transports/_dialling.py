@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import AddrInfoType
 
 from mcp_a2a.errors import LinkError
+from mcp_a2a.protocol.paths import zone_trouble
 from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._reception import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
@@ -70,7 +71,7 @@ async def connect(
     except aiohttp.ClientSSLError as error:
         raise LinkError("it does not speak TLS, or not one that is safe") from error
     except aiohttp.ClientConnectorError as error:
-        raise LinkError(_why_not_connected(error.os_error)) from error
+        raise LinkError(_why_not_connected(error.os_error, error.host)) from error
     except _OtherAnswerError as error:
         raise LinkError(_why_no_upgrade(error.status, what)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -112,10 +113,12 @@ def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:
     return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else "it is for another name"
 
 
-def _why_not_connected(error: OSError) -> str:
+def _why_not_connected(error: OSError, host: str) -> str:
     match error:
         case ConnectionRefusedError():
             return "no program listens there (connection refused)"
+        case OSError(errno=errno.EINVAL) | socket.gaierror() if (trouble := zone_trouble(host)) is not None:
+            return trouble
         case socket.gaierror():
             return "there is no machine of that name"
         case TimeoutError():
