@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.naming import NAME_RULE, is_name
+from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.store.own_name import read_name
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -298,6 +299,6 @@ def _unusable(error: ValidationError, prefix: str) -> ConfigurationError:
     field = str(first["loc"][0]) if first["loc"] else "settings"
     flag, variable = f"--{field.replace('_', '-')}", f"{prefix}{field.upper()}"
     return ConfigurationError(
-        f"{flag} (or {variable}) cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",
+        f"{flag} (or {variable}) cannot be {first['input']!r}: {plainly(first)}.",
         "Use lowercase letters, digits, - and _." if field == "identity" else "Change it, or leave it out.",
     )

@@ -28,6 +28,9 @@ _CODES: Mapping[Style, str] = {"bold": "1", "dim": "2", "red": "31", "yellow": "
 _DUMB = ("dumb", "unknown")
 """Values of TERM of terminals that know no escape codes."""
 
+INDENT = 4
+"""Columns before a word that is too wide to stand below the text before it."""
+
 GLUE = "\u00a0"
 """A space inside a word (NO-BREAK SPACE); a plain one when it is written."""
 
@@ -43,7 +46,7 @@ _ARGUMENT = (
 _MARKED = re.compile(r"`([^`\n]*\bmcp[-_]a2a\b[^`\n]*)`")
 _HEADER = re.compile(r"Authorization: Bearer (?=\S)")
 _UNMARKED = re.compile(rf"(?<![\w/-])mcp-a2a(?: (?!--?\s)[a-z][a-z-]*)?(?: (?:{_ARGUMENT}))*")
-_AFTER_COLON = re.compile(r"(?<=: )mcp-a2a(?: (?!or |and )\S*[^\s.;,)])*(?: \S+[.;,)])?")
+_AFTER_COLON = re.compile(r"(?<=: )mcp-a2a(?: (?!or |and |\()\S*[^\s.;,)])*(?: \S+[.;,)])?")
 _MODIFIERS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 """Colours of skin: cells of their own where a terminal does not draw them over what they follow."""
 
@@ -106,11 +109,16 @@ def wrapped(line: str, columns: int, hanging: int | None = None) -> list[str]:
             continue
         if now.strip(" "):
             lines.append(now)
-            now = " " * max(0, min(hanging, columns - width(word)))
+            now = " " * _place(hanging, columns - width(word))
         else:  # the first word, which is too wide where it stands
             now = " " * max(0, min(indent, columns - width(word)))
         now += word
     return [*lines, now]
+
+
+def _place(hanging: int, room: int) -> int:
+    """Where a word begins a line: below the text before it, or a little indented where it has no room there."""
+    return hanging if hanging <= room else max(0, min(INDENT, room))
 
 
 def paragraphs(text: str, columns: int) -> Iterator[str]:

@@ -74,9 +74,23 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
         root = () if getattr(context, "parent", None) else SERVER_OPTIONS
         said = no_such_option(wrong, (*own, *root))
     else:
-        said = error.format_message()
+        said = _wrong_value(error) or error.format_message()
     command = str(getattr(context, "command_path", "mcp-a2a"))
     return ConfigurationError(said, f"For help: {command} --help")
+
+
+def _wrong_value(error: TyperException) -> str | None:
+    """What is wrong with the value of an option, in plain words; None for another error."""
+    from pydantic import ValidationError
+
+    from mcp_a2a.protocol.plain_words import plainly
+
+    cause, parameter = error.__cause__ or error.__context__, getattr(error, "param", None)
+    if not isinstance(cause, ValidationError) or parameter is None:
+        return None
+    fault = cause.errors(include_url=False)[0]
+    name = str(parameter.get_error_hint()).replace("'", "")
+    return f"{name} cannot be {str(fault['input'])[:80]!r}: {plainly(fault)}."
 
 
 def _invalid(error: ValidationError) -> McpA2AError:

@@ -55,7 +55,7 @@ def forget(
     if not yes:
         found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
         if found.tasks:
-            insist(session, f"Remove {_what(found)} for good?", otherwise="Nothing was deleted.")
+            insist(session, f"Delete {_what(found)} for good?", otherwise="Nothing was deleted.")
     done = session.ask(lambda node: _all(session, node, request))
     session.output.show(done, lambda: _tell(session, done))
 
@@ -87,7 +87,8 @@ async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> Forge
 
 
 def _what(found: ForgetView) -> str:
-    return f"{many(len(found.tasks), 'task')} and {many(found.files, 'file')} ({size(found.freed_bytes)})"
+    files = f" and {many(found.files, 'file')}" if found.files else ""
+    return f"{many(len(found.tasks), 'task')}{files} ({size(found.freed_bytes)})"
 
 
 def _tell(session: Session, done: ForgetView) -> None:
@@ -96,7 +97,4 @@ def _tell(session: Session, done: ForgetView) -> None:
     if not done.tasks:
         session.output.line("No finished task is that old." if not done.kept else "Nothing was deleted.")
         return
-    session.output.line(
-        f"Forgot {many(len(done.tasks), 'task')} and {many(done.files, 'file')}: {size(done.freed_bytes)} are free "
-        "(what was in the database is used again by it)."
-    )
+    session.output.line(f"Deleted {_what(done)}. The database reuses its space.")

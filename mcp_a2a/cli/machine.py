@@ -16,6 +16,7 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.node.glance import NoGlanceError
+from mcp_a2a.screen import GLUE
 from mcp_a2a.version import __version__
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def version(context: typer.Context) -> None:
         session.output.line(f"mcp-a2a {__version__}")
         if session.options.verbosity > 0:
             session.output.line(f"Python {fields['python']} on {fields['platform']} ({fields['executable']})")
-            session.output.line("  ".join(f"{name} {_version_of(name)}" for name in PACKAGES))
+            session.output.line("  ".join(f"{name}{GLUE}{_version_of(name)}" for name in PACKAGES))
 
     session.output.show_fields(fields, tell)
 

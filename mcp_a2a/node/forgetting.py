@@ -70,7 +70,7 @@ class Forgetting:
         return [record for record in records if record is not None], len(ids) > BATCH
 
     def _remove(self, connection: sqlite3.Connection, record: TaskRecord, now: float) -> Removed:
-        return forget(connection, record, now, f"{record.id} was forgotten by you at {moment(now)}.")
+        return forget(connection, record, now, f"{record.id} was deleted by you at {moment(now)}.")
 
     def _measure(self, connection: sqlite3.Connection, record: TaskRecord) -> Removed:
         return Removed(size_of(connection, record.id), tuple(blobs_of(connection, record.id)))

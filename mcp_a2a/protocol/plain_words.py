@@ -36,7 +36,7 @@ _PLAIN = {
     "extra_forbidden": "there is no such field",
     "int_parsing_size": "it is too large a number",
     "recursion_loop": "it contains itself",
-    "string_pattern_mismatch": "it does not have the form that it should have",
+    "string_pattern_mismatch": "it does not have the right form",
 }
 _SIDES = {
     "greater_than": ("greater than", "gt"),

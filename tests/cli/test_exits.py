@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mcp_a2a import errors
@@ -9,6 +11,7 @@ from mcp_a2a.cli.exits import BY_DELIVERY, BY_STATE, Exit, exit_of, exit_of_erro
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment, moment_of
 from mcp_a2a.views import AgentRef, TaskView
+from tests.cli.inside import call
 
 
 def task(state: TaskState, delivery: Delivery = Delivery.DELIVERED, **more: object) -> TaskView:
@@ -74,3 +77,17 @@ def test_an_error_is_its_exit_code(error: BaseException, code: int) -> None:
 def test_every_error_of_ours_has_an_exit_code_of_the_table() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.McpA2AError)]
     assert {kind.exit_code for kind in kinds} <= set(Exit)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("discover", "--limit", "many"), "--limit cannot be 'many': it should be a whole number."),
+        (("discover", "--limit", "999"), "--limit cannot be '999': it should be at most 200."),
+        (("ping", "x", "--timeout", "soon"), "--timeout cannot be 'soon': it should be a number."),
+    ],
+)
+def test_a_wrong_value_is_told_without_types_of_python(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    finished = call(tmp_path / "home", *words)
+    assert finished.returncode == Exit.USAGE
+    assert finished.stderr.splitlines()[0] == says

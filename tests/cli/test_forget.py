@@ -29,9 +29,9 @@ def test_a_task_is_forgotten_and_says_so_when_it_is_asked_for(home: Path) -> Non
 def test_a_person_is_asked_and_may_say_no(home: Path) -> None:
     sent = json.loads(call(home, "send", "rev", "desserts", "--json").stdout)
     asked = call(home, "forget", sent["task_id"], stdin="n\n", typed=True)
-    assert "Remove 1 task and 0 files" in asked.stderr
+    assert "Delete 1 task (" in asked.stderr
     assert asked.returncode == 5
-    assert call(home, "forget", sent["task_id"], stdin="y\n", typed=True).stdout.strip().startswith("Forgot 1 task ")
+    assert call(home, "forget", sent["task_id"], stdin="y\n", typed=True).stdout.strip().startswith("Deleted 1 task ")
 
 
 @pytest.mark.parametrize("words", [(), ("task-abcd", "--older-than", "3d"), ("--older-than", "soon")])

@@ -184,7 +184,9 @@ def tapes(served: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mcp_a2a.cli.app.Output", Tape)
+        patch.setattr("mcp_a2a.cli.output.Output", Tape)
         for case in itertools.chain(*CASES.values()):
+            Tape.shown = []
             finished = call(served, *(words.get(word, word) for word in case), stdin="n\n", typed=True)
             assert "unexpected" not in finished.stderr, finished
             found[case] = Tape.shown

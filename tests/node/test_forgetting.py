@@ -59,7 +59,7 @@ async def test_texts_files_and_result_are_gone_at_both_ends(pair: Pair, tmp_path
         assert (view.tasks, view.files) == ((task_id,), 2)
         assert view.freed_bytes > 2 * SIZE
         assert await count(person) == 0
-        with pytest.raises(TaskForgottenError, match=f"{task_id} was forgotten by you at 20"):
+        with pytest.raises(TaskForgottenError, match=f"{task_id} was deleted by you at 20"):
             await person.api.get_task(GetTaskRequest(task_id=task_id))
         with pytest.raises(TaskForgottenError):
             await person.api.forget(ForgetRequest(task_ids=(task_id,)))
@@ -85,7 +85,7 @@ async def test_the_same_key_again_sends_nothing_and_tells_the_end(pair: Pair, tm
     await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
     again = await alice.api.send_task(task(text="a secret request", idempotency_key="once"))
     assert (again.task_id, again.state) == (task_id, Moment.COMPLETED)
-    assert "was forgotten by you at" in (again.text or "")
+    assert "was deleted by you at" in (again.text or "")
     assert not (await bob.api.check_inbox(CheckInboxRequest())).items
 
 
