@@ -54,11 +54,28 @@ def bystander(home: Path, name: str = "idle") -> Iterator[Any]:
         yield running
 
 
-def met(tmp_path: Path, port: int, *identity: str) -> None:
+def met(folder: Path, port: int, *identity: str) -> None:
     """The sender knows the far agent, which is away again."""
-    with far_agent(tmp_path / "far", port):
-        added = run(tmp_path / "here", *identity, "peers", "add", f"127.0.0.1:{port}", **QUIET)
+    with far_agent(folder / "far", port):
+        added = run(folder / "here", *identity, "peers", "add", f"127.0.0.1:{port}", **QUIET)
         assert added.returncode == 0, added.stderr
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Two data folders whose agents have met once, and the port of the far one."""
+    folder, port = tmp_path_factory.mktemp("met"), free_port()
+    met(folder, port)
+    return folder, port
+
+
+@pytest.fixture
+def port(before: tuple[Path, int], tmp_path: Path) -> int:
+    """The same for one test."""
+    folder, port = before
+    for home in ("here", "far"):
+        shutil.copytree(folder / home, tmp_path / home)
+    return port
 
 
 def sent(tmp_path: Path, text: str, *identity: str) -> str:
@@ -84,9 +101,10 @@ def stands(home: Path, identity: str, pid: int) -> bool:
     return has_stand_in(folder) and read_owner(folder) == pid
 
 
-def test_a_task_is_delivered_and_its_answer_received_by_the_process_of_another_identity(tmp_path: Path) -> None:
-    here, port = tmp_path / "here", free_port()
-    met(tmp_path, port)
+def test_a_task_is_delivered_and_its_answer_received_by_the_process_of_another_identity(
+    tmp_path: Path, port: int
+) -> None:
+    here = tmp_path / "here"
     task_id = sent(tmp_path, "desserts")
     stays_out = ("exec", "--name", "quiet", "--skill", "nothing", "--", "cat")
     with agent(here, *stays_out, MCP_A2A_NETWORKS="false", **QUIET), bystander(here) as other:
@@ -105,9 +123,10 @@ def _locked(home: Path, identity: str = "default") -> bool:
     return is_locked(home / "identities" / identity)
 
 
-def test_the_own_process_of_an_identity_takes_over_at_once_and_there_is_never_a_second_owner(tmp_path: Path) -> None:
-    here, port = tmp_path / "here", free_port()
-    met(tmp_path, port)
+def test_the_own_process_of_an_identity_takes_over_at_once_and_there_is_never_a_second_owner(
+    tmp_path: Path, port: int
+) -> None:
+    here = tmp_path / "here"
     task_id = sent(tmp_path, "one")
     with bystander(here) as other:
         until(lambda: stands(here, "default", other.process.pid), 20, "the agent stands in")
@@ -134,11 +153,10 @@ def test_the_own_process_of_an_identity_takes_over_at_once_and_there_is_never_a_
         assert run(here, "repair", **QUIET).returncode == 0
 
 
-def test_one_process_stands_in_for_all_and_the_next_when_it_is_killed(tmp_path: Path) -> None:
-    here, port = tmp_path / "here", free_port()
+def test_one_process_stands_in_for_all_and_the_next_when_it_is_killed(tmp_path: Path, port: int) -> None:
+    here = tmp_path / "here"
     names = ["default", "second"]
-    for name in names:
-        met(tmp_path, port, "--identity", name)
+    met(tmp_path, port, "--identity", "second")
     tasks = {name: sent(tmp_path, name, "--identity", name) for name in names}
     with bystander(here, "one") as one, bystander(here, "two") as two:
         hosts = {one.process.pid: one, two.process.pid: two}
@@ -154,9 +172,8 @@ def test_one_process_stands_in_for_all_and_the_next_when_it_is_killed(tmp_path: 
         until(lambda: psutil.Process(other).num_fds() <= files + 2, 20, "its nodes are closed again")
 
 
-def test_what_is_not_ours_or_cannot_be_read_is_left_alone_and_harms_no_other(tmp_path: Path) -> None:
-    here, port = tmp_path / "here", free_port()
-    met(tmp_path, port)
+def test_what_is_not_ours_or_cannot_be_read_is_left_alone_and_harms_no_other(tmp_path: Path, port: int) -> None:
+    here = tmp_path / "here"
     task_id = sent(tmp_path, "one")
     identities, elsewhere = here / "identities", tmp_path / "elsewhere"
     for copy in (identities / "broken", elsewhere):
