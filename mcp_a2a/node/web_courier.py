@@ -37,7 +37,7 @@ from mcp_a2a.node.web_journal import store_end, store_news
 from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, remote_of, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
-from mcp_a2a.node.web_turns import ends_without_a_word
+from mcp_a2a.node.web_turns import has_made_something, is_wordless_end
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
@@ -295,11 +295,13 @@ class WebCourier:
 
     async def _with_the_answer(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
         """What is told, and before the end of a task without a word its history: the answer may be there alone."""
+        if not is_wordless_end(told):
+            return told
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if record is None or record.done or not ends_without_a_word(record, told):
+        if record is None or record.done or has_made_something(record, told):
             return told
         remote, peer = remote_of(told)[0] or record.remote, await self._book.find(record.peer)
-        if remote is None or any(event.task is not None and event.task.history for event in told):
+        if remote is None:
             return told
         try:
             task = await self._book.calls.get(peer.agent, remote, history=MAX_HISTORY)

@@ -37,13 +37,20 @@ def heard_of(record: TaskRecord) -> tuple[TaskState | None, str]:
 # --- answers that stand nowhere but in what was said on the way ----------------------------------
 
 
-def ends_without_a_word(record: TaskRecord, events: Sequence[StreamResponse]) -> bool:
-    """True if the task completes with no artifact and no message since we spoke last: its history may have them."""
-    status, made = None, size_of(record.artifacts) != record.made
+def is_wordless_end(events: Sequence[StreamResponse]) -> bool:
+    """True if these complete a task with no message, and show nothing of its history."""
+    status: TaskStatus | None = None
     for event in events:
-        made = made or event.artifact_update is not None or bool(event.task is not None and event.task.artifacts)
+        if event.artifact_update is not None or (event.task is not None and event.task.history):
+            return False
         status = event.status_update.status if event.status_update else event.task.status if event.task else status
-    return not made and status is not None and status.state == TaskState.COMPLETED and status.message is None
+    return status is not None and status.state == TaskState.COMPLETED and status.message is None
+
+
+def has_made_something(record: TaskRecord, events: Sequence[StreamResponse] = ()) -> bool:
+    """Whether there are artifacts since we spoke last, in the record or with these."""
+    told = (artifact for event in events if event.task is not None for artifact in event.task.artifacts)
+    return size_of(record.artifacts) != record.made or any(artifact not in record.artifacts for artifact in told)
 
 
 def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...]) -> TaskStatus:
@@ -54,7 +61,7 @@ def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...])
     """
     if status.state != TaskState.COMPLETED or (status.message is not None and not since):
         return status
-    if size_of(record.artifacts) != record.made:
+    if has_made_something(record):
         return status
     told = [one for one in since if not _is_known(record, one)]
     if not told and record.state == TaskState.WORKING and record.status.message is not None:

@@ -247,6 +247,17 @@ async def test_an_answer_to_a_reply_is_none_of_what_was_said_or_made_before(worl
     assert view.text == "a draft\na blue one"
 
 
+async def test_an_answer_beside_an_older_artifact_is_asked_for_where_no_history_comes_unasked(world: World) -> None:
+    draft = [{"artifactId": "a", "parts": [{"text": "a draft"}]}]
+    asks = {**now("INPUT_REQUIRED", message=said("Which color?", "q-1")), "artifacts": draft}
+    done = {**now("COMPLETED"), "artifacts": draft}
+    whole = {**done, "history": [USER, said("blue", "m-2", "ROLE_USER"), said("a blue one", "a-1")]}
+    async with Agent(Scripted(asks, done, whole)).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    assert (view.state, view.text) == (Moment.COMPLETED, "a draft\na blue one")
+    assert other.heard[-1].params["historyLength"]
+
+
 async def test_a_question_in_the_history_alone_is_asked_also_beside_an_artifact(world: World) -> None:
     draft = [{"artifactId": "a", "parts": [{"text": "a draft"}]}]
     asks = {**now("INPUT_REQUIRED"), "history": [USER, said("Which color?", "q-1")], "artifacts": draft}
