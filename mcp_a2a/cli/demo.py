@@ -168,7 +168,8 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
 
 def _agent_line(agent: Fields) -> str:
     _, _, skills = unwrapped(str(agent.get("about", ""))).rpartition("|")
-    return f"{agent['name']}: {skills.strip()} (route {agent.get('route')})"
+    ids = ", ".join(skill.partition(":")[0].strip() for skill in skills.split("; "))
+    return f"{agent['name']}: {ids} (route {agent.get('route')})"
 
 
 def _result(task: Fields) -> str:

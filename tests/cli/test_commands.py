@@ -164,7 +164,7 @@ def test_canceling_twice_is_canceling_once(home: Path) -> None:
         (["peers", "add", "127.0.0.1:1"], 4, "127.0.0.1:1"),
         (["--identity", "Not A Folder", "discover"], 2, "MCP_A2A_IDENTITY"),
         (["agent", "exec", "--name", "x", "--", "no-such-program"], 2, "was not found"),
-        (["agent", "exec", "--name", "x", "rev"], 2, "behind two dashes"),
+        (["agent", "exec", "--name", "x", "rev"], 2, "after two dashes"),
         (["agent", "exec", "--name", "x", "--skill", "=y", "--", "rev"], 2, "an id of its own"),
         (["agent", "run", "nothing.py"], 2, "no Python file"),
         (["--listen", "nowhere"], 2, "not an address"),
