@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def database(tmp_path: Path) -> Path:
     """That of an identity which knows two peers."""
     home = tmp_path / "home"
-    assert call(home, "peers").returncode == 0
+    assert call(home, "status").returncode == 0
     path = home / "identities" / "default" / "node.db"
     with closing(sqlite3.connect(path)) as connection, connection:
         for number in range(200):
@@ -78,4 +78,4 @@ def test_it_says_which_process_has_the_database(database: Path, tmp_path: Path) 
         write_owner(database.parent)
         refused = call(tmp_path / "home", "repair")
     assert refused.returncode == 1
-    assert f"Process {os.getpid()} runs the node of the identity default" in refused.stderr
+    assert f"Process {os.getpid()} is running the node of the identity default" in refused.stderr
