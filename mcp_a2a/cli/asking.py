@@ -5,6 +5,7 @@ Ctrl-C at a question ends the command like anywhere else (`KeyboardInterrupt`); 
 
 from __future__ import annotations
 
+import select
 import sys
 from contextlib import suppress
 
@@ -17,6 +18,9 @@ ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 """What a person may type; a bare Enter is the answer that changes nothing."""
 
 MAX_ANSWER = 65_536
+
+SILENT_SECONDS = 1.0
+"""How long a pipe may be silent before it is said that it is read."""
 
 
 def agrees(session: Session, question: str) -> bool:
@@ -36,6 +40,13 @@ def agrees(session: Session, question: str) -> bool:
         if answer is not None:
             return answer
         session.output.ask("Please answer y or n.\n")
+
+
+def say_that_it_is_read(session: Session, what: str) -> None:
+    """Say that standard input is read, where nothing comes of it: a program that waits in silence looks broken."""
+    with suppress(OSError, ValueError):  # what is no descriptor is read at once
+        if not select.select([sys.stdin.fileno()], [], [], SILENT_SECONDS)[0]:
+            session.output.note(f"Reading {what} from standard input, until its end.")
 
 
 async def next_line(session: Session, prompt: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from mcp_a2a.cli import render
 from mcp_a2a.cli.arguments import check_agent, check_ticket, known_network
-from mcp_a2a.cli.asking import insist
+from mcp_a2a.cli.asking import insist, say_that_it_is_read
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
@@ -183,6 +183,7 @@ def join(
 
 def _read_ticket(session: Session) -> str:
     if not sys.stdin.isatty():
+        say_that_it_is_read(session, "the ticket")
         return sys.stdin.read(MAX_TICKET_INPUT)
     session.output.ask("Ticket: ")
     text = sys.stdin.readline()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.asking import next_line
+from mcp_a2a.cli.asking import next_line, say_that_it_is_read
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for, can_confirm, is_watched
@@ -172,4 +172,6 @@ def read_text(session: Session, text: str | None) -> str:
         return text
     if can_confirm() and text == "-":
         session.output.note("Type the text. Ctrl-D on an empty line ends it.")
+    elif not can_confirm():
+        say_that_it_is_read(session, "the text")
     return sys.stdin.buffer.read().decode("utf-8", "replace")

@@ -166,3 +166,18 @@ def test_a_pipe_of_a_shell_reaches_an_agent(home: Path) -> None:
         check=False,
     )
     assert piped.stdout == "ih\n"
+
+
+@pytest.mark.parametrize(("words", "what"), [(("send", "rev"), "the text"), (("join",), "the ticket")])
+def test_a_pipe_that_stays_silent_is_said_to_be_read(home: Path, words: tuple[str, ...], what: str) -> None:
+    with subprocess.Popen(
+        [MCP_A2A, "--no-mdns", *words],
+        env=environment(home),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as reading:
+        assert reading.stderr is not None
+        assert reading.stderr.readline() == f"Reading {what} from standard input, until its end.\n"
+        reading.communicate(input="rubbish", timeout=60)
