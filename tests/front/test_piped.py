@@ -7,10 +7,11 @@ import logging
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +28,12 @@ from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Greeting
 from mcp_a2a.front.loop import MAX_STRIKES
 from mcp_a2a.front.splitting import Whole
+from mcp_a2a.node import stand_in
 from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.stand_in import StandIn
 from mcp_a2a.server import piped
 from mcp_a2a.server.lines import FromClient, Unreadable
+from mcp_a2a.store.owner_file import has_stand_in, read_owner
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -41,6 +45,7 @@ from mcp_a2a.views import (
 )
 from tests.front.client import FrontClient, client
 from tests.front.regenerate import envelope
+from tests.node.test_stand_in import Opened, identity
 from tests.server.test_consent import did_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there is no front on Windows")]
@@ -477,6 +482,32 @@ def test_an_input_that_ends_with_its_owner_still_gets_its_answers(home: Path) ->
         owner.kill()
         code, rest = front.end()
         assert (code, [message["id"] for message in rest]) == (0, [5])
+
+
+async def test_a_process_that_only_stands_in_for_the_owner_leaves_when_a_front_comes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("START_SECONDS", "LEAD_SECONDS", "LOOK_SECONDS"):
+        monkeypatch.setattr(stand_in, name, 0.02)
+    folder, opened = await identity(home, "default", waits=True), Opened()
+
+    def use() -> None:
+        with client(home) as front:
+            front.begin()
+            assert "tasks" in fields(front.call("list_tasks"))
+            assert read_owner(folder) == front.process.pid
+            assert not has_stand_in(folder)
+
+    async with anyio.create_task_group() as tasks:
+        opened.waits.add("default")
+        tasks.start_soon(StandIn(home, "other", "node.db", opened.open).run)
+        while not has_stand_in(folder):  # noqa: ASYNC110  a file is written
+            await anyio.sleep(0.01)
+        with closing(sqlite3.connect(folder / "node.db")) as connection, connection:
+            connection.execute("DELETE FROM outbox")  # what waited there can be sent by no real node
+        await aside(use)
+        tasks.cancel_scope.cancel()
+    assert opened.ever
 
 
 # --- owners that do not answer --------------------------------------------------------------------
