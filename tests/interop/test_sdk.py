@@ -18,7 +18,8 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.exchange import A2AFollowRequest, A2AListRequest, A2ASendRequest
 from mcp_a2a.node.shared import SharedNode
-from mcp_a2a.protocol.model import Message, Part, Role, TaskState
+from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.hosting import host
 from mcp_a2a.server.listening import Listening
 from mcp_a2a.views import (
@@ -165,7 +166,7 @@ async def _use(node: SharedNode, url: str) -> None:
     assert [agent.did for agent in found.agents] == [added.did]
 
     done = await node.send_task(SendTaskRequest(agent=added.did, message="hello"))
-    assert (done.state, done.text) == (TaskState.COMPLETED, "HELLO")
+    assert (done.state, done.text) == (Moment.COMPLETED, "HELLO")
     by_skill = await node.send_task_by_skill(SendTaskBySkillRequest(skill="behave", message="by skill"))
     assert by_skill.text == "BY SKILL"
     streamed = await node.send_task(SendTaskRequest(agent="sdk-agent", message="stream"))
@@ -173,13 +174,13 @@ async def _use(node: SharedNode, url: str) -> None:
     direct = await node.send_task(SendTaskRequest(agent=added.did, message="direct"))
     assert direct.text == "no task here"
     failed = await node.send_task(SendTaskRequest(agent=added.did, message="fail"))
-    assert failed.state == TaskState.FAILED
+    assert failed.state == Moment.FAILED
     assert failed.error is not None
     assert "it broke" in failed.error.message
     asked = await node.send_task(SendTaskRequest(agent=added.did, message="ask"))
-    assert (asked.state, asked.question) == (TaskState.INPUT_REQUIRED, "which?")
+    assert (asked.state, asked.question) == (Moment.INPUT_REQUIRED, "which?")
     answered = await node.reply_to_task(ReplyRequest(task_id=asked.task_id, message="blue"))
-    assert (answered.task_id, answered.state, answered.text) == (asked.task_id, TaskState.COMPLETED, "BLUE"), (
+    assert (answered.task_id, answered.state, answered.text) == (asked.task_id, Moment.COMPLETED, "BLUE"), (
         answered.error
     )
     waiting = await node.send_task(SendTaskRequest(agent=added.did, message="wait", wait_seconds=0))
@@ -187,7 +188,7 @@ async def _use(node: SharedNode, url: str) -> None:
         waiting = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
     await node.cancel_task(CancelRequest(task_id=waiting.task_id))
     canceled = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
-    assert canceled.state == TaskState.CANCELED
+    assert canceled.state == Moment.CANCELED
     await _stream_through(node, added.did)
 
 
