@@ -19,7 +19,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import Announcement, Sighting
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports import wires
+from mcp_a2a_transports import _browser, wires
 from mcp_a2a_transports._sightings import MAX_SIGHTINGS, fingerprint
 from mcp_a2a_transports.mdns import SERVICE_TYPE, MdnsLookup, instance_of, parse_txt_untrusted
 from mcp_a2a_transports.surroundings import MAX_ADDRESSES, Interface, Surroundings, interfaces_here
@@ -209,7 +209,7 @@ async def test_a_crowd_fills_the_table_and_no_more() -> None:
 @pytest.mark.slow
 async def test_who_vanished_without_goodbye_is_lost_when_the_record_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zeroconf._engine._CACHE_CLEANUP_INTERVAL", 0.1)
-    monkeypatch.setattr(wires, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(_browser, "ANSWER_SECONDS", 0.3)
     async with looking("ann") as of_ann, announced(record("ben", host_ttl=1)) as mouth:
         await until(lambda: BEN in of_ann.seen, of_ann)
         mouth.zeroconf.registry.async_remove(mouth.zeroconf.registry.async_get_service_infos())

@@ -18,9 +18,10 @@ from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.web_ports import WebSighting, WebWatch
+from mcp_a2a_transports._browser import Guest
 from mcp_a2a_transports._lan import MIN_PORT
 from mcp_a2a_transports.surroundings import EVERYWHERE, Interface, Surroundings
-from mcp_a2a_transports.wires import RECORD_SECONDS, Guest, Multicast
+from mcp_a2a_transports.wires import RECORD_SECONDS, Multicast
 
 SERVICE_TYPE = "_a2a._tcp.local."
 CARD_PATH = "/.well-known/agent-card.json"

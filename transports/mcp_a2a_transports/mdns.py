@@ -21,10 +21,11 @@ from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a_transports._browser import Guest
 from mcp_a2a_transports._lan import VERSION, parse_txt_untrusted
 from mcp_a2a_transports._sightings import FINGERPRINT_LENGTH, MAX_SIGHTINGS, Sightings, fingerprint
 from mcp_a2a_transports.surroundings import MAX_ADDRESSES, Interface
-from mcp_a2a_transports.wires import RECORD_SECONDS, Guest, Multicast
+from mcp_a2a_transports.wires import RECORD_SECONDS, Multicast
 
 logger = logging.getLogger(__name__)
 

@@ -5,38 +5,26 @@
 
 What is heard on one link is never mixed with what is heard on another, so that no record can name an address of a link
 that it does not come from, and no answer carries an address that the asking link cannot reach (RFC 6762, 6.2).
-
-A host that vanished leaves its records behind. They live two minutes, are asked for again when they expire, and what
-they named is lost when no answer comes.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
 import anyio
 import anyio.abc
-from typing_extensions import override
 from zeroconf import (  # type: ignore[attr-defined]  # the first three are offered, only not listed
     DNSOutgoing,
-    DNSPointer,
-    DNSQuestion,
-    DNSQuestionType,
-    DNSRecord,
     IPVersion,
-    RecordUpdate,
-    RecordUpdateListener,
     Zeroconf,
 )
-from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
+from mcp_a2a_transports._browser import FAILURES, Browser, Guest
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.surroundings import Interface, Surroundings
 
@@ -46,14 +34,6 @@ logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # it would quote what 
 RECORD_SECONDS = 120
 """Life of our records."""
 
-ANSWER_SECONDS = 3.0
-MAX_QUESTIONS = 8
-"""Names asked about at the same time. A record that came alone is a reason to ask, and a flood."""
-
-FIRST_QUERY_SECONDS = (0.02, 0.12)
-LONGEST_PAUSE_SECONDS = 3_600.0
-"""All are asked for at the start, then after 1, 2, 4 ... seconds (RFC 6762, 5.2)."""
-
 RETRY_SECONDS = 15.0
 """Pause before an interface is tried again that did not take part: an IPv6 address is not usable at once."""
 
@@ -61,49 +41,15 @@ AGAIN_SECONDS = 1.2
 """A second announcement comes more than a second after the first (RFC 6762, 8.3): what is younger than that in the
 caches of others is not yet taken out by it."""
 
-FLUSH_SECONDS = 1.5
-
 LEAVE_SECONDS = 1.0
 
 MAX_WIRES = 32
 """Interfaces that take part, at three sockets each."""
 
-_TYPE_PTR, _CLASS_IN = 12, 1
-_QUERY, _ANSWER = 0, 0x8400
-_FAILURES = (OSError, RuntimeError, ZeroconfError)
+_ANSWER = 0x8400
 
 _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 """Of linux/in.h and linux/in6.h."""
-
-
-class Guest(Protocol):
-    """A type of service: our record of it, and what is done with those of others."""
-
-    @property
-    def service_type(self) -> str:
-        """For example "_a2a._tcp.local."."""
-        ...
-
-    @property
-    def max_names(self) -> int:
-        """Names that are followed on one interface; 0 of a guest that only announces."""
-        ...
-
-    def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        """What is announced on an interface, if anything."""
-        ...
-
-    def is_followed(self, name: str) -> bool:
-        """Whether a name may be one of a service that is looked for."""
-        ...
-
-    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
-        """A record was heard on an interface, whole, and perhaps again; whether it is believed."""
-        ...
-
-    def lost(self, interface: Interface, name: str) -> None:
-        """A name that was believed is no longer there, on that interface."""
-        ...
 
 
 class Multicast:
@@ -196,7 +142,7 @@ class Multicast:
     async def _connect(self, interface: Interface) -> None:
         try:
             wire = await open_wire(interface)
-        except _FAILURES as error:
+        except FAILURES as error:
             self._failure = error
             logger.debug("no multicast on %s: %s", interface.name, error)
             return
@@ -233,7 +179,7 @@ class Wire:
     async def admit(self, guest: Guest, tasks: anyio.abc.TaskGroup) -> None:
         """Announce the guest's record here, and look for those of others."""
         self._guests.append(guest)
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             await self._announce(guest, tasks, again=False)
         if guest.max_names:
             browser = self._browsers[guest] = Browser(self, guest)
@@ -248,7 +194,7 @@ class Wire:
         record = self._records.pop(guest, None)
         if record is None:
             return
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             await (await self._zeroconf.async_unregister_service(record))
             # An answer that was already on its way may have brought it back to life, and the library ignores a goodbye
             # that it has just heard word for word; so the last one is shorter.
@@ -260,14 +206,14 @@ class Wire:
         """The interface has other addresses than before, its cable is in again, or it takes part in another family."""
         before, spoke = self.interface, self.families
         self.interface = interface
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             await self._zeroconf.async_update_interfaces(_choice(interface))
             _confine(self.zeroconf, interface)
         if interface == before and self.families == spoke:
             return  # it still takes no part in one of its families
         came = (interface.has_carrier and not before.has_carrier) or self.families != spoke
         for guest in tuple(self._guests):
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 await self._announce(guest, tasks, again=came)
         for browser in self._browsers.values():
             browser.begin_anew()
@@ -279,7 +225,7 @@ class Wire:
         async with anyio.create_task_group() as leaving:
             for guest in tuple(self._guests):
                 leaving.start_soon(self.dismiss, guest)
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             await self._zeroconf.async_close()
 
     async def _announce(self, guest: Guest, tasks: anyio.abc.TaskGroup, *, again: bool) -> None:
@@ -303,7 +249,7 @@ class Wire:
     async def _announce_again(self, guest: Guest, record: AsyncServiceInfo) -> None:
         await anyio.sleep(AGAIN_SECONDS)
         if self._records.get(guest) is record:
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 self.zeroconf.async_send(self.zeroconf.generate_service_broadcast(record, None))
 
 
@@ -327,168 +273,6 @@ async def open_wire(interface: Interface) -> Wire:
         raise OSError("the interface takes no part")
     _confine(made.zeroconf, interface)
     return Wire(interface, made)
-
-
-class Browser(RecordUpdateListener):
-    """What is heard on one wire of one type of service.
-
-    The library's own browser keeps a little of every name that it ever heard, which is how a flood would fill our
-    memory; so the records are listened to here.
-    """
-
-    def __init__(self, wire: Wire, guest: Guest) -> None:
-        super().__init__()
-        self._wire, self._guest = wire, guest
-        self._known: dict[str, str] = {}
-        """The host of each name that is believed."""
-        self._names_at: dict[str, set[str]] = {}
-        self._heard: set[str] = set()
-        self._unclear: set[str] = set()
-        self._something_unclear = anyio.Event()
-        self._something_changed = anyio.Event()
-        self._anew = anyio.Event()
-        self._scope = anyio.CancelScope()
-
-    async def run(self) -> None:
-        """Listen, and ask who is there, until stopped."""
-        with self._scope:
-            self._wire.zeroconf.async_add_listener(self, None)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._call_all)
-                tasks.start_soon(self._ask)
-                tasks.start_soon(self._look_again)
-
-    def stop(self) -> None:
-        """Hear nothing any more."""
-        if self in self._wire.zeroconf.record_manager.listeners:
-            self._wire.zeroconf.async_remove_listener(self)
-        self._scope.cancel()
-
-    def lose_all(self) -> None:
-        """The interface is gone, and with it all that was believed because of it."""
-        for name in tuple(self._known):
-            self._lose(name)
-
-    def begin_anew(self) -> None:
-        """See what of the known is on this link now, and ask all again."""
-        for name in tuple(self._known):
-            self._consider(name)
-        self._anew.set()
-
-    # --- what others say --------------------------------------------------------------------------
-
-    @override
-    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
-        for update in records:
-            record = update.new
-            if isinstance(record, DNSPointer):
-                if record.name == self._guest.service_type:
-                    self._hear(record.alias, is_goodbye=not record.ttl)
-            else:
-                self._touch(record)
-
-    @override
-    def async_update_records_complete(self) -> None:
-        # Only now does the library's cache hold all that came with the packet.
-        heard, self._heard = self._heard, set()
-        for name in heard:
-            self._consider(name)
-
-    def _hear(self, name: str, *, is_goodbye: bool) -> None:
-        if is_goodbye:
-            self._lose(name)
-        elif name in self._known or (len(self._known) < self._guest.max_names and self._guest.is_followed(name)):
-            self._heard.add(name)
-
-    def _touch(self, record: DNSRecord) -> None:
-        """A service's own record, or an address of its host, has come or expired."""
-        if record.name in self._known:
-            self._heard.add(record.name)
-        self._heard |= self._names_at.get(record.key, set())
-        if self._heard:
-            self._something_changed.set()
-
-    def _consider(self, name: str) -> None:
-        """Take what the records at hand say, or ask for those that are missing or expired."""
-        record = AsyncServiceInfo(self._guest.service_type, name)
-        if record.load_from_cache(self._wire.zeroconf):
-            self._take_untrusted(name, record)
-        elif len(self._unclear) < self._guest.max_names:
-            self._unclear.add(name)
-            self._something_unclear.set()
-
-    def _take_untrusted(self, name: str, record: AsyncServiceInfo) -> None:
-        if not self._guest.found(self._wire.interface, record):
-            self._lose(name)
-            return
-        host = record.server_key or ""
-        if self._known.get(name) != host:
-            self._forget(name)
-            self._known[name] = host
-            self._names_at.setdefault(host, set()).add(name)
-
-    def _lose(self, name: str) -> None:
-        if self._forget(name):
-            self._guest.lost(self._wire.interface, name)
-
-    def _forget(self, name: str) -> bool:
-        host = self._known.pop(name, None)
-        if host is None:
-            return False
-        self._names_at[host].discard(name)
-        if not self._names_at[host]:
-            del self._names_at[host]
-        return True
-
-    # --- tasks ------------------------------------------------------------------------------------
-
-    async def _call_all(self) -> None:
-        """Ask who is there, less and less often: who comes later says so."""
-        await anyio.sleep(random.uniform(*FIRST_QUERY_SECONDS))  # noqa: S311  only spreads load
-        pause = 1.0
-        while True:
-            self._query()
-            self._anew = anyio.Event()
-            with anyio.move_on_after(pause):
-                await self._anew.wait()
-                pause = 0.5
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-    def _query(self) -> None:
-        # Answers go to all: one to us alone might reach another program on our port.
-        query = DNSOutgoing(_QUERY)
-        query.add_question(DNSQuestion(self._guest.service_type, _TYPE_PTR, _CLASS_IN))
-        with suppress(*_FAILURES):
-            self._wire.zeroconf.async_send(query)
-
-    async def _ask(self) -> None:
-        """Ask for records that we lack, a few names at a time."""
-        while True:
-            await self._something_unclear.wait()
-            self._something_unclear = anyio.Event()
-            while self._unclear:
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(min(MAX_QUESTIONS, len(self._unclear))):
-                        tasks.start_soon(self._ask_for, self._unclear.pop())
-
-    async def _look_again(self) -> None:
-        """Once a record has come, those that it takes the place of live on for a second (RFC 6762, 10.2)."""
-        while True:
-            await self._something_changed.wait()
-            await anyio.sleep(FLUSH_SECONDS)
-            self._something_changed = anyio.Event()
-            for name in tuple(self._known):
-                self._consider(name)
-
-    async def _ask_for(self, name: str) -> None:
-        record = AsyncServiceInfo(self._guest.service_type, name)
-        answered = False
-        with suppress(*_FAILURES):
-            answered = await record.async_request(self._wire.zeroconf, ANSWER_SECONDS * 1000, DNSQuestionType.QM)
-        if answered:
-            self._take_untrusted(name, record)
-        else:
-            self._lose(name)
 
 
 def _choice(interface: Interface) -> list[str | int]:
@@ -517,5 +301,5 @@ def _confine(zeroconf: Zeroconf, interface: Interface) -> None:
 
 
 async def _finish(said: Awaitable[None]) -> None:
-    with suppress(*_FAILURES):
+    with suppress(*FAILURES):
         await said

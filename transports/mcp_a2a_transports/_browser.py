@@ -1,0 +1,249 @@
+"""What others announce on one link: heard, asked for where it is incomplete, and lost when it is gone.
+
+A host that vanished leaves its records behind. They live two minutes, are asked for again when they expire, and what
+they named is lost when no answer comes.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from typing import Protocol
+
+import anyio
+from typing_extensions import override
+from zeroconf import (  # type: ignore[attr-defined]  # the first three are offered, only not listed
+    DNSOutgoing,
+    DNSPointer,
+    DNSQuestion,
+    DNSQuestionType,
+    DNSRecord,
+    RecordUpdate,
+    RecordUpdateListener,
+    Zeroconf,
+)
+from zeroconf import Error as ZeroconfError
+from zeroconf.asyncio import AsyncServiceInfo
+
+from mcp_a2a_transports.surroundings import Interface
+
+ANSWER_SECONDS = 3.0
+MAX_QUESTIONS = 8
+"""Names asked about at the same time. A record that came alone is a reason to ask, and a flood."""
+
+FIRST_QUERY_SECONDS = (0.02, 0.12)
+LONGEST_PAUSE_SECONDS = 3_600.0
+"""All are asked for at the start, then after 1, 2, 4 ... seconds (RFC 6762, 5.2)."""
+
+FLUSH_SECONDS = 1.5
+
+_TYPE_PTR, _CLASS_IN = 12, 1
+_QUERY = 0
+FAILURES = (OSError, RuntimeError, ZeroconfError)
+"""What the library raises where an interface does not take part."""
+
+
+class Heard(Protocol):
+    """Where is listened: an interface, and the responder and cache of it."""
+
+    @property
+    def interface(self) -> Interface:
+        """As it is now."""
+        ...
+
+    @property
+    def zeroconf(self) -> Zeroconf:
+        """Its responder and cache."""
+        ...
+
+
+class Guest(Protocol):
+    """A type of service: our record of it, and what is done with those of others."""
+
+    @property
+    def service_type(self) -> str:
+        """For example "_a2a._tcp.local."."""
+        ...
+
+    @property
+    def max_names(self) -> int:
+        """Names that are followed on one interface; 0 of a guest that only announces."""
+        ...
+
+    def record(self, interface: Interface) -> AsyncServiceInfo | None:
+        """What is announced on an interface, if anything."""
+        ...
+
+    def is_followed(self, name: str) -> bool:
+        """Whether a name may be one of a service that is looked for."""
+        ...
+
+    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
+        """A record was heard on an interface, whole, and perhaps again; whether it is believed."""
+        ...
+
+    def lost(self, interface: Interface, name: str) -> None:
+        """A name that was believed is no longer there, on that interface."""
+        ...
+
+
+class Browser(RecordUpdateListener):
+    """What is heard on one wire of one type of service.
+
+    The library's own browser keeps a little of every name that it ever heard, which is how a flood would fill our
+    memory; so the records are listened to here.
+    """
+
+    def __init__(self, wire: Heard, guest: Guest) -> None:
+        super().__init__()
+        self._wire, self._guest = wire, guest
+        self._known: dict[str, str] = {}
+        """The host of each name that is believed."""
+        self._names_at: dict[str, set[str]] = {}
+        self._heard: set[str] = set()
+        self._unclear: set[str] = set()
+        self._something_unclear = anyio.Event()
+        self._something_changed = anyio.Event()
+        self._anew = anyio.Event()
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Listen, and ask who is there, until stopped."""
+        with self._scope:
+            self._wire.zeroconf.async_add_listener(self, None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._call_all)
+                tasks.start_soon(self._ask)
+                tasks.start_soon(self._look_again)
+
+    def stop(self) -> None:
+        """Hear nothing any more."""
+        if self in self._wire.zeroconf.record_manager.listeners:
+            self._wire.zeroconf.async_remove_listener(self)
+        self._scope.cancel()
+
+    def lose_all(self) -> None:
+        """The interface is gone, and with it all that was believed because of it."""
+        for name in tuple(self._known):
+            self._lose(name)
+
+    def begin_anew(self) -> None:
+        """See what of the known is on this link now, and ask all again."""
+        for name in tuple(self._known):
+            self._consider(name)
+        self._anew.set()
+
+    # --- what others say --------------------------------------------------------------------------
+
+    @override
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        for update in records:
+            record = update.new
+            if isinstance(record, DNSPointer):
+                if record.name == self._guest.service_type:
+                    self._hear(record.alias, is_goodbye=not record.ttl)
+            else:
+                self._touch(record)
+
+    @override
+    def async_update_records_complete(self) -> None:
+        # Only now does the library's cache hold all that came with the packet.
+        heard, self._heard = self._heard, set()
+        for name in heard:
+            self._consider(name)
+
+    def _hear(self, name: str, *, is_goodbye: bool) -> None:
+        if is_goodbye:
+            self._lose(name)
+        elif name in self._known or (len(self._known) < self._guest.max_names and self._guest.is_followed(name)):
+            self._heard.add(name)
+
+    def _touch(self, record: DNSRecord) -> None:
+        """A service's own record, or an address of its host, has come or expired."""
+        if record.name in self._known:
+            self._heard.add(record.name)
+        self._heard |= self._names_at.get(record.key, set())
+        if self._heard:
+            self._something_changed.set()
+
+    def _consider(self, name: str) -> None:
+        """Take what the records at hand say, or ask for those that are missing or expired."""
+        record = AsyncServiceInfo(self._guest.service_type, name)
+        if record.load_from_cache(self._wire.zeroconf):
+            self._take_untrusted(name, record)
+        elif len(self._unclear) < self._guest.max_names:
+            self._unclear.add(name)
+            self._something_unclear.set()
+
+    def _take_untrusted(self, name: str, record: AsyncServiceInfo) -> None:
+        if not self._guest.found(self._wire.interface, record):
+            self._lose(name)
+            return
+        host = record.server_key or ""
+        if self._known.get(name) != host:
+            self._forget(name)
+            self._known[name] = host
+            self._names_at.setdefault(host, set()).add(name)
+
+    def _lose(self, name: str) -> None:
+        if self._forget(name):
+            self._guest.lost(self._wire.interface, name)
+
+    def _forget(self, name: str) -> bool:
+        host = self._known.pop(name, None)
+        if host is None:
+            return False
+        self._names_at[host].discard(name)
+        if not self._names_at[host]:
+            del self._names_at[host]
+        return True
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    async def _call_all(self) -> None:
+        """Ask who is there, less and less often: who comes later says so."""
+        await anyio.sleep(random.uniform(*FIRST_QUERY_SECONDS))  # noqa: S311  only spreads load
+        pause = 1.0
+        while True:
+            self._query()
+            self._anew = anyio.Event()
+            with anyio.move_on_after(pause):
+                await self._anew.wait()
+                pause = 0.5
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _query(self) -> None:
+        # Answers go to all: one to us alone might reach another program on our port.
+        query = DNSOutgoing(_QUERY)
+        query.add_question(DNSQuestion(self._guest.service_type, _TYPE_PTR, _CLASS_IN))
+        with suppress(*FAILURES):
+            self._wire.zeroconf.async_send(query)
+
+    async def _ask(self) -> None:
+        """Ask for records that we lack, a few names at a time."""
+        while True:
+            await self._something_unclear.wait()
+            self._something_unclear = anyio.Event()
+            while self._unclear:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(min(MAX_QUESTIONS, len(self._unclear))):
+                        tasks.start_soon(self._ask_for, self._unclear.pop())
+
+    async def _look_again(self) -> None:
+        """Once a record has come, those that it takes the place of live on for a second (RFC 6762, 10.2)."""
+        while True:
+            await self._something_changed.wait()
+            await anyio.sleep(FLUSH_SECONDS)
+            self._something_changed = anyio.Event()
+            for name in tuple(self._known):
+                self._consider(name)
+
+    async def _ask_for(self, name: str) -> None:
+        record = AsyncServiceInfo(self._guest.service_type, name)
+        answered = False
+        with suppress(*FAILURES):
+            answered = await record.async_request(self._wire.zeroconf, ANSWER_SECONDS * 1000, DNSQuestionType.QM)
+        if answered:
+            self._take_untrusted(name, record)
+        else:
+            self._lose(name)
