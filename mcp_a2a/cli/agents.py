@@ -26,6 +26,7 @@ from mcp_a2a.cli.serving_options import (
     TlsKey,
 )
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.cli.starter import init
 from mcp_a2a.protocol.naming import shown_name
 
 if TYPE_CHECKING:
@@ -243,5 +244,6 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     run(operate)
 
 
+agents.command("init", cls=HelpfulCommand, help=help_of(init))(init)
 agents.command("run", cls=HelpfulCommand, help=help_of(run_file))(run_file)
 agents.command("exec", cls=HelpfulCommand, help=help_of(run_command))(run_command)

@@ -91,9 +91,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "relay admit": ("mcp-a2a relay admit DID --note laptop-2",),
     "relay revoke": ("mcp-a2a relay revoke DID",),
     "agent": (
+        "mcp-a2a agent init words.py",
         "mcp-a2a agent run words.py",
         'mcp-a2a agent exec --name rev --skill reverse="Reverses text" -- rev',
     ),
+    "agent init": ("mcp-a2a agent init", "mcp-a2a agent init words.py"),
     "agent run": (
         "mcp-a2a agent run words.py",
         "mcp-a2a agent run team.py:reviewer --accept anyone",

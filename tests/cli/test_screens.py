@@ -137,6 +137,7 @@ CASES: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("version",): (("version", "-v"),),
     ("serve",): (("serve", "--listen", "nowhere"), ("serve", "--tls-key", "k")),
     ("agent",): (("agent", "walk"),),
+    ("agent", "init"): (("agent", "init", "notes.txt"),),
     ("agent", "run"): (("agent", "run", "missing.py"),),
     ("agent", "exec"): (("agent", "exec", "--name", "x", "--"), ("agent", "exec", "--", "no-such-program-here")),
     ("relay",): (("relay", "walk"),),

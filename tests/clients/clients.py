@@ -67,7 +67,7 @@ class Start:
 def claude(programs: Programs, place: Place) -> Start:
     """Claude Code."""
     server = place.server
-    named = json.loads(_readme(r"```json(.*?)```"))["mcpServers"]["a2a"]
+    named = json.loads(_page(r"```json(.*?)```"))["mcpServers"]["a2a"]
     told = {"type": "http", "url": server.url} if server.url else {**named, "env": dict(server.variables)}
     config = place.write("mcp.json", json.dumps({"mcpServers": {"a2a": told}}))
     options = ("--mcp-config", str(config), "--strict-mcp-config", "--allowedTools", "mcp__a2a")
@@ -87,7 +87,7 @@ def codex(programs: Programs, place: Place) -> Start:
     told = (
         f"[mcp_servers.a2a]\nurl = {json.dumps(server.url)}\nrequired = true"
         if server.url
-        else f"{_readme(r'```toml(.*?)```')}\nenv = {{ {variables} }}"
+        else f"{_page(r'```toml(.*?)```')}\nenv = {{ {variables} }}"
     )
     place.write(
         ".codex/config.toml",
@@ -112,12 +112,12 @@ default_tools_approval_mode = "approve"
     return Start((*programs.codex, "exec", "--skip-git-repo-check", place.prompt), {})
 
 
-def _readme(pattern: str) -> str:
-    """What README tells people to write, with the path of this command."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    found = re.search(pattern, text[text.index("## Give it to your assistant") :], re.DOTALL)
+def _page(pattern: str) -> str:
+    """What the page for clients tells people to write, with the path of this command."""
+    text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+    found = re.search(pattern, text, re.DOTALL)
     assert found is not None
-    return found[1].replace("/home/you/.venv/bin/mcp-a2a", MCP_A2A)
+    return found[1].replace("/home/you/mcp-a2a/.venv/bin/mcp-a2a", MCP_A2A)
 
 
 def gemini(programs: Programs, place: Place) -> Start:
