@@ -69,6 +69,9 @@ class TaskAnswer(View):
     reply: Asked | None = None
     asked_here: bool = False
     text: PeerText | None = None
+    """The result; of a task that was received, the request."""
+    answer: PeerText | None = None
+    """What this node answered to a task that was received, in one line."""
     text_total: int | None = None
     text_next: int | None = None
     artifacts: Annotated[tuple[ArtifactView, ...], WHOLE] = ()
@@ -131,6 +134,7 @@ def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAn
         reply=None if told or received else view.reply,
         asked_here=view.asked_here,
         text=text[:end] or None,
+        answer=view.answer if received and not told else None,
         text_total=(view.text_total or len(text)) if text_next is not None or offset else None,
         text_next=text_next,
         artifacts=_without_content(view.artifacts),

@@ -138,7 +138,7 @@ async def answer_task(  # noqa: PLR0913, PLR0917  these are the arguments of the
         sent = await _answer(task_id, status, ctx, text, files)
     # What was asked is known to whom it was asked of.
     known = sent.model_copy(update={"text": None, "files": (), "text_next": None, "skill": None})
-    return answer(brief_task(known), task_lines)
+    return answer(brief_task(known, told=True), task_lines)
 
 
 def _page(inbox: InboxView) -> InboxPage:

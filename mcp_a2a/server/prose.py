@@ -81,6 +81,8 @@ def _words_of_others(task: TaskAnswer, fence: Fence) -> Iterator[str]:
         yield fence.block(task.progress, f"progress from {who}")
     if task.text:
         yield fence.block(task.text, f"{'result' if task.direction == 'sent' else 'request'} from {who}")
+    if task.answer:
+        yield f"Answered: {fence.around(task.answer)}"
     if data := _data(task.artifacts):
         yield fence.block(data, f"structured results from {who}", ALL_OF_IT.format(task.task_id))
     yield from file_lines(task.files, task.agent, fence)

@@ -65,7 +65,8 @@ async def test_a_task_that_is_not_done_costs_no_more(connect: Connect, node: Sta
     node.answer = task(**answered(**changes))
     async with connect() as client:
         for form, shown in forms(await client.call_tool("get_task_status", {"task_id": TASK})).items():
-            assert tokens(shown) <= ANSWER, (form, shown)
+            # Of a task that was received, the request and the answer stand in fences of their own.
+            assert tokens(shown) <= ANSWER + (20 if changes.get("direction") == "received" else 0), (form, shown)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

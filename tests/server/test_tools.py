@@ -26,6 +26,7 @@ from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server import context, surface
+from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
@@ -336,6 +337,25 @@ async def test_a_result_is_fenced_in_the_text_and_in_the_structured_content(conn
     assert tag is not None
     assert f"</{tag[1]}>" in text_of(result)
     assert "question" not in result.structured_content
+
+
+async def test_a_task_shows_what_was_asked_and_what_came_of_it_in_both_directions(connect: Connect, node: StandIn):
+    sent = task(request="stars are fun", text="nuf era srats", answer="nuf era srats", asked_here=True)
+    received = task(direction="received", request="count this", text="count this\nand more", answer="2")
+    node.page = TaskPage(tasks=(sent, received))
+    async with connect() as client:
+        for node.answer in (sent, received):
+            result = await client.call_tool("get_task_status", {"task_id": "t"})
+            for shown in (text_of(result), json.dumps(result.structured_content)):
+                assert node.answer.request in shown
+                assert node.answer.answer in shown
+        result = await client.call_tool("list_tasks", {})
+    assert result.structured_content is not None
+    first, second = result.structured_content["tasks"]
+    assert (first["request"], unwrapped(first["answer"])) == ("stars are fun", "nuf era srats")
+    assert (unwrapped(second["request"]), unwrapped(second["answer"])) == ("count this", "2")
+    assert '"stars are fun"' in text_of(result)
+    assert "count this" not in outside_fences(text_of(result))
 
 
 async def test_no_word_of_a_peer_is_outside_a_fence_or_a_label(connect: Connect, node: StandIn):
