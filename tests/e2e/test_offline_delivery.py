@@ -63,6 +63,12 @@ def test_five_tasks_wait_through_a_crash_and_five_results_wait_for_their_sender(
             again.end(signal.SIGKILL)
 
 
+def caught_up(home: Path) -> list[Any]:
+    """What was sent, once a node has run for a moment: a list of tasks alone starts none."""
+    assert run(home, "status", **NO_LAN).returncode == 0
+    return list(ask(home, "tasks", "--sent")["tasks"])
+
+
 def by_creation(tasks: list[Any]) -> list[Any]:
     return sorted(tasks, key=lambda task: task["created"], reverse=True)
 
@@ -92,7 +98,7 @@ def test_a_retry_runs_once_and_one_more_than_the_mailbox_takes_is_refused_on_tha
         assert time.monotonic() - start < 10, "it does not wait for an answer that cannot come"
         with agent(tmp_path / "ben", *REV, **NO_LAN):
             until(
-                lambda: all(task["done"] for task in ask(tmp_path / "ann", "tasks", "--sent")["tasks"]),
+                lambda: all(task["done"] for task in caught_up(tmp_path / "ann")),
                 60,
                 "it was kept here, and goes when there is room",
             )
