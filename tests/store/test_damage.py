@@ -151,6 +151,19 @@ async def test_a_name_of_the_schema_that_was_damaged_costs_no_row(
     await starts_and_works(world)
 
 
+async def test_what_another_program_has_added_to_the_schema_is_no_damage(tmp_path: Path, healthy: Path) -> None:
+    path = tmp_path / "node.db"
+    shutil.copy(healthy, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE witness (task TEXT); CREATE INDEX witnessed ON witness (task); "
+            "CREATE TRIGGER seen AFTER UPDATE ON tasks BEGIN INSERT INTO witness VALUES (NEW.id); END;"
+        )
+    async with open_database(path, STAMP) as database:
+        assert database.read(damage) == ()
+    assert damaged_files(path) == []
+
+
 @pytest.mark.parametrize("harm", [flipped, scribbled, truncated, zeroed])
 async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, harm: Damage) -> None:
     world = World(tmp_path)
