@@ -190,7 +190,8 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head.field()
         if self._head.in_head:  # a trailer is none of the fields that were checked
-            super().on_header(name, value)
+            # Blanks around a value are no part of it (RFC 9110 5.5); this parser leaves those behind it.
+            super().on_header(name, value.strip(b" \t"))
 
     @override
     def on_headers_complete(self) -> None:

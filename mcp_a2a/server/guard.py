@@ -8,7 +8,8 @@ S31 to S34):
 2. `Origin`, if there is one, must be this server itself or one the owner configured, and `Sec-Fetch-Site`, if there is
    one, must say the same: else 403. No CORS headers, ever.
 3. A token in the query string is refused (400): it would end up in logs and histories.
-4. Metadata of an authorization server is not there (404): a client that finds some ignores the token it was given.
+4. Nothing of an authorization server is there (404), neither its metadata nor what a client tries without it: one that
+   finds some, or a 401 in its place, ignores the token it was given.
 5. Who calls must be proven: the connection is of the user who runs this server (`Rules.this_user`), or
    `Authorization: Bearer` carries the token: else 401. A request that a proxy or a tunnel passed on is not of the user
    whose program that is, so there the token alone counts.
@@ -63,6 +64,11 @@ OF_THIS_USER = "mcp_a2a.of_this_user"
 """Where the server leaves in the state of a connection whether this user made it."""
 
 _WELL_KNOWN = ("/.well-known/", f"{MCP_PATH}/.well-known/")
+
+_OAUTH = frozenset(
+    {"/authorize", "/token", "/register", "/revoke", "/introspect", "/userinfo", "/par", "/device_authorization"}
+)
+"""Where clients look without metadata: the first three by MCP 2025-03-26, Authorization 2.3.3; the others by habit."""
 
 _FORWARDED = frozenset(
     {"client-ip", "do-connecting-ip", "eagleid", "early-data", "forwarded", "front-end-https", "pc-remote-addr",
@@ -125,8 +131,6 @@ class Guard:
         """Pass on what passes."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        # Blanks around a value are no part of it (RFC 9110 5.5); the faster parser leaves those behind it.
-        scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
         # Asked once for each request: a caller that goes in between is none, and never the owner.
         rules = replace(self._rules, callers=cache(self._rules.callers))
         try:
@@ -189,10 +193,13 @@ def _query(scope: Scope, _: Rules) -> Refusal | None:
     return Refusal(400, "Do not put a token into the URL; send it as the header Authorization: Bearer TOKEN.")
 
 
-def _metadata(scope: Scope, _: Rules) -> Refusal | None:
-    if scope["path"] in CARD_PATHS or not scope["path"].startswith(_WELL_KNOWN):
-        return None
-    return Refusal(404, "There is no such metadata here.")
+def _oauth(scope: Scope, _: Rules) -> Refusal | None:
+    path: str = scope["path"]
+    if path.startswith(_WELL_KNOWN) and path not in CARD_PATHS:
+        return Refusal(404, "There is no such metadata here.")
+    if path.removeprefix(MCP_PATH).rstrip("/") in _OAUTH:
+        return Refusal(404, "There is no authorization server here.")
+    return None
 
 
 def _identity(scope: Scope, rules: Rules) -> Refusal | None:
@@ -230,7 +237,7 @@ def _content_type(scope: Scope, _: Rules) -> Refusal | None:
     return Refusal(415, "A POST must have the Content-Type application/json, or application/a2a+json for A2A.")
 
 
-_RULES = (_host, _origin, _query, _metadata, _identity, _coding, _content_type)
+_RULES = (_host, _origin, _query, _oauth, _identity, _coding, _content_type)
 
 
 _PLAIN = frozenset({"", "identity", "chunked"})
@@ -325,7 +332,7 @@ def _is_json(content_type: Collection[str]) -> bool:
 
 
 def _refused(scope: Scope, refusal: Refusal, headers: Mapping[str, str]) -> Response:
-    if scope["path"] == MCP_PATH or scope["path"] in _PUBLIC or wants_page(scope):
+    if refusal.status == 404 or scope["path"] == MCP_PATH or scope["path"] in _PUBLIC or wants_page(scope):
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)
     # A client of A2A reads JSON, in the words of its binding.
     fault = Fault(_KINDS[refusal.status], refusal.reason)

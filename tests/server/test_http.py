@@ -238,6 +238,20 @@ async def test_the_token_opens_and_two_headers_do_not():
         assert await web.hello(bearer, ("Authorization", "Bearer wrong")) == 401
 
 
+async def test_blanks_around_the_value_of_any_header_are_no_part_of_it():
+    """RFC 9110 5.5: for what the guard reads, and for what the server below it does."""
+    async with serving(token=TOKEN, this_user=False) as web:
+        headers = {"Host": web.name, "Origin": f"http://{web.name}", "Authorization": f"Bearer {TOKEN}", **JSON_HEADERS}
+        headers |= {"Sec-Fetch-Site": "same-origin", "Expect": "100-continue", "Content-Length": str(len(HELLO))}
+        head = "".join(f"{name}: \t {value} \t \r\n" for name, value in headers.items())
+        async with await anyio.connect_tcp(web.host, web.port) as stream:
+            await stream.send(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode())
+            with anyio.fail_after(10):
+                assert (await stream.receive()).startswith(b"HTTP/1.1 100 ")
+                await stream.send(HELLO)
+                assert (await stream.receive()).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("query", [f"token={TOKEN}", f"access_token={TOKEN}", "a=1&API_KEY=x", "key=", "%74oken=x"])
 async def test_a_token_in_the_url_is_refused_even_with_the_right_header(query: str):
     async with serving(token=TOKEN) as web:
@@ -251,6 +265,26 @@ async def test_a_client_that_looks_for_an_authorization_server_hears_that_there_
     """A 401 there, or any metadata, makes clients drop the token that their user configured."""
     async with serving(token=TOKEN, this_user=False) as web:
         assert await web.status("GET", path.format(name)) == 404
+
+
+@pytest.mark.parametrize("rules", [{"token": TOKEN}, {"token": TOKEN, "this_user": False}], ids=["user", "outside"])
+@pytest.mark.parametrize("path", ["/register", "/authorize", "/token", "/revoke", "/token/", "/mcp/register"])
+async def test_a_client_that_tries_an_authorization_server_unasked_hears_that_there_is_none(
+    path: str, rules: dict[str, object]
+):
+    """mcp-remote registers itself at /register where it got a 401, and takes another one for a broken server."""
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    async with serving(**rules) as web:
+        for method, headers in (("GET", []), ("POST", [form]), ("POST", [*JSON_HEADERS.items()])):
+            status, kind, said = await web.read(method, path, headers, b"" if method == "GET" else b"{}")
+            assert (status, kind.partition(";")[0]) == (404, "text/plain")
+            assert said == b"There is no authorization server here.\n"
+
+
+@pytest.mark.parametrize("path", ["/tokens", "/mcp/tokenize", "/a/token", "/a2a/register"])
+async def test_what_only_looks_like_a_path_of_an_authorization_server_needs_the_token(path: str):
+    async with serving(token=TOKEN, this_user=False) as web:
+        assert await web.status("GET", path) == 401
 
 
 async def test_loopback_needs_no_token():
