@@ -188,7 +188,7 @@ async def test_half_a_character_and_a_byte_order_mark_refuse_no_request(before: 
     async with serving() as web:
         status, _, body = await posted(web, before + request, ("Accept", "application/json"))
     assert status == 200
-    assert "discover \ufffd" in json.loads(body)["result"]["content"][0]["text"]
+    assert json.loads(body)["error"]["message"] == "Unknown tool: discover \ufffd"
 
 
 def test_a_long_text_of_halves_is_made_unicode_at_once() -> None:
