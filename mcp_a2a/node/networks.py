@@ -75,7 +75,7 @@ class Networks:
         self._introduction = introduction
         self.relays = relays
         self.folder = folder
-        self._stamp = 0
+        self._stamp = frozenset[tuple[str, int, int]]()
         self._near = near
         self._joined: dict[PeerId, Joined] = {}
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -48,12 +49,16 @@ class NetworkFolder:
         """Whether networks can be joined here."""
         return self._folder is not None
 
-    def stamp(self) -> int:
-        """Changes whenever a file was added, replaced or removed."""
-        try:
-            return self._folder.stat().st_mtime_ns if self._folder is not None else 0
-        except OSError:
-            return 0
+    def stamp(self) -> frozenset[tuple[str, int, int]]:
+        """Changes whenever a file was added, replaced or removed.
+
+        The folder's own time would not do: two changes within one tick of the file system's clock (4 ms) have the same.
+        """
+        if self._folder is None:
+            return frozenset()
+        with suppress(OSError), os.scandir(self._folder) as entries:
+            return frozenset((entry.name, entry.inode(), entry.stat().st_mtime_ns) for entry in entries)
+        return frozenset()
 
     def rows(self) -> list[NetworkRow]:
         """Every network, by name. A file that cannot be read is left where it is."""
