@@ -10,7 +10,9 @@ import base64
 import json
 import sys
 import warnings
+from collections.abc import Mapping
 from functools import partial
+from typing import Annotated
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -30,11 +32,13 @@ from mcp.types import (
     TextResourceContents,
     UnsubscribeRequestParams,
 )
+from pydantic import Field, JsonValue
 
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.sdk import add_method
 from mcp_a2a.server.surface import Surface, build_server
+from tests.conformance import rounds
 from tests.server.standin import StandIn
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -172,6 +176,52 @@ async def test_elicitation_sep1330_enums(ctx: Context) -> list[ContentBlock]:
     return outcome(await ask(ctx, "Please choose", properties))
 
 
+# --- tools that are looked at -----------------------------------------------------------------------------
+
+
+async def test_param_header(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """Answer with an argument that stands in a header of HTTP too."""
+    return region
+
+
+SCHEMA: Mapping[str, JsonValue] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+
+
+def add_tool_with_schema(server: Surface) -> None:
+    """A tool whose schema has what pydantic does not write."""
+
+    async def json_schema_2020_12_tool() -> str:
+        """Be listed."""
+        return "listed"
+
+    server.add_tool(json_schema_2020_12_tool, structured_output=False)
+    tool = server._tool_manager.get_tool("json_schema_2020_12_tool")
+    assert tool is not None
+    tool.parameters = dict(SCHEMA)
+
+
 TOOLS = (
     test_simple_text,
     test_image_content,
@@ -185,6 +235,7 @@ TOOLS = (
     test_elicitation,
     test_elicitation_sep1034_defaults,
     test_elicitation_sep1330_enums,
+    test_param_header,
 )
 
 
@@ -247,11 +298,13 @@ def add_prompts(server: Surface) -> None:
 def fixture_server() -> Surface:
     """Our server, with the kit's fixtures beside our tools."""
     server = build_server(StandIn())
-    for tool in TOOLS:
+    for tool in (*TOOLS, *rounds.TOOLS):
         server.add_tool(tool, structured_output=False)
+    add_tool_with_schema(server)
     add_resources(server)
     add_subscriptions(server)
     add_prompts(server)
+    rounds.add_prompt(server)
     return server
 
 
