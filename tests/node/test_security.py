@@ -18,6 +18,7 @@ from mcp_a2a.protocol.crypto import SEED_SIZE, KemSecret, best_suite
 from mcp_a2a.protocol.envelope import Header, open_untrusted, seal
 from mcp_a2a.protocol.link import Answer, Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
+from mcp_a2a.protocol.moment import state_of
 from mcp_a2a.protocol.receipt import sign_receipt
 from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from tests.node.outsider import (
@@ -62,7 +63,7 @@ async def answered(alice: Person, bob: Person, text: str = "olleh") -> TaskView:
 
 async def tasks_of(person: Person) -> list[tuple[str, TaskState, str | None, str]]:
     page = await person.api.list_tasks(ListTasksRequest())
-    return [(view.task_id, view.state, view.text, view.updated) for view in page.tasks]
+    return [(view.task_id, state_of(view.state), view.text, view.updated) for view in page.tasks]
 
 
 def stored(person: Person) -> dict[str, int]:
