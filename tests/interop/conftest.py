@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from tests import npm
 from tests.a2a.conftest import anyio_backend, served  # noqa: F401  fixtures
+from tests.environments import INSTALL_SECONDS, made
 
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "1": ("a2a-sdk[http-server,grpc,signing]==1.3.0", "uvicorn"),
@@ -34,8 +34,6 @@ FRAMEWORKS: Mapping[str, Sequence[str]] = {
 JS = ("@a2a-js/sdk@1.3.0", "express@5.2.1")
 """From npm; it counts as the framework "js"."""
 
-INSTALL_SECONDS = 240
-
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -51,28 +49,17 @@ def python_with(cache: pytest.Cache, version: str) -> Path:
     if version in FRAMEWORKS:
         needed = {name: packages for name, packages in FRAMEWORKS.items() if is_wanted(name)}
     with ThreadPoolExecutor() as pool:
-        made = {name: pool.submit(_python_with, cache, name, packages) for name, packages in needed.items()}
-    return made[version].result()
+        pythons = {name: pool.submit(_python_with, cache, name, packages) for name, packages in needed.items()}
+    return pythons[version].result()
 
 
 def _python_with(cache: pytest.Cache, version: str, packages: Sequence[str]) -> Path:
     folder = cache.mkdir(f"a2a-sdk-{version}-{sys.version_info.major}.{sys.version_info.minor}")
-    with FileLock(folder.with_suffix(".lock")):  # several processes run the tests
-        return _made(folder, version, packages)
-
-
-def _made(folder: Path, version: str, packages: Sequence[str]) -> Path:
-    interpreter, done = folder / "bin" / "python", folder / "complete"
-    if done.exists() and done.read_text() == repr(packages):
-        return interpreter
     try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=INSTALL_SECONDS)
-        install = [str(interpreter), "-m", "pip", "install", "--quiet", *packages]
-        subprocess.run(install, check=True, timeout=INSTALL_SECONDS, capture_output=True)
+        return made(folder, packages)
     except (subprocess.SubprocessError, OSError) as error:
         _cannot(version, error)
-    done.write_text(repr(packages))
-    return interpreter
+        raise
 
 
 def _cannot(version: str, error: Exception) -> None:
