@@ -547,3 +547,7 @@ class AddressLookup(Protocol):
             OSError: this machine does not allow it (no multicast, say). The node goes on without it and shows why.
         """
         ...
+
+    def look_now(self) -> None:
+        """See at once what would be seen soon, because a caller asks. Nothing to do where the system tells of news."""
+        return

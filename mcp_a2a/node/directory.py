@@ -42,6 +42,8 @@ class Peer:
     links: list[Link] = field(default_factory=list)
     attends: set[str] = field(default_factory=set)
     """Relays that say it is connected to them."""
+    came_at: float = float("-inf")
+    """When it was seen or linked after it was neither, by the event loop's clock."""
     tried: tuple[str, ...] = ()
     """What failed when it was last dialled."""
     sought_at: float = float("-inf")
@@ -76,6 +78,11 @@ class Peer:
     def is_near(self) -> bool:
         """Whether somebody else than a relay has seen it."""
         return any(not name.startswith("relay ") for name in self.sightings)
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it is about to say who it is."""
+        return self.advert is None and self.row.trust != "blocked" and (self.has_direct_link or self.is_near)
 
     @property
     def skills(self) -> tuple[AgentSkill, ...]:

@@ -217,6 +217,7 @@ class Node:
     def link_opened(self, link: Link) -> None:
         """A peer is there: introduce ourselves, and send what waits for it."""
         peer = self.directory.link_opened(link, self.context.clock())
+        _note_arrival(peer)
         logger.info("link opened to %s by %s: %s", link.peer, link.route, link.address)
         if peer.row.trust == "blocked":
             link.close("not accepted")
@@ -259,6 +260,7 @@ class Node:
             return
         peer = self.directory.sighted(sighting)
         if peer is not None and peer.row.trust != "blocked":
+            _note_arrival(peer)
             self._doubt_links(peer)
             self.dialer.court(peer)
             self.outbox.sighted(peer)
@@ -272,6 +274,11 @@ class Node:
         for link in peer.links:
             if link.route == "lan" and _host_of(link.address) not in named:
                 link.probe(MOVED_SECONDS)
+
+    def look_now(self) -> None:
+        """Have lookups see at once whom they would see soon."""
+        for lookup in self.parts.lookups:
+            lookup.look_now()
 
     def lost(self, peer: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer. An open link outweighs that."""
@@ -493,6 +500,11 @@ class Node:
         self.greet_everybody()
         self.networks.publish_everywhere()
         return True
+
+
+def _note_arrival(peer: Peer) -> None:
+    if len(peer.links) + len(peer.sightings) == 1:
+        peer.came_at = anyio.current_time()
 
 
 def _host_of(address: TransportAddr | str) -> str:

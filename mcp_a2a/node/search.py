@@ -1,4 +1,4 @@
-"""Finding the agent that is meant: by name, by skill, by words; with patience while the node is young."""
+"""Finding the agent that is meant: by name, by skill, by words; with patience while the node or an agent is new."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ SETTLE_RELAY_SECONDS = 1.8
 """How long after its start a node may not have heard of everybody yet (an mDNS answer takes up to 1.2 s)."""
 
 SETTLE_DIALLING_SECONDS = 3.0
-"""The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time."""
+"""The same, while somebody who was seen is being dialled: on a busy machine a handshake takes its time. A node of any
+age waits so long for an agent that came just now and has not said yet what it is called."""
 
 YOUNG_SECONDS = 3.0
 GREETING_SECONDS = 0.5
@@ -136,8 +137,16 @@ class Search:
         )
 
     async def patience(self, satisfied: Callable[[], object]) -> None:
-        """Wait while the node is too young to know, and nothing satisfies yet."""
-        while not satisfied() and (remaining := self._youth()) > 0:
+        """Wait while the node is too young to know, or one that just came has no name, and nothing satisfies yet."""
+        if satisfied():
+            return
+        self._node.look_now()
+        # Others come and go as they like: that must not keep a caller waiting for longer.
+        until = anyio.current_time() + SETTLE_DIALLING_SECONDS
+        while not satisfied():
+            remaining = min(max(self._youth(), self._newness()), until - anyio.current_time())
+            if remaining <= 0:
+                return
             await wait_until(self._node.directory.changes.event(), remaining)
 
     def _youth(self) -> float:
@@ -148,6 +157,11 @@ class Search:
         if self._node.dialer.busy:
             settle = SETTLE_DIALLING_SECONDS
         return max(0.0, self._node.started + settle - anyio.current_time())
+
+    def _newness(self) -> float:
+        """How much longer an agent that came just now may take to say what it is called."""
+        came_at = max((peer.came_at for peer in self._node.directory if peer.is_unnamed), default=float("-inf"))
+        return max(0.0, came_at + SETTLE_DIALLING_SECONDS - anyio.current_time())
 
     # --- by skill --------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TooLargeError,
 )
-from mcp_a2a.node import control, shared
+from mcp_a2a.node import control, search, shared
 from mcp_a2a.node.control import MAX_LINE
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.moment import Moment
@@ -49,6 +49,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     TaskView,
 )
+from mcp_a2a_transports import local
 
 PROGRAM = Path(__file__).with_name("owner_program.py")
 MEGABYTE = "x" * 1_000_000
@@ -139,6 +140,20 @@ async def test_a_call_that_is_cancelled_is_withdrawn_at_the_owner(home: Path) ->
         sent = await sender.send_task(task("hello"))
         item = await next_item(guest)
         assert (item.task_id, item.attempt) == (sent.task_id, 1)
+
+
+async def test_an_agent_that_starts_now_is_found_by_a_node_that_is_not_young(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for interval in ("EAGER_INTERVAL", "CALM_INTERVAL", "MAX_INTERVAL"):
+        monkeypatch.setattr(local, interval, 3600.0)  # it looks by itself at its start, and never again
+    monkeypatch.setattr(search, "SETTLE_LOCAL_SECONDS", 0.0)
+    async with open_node(settings(home)) as sender:
+        assert (await sender.discover(DiscoverRequest())).agents == ()
+        async with open_node(settings(home, "worker")):
+            assert (await sender.send_task(task("hello"))).agent.name == "worker"
+        async with open_node(settings(home, "other")):
+            assert [agent.name for agent in (await sender.discover(DiscoverRequest(query="other"))).agents] == ["other"]
 
 
 # --- the socket -----------------------------------------------------------------------------------

@@ -92,6 +92,7 @@ class LocalLookup(AddressLookup):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._watch: _Watch | None = None
 
     @property
     @override
@@ -103,26 +104,42 @@ class LocalLookup(AddressLookup):
     async def open(self, announcement: Announcement, handler: LookupHandler) -> AsyncIterator[None]:
         board = _Board(self._folder, announcement)
         board.post()
+        self._watch = _Watch(board, Sightings(NAME, handler))
         try:
             async with background_tasks() as tasks:
-                tasks.start_soon(_watch, board, Sightings(NAME, handler))
+                tasks.start_soon(self._watch.run)
                 yield
         finally:
+            self._watch = None
             board.take_down()
 
+    @override
+    def look_now(self) -> None:
+        if self._watch is not None:
+            self._watch.look()
 
-async def _watch(board: _Board, sightings: Sightings) -> None:
-    calm_at = anyio.current_time() + EAGER_SECONDS
-    shown: dict[PeerId, Notice] = {}
-    while True:
-        notices = board.look()
-        for peer, notice in notices.items():
-            if shown.get(peer) != notice:
-                sightings.see(peer, (DirectAddr(HOST, notice.port),), anew=True)
-        for peer in shown.keys() - notices.keys():
-            sightings.lose(peer)
-        shown = notices
-        await anyio.sleep(pause(len(shown), eager=anyio.current_time() < calm_at))
+
+class _Watch:
+    """Tells what comes to the board, and what goes."""
+
+    def __init__(self, board: _Board, sightings: Sightings) -> None:
+        self._board = board
+        self._sightings = sightings
+        self._shown: dict[PeerId, Notice] = {}
+
+    async def run(self) -> None:
+        calm_at = anyio.current_time() + EAGER_SECONDS
+        while True:
+            self.look()
+            await anyio.sleep(pause(len(self._shown), eager=anyio.current_time() < calm_at))
+
+    def look(self) -> None:
+        before, self._shown = self._shown, self._board.look()
+        for peer, notice in self._shown.items():
+            if before.get(peer) != notice:
+                self._sightings.see(peer, (DirectAddr(HOST, notice.port),), anew=True)
+        for peer in before.keys() - self._shown.keys():
+            self._sightings.lose(peer)
 
 
 def pause(peers: int, *, eager: bool) -> float:
