@@ -70,7 +70,9 @@ async def test_two_strangers_of_one_host_wait_and_one_of_another_host_still_gets
 
         async def knock(name: str, address: str, *, relayed: bool = False) -> Answer:
             link = From(address, relayed)
-            intake._hold(link, b"p" * 48, task_letter(world.identity(name).peer_id, me, "please"))  # type: ignore[arg-type]
+            sender = bob.node.directory.get(world.identity(name).peer_id)
+            payload = task_letter(sender.peer_id, me, "please")
+            intake._hold(link, b"p" * 48, payload, sender)  # type: ignore[arg-type]
             await link.answered.wait()
             return link.answers[0]
 
@@ -197,7 +199,9 @@ async def test_a_task_that_arrives_while_its_sender_is_being_trusted_is_not_left
         link = stranger.links[0]
         payload = task_letter(stranger.peer_id, bob.node.context.me, "at the same moment")
         # Its storing is queued, and not done, when the person decides.
-        bob.node.intake._hold(bob.node.directory.known(stranger.peer_id).link, b"i" * 16, payload)
+        sender = bob.node.directory.get(stranger.peer_id)
+        assert sender.link is not None
+        bob.node.intake._hold(sender.link, b"i" * 16, payload, sender)
         released = await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))
         assert released.released == 2
         assert (await bob.api.check_inbox(CheckInboxRequest())).held == 0
