@@ -41,7 +41,7 @@ def test_what_is_no_limit_is_none(error: BaseException) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "value", "command"),
-    [("-n", 12, "id"), ("-n", 16, "status"), ("-f", 8, "status")],
+    [("-n", 12, "discover"), ("-n", 16, "status"), ("-f", 8, "status")],
 )
 def test_a_command_within_a_limit_says_which_and_how_to_raise_it(
     tmp_path: Path, limit: str, value: int, command: str
