@@ -155,7 +155,7 @@ async def test_where_there_is_no_relay_none_is_made_by_asking(tmp_path: Path) ->
 
 async def test_a_second_relay_does_not_run_from_the_same_folder(open_relay: Open) -> None:
     async with open_relay():
-        with pytest.raises(RelayRunsError, match="runs from"):
+        with pytest.raises(RelayRunsError, match="running from"):
             async with open_relay():
                 pass
 
