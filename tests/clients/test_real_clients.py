@@ -136,10 +136,7 @@ def script(liar: str, stranger: str) -> list[Call]:
     ]
 
 
-WAYS = [
-    *((client, "stdio") for client in CLIENTS),
-    *((client, "http") for client in (CLIENTS if os.environ.get("MCP_A2A_FULL") else ["codex"])),
-]
+WAYS = [(client, way) for way in ("stdio", "http") for client in CLIENTS]
 
 
 @pytest.fixture(scope="module", params=WAYS, ids="-".join)
