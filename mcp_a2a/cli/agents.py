@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 agents = typer.Typer(
     cls=HelpfulGroup,
     help="Turn a Python function or a program into an agent.",
-    no_args_is_help=True,
     add_completion=False,
 )
 

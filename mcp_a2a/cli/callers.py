@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli.arguments import check_agent
+from mcp_a2a.cli.columns import Column, Table
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
+from mcp_a2a.cli.render import short_who
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.web_url import agent_url, is_web
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.store.callers import CallerFolder
+    from mcp_a2a.store.callers import CallerFolder, CallerRow
 
 callers = typer.Typer(
     help="Manage the A2A clients that may call this identity over HTTP.",
@@ -26,11 +28,13 @@ callers = typer.Typer(
     add_completion=False,
 )
 
+CALLERS = (Column("CLIENT", least=12), Column("SINCE"), Column("AGENTS", least=16, leaves=1))
+
 Agents = Annotated[
     list[str] | None,
     typer.Option("--agent", metavar="AGENT", help="An agent that the client may use, or self. Repeatable."),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Your name for the client; nobody else sees it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Your name for the client; others do not see it.")]
 
 
 def _folder(session: Session) -> CallerFolder:
@@ -52,12 +56,19 @@ def list_callers(context: typer.Context) -> None:
     listed: list[JsonValue] = [{"name": row.name, "since": row.since, "agents": [*row.agents]} for row in rows]
 
     def tell() -> None:
-        for row in rows:
-            session.output.line(f"{row.name:<24} since {row.since}   {' '.join(row.agents)}")
-        if not rows:
-            session.output.note("No client but you. Add one: mcp-a2a callers add NAME")
+        if rows:
+            session.output.table(_drawn(rows))
+        else:
+            session.output.note("No clients yet. Add one: mcp-a2a callers add NAME")
 
     session.output.show_fields({"callers": listed}, tell)
+
+
+def _drawn(rows: Sequence[CallerRow]) -> Table:
+    drawn = Table(CALLERS)
+    for row in rows:
+        drawn.add(row.name, row.since[:10], ", ".join(map(short_who, row.agents)))
+    return drawn
 
 
 def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
@@ -75,7 +86,9 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
     def tell() -> None:
         session.output.line(token)
-        session.output.note(f"{name} sends it in the header Authorization: Bearer TOKEN. It is not shown again.")
+        session.output.note(
+            f"{name} sends this token in the header Authorization: Bearer TOKEN. It is shown only once."
+        )
 
     session.output.show_fields({"name": name, "token": token, "agents": [*keys]}, tell)
 

@@ -76,6 +76,8 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
     else:
         said = _wrong_value(error) or error.format_message()
     command = str(getattr(context, "command_path", "mcp-a2a"))
+    if context is not None and said == "Missing command.":
+        said = f"Missing command. There are: {', '.join(context.command.list_commands(context))}."
     return ConfigurationError(said, f"For help: {command} --help")
 
 
@@ -123,8 +125,10 @@ def _keep(story: str) -> Path | None:
 
 def tell_interrupted(session: Session) -> None:
     """Ctrl-C: what goes on without us, and how to get back to it."""
+    from mcp_a2a.cli.render import SHOWN_ID
+
     session.output.progress("")
     if session.task_id is None:
         session.output.note("Interrupted.")
     else:
-        session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id}")
+        session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id[-SHOWN_ID:]}")

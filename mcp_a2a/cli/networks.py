@@ -250,7 +250,7 @@ def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     settings = session.settings()
     row = known_network(settings, network)
     if _is_asked(session, yes=yes) and row.owner == published_did(settings.folder):
-        insist(session, clean(f"You made {row.name}. When you leave, nobody can rotate it. Leave anyway?"))
+        insist(session, clean(f"You made {row.name}. When you leave, it can no longer be rotated. Leave anyway?"))
     session.waiting_for = "the relay"
     view = session.ask(lambda node: node.leave(LeaveRequest(network=network)))
     session.output.show(view, lambda: session.output.line(f"Left {view.name}."))

@@ -73,7 +73,7 @@ def serve(
     ] = None,
     closed: Annotated[
         bool | None,
-        typer.Option("--closed/--open", help="Serve only admitted networks and agents (the default), or everybody."),
+        typer.Option("--closed/--open", help="Serve only admitted networks and agents (the default), or every agent."),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate, for wss.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Key of the certificate.")] = None,

@@ -15,7 +15,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key, shown_name, skeleton
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
-from mcp_a2a.screen import GLUE, Style
+from mcp_a2a.screen import GLUE, Style, width
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
@@ -332,16 +332,22 @@ def ping_lines(reply: PingView) -> list[str]:
     return [*lines, f"no reply from {name}{through}: {quoted(reply.detail or '')}"]
 
 
-CHECKS = (Column(""), Column("", least=12), Column("", least=20, leaves=1), Column(""))
-
-
 def checks_table(view: NetcheckView, mark: Callable[[bool | None], Cell]) -> Table:
     """A row for everything that was tried out."""
-    drawn = Table(CHECKS)
-    for check in view.checks:
+    names = [_without_key(check.name) for check in view.checks]
+    details = [quoted(check.detail) for check in view.checks]
+    # Addresses are copied from here, so no column is narrower than its longest.
+    columns = (Column(""), Column("", least=_longest(names)), Column("", least=_longest(details), leaves=1), Column(""))
+    drawn = Table(columns)
+    for check, name, detail in zip(view.checks, names, details, strict=True):
         time = "" if check.ms is None else f"{check.ms:.0f} ms"
-        drawn.add(mark(None if check.absent else check.ok), _without_key(check.name), quoted(check.detail), time)
+        drawn.add(mark(None if check.absent else check.ok), name, detail, time)
     return drawn
+
+
+def _longest(texts: Iterable[str]) -> int:
+    """The columns of the longest word."""
+    return max((width(word) for text in texts for word in text.split()), default=0)
 
 
 def _address(text: str) -> str:

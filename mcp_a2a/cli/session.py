@@ -165,7 +165,7 @@ class Session:
         """Say of what was read at rest that it is what the identity remembers."""
         if self.is_resting and self._remembers and not self.options.json:
             self.output.note(
-                "No process of this identity is running: this is what it remembers, and it did not look for agents."
+                "No process of this identity is running: this is the last known state, and no agents were looked up."
             )
 
     def glance(self, steps: Callable[[], Steps[T]]) -> T:

@@ -134,7 +134,7 @@ class Files:
             task_id=record.id,
             folder=str(target),
             files=tuple(saved),
-            next="Open them with care: what is in them was written by somebody else.",
+            next="Open them with care: another agent wrote them.",
         )
 
     # --- when they go ----------------------------------------------------------------------------

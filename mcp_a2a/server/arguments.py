@@ -75,6 +75,10 @@ Message: TypeAlias = Annotated[
         description="The work in plain words, with all the agent needs: it sees nothing else of this conversation.",
     ),
 ]
+ReplyText: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, description="The answer to its question, or what the agent should know besides."),
+]
 Data: TypeAlias = Annotated[
     dict[str, object] | None,
     Field(description="Structured input, where the skill has an input_schema."),

@@ -82,7 +82,7 @@ def sentence(error: McpA2AError) -> str:
     # An error that another process of ours raised comes without its attributes, so it counts as quoting.
     if error.code in _OWN_WORDS or not getattr(error, _QUOTES_WITH.get(error.code, ""), True):
         return clean(f"{message} {hint}".strip())
-    quoted = Fence().block(message, "what went wrong, with words that other agents chose")
+    quoted = Fence().block(message, "error message, with words that other agents chose")
     return f"{quoted}\nNext: {clean(hint)}" if hint else quoted
 
 

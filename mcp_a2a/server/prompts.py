@@ -38,8 +38,12 @@ def _inbox(_: Given) -> str:
 
 def _ask(given: Given) -> str:
     agent, message = _one_line(given["agent"]), clean(given.get("message", ""))[:MAX_MESSAGE].strip()
-    what = f"this:\n\n{message}" if message else "what I say next; if I have said nothing yet, ask me what to send."
-    return f"Send the agent {agent} a task with send_task, and tell me its answer, which may come later: {what}"
+    what = (
+        f"The task:\n\n{message}"
+        if message
+        else "It is what I say next; if I have said nothing yet, ask me what to send."
+    )
+    return f"Send the agent {agent} a task with send_task, and tell me its answer, which may come later. {what}"
 
 
 def _one_line(said: str) -> str:

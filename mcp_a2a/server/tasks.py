@@ -20,6 +20,7 @@ from mcp_a2a.server.arguments import (
     Message,
     OptionalText,
     PollWait,
+    ReplyText,
     SendWait,
     SkillId,
     TaskId,
@@ -117,7 +118,7 @@ async def send_task(  # noqa: PLR0913, PLR0917  these are the arguments of the t
     """Send work to one agent and get its answer.
 
     Returns the result if it comes in time, else a task_id for get_task_status. The task is stored before it is sent
-    and waits for an agent that is offline. The text goes to somebody else's machine: include only what the work needs.
+    and waits for an agent that is offline. The text leaves your user's hands: include only what the work needs.
     The first task to a stranger asks your user, or gives you a command for them.
     """
     del agent  # that of the question: its name may be another one's by now
@@ -243,7 +244,7 @@ async def ask_before_replying(
 
 async def reply_to_task(  # noqa: PLR0913, PLR0917  these are the arguments of the tool
     task_id: TaskId,
-    message: Message,
+    message: ReplyText,
     ctx: Call,
     sent: Annotated[Sent, Resolve(try_to_reply)],
     decision: Annotated[Permitted, Resolve(ask_before_replying)],

@@ -33,6 +33,8 @@ IMPOSSIBLE = (
     (("join", "rubbish"), 5, "does not begin with a2a1"),
     (("join", ticket()[:-1]), 5, "a letter is wrong or missing"),
     (("join", ticket(expires=1)), 5, "it expired on 1970-01-01"),
+    (("agent",), 2, "There are: init, run, exec."),
+    (("relay",), 2, "There are: serve, url, "),
     (("leave", "nobody"), 3, "There is no network 'nobody' here"),
     (("rotate", "nobody"), 3, "There is no network 'nobody' here"),
     (("rotate", "nobody", "--without", CUT), 2, "not a whole key"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mcp_a2a.cli.exits import Exit
+from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.store.callers import CallerFolder
 from tests.cli.inside import call
 
@@ -23,7 +24,9 @@ def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> 
     assert folder.name_of(made["token"]) == "two"
     listed = json.loads(call(home, "callers", "--json").stdout)["callers"]
     assert {row["name"]: row["agents"] for row in listed} == {"plain": ["self"], "two": [rev]}
-    assert rev in call(home, "callers").stdout
+    shown = call(home, "callers").stdout.splitlines()
+    assert shown[0].split() == ["CLIENT", "SINCE", "AGENTS"]
+    assert short_key(rev) in shown[2]
 
 
 def test_what_is_no_agent_of_ours_is_not_given(home: Path) -> None:

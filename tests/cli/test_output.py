@@ -15,6 +15,7 @@ import pytest
 from typing_extensions import override
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.columns import Cell
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output, structured
@@ -24,6 +25,7 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.screen import Screen
 from mcp_a2a.views import AgentDetail, AgentRef, AgentView, CheckView, DiscoverView, NetcheckView, PingView, SkillView
 from tests.e2e.command import MCP_A2A, environment
+from tests.screens import At
 
 
 class Streams:
@@ -305,3 +307,17 @@ def test_progress_stays_on_one_line_of_a_narrow_terminal() -> None:
 )
 def test_next_steps_for_an_assistant_are_worded_as_commands(said: str, read: str) -> None:
     assert for_people(said) == read
+
+
+def test_no_address_of_a_netcheck_is_cut() -> None:
+    address, relay = "[fe80::fc:ff:fe00:1%eth0]:43627", "relay ws://127.0.0.1:38733/"
+    checks = NetcheckView(
+        checks=(
+            CheckView(name="addresses", ok=True, detail=f"192.0.2.2:43627, {address}"),
+            CheckView(name=relay, ok=True, detail="networks: office", ms=1),
+        )
+    )
+    for columns in (60, 80):
+        shown = "\n".join(render.checks_table(checks, lambda _: Cell("✓")).lines(At(columns)))
+        assert address in shown
+        assert "…" not in shown
