@@ -35,7 +35,7 @@ def still_database(path: Path, lock: Path) -> Iterator[Database | None]:
     """The database for reading, while the context lasts; None where there never was one.
 
     Raises:
-        NotStillError: it cannot be read so.
+        NotStillError: it cannot be read so, or was written to meanwhile, and what was read counts for nothing.
     """
     if _is_missing(path):
         yield None
@@ -43,7 +43,11 @@ def still_database(path: Path, lock: Path) -> Iterator[Database | None]:
     held = _shared(lock)
     try:
         with closing(_connected(path)) as connection:
-            yield Database(path, None, connection)
+            try:
+                yield Database(path, None, connection)
+            finally:
+                if not is_checked(path):  # a program that knows no lock of ours: half of what was read may be newer
+                    raise NotStillError("a database that changed while it was read")
     finally:
         os.close(held)
 

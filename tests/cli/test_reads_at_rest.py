@@ -198,3 +198,11 @@ async def test_readers_read_at_once_and_no_node_starts_meanwhile(copied: Path) -
             lock.acquire(blocking=False)
     with lock.acquire(blocking=False), pytest.raises(NotStillError), still_database(path, copied / "lock"):
         pass
+
+
+async def test_what_was_read_while_another_program_wrote_counts_for_nothing(copied: Path) -> None:
+    path = copied / "node.db"
+    with pytest.raises(NotStillError, match="changed"), still_database(path, copied / "lock") as database:
+        assert database is not None
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("VACUUM")
