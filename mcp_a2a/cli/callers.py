@@ -65,9 +65,15 @@ def list_callers(context: typer.Context) -> None:
 
 
 def _drawn(rows: Sequence[CallerRow]) -> Table:
+    from mcp_a2a.exchange import OWN_AGENT
+
     drawn = Table(CALLERS)
     for row in rows:
-        drawn.add(row.name, row.since[:10], ", ".join(map(short_who, row.agents)))
+        drawn.add(
+            row.name,
+            row.since[:10],
+            ", ".join(agent if agent == OWN_AGENT else short_who(agent) for agent in row.agents),
+        )
     return drawn
 
 

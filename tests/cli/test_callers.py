@@ -26,6 +26,7 @@ def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> 
     assert {row["name"]: row["agents"] for row in listed} == {"plain": ["self"], "two": [rev]}
     shown = call(home, "callers").stdout.splitlines()
     assert shown[0].split() == ["CLIENT", "SINCE", "AGENTS"]
+    assert shown[1].split()[::2] == ["plain", "self"]
     assert short_key(rev) in shown[2]
 
 
