@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import aiohttp
 import anyio
@@ -17,6 +20,7 @@ from mcp_a2a.server.hosting import Served, host
 from mcp_a2a.server.listening import Listening
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.store.callers import CallerFolder
+from tests.e2e.command import MCP_A2A, environment
 from tests.server.standin import StandIn
 from tests.server.test_http import needs_ipv6
 
@@ -103,17 +107,27 @@ async def test_push_is_declared_where_it_is_switched_on(tmp_path: Path) -> None:
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("named", [True, False])
-async def test_grpc_is_in_the_card_where_that_was_asked_for(tmp_path: Path, *, named: bool) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_grpc_is_in_the_card_where_that_was_asked_for(tmp_path: Path, *, named: bool) -> None:
     pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
-    listening = Listening("127.0.0.1:0", grpc="127.0.0.1:0", grpc_in_card=named)
-    async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
-        served = await hosted(tasks, Settings(home=tmp_path), listening)
-        async with web.get(f"{served.url}{CARD}") as response:
-            interfaces = (await response.json())["supportedInterfaces"]
-        tasks.cancel_scope.cancel()
-    assert [one["url"] for one in interfaces if one["protocolBinding"] == "GRPC"] == ([served.grpc] if named else [])
-    assert {one["url"] for one in interfaces if one["protocolBinding"] != "GRPC"} == {f"{served.url}/"}
+    words = ("--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", *(["--grpc-in-card"] if named else []))
+    # A process of its own: gRPC takes one event loop for all of a process.
+    with subprocess.Popen(
+        [MCP_A2A, "--no-mdns", *words, "--json"],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            ready = json.loads(server.stdout.readline())
+            with urlopen(f"{ready['listening']}{CARD}", timeout=60) as response:  # noqa: S310  our own
+                interfaces = json.load(response)["supportedInterfaces"]
+        finally:
+            server.terminate()
+    assert len([one for one in interfaces if one["protocolBinding"] == "GRPC"]) == named
+    assert {one["url"] for one in interfaces if one["protocolBinding"] != "GRPC"} == {f"{ready['listening']}/"}
 
 
 @pytest.mark.parametrize(
