@@ -52,7 +52,7 @@ async def test_nothing_of_the_settings_of_the_host_counts_for_the_identity(tmp_p
     async with _node_of(host, "rev") as has_business:
         assert not has_business()
     async with _node(Settings.model_construct(home=tmp_path, identity="rev", **QUIET), None, stands_in=True) as node:
-        assert (node.introduction.card.name, node.parts.file_roots, node.trust.accept) == (name, (), "trusted")
+        assert (node.introduction.card.name, node.trust.accept) == (name, "trusted")
         await node.context.database.write(lambda connection: put_outbox(connection, row))
     async with _node_of(host, "rev") as has_business:
         assert has_business()

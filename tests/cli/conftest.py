@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ agent.run()
 """
 
 
-@pytest.fixture(scope="package")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("commands")
+@contextmanager
+def two_agents(folder: Path) -> Iterator[Path]:
+    """A data folder with "helper" and "rev", which run."""
     file = folder / "helper.py"
     file.write_text(HELPER)
     home = folder / "home"
@@ -54,4 +55,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         agent(home, "run", str(file), "--no-mdns"),
         agent(home, "exec", "--name", "rev", "--no-mdns", "--skill", "reverse=Reverses text", "--", "rev"),
     ):
+        yield home
+
+
+@pytest.fixture(scope="package")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with two_agents(tmp_path_factory.mktemp("commands")) as home:
         yield home

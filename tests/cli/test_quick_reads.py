@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.cli import session
-from tests.cli.conftest import HELPER
+from tests.cli.conftest import two_agents
 from tests.cli.inside import Finished, call
 from tests.cli.test_lightness import ONE_COMMAND, heavy, modules_of
-from tests.e2e.command import agent
 
 READS = (
     "tasks",
@@ -35,14 +34,8 @@ VARYING = re.compile(r"\d+ (?:ms|s|min)\b|<1 ms|\d+\.\d+|\d\d:\d\d:\d\d(?:\.\d+)
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder in which every identity runs: other tests leave some that do not, which `list` has to look at."""
-    folder = tmp_path_factory.mktemp("reads")
-    file = folder / "helper.py"
-    file.write_text(HELPER)
-    with (
-        agent(folder / "home", "run", str(file), "--no-mdns"),
-        agent(folder / "home", "exec", "--name", "rev", "--no-mdns", "--skill", "reverse", "--", "rev"),
-    ):
-        yield folder / "home"
+    with two_agents(tmp_path_factory.mktemp("reads")) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")
