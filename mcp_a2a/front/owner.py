@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 from pathlib import Path
 
 from mcp_a2a.errors import McpA2AError
@@ -13,6 +12,7 @@ from mcp_a2a.front.frames import Decoder, Frame
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.owner_file import has_stand_in, write_owner
 from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.socket_peer import is_same_user
 
 _CHUNK = 256 * 1024
 
@@ -136,17 +136,9 @@ def connect(folder: Path) -> OwnerLink | None:
     stream.settimeout(0)
     try:
         stream.connect(path)
-        if not _is_same_user(stream):
+        if not is_same_user(stream):
             raise PermissionError
     except OSError:
         stream.close()
         return None
     return OwnerLink(stream)
-
-
-def _is_same_user(stream: socket.socket) -> bool:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the file's mode is the check there
-    credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid == os.getuid())

@@ -14,9 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +31,7 @@ from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.short_places import make_private, short_places
+from mcp_a2a.store.socket_peer import is_same_user
 from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
@@ -91,12 +89,7 @@ GONE = (OwnerLostError, OwnerSilentError)
 
 
 def _same_user(stream: SocketStream) -> bool:
-    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio's, not Django's
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the file's mode is the check there
-    credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid == os.getuid())
+    return is_same_user(stream.extra(SocketAttribute.raw_socket))  # noqa: S610  anyio's, not Django's
 
 
 # --- the owner's side ----------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
@@ -19,6 +18,7 @@ from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.node.told import Told
 from mcp_a2a.store.owner_file import has_stand_in
 from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.socket_peer import is_same_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -174,15 +174,6 @@ def _connected(folder: Path) -> socket.socket:
 def _check_user(stream: socket.socket) -> None:
     if not is_same_user(stream):
         raise PermissionError("the socket of another user")
-
-
-def is_same_user(stream: socket.socket) -> bool:
-    """Whether the process at the other end is of this user (requirement S54)."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the file's mode is the check there
-    credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid == os.getuid())
 
 
 def ask_to_leave(folder: Path) -> None:

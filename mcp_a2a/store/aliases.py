@@ -8,8 +8,6 @@ Record: docs/decisions/0042-aliases-and-names.md.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError
 from mcp_a2a.protocol.naming import NAME_RULE, is_name, key_beginning, look_alike, same_name, tail_of
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.folder import open_folder, read_own, replace_file
 
 FILE = "aliases.json"
 MAX_ALIASES = 1_000
@@ -103,18 +101,11 @@ class Aliases:
         if self._path is None:
             raise ConfigurationError("There is no data folder.", "Name one: --home DIR.")
         open_folder(self._path.parent)
-        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             with FileLock(f"{self._path}.lock", mode=0o600):
                 keys = dict(self.all())
                 yield keys
-                aside.unlink(missing_ok=True)
-                handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(keys, file, ensure_ascii=False, indent=1)
-                    file.flush()
-                    os.fsync(file.fileno())
-                aside.replace(self._path)
+                replace_file(self._path, json.dumps(keys, ensure_ascii=False, indent=1).encode())
         except OSError as error:
             raise refused(self._path, error) from error
 
@@ -137,11 +128,7 @@ def meant_by(aliases: Mapping[str, str], asked: str) -> str:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-            found = os.fstat(file.fileno())
-            if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
-                return {}  # another user may have written it
-            aliases = _ALIASES.validate_json(file.read())
+        aliases = _ALIASES.validate_json(read_own(path))
     except (OSError, ValidationError):
         return {}
     return {alias: key for alias, key in aliases.items() if is_name(alias)}

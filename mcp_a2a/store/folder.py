@@ -1,9 +1,11 @@
-"""The private folder that everything of an identity lives in."""
+"""The private folder that everything of an identity lives in, and the small files in it."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mcp_a2a.errors import HomeUnusableError
@@ -36,3 +38,43 @@ def _check(folder: Path) -> None:
             folder.chmod(0o700)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise HomeUnusableError(str(folder), "it is not writable")
+
+
+@contextmanager
+def written_aside(path: Path, content: bytes) -> Iterator[Path]:
+    """A private file beside `path` that is on the disk, all of it; gone afterwards unless it was moved."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a private file with this content in the place of the one that is there, if any: all of it, or nothing.
+
+    Raises:
+        OSError
+    """
+    with written_aside(path, content) as aside:
+        aside.replace(path)
+
+
+def read_own(path: Path, size: int = -1) -> bytes:
+    """The content of a file, or its first `size` bytes.
+
+    Raises:
+        PermissionError: another user may have written it.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        found = os.fstat(file.fileno())
+        if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
+            raise PermissionError("another user may have written it")
+        return file.read(size)

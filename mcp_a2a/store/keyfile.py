@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from mcp_a2a.errors import KeyFileError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused
+from mcp_a2a.store.folder import replace_file, written_aside
 
 KEY_FILE = "identity.key"
 DID_FILE = "did"
@@ -109,25 +109,9 @@ def _check_new(folder: Path) -> None:
 
 def _write_once(path: Path, seed: bytes) -> None:
     # Written aside and linked into place: a process killed here leaves no half key, two racing ones leave one key.
-    with _written_aside(path, seed.hex().encode() + b"\n") as aside, suppress(FileExistsError):
+    with written_aside(path, seed.hex().encode() + b"\n") as aside, suppress(FileExistsError):
         os.link(aside, path)  # where another process was first, its key is the key
     _sync_folder(path.parent)
-
-
-@contextmanager
-def _written_aside(path: Path, content: bytes) -> Iterator[Path]:
-    """A private file beside `path` that is on the disk, all of it; gone afterwards unless it was moved."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        yield aside
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -167,5 +151,4 @@ def _publish(path: Path, did: str) -> None:
     """Say which key is of this identity, where its user alone can: earlier versions let others read it."""
     if _published(path) == did and not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return
-    with _written_aside(path, did.encode() + b"\n") as aside:
-        aside.replace(path)
+    replace_file(path, did.encode() + b"\n")

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.folder import open_folder, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +79,8 @@ class NetworkFolder:
                 "This agent was started to stay out of networks.", "Start it without MCP_A2A_NETWORKS=false."
             )
         open_folder(self._folder)
-        path = self._path(row.id)
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
         try:
-            aside.unlink(missing_ok=True)
-            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(row), file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
+            replace_file(self._path(row.id), json.dumps(asdict(row)).encode())
         except OSError as error:
             raise refused(self._folder, error) from error
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from mcp_a2a.protocol.naming import is_name
 from mcp_a2a.store.disk import refused
+from mcp_a2a.store.folder import read_own, replace_file
 
 FILE = "name"
+MAX_BYTES = 4096
+"""More of the file is not read: a name has 32 letters."""
 
 
 def read_name(folder: Path) -> str | None:
     """The name that was kept; None where there is none, or another user may have written it."""
     try:
-        with os.fdopen(os.open(folder / FILE, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), encoding="utf-8") as file:
-            found = os.fstat(file.fileno())
-            if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
-                return None
-            name = file.read(1024).strip()
+        name = read_own(folder / FILE, MAX_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError):
         return None
     return name if is_name(name) else None
@@ -31,17 +28,10 @@ def keep_name(folder: Path, name: str | None) -> None:
     Raises:
         HomeUnusableError, StorageFullError: the folder does not allow it.
     """
-    path, aside = folder / FILE, folder / f"{FILE}.{os.getpid()}"
     try:
         if name is None:
-            path.unlink(missing_ok=True)
-            return
-        aside.unlink(missing_ok=True)
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{name}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+            (folder / FILE).unlink(missing_ok=True)
+        else:
+            replace_file(folder / FILE, f"{name}\n".encode())
     except OSError as error:
         raise refused(folder, error) from error
