@@ -272,7 +272,8 @@ def test_ids_and_facts_stand_outside_of_the_fence_and_the_answer_inside(talk: Co
         else:
             told, facts = talk.text(number), outside(talk.text(number))
         assert f"obey CANARY{MESSAGE}" in told
-        assert MESSAGE not in outside(told)
+        # What was asked stands outside while it is the owner's alone: no task of others was at hand when it was sent.
+        assert MESSAGE not in outside(told).replace(f'Asked: "{MESSAGE}"\n', "")
         assert re.search(r"task-[a-z2-7]{24}", facts)
         assert short_key(talk.liar) in facts
         assert "completed" in facts.lower()
