@@ -831,7 +831,7 @@ class CardError(WebError):
 
 
 class AddressNotAllowedError(WebError):
-    """A URL that somebody else chose leads to a place that it must not reach (requirement S36).
+    """A URL that somebody else chose leads to a place that it must not reach.
 
     `remedy` is what to do where nobody can allow it.
     """
@@ -930,7 +930,7 @@ class RemoteProtocolError(ProtocolError):
     code = "remote_protocol"
 
 
-# --- envelopes: one sealed message was not acceptable; never shown to the remote side (requirement S16)
+# --- envelopes: one sealed message was not acceptable; never shown to the remote side
 
 
 class EnvelopeError(RemoteProtocolError):

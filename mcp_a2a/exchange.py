@@ -2,7 +2,7 @@
 
 The nouns are those of A2A, raw as they travel. Every operation is within the reach of one caller at one agent: `agent`
 says whose tasks are meant ("self", or an agent behind this node by did or URL), `caller` who asks. What is outside of
-that reach does not exist (A2A 13.1, requirement S35).
+that reach does not exist (A2A 13.1).
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ PLAIN = {
     errors.LinkError: "a fragment that NoRouteError lists among its attempts",
     errors.ProtocolError: "a family",
     errors.LocalProtocolError: "a bug of ours: logged, never shown",
-    errors.RemoteProtocolError: "their bytes: logged here, and one uniform answer there (requirement S16)",
+    errors.RemoteProtocolError: "their bytes: logged here, and one uniform answer there",
     errors.EnvelopeError: "as RemoteProtocolError",
     errors.SealBrokenError: "as RemoteProtocolError",
     errors.NotForUsError: "as RemoteProtocolError",

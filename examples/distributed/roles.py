@@ -35,7 +35,7 @@ class Role:
         return self.name.lower().replace("-", "_").replace(" ", "_")
 
     def matches(self, text: str) -> bool:
-        """Whether a text that names nobody is for it."""
+        """Whether a text that names no role is for it."""
         return any(word in text.lower() for word in self.words)
 
     async def answer(self, text: str, task: TaskContext) -> str:

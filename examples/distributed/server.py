@@ -92,7 +92,7 @@ async def serve(options: argparse.Namespace) -> None:
         name=options.name,
         mdns=options.mdns,
         link_host="127.0.0.1",
-        # Whoever can dial it may have it work. In earnest, be in a network: mcp-a2a invite, mcp-a2a join.
+        # Every agent that can dial it may use it. In production, be in a network: mcp-a2a invite, mcp-a2a join.
         accept="anyone",
     )
     async with open_node(settings, agent.service().card) as node, anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""Which URLs that somebody else chose may be called: the law of requirements S36 and S37, without any I/O.
+"""Which URLs that another party chose may be called: the rules, without any I/O.
 
 A URL is checked twice: as it is written, and by every address that its host turned out to have. Only the second says
 where a connection goes; the first refuses what exists to be read differently by different programs.

@@ -1,4 +1,4 @@
-"""Calls URLs that others chose: cards, agents, webhooks (requirements S36 and S37).
+"""Calls URLs that others chose: cards, agents, webhooks.
 
 A host is resolved once per connection, every address that it has is checked, and the connection goes to one of these
 and nowhere else, whatever its name means a moment later; TLS still asks for the name. Nothing is followed to another

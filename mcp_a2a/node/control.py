@@ -6,7 +6,7 @@ by `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{
 that ends cancels what it asked for, and ends the leases of the workers that spoke through it. A question with `form`
 is answered in that form, which the answer names, for those who read it without its models (`node.glance`).
 
-The socket is 0600 in a 0700 folder, and the peer's uid is checked (requirement S54).
+The socket is 0600 in a 0700 folder, and the peer's uid is checked.
 """
 
 from __future__ import annotations

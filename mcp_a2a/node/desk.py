@@ -343,7 +343,7 @@ class Desk:
         return peer.url if isinstance(peer, WebPeer) else peer.row.did
 
     async def _mine(self, reach: Reach, task_id: str) -> TaskRecord:
-        """A task in reach; what is not there and what is not the caller's look the same (requirement S35)."""
+        """A task in reach; what is not there and what is not the caller's look the same."""
         within = await self._within(reach)
         record = self._context.database.read(lambda connection: find_task(connection, task_id))
         if record is None or record.forgotten is not None or not within.holds(record):

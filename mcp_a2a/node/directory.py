@@ -1,7 +1,7 @@
 """The merged view of all lookups and links: who is known, where, under which name, and whether it is there now.
 
 A name is a label. What is looked up by name must be the only one of that name, and where a person has paired a name
-with a key, another key behind that name is a hard stop (requirements S18, S19).
+with a key, another key behind that name is a hard stop.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Peer:
         return fingerprint_words(self.peer_id)
 
     def learn_bundle(self, bundle: KeyBundle) -> bool:
-        """Keep the newest bundle; an older one never replaces it (requirement S14)."""
+        """Keep the newest bundle; an older one never replaces it."""
         if self.bundle is not None and not bundle.supersedes(self.bundle):
             return False
         self.bundle = bundle

@@ -5,7 +5,7 @@
 | task | whoever `TrustBook.admits`; of a stranger it is held until a person decides |
 | message, cancel | the sender of the task |
 | blob | whoever may send a task; and who has one of ours, or had one taken |
-| update | the agent the task was sent to (requirement S10) |
+| update | the agent the task was sent to |
 | advert | anybody: it is how one gets known |
 | network | the owner of the network: it is its new secret |
 | ask | anybody, about tasks of its own |
@@ -100,7 +100,7 @@ RELAYED, HERE = "relay", "here"
 SHARED_HOSTS = frozenset({RELAYED, HERE})
 MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
-"""Limits S17, L15: unfinished tasks of one peer and of all."""
+"""Unfinished tasks of one peer and of all."""
 
 LAST_SEQ = 1 << 40
 """Of the update about a task that is not known here: newer than each that there may have been."""
@@ -172,7 +172,7 @@ class Intake:
         context.database.after_commit(self.sign_receipts)
 
     def envelope_received(self, link: Link, envelope: bytes) -> None:
-        """Open an envelope and start what it asks for. The remote side learns no more than it must (S16)."""
+        """Open an envelope and start what it asks for. The remote side learns no more than it must."""
         envelope_id = b""
         try:
             envelope_id = Header.parse_untrusted(envelope).envelope_id

@@ -286,7 +286,7 @@ class TaskContext:
 
     @property
     def trust(self) -> str:
-        """Who the sender is to us: "own", "trusted" or "stranger"."""
+        """Who the sender is to us: "own", "trusted", "member" or "stranger"."""
         return self._job.item.trust
 
     @property

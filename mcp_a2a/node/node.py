@@ -104,7 +104,7 @@ MARK, HIGHEST = "sound", "clock"
 """Facts of the database: the sound time at the last look, and what the numbers of the newest start began with."""
 
 MAX_SIGHTED = 256
-"""Peers that we get acquainted with unasked (limit L16)."""
+"""Peers that we get acquainted with unasked."""
 
 
 @dataclass(frozen=True)

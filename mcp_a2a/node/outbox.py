@@ -293,7 +293,7 @@ class Outbox:
     def answer_received(self, link: Link, answer: Answer) -> None:
         """Somebody's word about envelopes of ours.
 
-        Only the recipient's own signature over what we sent ends our duty (requirement S29): of whoever carries it we
+        Only the recipient's own signature over what we sent ends our duty: of whoever carries it we
         believe that it does not take something now, and nothing else.
         """
         match answer:

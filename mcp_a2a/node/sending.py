@@ -35,7 +35,7 @@ from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, 
 from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
 
 MAX_OUTBOX = 10_000
-"""Undelivered messages of one identity (limit L15)."""
+"""Undelivered messages of one identity."""
 
 
 @dataclass(frozen=True)

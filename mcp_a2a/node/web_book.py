@@ -1,7 +1,7 @@
 """Agents at URLs that this node knows: those a person added, those a task was sent to, those seen on the LAN.
 
 Who named a URL decides where it may lead. A person's word opens a private address, for that host; a URL out of a
-model's mouth is called over public https only, because anybody may have put it there (requirement S37). An agent that
+model's mouth is called over public https only, because anybody may have put it there. An agent that
 announces itself on the LAN is called where it announced itself, and trusted with nothing by that.
 """
 

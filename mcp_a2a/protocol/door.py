@@ -1,4 +1,4 @@
-"""Keeps an eye on connections that have proven nothing, or asked nothing, yet (limit L10).
+"""Keeps an eye on connections that have proven nothing, or asked nothing, yet.
 
 Whoever floods us may be on the same address as somebody we want to hear (every agent of this
 machine is), so a full waiting room turns out an old guest and not the newest: an honest one needs

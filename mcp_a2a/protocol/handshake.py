@@ -7,7 +7,7 @@
 
 Each nonce is the public half of a fresh X25519 key, and each proof a signature over a label and everything that both
 sides have said so far (the transcript). The label keeps a proof from meaning anything else, the nonces from being used
-twice, and the listener's key inside it from being shown to another listener (security requirement S25). What the two
+twice, and the listener's key inside it from being shown to another listener. What the two
 X25519 keys agree on protects every frame behind the welcome (`link_keys`): whoever passes the handshake on knows
 neither, and cannot say a word of its own. A relay is also shown which networks the dialler is a member of; another node
 never is.

@@ -320,7 +320,7 @@ class LinkSession:
     def _receive_bundle(self, bundle: KeyBundle) -> None:
         if self._their_bundle is None or bundle.peer != self._their_bundle.peer:
             raise RemoteProtocolError("a key bundle of another peer")
-        # An older one is a race or a roll-back (requirement S14); either way it changes nothing.
+        # An older one is a race or a roll-back; either way it changes nothing.
         if bundle.supersedes(self._their_bundle):
             self._their_bundle = bundle
             self._events.append(BundleChanged(bundle))

@@ -14,7 +14,7 @@ from enum import IntEnum
 from mcp_a2a.protocol.door import is_here
 
 MAX_PLACES = 64
-"""Links that others opened with us, beside those of our own agents (limit L11)."""
+"""Links that others opened with us, beside those of our own agents."""
 MAX_STRANGERS = 16
 MAX_STRANGERS_PER_HOST = 8
 """Not of this machine itself."""

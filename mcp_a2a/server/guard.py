@@ -1,8 +1,7 @@
 """What every HTTP request must pass before any application sees it, on every address and every route.
 
 A browser on this machine can be made to send requests here by any page it shows (DNS rebinding, cross-site requests),
-and every program of every user here reaches loopback: being bound to it protects nothing. In this order (requirements
-S31 to S34):
+and every program of every user here reaches loopback: being bound to it protects nothing. In this order:
 
 1. `Host` must be the very address the connection came to, or a name the owner configured: else 421.
 2. `Origin`, if there is one, must be this server itself or one the owner configured, and `Sec-Fetch-Site`, if there is

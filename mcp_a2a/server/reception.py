@@ -1,4 +1,4 @@
-"""Keeps connections that ask nothing from those that do: opening one takes no token (limits L10, L11).
+"""Keeps connections that ask nothing from those that do: opening one takes no token.
 
 uvicorn counts all connections, and waits for the first request of each for ever. Here whoever sends no whole header
 in time is shown out, and so is who has been silent longest where too many are: an honest client needs milliseconds.

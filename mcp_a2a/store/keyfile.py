@@ -1,4 +1,4 @@
-"""The identity's key on disk: one file, readable by its owner alone, written once (requirements S1, S2)."""
+"""The identity's key on disk: one file, readable by its owner alone, written once."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import struct
 
 
 def is_same_user(stream: socket.socket) -> bool:
-    """Whether the process at the other end is of this user (requirement S54)."""
+    """Whether the process at the other end is of this user."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # the file's mode is the check there
     credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

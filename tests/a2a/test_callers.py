@@ -1,4 +1,4 @@
-"""Who may call: the owner, and clients with tokens of their own, each reaching its own tasks only (S31 to S35)."""
+"""Who may call: the owner, and clients with tokens of their own, each reaching its own tasks only."""
 
 from __future__ import annotations
 

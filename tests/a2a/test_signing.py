@@ -1,4 +1,4 @@
-"""Cards are signed by the agent's own key, and what claims to be is held to it (A2A 8.4, requirement S37)."""
+"""Cards are signed by the agent's own key, and what claims to be is held to it (A2A 8.4)."""
 
 from __future__ import annotations
 

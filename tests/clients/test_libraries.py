@@ -20,6 +20,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.clients.install import Libraries, libraries
+from tests.docs.pages import page_of_mcp_remote
 from tests.e2e.command import MCP_A2A, agent, environment
 from tests.npm import NpmError
 
@@ -149,12 +150,16 @@ def python(package: str, program: str) -> Client:
 
 def remote(installed: Libraries, folder: Path, place: Place) -> Said:
     """mcp-remote, which is a server on stdio for a client that knows no HTTP."""
-    headers = place.get("headers") or {}
-    assert isinstance(headers, dict)
-    words = [word for name, value in headers.items() for word in ("--header", f"{name}: {value}")]
+    shown = json.loads(page_of_mcp_remote().text)["mcpServers"]["a2a"]
+    words = shown["args"][shown["args"].index("mcp-remote") + 1 :]
+    words[0], env = str(place["url"]), {"HOME": str(folder), "PATH": os.defpath}
+    if headers := place.get("headers"):
+        assert isinstance(headers, dict)
+        env |= {name: headers["Authorization"] for name, value in shown["env"].items() if value == "Bearer TOKEN"}
+    else:
+        words = words[: words.index("--header")]
     proxy = installed.modules / "mcp-remote" / "dist" / "proxy.js"
-    bridge: Place = {"command": installed.node, "args": [str(proxy), str(place["url"]), *words]}
-    return javascript("v1")(installed, folder, {**bridge, "env": {"HOME": str(folder), "PATH": os.defpath}})
+    return javascript("v1")(installed, folder, {"command": installed.node, "args": [str(proxy), *words], "env": env})
 
 
 def inspector(installed: Libraries, folder: Path, place: Place) -> Said:

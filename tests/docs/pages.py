@@ -37,3 +37,9 @@ def snippets(language: str) -> list[Snippet]:
         if name == language
     ]
     return list({tuple(one.lines): one for one in reversed(found)}.values())[::-1]
+
+
+def page_of_mcp_remote() -> Snippet:
+    """The configuration with mcp-remote; the tests of clients start it so."""
+    (found,) = (one for one in snippets("json") if "mcp-remote" in one.text)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -46,6 +47,15 @@ def test_each_exit_code_is_on_the_page_for_commands() -> None:
 def test_each_word_for_the_state_of_a_task_is_on_the_page_for_commands() -> None:
     told = set(re.findall(r"`([a-z_]+)`", text_of("docs/commands.md").partition("## States")[2]))
     assert {moment.value for moment in Moment} <= told
+
+
+def test_the_page_for_clients_names_the_versions_that_are_tested() -> None:
+    of_npm, others = (
+        json.loads((ROOT / "tests/clients" / name).read_text()) for name in ("versions.json", "libraries.json")
+    )
+    versions = {*of_npm.values(), *others["npm"].values(), *others["pypi"].values()}
+    table = text_of("docs/clients.md").partition("## What is tested")[2].partition("\n\n##")[0]
+    assert set(re.findall(r"\d+\.\d+\.\d+", table)) == versions
 
 
 def test_readme_is_short_and_leads_to_each_page() -> None:

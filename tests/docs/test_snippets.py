@@ -21,7 +21,7 @@ from mcp.client.stdio import stdio_client
 
 from tests.cli.keyboard import Typed, typed
 from tests.cli.test_allow import on_a_terminal, stranger
-from tests.docs.pages import PAGES, ROOT, Snippet, snippets
+from tests.docs.pages import PAGES, ROOT, Snippet, page_of_mcp_remote, snippets
 from tests.e2e.command import MCP_A2A, agent, answer, environment, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -71,7 +71,9 @@ def command_of(snippet: Snippet) -> str:
 
 
 @pytest.mark.parametrize(
-    "snippet", [*snippets("json"), *snippets("toml")], ids=lambda one: f"{one.page}-{len(one.text)}"
+    "snippet",
+    [one for one in (*snippets("json"), *snippets("toml")) if one != page_of_mcp_remote()],
+    ids=lambda one: f"{one.page}-{len(one.text)}",
 )
 def test_the_configuration_of_a_client_names_the_command(snippet: Snippet) -> None:
     assert command_of(snippet) == PLACE

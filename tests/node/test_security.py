@@ -76,7 +76,7 @@ def stored(person: Person) -> dict[str, int]:
     )
 
 
-# --- replay (S8, S9) ------------------------------------------------------------------------------
+# --- replay ------------------------------------------------------------------------------
 
 
 async def test_recorded_envelopes_played_a_hundred_times_are_one_task_and_one_result(
@@ -255,7 +255,7 @@ async def test_whoever_got_a_task_cannot_pass_it_on_as_its_senders(world: World,
         assert stored(carol)["tasks"] == 0
 
 
-# --- whose word counts (S10) ----------------------------------------------------------------------
+# --- whose word counts ----------------------------------------------------------------------
 
 
 async def test_a_result_from_a_third_peer_or_for_an_unknown_task_changes_nothing(world: World, tap: FrameTap) -> None:
@@ -310,7 +310,7 @@ async def alice_knows(alice: Person, other: Outsider) -> Link:
     return link
 
 
-# --- receipts (S29) -------------------------------------------------------------------------------
+# --- receipts -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("liar", ["nobody", "mallory"])
@@ -346,7 +346,7 @@ async def test_a_receipt_that_the_recipient_did_not_sign_does_not_count(world: W
         assert len({payload.id for payload in bob.received_of("task")}) == 1
 
 
-# --- keys (S14) -----------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------
 
 
 async def test_an_unknown_key_is_answered_with_the_current_one_and_the_same_message_sealed_to_it(

@@ -1,4 +1,4 @@
-"""Who may send work here, and what becomes of everybody else (requirements S17 to S19, S23)."""
+"""Who may send work here, and what becomes of everybody else."""
 
 from __future__ import annotations
 

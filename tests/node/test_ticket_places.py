@@ -1,4 +1,4 @@
-"""A ticket has this machine call what its user expects, whoever wrote it: requirements S36 and S40 for tickets."""
+"""A ticket has this machine call what its user expects, whoever wrote it."""
 
 # ruff: noqa: S104  addresses that are named, not bound
 

@@ -1,4 +1,4 @@
-"""What can be read on a wire: keys, ids and sizes, and nothing of what anybody says or is (requirement S11)."""
+"""What can be read on a wire: keys, ids and sizes, and nothing of what anybody says or is."""
 
 from __future__ import annotations
 

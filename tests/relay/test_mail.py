@@ -1,4 +1,4 @@
-"""Mail through a relay over real connections: who gets what, and what its sender hears (S25, S26, S28)."""
+"""Mail through a relay over real connections: who gets what, and what its sender hears."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ async def test_find_does_not_say_to_strangers_who_is_there(door: Door) -> None:
     assert (await bob.ask(Find(1, bob.peer), Found)).online, "its own session"
 
 
-# --- logging in (S25) -----------------------------------------------------------------------------
+# --- logging in -----------------------------------------------------------------------------
 
 
 async def hello(door: Door, make: object) -> Bye:

@@ -1,4 +1,4 @@
-"""The identity's key: private, whole, made once; and refused with a next step where it is not (S1, S2)."""
+"""The identity's key: private, whole, made once; and refused with a next step where it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs that others chose: none of them reaches what is not public (requirements S36, S37)."""
+"""URLs that others chose: none of them reaches what is not public."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ SLICE = 4
 """Frames handled in one go."""
 
 STALL_SECONDS = 30.0
-"""How long a peer may leave one frame unread (limit L12)."""
+"""How long a peer may leave one frame unread."""
 
 FLUSH_SECONDS = 0.5
 CLOSE_SECONDS = 0.4

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 FINGERPRINT_LENGTH = 32
 MAX_SIGHTINGS = 256
-"""Of one lookup (limit L16). A flood fills it, and then changes nothing until its entries expire."""
+"""Of one lookup. A flood fills it, and then changes nothing until its entries expire."""
 
 
 def fingerprint(peer: PeerId) -> str:

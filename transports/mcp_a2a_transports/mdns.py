@@ -1,8 +1,8 @@
 """Finds the peers of a LAN by multicast DNS, and lets them find us.
 
 The record says a protocol version, a key and a port, under a name that is made of the key: nothing
-about who or what is behind it (requirement S39). What others say is a hint. It is taken only if it
-points to the link that it was heard on, so that no record can make us knock elsewhere (S40), and a
+about who or what is behind it. What others say is a hint. It is taken only if it
+points to the link that it was heard on, so that no record can make us knock elsewhere, and a
 flood fills a table of fixed size.
 """
 

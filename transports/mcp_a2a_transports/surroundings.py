@@ -94,7 +94,7 @@ class Interface:
         return any(one.version == 6 for one in self.ips)
 
     def reachable(self, addresses: Iterable[str]) -> tuple[str, ...]:
-        """Of the addresses that a record heard here names, those that are on this link (requirement S40).
+        """Of the addresses that a record heard here names, those that are on this link.
 
         They are private or link-local, on a network of this interface, and written with its zone where they need one.
         Other machines' come first.

@@ -1,4 +1,4 @@
-"""Who may connect to a relay, and how often: limits of hosts, for whoever has not proven a key (L10, L11).
+"""Who may connect to a relay, and how often: limits of hosts, for whoever has not proven a key.
 
 This machine itself is not held to the limits of a host: its agents share one address, and so does a proxy's crowd.
 """
