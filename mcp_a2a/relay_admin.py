@@ -101,7 +101,7 @@ async def _ask_running(home: Path, op: str, fields: Mapping[str, str]) -> bytes 
     except TimeoutError as error:
         raise ConfigurationError(
             f"The process that runs the relay of {home} does not answer.",
-            "If it was stopped (Ctrl-Z), let it go on with fg; else look at its log, or end it.",
+            "If it was suspended (Ctrl-Z), continue it with fg; otherwise look at its log, or end it.",
         ) from error
     except (aiohttp.ClientError, OSError):
         return None  # it ended, without the time to clean up

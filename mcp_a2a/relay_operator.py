@@ -91,7 +91,7 @@ class Operator:
             case "url":
                 return await self._url(anew=fields.get("new") == "1")
             case _:
-                raise ConfigurationError(f"A relay knows no command {op!r}.", "Upgrade the older of the two mcp-a2a.")
+                raise ConfigurationError(f"The relay has no command {op!r}.", "Upgrade the older of the two mcp-a2a.")
 
     def _status(self) -> RelayStatusView:
         members = self._store.members()
@@ -140,7 +140,7 @@ class Operator:
 
     async def _url(self, *, anew: bool) -> RelayUrlView:
         if self._serving is None:
-            raise ConfigurationError("The relay does not run, so its URL is not known.", "Start: mcp-a2a relay serve")
+            raise ConfigurationError("The relay is not running, so its URL is not known.", "Start: mcp-a2a relay serve")
         admission, url = self._serving.listener.desk.admission, self._serving.url
         if anew:
             secret = os.urandom(ADMISSION_SECRET_SIZE)

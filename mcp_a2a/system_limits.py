@@ -20,7 +20,7 @@ def limit_behind(error: BaseException) -> SystemLimitError | None:
             return _BY_NUMBER.get(error.errno or 0, _none)()
         case RuntimeError() if "can't start new thread" in str(error):
             return SystemLimitError(
-                f"The system starts no further thread of this process{_limit('RLIMIT_NPROC')}.",
+                f"The system does not let this process start another thread{_limit('RLIMIT_NPROC')}.",
                 "Close other programs, or raise the limit of processes (ulimit -u, TasksMax of a systemd unit) or of "
                 "memory (ulimit -v).",
             )
@@ -35,7 +35,7 @@ def _none() -> None:
 def _no_open_file() -> SystemLimitError:
     return SystemLimitError(
         f"This process may not open another file or connection{_limit('RLIMIT_NOFILE')}.",
-        "Raise the limit, as with: ulimit -n 1024",
+        "Raise the limit, for example: ulimit -n 1024",
     )
 
 
@@ -48,7 +48,7 @@ def _no_open_file_anywhere() -> SystemLimitError:
 def _no_longer_file() -> SystemLimitError:
     return SystemLimitError(
         f"A file of this process may not grow any further{_limit('RLIMIT_FSIZE')}.",
-        "Raise the limit, as with: ulimit -f unlimited",
+        "Raise the limit, for example: ulimit -f unlimited",
     )
 
 

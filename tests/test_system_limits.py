@@ -58,5 +58,5 @@ def test_a_command_within_a_limit_says_which_and_how_to_raise_it(
     assert finished.returncode == 1
     said = finished.stderr.splitlines()
     assert "its limit is" in said[-2], finished.stderr
-    assert said[-1].startswith(f"Raise the limit, as with: ulimit {limit}")
+    assert said[-1].startswith(f"Raise the limit, for example: ulimit {limit}")
     assert "unexpected" not in finished.stderr

@@ -104,7 +104,7 @@ def check_url(url: str, policy: Policy) -> tuple[str, int]:
     parts = _split(url)
     host = _host(url, parts.hostname)
     if parts.scheme not in ("https", "http"):
-        raise AddressNotAllowedError(url, "it is no http address")
+        raise AddressNotAllowedError(url, "it is not an http address")
     if parts.username is not None or parts.password is not None:
         raise AddressNotAllowedError(url, "it has credentials in it", _CREDENTIALS)
     port = _port(url, parts)

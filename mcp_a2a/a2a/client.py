@@ -202,7 +202,7 @@ class WebClient(WebCalls):
         ask = partial(_ask_task, agent, operation, task_id, history)
         value = await self._fetch(agent, ask, CALL_SECONDS)
         if value is None:
-            raise WebRefusedError(f"{agent.url} has nothing to say of this task.", reason="TASK_NOT_FOUND")
+            raise WebRefusedError(f"{agent.url} returned nothing about this task.", reason="TASK_NOT_FOUND")
         task = _read(agent, read_task, _unwrapped(value))
         if task.id != task_id:
             raise wrong(agent.url, WebAnswerError("it answers with another task than the one asked for"))
@@ -295,7 +295,7 @@ def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
         event = _read(agent, read_event, value)
         if event is not None and (event.task is not None or event.message is not None):
             return value
-    raise wrong(agent.url, WebAnswerError("its stream tells of no task"))
+    raise wrong(agent.url, WebAnswerError("its stream names no task"))
 
 
 def _ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
@@ -469,7 +469,7 @@ def _no_card(answer: Answered, url: str) -> str | None:
         )
     if answer.status in (408, 425, 429) or answer.status >= 500:
         later = pause_asked(answer.headers)
-        raise NotNowError(f"{url} answers with HTTP {answer.status}.", "It may be able to later.", seconds=later)
+        raise NotNowError(f"{url} answers with HTTP {answer.status}.", "Try again later.", seconds=later)
     if answer.status != 200:
         return f"{url} answers with HTTP {answer.status}"
     if answer.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] != b"{":  # whatever its server calls it

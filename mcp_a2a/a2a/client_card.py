@@ -39,9 +39,9 @@ def read_card(body: bytes, url: str) -> tuple[AgentCard, Fields]:
     try:
         value = parse(body)
     except ValueError as error:
-        raise CardError(f"What is at {url} is no agent card: it is not JSON ({error}).") from None
+        raise CardError(f"What is at {url} is not an agent card: it is not JSON ({error}).") from None
     if not isinstance(value, dict):
-        raise CardError(f"What is at {url} is no agent card: it is JSON, but no object.")
+        raise CardError(f"What is at {url} is not an agent card: it is JSON, but not an object.")
     return card_of(value, url), value
 
 
@@ -77,7 +77,7 @@ def card_of(fields: Fields, url: str) -> AgentCard:
         raise CardError(f"The agent card at {url} cannot be used: {wrong}.", _MEND) from None
 
 
-_MEND = "Its owner must mend that."
+_MEND = "Its owner must fix that."
 
 
 def names_only(fields: Fields, url: str) -> bool:

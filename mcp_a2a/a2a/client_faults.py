@@ -58,7 +58,7 @@ def check_answer(url: str, status: int, media_type: str, body: bytes, *, later: 
     if status in _PASSING:
         raise _not_now(url, error, status, later)
     if status >= 500 and error is None and status not in _NOT_DONE:
-        raise AnswerLostError(f"{url} answered with HTTP {status}.", "It may be able to later.")
+        raise AnswerLostError(f"{url} answered with HTTP {status}.", "Try again later.")
     if error is not None or status >= 400:
         raise refusal(url, error or {}, status, later=later)
     if trouble:
@@ -107,7 +107,7 @@ def check_event(url: str, data: str) -> JsonValue:
     """
     value, trouble = _parsed(data.encode())
     if value is _NO_JSON:
-        raise wrong(url, WebAnswerError(trouble or "an event of its stream is no JSON"))
+        raise wrong(url, WebAnswerError(trouble or "an event of its stream is not JSON"))
     error = _error_in(value, 200)
     if error is not None:
         raise refusal(url, error, 200)
@@ -157,7 +157,7 @@ _UNSAID = {
 
 def _not_now(url: str, error: Fields | None, status: int, later: float) -> NotNowError:
     said = _quoted(_message(error))
-    return NotNowError(f"{url} answered with HTTP {status}{said}.", "It may be able to later.", seconds=later)
+    return NotNowError(f"{url} answered with HTTP {status}{said}.", "Try again later.", seconds=later)
 
 
 def _has_failed(code: int | None, status: int, reason: str) -> bool:
@@ -248,4 +248,4 @@ def _described(media_type: str, body: bytes) -> str:
         return "nothing"
     if "html" in media_type or body.lstrip()[:1] == b"<":
         return "a web page"
-    return f"{media_type or 'something'} that is no JSON"
+    return f"{media_type or 'something'} that is not JSON"

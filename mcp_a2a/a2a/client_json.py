@@ -39,7 +39,7 @@ def _whole(digits: str) -> int:
 
 
 def _refuse_constant(name: str) -> JsonValue:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _tidy(value: JsonValue, depth: int) -> JsonValue:

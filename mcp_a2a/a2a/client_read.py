@@ -312,7 +312,7 @@ def _first(fields: Fields, file: Fields, *names: str) -> str | None:
 def _camel(value: JsonValue, what: str) -> Fields:
     """An object with its names as JSON has them in 1.0; what is null is not there."""
     if not isinstance(value, dict):
-        raise WebAnswerError(f"{what} is {_kind(value)} and no object")
+        raise WebAnswerError(f"{what} is {_kind(value)} and not an object")
     return dict(_named(value))
 
 

@@ -340,7 +340,7 @@ async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[byt
     if coding not in ("", *_GZIP):
         raise WebAnswerError(
             f"{url} answers compressed ({preview(coding, 32)}), though it was asked not to.",
-            "Its owner must mend that.",
+            "Its owner must fix that.",
         )
     packed = _Packed(coding) if coding in _GZIP else None
     try:
@@ -351,7 +351,7 @@ async def _body(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[byt
             for part in packed.unpacked(piece):
                 yield part
     except zlib.error as error:
-        raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must mend that.") from error
+        raise WebAnswerError(f"{url} answers compressed, and that is broken.", "Its owner must fix that.") from error
     except (aiohttp.ClientError, OSError) as error:
         raise _lost(response.method)(f"{url} broke off in the middle of its answer.", "Try again.") from error
 
@@ -401,7 +401,7 @@ def _next_hop(call: Call, url: str, target: str, status: int, redirects: int) ->
         following = urljoin(url, target)
         here, there = urlsplit(url), urlsplit(following)
     except ValueError:
-        raise WebAnswerError(f"{url} sends callers on to what is no URL.", "Its owner must mend that.") from None
+        raise WebAnswerError(f"{url} redirects to something that is not a URL.", "Its owner must fix that.") from None
     safe = there.scheme in ("https", here.scheme)
     same_host = call.follow and here.hostname == there.hostname and safe
     if not same_host and not (status in _KEEPING and _is_same_origin(url, following)):
@@ -411,5 +411,5 @@ def _next_hop(call: Call, url: str, target: str, status: int, redirects: int) ->
             "If that is where the agent is, use that address.",
         )
     if redirects > MAX_REDIRECTS:
-        raise WebError(f"{call.url} sends callers round in circles.", "Its owner must mend that.")
+        raise WebError(f"{call.url} redirects in a circle.", "Its owner must fix that.")
     return following

@@ -128,6 +128,6 @@ def check_service(service: Service) -> None:
     if missing:
         raise Fault(
             Kind.EXTENSION_REQUIRED,
-            f"This agent insists on extensions that the request does not name in A2A-Extensions: {', '.join(missing)}.",
+            f"This agent requires extensions that the request does not name in A2A-Extensions: {', '.join(missing)}.",
             extensions=", ".join(missing),
         )

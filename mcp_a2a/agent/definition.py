@@ -130,7 +130,7 @@ class Agent:
         if default and self._default is not None:
             raise ConfigurationError(
                 f"{self.name} has two default skills: {self._default} and {skill.id}.",
-                "Only one can take what names none.",
+                "Only one skill can take the tasks that name none.",
             )
         self._skills[skill.id] = skill
         self._default = skill.id if default else self._default

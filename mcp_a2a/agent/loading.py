@@ -69,7 +69,7 @@ def _execute(module: ModuleType, path: Path) -> None:
     except Exception as error:
         raise ConfigurationError(
             f"{path} failed while it was loaded{_place(error, path)}: {type(error).__name__}: {error}.",
-            f"Mend it; python {path} shows the whole story.",
+            f"Fix it; python {path} shows the full traceback.",
         ) from error
 
 

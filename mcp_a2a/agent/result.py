@@ -62,7 +62,7 @@ class File:
         path = str(Path(self.path).absolute())
         if path != unicode_text(path):
             raise TypeError(
-                f"The skill returned a File whose path is no Unicode: {path!r}. Its author can return what is in it: "
+                f"The skill returned a File whose path is not Unicode: {path!r}. Its author can return what is in it: "
                 "File(content=…, name=…)."
             )
         try:

@@ -38,7 +38,7 @@ def allow(
     check_agent(key, beginning=True)
     if undo:
         done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))
-        session.output.show(done, lambda: session.output.line(f"{done.key} is yours to decide on again."))
+        session.output.show(done, lambda: session.output.line(f"{done.key} is asked about again."))
         return
     if not can_confirm():
         raise UsageError(

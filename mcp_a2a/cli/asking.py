@@ -24,7 +24,7 @@ SILENT_SECONDS = 1.0
 
 
 def agrees(session: Session, question: str) -> bool:
-    """A person's yes or no. Any other word is yours to decide on again.
+    """A person's yes or no. Any other word is asked about again.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.

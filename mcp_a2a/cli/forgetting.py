@@ -48,7 +48,7 @@ def forget(
         task_ids=tuple(tasks or ()), older_than_seconds=None if older_than is None else _seconds(older_than)
     )
     if not yes and not can_confirm():
-        raise UsageError("This deletes for good, so it asks for confirmation at a terminal. In a script, use --yes.")
+        raise UsageError("This deletes permanently, so it asks for confirmation at a terminal. In a script, use --yes.")
     session.waiting_for = "the tasks to delete"
     for task in tasks or ():
         seen_task(session, task)

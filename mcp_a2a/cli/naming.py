@@ -42,7 +42,7 @@ def name(
         _show_name(session, settings)
         return
     if new is not None and (reset or not is_name(new)):
-        raise UsageError(f"You cannot be called {new!r}: {NAME_RULE}." if not reset else "Either a NAME or --reset.")
+        raise UsageError(f"You cannot be called {new!r}: {NAME_RULE}." if not reset else "Give a NAME or --reset, not both.")
     open_folder(settings.home)
     open_folder(settings.folder)
     keep_name(settings.folder, new)
@@ -83,7 +83,7 @@ def alias(
     session = session_of(context)
     if remove is not None:
         if agent is not None:
-            raise UsageError("--remove takes one alias, and no agent.")
+            raise UsageError("--remove takes an alias and no agent.")
         _remove(session, remove)
     elif agent is None:
         _list(session)

@@ -32,7 +32,7 @@ def init(
     The agent is named after the file. An existing file is never changed.
     """
     if file.suffix != ".py":
-        raise UsageError(f"{str(file)!r} is no Python file: mcp-a2a agent init my_agent.py")
+        raise UsageError(f"{str(file)!r} is not a Python file: mcp-a2a agent init my_agent.py")
     name = shown_name(file.stem.replace("_", "-"))
     if not name:
         raise UsageError(f"No agent can be named after {str(file)!r}: mcp-a2a agent init my_agent.py")

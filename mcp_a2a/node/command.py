@@ -86,13 +86,13 @@ def find_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
     """
     if not argv:
         raise ConfigurationError(
-            "No command was given.", "Put it behind two dashes: mcp-a2a agent exec --name rev … -- rev"
+            "No command was given.", "Put it after two dashes: mcp-a2a agent exec --name rev … -- rev"
         )
     path = environment.get("PATH", os.defpath)
     if shutil.which(argv[0], path=path) is None:
         raise ConfigurationError(
             f"The command {argv[0]!r} was not found, or may not be run (looked in {path}).",
-            "Install it, or give its full path behind the two dashes.",
+            "Install it, or give its full path after the two dashes.",
         )
 
 

@@ -68,7 +68,7 @@ class Chunk:
         whole = content if isinstance(content, tuple) else (content,)
         other = [one for one in whole if not isinstance(one, Part)]
         if other and not isinstance(content, str):
-            raise TypeError(f"A Chunk is text or parts, and no {type(other[0]).__name__}: yield that by itself.")
+            raise TypeError(f"A Chunk is text or parts, not {type(other[0]).__name__}: yield that by itself.")
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -292,7 +292,7 @@ def _ref(peer: Peer) -> AgentRef:
 def _secret_untrusted(body: NetworkBody) -> bytes:
     secret = base64url_untrusted(body.secret)
     if len(secret) != SECRET_SIZE:
-        raise RemoteProtocolError("A network's secret has 32 bytes.")
+        raise RemoteProtocolError("The secret of a network has 32 bytes.")
     return secret
 
 

@@ -140,7 +140,7 @@ class SharedNode(AskedNode):
             return None
         return McpA2AError(
             f"The node could not be started: {type(reason).__name__}: {reason}.",
-            "It is tried again every second; its log tells more. Please report this.",
+            "It is tried again every second; its log has more. Please report this.",
         )
 
     async def _own(self) -> bool:

@@ -183,7 +183,7 @@ class WebBook:
         if known is not None and known.row.key is not None and known.row.key != found.key:
             raise CardError(
                 f"The card at {shown_url(found.url)} was signed by {known.row.key} before, and now by "
-                f"{found.key or 'nobody'}.",
+                f"{found.key or 'no key'}.",
                 "Ask its owner why. Nothing was sent.",
             )
         row = WebRow(

@@ -58,7 +58,7 @@ def check_freshness(created: float, expires: float, now: float, judging: float |
             difference=expires - end,
         )
     if not 0 < expires - created <= MAX_LIFETIME_SECONDS:
-        raise StaleError(f"The message claims a life of {expires - created:.0f} s; more than 7 days is refused.")
+        raise StaleError(f"The message claims a lifetime of {expires - created:.0f} s; more than 7 days is refused.")
 
 
 def stale_code(difference: float | None) -> str:

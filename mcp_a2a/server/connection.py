@@ -287,4 +287,4 @@ _TOO_LARGE = _answer(
     "431 Request Header Fields Too Large",
     f"The header of a request has at most {MAX_HEAD_BYTES:,} bytes and {MAX_FIELDS} fields.\n",
 )
-_UNREADABLE = _answer("400 Bad Request", "This is no request of HTTP/1.1.\n")
+_UNREADABLE = _answer("400 Bad Request", "This is not an HTTP/1.1 request.\n")

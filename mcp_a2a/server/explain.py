@@ -36,7 +36,7 @@ _OF_THE_QUESTION = "Resolver "
 """How the SDK begins what it says of an answer to a question that is none; the rest names functions of ours."""
 
 _NO_ANSWER = (
-    "Nothing was done: your user was to be asked first, and what the client sent as their answer is no answer to the "
+    "Nothing was done: your user was to be asked first, and what the client sent as their answer does not answer the "
     "question. Call it again, and they are asked again; or they decide in a terminal, with its did or URL: "
     "mcp-a2a allow KEY for what is sent there, mcp-a2a trust KEY for what comes from there."
 )

@@ -127,10 +127,10 @@ def _read_value(value: JsonValue) -> SessionMessage | Unreadable:
             INVALID_REQUEST, "A batch is not taken: send each message on a line of its own.", ids or (None,)
         )
     if not isinstance(value, dict):
-        return Unreadable(INVALID_REQUEST, "The line is no JSON-RPC message: it is not an object.")
+        return Unreadable(INVALID_REQUEST, "The line is not a JSON-RPC message: it is not an object.")
     if _RESPONSE & set(value) or ("method" in value and "id" not in value):
         return Unreadable(INVALID_REQUEST, "A response or notification is not valid JSON-RPC.", ())  # never answered
-    return Unreadable(INVALID_REQUEST, f"The line is no JSON-RPC request: {_fault(value)}.", (_id_of(value),))
+    return Unreadable(INVALID_REQUEST, f"The line is not a JSON-RPC request: {_fault(value)}.", (_id_of(value),))
 
 
 def _session_message(message: JSONRPCMessage) -> SessionMessage:

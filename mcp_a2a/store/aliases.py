@@ -79,7 +79,7 @@ class Aliases:
             if before is not None:
                 del keys[before]
             if len(keys) >= MAX_ALIASES:
-                raise ConfigurationError(f"There are {MAX_ALIASES} aliases, and no more are kept.", "Remove one first.")
+                raise ConfigurationError(f"There are {MAX_ALIASES} aliases, which is the limit.", "Remove one first.")
             keys[alias] = key
         return before
 

@@ -103,7 +103,7 @@ def _check_new(folder: Path) -> None:
         raise KeyFileError(
             str(folder / KEY_FILE),
             f"it is gone, and this folder is that of {before}",
-            f"Restore it from a backup. To go on with a new key, which nobody trusts yet, remove {folder / DID_FILE}.",
+            f"Restore it from a backup. To go on with a new key, which no agent trusts yet, remove {folder / DID_FILE}.",
         )
 
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> bytes:
             raise KeyFileError(
                 str(path),
                 f"others can read it (mode {stat.S_IMODE(found.st_mode):04o})",
-                f"Run: chmod 600 {path}. If somebody may have read it, start over with a new --identity.",
+                f"Run: chmod 600 {path}. If another person may have read it, start over with a new --identity.",
             )
     try:
         with path.open("rb") as file:

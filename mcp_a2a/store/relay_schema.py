@@ -146,7 +146,7 @@ def audit(connection: sqlite3.Connection, stamp: str = "") -> dict[str, int]:
     for table, column in _KEY_COLUMNS:
         wrong = f"SELECT COUNT(*) FROM {table} WHERE typeof({column})<>'blob' OR length({column})<>32"  # noqa: S608  names of ours
         if connection.execute(wrong).fetchone()[0]:
-            raise sqlite3.DatabaseError(f"a key in {table} is none")
+            raise sqlite3.DatabaseError(f"a key in {table} is not a key")
     wrong = "SELECT COUNT(*) FROM messages WHERE size<>length(envelope) OR length(envelope_id)<>16 OR number<1"
     if connection.execute(wrong).fetchone()[0]:
         raise sqlite3.DatabaseError("a message is not laid out as it was stored")

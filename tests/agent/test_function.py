@@ -359,7 +359,7 @@ def test_a_value_that_is_nested_as_deep_as_python_goes_travels_or_is_told() -> N
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [(os.fsdecode(b"/tmp/caf\xe9.txt"), r"no Unicode: '/tmp/caf\\udce9.txt'"), ("/x" * 3000, "path is too long")],
+    [(os.fsdecode(b"/tmp/caf\xe9.txt"), r"not Unicode: '/tmp/caf\\udce9.txt'"), ("/x" * 3000, "path is too long")],
 )
 def test_a_file_that_cannot_be_told_of_is_an_error_for_the_skills_author(path: str, why: str) -> None:
     for value in (File(path), ["words", File(path)]):

@@ -161,7 +161,7 @@ async def test_a_name_that_leads_elsewhere_later_is_not_followed_there() -> None
     """What a name means is looked at again where the connection is made."""
     async with open_client(_is_refused) as client:
         for host in ("169.254.169.254", "[fe80::1]"):
-            with pytest.raises(LinkError, match="nothing of ours is at that address"):
+            with pytest.raises(LinkError, match="no mcp-a2a is at that address"):
                 await connect(client, f"ws://{host}:9/link", "a relay")
     async with canary() as seen, open_client(lambda address: address == "127.0.0.1") as client:
         with pytest.raises(LinkError):

@@ -45,8 +45,8 @@ def test_a_message_within_its_life_is_fresh(created: float, expires: float) -> N
         (NOW + 500, NOW + 400, "-100 s"),
         (math.nan, NOW + DAY, "future"),
         (NOW, math.nan, "expired"),
-        (-math.inf, NOW + DAY, "life of inf"),
-        (NOW, math.inf, "life of inf"),
+        (-math.inf, NOW + DAY, "lifetime of inf"),
+        (NOW, math.inf, "lifetime of inf"),
     ],
 )
 def test_a_message_outside_of_it_is_stale_and_says_why(created: float, expires: float, why: str) -> None:

@@ -85,7 +85,7 @@ async def test_a_new_secret_ends_the_old_one_and_nothing_that_it_admitted(open_r
         assert (await late.ask(shown(late, relay, HOME, old), Failed)).code == "secret"
         await late.ask(shown(late, relay, HOME, new, 2), Done)
         assert await is_served(door, SHOP)
-    with pytest.raises(ConfigurationError, match="does not run"):
+    with pytest.raises(ConfigurationError, match="is not running"):
         await relay_url(tmp_path, new=True)
 
 

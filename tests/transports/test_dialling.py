@@ -166,7 +166,7 @@ async def test_a_listener_without_tls_is_said() -> None:
 
 async def test_a_listener_that_wants_tls_is_something_else(ca: Authority) -> None:
     async with site(upgrade, ca.listening("127.0.0.1")) as port:
-        with pytest.raises(LinkError, match="something else than a relay answers there"):
+        with pytest.raises(LinkError, match="something other than a relay answers there"):
             await dial(f"ws://127.0.0.1:{port}/link")
 
 
@@ -193,7 +193,7 @@ async def test_whatever_else_a_server_says_it_is_no_relay_and_no_redirect_is_fol
 
     async with site(other) as port:
         for _ in range(2):
-            with pytest.raises(LinkError, match="something else than a relay answers there"):
+            with pytest.raises(LinkError, match="something other than a relay answers there"):
                 await dial(f"ws://127.0.0.1:{port}/link")
     assert asked == ["/link", "/link"]
 

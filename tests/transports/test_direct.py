@@ -318,7 +318,7 @@ async def test_what_is_no_node_is_a_link_error_that_says_so(ben: Ben, answer: by
         await stream.send(answer)
 
     async with server(handle) as address:
-        with pytest.raises(LinkError, match="something else than an mcp-a2a node"):
+        with pytest.raises(LinkError, match="something other than an mcp-a2a node"):
             await ben.ann.dial(None, address, "direct")
 
 

@@ -134,14 +134,14 @@ async def test_an_error_is_read_at_any_http_status(client: WebClient) -> None:
 BROKEN = {
     "a page": (web.Response(text="<html>hi", content_type="text/html"), "a web page"),
     "nothing": (web.Response(), "nothing"),
-    "not JSON": (web.Response(text="{]", content_type="application/json"), "no JSON"),
-    "wrong type": (web.Response(text="plain words", content_type="text/plain"), "text/plain that is no JSON"),
+    "not JSON": (web.Response(text="{]", content_type="application/json"), "not JSON"),
+    "wrong type": (web.Response(text="plain words", content_type="text/plain"), "text/plain that is not JSON"),
     "deep": (web.Response(text="[" * 4000 + "]" * 4000, content_type="application/json"), "nested too deeply"),
-    "NaN": (web.Response(text='{"result": NaN}', content_type="application/json"), "NaN is no JSON"),
+    "NaN": (web.Response(text='{"result": NaN}', content_type="application/json"), "NaN is not JSON"),
     "a long number": (web.Response(text="9" * 5000, content_type="application/json"), "a number in it is too large"),
     "many members": (web.json_response([0] * 20_000), "more than 10,000 members"),
     "no result": (web.json_response({"jsonrpc": "2.0", "id": "1"}), "neither a result nor an error"),
-    "a list": (web.json_response({"jsonrpc": "2.0", "id": "1", "result": []}), "a list and no object"),
+    "a list": (web.json_response({"jsonrpc": "2.0", "id": "1", "result": []}), "a list and not an object"),
     "no id": (web.json_response({"jsonrpc": "2.0", "result": {"task": {"status": {}}}}), "has no id"),
     "moved": (web.Response(status=302, headers={"Location": "http://other.example/"}), "not followed"),
 }
@@ -164,9 +164,9 @@ async def test_a_broken_answer_is_said_in_a_sentence(client: WebClient, way: str
 
 
 HEADERS = {
-    "no URL": (b"302 Found\r\nLocation: http://[bad", "no URL"),
+    "no URL": (b"302 Found\r\nLocation: http://[bad", "not a URL"),
     "bytes in a URL": (b"302 Found\r\nLocation: http://other.example/\xc2\x9b31m\xff", "http://other.example/, which"),
-    "bytes in a type": (b"200 OK\r\nContent-Type: text/\xc2\x9b31mplain\xff", "text/plain that is no JSON"),
+    "bytes in a type": (b"200 OK\r\nContent-Type: text/\xc2\x9b31mplain\xff", "text/plain that is not JSON"),
 }
 
 
@@ -218,7 +218,7 @@ async def test_garbage_in_a_stream_and_silence_end_it(client: WebClient) -> None
         await anyio.sleep_forever()
 
     async with Agent(garbage).serve() as other:
-        with pytest.raises(WebAnswerError, match="an event of its stream is no JSON"):
+        with pytest.raises(WebAnswerError, match="an event of its stream is not JSON"):
             await events(client, await found(client, other))
     async with Agent(silence).serve() as other:
         with pytest.raises(WebError, match="has said nothing"):
@@ -329,7 +329,7 @@ async def test_a_card_that_moves_to_what_is_no_url_is_not_followed(client: WebCl
     other = Agent(shout)
     other._card = moved  # type: ignore[method-assign]
     async with other.serve():
-        with pytest.raises(WebAnswerError, match="no URL"):
+        with pytest.raises(WebAnswerError, match="not a URL"):
             await found(client, other)
 
 

@@ -184,7 +184,7 @@ async def test_a_move_is_followed_on_its_host_only_and_not_for_ever() -> None:
             await _typed(seen, "/elsewhere", follow=True)
         with pytest.raises(WebError, match="not followed"):
             await _typed(seen, "/moved")
-        with pytest.raises(WebError, match="in circles"):
+        with pytest.raises(WebError, match="in a circle"):
             await _typed(seen, "/circle", follow=True)
 
 

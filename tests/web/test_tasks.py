@@ -226,7 +226,7 @@ async def test_where_an_agent_says_that_it_is_comes_cleaned(world: World) -> Non
 async def test_nobody_is_sent_round_by_an_address_that_only_its_owner_can_mend(world: World) -> None:
     card = {"name": "x", "supportedInterfaces": [{"url": "http://127.0.0.1:99999/", "protocolBinding": "JSONRPC"}]}
     async with Agent(shout, card=card).serve() as other, somebody(world) as ada:
-        with pytest.raises(CardError, match="Its owner must mend that"):
+        with pytest.raises(CardError, match="Its owner must fix that"):
             await added(ada, other)
 
 

@@ -32,7 +32,7 @@ async def open_client(refused: Callable[[str], bool] = lambda _: False) -> Async
     def make_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, sockaddr = info
         if refused(str(sockaddr[0])):
-            raise PermissionError(errno.EACCES, "nothing of ours is at that address")
+            raise PermissionError(errno.EACCES, "no mcp-a2a is at that address")
         made = socket.socket(family, kind, protocol)
         made.settimeout(0)
         return made
@@ -75,7 +75,7 @@ async def connect(
     except _OtherAnswerError as error:
         raise LinkError(_why_no_upgrade(error.status, what)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise LinkError(f"something else than {what} answers there") from error
+        raise LinkError(f"something other than {what} answers there") from error
     return WebSocketChannel(websocket, made[0])
 
 
@@ -104,7 +104,7 @@ async def _only_an_upgrade(
 def _why_no_upgrade(status: int, what: str) -> str:
     if status in PROXY_STATUSES:
         return f"a proxy answers there, and {what} does not behind it (HTTP {status})"
-    return f"something else than {what} answers there"
+    return f"something other than {what} answers there"
 
 
 def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:
