@@ -1,6 +1,6 @@
 """The other servers, as one of them sees them: found by their URL once, and from then on peers.
 
-A URL is enough to begin with: every server tells each A2A client that asks where its node listens (its skill `introduce`).
+A URL is enough to begin with: every server tells A2A clients where its node listens (its skill `introduce`).
 Dialling that makes a link, and a link is mutual: a server that was started first learns of those that came later. All
 that servers say to each other travels sealed on these links; the node finds, redials and delivers.
 """

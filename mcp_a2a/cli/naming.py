@@ -42,7 +42,9 @@ def name(
         _show_name(session, settings)
         return
     if new is not None and (reset or not is_name(new)):
-        raise UsageError(f"You cannot be called {new!r}: {NAME_RULE}." if not reset else "Give a NAME or --reset, not both.")
+        raise UsageError(
+            f"You cannot be called {new!r}: {NAME_RULE}." if not reset else "Give a NAME or --reset, not both."
+        )
     open_folder(settings.home)
     open_folder(settings.folder)
     keep_name(settings.folder, new)

@@ -205,7 +205,9 @@ class CheckedFile:
         wanted = min(size, self._state[0] - self._offset)
         chunk = os.pread(self._file, wanted, self._offset)
         if len(chunk) < wanted or self._look() != self._state:
-            raise FileError(f"{self._shown} changed while it was read.", "Attach it again when no program writes to it.")
+            raise FileError(
+                f"{self._shown} changed while it was read.", "Attach it again when no program writes to it."
+            )
         self._offset += len(chunk)
         return chunk
 

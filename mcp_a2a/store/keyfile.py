@@ -103,7 +103,7 @@ def _check_new(folder: Path) -> None:
         raise KeyFileError(
             str(folder / KEY_FILE),
             f"it is gone, and this folder is that of {before}",
-            f"Restore it from a backup. To go on with a new key, which no agent trusts yet, remove {folder / DID_FILE}.",
+            f"Restore it from a backup. To start with a new key, which no agent trusts, remove {folder / DID_FILE}.",
         )
 
 
