@@ -233,7 +233,7 @@ async def test_a_listener_that_says_nothing_and_closes_is_something_else() -> No
     ):
         tasks.start_soon(listener.serve, close)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  not Django
-        with pytest.raises(LinkError, match="something else"):
+        with pytest.raises(LinkError, match="something other"):
             await dial(f"ws://127.0.0.1:{port}/link")
         tasks.cancel_scope.cancel()
 

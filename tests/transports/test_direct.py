@@ -336,7 +336,7 @@ async def test_a_redirect_is_not_followed(ben: Ben) -> None:
             await stream.send(head.encode())
 
         async with server(handle) as address:
-            with pytest.raises(LinkError, match="something else"):
+            with pytest.raises(LinkError, match="something other"):
                 await ben.ann.dial(None, address, "direct")
     assert knocked == []
 
