@@ -17,7 +17,8 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.keyfile import OwnDids, read_identity
 from mcp_a2a.store.network_folder import NetworkFolder
-from mcp_a2a.store.still import DATABASE, LOCK, NotStillError, still_database
+from mcp_a2a.store.owner_file import LOCK
+from mcp_a2a.store.still import DATABASE, NotStillError, still_database
 from mcp_a2a.uptime import Uptime, boot
 from mcp_a2a.version import __version__
 from mcp_a2a.wall_clock import wall_clock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.glance import NoGlanceError, ask_to_leave, glance
-from mcp_a2a.store.owner_file import has_stand_in
+from mcp_a2a.store.owner_file import LOCK, has_stand_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mcp_a2a.config import Settings
     from mcp_a2a.protocol.did import PeerId
     from mcp_a2a.views import AgentDetail, RenameView, StatusView
-
-LOCK_FILE = "lock"
 
 SILENCE_SECONDS = 0.5
 """A node that is not heard in twice that time starts, ends or hangs: it runs, and nothing more is known of it."""
@@ -89,7 +87,7 @@ def is_locked(folder: Path) -> bool:
     """Whether a process runs this identity's node: it holds the lock, which no crash leaves behind."""
     from filelock import FileLock, Timeout
 
-    path = folder / LOCK_FILE
+    path = folder / LOCK
     if not path.exists():
         return False
     lock = FileLock(path, mode=0o600)

@@ -15,6 +15,7 @@ from mcp_a2a.cli.columns import Cell, Column, Table
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.errors import NodeSilentError
 from mcp_a2a.node.glance import NoGlanceError
 from mcp_a2a.screen import GLUE
 from mcp_a2a.version import __version__
@@ -50,7 +51,7 @@ def _own(session: Session) -> tuple[Identity, Path]:
     """The identity of this command, and the data folder."""
     from mcp_a2a.cli.identities import own_identity, told_of
 
-    with suppress(NoGlanceError):
+    with suppress(NoGlanceError, NodeSilentError):  # a key is known though its process is stopped
         status = session.glance(_own_status)
         return told_of(status), Path(status.home)
     settings = session.settings()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEAVE_SECONDS = 5.0
 """How long a process that stands in for the identity may take to leave."""
 
+PEEK_SECONDS = 0.2
+"""How long one may have the lock that only looks whether another has it."""
+
 
 def repair(context: typer.Context) -> None:
     """Check the database, and repair it if it is damaged.
@@ -27,33 +30,32 @@ def repair(context: typer.Context) -> None:
     Stop all processes of this identity first. Damaged rows are moved to the table `damaged`; a damaged file is kept
     next to the repaired one.
     """
-    from filelock import FileLock, Timeout
-
-    from mcp_a2a.cli.identities import LOCK_FILE
     from mcp_a2a.loop import run
     from mcp_a2a.node.glance import ask_to_leave
     from mcp_a2a.store.disk import refused
     from mcp_a2a.store.folder import open_folder
+    from mcp_a2a.store.folder_lock import lock_folder
     from mcp_a2a.store.owner_file import has_stand_in, read_owner
 
     session = session_of(context)
     settings = session.settings()
     open_folder(settings.home)
     open_folder(settings.folder)
-    lock = FileLock(settings.folder / LOCK_FILE, mode=0o600)
     leaves = has_stand_in(settings.folder)
     if leaves:
         ask_to_leave(settings.folder)
     try:
-        lock.acquire(timeout=LEAVE_SECONDS if leaves else 0.0)
-    except Timeout:
-        raise NodeRunsError(settings.identity, read_owner(settings.folder)) from None
+        lock = lock_folder(settings.folder, LEAVE_SECONDS if leaves else PEEK_SECONDS)
     except OSError as error:
         raise refused(settings.folder, error) from error
-    with lock:
+    if lock is None:
+        raise NodeRunsError(settings.identity, read_owner(settings.folder))
+    try:
         session.output.progress("… reading the whole database")
         done = run(lambda: _repair(settings.folder))
         session.output.progress("")
+    finally:
+        lock.release()
     fields: dict[str, JsonValue] = {
         "database": str(done.path),
         "in_order": not done.found,

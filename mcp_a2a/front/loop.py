@@ -38,9 +38,9 @@ HEAD_START_SECONDS = 0.1
 LOOK_SECONDS = 0.1
 """How often a front without a session looks again whether it can own the folder, or reach its owner."""
 
-REACH_SECONDS = 10.0
-"""How long a call waits for an owner that neither answers nor gives up the folder; then the node is asked, which says
-so. An owner that starts on a busy machine imports for seconds before it can be reached."""
+REACH_SECONDS = 3.0
+"""How long a call waits for a process that has the folder, does not start, and cannot be reached; then what a session
+needs is imported here, which takes as long again, and the node says who does not answer."""
 
 MAX_DUE = 256
 """Answers that are due, beyond which nothing more is read of the client."""
@@ -78,6 +78,8 @@ class Handover(Generic[Taken_co]):
     """Where the next lines begin."""
     ended: bool
     """Whether the client says no more."""
+    unsent: bytes = b""
+    """What the front has said and the client has not taken."""
     lock: HeldLock | None = None
     """Of the data folder, where this process has become its owner."""
 
@@ -136,9 +138,7 @@ class Front(Generic[Loaded]):
                 self._begin_loading()
             while not self._is_over():
                 if self._behind is not None and self._behind.ended:
-                    loaded = self._behind.result()
-                    if not self._unsent:
-                        return self._handover(loaded)
+                    return self._handover(self._behind.result())
                 self._turn()
         return None
 
@@ -148,8 +148,17 @@ class Front(Generic[Loaded]):
         return not self._unsent and (self._finished or (self._ended and not self._journal.due))
 
     def _handover(self, loaded: Loaded) -> Handover[Loaded]:
-        streams = self._source, self._sink
-        return Handover(loaded, self._next_greeting(), *streams, self._journal, self._splitter, self._ended, self._lock)
+        return Handover(
+            loaded,
+            self._next_greeting(),
+            self._source,
+            self._sink,
+            self._journal,
+            self._splitter,
+            self._ended,
+            bytes(self._unsent),
+            self._lock,
+        )
 
     # --- one turn --------------------------------------------------------------------------------
 
@@ -269,18 +278,26 @@ class Front(Generic[Loaded]):
         """Become the owner of the folder, or reach the one that is; else look again in a moment."""
         assert self._settings is not None  # noqa: S101  without them it is loaded from the beginning
         from mcp_a2a.front.owner import OwnerLink, find  # noqa: PLC0415  nothing of it before the first answer
-        from mcp_a2a.store.owner_file import is_starting  # noqa: PLC0415  likewise
+        from mcp_a2a.store.owner_file import (  # noqa: PLC0415  likewise
+            HALTED_SECONDS,
+            is_halted,
+            is_starting,
+            read_owner,
+        )
 
         try:
             found = find(self._settings.folder)
         except (OSError, RuntimeError):
             self._begin_loading()  # the node says what is wrong
             return
+        patience = REACH_SECONDS
         if found is None and is_starting(self._settings.folder):
             self._began_seeking = self._now
+        elif found is None and is_halted(read_owner(self._settings.folder)):
+            patience = HALTED_SECONDS
         if isinstance(found, OwnerLink):
             self._attach(found)
-        elif found is not None or self._has_waited(REACH_SECONDS):
+        elif found is not None or self._has_waited(patience):
             self._lock = found
             self._begin_loading()
         else:
@@ -372,7 +389,7 @@ class Front(Generic[Loaded]):
             self._due_at = self._watch.next_timeout()
 
     def _look_after_owner(self) -> None:
-        verdict = self._watch.handle_timeout(self._now, self._owner_runs)
+        verdict = self._watch.handle_timeout(self._now, self._owner_runs, self._owner_is_halted)
         if verdict is Verdict.ASK:
             self._tell(Frame(Kind.ALIVE))
         elif verdict is Verdict.GIVE_UP:
@@ -384,11 +401,16 @@ class Front(Generic[Loaded]):
         self._expect()
 
     def _owner_runs(self) -> bool:
-        """Whether the owner is neither stopped nor gone, as far as the system says."""
-        from mcp_a2a.store.owner_file import read_owner, state_of  # noqa: PLC0415  as in `_look`
+        """Whether the owner neither waits for something nor is gone, as far as the system says."""
+        from mcp_a2a.store.owner_file import state_of  # noqa: PLC0415  as in `_look`
 
-        owner = None if self._settings is None else read_owner(self._settings.folder)
+        owner = self._link.owner if self._link is not None else None
         return owner is not None and state_of(owner) is None
+
+    def _owner_is_halted(self) -> bool:
+        from mcp_a2a.store.owner_file import is_halted  # noqa: PLC0415  as in `_look`
+
+        return self._link is not None and is_halted(self._link.owner)
 
     # --- this process ----------------------------------------------------------------------------
 

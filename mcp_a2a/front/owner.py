@@ -10,9 +10,10 @@ from pathlib import Path
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.front.frames import Decoder, Frame
 from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.guard import Guard, guard
 from mcp_a2a.store.owner_file import has_stand_in, write_owner
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.store.socket_peer import is_same_user
+from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
 
 _CHUNK = 256 * 1024
 
@@ -20,11 +21,12 @@ _CHUNK = 256 * 1024
 class HeldLock:
     """The lock of a data folder, which this process has."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, guard: Guard) -> None:
+        self._descriptor, self._guard = descriptor, guard
 
     def release(self) -> None:
         """Let another process have it."""
+        self._guard.release()
         os.close(self._descriptor)
 
 
@@ -61,14 +63,17 @@ def take_lock(folder: Path) -> HeldLock | None:
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = guard(folder)
     except BlockingIOError:
-        os.close(descriptor)
-        return None
+        held = None
     except OSError:
         os.close(descriptor)
         raise
+    if held is None:
+        os.close(descriptor)
+        return None
     write_owner(folder, starts=True)
-    return HeldLock(descriptor)
+    return HeldLock(descriptor, held)
 
 
 class OwnerLink:
@@ -76,6 +81,8 @@ class OwnerLink:
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
+        self.owner = pid_of_peer(stream)
+        """The process at the other end, where the system tells."""
         self._unsent = bytearray()
         self._decoder = Decoder()
 

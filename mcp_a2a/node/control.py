@@ -27,14 +27,18 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
+from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
+from mcp_a2a.store.owner_file import HALTED_SECONDS, is_halted
 from mcp_a2a.store.short_places import make_private, short_places
-from mcp_a2a.store.socket_peer import is_same_user
+from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
 from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
+    import socket
+
     from mcp_a2a.ports import NodeApi
 
 logger = logging.getLogger(__name__)
@@ -88,8 +92,8 @@ Speak: TypeAlias = (
 GONE = (OwnerLostError, OwnerSilentError)
 
 
-def _same_user(stream: SocketStream) -> bool:
-    return is_same_user(stream.extra(SocketAttribute.raw_socket))  # noqa: S610  anyio's, not Django's
+def _socket_of(stream: SocketStream) -> socket.socket:
+    return stream.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio's, not Django's
 
 
 # --- the owner's side ----------------------------------------------------------------------------
@@ -176,7 +180,7 @@ class ControlServer:
     async def _converse(self, stream: SocketStream) -> None:
         workers: set[str] = set()
         async with stream:
-            if not _same_user(stream):
+            if not is_same_user(_socket_of(stream)):
                 return
             try:
                 buffered = BufferedByteReceiveStream(stream)
@@ -349,6 +353,7 @@ class ControlClient:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
+        self._owner = pid_of_peer(_socket_of(stream))
         self._questions: dict[int, _Question] = {}
         self._numbers = iter(range(1, 2**62))
         self._writing = anyio.Lock()
@@ -401,13 +406,21 @@ class ControlClient:
         return self._read(op, question.answer)
 
     async def _wait_for(self, question: _Question) -> None:
-        pause = SILENCE_SECONDS
+        # A call that waited for its session has waited for this owner, too.
+        look, pause = min(HALTED_SECONDS, SILENCE_SECONDS), SILENCE_SECONDS
+        ask_at = anyio.current_time() + max(look, pause - call_age.get())
         while True:
-            with anyio.move_on_after(pause):
+            with anyio.move_on_after(min(look, ask_at - anyio.current_time())):
                 await question.answered.wait()
                 return
-            await self._check_alive(pause)
-            pause = LOOK_AGAIN_SECONDS
+            now = anyio.current_time()
+            if now - self._heard_at >= look and is_halted(self._owner):
+                raise OwnerSilentError("The node was stopped.")
+            if now >= ask_at:
+                await self._check_alive(pause)
+                pause = LOOK_AGAIN_SECONDS
+                ask_at = anyio.current_time() + pause
+            look = SILENCE_SECONDS
 
     async def _check_alive(self, pause: float) -> None:
         """Ask for a sign of life, one question at a time however many calls wait.
@@ -465,7 +478,7 @@ async def connect_control(path: Path) -> AsyncIterator[ControlClient]:
         OSError: no program listens there (yet, or any more).
     """
     async with await anyio.connect_unix(path) as stream:
-        if not _same_user(stream):
+        if not is_same_user(_socket_of(stream)):
             raise PermissionError(f"{path} is the socket of another user")
         async with anyio.create_task_group() as tasks:
             client = ControlClient(stream)

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.errors import ConfigurationError, McpA2AError, NodeSilentError
 from mcp_a2a.node.told import Told
-from mcp_a2a.store.owner_file import has_stand_in
+from mcp_a2a.store.owner_file import HALTED_SECONDS, has_stand_in, is_halted, read_owner, state_of
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.store.socket_peer import is_same_user
+from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +49,16 @@ class NoGlanceError(Exception):
 class Glance:
     """A connection to the owner of a node."""
 
-    def __init__(self, stream: socket.socket, form: Form, waiting: Callable[[float], None], silence: float) -> None:
+    def __init__(
+        self, folder: Path, stream: socket.socket, form: Form, waiting: Callable[[float], None], silence: float
+    ) -> None:
+        self._folder = folder
         self._stream = stream
         self._form = form
         self._waiting = waiting
         self._silence = silence
         stream.settimeout(min(TICK_SECONDS, silence))
+        self._owner = pid_of_peer(stream)
         self._unread = bytearray()
         self._number = ALIVE
 
@@ -62,7 +66,7 @@ class Glance:
         """What the node answers.
 
         Raises:
-            McpA2AError: what it raised.
+            McpA2AError: what it raised; that it does not answer.
             NoGlanceError: it cannot be asked this way.
         """
         self._number += 1
@@ -84,9 +88,11 @@ class Glance:
             except TimeoutError:
                 now = monotonic()
                 self._waiting(now - began)
+                if now - heard >= min(HALTED_SECONDS, self._silence) and is_halted(self._owner):
+                    raise self._silent() from None
                 if now - heard >= self._silence:
                     if asked_for_life:
-                        raise NoGlanceError("a silent node") from None
+                        raise self._silent() from None
                     self._send({"id": ALIVE, "op": "alive", "request": {}})
                     asked_for_life, heard = True, now
                 continue
@@ -97,6 +103,10 @@ class Glance:
                 raise NoGlanceError("a node that cannot be understood") from error
             if isinstance(answer, dict) and answer.get("id") == self._number:
                 return cast("dict[str, JsonValue]", answer)
+
+    def _silent(self) -> NodeSilentError:
+        pid = self._owner or read_owner(self._folder)
+        return NodeSilentError(str(self._folder), pid, state_of(pid) if pid is not None else None, "does not answer")
 
     def _send(self, message: dict[str, JsonValue]) -> None:
         try:
@@ -149,7 +159,7 @@ def glance(
         NoGlanceError: there is none, or it cannot be reached.
     """
     with _connected(folder) as stream:
-        yield Glance(stream, form, waiting, silence)
+        yield Glance(folder, stream, form, waiting, silence)
 
 
 def _connected(folder: Path) -> socket.socket:

@@ -17,18 +17,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
-from filelock import FileLock, Timeout
 from typing_extensions import override
 
 from mcp_a2a import exchange, views
 from mcp_a2a.errors import McpA2AError, NodeSilentError
+from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.asking import AskedNode
 from mcp_a2a.node.caller import NO_CALLER, Caller
 from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.node.glance import ask_to_leave
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.store.owner_file import has_stand_in, is_starting, read_owner, state_of, write_owner
+from mcp_a2a.store.folder_lock import lock_folder
+from mcp_a2a.store.owner_file import (
+    HALTED_SECONDS,
+    has_stand_in,
+    is_halted,
+    is_starting,
+    read_owner,
+    state_of,
+    write_owner,
+)
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.system_limits import limit_behind
 
@@ -109,13 +118,23 @@ class SharedNode(AskedNode):
             McpA2AError: it cannot run here, and why.
         """
         self.start()
+        look = min(HALTED_SECONDS, REACH_SECONDS)
+        # A call that waited for its session has waited for this owner, too.
+        give_up_at = anyio.current_time() + max(look, REACH_SECONDS - call_age.get())
         while self._call is None:
             if self._failure is not None:
                 raise self._failure
-            with anyio.move_on_after(None if self._opening else REACH_SECONDS) as waiting:
+            with anyio.move_on_after(None if self._opening else look) as waiting:
                 await self._changed.wait()
-            if waiting.cancelled_caught and not self._opening and not is_starting(self._folder):
-                raise self._silent("cannot be reached")
+            if waiting.cancelled_caught and not self._opening:
+                self._check_reachable(give_up_at)
+
+    def _check_reachable(self, give_up_at: float) -> None:
+        """Raise where the process that has the folder can be expected no more."""
+        if is_halted(read_owner(self._folder)):
+            raise self._silent("cannot be reached")
+        if anyio.current_time() >= give_up_at and not is_starting(self._folder):
+            raise self._silent("cannot be reached")
 
     async def run(self) -> None:
         """Own or reach the node until cancelled."""
@@ -150,9 +169,10 @@ class SharedNode(AskedNode):
         if lock is None:
             return False
         self._opening = True
-        write_owner(self._folder)
+        write_owner(self._folder, starts=True)
         try:
             async with self._open_owner() as api:
+                write_owner(self._folder)
                 try:
                     self.owner = self._came_up = True
                     self._set(_Direct(api, self._calls).call)
@@ -169,14 +189,10 @@ class SharedNode(AskedNode):
             lock, self._lock = self._lock, None
             return lock
         open_folder(self._folder)
-        lock = FileLock(self._folder / "lock", thread_local=False, mode=0o600)
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return None
+            return lock_folder(self._folder)
         except OSError as error:
             raise refused(self._folder, error) from error
-        return lock
 
     def _abdicate(self) -> None:
         """The node is about to end: who asks it now asks the next."""

@@ -24,9 +24,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 from anyio.abc import SocketStream, TaskGroup
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from mcp_a2a.errors import McpA2AError
+from mcp_a2a.store.folder_lock import FolderLock, lock_folder
 from mcp_a2a.store.keyfile import KEY_FILE
 from mcp_a2a.store.owner_file import write_owner
 from mcp_a2a.store.short_places import socket_path
@@ -115,10 +116,10 @@ class StandIn:
             return
         if self._idle.get(name) == stamp_of(database):
             return
-        lock = FileLock(folder / "lock", thread_local=False, mode=0o600)
-        try:
-            lock.acquire(blocking=False)
-        except (Timeout, OSError):
+        lock = None
+        with contextlib.suppress(OSError):
+            lock = lock_folder(folder)
+        if lock is None:
             return  # it runs
         try:
             wanted = await self._has_business(name, database)
@@ -141,7 +142,7 @@ class StandIn:
             self._idle[name] = stamp_of(database)
         return wanted
 
-    async def _stand(self, folder: Path, lock: BaseFileLock) -> None:
+    async def _stand(self, folder: Path, lock: FolderLock) -> None:
         name, pause = folder.name, LEAVE_SECONDS
         try:
             write_owner(folder, stands_in=True)

@@ -66,16 +66,20 @@ class LineReader:
 
 
 class TextWriter:
-    """Text to a file descriptor that does not block. `gone` is called when nobody reads it any more."""
+    """Text to a file descriptor that does not block. `gone` is called when nobody reads it any more.
 
-    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
+    `unsent` goes before all else: what another has written there and the reader has not taken.
+    """
+
+    def __init__(self, descriptor: int, gone: Callable[[], None], unsent: bytes = b"") -> None:
         self._descriptor, self._gone = descriptor, gone
+        self._unsent = unsent
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def write(self, text: str) -> None:
         """All of it, or nothing more once the reader is gone."""
-        rest = memoryview(text.encode())
         async with self._turn:
+            rest, self._unsent = memoryview(self._unsent + text.encode()), b""
             while rest:
                 try:
                     rest = rest[os.write(self._descriptor, rest) :]
@@ -177,8 +181,11 @@ async def open_stdio(gone: Callable[[], None], front: Handover[object] | None = 
     """
     if front is not None:
         given = {line.number for line in front.journal if line.answered}
-        answers = Answers(TextWriter(front.sink, gone), given)
-        yield Requests(LineReader(front.source, front.splitter, ended=front.ended), answers, front.journal), answers
+        writer = TextWriter(front.sink, gone, front.unsent)
+        answers = Answers(writer, given)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writer.write, "")
+            yield Requests(LineReader(front.source, front.splitter, ended=front.ended), answers, front.journal), answers
         return
     if sys.platform == "win32" or os.isatty(0) or os.isatty(1):
         lines = None if sys.platform == "win32" else cast("anyio.AsyncFile[str]", TypedLines(0))

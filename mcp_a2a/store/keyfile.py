@@ -10,7 +10,7 @@ from pathlib import Path
 from mcp_a2a.errors import KeyFileError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import replace_file, written_aside
+from mcp_a2a.store.folder import read_own, replace_file, written_aside
 
 KEY_FILE = "identity.key"
 DID_FILE = "did"
@@ -87,11 +87,7 @@ def published_did(folder: Path) -> str | None:
 def _published(path: Path) -> str | None:
     """The key that an identity says is its own; None where another user may have written it."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), encoding="ascii") as file:
-            found = os.fstat(file.fileno())
-            if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
-                return None
-            return file.read().strip()
+        return read_own(path).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
 

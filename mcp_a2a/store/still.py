@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 from mcp_a2a.store.checked import is_checked
 from mcp_a2a.store.database import Database
+from mcp_a2a.store.guard import guard
 from mcp_a2a.store.schema import VERSION
 
-DATABASE, LOCK = "node.db", "lock"
-"""Files in the folder of an identity."""
+DATABASE = "node.db"
+"""The file in the folder of an identity."""
 
 TRIES, PAUSE_SECONDS = 20, 0.05
 """A process that only stood in for the identity leaves as soon as it was asked."""
@@ -41,7 +42,10 @@ def still_database(path: Path, lock: Path) -> Iterator[Database | None]:
         yield None
         return
     held = _shared(lock)
+    folder = guard(lock.parent, shared=True)
     try:
+        if folder is None:
+            raise NotStillError("another process has the folder")
         with closing(_connected(path)) as connection:
             try:
                 yield Database(path, None, connection)
@@ -49,6 +53,8 @@ def still_database(path: Path, lock: Path) -> Iterator[Database | None]:
                 if not is_checked(path):  # a program that knows no lock of ours: half of what was read may be newer
                     raise NotStillError("a database that changed while it was read")
     finally:
+        if folder is not None:
+            folder.release()
         os.close(held)
 
 
@@ -70,7 +76,7 @@ def _shared(lock: Path) -> int:
     except ImportError as error:
         raise NotStillError("no shared locks") from error
     try:
-        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise NotStillError(str(error)) from error
     for _ in range(TRIES):

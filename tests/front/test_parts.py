@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,14 @@ from mcp.types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind, frame_of
 from mcp_a2a.front.journal import MAX_STATE, Journal, Line
-from mcp_a2a.front.silence import BUSY_SECONDS, LOOK_AGAIN_SECONDS, SILENCE_SECONDS, SilenceWatch, Verdict
+from mcp_a2a.front.silence import (
+    BUSY_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    LOOK_SECONDS,
+    SILENCE_SECONDS,
+    SilenceWatch,
+    Verdict,
+)
 from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter
 from mcp_a2a.server import session_log
 from mcp_a2a.server.questions import Questions
@@ -134,12 +142,15 @@ def test_a_greeting_of_another_release_or_other_answers_is_of_another_program() 
 # --- silence --------------------------------------------------------------------------------------
 
 
-def verdicts(watch: SilenceWatch, seconds: float, *, runs: bool, answers: bool = False) -> list[tuple[float, Verdict]]:
-    """What is decided until then, and when; an owner that `answers` does so at once."""
+def verdicts(
+    watch: SilenceWatch, seconds: float, *, runs: bool, answers: bool = False, halted_at: float = math.inf
+) -> list[tuple[float, Verdict]]:
+    """What is decided until then, and when; an owner that `answers` does so at once, until it is stopped."""
     found: list[tuple[float, Verdict]] = []
     while (at := watch.next_timeout()) is not None and at <= seconds:
-        verdict = watch.handle_timeout(at, lambda: runs)
-        found.append((at, verdict))
+        verdict = watch.handle_timeout(at, lambda: runs, lambda now=at: now >= halted_at)  # type: ignore[misc]
+        if verdict is not Verdict.WAIT:
+            found.append((at, verdict))
         if verdict is Verdict.GIVE_UP:
             break
         if answers and verdict is Verdict.ASK:
@@ -147,9 +158,24 @@ def verdicts(watch: SilenceWatch, seconds: float, *, runs: bool, answers: bool =
     return found
 
 
-def test_a_stopped_owner_is_given_up_soon_and_one_that_runs_later() -> None:
-    for runs, last in ((False, 2 * SILENCE_SECONDS), (True, SILENCE_SECONDS + BUSY_SECONDS)):
+@pytest.mark.parametrize("halted_at", [0.0, 33.0, 600.0])
+def test_an_owner_that_was_stopped_is_given_up_at_the_next_look_however_long_it_was_waited_for(
+    halted_at: float,
+) -> None:
+    watch = SilenceWatch()
+    watch.expect(0.0, 1)
+    last, verdict = verdicts(watch, 1000.0, runs=True, answers=True, halted_at=halted_at)[-1]
+    assert verdict is Verdict.GIVE_UP
+    assert last - halted_at <= LOOK_SECONDS
+
+
+@pytest.mark.parametrize("was_heard", [False, True])
+def test_an_owner_that_waits_for_a_disk_is_given_up_soon_and_one_that_runs_later(was_heard: bool) -> None:  # noqa: FBT001
+    patience = BUSY_SECONDS / 2 if was_heard else BUSY_SECONDS
+    for runs, last in ((False, 2 * SILENCE_SECONDS), (True, SILENCE_SECONDS + patience)):
         watch = SilenceWatch()
+        if was_heard:
+            watch.receive(-100.0)
         watch.expect(0.0, 1)
         found = verdicts(watch, 100.0, runs=runs)
         assert found[0] == (SILENCE_SECONDS, Verdict.ASK)
@@ -166,7 +192,7 @@ def test_an_owner_that_answers_is_asked_again_only_after_a_while_and_never_while
     watch.expect(41.0, 0)
     assert watch.next_timeout() is None
     watch.expect(1000.0, 1)
-    assert watch.next_timeout() == 1000.0 + SILENCE_SECONDS
+    assert verdicts(watch, 1003.0, runs=True) == [(1000.0 + SILENCE_SECONDS, Verdict.ASK)]
 
 
 # --- questions ------------------------------------------------------------------------------------

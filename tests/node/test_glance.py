@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors import NodeSilentError, TaskNotFoundError
 from mcp_a2a.node.glance import NoGlanceError, glance
 from mcp_a2a.node.told import Told, fields_of
 from mcp_a2a.node.writing_down import written_down
@@ -170,8 +173,29 @@ def test_a_node_that_works_on_an_answer_is_waited_for_and_one_that_is_silent_is_
         while stream.recv(100):
             pass
 
-    with owner(tmp_path / "b", sleep), pytest.raises(NoGlanceError):
+    with owner(tmp_path / "b", sleep), pytest.raises(NodeSilentError, match=f"process {os.getpid()}"):
         ask(tmp_path / "b", silence=0.01)
+
+
+LISTENS_AND_STOPS = (
+    "import os, signal, socket, sys; listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]);"
+    "listener.listen(); os.kill(os.getpid(), signal.SIGSTOP)"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells that a process was stopped")
+def test_a_node_that_was_stopped_is_named_without_waiting_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.glance.HALTED_SECONDS", 0.0)
+    with subprocess.Popen([sys.executable, "-S", "-c", LISTENS_AND_STOPS, str(socket_path(tmp_path))]) as process:
+        try:
+            os.waitpid(process.pid, os.WUNTRACED)
+            with pytest.raises(NodeSilentError, match=f"process {process.pid}, stopped") as raised:
+                ask(tmp_path, silence=3600.0)
+            assert f"kill -CONT {process.pid}" in raised.value.hint
+        finally:
+            process.kill()
 
 
 def test_without_a_process_there_is_no_answer_and_nothing_is_made(tmp_path: Path) -> None:
