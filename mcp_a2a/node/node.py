@@ -96,6 +96,9 @@ MOVED_SECONDS = 1.5
 CLOCK_SECONDS = 5.0
 """So often the wall clock is looked at: what was put off because of a clock goes on once it is set."""
 
+SLEPT_SECONDS = 2.0
+"""By which the uptime runs ahead of the timers: they stand still while this machine sleeps."""
+
 KEEP_SECONDS = 30 * 86_400.0
 """Finished tasks are kept so long: for people, and well beyond the 7 days in which a message of theirs could be
 replayed, because it is their rows that make a replay harmless."""
@@ -418,10 +421,20 @@ class Node:
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _watch_clock(self) -> None:
-        """Notice a wall clock that is set while nothing else reads it."""
+        """Notice a wall clock that is set while nothing else reads it, and that this machine has slept."""
+        ahead = self.parts.uptime() - anyio.current_time()
         while True:
             self.context.clocks.now()
+            before, ahead = ahead, self.parts.uptime() - anyio.current_time()
+            if ahead - before > SLEPT_SECONDS:
+                self._wake_up()
             await anyio.sleep(CLOCK_SECONDS)
+
+    def _wake_up(self) -> None:
+        """Others have given up the links of a machine that slept, and have come and gone meanwhile."""
+        logger.info("this machine has slept: links are tried, and others are looked for")
+        self._probe_links()
+        self.look_now()
 
     def _clock_heard(self, peer_id: PeerId) -> None:
         self.outbox.clock_heard(peer_id)

@@ -89,6 +89,24 @@ async def test_a_peer_that_comes_anew_has_its_older_links_looked_at(
         assert [(one, seconds) for one, seconds in asked if one is older] == [(older, MOVED_SECONDS)]
 
 
+async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
+    world: World, asked: list[tuple[DrivenLink, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.CLOCK_SECONDS", 0.01)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        looks: list[float] = []
+        monkeypatch.setattr(alice.node, "look_now", lambda: looks.append(anyio.current_time()))
+        peer = say(alice, bob)
+        await until(lambda: any(link.rtt_seconds is not None for link in peer.links))
+        asked.clear()
+        world.clock.jump(40.0)  # the clock is set: this machine has not slept
+        await anyio.sleep(0.1)
+        assert (asked, looks) == ([], [])
+        world.clock.advance(600.0)
+        await until(lambda: bool(looks))
+        assert {one for one, seconds in asked if seconds == MOVED_SECONDS} >= set(peer.links)
+
+
 async def test_an_address_with_a_zone_is_told_to_no_other_machine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,11 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroconf import IPVersion
+from zeroconf import DNSOutgoing, IPVersion  # type: ignore[attr-defined]  # the first is offered, only not listed
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mcp_a2a.errors import RemoteProtocolError
@@ -30,6 +31,9 @@ from tests.transports.people import Spotter, identity, until
 Test = TypeVar("Test", bound=Callable[..., object])
 
 LOOPBACK = ["127.0.0.1"]
+ANSWER = 0x8400
+"""Flags of a response."""
+
 ANN, BEN, CAT = (identity(name).peer_id for name in ("ann", "ben", "cat"))
 TXT: Mapping[bytes, bytes | None] = {b"v": b"1", b"did": str(BEN).encode(), b"port": b"7301"}
 
@@ -195,14 +199,59 @@ async def test_a_record_whose_address_is_no_longer_ours_to_reach_is_lost() -> No
         await until(lambda: identity("mallory").peer_id not in of_ann.seen, of_ann)
 
 
+def crowd(machine: str) -> list[AsyncServiceInfo]:
+    """More peers than one machine may have in the table."""
+    names = [f"peer {number} at {machine}" for number in range(MAX_SIGHTINGS // 2 + 25)]
+    return [record(name, parsed_addresses=[machine]) for name in names]
+
+
 @on_loopback
-async def test_a_crowd_fills_the_table_and_no_more() -> None:
-    crowd = [record(f"peer {number}") for number in range(MAX_SIGHTINGS + 50)]
-    async with looking("ann") as of_ann, announced(*crowd):
-        await until(lambda: len(of_ann.seen) >= MAX_SIGHTINGS, of_ann)
-        async with looking("ben") as of_ben:
-            await until(lambda: len(of_ben.seen) >= MAX_SIGHTINGS, of_ben)
-        assert len(of_ann.seen) == MAX_SIGHTINGS
+async def test_a_crowd_fills_the_table_and_no_more_and_that_of_one_machine_leaves_half_of_it() -> None:
+    async with looking("ann") as of_ann, announced(*crowd("127.0.0.2")):
+        await until(lambda: len(of_ann.seen) >= MAX_SIGHTINGS // 2, of_ann)
+        async with looking("ben"):
+            await until(lambda: BEN in of_ann.seen, of_ann)
+            assert len(of_ann.seen) == MAX_SIGHTINGS // 2 + 1
+        async with announced(*crowd("127.0.0.3")):
+            await until(lambda: len(of_ann.seen) >= MAX_SIGHTINGS, of_ann)
+            async with looking("ben") as of_ben:
+                await until(lambda: len(of_ben.seen) >= MAX_SIGHTINGS, of_ben)
+            assert len(of_ann.seen) == MAX_SIGHTINGS
+
+
+@on_loopback
+async def test_who_another_machine_said_goodbye_for_is_lost_for_a_moment_only() -> None:
+    goodbye = DNSOutgoing(ANSWER)
+    goodbye.add_answer_at_time(record("ben").dns_pointer(override_ttl=0), 0)
+    async with looking("ann") as of_ann, announced(record("ben")), announced() as liar:
+        await until(lambda: BEN in of_ann.seen, of_ann)
+        await liar.zeroconf.async_wait_for_start()
+        liar.zeroconf.async_send(goodbye)
+        await until(lambda: of_ann.story == [("sighted", BEN), ("lost", BEN), ("sighted", BEN)], of_ann)
+
+
+@on_loopback
+async def test_a_caller_that_looks_has_all_asked_who_did_not_say_that_they_came() -> None:
+    async with multicast_at(*LOOPBACK) as opened, announced() as silent:
+        lookup, spotter = MdnsLookup(opened), Spotter()
+        async with lookup.open(Announcement(ANN, 7301), spotter), looking("ben"):
+            await until(lambda: BEN in spotter.seen, spotter)
+            silent.zeroconf.registry.async_add(record("cat"))
+            with anyio.fail_after(30):
+                while CAT not in spotter.seen:
+                    lookup.look_now()
+                    await anyio.sleep(0.1)
+
+
+@on_loopback
+async def test_a_record_that_claims_to_live_for_years_is_doubted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_browser, "DOUBT_SECONDS", 0.3)
+    monkeypatch.setattr(_browser, "ANSWER_SECONDS", 0.3)
+    years = 2**31 - 1
+    async with looking("ann") as of_ann, announced(record("ben", host_ttl=years, other_ttl=years)) as mouth:
+        await until(lambda: BEN in of_ann.seen, of_ann)
+        mouth.zeroconf.registry.async_remove(mouth.zeroconf.registry.async_get_service_infos())
+        await until(lambda: BEN not in of_ann.seen, of_ann)
 
 
 @on_loopback

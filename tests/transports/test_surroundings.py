@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_interface
@@ -12,7 +14,8 @@ import pytest
 
 from mcp_a2a_transports import surroundings
 from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
-from mcp_a2a_transports.surroundings import Interface, Surroundings, text_of_end
+from mcp_a2a_transports.surroundings import Interface, Surroundings, interfaces_here, text_of_end
+from mcp_a2a_transports.wires import MAX_WIRES
 
 LO = Interface("lo", 1, (ip_interface("127.0.0.1/8"),))
 WIFI = Interface("v0", 2, (ip_interface("192.168.1.5/24"), ip_interface("fe80::5/64")))
@@ -79,6 +82,71 @@ def test_more_notices_than_are_read_are_one_reason_to_look() -> None:
 
 def test_a_cable_that_is_in_again_is_a_change() -> None:
     assert Interface("v0", 2, WIFI.ips, has_carrier=False) != WIFI
+
+
+class Carrier:
+    """What the system says of the cable of every interface."""
+
+    def __init__(self, said: str | OSError) -> None:
+        self._said = said
+
+    def __truediv__(self, name: str) -> Carrier:
+        return self
+
+    def exists(self) -> bool:
+        return False
+
+    def read_text(self, encoding: str) -> str:
+        if isinstance(self._said, OSError):
+            raise self._said
+        return self._said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not say")
+@pytest.mark.parametrize(
+    ("said", "is_in"),
+    [("1\n", True), ("0\n", False), (OSError(errno.EINVAL, "switched off"), False), (OSError(errno.ENOENT, "?"), True)],
+)
+def test_an_interface_that_is_switched_off_leads_nowhere_like_one_without_a_cable(
+    monkeypatch: pytest.MonkeyPatch, said: str | OSError, *, is_in: bool
+) -> None:
+    monkeypatch.setattr(surroundings, "_DEVICES", Carrier(said))
+    assert [one.has_carrier for one in interfaces_here(["127.0.0.1"])] == [is_in]
+
+
+def test_bridges_that_lead_nowhere_leave_a_place_to_the_network(machine: list[Interface]) -> None:
+    machine[:] = [
+        Interface(f"br-{number}", number, (ip_interface(f"172.{number}.0.1/16"),), has_carrier=False)
+        for number in range(18, 18 + MAX_WIRES)
+    ]
+    machine.append(Interface("v0", 900, WIFI.ips))
+    assert interfaces_here()[0].name == "v0"
+
+
+@pytest.mark.parametrize(
+    ("end", "lacked"),
+    [
+        (("192.168.1.5", 7), False), (("192.168.1.6", 7), True), (("::ffff:192.168.1.6", 7, 0, 0), True),
+        (("127.0.0.5", 7), False), (("::1", 7, 0, 0), False), (("0.0.0.0", 0), False), (("::", 0, 0, 0), False),  # noqa: S104
+        (("fe80::6%v0", 7, 0, 2), True), (("fe80::5%v0", 7, 0, 2), False), ("/run/socket", False), (None, False),
+    ],
+)  # fmt: skip
+def test_a_connection_is_over_when_this_machine_no_longer_has_its_address(
+    machine: list[Interface], end: object, *, lacked: bool
+) -> None:
+    machine.append(WIFI)
+    assert Surroundings().lacks(end) is lacked
+
+
+def test_who_wants_to_hear_of_changes_hears_of_each_as_long_as_it_wants_to(machine: list[Interface]) -> None:
+    here, heard = Surroundings(), []
+    with here.telling(lambda: heard.append(here.now)):
+        here.look()
+        machine.append(WIFI)
+        here.look()
+    machine.remove(WIFI)
+    here.look()
+    assert heard == [(WIFI,)]
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,15 @@ MAX_QUESTIONS = 8
 """Names asked about at the same time. A record that came alone is a reason to ask, and a flood."""
 
 FIRST_QUERY_SECONDS = (0.02, 0.12)
-LONGEST_PAUSE_SECONDS = 3_600.0
-"""All are asked for at the start, then after 1, 2, 4 ... seconds (RFC 6762, 5.2)."""
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 3_600.0
+"""All are asked for at the start, then after 1, 2, 4 ... seconds (RFC 6762, 5.2). What is lost begins that anew, and so
+does a caller that looks; but never are two questions closer than the shortest pause."""
 
 FLUSH_SECONDS = 1.5
+
+DOUBT_SECONDS = 600.0
+"""Names that are believed are asked for so often at least, however long a life their record claims: a flood of records
+that live for years would fill the table for as long."""
 
 _TYPE_PTR, _CLASS_IN = 12, 1
 _QUERY = 0
@@ -99,6 +104,8 @@ class Browser(RecordUpdateListener):
         self._wire, self._guest = wire, guest
         self._known: dict[str, str] = {}
         """The host of each name that is believed."""
+        self._machine_of: dict[str, str] = {}
+        """The first of its addresses."""
         self._names_at: dict[str, set[str]] = {}
         self._heard: set[str] = set()
         self._unclear: set[str] = set()
@@ -115,6 +122,7 @@ class Browser(RecordUpdateListener):
                 tasks.start_soon(self._call_all)
                 tasks.start_soon(self._ask)
                 tasks.start_soon(self._look_again)
+                tasks.start_soon(self._doubt)
 
     def stop(self) -> None:
         """Hear nothing any more."""
@@ -131,6 +139,10 @@ class Browser(RecordUpdateListener):
         """See what of the known is on this link now, and ask all again."""
         for name in tuple(self._known):
             self._consider(name)
+        self.ask_anew()
+
+    def ask_anew(self) -> None:
+        """Ask all again, soon."""
         self._anew.set()
 
     # --- what others say --------------------------------------------------------------------------
@@ -176,6 +188,9 @@ class Browser(RecordUpdateListener):
             self._something_unclear.set()
 
     def _take_untrusted(self, name: str, record: AsyncServiceInfo) -> None:
+        machine = next(iter(self._wire.interface.reachable(record.parsed_scoped_addresses())), "")
+        if self._has_its_share(name, machine):
+            return
         if not self._guest.found(self._wire.interface, record):
             self._lose(name)
             return
@@ -183,16 +198,30 @@ class Browser(RecordUpdateListener):
         if self._known.get(name) != host:
             self._forget(name)
             self._known[name] = host
+            self._machine_of[name] = machine
             self._names_at.setdefault(host, set()).add(name)
 
+    def _has_its_share(self, name: str, machine: str) -> bool:
+        """Whether a newcomer would give one machine more than half of the table: the rest is for others."""
+        if name in self._known:
+            return False
+        return list(self._machine_of.values()).count(machine) >= self._guest.max_names // 2
+
     def _lose(self, name: str) -> None:
+        """A name is gone, as far as this link says, and all are asked again.
+
+        It may be there all the same: it has slept, has said goodbye on one of two interfaces that it has here, or
+        another machine has said it. And one that was too much for the table has a place now.
+        """
         if self._forget(name):
             self._guest.lost(self._wire.interface, name)
+            self.ask_anew()
 
     def _forget(self, name: str) -> bool:
         host = self._known.pop(name, None)
         if host is None:
             return False
+        del self._machine_of[name]
         self._names_at[host].discard(name)
         if not self._names_at[host]:
             del self._names_at[host]
@@ -202,15 +231,17 @@ class Browser(RecordUpdateListener):
 
     async def _call_all(self) -> None:
         """Ask who is there, less and less often: who comes later says so."""
-        await anyio.sleep(random.uniform(*FIRST_QUERY_SECONDS))  # noqa: S311  only spreads load
-        pause = 1.0
+        pause = 0.0
         while True:
-            self._query()
+            await anyio.sleep(random.uniform(*FIRST_QUERY_SECONDS))  # noqa: S311  only spreads load
             self._anew = anyio.Event()
+            self._query()
+            await anyio.sleep(SHORTEST_PAUSE_SECONDS)
             with anyio.move_on_after(pause):
                 await self._anew.wait()
-                pause = 0.5
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = 0.0
+                continue
+            pause = min(pause * 2 + SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
     def _query(self) -> None:
         # Answers go to all: one to us alone might reach another program on our port.
@@ -236,6 +267,15 @@ class Browser(RecordUpdateListener):
             await anyio.sleep(FLUSH_SECONDS)
             self._something_changed = anyio.Event()
             for name in tuple(self._known):
+                self._consider(name)
+
+    async def _doubt(self) -> None:
+        """From time to time, forget what records say of the known, and ask."""
+        while True:
+            await anyio.sleep(DOUBT_SECONDS)
+            cache = self._wire.zeroconf.cache
+            for name in tuple(self._known):
+                cache.async_remove_records(cache.async_entries_with_name(name))
                 self._consider(name)
 
     async def _ask_for(self, name: str) -> None:

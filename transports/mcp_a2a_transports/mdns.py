@@ -54,6 +54,10 @@ class MdnsLookup(AddressLookup):
         return " and ".join(families) if families else "no network at the moment"
 
     @override
+    def look_now(self) -> None:
+        self._multicast.ask_anew()
+
+    @override
     @asynccontextmanager
     async def open(self, announcement: Announcement, handler: LookupHandler) -> AsyncIterator[None]:
         async with self._multicast.joined(_Peers(announcement, Sightings(NAME, handler), self._bound_to)):

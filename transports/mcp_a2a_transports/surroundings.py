@@ -8,11 +8,12 @@ never travels.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -155,6 +156,7 @@ class Surroundings:
         self.addresses = _addresses_of(every)
         """Every address of this machine, also those where nothing is announced."""
         self._changed = anyio.Event()
+        self._hearers: list[Callable[[], None]] = []
         self.is_told = False
         """Whether the kernel tells of changes."""
 
@@ -166,6 +168,22 @@ class Surroundings:
     async def moved(self) -> None:
         """Wait for the next change."""
         await self._changed.wait()
+
+    @contextmanager
+    def telling(self, hear: Callable[[], None]) -> Iterator[None]:
+        """Call this with every change, while the context lasts."""
+        self._hearers.append(hear)
+        try:
+            yield
+        finally:
+            self._hearers.remove(hear)
+
+    def lacks(self, end: object) -> bool:
+        """Whether a connection, by the name of its socket, runs over an address that this machine no longer has."""
+        host = text_of_end(end)
+        if host is None or host in self.addresses or (ip := _ip_untrusted(host)) is None:
+            return False
+        return not (ip.is_loopback or ip.is_unspecified)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -181,6 +199,8 @@ class Surroundings:
         if told or (self.now, self.addresses) != before:
             self._changed.set()
             self._changed = anyio.Event()
+            for hear in tuple(self._hearers):
+                hear()
 
     async def _follow(self) -> None:
         with kernel_notices() as notices:
@@ -219,7 +239,12 @@ def _chosen(every: Iterable[Interface], named: Sequence[str] | None) -> tuple[In
         restricted = [replace(one, ips=tuple(ip for ip in one.ips if str(ip.ip) in named)) for one in able]
         return tuple(one for one in restricted if one.ips)
     outward = [interface for interface in able if not interface.is_loopback]
-    return tuple(sorted(outward or able, key=lambda interface: (interface.first_ipv4 is None, interface.index)))
+    return tuple(sorted(outward or able, key=_precedence))
+
+
+def _precedence(interface: Interface) -> tuple[bool, bool, int]:
+    """Those first that lead somewhere: a machine may have more bridges without containers than take part here."""
+    return not interface.has_carrier, interface.first_ipv4 is None, interface.index
 
 
 def _addresses_of(every: Iterable[Interface]) -> frozenset[str]:
@@ -236,8 +261,9 @@ def _has_carrier(name: str) -> bool:
         return True
     try:
         return (_DEVICES / name / "carrier").read_text(encoding="ascii").strip() == "1"
-    except (OSError, ValueError):
-        return True  # it is down, or the system does not say
+    except (OSError, ValueError) as error:
+        is_off = isinstance(error, OSError) and error.errno == errno.EINVAL  # netdev_show in net/core/net-sysfs.c
+        return not is_off  # else the system does not say
 
 
 def _ip_untrusted(text: str) -> Ip | None:

@@ -106,6 +106,11 @@ class Multicast:
                     for wire in self._wires.values():
                         leaving.start_soon(wire.dismiss, guest)
 
+    def ask_anew(self) -> None:
+        """Ask on every interface who is there."""
+        for wire in self._wires.values():
+            wire.ask_anew()
+
     @property
     def families(self) -> tuple[str, ...]:
         """By which families others are heard at the moment."""
@@ -201,6 +206,11 @@ class Wire:
             farewell = DNSOutgoing(_ANSWER)
             farewell.add_answer_at_time(record.dns_pointer(override_ttl=0), 0)
             self.zeroconf.async_send(farewell)
+
+    def ask_anew(self) -> None:
+        """Ask all again who are there, soon."""
+        for browser in self._browsers.values():
+            browser.ask_anew()
 
     async def move(self, interface: Interface, tasks: anyio.abc.TaskGroup) -> None:
         """The interface has other addresses than before, its cable is in again, or it takes part in another family."""
