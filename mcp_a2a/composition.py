@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -152,8 +152,21 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
             web_watch=A2AWatch(multicast) if settings.mdns and not stands_in else None,
             hooks=hooks if settings.pushes else None,
         )
-        async with run_node(parts) as node:
-            yield node
+        with _closing_what_is_gone(surroundings, web, hooks):
+            async with run_node(parts) as node:
+                yield node
+
+
+@contextmanager
+def _closing_what_is_gone(surroundings: Surroundings, *callers: WebClient | WebHooks) -> Iterator[None]:
+    """Connections to agents and hooks at URLs end with the address that they run over; what waited asks anew."""
+
+    def close() -> None:
+        for caller in callers:
+            caller.close_gone(surroundings.lacks)
+
+    with surroundings.telling(close):
+        yield
 
 
 async def announce_server(host: str, url: str) -> None:

@@ -161,6 +161,8 @@ class WebSighting:
     path: str
     """Of its card."""
     tls: bool
+    others: tuple[str, ...] = ()
+    """Addresses of other kinds that it named as well, best first: a server need not listen at all that its host has."""
 
     @property
     def card_url(self) -> str:

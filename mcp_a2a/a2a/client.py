@@ -26,7 +26,7 @@ from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, 
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_task, with_extensions
-from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
+from mcp_a2a.a2a.guarded import Answered, Call, Gone, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
 from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
@@ -92,6 +92,11 @@ class WebClient(WebCalls):
         with anyio.CancelScope(shield=True):  # closing takes no time, and what is left open is left for ever
             for session in sessions.values():
                 await session.close()
+
+    def close_gone(self, gone: Gone) -> None:
+        """End what runs over an address that this machine no longer has, so that it is tried anew at once."""
+        for session in self._sessions.values():
+            session.close_gone(gone)
 
     def _session(self, url: str, within: Range) -> GuardedSession:
         policy = _policy(url, within)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Self
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import anyio
@@ -54,8 +55,15 @@ CONNECT_SECONDS = 10.0
 """To be let through to the other side, TLS and all."""
 
 MAX_CONNECTIONS = 256
+QUIET_SECONDS, ASK_SECONDS, MAX_ASKED = 20, 5, 3
+"""A connection that is silent for so long is asked for a sign of life, every few seconds, by TCP: a stream may say
+nothing for minutes, and of a machine that was unplugged or moved there is no other word."""
+
 KEEP_SECONDS = 4.0
 """Many servers close what was idle for five seconds; a request must not cross that on its way."""
+
+Gone = Callable[[object], bool]
+"""Whether the name of a socket (`getsockname`) is an address that this machine no longer has."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host."""
@@ -145,6 +153,7 @@ class GuardedSession:
     ) -> None:
         self.policy = policy
         self._checked: dict[tuple[str, int], None] = {}
+        self._sockets: WeakSet[socket.socket] = WeakSet()
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_CheckingResolver(policy, resolve, self._remember),
@@ -170,6 +179,13 @@ class GuardedSession:
     async def close(self) -> None:
         """Close every connection."""
         await self._http.close()
+
+    def close_gone(self, gone: Gone) -> None:
+        """End what runs over an address that this machine no longer has: no answer will come to it."""
+        for made in tuple(self._sockets):
+            with suppress(OSError):
+                if gone(made.getsockname()):
+                    made.shutdown(socket.SHUT_RDWR)
 
     async def fetch(self, call: Call) -> Answered:
         """The whole answer.
@@ -244,7 +260,18 @@ class GuardedSession:
             check_addresses(address, (address, port), [address], self.policy)
         made = socket.socket(family, kind, protocol)
         made.settimeout(0)
+        _keep_asking(made)
+        self._sockets.add(made)
         return made
+
+
+def _keep_asking(made: socket.socket) -> None:
+    options = {"TCP_KEEPIDLE": QUIET_SECONDS, "TCP_KEEPINTVL": ASK_SECONDS, "TCP_KEEPCNT": MAX_ASKED}
+    with suppress(OSError):
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options.items():
+            if hasattr(socket, name):  # not everywhere: macOS calls the first TCP_KEEPALIVE
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _CheckingResolver(AbstractResolver):

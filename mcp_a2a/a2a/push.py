@@ -16,7 +16,7 @@ import anyio
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.addresses import NEAR, NEAR_OR_HTTPS, PUBLIC_HTTPS, Policy, check_url
 from mcp_a2a.a2a.body import dump
-from mcp_a2a.a2a.guarded import Call, GuardedSession, Resolve, pause_asked, resolve_anywhere
+from mcp_a2a.a2a.guarded import Call, Gone, GuardedSession, Resolve, pause_asked, resolve_anywhere
 from mcp_a2a.errors import WebError
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.web_ports import HookGoneError, NotNowError
@@ -94,6 +94,11 @@ class WebHooks:
             if status in REFUSED or 300 <= status < 400:
                 raise HookRefusedError(said, hint)
             raise NotNowError(said, hint, seconds=later)
+
+    def close_gone(self, gone: Gone) -> None:
+        """End what runs over an address that this machine no longer has, so that it is tried anew at once."""
+        for session in self._sessions.values():
+            session.close_gone(gone)
 
     async def close(self) -> None:
         """Close every connection."""

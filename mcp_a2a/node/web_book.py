@@ -269,21 +269,25 @@ class WebBook:
     async def _read_sighted(self, sighting: WebSighting) -> None:
         for pause in READ_AFTER_SECONDS:  # an agent may announce itself before it answers
             await anyio.sleep(pause)
-            if sighting.name not in self._seen:
-                return
-            try:
-                async with self._reading:
-                    found = await self.calls.find_card(sighting.card_url, within=RANGES[LAN], headers={})
-                card = _staying(found.card, sighting.host)
-            except WebError as error:
-                logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
-                continue
-            except Exception:  # a stranger's shout must not take the node down
-                logger.exception("an agent that announces itself at %s is not listed", sighting.host)
-                return
-            if sighting.name in self._seen:
-                await self._list_sighted(sighting.name, replace(found, card=card))
-            return
+            for host in (sighting.host, *sighting.others):
+                if sighting.name not in self._seen or await self._is_read(replace(sighting, host=host)):
+                    return
+
+    async def _is_read(self, sighting: WebSighting) -> bool:
+        """Read the card of what announces itself at this host; whether nothing more is to be tried."""
+        try:
+            async with self._reading:
+                found = await self.calls.find_card(sighting.card_url, within=RANGES[LAN], headers={})
+            card = _staying(found.card, sighting.host)
+        except WebError as error:
+            logger.info("an agent that announces itself at %s is not listed: %s", sighting.host, error)
+            return False
+        except Exception:  # a stranger's shout must not take the node down
+            logger.exception("an agent that announces itself at %s is not listed", sighting.host)
+            return True
+        if sighting.name in self._seen:
+            await self._list_sighted(sighting.name, replace(found, card=card))
+        return True
 
     async def _list_sighted(self, name: str, found: FoundCard) -> None:
         self._seen[name] = found.url

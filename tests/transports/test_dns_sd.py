@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
+
 import anyio
 import pytest
+from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.web_ports import WebSighting
-from mcp_a2a_transports.dns_sd import A2AWatch, _ours, announced, read_untrusted
+from mcp_a2a_transports.dns_sd import SERVICE_TYPE, A2AWatch, _Agents, _ours, announced, read_untrusted
+from mcp_a2a_transports.surroundings import Interface
 from tests.transports.test_mdns import LOOPBACK, multicast_at, why_no_multicast
 
 HOSTS = ("192.168.1.5",)
@@ -19,6 +23,27 @@ def test_an_announcement_names_a_card_at_the_address_that_it_came_with() -> None
     plain = read_untrusted("x", HOSTS, 8000, {})
     assert plain is not None
     assert plain.card_url == "http://192.168.1.5:8000/.well-known/agent-card.json"
+
+
+def test_an_announcement_is_told_with_one_address_of_each_kind_and_anew_when_one_is_gone() -> None:
+    wifi = Interface("v0", 2, tuple(map(ip_interface, ("192.168.1.5/24", "fd12::5/64", "fe80::5/64"))))
+    told: list[WebSighting] = []
+    lost: list[str] = []
+    agents = _Agents(told.append, lost.append)
+
+    def hear(*addresses: str) -> None:
+        record = AsyncServiceInfo(SERVICE_TYPE, f"x.{SERVICE_TYPE}", 8000, parsed_addresses=list(addresses))
+        assert agents.found(wifi, record)
+
+    hear("192.168.1.9", "192.168.1.8", "fe80::9")
+    assert [(one.host, one.others) for one in told] == [("192.168.1.9", ("fe80::9%v0",))]
+    hear("192.168.1.9", "192.168.1.8", "fe80::9", "fd12::9")
+    assert (len(told), lost) == (1, [])
+    hear("192.168.1.66", "fe80::9", "fd12::9")
+    assert [(one.host, one.others) for one in told[1:]] == [("192.168.1.66", ("fd12::9", "fe80::9%v0"))]
+    hear("192.168.1.66", "fe80::9")
+    assert [one.others for one in told[2:]] == [("fe80::9%v0",)]
+    assert len(lost) == 2
 
 
 @pytest.mark.parametrize(

@@ -230,3 +230,37 @@ async def test_what_is_compressed_on_its_way_is_unpacked_too(coding: str) -> Non
         async with GuardedSession(as_typed(url)) as session:
             assert (await session.fetch(Call("GET", url))).body == b"hello"
         tasks.cancel_scope.cancel()
+
+
+async def test_a_silent_connection_is_asked_for_a_sign_of_life_by_tcp() -> None:
+    async with canary() as seen, GuardedSession(as_typed(f"http://127.0.0.1:{seen.port}/")) as session:
+        await session.fetch(Call("GET", f"http://127.0.0.1:{seen.port}/"))
+        asks: list[int] = []
+        session.close_gone(lambda end: asks.append(1) is not None)
+        (made,) = session._sockets
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert len(asks) == 1
+
+
+async def test_what_waits_for_an_answer_over_an_address_that_is_gone_waits_no_longer() -> None:
+    waiting = anyio.Event()
+
+    async def never(stream: SocketStream) -> None:
+        async with stream:
+            waiting.set()
+            await anyio.sleep_forever()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, never)
+        url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"  # noqa: S610  no database
+        async with GuardedSession(as_typed(url)) as session:
+
+            async def close() -> None:
+                await waiting.wait()
+                session.close_gone(lambda end: True)
+
+            tasks.start_soon(close)
+            with anyio.fail_after(20), pytest.raises(WebError):
+                await session.fetch(Call("POST", url, body=b"{}", seconds=300))
+        tasks.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -294,6 +295,33 @@ async def test_a_task_at_a_url_remembers_what_was_asked_beside_what_is_streamed(
         assert (view.state, view.request, view.answer) == ("completed", "count", "one two")
         (listed,) = (await ada.api.list_tasks(ListTasksRequest(state=Moment.COMPLETED))).tasks
     assert (listed.request, listed.answer) == ("count", "one two")
+
+
+async def test_a_stream_over_an_address_that_this_machine_lost_is_left_at_once_and_taken_up_anew(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation != "stream":
+            return [{"task": task("TASK_STATE_WORKING", "one two")}, status("COMPLETED")]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        result = {"jsonrpc": "2.0", "id": "1", "result": {"task": task("TASK_STATE_WORKING")}}
+        await response.write(f"data: {json.dumps(result)}\n\n".encode())
+        await anyio.sleep_forever()
+        return response
+
+    async with (
+        Agent(answer, streaming=True).serve() as other,
+        WebClient() as client,
+        world.person("a", web=client) as ada,
+    ):
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(30):
+            while (view := await looked(ada, view, wait=0.05)).state != "working":
+                pass
+        client.close_gone(lambda end: end == ("192.0.2.1", 7))
+        assert other.asked == ["stream"]
+        client.close_gone(lambda end: True)
+        assert (await looked(ada, view, wait=30)).text == "one two"
+    assert other.asked == ["stream", "subscribe"]
 
 
 async def test_a_broken_stream_is_taken_up_by_subscribing(world: World) -> None:
@@ -724,6 +752,16 @@ async def test_an_agent_that_shouts_a_name_on_the_lan_does_not_take_it_from_anyb
         assert trust == {other.url: "stranger", by_person: "trusted"}
         ada.node.web.lost("x")
         assert [agent.online for agent in (await ada.api.discover(DiscoverRequest())).agents] == [True, False]
+
+
+async def test_an_agent_that_does_not_listen_at_the_first_address_of_its_host_is_read_at_another(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        port = int(other.url.split(":")[2].strip("/"))
+        path = "/.well-known/agent-card.json"
+        ada.node.web.sighted(WebSighting("x", "127.0.0.9", port, path, tls=False, others=("::1", "127.0.0.1")))
+        with anyio.fail_after(30):
+            while ada.node.web.known(other.url) is None:
+                await ada.node.directory.changes.event().wait()
 
 
 async def test_an_announced_agent_is_called_where_it_announced_itself_only(world: World) -> None:

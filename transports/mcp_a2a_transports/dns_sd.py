@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
@@ -161,7 +162,7 @@ class _Agents(Guest):
         if sighting is None:
             del self._seen[name]
         before = self._told.get(name)
-        if sighting == before:
+        if sighting == before or (sighting is not None and before is not None and _still_holds(before, sighting)):
             return
         if before is not None:
             del self._told[name]
@@ -179,4 +180,18 @@ def read_untrusted(
     if not hosts or port is None or not (port >= MIN_PORT or port in _WEB_PORTS) or not _PATH.fullmatch(path):
         return None
     tls = (properties.get(b"tls") or b"").lower() in (b"1", b"true", b"yes")
-    return WebSighting(name, hosts[0], port, path, tls)
+    first, *others = _one_of_each_kind(hosts)
+    return WebSighting(name, first, port, path, tls, tuple(others))
+
+
+def _one_of_each_kind(hosts: Sequence[str]) -> list[str]:
+    """The first in IPv4, in IPv6, and in IPv6 on the link alone."""
+    kinds: dict[tuple[bool, bool], str] = {}
+    for host in hosts:
+        kinds.setdefault((":" in host, "%" in host), host)
+    return list(kinds.values())
+
+
+def _still_holds(told: WebSighting, now: WebSighting) -> bool:
+    """Whether what was told of an announcement is still true: it may name more beside by now."""
+    return set(told.others) <= set(now.others) and replace(told, others=now.others) == now
