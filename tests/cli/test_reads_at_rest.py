@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 import pytest
@@ -23,6 +25,9 @@ from mcp_a2a.store.records import insert_task
 from mcp_a2a.store.schema import VERSION
 from mcp_a2a.store.still import NotStillError, still_database
 from tests.cli.inside import call
+
+NOBODY = 65534
+"""The user of that name, by custom."""
 
 DID = "did:key:z6MkjQs6wm5G1AkCWbTCVF7D4BTRy5FUvk74nQ3eu3gGxAxw"
 OPEN, ENDED = "task-aaaaaaaaaaaaaaaaaaaaopen", "task-aaaaaaaaaaaaaaaaaaaadone"
@@ -179,15 +184,33 @@ def test_a_damaged_page_is_found_by_a_read_and_left_to_a_node(copied: Path) -> N
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+@contextmanager
+def owned(folder: Path) -> Iterator[Path]:
+    """The folder, or a copy of it, while this process is its owner and no root, who may read everything."""
+    if os.getuid():
+        yield folder
+        return
+    with TemporaryDirectory() as place:
+        copy = shutil.copytree(folder, Path(place, "home"))
+        for path in (Path(place), copy, *copy.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield copy
+        finally:
+            os.setresuid(0, 0, 0)
+
+
 def test_a_folder_that_cannot_be_read_is_named(copied: Path) -> None:
-    copied.chmod(0)
-    try:
-        ended = call(copied.parent.parent, "tasks")
-    finally:
-        copied.chmod(0o700)
-    assert ended.returncode
-    assert str(copied) in ended.stderr
+    with owned(copied.parent.parent) as home:
+        assert call(home, "tasks").returncode == 0
+        folder_of(home).chmod(0)
+        try:
+            ended = call(home, "tasks")
+        finally:
+            folder_of(home).chmod(0o700)
+        assert ended.returncode
+        assert str(folder_of(home)) in ended.stderr
 
 
 async def test_readers_read_at_once_and_no_node_starts_meanwhile(copied: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ pytestmark = [
 
 NO_LAN = {"MCP_A2A_MDNS": "false"}
 ECHO = ("exec", "--name", "echo", "--skill", "echo=Echoes", "--", "cat")
+
+
+SHARED = Path("/dev/shm")  # noqa: S108  where libfaketime keeps what it shares with the children of a process
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """A process that ends by a signal leaves what it shared behind."""
+    before = set(SHARED.glob("*faketime_s*"))
+    yield
+    for left in set(SHARED.glob("*faketime_s*")) - before:
+        if not Path("/proc", left.name.rpartition("_")[2]).exists():
+            left.unlink(missing_ok=True)
 
 
 def ahead(days: int) -> dict[str, str]:

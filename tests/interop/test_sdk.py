@@ -148,15 +148,15 @@ async def calling(home: Path) -> AsyncIterator[SharedNode]:
         yield node
 
 
-@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
-async def test_an_agent_of_the_sdk_is_an_agent_like_any_other(
-    sdk: tuple[str, Path], tmp_path: Path, binding: str
-) -> None:
-    if sdk[0] == "0_3" and binding != "JSONRPC":
-        pytest.skip("the server of 0.3 that most run speaks JSON-RPC only")
-    async with sdk_server(sdk, binding) as url, calling(tmp_path) as node:
-        with anyio.fail_after(60):
-            await _use(node, url)
+SERVED = {"1": ("JSONRPC", "HTTP+JSON"), "0_3": ("JSONRPC",)}
+"""Bindings of a server; the one of 0.3 that most run speaks JSON-RPC only."""
+
+
+async def test_an_agent_of_the_sdk_is_an_agent_like_any_other(sdk: tuple[str, Path], tmp_path: Path) -> None:
+    for binding in SERVED[sdk[0]]:
+        async with sdk_server(sdk, binding) as url, calling(tmp_path / binding) as node:
+            with anyio.fail_after(60):
+                await _use(node, url)
 
 
 async def _use(node: SharedNode, url: str) -> None:
