@@ -15,8 +15,8 @@ from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
 
 from mcp_a2a.cli.terminal import answered_for
-from tests.cli.inside import call
-from tests.e2e.command import MCP_A2A, Agent, agent, answer, environment, run, until
+from tests.cli.inside import Finished, answer, call, run
+from tests.e2e.command import MCP_A2A, Agent, agent, environment, until
 
 SECONDS = 60.0
 ASKS = {"MCP_A2A_ALLOW_STRANGERS": "", "MCP_A2A_NO_MDNS": "1"}
@@ -69,7 +69,7 @@ def on_a_terminal(home: Path, *words: str, says: str = "") -> tuple[int, str]:
         os.close(master)
 
 
-def without(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def without(home: Path, *words: str, stdin: str = "") -> Finished:
     return run(home, *words, stdin=stdin, **ASKS)
 
 

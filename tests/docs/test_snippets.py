@@ -19,10 +19,11 @@ from mcp import StdioServerParameters
 from mcp.client.session import ClientSession
 from mcp.client.stdio import stdio_client
 
+from tests.cli.inside import answer, run
 from tests.cli.keyboard import Typed, typed
 from tests.cli.test_allow import on_a_terminal, stranger
 from tests.docs.pages import PAGES, ROOT, Snippet, page_of_mcp_remote, snippets
-from tests.e2e.command import MCP_A2A, agent, answer, environment, run
+from tests.e2e.command import MCP_A2A, agent, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import run
+from tests.cli.inside import run
 from tests.e2e.storm import Process, ended_afterwards, plant_counters, tell_twins, until
 
 TASKS = 300

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import agent, answer, run
+from tests.cli.inside import answer
+from tests.e2e.command import agent, run
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 pytestmark = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.agent.jobs import gone
-from tests.e2e.command import MCP_A2A, agent, answer, environment, run
+from tests.cli.inside import answer
+from tests.e2e.command import MCP_A2A, agent, environment, run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 

@@ -16,7 +16,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.e2e.command import MCP_A2A, answer, environment, run, until
+from tests.cli.inside import answer
+from tests.e2e import command
+from tests.e2e.command import MCP_A2A, environment, until
 from tests.server.test_outgoing import FORBIDDEN, check_leaf, fences_of, leaves, outside
 
 pytestmark = pytest.mark.slow
@@ -44,8 +46,8 @@ def _is_there(folder: Path) -> bool:
 
 def ask_us(folder: Path) -> None:
     """Something for this user's inbox, whose sender controls every byte of it."""
-    me = str(answer(folder, "id")["did"])
-    sent = run(folder, "--identity", "evil", "--no-mdns", "send", me, SENT, "--wait", "1")
+    me = str(command.answer(folder, "id")["did"])
+    sent = command.run(folder, "--identity", "evil", "--no-mdns", "send", me, SENT, "--wait", "1")
     assert sent.returncode in (0, 6), sent.stderr
 
 

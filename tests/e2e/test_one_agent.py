@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import agent, answer
+from tests.cli.inside import answer
+from tests.e2e.command import agent
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

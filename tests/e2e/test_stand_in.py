@@ -19,7 +19,8 @@ import pytest
 
 from mcp_a2a.cli.identities import is_locked
 from mcp_a2a.store.owner_file import has_stand_in, read_owner
-from tests.e2e.command import MCP_A2A, agent, answer, environment, run, until
+from tests.cli.inside import answer, run
+from tests.e2e.command import MCP_A2A, agent, environment, until
 from tests.e2e.relays import GENEROUS, relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import Agent, agent, environment, run, until
+from tests.cli.inside import run
+from tests.e2e.command import Agent, agent, environment, until
 from tests.e2e.relays import GENEROUS, relay
 from tests.files.cutter import cutter, free_port
 

@@ -628,6 +628,7 @@ async def test_a_node_that_never_answers_does_not_keep_the_client_waiting(
     connect: Connect, node: StandIn, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(surface, "DEADLINE_SECONDS", 0.01)
+    monkeypatch.setattr(surface, "LEAST_SECONDS", 0.01)
     node.hold = anyio.Event()
     async with connect() as client:
         for tool, arguments in (("discover", {}), ("send_task", {"agent": "bob", "message": "hi"})):
