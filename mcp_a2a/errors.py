@@ -115,7 +115,7 @@ class HomeUnusableError(ConfigurationError):
     """The data folder cannot be read or written."""
 
     code = "home_unusable"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -160,7 +160,7 @@ class KeyFileError(ConfigurationError):
     """The identity key file is unsafe or damaged; the node refuses to start with it."""
 
     code = "key_file"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, path: str, reason: str, hint: str) -> None:
         super().__init__(f"The identity key {path} is not usable: {reason}.", hint)
@@ -171,7 +171,7 @@ class PortInUseError(ConfigurationError):
     """Another program listens where we were asked to."""
 
     code = "port_in_use"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, address: str) -> None:
         super().__init__(
@@ -185,7 +185,7 @@ class RelayRunsError(ConfigurationError):
     """A relay runs from this data folder already, in another process."""
 
     code = "relay_runs"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, folder: str) -> None:
         super().__init__(
@@ -198,7 +198,7 @@ class NodeSilentError(ConfigurationError):
     """The process that runs the node of this identity does not answer."""
 
     code = "node_silent"
-    exit_code = 1
+    exit_code = 9
     retryable = True
 
     def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
@@ -216,7 +216,7 @@ class NodeRunsError(ConfigurationError):
     """What was asked for needs the database alone, and a process of this identity has it."""
 
     code = "node_runs"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, identity: str, pid: int | None) -> None:
         who = "Another process" if pid is None else f"Process {pid}"
@@ -236,7 +236,7 @@ class SchemaTooNewError(ConfigurationError):
     """The database was written by a newer version."""
 
     code = "schema_too_new"
-    exit_code = 1
+    exit_code = 9
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
@@ -249,7 +249,7 @@ class StorageFullError(ConfigurationError):
     """The disk is full: nothing that could not be stored was acknowledged."""
 
     code = "storage_full"
-    exit_code = 1
+    exit_code = 9
     retryable = True
 
     def __init__(self, path: str) -> None:
@@ -263,7 +263,7 @@ class SystemLimitError(ConfigurationError):
     """A limit of the operating system for this process (or for all) is reached."""
 
     code = "system_limit"
-    exit_code = 1
+    exit_code = 9
     retryable = True
 
 

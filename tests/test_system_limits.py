@@ -55,7 +55,7 @@ def test_a_command_within_a_limit_says_which_and_how_to_raise_it(
         timeout=60,
         env={**os.environ, "MCP_A2A_LINK_HOST": "127.0.0.1"},
     )
-    assert finished.returncode == 1
+    assert finished.returncode == 9
     said = finished.stderr.splitlines()
     assert "its limit is" in said[-2], finished.stderr
     assert said[-1].startswith(f"Raise the limit, for example: ulimit {limit}")

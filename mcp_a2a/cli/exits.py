@@ -11,6 +11,7 @@
 | 6 | still running when the wait ended (the task id was printed) |
 | 7 | the remote task failed or was rejected, or ended before it could be canceled |
 | 8 | the remote agent needs input |
+| 9 | this machine or the data folder does not allow it: a port in use, no room, a damaged or newer database |
 | 130 | interrupted |
 """
 
@@ -39,6 +40,7 @@ class Exit(IntEnum):
     RUNNING = 6
     FAILED = 7
     NEEDS_INPUT = 8
+    UNUSABLE = 9
     INTERRUPTED = 130
 
 

@@ -77,5 +77,5 @@ def test_it_says_which_process_has_the_database(database: Path, tmp_path: Path) 
     with lock:
         write_owner(database.parent)
         refused = call(tmp_path / "home", "repair")
-    assert refused.returncode == 1
+    assert refused.returncode == 9
     assert f"Process {os.getpid()} is running the node of the identity default" in refused.stderr
