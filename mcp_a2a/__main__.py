@@ -32,10 +32,10 @@ def run(argv: Sequence[str]) -> int:
         check_environment(os.environ)
         options, words = split(unicode_words(argv))
     except UsageError as error:
-        from mcp_a2a.screen import put  # noqa: PLC0415  a server needs none of it
+        from mcp_a2a.cli.failure import report_failure  # noqa: PLC0415  a server needs none of it
+        from mcp_a2a.cli.output import Output  # noqa: PLC0415  as above
 
-        put(sys.stderr, f"{error}\nUsage: mcp-a2a --help")
-        return 2
+        return report_failure(Output(Options(json="--json" in argv)), UsageError(f"{error} See mcp-a2a --help"))
     if words in (["--version"], ["-V"]):
         words = ["version"]
     if _is_server(words):
@@ -73,8 +73,8 @@ def _serve(options: Options, words: Sequence[str]) -> int:
         from mcp_a2a.cli.failure import report_failure  # noqa: PLC0415  as above
         from mcp_a2a.cli.output import Output  # noqa: PLC0415  as above
 
-        # stdout belongs to the protocol, also when there is nothing to say on it.
-        return report_failure(Output(replace(options, json=False)), error)
+        # On a pipe stdout belongs to the protocol, also when there is nothing to say on it.
+        return report_failure(Output(replace(options, json=options.json and bool(words))), error)
     return 0
 
 

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, fiel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.protocol.naming import NAME_RULE, is_name
+from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.store.own_name import read_name
 
@@ -125,8 +125,8 @@ class Settings(BaseSettings):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
-        if name is not None and not is_name(name):
-            raise ValueError(NAME_RULE)
+        if name is not None and (why := why_not_called(name)) is not None:
+            raise ValueError(why)
         return name
 
     @field_validator("file_roots", mode="before")

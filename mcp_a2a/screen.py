@@ -19,6 +19,7 @@ from typing import Literal, TextIO
 
 from rich.cells import get_character_cell_size
 
+from mcp_a2a.own_command import typeable
 from mcp_a2a.streams import ERRORS, MARKS
 
 Style = Literal["", "bold", "dim", "red", "yellow"]
@@ -174,7 +175,7 @@ class Screen:
     def fitted(self, text: str, style: Style = "") -> str:
         """Lines of prose for this stream: in its letters, within its width, with commands whole."""
         columns = self.columns
-        text = commands_whole(self.letters(text))
+        text = typeable(commands_whole(self.letters(text.expandtabs(INDENT))), space=GLUE)
         lines = list(paragraphs(text, columns)) if columns is not None else text.split("\n")
         return "\n".join(self.styled(line.replace(GLUE, " "), style) for line in lines)
 

@@ -37,7 +37,7 @@ class Console:
 
 
 def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = False) -> Console:
-    """The console of this terminal: readiness on stdout, tasks on stderr."""
+    """The console of this terminal: readiness on stdout, what happens on stderr, and never more than fits there."""
 
     def ready(me: AgentDetail, served: Served | None) -> None:
         if as_json:
@@ -51,11 +51,16 @@ def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = Fa
         for warning in served.warnings if served is not None else ():
             put(sys.stderr, f"Note: {warning}", ascii_only=ascii_only)
 
-    def task(event: TaskEvent) -> None:
-        if not quiet:
-            put(sys.stderr, f"{time.strftime('%H:%M:%S')}  {task_line(event)}", ascii_only=ascii_only)
+    if quiet:
+        return Console(ready, lambda _: None)
+    from mcp_a2a.agent.reporting import TASKS, Reporter  # noqa: PLC0415  a quiet agent needs none of it
 
-    return Console(ready, task)
+    reporter = Reporter(as_json=False, ascii_only=ascii_only, but=TASKS)
+
+    def task(event: TaskEvent) -> None:
+        reporter.say(f"{time.strftime('%H:%M:%S')}  {task_line(event)}")
+
+    return Console(ready, task, reporter.run, reporter.tell)
 
 
 def silent() -> Console:

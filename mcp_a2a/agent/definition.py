@@ -9,7 +9,7 @@ from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.agent.routing import Router
 from mcp_a2a.agent.service import Service, service_card
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.protocol.naming import NAME_RULE, is_name
+from mcp_a2a.protocol.naming import why_not_called
 
 if TYPE_CHECKING:
     import anyio
@@ -61,8 +61,8 @@ class Agent:
                 f"Agent({name!r}, concurrency={concurrency}) cannot run.",
                 "An agent needs a name, and at least one task at a time.",
             )
-        if not is_name(name):
-            raise ConfigurationError(f"An agent cannot be called {name!r}.", f"{NAME_RULE.capitalize()}.")
+        if (why := why_not_called(name)) is not None:
+            raise ConfigurationError(f"An agent cannot be called {name!r}.", f"{why[0].upper()}{why[1:]}.")
         self.name = name
         self.description = description
         self.version = version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -102,7 +103,7 @@ def _only(module: ModuleType, loose: Agent, path: Path) -> Agent:
         )
     raise ConfigurationError(
         f"{path} defines several agents: {', '.join(agents)}.",
-        f"Name one: mcp-a2a agent run {path}:{next(iter(agents))}",
+        f"Name one: mcp-a2a agent run {shlex.quote(f'{path}:{next(iter(agents))}')}",
     )
 
 

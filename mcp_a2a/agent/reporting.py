@@ -1,4 +1,4 @@
-"""What a server tells the terminal that it was started on: a line for each thing that happens, and no more than fit.
+"""What a server or an agent tells its terminal: a line for each thing that happens, and no more than fit.
 
 Peers and clients decide how much happens. So lines are bounded: a burst is shown, then two a second, and of what was
 left out the number. They are written in a thread, because a terminal that is stopped (Ctrl-S) must not stop the server.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -38,7 +38,13 @@ WAIT_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 QUIET_SECONDS = 1.0
 BACKLOG = 256
-"""Events of the HTTP server that wait to be written."""
+"""Events of the HTTP server, and lines of an agent, that wait to be written."""
+
+END_SECONDS = 1.0
+"""How long a terminal that is stopped may keep the end of a program waiting."""
+
+Item: TypeAlias = EventView | str
+"""An event, or the line for one."""
 
 TASKS: tuple[EventKind, ...] = ("task_received", "question_asked", "task_answered")
 """What an agent tells of by itself, with times and reasons."""
@@ -66,32 +72,48 @@ class Reporter:
     def __init__(self, *, as_json: bool, ascii_only: bool = False, but: Collection[EventKind] = ()) -> None:
         self._as_json, self._but = as_json, frozenset(but)
         self._ascii_only = ascii_only
-        self._came: deque[EventView] = deque()
+        self._came: deque[Item] = deque()
         self._lost = 0
+        self._unwritten = ""
+        """Lines that no thread has taken: a program that ends is cancelled in between."""
         self._has_come, self._left_out = anyio.Event(), anyio.Event()
         self._lines: Bound | None = None
 
     def tell(self, event: EventView) -> None:
         """Something happened at the HTTP server. Never waits."""
+        self._add(event)
+
+    def say(self, line: str) -> None:
+        """Something else happened, and this is the line for it. Never waits."""
+        self._add(line)
+
+    def _add(self, item: Item) -> None:
         if len(self._came) < BACKLOG:
-            self._came.append(event)
+            self._came.append(item)
         else:
             self._lost += 1
         self._has_come.set()
 
     async def run(self, node: NodeApi) -> None:
-        """Write lines until cancelled."""
+        """Write lines until cancelled, and then those of what came before."""
         self._lines = Bound(anyio.current_time())
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._follow, node)
-            tasks.start_soon(self._catch_up)
-            while True:
-                await self._has_come.wait()
-                self._has_come = anyio.Event()
-                came, lost = list(self._came), self._lost
-                self._came.clear()
-                self._lost = 0
-                await self._write(came, lost)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow, node)
+                tasks.start_soon(self._catch_up)
+                while True:
+                    await self._has_come.wait()
+                    self._has_come = anyio.Event()
+                    await self._write_what_came()
+        finally:
+            with anyio.move_on_after(END_SECONDS, shield=True):
+                await self._write_what_came()
+
+    async def _write_what_came(self) -> None:
+        came, lost = list(self._came), self._lost
+        self._came.clear()
+        self._lost = 0
+        await self._write(came, lost)
 
     async def _follow(self, node: NodeApi) -> None:
         """Read what happens at the node, also across its restarts and in another process."""
@@ -113,19 +135,21 @@ class Reporter:
             await anyio.sleep(QUIET_SECONDS)
             await self._write([], 0)
 
-    async def _write(self, events: list[EventView] | tuple[EventView, ...], missed: int) -> None:
+    async def _write(self, items: Sequence[Item], missed: int) -> None:
         lines = self._lines
         if lines is None:
             return
         lines.missed += missed
         now = anyio.current_time()
-        text = "".join(f"{line}\n" for line in lines.shown(events, now, as_json=self._as_json))
+        text = "".join(f"{line}\n" for line in lines.shown(items, now, as_json=self._as_json))
         if lines.missed:
             self._left_out.set()
-        if text:
-            await anyio.to_thread.run_sync(self._put, text, abandon_on_cancel=True)
+        self._unwritten += text
+        if self._unwritten:
+            await anyio.to_thread.run_sync(self._put, abandon_on_cancel=True)
 
-    def _put(self, text: str) -> None:
+    def _put(self) -> None:
+        text, self._unwritten = self._unwritten, ""
         if not self._as_json:
             put(sys.stderr, text.rstrip("\n"), ascii_only=self._ascii_only)
             return
@@ -141,17 +165,17 @@ class Bound:
         self._bucket = Bucket(LINES, now)
         self.missed = 0
 
-    def shown(self, events: list[EventView] | tuple[EventView, ...], now: float, *, as_json: bool) -> Iterator[str]:
+    def shown(self, items: Sequence[Item], now: float, *, as_json: bool) -> Iterator[str]:
         """The lines of those that are shown, and of how many were not, once there is room to say so."""
-        for event in events:
+        for item in items:
             if self.missed and not self._bucket.take(2, now):
                 yield self._left_out(as_json=as_json)
-                yield line_of(event, as_json=as_json)
+                yield item if isinstance(item, str) else line_of(item, as_json=as_json)
             elif self.missed or self._bucket.take(1, now) > 0:
                 self.missed += 1
             else:
-                yield line_of(event, as_json=as_json)
-        if self.missed and not events and not self._bucket.take(1, now):
+                yield item if isinstance(item, str) else line_of(item, as_json=as_json)
+        if self.missed and not items and not self._bucket.take(1, now):
             yield self._left_out(as_json=as_json)
 
     def _left_out(self, *, as_json: bool) -> str:

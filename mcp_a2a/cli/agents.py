@@ -27,7 +27,7 @@ from mcp_a2a.cli.serving_options import (
 )
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.starter import init
-from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.protocol.naming import shown_name, why_not_called
 
 if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
@@ -188,7 +188,12 @@ def run_command(
 
 
 def _name_of(session: Session, command: list[str]) -> str:
-    return session.settings().name or shown_name(Path(command[0]).name) or "command"
+    if (given := session.settings().name) is not None:
+        return given
+    name = shown_name(Path(command[0]).name) or "command"
+    if (why := why_not_called(name)) is not None:
+        raise UsageError(f"An agent cannot be called {name!r}: {why}. Name it: --name NAME")
+    return name
 
 
 def _skills(texts: list[str], command: list[str]) -> list[AgentSkill]:
@@ -217,16 +222,12 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
     from mcp_a2a.agent.console import console
     from mcp_a2a.agent.hosting import host_service, until_signalled
     from mcp_a2a.cli.leaving import leave_soon
-    from mcp_a2a.cli.reporting import TASKS, Reporter
     from mcp_a2a.cli.serving import applied, check_ports
     from mcp_a2a.loop import run
 
     settings = applied(settings, a2a)
     options = session.options
     to = console(as_json=options.json, quiet=options.verbosity < 0, ascii_only=options.ascii)
-    if options.verbosity >= 0:
-        reporter = Reporter(as_json=False, ascii_only=options.ascii, but=TASKS)
-        to = replace(to, watch=reporter.run, client=reporter.tell)
     if a2a is not None:
         check_ports(a2a)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,7 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
     """Replace the agents that a client may use. This takes effect at once; the token stays valid."""
     session = session_of(context)
     if not agent:
-        raise UsageError(f"Which agents? mcp-a2a callers grant {name} --agent AGENT, or --agent self")
+        raise UsageError(f"Which agents? mcp-a2a callers grant {shlex.quote(name)} --agent AGENT, or --agent self")
     folder = _folder(session)
     folder.check_known(name)
     keys = _keys(session, agent)
@@ -138,7 +139,7 @@ async def _key(node: NodeApi, agent: str) -> str:
         known = next((peer.did for peer in peers if peer.did in (agent, agent_url(agent))), None)
         if known is None:
             raise ConfigurationError(
-                f"{agent} is not one of your agents yet.", f"Add it first: mcp-a2a peers add {agent}"
+                f"{agent} is not one of your agents yet.", f"Add it first: mcp-a2a peers add {shlex.quote(agent)}"
             )
         return known
     return (await node.get_agent(GetAgentRequest(agent=agent))).agent.did

@@ -67,7 +67,8 @@ class Table:
     def add(self, *cells: Cell | str, below: Sequence[str] = ()) -> None:
         """A row, with nothing in it that controls a terminal; `below` are lines of its own."""
         made = [Cell(cell) if isinstance(cell, str) else cell for cell in cells]
-        self.rows.append(Row([Cell(clean(cell.text), cell.style) for cell in made], [clean(line) for line in below]))
+        plain = [Cell(clean(cell.text).expandtabs(BELOW), cell.style) for cell in made]
+        self.rows.append(Row(plain, [clean(line).expandtabs(BELOW) for line in below]))
 
     def lines(self, screen: Screen) -> list[str]:
         """The table as that screen shows it."""

@@ -27,7 +27,6 @@ from pydantic import JsonValue
 from mcp_a2a.agent.hosting import until_signalled
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session
-from mcp_a2a.cli.terminal import own_command
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.loop import run
 from mcp_a2a.protocol.naming import short_key
@@ -131,7 +130,7 @@ def _conclude(output: Output, narrator: Narrator) -> None:
         {"ok": True, "seconds": narrator.seconds, "steps": steps},
         lambda: output.line(
             f"\nDone in {narrator.seconds} s. Now start an agent of your own:\n"
-            f"  `{own_command()} agent exec --name rev --skill reverse -- rev`"
+            "  `mcp-a2a agent exec --name rev --skill reverse -- rev`"
         ),
     )
 

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from mcp_a2a.cli.examples import EXAMPLES, HEADINGS, VARIABLES
 from mcp_a2a.cli.options import Options
+from mcp_a2a.own_command import typeable
 from mcp_a2a.screen import GLUE, Screen, commands_whole, padded, paragraphs, width, wrapped
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Page:
 
     def whole(self, lines: Iterable[str]) -> None:
         """Lines to copy: the terminal breaks those that are too long."""
-        self._lines += [f"  {self._screen.letters(line)}" for line in lines]
+        self._lines += [f"  {typeable(self._screen.letters(line))}" for line in lines]
 
     def text(self) -> str:
         """All of it."""

@@ -32,6 +32,9 @@ IDENTITIES = (
     Column("RUNNING", least=8),
     Column("KEY", leaves=1),
 )
+MAX_LISTED = 200
+"""Agents that `discover` lists at most."""
+
 PACKAGES = ("mcp", "aiohttp", "anyio", "cryptography", "pydantic", "pynacl", "uvloop", "zeroconf")
 
 
@@ -130,6 +133,8 @@ def _tell_status(session: Session, view: StatusView, found: DiscoverView, *, run
     if found.agents:
         session.output.line("")
         session.output.table(render.agents_table(found.agents))
+        if found.total > len(found.agents):
+            session.output.note(f"{found.total - len(found.agents)} more: mcp-a2a discover --limit {MAX_LISTED}")
         session.output.note(f'\nNext: mcp-a2a send {shlex.quote(found.agents[0].name)} "TEXT"   or: mcp-a2a --help')
     elif found.reason:
         session.output.note(f"\nNo agents found. {for_people(found.reason)}\n\nNext: mcp-a2a demo   or: mcp-a2a --help")

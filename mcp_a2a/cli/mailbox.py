@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -91,7 +92,7 @@ def answer(
     chosen = _status(status)
     attached = attachments(files)
     if text is None and can_confirm():
-        raise UsageError(f'The text is missing. Type it: mcp-a2a answer {task_id} "TEXT"   Or pipe it in.')
+        raise UsageError(f'The text is missing. Type it: mcp-a2a answer {shlex.quote(task_id)} "TEXT"   Or pipe it in.')
     source = context.get_parameter_source("status")
     before = seen_task(session, task_id)
     _check_open(before, is_status_given=source is not None and source.name != "DEFAULT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from mcp_a2a.cli.columns import Column, Table
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import answered_for
-from mcp_a2a.protocol.naming import NAME_RULE, is_name
+from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def name(
     if new is None and not reset:
         _show_name(session, settings)
         return
-    if new is not None and (reset or not is_name(new)):
-        raise UsageError(
-            f"You cannot be called {new!r}: {NAME_RULE}." if not reset else "Give a NAME or --reset, not both."
-        )
+    if new is not None and reset:
+        raise UsageError("Give a NAME or --reset, not both.")
+    if new is not None and (why := why_not_called(new)) is not None:
+        raise UsageError(f"You cannot be called {new!r}: {why}.")
     open_folder(settings.home)
     open_folder(settings.folder)
     keep_name(settings.folder, new)
@@ -90,7 +91,7 @@ def alias(
     elif agent is None:
         _list(session)
     elif called is None:
-        raise UsageError(f"What do you call it? mcp-a2a alias {agent} ALIAS")
+        raise UsageError(f"What do you call it? mcp-a2a alias {shlex.quote(agent)} ALIAS")
     else:
         _give(session, agent, called)
 
@@ -130,8 +131,8 @@ def _words(key: str) -> str:
 def _give(session: Session, agent: str, called: str) -> None:
     from mcp_a2a.store.aliases import Aliases
 
-    if not is_name(called):
-        raise UsageError(f"An agent cannot have the alias {called!r}: {NAME_RULE}.")
+    if (why := why_not_called(called)) is not None:
+        raise UsageError(f"An agent cannot have the alias {called!r}: {why}.")
     check_agent(agent)
     aliases = Aliases(session.settings().home)
     key = agent if _words(agent) else _key_of(session, agent)

@@ -16,6 +16,7 @@ from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.told import Told, fields_of
+from mcp_a2a.own_command import typeable
 from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import Screen, Style, cut
@@ -168,7 +169,7 @@ class Output:
             fields: dict[str, JsonValue] = {
                 "code": code or error.code,
                 "message": Fence().around(message) if self._out.is_terminal else clean(message),
-                "hint": clean(hint),
+                "hint": typeable(clean(hint)),
                 "retryable": error.retryable,
             }
             try:

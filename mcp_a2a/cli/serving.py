@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, 
 from mcp_a2a.cli.session import set_up_logging
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.loop import run
+from mcp_a2a.own_command import own_command
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Certificate, Listening
@@ -185,7 +185,7 @@ def _waits_for() -> str:
     """What a server on a terminal waits for: a person has started it, and no client."""
     return (
         f"Waiting for an MCP client on standard input. An assistant starts this server itself; its command is:\n"
-        f"    {clean(shlex.quote(str(Path(sys.argv[0]).absolute())))}\n"
+        f"    {clean(own_command(absolute=True))}\n"
         "To serve clients over HTTP instead: mcp-a2a --listen :3000\n"
         "Ctrl-C ends it."
     )
@@ -275,7 +275,7 @@ class Telling:
 
 
 async def _serve_port(settings: Settings, listening: Listening, telling: Telling, serves: Callable[[], None]) -> None:
-    from mcp_a2a.cli.reporting import Reporter
+    from mcp_a2a.agent.reporting import Reporter
     from mcp_a2a.screen import put
     from mcp_a2a.server import hosting
     from mcp_a2a.server.surface import build_server

@@ -11,8 +11,8 @@ import typer
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import session_of
-from mcp_a2a.cli.terminal import own_command
-from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.own_command import own_command
+from mcp_a2a.protocol.naming import shown_name, why_not_called
 
 NAME_IN_STARTER = "my-agent"
 
@@ -34,8 +34,8 @@ def init(
     if file.suffix != ".py":
         raise UsageError(f"{str(file)!r} is not a Python file: mcp-a2a agent init my_agent.py")
     name = shown_name(file.stem.replace("_", "-"))
-    if not name:
-        raise UsageError(f"No agent can be named after {str(file)!r}: mcp-a2a agent init my_agent.py")
+    if (why := why_not_called(name)) is not None:
+        raise UsageError(f"No agent can be named after {str(file)!r}: {why}. Name another file.")
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(starter_source(name, file.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -147,7 +148,7 @@ def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str | N
         case [agent] if not can_confirm():
             return agent, None
         case [agent]:
-            raise UsageError(f'The text is missing. Type it: mcp-a2a send {agent} "TEXT"   Or pipe it in.')
+            raise UsageError(f'The text is missing. Type it: mcp-a2a send {shlex.quote(agent)} "TEXT"   Or pipe it in.')
         case []:
             raise UsageError('Name an agent and say what it should do: mcp-a2a send AGENT "TEXT"')
         case _:

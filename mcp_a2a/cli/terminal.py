@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,16 +29,3 @@ def is_watched() -> bool:
     """Whether a person sees that a command waits, and can end it with Ctrl-C."""
     stderr: TextIO | None = sys.stderr
     return stderr is not None and stderr.isatty()
-
-
-def own_command() -> str:
-    """How a person types this command: by its name where the shell finds it, else by the path it was started by."""
-    import shutil
-
-    started = sys.argv[0]
-    if os.path.basename(started) == "__main__.py":  # noqa: PTH119  a word of the command line, no file
-        return f"{shlex.quote(sys.executable)} -m mcp_a2a"
-    found = shutil.which(os.path.basename(started))  # noqa: PTH119  as above
-    if found is not None and os.path.exists(started) and os.path.samefile(found, started):  # noqa: PTH110, PTH121
-        return shlex.quote(os.path.basename(started))  # noqa: PTH119
-    return shlex.quote(started)

@@ -20,7 +20,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words, memorable_name
-from mcp_a2a.protocol.naming import key_beginning, look_alike, same_name, shown_name
+from mcp_a2a.protocol.naming import claimed_name, key_beginning, look_alike, same_name, shown_name
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import PeerRow, forget_strangers, save_peer
@@ -54,7 +54,7 @@ class Peer:
     @property
     def name(self) -> str:
         """What it calls itself, as names are shown; a memorable name until it said so."""
-        return shown_name(self.row.name) or memorable_name(self.peer_id)
+        return claimed_name(self.row.name) or memorable_name(self.peer_id)
 
     @property
     def link(self) -> Link | None:

@@ -7,6 +7,7 @@ nothing. A reader asks for what came after a number, and hears how much it has m
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import anyio
 
@@ -42,8 +43,10 @@ REFUSED_RATE = Rate(per_second=1 / 60, burst=1)
 class News:
     """The events of a node."""
 
-    def __init__(self, context: Context, intake: Intake, networks: Networks) -> None:
+    def __init__(self, context: Context, intake: Intake, networks: Networks, called: Callable[[str, str], str]) -> None:
         self._context = context
+        self._called = called
+        """What the owner calls the agent with a did or URL, which calls itself by the second name."""
         self._run = context.fresh_id()
         self._events: deque[tuple[int, EventView]] = deque(maxlen=MAX_EVENTS)
         self._number = 0
@@ -148,6 +151,8 @@ class News:
     ) -> None:
         if record is not None:
             agent = AgentRef(name=record.peer_name, did=record.peer)
+        if agent is not None:
+            agent = AgentRef(name=self._called(agent.did, agent.name), did=agent.did)
         event = EventView(
             kind=kind,
             at=iso(self._context.clock()),

@@ -188,7 +188,7 @@ class Node:
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
         self.networks.on_member = self._let_in
-        self.news = News(context, self.intake, self.networks)
+        self.news = News(context, self.intake, self.networks, self.called)
         self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member

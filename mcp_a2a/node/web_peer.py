@@ -10,7 +10,7 @@ from mcp_a2a.node.present import iso, skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
-from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.protocol.naming import claimed_name, shown_name
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import origin, shown_url
 from mcp_a2a.store.web import WebRow
@@ -42,7 +42,7 @@ class WebPeer:
     @property
     def name(self) -> str:
         """What it calls itself, as names are shown; where it is, if nothing of that can be."""
-        return shown_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
+        return claimed_name(self.row.name) or shown_name(urlsplit(self.url).hostname or "") or "unnamed"
 
     @property
     def key(self) -> str | None:

@@ -19,6 +19,9 @@ SEPARATORS = " -._"
 NAME_RULE = (
     f"a name is 1 to {NAME_CHARS} letters, digits, spaces, hyphens, dots and underscores, with a letter or digit first"
 )
+TAKEN = ("self",)
+"""Words that commands and tools take for this node itself, so no agent can be reached by such a name."""
+TAKEN_RULE = "`self` always means this node, and what begins like a key means a key, so neither can be a name"
 
 _ASCII = {"0": "o", "1": "l", "i": "l", "m": "rn"}
 """What the whole table comes to for ASCII in one case, so that most names need not load it."""
@@ -72,6 +75,19 @@ def key_beginning(asked: str) -> str:
 def is_name(name: str) -> bool:
     """Whether a name is shown just as it is written. `NAME_RULE` says when."""
     return bool(name) and shown_name(name) == name
+
+
+def why_not_called(name: str) -> str | None:
+    """Why a person cannot call an agent so: the rule that the name breaks; None where it breaks none."""
+    if not is_name(name):
+        return NAME_RULE
+    return TAKEN_RULE if key_beginning(name) or any(look_alike(name, word) for word in TAKEN) else None
+
+
+def claimed_name(name: str) -> str:
+    """What is shown of the name that an agent gives itself: empty where it means something else here."""
+    shown = shown_name(name)
+    return "" if why_not_called(shown) else shown
 
 
 def same_name(one: str, other: str) -> bool:

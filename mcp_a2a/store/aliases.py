@@ -16,14 +16,12 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError
-from mcp_a2a.protocol.naming import NAME_RULE, is_name, key_beginning, look_alike, same_name, tail_of
+from mcp_a2a.protocol.naming import is_name, key_beginning, look_alike, same_name, tail_of, why_not_called
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, read_own, replace_file
 
 FILE = "aliases.json"
 MAX_ALIASES = 1_000
-NOT_ALIASES = ("self",)
-"""What names this node everywhere."""
 
 _ALIASES = TypeAdapter(dict[str, str])
 
@@ -69,8 +67,8 @@ class Aliases:
             ConfigurationError: no agent can be called so.
             AliasTakenError: another agent is called so, or by what looks the same.
         """
-        if not is_name(alias) or alias.casefold() in NOT_ALIASES or key_beginning(alias):
-            raise ConfigurationError(f"An agent cannot have the alias {alias!r}.", f"{NAME_RULE.capitalize()}.")
+        if (why := why_not_called(alias)) is not None:
+            raise ConfigurationError(f"An agent cannot have the alias {alias!r}.", f"{why[0].upper()}{why[1:]}.")
         with self._changing() as keys:
             for other, its in keys.items():
                 if its != key and look_alike(other, alias):

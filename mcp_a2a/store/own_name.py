@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcp_a2a.protocol.naming import is_name
+from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import read_own, replace_file
 
@@ -19,7 +19,7 @@ def read_name(folder: Path) -> str | None:
         name = read_own(folder / FILE, MAX_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return name if is_name(name) else None
+    return name if why_not_called(name) is None else None
 
 
 def keep_name(folder: Path, name: str | None) -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a import Agent
 from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.config import Settings
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.protocol.naming import claimed_name
 from mcp_a2a.store.own_name import FILE, keep_name, read_name
 from tests.cli.inside import Finished, call
 from tests.e2e.command import until
+
+TAKEN = ("self", "SELF", "sеlf", "z6MkoPEBt6CcYHmS")  # noqa: RUF001  the third with a Cyrillic letter
+"""What means this node, looks like it, or means a key."""
 
 
 def fields(finished: Finished) -> dict[str, object]:
@@ -33,11 +39,38 @@ def test_a_name_is_kept_for_the_identity_until_it_is_forgotten(tmp_path: Path) -
     assert fields(call(tmp_path, "name", "--reset", "--json"))["name"] == before["name"]
 
 
-@pytest.mark.parametrize("odd", ["", " Anna", "a" * 33, "An\nna", "<b>", "-x-"])
+@pytest.mark.parametrize("odd", ["", " Anna", "a" * 33, "An\nna", "<b>", "-x-", *TAKEN])
 def test_what_is_no_name_is_refused_and_nothing_changes(tmp_path: Path, odd: str) -> None:
     refused = call(tmp_path, "name", "--", odd)
     assert refused.returncode == 2
     assert not list(tmp_path.rglob(FILE))
+
+
+@pytest.mark.parametrize("taken", TAKEN, ids=ascii)
+def test_no_way_to_name_an_agent_takes_a_word_that_means_this_node_or_a_key(tmp_path: Path, taken: str) -> None:
+    for words in (
+        ("name", taken),
+        ("alias", "rev", taken),
+        ("--name", taken, "id"),
+        ("agent", "exec", "--name", taken, "--", "rev"),
+        ("agent", "init", str(tmp_path / f"{taken}.py")),
+    ):
+        refused = call(tmp_path / "home", *words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "`self` always means this node" in refused.stderr
+    with pytest.raises(ConfigurationError, match="always means this node"):
+        Agent(taken)
+    assert claimed_name(taken) == ""
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_program_called_self_is_told_to_take_another_name(tmp_path: Path) -> None:
+    program = tmp_path / "self"
+    program.write_text("#!/bin/sh\nrev\n")
+    program.chmod(0o700)
+    refused = call(tmp_path / "home", "agent", "exec", "--", str(program))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Name it: --name NAME" in refused.stderr
 
 
 def test_a_given_name_wins_over_a_kept_one_and_that_over_the_programs_own(

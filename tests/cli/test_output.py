@@ -277,7 +277,8 @@ def test_sentences_fit_the_terminal_and_commands_stay_whole(tmp_path) -> None:
     termios.tcsetwinsize(theirs, (24, 40))
     failed = subprocess.run(
         [MCP_A2A, "--no-mdns", "leave", "a-network-that-is-not-there"],
-        env=environment(tmp_path), stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, check=False,
+        env=environment(tmp_path, PATH=os.path.dirname(MCP_A2A)),  # noqa: PTH120  a hint is then as wide as its words
+        stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, check=False,
     )  # fmt: skip
     os.close(theirs)
     lines = [line.split("\r\x1b[K") for line in os.read(ours, 65_536).decode().split("\r\n")]

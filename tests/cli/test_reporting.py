@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mcp_a2a.cli.reporting import LINES, WORDS, Bound, line_of
+from mcp_a2a.agent.reporting import LINES, WORDS, Bound, line_of
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import AgentRef, EventKind, EventView
 from tests.cli.inside import call

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import set_up_logging
-from mcp_a2a.cli.terminal import own_command
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.screen import width
@@ -342,7 +341,8 @@ def test_the_demonstration_fits_a_narrow_terminal_and_ends_with_a_command_that_w
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
-    command = OnTerminal(served, ("send", "helper", "20", "--skill", "sleep"), 60, "utf-8", {})
+    found = {"PATH": f"{Path(MCP_A2A).parent}:{os.environ['PATH']}"}
+    command = OnTerminal(served, ("send", "helper", "20", "--skill", "sleep"), 60, "utf-8", found)
     try:
         command.wait_for("dozing off")
         command.press("\x03")
@@ -352,17 +352,3 @@ def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
     assert finished.returncode == 130
     assert finished.seen.faults() == []
     assert re.fullmatch(r"The task goes on\. Follow it: mcp-a2a task [a-z0-9]{6}", finished.seen.lines[-1])
-
-
-def test_the_command_is_named_by_the_path_it_was_started_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my tools").mkdir()
-    started = tmp_path / "my tools" / "mcp-a2a"
-    started.write_text("#!/bin/sh\n")
-    started.chmod(0o700)
-    monkeypatch.setattr("sys.argv", [str(started)])
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert own_command() == f"'{started}'"
-    monkeypatch.setenv("PATH", str(started.parent))
-    assert own_command() == "mcp-a2a"
-    monkeypatch.setattr("sys.argv", ["/somewhere/mcp_a2a/__main__.py"])
-    assert own_command() == f"{sys.executable} -m mcp_a2a"

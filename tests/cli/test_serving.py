@@ -63,7 +63,7 @@ def test_without_a_command_a_terminal_gets_the_status_also_through_a_pipe(tmp_pa
         with typed(tmp_path / "home", command=["sh", "-c", words], MCP_A2A_NO_MDNS="1") as status:
             assert status.ends() == 0
         assert "identity   default" in status.screen
-        assert "Next: mcp-a2a demo" in status.screen
+        assert re.search(rf"Next:\s+{re.escape(MCP_A2A)} demo", status.screen)
 
 
 def test_a_server_on_a_port_says_that_it_starts_and_clears_that_before_anything_else(tmp_path: Path) -> None:

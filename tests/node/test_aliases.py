@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError, PeerNotFoundError
+from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.aliases import FILE, MAX_ALIASES, Aliases
 from mcp_a2a.views import (
     CheckInboxRequest,
@@ -93,6 +95,15 @@ async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(wor
             await sent(me, "anna")
 
 
+@pytest.mark.parametrize("claimed", ["self", "SeIf"])
+async def test_an_agent_that_calls_itself_self_is_shown_by_the_name_of_its_key(world: World, claimed: str) -> None:
+    async with world.person("me") as me, world.person("liar", card=card_of(claimed)) as liar:
+        await acquainted(me, liar)
+        (agent,) = (await me.api.discover(DiscoverRequest())).agents
+        assert agent.name == memorable_name(PeerId.parse_untrusted(liar.did))
+        assert (await me.api.get_agent(GetAgentRequest(agent="self"))).agent.did == me.did
+
+
 async def test_an_agent_that_claims_the_name_of_an_alias_is_marked_as_a_look_alike(world: World) -> None:
     async with (
         world.person("me") as me,
@@ -116,7 +127,7 @@ def test_an_alias_is_one_agents_and_an_agent_has_one(tmp_path: Path) -> None:
     assert kept.give("Anna B", DID) == "anna"
     assert Aliases(tmp_path).all() == {"Anna B": DID}
     assert kept.give("anna", OTHER) is None
-    for odd in ("", "self", "did:key:x", "a\nb", "-", "x" * 33):
+    for odd in ("", "self", "Self", "did:key:x", DID.removeprefix("did:key:")[:16], "a\nb", "-", "x" * 33):
         with pytest.raises(ConfigurationError):
             kept.give(odd, DID)
     with pytest.raises(ConfigurationError):

@@ -64,6 +64,18 @@ async def test_a_task_is_told_when_it_comes_when_it_asks_and_when_it_is_answered
     assert "secret" not in str(events) + str(told)
 
 
+async def test_an_agent_is_told_of_by_what_its_owner_calls_it(world: World) -> None:
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        bob.node.directory.aliases.give("the boss", alice.did)
+        since = await begin(bob)
+        await alice.api.send_task(SendTaskRequest(agent="bob", message="hi", wait_seconds=0))
+        (event,) = await heard(bob, since, "task_received")
+    assert event.agent is not None
+    assert (event.agent.name, event.agent.did) == ("the boss", alice.did)
+
+
 async def test_a_contact_request_is_told_once_however_often_the_stranger_writes(world: World) -> None:
     async with world.person("bob") as bob, outsider(world.network, "loud") as stranger:
         since = await begin(bob)

@@ -1,0 +1,47 @@
+"""How a person types this program: by its name where the shell finds it, else by the path it was started by.
+
+Texts say `mcp-a2a COMMAND` everywhere; what is written for a terminal goes through `typeable`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import PurePath
+
+NAME = "mcp-a2a"
+
+COMMANDS = (
+    *("serve", "demo", "discover", "show", "send", "task", "tasks", "save", "cancel", "forget", "inbox", "answer"),
+    *("allow", "trust", "block", "invite", "join", "networks", "leave", "rotate", "ping", "netcheck", "id", "name"),
+    *("alias", "list", "status", "repair", "version", "peers", "callers", "agent", "relay"),
+)
+"""What follows the name where it is a command to type, and not the name of the program."""
+
+_TYPED = re.compile(rf"(?<![\w/.-])mcp-a2a(?=[ \u00a0](?:--?[a-z]|(?:{'|'.join(COMMANDS)})(?![\w-])))")
+
+
+def own_command(*, absolute: bool = False) -> str:
+    """The words that start this program in a shell; with `absolute` from any folder."""
+    started = sys.argv[0]
+    if PurePath(started).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m mcp_a2a"
+    if PurePath(started).stem != NAME:  # another program, of which we are a library
+        return NAME
+    found = shutil.which(NAME)
+    if absolute:
+        return shlex.quote(os.path.abspath(started))  # noqa: PTH100  a link stays a link
+    if found is not None and os.path.exists(started) and os.path.samefile(found, started):  # noqa: PTH110, PTH121
+        return NAME
+    return shlex.quote(started)
+
+
+def typeable(text: str, *, space: str = " ") -> str:
+    """The text with each command of ours as it can be typed here; `space` stands between words of the path."""
+    if NAME not in text:
+        return text
+    own = own_command()
+    return text if own == NAME else _TYPED.sub(lambda _: own.replace(" ", space), text)

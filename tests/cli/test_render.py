@@ -1,0 +1,63 @@
+"""What a screen says of a node and of a network that was joined: what is there, and nothing that is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_a2a.cli.networks import _show_joined
+from mcp_a2a.cli.options import Options
+from mcp_a2a.cli.output import Output
+from mcp_a2a.cli.render import status_lines
+from mcp_a2a.cli.session import Session
+from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView
+from tests.protocol.people import ALICE, BOB
+
+QUIET = StatusView(
+    version="1",
+    identity="default",
+    name="anna",
+    did=str(ALICE.peer_id),
+    words="",
+    home="/home/anna",
+    pid=1,
+    uptime_seconds=1,
+    listening=(),
+    lookups={},
+    agents_online=0,
+    outbox=0,
+    inbox=0,
+    held=0,
+    accept="trusted",
+)
+COUNTED = {
+    "outbox": ("1 message to deliver", "2 messages to deliver"),
+    "inbox": ("1 task to answer", "2 tasks to answer"),
+    "held": ("1 message from strangers to decide on", "2 messages from strangers to decide on"),
+}
+
+
+def test_what_there_is_none_of_is_not_in_the_status() -> None:
+    lines = status_lines(QUIET)
+    assert lines[-1] == "  now        0 agents online"
+    assert not [line for line in lines if "0 message" in line or "0 task" in line or "stored yet" in line]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_what_there_is_some_of_is_counted_in_plain_words(name: str) -> None:
+    for count, said in enumerate(COUNTED[name], start=1):
+        lines = status_lines(QUIET.model_copy(update={name: count, "agents_online": count}))
+        online = "1 agent online" if count == 1 else "2 agents online"
+        assert lines[-1] == f"  now        {online}, {said}"
+
+
+def test_who_joins_is_told_who_invited_and_how_many_others_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    shop = NetworkView(name="shop", id="did:key:z", owner=str(BOB.peer_id), mine=False, joined="2026-11-30T10:00:00Z")
+    anna = AgentRef(name="anna", did=str(BOB.peer_id))
+    session = Session(Options(), Output(Options()))
+    _show_joined(session, JoinView(network=shop, agents_visible=1, invited_by=anna))
+    shown = capsys.readouterr()
+    assert shown.out == "Joined shop. 1 other agent visible.\n"
+    assert shown.err == f"Invited by anna   {BOB.peer_id}\n"
+    _show_joined(session, JoinView(network=shop, agents_visible=2, already_member=True))
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("Already in shop. 2 other agents visible.\n", "")
