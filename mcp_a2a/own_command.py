@@ -23,6 +23,10 @@ COMMANDS = (
 
 _TYPED = re.compile(rf"(?<![\w/.-])mcp-a2a(?=[ \u00a0](?:--?[a-z]|(?:{'|'.join(COMMANDS)})(?![\w-])))")
 
+_SENTENCE_END = re.compile(r"((?<=[.!?])\s+|\n)")
+_ELSEWHERE = re.compile(r"\b(?:other|that|its|agent's)\smachine\b|\b(?:operator|sender|channel|printed|prints)\b")
+"""What a sentence says whose command is for another person, or was typed by one: there the path is another."""
+
 
 def own_command(*, absolute: bool = False) -> str:
     """The words that start this program in a shell; with `absolute` from any folder."""
@@ -44,4 +48,10 @@ def typeable(text: str, *, space: str = " ") -> str:
     if NAME not in text:
         return text
     own = own_command()
-    return text if own == NAME else _TYPED.sub(lambda _: own.replace(" ", space), text)
+    if own == NAME:
+        return text
+    sentences = (
+        sentence if _ELSEWHERE.search(sentence) else _TYPED.sub(lambda _: own.replace(" ", space), sentence)
+        for sentence in _SENTENCE_END.split(text)
+    )
+    return "".join(sentences)

@@ -17,6 +17,7 @@ from mcp_a2a.errors import NetworkNotFoundError, SchemaTooNewError
 from mcp_a2a.own_command import COMMANDS, own_command, typeable
 from mcp_a2a.screen import put
 from mcp_a2a.views import AgentRef, EventView
+from mcp_a2a_transports.relay.questions import NEWEST_URL_HINT
 from tests.cli.inside import call
 from tests.emulator import seen
 from tests.screens import Terminal
@@ -31,6 +32,20 @@ PROSE = (
     "Install the extra: pip install 'mcp-a2a[grpc]'",
     "/var/lib/mcp-a2a status",
 )
+
+
+ELSEWHERE = (
+    "This ticket admits one agent to the network 'shop'. On the other machine, run: mcp-a2a join",
+    "Check the address: `mcp-a2a status` on that machine tells where it listens.",
+    "Ask the sender for a new one (mcp-a2a invite).",
+    "Copy the whole line that mcp-a2a invite printed.",
+    "Copy the line that `mcp-a2a relay serve` prints: ws://HOST:6060/#did:key:…",
+    "Ask its owner on another channel for the words (mcp-a2a id).",
+    "Ask its owner to make room: mcp-a2a forget --older-than 30d, on that agent's machine.",
+    "It is a closed relay: its operator must run `mcp-a2a relay admit did:key:z6Mk`, or the members cannot connect.",
+    "A key has 56 characters; mcp-a2a id shows that of an agent on its machine.",
+)
+"""What is typed on another machine, where the program has another path."""
 
 
 @pytest.fixture
@@ -69,6 +84,8 @@ def test_it_is_named_as_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.M
 
 def test_only_commands_change_and_never_the_name_of_the_program(started: str) -> None:
     assert [typeable(text) for text in PROSE] == list(PROSE)
+    assert [typeable(text) for text in ELSEWHERE] == list(ELSEWHERE)
+    assert typeable(f"{NEWEST_URL_HINT}\n{ELSEWHERE[0]}").count(started) == 1
     assert typeable("See mcp-a2a serve --help, or mcp-a2a --help") == f"See {started} serve --help, or {started} --help"
     assert typeable(typeable("mcp-a2a task jdmp5a")) == f"{started} task jdmp5a"
 

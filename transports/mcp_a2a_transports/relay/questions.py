@@ -35,7 +35,7 @@ SHUT_OUT = frozenset({ByeCode.NOT_ADMITTED, ByeCode.REVOKED})
 """A relay that says this is well, and will not have us."""
 
 NEWEST_URL_HINT = (
-    "Ask its operator for its URL with the newest admission secret (mcp-a2a relay url --new), and give it to "
+    "Ask its operator for its URL with the newest admission secret (mcp-a2a relay url --new). Then give it to: "
     "mcp-a2a invite --network NAME --relay -"
 )
 
