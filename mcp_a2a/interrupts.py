@@ -24,5 +24,6 @@ def raise_at_interrupt() -> None:
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     # An exception would be raised in the module that is being imported, which may catch it or report it.
     with suppress(OSError):
-        os.write(2, b"Interrupted.\n")
+        # A terminal has shown `^C` behind the question that is open.
+        os.write(2, b"\nInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
     os._exit(130)

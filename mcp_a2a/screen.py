@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import select
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -183,6 +184,12 @@ class Screen:
         """A piece of a line in a style, where the terminal has any."""
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and self.color else text
 
+    def clear_line(self) -> None:
+        """Remove what stands in the line of the cursor, where the terminal can."""
+        if self.obeys:
+            with suppress(OSError, ValueError):
+                self.write("\r\x1b[K")
+
     def write(self, text: str) -> None:
         """Write it as it is, but for letters that the stream lacks."""
         self.stream.write(self.letters(text.replace(GLUE, " ")))
@@ -196,3 +203,12 @@ def put(stream: TextIO | None, text: str, *, ascii_only: bool = False) -> None:
     with suppress(OSError, ValueError):
         screen = Screen(stream, ascii_only=ascii_only)
         screen.write(screen.fitted(text) + "\n")
+
+
+def put_end(stream: TextIO | None) -> None:
+    """Say at a terminal that a program has ended, in place of the `^C` that it shows itself."""
+    with suppress(OSError, ValueError):
+        # A terminal that was stopped (Ctrl-S) must not keep a program that ends.
+        if stream is not None and stream.isatty() and select.select([], [stream.fileno()], [], 0)[1]:
+            Screen(stream).clear_line()
+            put(stream, "Stopped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ from mcp_a2a.cli.serving_options import (
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.starter import init
 from mcp_a2a.protocol.naming import shown_name, why_not_called
+from mcp_a2a.screen import put_end
 
 if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
@@ -242,6 +244,8 @@ def _serve(session: Session, service: Service, settings: Settings, a2a: Listenin
         leave_soon()
 
     run(operate)
+    if options.verbosity >= 0:
+        put_end(sys.stderr)
 
 
 agents.command("init", cls=HelpfulCommand, help=help_of(init))(init)

@@ -129,6 +129,6 @@ def tell_interrupted(session: Session) -> None:
 
     session.output.progress("")
     if session.task_id is None:
-        session.output.note("Interrupted.")
+        session.output.interrupted("Interrupted.")
     else:
         session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id[-SHOWN_ID:]}")

@@ -58,6 +58,7 @@ class Output:
         self._err = self._screen(stderr or sys.stderr or io.StringIO())
         self._progressing = False
         self._lost = False
+        self._is_asking = False
 
     def _screen(self, stream: TextIO) -> Screen:
         return Screen(stream, color=self.options.color, ascii_only=self.options.ascii)
@@ -152,6 +153,16 @@ class Output:
         end = text[len(text.rstrip(" ")) :]
         with suppress(OSError):
             self._err.write(self._err.fitted(text.rstrip(" ")) + end)
+        self._is_asking = not text.endswith("\n")
+
+    def interrupted(self, text: str) -> None:
+        """Say it after Ctrl-C, which the terminal has shown where the cursor was: behind a question, or alone."""
+        if self._is_asking and self._err.is_terminal:
+            self._is_asking = False
+            text = f"\n{text}"
+        elif self._err.obeys and self.options.verbosity >= 0:
+            self._err.clear_line()
+        self.note(text)
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces, where a person watches. An empty one removes it."""
@@ -195,6 +206,7 @@ class Output:
 
     def _say(self, text: str, style: Style = "") -> None:
         self.progress("")
+        self._is_asking = False
         text = clean(text)  # whoever quotes an agent here may have left something in it that controls a terminal
         # What goes wrong with words beside the answer does not spoil the answer.
         with suppress(OSError):

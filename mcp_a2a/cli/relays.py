@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,6 +13,7 @@ import typer
 from mcp_a2a.cli import render
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.screen import put_end
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -151,6 +153,8 @@ def serve(
                     return
 
     run(operate)
+    if session.options.verbosity >= 0:
+        put_end(sys.stderr)
 
 
 def _settings(session: Session, given: Mapping[str, object]) -> RelaySettings:

@@ -222,6 +222,10 @@ def serve(
                 starting.progress("")
 
     run(operate)
+    if not quiet:
+        from mcp_a2a.screen import put_end
+
+        put_end(sys.stderr)
 
 
 async def _serve_pipe(settings: Settings, front: Handover[Settings] | None = None) -> None:

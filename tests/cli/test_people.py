@@ -52,6 +52,7 @@ def test_ctrl_c_at_a_question_ends_with_130_and_changes_nothing(
         asked.type(CTRL_C)
         assert asked.ends() == 130
     assert "Traceback" not in asked.screen
+    assert asked.screen.rstrip().endswith("\nInterrupted."), "it begins a line"
     assert sorted(home.rglob("*")) == before
 
 

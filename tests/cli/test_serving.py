@@ -37,6 +37,7 @@ def test_a_server_on_a_terminal_says_what_it_waits_for_and_ends_at_one_key(tmp_p
         server.until('"id":7')
         server.type(key)
         assert server.ends(20) == 0
+    assert server.raw.rstrip().endswith("\r\x1b[KStopped.")
     assert not list(home.glob("identities/*/control.sock"))
 
 

@@ -166,7 +166,7 @@ def test_there_is_an_end_to_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     kept = Aliases(tmp_path)
     kept.give("one", "did:1")
     kept.give("two", "did:2")
-    with pytest.raises(ConfigurationError, match="no more"):
+    with pytest.raises(ConfigurationError, match="the limit"):
         kept.give("three", "did:3")
     assert kept.give("deux", "did:2") == "two"
     assert MAX_ALIASES > 100
