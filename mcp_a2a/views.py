@@ -61,8 +61,8 @@ class AgentView(View):
 
     name: Name
     did: Who
-    words: Fact
-    """Fingerprint words, to compare with what the owner sees."""
+    words: Fact = ""
+    """Fingerprint words, to compare with what the owner sees; none of an agent at a URL that shows no key."""
     description: PeerText = ""
     skills: Annotated[tuple[SkillView, ...], WHOLE] = ()
     route: Fact | None = None

@@ -156,8 +156,8 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
         found = cast("list[dict[str, JsonValue]]", (await _call(client, "discover"))["agents"])
         ours = [agent for agent in found if str(agent["did"]) in map(short_key, dids.values())]
         lines = [_agent_line(agent) for agent in ours]
-        if len(ours) == len(dids) and all(agent.get("about") and agent.get("route") for agent in ours):
-            return "\n".join(lines)
+        if len(ours) == len(dids) and all(agent.get("about") and agent.get("online", True) for agent in ours):
+            return "\n".join([f"{_agent_line(agent)} (route: {await _route(client, agent)})" for agent in ours])
         await anyio.sleep(0.2)
     raise DemoError(
         f"discover found {len(lines)} of {len(dids)} agents: {'; '.join(lines) or 'none'}.",
@@ -168,7 +168,12 @@ async def _discover(client: Client, dids: Mapping[str, str]) -> str:
 def _agent_line(agent: Fields) -> str:
     _, _, skills = unwrapped(str(agent.get("about", ""))).rpartition("|")
     ids = ", ".join(skill.partition(":")[0].strip() for skill in skills.split("; "))
-    return f"{agent['name']}: {ids} (route {agent.get('route')})"
+    return f"{agent['name']}: {ids}"
+
+
+async def _route(client: Client, agent: Fields) -> str:
+    whole = cast("Fields", (await _call(client, "get_agent", agent=str(agent["did"])))["agent"])
+    return str(whole.get("route"))
 
 
 def _result(task: Fields) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key, shown_name, skeleton
+from mcp_a2a.protocol.paths import by_source, route_word, without_pins
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import GLUE, Style, width
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         TaskView,
     )
 
-ROUTES = {"local": "this machine", "lan": "LAN", "direct": "direct", "relay": "relay", "http": "web"}
 INBOUND = {
     "self": "this node",
     "own": "yes, yours",
@@ -69,8 +68,6 @@ ACCEPTS = {
 SKILLS_SHOWN = 3
 SHOWN_ID = 6
 """Letters of a task id in a table."""
-
-_PIN = re.compile(r"#did:key:\w+")
 
 
 def quoted(words: str) -> str:
@@ -141,7 +138,7 @@ def route(agent: AgentView) -> str:
     if agent.route is None:
         return waiting(agent, "offline")
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f}{GLUE}ms" if agent.rtt_ms >= 1 else f" <1{GLUE}ms"
-    return ROUTES.get(agent.route, agent.route) + rtt
+    return route_word(agent.route) + rtt
 
 
 def waiting(agent: AgentView, route: str) -> str:
@@ -180,7 +177,8 @@ def agent_lines(detail: AgentDetail) -> list[str]:
             else []
         ),
         f"  inbound  {inbound(agent)}" + (": its tasks wait for your decision" if agent.trust == "stranger" else ""),
-        f"  route    {route(agent)}" + (f"   {', '.join(map(_address, detail.addresses))}" if detail.addresses else ""),
+        f"  route    {route(agent)}"
+        + (f"   {', '.join(map(_address, by_source(detail.addresses)))}" if detail.addresses else ""),
         f"  seen     {seen(agent)}",
         *(f"  also at  {shown_who(url)}   not sealed: used only when you name it" for url in agent.urls),
     ]
@@ -318,7 +316,7 @@ def network_lines(network: NetworkView) -> list[str]:
     lines = [head, f"  id     {network.id}"]
     for relay in network.relays:
         speed = f" {relay.rtt_ms:.0f} ms" if relay.rtt_ms is not None else ""
-        lines.append(f"  relay  {_without_key(relay.url)}   {quoted(relay.detail)}{speed}")
+        lines.append(f"  relay  {without_pins(relay.url)}   {quoted(relay.detail)}{speed}")
     return lines if network.relays else [*lines, "  relay  none: this machine and the LAN only"]
 
 
@@ -327,14 +325,14 @@ def ping_lines(reply: PingView) -> list[str]:
     lines = [f"  tried {quoted(attempt)}" for attempt in reply.tried]
     name, way = shown_name(reply.agent.name), _address(reply.address or "")
     if reply.ms is not None:
-        return [*lines, f"reply from {name} via {ROUTES.get(reply.route or '', reply.route)} {way}   {reply.ms:.1f} ms"]
-    through = f" via {ROUTES.get(reply.route, reply.route)} {way}" if reply.route else ""
+        return [*lines, f"reply from {name} via {route_word(reply.route or '')} {way}   {reply.ms:.1f} ms"]
+    through = f" via {route_word(reply.route)} {way}" if reply.route else ""
     return [*lines, f"no reply from {name}{through}: {quoted(reply.detail or '')}"]
 
 
 def checks_table(view: NetcheckView, mark: Callable[[bool | None], Cell]) -> Table:
     """A row for everything that was tried out."""
-    names = [_without_key(check.name) for check in view.checks]
+    names = [without_pins(check.name) for check in view.checks]
     details = [quoted(check.detail) for check in view.checks]
     # Addresses are copied from here, so no column is narrower than its longest.
     columns = (Column(""), Column("", least=_longest(names)), Column("", least=_longest(details), leaves=1), Column(""))
@@ -351,12 +349,7 @@ def _longest(texts: Iterable[str]) -> int:
 
 
 def _address(text: str) -> str:
-    return with_short_urls(_without_key(text))
-
-
-def _without_key(text: str) -> str:
-    """URLs of relays without the keys that pin them: nobody compares those by eye."""
-    return _PIN.sub("", text)
+    return with_short_urls(without_pins(text))
 
 
 def relay_lines(status: RelayStatusView) -> list[str]:

@@ -15,6 +15,7 @@ from mcp_a2a.cli.wording import for_people
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import ASKING
 from mcp_a2a.protocol.naming import shown_name
+from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.protocol.state import Delivery
 from mcp_a2a.protocol.text import preview
 
@@ -41,7 +42,7 @@ def report(session: Session, task: TaskView, *, detached: bool = False, shown: s
 def head_lines(task: TaskView) -> list[str]:
     """What is known of a task besides its texts."""
     arrow = "→" if task.direction == "sent" else "←"
-    route = f" ({render.ROUTES.get(task.route, task.route)})" if task.route else ""
+    route = f" ({route_word(task.route)})" if task.route else ""
     skill = f"   skill {preview(task.skill, 40)}" if task.skill else ""
     lines = [f"{task.task_id}   {arrow} {shown_name(task.agent.name)}{route}{skill}   {task.state}"]
     verb = "sent" if task.direction == "sent" else "received"
@@ -74,7 +75,7 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
     if head:
         note("\n".join(head_lines(task)))
     elif task.direction == "sent":
-        note(f"  → {task.chosen or task.agent.name}" + (f" ({render.ROUTES[task.route]})" if task.route else ""))
+        note(f"  → {task.chosen or task.agent.name}" + (f" ({route_word(task.route)})" if task.route else ""))
     rest = (task.text or "").removeprefix(shown)
     if rest and (task.direction == "sent" or not task.done):
         session.output.verbatim(rest.removeprefix("\n") if shown else rest)

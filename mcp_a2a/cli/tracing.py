@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
+from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.store.owner_file import read_owner
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ class Progress:
         now = (task.state, task.delivery, task.route)
         if now != self._told:
             self._told = now
-            way = f" by {task.route}" if task.route else ""
+            way = f" via {route_word(task.route)}" if task.route else ""
             logger.info("%s is %s; message %s%s", task.task_id, task.state, task.delivery.lower(), way)

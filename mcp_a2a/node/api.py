@@ -452,7 +452,9 @@ class LocalApi:
         if request.worker:  # it asks for work, and for nothing else
             return InboxView(items=items, canceled=tuple(canceled), waiting=0, held=0, next="")
         held, waiting = read(count_held), read(lambda connection: count_waiting(connection, now))
-        return InboxView(items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=_next(items, held))
+        return InboxView(
+            items=items, canceled=tuple(canceled), waiting=waiting, held=held, next=next_of_inbox(items, held)
+        )
 
     def _item(self, record: TaskRecord) -> InboxItem:
         files = self._node.files.received(record)
@@ -526,7 +528,8 @@ def _cursor(text: str | None) -> Position | None:
         ) from None
 
 
-def _next(items: tuple[InboxItem, ...], held: int) -> str:
+def next_of_inbox(items: tuple[InboxItem, ...], held: int) -> str:
+    """What to do with what was leased."""
     strangers = (
         f" {many(held, 'message')} from strangers wait for your user's decision: accept_contact asks for it, or your "
         "user runs `mcp-a2a inbox`."
@@ -534,5 +537,5 @@ def _next(items: tuple[InboxItem, ...], held: int) -> str:
         else ""
     )
     if items:
-        return "Work on each and answer with answer_task before its lease ends; status working renews it." + strangers
+        return "Answer with answer_task." + strangers
     return "Nothing to do now. Call check_inbox with wait_seconds to wait for work." + strangers

@@ -21,7 +21,7 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.ports import Link, Sighting, Transport
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.jitter import BASE_SECONDS, CAP_SECONDS, full_jitter
-from mcp_a2a.protocol.paths import Attempt, parse_address, plan_paths
+from mcp_a2a.protocol.paths import Attempt, parse_address, plan_paths, route_word
 
 logger = logging.getLogger(__name__)
 
@@ -282,22 +282,22 @@ class Dialer:
         for transport in self._transports:
             if not transport.reaches(attempt.address):
                 continue
-            logger.info("trying %s by %s: %s", peer.name, attempt.route, attempt.address)
+            logger.info("trying %s via %s: %s", peer.name, route_word(attempt.route), attempt.address)
             began = anyio.current_time()
             try:
                 link = await transport.dial(peer.peer_id, attempt.address, attempt.route)
             except LinkError as error:
-                logger.info("%s by %s: %s", peer.name, attempt.route, error.message)
-                flight.failures.append(f"{attempt.route} {attempt.address}: {error.message}")
+                logger.info("%s via %s: %s", peer.name, route_word(attempt.route), error.message)
+                flight.failures.append(f"{route_word(attempt.route)} {attempt.address}: {error.message}")
                 return
             took = (anyio.current_time() - began) * 1000
-            logger.info("reached %s by %s in %.0f ms: %s", peer.name, link.route, took, link.address)
+            logger.info("reached %s via %s in %.0f ms: %s", peer.name, route_word(link.route), took, link.address)
             flight.link = flight.link or link
             self._land(peer, flight)
             if not link.is_relayed:
                 race.cancel()
             return
-        flight.failures.append(f"{attempt.route} {attempt.address}: no transport for it")
+        flight.failures.append(f"{route_word(attempt.route)} {attempt.address}: no transport for it")
 
     def _sightings(self, peer: Peer) -> tuple[Sighting, ...]:
         typed = tuple(parse_address(text) for text in peer.row.addresses)

@@ -57,7 +57,7 @@ from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.names import memorable_name
-from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_word
 from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.web_url import is_web
@@ -221,7 +221,7 @@ class Node:
         """A peer is there: introduce ourselves, and send what waits for it."""
         peer = self.directory.link_opened(link, self.context.clock())
         _note_arrival(peer)
-        logger.info("link opened to %s by %s: %s", link.peer, link.route, link.address)
+        logger.info("link opened to %s via %s: %s", link.peer, route_word(link.route), link.address)
         if peer.row.trust == "blocked":
             link.close("not accepted")
             return

@@ -34,6 +34,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
@@ -266,7 +267,7 @@ class Outbox:
         lane.failures += 1  # a peer that opens links only to close them must not keep us busy
         lane.outdated.discard(link)
         if lane.entries:
-            lane.tried = (f"{link.route} {link.address}: {reason}",)
+            lane.tried = (f"{_end_of(link)}: {reason}",)
         for entry in lane.entries.values():
             entry.unknown_to.discard(link)
             if entry.link is link:
@@ -405,7 +406,7 @@ class Outbox:
         entry.rejections += 1
         if entry.rejections > MAX_NACKS:
             entry.not_before = anyio.current_time() + ANSWER_SECONDS
-            lane.obstacle = f"{link.route} {link.address}: {KEY_NOT_THERE}"
+            lane.obstacle = f"{_end_of(link)}: {KEY_NOT_THERE}"
 
     def _keep_for_its_asker(self, lane: Lane, entry: Entry, link: Link, now: float) -> None:
         """The recipient has no such task: another one with its key has asked for it, or has yet to find it again."""
@@ -443,7 +444,7 @@ class Outbox:
         if entry.is_piece and answer.code in SLOWED:
             return
         reason = relay_refusal(answer.code)
-        entry.refusal = lane.obstacle = f"{link.route} {link.address}: {reason}; tried again in {pause:.0f} s"
+        entry.refusal = lane.obstacle = f"{_end_of(link)}: {reason}; tried again in {pause:.0f} s"
         self._settlement.put_off(entry.row)
 
     def _put_off_busy(self, lane: Lane, entry: Entry, link: Link, retry_after: float | None) -> None:
@@ -452,7 +453,7 @@ class Outbox:
         entry.not_before, entry.refusal = anyio.current_time() + pause, None
         if entry.is_piece or pause < WAITING_SECONDS:
             return
-        lane.obstacle = f"{link.route} {link.address}: {BUSY}; tried again in {pause:.0f} s"
+        lane.obstacle = f"{_end_of(link)}: {BUSY}; tried again in {pause:.0f} s"
         if pause > ANSWER_SECONDS:
             entry.refusal = lane.obstacle
             self._settlement.put_off(entry.row)
@@ -491,7 +492,7 @@ class Outbox:
         entry.rejections += 1
         pause = min(MAX_CLOCK_PAUSE, MIN_CLOCK_PAUSE * 2 ** min(entry.rejections - 1, 8))
         entry.not_before = anyio.current_time() + pause
-        entry.refusal = lane.obstacle = f"{link.route} {link.address}: {why}; tried again in {pause:.0f} s"
+        entry.refusal = lane.obstacle = f"{_end_of(link)}: {why}; tried again in {pause:.0f} s"
         self._settlement.put_off(row)
 
     def clock_set(self) -> None:
@@ -670,7 +671,7 @@ class Outbox:
         now = anyio.current_time()
         waiting = [entry for entry in lane.entries.values() if entry.barred_since is not None]
         if waiting and lane.peer.link is not None and lane.peer.link.is_relayed:
-            lane.obstacle = f"{lane.peer.link.route} {lane.peer.link.address}: {TOO_LARGE}"
+            lane.obstacle = f"{_end_of(lane.peer.link)}: {TOO_LARGE}"
         for entry in waiting:
             if now - (entry.barred_since or now) >= BARRED_SECONDS and entry.row.id in lane.entries:
                 self._refuse(lane, entry, TOO_LARGE_FOR_RELAY)
@@ -681,6 +682,11 @@ class Outbox:
         for entry in [one for one in lane.entries.values() if one.row.expires <= now and one.row.kept <= over]:
             self._remove(lane, entry.row.id)
             self._settlement.expired(entry.row, lane.peer.name)
+
+
+def _end_of(link: Link) -> str:
+    """Where a link leads, and by which way, as a person reads it."""
+    return f"{route_word(link.route)} {link.address}"
 
 
 def _is_shown(bundle: KeyBundle, peer: Peer) -> bool:

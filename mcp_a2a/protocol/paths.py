@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Literal, Protocol, TypeAlias
@@ -23,6 +23,15 @@ Route: TypeAlias = Literal["local", "lan", "direct", "relay"]
 
 ROUTES: tuple[Route, ...] = ("local", "lan", "direct", "relay")
 """Nearest first."""
+
+ROUTE_WORDS: Mapping[str, tuple[str, str]] = {
+    "local": ("this machine", "this machine"),
+    "lan": ("LAN", "your local network"),
+    "direct": ("direct", "directly, over the internet"),
+    "relay": ("relay", "through a relay"),
+    "http": ("web", "over HTTP, to its URL"),
+}
+"""What each is called wherever a person or a model reads it, and in full; `http` leads to an agent at a URL."""
 
 STAGGER_SECONDS = 0.25
 MAX_ATTEMPTS = 8
@@ -86,6 +95,37 @@ class Attempt:
     address: TransportAddr
     route: Route
     start_after_seconds: float
+
+
+def route_word(route: str) -> str:
+    """What a route is called."""
+    return ROUTE_WORDS.get(route, (route,))[0]
+
+
+def by_source(listed: Sequence[str]) -> tuple[str, ...]:
+    """Addresses that are listed as "ADDRESS (SOURCE)", each source once: a relay's URL is long, and names the relay."""
+    found: dict[str, list[str]] = {}
+    for text in listed:
+        plain = without_pins(text)
+        said = _SEEN.fullmatch(plain)
+        where, source = (said[1], said[2]) if said else (plain, "")
+        found.setdefault(source, []).append(where)
+    return tuple(_at_source(source, where) for source, where in found.items())
+
+
+def without_pins(text: str) -> str:
+    """URLs of relays without the keys that pin them: nobody compares those by eye."""
+    return _PIN.sub("", text)
+
+
+def _at_source(source: str, places: Sequence[str]) -> str:
+    others = [place for place in dict.fromkeys(places) if place != source.removeprefix("relay ")]
+    listed = ", ".join(others)
+    return f"{listed} ({source})" if listed and source else listed or source
+
+
+_SEEN = re.compile(r"(\S+) \((.+)\)")
+_PIN = re.compile(r"#did:key:\w+")
 
 
 def parse_address(text: str) -> DirectAddr:

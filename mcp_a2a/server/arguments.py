@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.fence import unwrapped
 
 
@@ -22,23 +25,32 @@ def without_unset(arguments: Mapping[str, object], schema: Mapping[str, object])
     }
 
 
-def misspelled(arguments: Mapping[str, object], schema: Mapping[str, object]) -> tuple[str, str] | None:
-    """An argument that the tool has not, and the one of the tool that was meant.
+def check_names(what: str, given: Mapping[str, object], known: Collection[str]) -> None:
+    """That everything given is an argument of `what`. Ignored, a file would stay behind or a limit not be kept.
 
-    Names that resemble none are additions of the client, which the tool may ignore.
+    Null is "not given". Names that begin with an underscore are additions of the client, for itself.
+
+    Raises:
+        ConfigurationError: an argument is given that there is not; the message names it, the hint those that there are.
     """
-    properties = schema.get("properties")
-    known = [name for name in properties if name not in arguments] if isinstance(properties, dict) else []
-    for name in arguments:
-        if isinstance(properties, dict) and name not in properties:
-            meant = difflib.get_close_matches(name.lower(), known, n=1, cutoff=MISSPELLED)
-            if meant:
-                return name, meant[0]
-    return None
+    odd = [name for name, value in given.items() if name not in known and value is not None and name[:1] != "_"]
+    if not odd:
+        return
+    left = [name for name in known if name not in given]
+    meant = [*difflib.get_close_matches(odd[0].lower(), left, n=1, cutoff=MISSPELLED)]
+    shown = ", ".join(json.dumps(preview(name, NAME_SHOWN), ensure_ascii=False) for name in odd[:NAMES_SHOWN])
+    raise ConfigurationError(
+        f"{what} was not called: it has no argument {shown}.",
+        (f"Call it again with {meant[0]} instead. " if meant else "")
+        + (f"Its arguments: {', '.join(known)}." if known else "It takes no arguments."),
+    )
 
 
 MISSPELLED = 0.75
 """How alike (`difflib`) two names of arguments are when one is taken for the other: waitSeconds, file, contextid."""
+
+NAME_SHOWN = 60
+NAMES_SHOWN = 5
 
 
 def _is_text(kind: object) -> bool:

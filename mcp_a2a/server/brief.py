@@ -12,10 +12,12 @@ from pydantic import Field
 
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.paths import by_source, route_word
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Who
 from mcp_a2a.server.room import PAGE_CHARS, fitting
 from mcp_a2a.views import (
+    AgentDetail,
     AgentRef,
     AgentView,
     ArtifactView,
@@ -93,7 +95,7 @@ class TaskLine(View):
 
     task_id: Fact
     state: Moment
-    direction: Literal["sent", "received"]
+    direction: Literal["sent", "received"] = "sent"
     agent: AgentRef
     request: Asked = ""
     asked_here: bool = False
@@ -127,7 +129,7 @@ def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAn
         done=view.done,
         direction=view.direction,
         agent=view.agent,
-        route=None if view.done and not told else view.route,
+        route=None if view.done and not told else way(view.route),
         skill=view.skill if received else None,
         # The whole text of what was asked is the text of a task that was received.
         request="" if told or received else view.request,
@@ -215,17 +217,18 @@ def in_seconds(iso: str) -> str:
 
 
 class AgentLine(View):
-    """An agent in a list. It is online and has a name of its own where nothing else is said."""
+    """An agent in a list. It is a stranger, online, and has a name of its own where nothing else is said.
+
+    Which networks it shares and by which way it is reached is in the text alone, and in `get_agent`, which also has
+    when it was last seen: a model decides nothing by them here.
+    """
 
     name: Name
     did: Who
-    trust: Trust
-    networks: tuple[Name, ...] = ()
+    trust: Trust = "stranger"
+    networks: Annotated[tuple[Name, ...], Field(exclude=True)] = ()
     online: bool = True
-    route: Fact | None = None
-    rtt_ms: Annotated[int | None, Field(exclude=True)] = None
-    """In the text alone: how it is reached tells a model as much."""
-    last_seen: Fact | None = None
+    route: Annotated[Fact | None, Field(exclude=True)] = None
     waiting: int = 0
     look_alike: bool = False
     words: Fact | None = None
@@ -263,9 +266,7 @@ def _agent(agent: AgentView, share: int) -> AgentLine:
         trust=agent.trust,
         networks=agent.networks if agent.trust == "member" else (),
         online=agent.online,
-        route=agent.route if agent.online else None,
-        rtt_ms=rounded(agent.rtt_ms) if agent.online else None,
-        last_seen=in_seconds(agent.last_seen) if agent.last_seen and not agent.online else None,
+        route=way(agent.route) if agent.online else None,
         waiting=agent.waiting,
         look_alike=agent.look_alike,
         words=agent.words if agent.look_alike else None,
@@ -273,9 +274,21 @@ def _agent(agent: AgentView, share: int) -> AgentLine:
     )
 
 
+def way(route: str | None) -> str | None:
+    """How an agent is reached, in the words that a person reads as well; None where it is not."""
+    return None if route is None else route_word(route)
+
+
 def rounded(milliseconds: float | None) -> int | None:
     """A time as a model has a use for it."""
     return None if milliseconds is None else max(1, round(milliseconds))
+
+
+def brief_detail(detail: AgentDetail) -> AgentDetail:
+    """One agent, in full. All that a list says of it is in its card."""
+    agent = detail.agent
+    shown = {"description": "", "skills": (), "route": way(agent.route), "rtt_ms": rounded(agent.rtt_ms)}
+    return detail.model_copy(update={"agent": agent.model_copy(update=shown), "addresses": by_source(detail.addresses)})
 
 
 def _about(agent: AgentView, share: int) -> str:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
+from mcp_a2a.protocol.paths import ROUTE_WORDS
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.context import Call, deadline, node_of, proves_user
 from mcp_a2a.server.fence import whole_label
@@ -237,7 +238,7 @@ def _wording(question: Question) -> str:
         f"Its fingerprint words: {agent.words}"
         if agent.words
         else "It has shown no key: only its URL tells who it is.",
-        f"Route: {_ROUTES.get(_told.route_of(question), 'not reachable now')}",
+        f"Route: {ROUTE_WORDS.get(_told.route_of(question), _UNREACHABLE)[1]}",
         f"Text: {preview(question.text, TEXT_SHOWN)}",
     ]
     if question.data:
@@ -248,12 +249,9 @@ def _wording(question: Question) -> str:
     return "\n".join(lines)
 
 
+_UNREACHABLE = ("offline", "not reachable now")
+
 _STANDINGS = {
     "trusted": "an agent that you trust", "member": "a member of a network of yours",
     "blocked": "an agent that YOU HAVE BLOCKED",
-}  # fmt: skip
-
-_ROUTES = {
-    "local": "this machine", "lan": "your local network", "direct": "directly, over the internet",
-    "relay": "through a relay", "http": "over HTTP, to its URL",
 }  # fmt: skip

@@ -50,7 +50,7 @@ class ContactDecision(View):
     """What became of it. `command` is what the person can run where the client cannot ask."""
 
     agent: AgentRef
-    words: Fact
+    words: Fact = ""
     accepted: bool
     released: int = 0
     """Tasks that had waited for this decision and are in the inbox now."""
@@ -185,7 +185,8 @@ def _reply(decision: ContactDecision) -> CallToolResult:
 def _lines(decision: ContactDecision, _: Fence) -> Iterator[str]:
     who = whole_label(decision.agent.name, decision.agent.did)
     yield f"{who}: {'accepted' if decision.accepted else 'not accepted'}."
-    yield f"Fingerprint words: {decision.words}"
+    if decision.words:
+        yield f"Fingerprint words: {decision.words}"
     if decision.released:
         yield f"{many(decision.released, 'waiting task')} delivered."
     if decision.command:

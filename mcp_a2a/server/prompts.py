@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.text import clean
+from mcp_a2a.server.arguments import check_names
 from mcp_a2a.server.fence import unwrapped
 
 MAX_AGENT = 512
@@ -76,11 +78,16 @@ def written(name: str, arguments: Mapping[str, object]) -> GetPromptResult:
     """A prompt with its arguments in it.
 
     Raises:
-        MCPError: there is no such prompt, or an argument is missing or too long (MCP: -32602).
+        MCPError: there is no such prompt, or an argument is missing, too long, or not one of it (MCP: -32602).
     """
     spec = PROMPTS.get(name)
     if spec is None:
         raise MCPError(INVALID_PARAMS, "There is no such prompt. prompts/list has those of this server.")
+    known = [argument.name for argument in spec.listed.arguments or ()]
+    try:
+        check_names(f"The prompt {name}", arguments, known)
+    except ConfigurationError as wrong:
+        raise MCPError(INVALID_PARAMS, str(wrong)) from None
     given = {key: value for key, value in arguments.items() if isinstance(value, str) and value.strip()}
     for argument in spec.listed.arguments or ():
         if argument.required and argument.name not in given:

@@ -20,7 +20,7 @@ _TRIED_SHOWN = 8
 
 def task_lines(task: TaskAnswer, fence: Fence) -> Iterator[str]:
     """The text of a result about one task."""
-    yield f"{headline(task)}{f', route {task.route}' if task.route else ''}{_attempt(task)}."
+    yield f"{headline(task)}{f', via {task.route}' if task.route else ''}{_attempt(task)}."
     yield from _asked(task, fence)
     if task.chosen:
         yield fence.block(task.chosen, "reason why this agent was chosen")

@@ -33,7 +33,7 @@ from typing_extensions import override
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.server.arguments import misspelled, without_unset
+from mcp_a2a.server.arguments import check_names, without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.prompts import PROMPTS, written
@@ -106,10 +106,10 @@ class Surface(MCPServer["NodeApi"]):
                 raise MCPError(INVALID_PARAMS, f"Unknown tool: {preview(name, 60)}")
             return await super().call_tool(name, arguments, context)
         asked: Context[NodeApi, object] = Context(mcp_server=self) if context is None else context
-        if (wrong := misspelled(arguments, tool.parameters)) is not None:
-            # Ignored, a file would be left behind or a second task made without a word.
-            fault = f"{name} was not called: it has no argument {preview(wrong[0], 60)!r}."
-            raise ToolError(fault) from ConfigurationError(fault, f"Call it again with {wrong[1]} instead.")
+        try:
+            check_names(name, arguments, tool.parameters["properties"])
+        except ConfigurationError as wrong:
+            raise ToolError(wrong.message) from wrong
         given = without_unset(arguments, tool.parameters)
         result: CallToolResult | InputRequiredResult = await tool.run(given, asked, convert_result=True)
         return result

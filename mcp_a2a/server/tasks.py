@@ -299,7 +299,9 @@ def _list_lines(page: TaskLines, fence: Fence) -> list[str]:
         return ["No tasks.", *page.damage, "Next: send one with send_task, or look for work with check_inbox."]
     more = f"Next: list_tasks with cursor={page.next_cursor} has more; " if page.next_cursor else "Next: "
     return [
-        f"{many(len(page.tasks), 'task')}, the one that changed last first. {LIST_NOTICE}",
+        f"1 task. {LIST_NOTICE}"
+        if len(page.tasks) == 1
+        else f"{many(len(page.tasks), 'task')}, the one that changed last first. {LIST_NOTICE}",
         *(_line(task, fence) for task in page.tasks),
         *page.damage,
         f"{more}get_task_status has the whole of one.",

@@ -37,8 +37,8 @@ def test_the_demonstration_shows_each_step_with_its_time(tmp_path: Path, tempora
     assert (finished.returncode, finished.stderr) == (0, "")
     for said in (
         "discover",
-        "word-counter: count-words (route local",
-        "haiku: write-haiku (route local",
+        "word-counter: count-words (route: this machine",
+        "haiku: write-haiku (route: this machine",
         "send_task word-counter",
         "send_task_by_skill write-haiku",
         "get_task_status",

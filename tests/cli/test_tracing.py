@@ -19,9 +19,9 @@ def test_it_tells_who_answers_what_was_tried_and_how_long_it_took(home: Path) ->
     sent = call(home, "send", "rev", "a secret text", "-v")
     assert sent.stdout == "txet terces a\n"
     assert "this command runs it" in sent.stderr
-    assert re.search(r"^ *\d+ ms  (trying rev by local: |link opened to did:key:)", sent.stderr, re.MULTILINE)
+    assert re.search(r"^ *\d+ ms  (trying rev via this machine: |link opened to did:key:)", sent.stderr, re.MULTILINE)
     assert re.search(r"send_task: \d+ ms", sent.stderr)
-    assert re.search(r"task-\w+ is completed; message delivered by local", sent.stderr)
+    assert re.search(r"task-\w+ is completed; message delivered via this machine", sent.stderr)
     assert "secret" not in sent.stderr
 
 

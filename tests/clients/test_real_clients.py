@@ -243,7 +243,9 @@ def _words(turn: Turn) -> str:
 def test_the_client_passes_on_one_form_of_a_result_and_nothing_of_the_other(talk: Conversation):
     for number in (DISCOVER, SENT, STATUS, MUCH, READ_ON, INBOX):
         text = talk.text(number)
-        structured, prose = '"notice":"<untrusted-…> holds' in text, ("\nNext: " in text or "\nUntrusted " in text)
+        # Of one agent alone, the description of `discover` says whose words they are.
+        first = '"agents":[{' if number == DISCOVER else '"notice":"<untrusted-…> holds'
+        structured, prose = first in text, ("\nNext: " in text or "\nUntrusted " in text)
         assert (structured, prose) == ((True, False) if talk.client in STRUCTURED else (False, True)), text
 
 

@@ -77,7 +77,15 @@ async def test_asking_an_agent_names_it_and_holds_what_is_to_be_sent(connect: Co
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("nothing", {}), ("ask", {}), ("ask", {"agent": " "}), ("ask", {"agent": "x" * 600}), ("", {})],
+    [
+        ("nothing", {}),
+        ("", {}),
+        ("ask", {}),
+        ("ask", {"agent": " "}),
+        ("ask", {"agent": "x" * 600}),
+        ("ask", {"agent": "rev", "mesage": "hi"}),
+        ("inbox", {"agent": "rev"}),
+    ],
 )
 async def test_a_prompt_that_cannot_be_made_is_an_error_of_the_protocol(
     connect: Connect, name: str, arguments: dict[str, str]

@@ -9,9 +9,11 @@ import pytest
 from mcp.client import Client
 from pydantic import JsonValue
 
+from mcp_a2a.cli import render
+from mcp_a2a.node.api import next_of_inbox
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AgentRef, DiscoverView, SkillView, TaskPage
-from tests.server.standin import StandIn, agent, leased, task
+from mcp_a2a.views import AgentDetail, AgentRef, DiscoverView, SkillView, TaskPage
+from tests.server.standin import CARD, StandIn, agent, leased, task
 from tests.tokens import ENCODINGS, forms, tokens
 
 Connect = Callable[..., Client]
@@ -40,6 +42,7 @@ def answered(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_an_answer_of_three_words_is_at_most_120_tokens(connect: Connect, node: StandIn, encoding: str):
     node.answer = task(**answered())
+    node.page = TaskPage(tasks=(node.answer,))
     async with connect() as client:
         for tool, arguments in (
             ("send_task", {"agent": "rev", "message": "stars are fun"}),
@@ -47,9 +50,22 @@ async def test_an_answer_of_three_words_is_at_most_120_tokens(connect: Connect, 
             ("get_task_status", {"task_id": TASK}),
             ("reply_to_task", {"task_id": TASK, "message": "stars are fun"}),
             ("answer_task", {"task_id": TASK, "status": "completed"}),
+            ("list_tasks", {"limit": 1}),
         ):
             for form, shown in forms(await client.call_tool(tool, arguments)).items():
                 assert tokens(shown, encoding) <= ANSWER, (tool, form, shown)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("trust", ["own", "trusted", "member", "stranger"])
+async def test_a_short_task_in_the_inbox_is_at_most_120_tokens(
+    connect: Connect, node: StandIn, trust: str, encoding: str
+):
+    item = leased(task_id=TASK, trust=trust, text="count three words", context_id=CONTEXT)
+    node.inbox = node.inbox.model_copy(update={"items": (item,), "next": next_of_inbox((item,), 0)})
+    async with connect() as client:
+        for form, shown in forms(await client.call_tool("check_inbox", {})).items():
+            assert tokens(shown, encoding) <= ANSWER, (form, shown)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +101,36 @@ async def test_one_agent_in_a_list_is_at_most_60_tokens(connect: Connect, node: 
                 paid[form].append(tokens(shown, encoding))
     for form, (one, nine) in paid.items():
         assert (nine - one) / 8 <= AGENT, form
-        assert one <= 1.5 * AGENT, "with all that a list has beside its agents"
+        assert one <= AGENT, "with all that a list has beside its agents"
+
+
+async def test_a_relay_is_named_once_for_all_addresses_that_it_told(connect: Connect, node: StandIn):
+    relay = f"wss://relay.example:8443/#{KEYS[1]}"
+    told = (f"10.0.0.2:7301 (relay {relay})", f"10.0.0.3:7301 (relay {relay})", f"{relay} (relay {relay})")
+    node.detail = AgentDetail(agent=agent(), card=CARD, addresses=(*told, "10.0.0.2:7301 (mdns)"))
+    async with connect() as client:
+        for form, shown in forms(await client.call_tool("get_agent", {"agent": "rev"})).items():
+            assert shown.count("relay.example") == 1, (form, shown)
+            assert "10.0.0.2:7301, 10.0.0.3:7301 (relay wss://relay.example:8443/)" in shown, form
+            assert "10.0.0.2:7301 (mdns)" in shown, form
+            assert KEYS[1] not in shown, form
+
+
+@pytest.mark.parametrize("route", ["local", "lan", "direct", "relay", "http"])
+async def test_a_model_reads_the_same_word_for_a_route_as_a_person(connect: Connect, node: StandIn, route: str):
+    found = agent(name="rev", route=route, rtt_ms=None)
+    word = render.route(found)
+    node.found, node.detail = DiscoverView(agents=(found,), total=1), AgentDetail(agent=found, card=CARD)
+    node.answer = task(**answered(route=route))
+    async with connect() as client:
+        every = await client.call_tool("discover", {})
+        one = await client.call_tool("get_agent", {"agent": "rev"})
+        sent = await client.call_tool("send_task", {"agent": "rev", "message": "hi"})
+    fields = [result.structured_content or {} for result in (every, one, sent)]
+    assert [fields[1]["agent"]["route"], fields[2]["route"]] == [word] * 2
+    assert f"own, {word}" in forms(every)["text"]
+    assert f"own, {word}." in forms(one)["text"]
+    assert f" via {word}." in forms(sent)["text"]
 
 
 async def test_the_listing_is_at_most_16_kilobytes_and_3000_tokens(connect: Connect):
@@ -121,3 +166,12 @@ async def test_no_field_says_nothing_and_no_key_is_said_twice(connect: Connect, 
                 if tool not in ("check_inbox", "get_agent"):
                     assert shown.count("z6Mk") == 1, (tool, form)
                 assert shown.count("did:key:") <= (tool == "get_agent"), (tool, form)
+
+
+async def test_an_agent_that_shows_no_key_has_no_field_for_one(connect: Connect, node: StandIn):
+    node.detail = AgentDetail(agent=agent(did="https://a.example/", words=""), card=CARD)
+    async with connect() as client:
+        for tool in ("get_agent", "accept_contact"):
+            result = await client.call_tool(tool, {"agent": "https://a.example/"})
+            assert empties(result.structured_content) == [], tool
+            assert "ingerprint" not in forms(result)["text"], tool
