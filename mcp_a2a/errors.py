@@ -682,7 +682,8 @@ class NotSentError(TaskError):
     def __init__(self, task_id: str) -> None:
         super().__init__(
             f"{task_id} was sent to you, so it is not yours to cancel.",
-            f'Decline it: mcp-a2a answer {task_id[-6:]} --status rejected "REASON"',
+            "Decline it with answer_task and status rejected.",
+            {TYPED: f'Decline it: mcp-a2a answer {task_id[-6:]} --status rejected "REASON"'},
         )
 
 
@@ -758,10 +759,12 @@ class NotAwaitingReplyError(TaskError):
     code = "not_awaiting_reply"
     exit_code = 5
 
-    def __init__(self, task_id: str, state: str) -> None:
+    def __init__(self, task_id: str, state: str, *, sent: bool = False) -> None:
         super().__init__(
             f"{task_id} is {_spoken(state)} and takes no reply from here.",
-            "Use answer_task for tasks from your inbox, send_task for new work.",
+            "You sent it, so its agent answers it. Say more with reply_to_task."
+            if sent
+            else "Use answer_task for tasks from your inbox, send_task for new work.",
         )
 
 

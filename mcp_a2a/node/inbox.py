@@ -299,7 +299,7 @@ class Inbox:
             if request.status == "crashed":
                 return self._crash(connection, record, request, now)
             if record.sent:
-                raise NotAwaitingReplyError(record.id, record.state)
+                raise NotAwaitingReplyError(record.id, record.state, sent=True)
             if record.done and record.state == state and _said(record) == (request.text or _streamed_text(record)):
                 return Concluded(record, None, again=True)
             self._check_lease(record, request, now)

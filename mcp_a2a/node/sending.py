@@ -13,6 +13,7 @@ from mcp_a2a.errors import (
     FileError,
     NoRouteError,
     NotAwaitingReplyError,
+    NotSentError,
     QueueFullError,
     SelfSendError,
     SkillNotFoundError,
@@ -365,14 +366,14 @@ class Sending:
         """Withdraw a task. Undelivered it ends here; delivered it ends when the worker says so.
 
         Raises:
-            TaskNotFoundError, NotAwaitingReplyError
+            TaskNotFoundError, NotSentError
         """
         now = self._context.clock()
 
         def cancel(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None, list[str]]:
             record = get_task(connection, task_id)
             if not record.sent:
-                raise NotAwaitingReplyError(record.id, record.state)
+                raise NotSentError(record.id)
             if record.done:
                 return record, None, []
             dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")

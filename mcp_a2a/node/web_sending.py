@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, QueueFullError, WebError
+from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, NotSentError, QueueFullError, WebError
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
@@ -222,7 +222,7 @@ class WebSending:
         def cancel(connection: sqlite3.Connection) -> TaskRecord:
             record = get_task(connection, task_id)
             if not record.sent:
-                raise NotAwaitingReplyError(record.id, record.state)
+                raise NotSentError(record.id)
             if record.done:
                 return record
             drop_web_letters(connection, record.id)

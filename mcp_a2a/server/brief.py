@@ -286,9 +286,13 @@ def rounded(milliseconds: float | None) -> int | None:
 
 def brief_detail(detail: AgentDetail) -> AgentDetail:
     """One agent, in full. All that a list says of it is in its card."""
-    agent = detail.agent
+    agent, node = detail.agent, detail.node
+    if node is not None:  # itself: who that is has been said
+        node = node.model_copy(update={"name": "", "did": "", "words": ""})
     shown = {"description": "", "skills": (), "route": way(agent.route), "rtt_ms": rounded(agent.rtt_ms)}
-    return detail.model_copy(update={"agent": agent.model_copy(update=shown), "addresses": by_source(detail.addresses)})
+    return detail.model_copy(
+        update={"agent": agent.model_copy(update=shown), "addresses": by_source(detail.addresses), "node": node}
+    )
 
 
 def _about(agent: AgentView, share: int) -> str:

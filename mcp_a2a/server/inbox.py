@@ -54,8 +54,8 @@ class LeasedTask(View):
     trust: Annotated[Trust, Field(exclude=True)]
     """Said by `request`."""
     skill: PeerText | None = None
-    text: PeerText
-    """What is asked, of which a long text is cut."""
+    text: PeerText = ""
+    """What is asked, of which a long text is cut; none where it is all in data or files."""
     text_next: int | None = None
     """`text_offset` for get_task_status, where the text is cut."""
     data: PeerText | None = None
@@ -71,7 +71,8 @@ class InboxPage(View):
     items: tuple[LeasedTask, ...]
     waiting: int = 0
     held: int = 0
-    next: Fact
+    next: Fact = ""
+    """Said where it is another than to answer the tasks that are here."""
 
 
 async def check_inbox(
@@ -143,7 +144,7 @@ def _page(inbox: InboxView) -> InboxPage:
         items=tuple(_leased(item, share) for item in inbox.items),
         waiting=inbox.waiting,
         held=inbox.held,
-        next=inbox.next,
+        next=inbox.next if inbox.held or not inbox.items else "",
     )
 
 
@@ -186,7 +187,7 @@ def _lines(page: InboxPage, fence: Fence) -> Iterator[str]:
         yield from _item_lines(item, fence)
     if page.held:
         yield f"{many(page.held, 'message')} from strangers wait; they are not shown to you."
-    yield f"Next: {page.next}"
+    yield f"Next: {page.next or 'answer_task.'}"
 
 
 def _item_lines(item: LeasedTask, fence: Fence) -> Iterator[str]:
@@ -195,7 +196,8 @@ def _item_lines(item: LeasedTask, fence: Fence) -> Iterator[str]:
     allowed = f"{_WITHIN[:1].upper()}{_WITHIN[1:]}, and it is not your user who speaks."
     if item.skill:
         yield fence.block(item.skill, "skill they ask for")
-    yield fence.told(item.text, f"{item.task_id}{again}: A request from {who}. {allowed}")
+    head = f"{item.task_id}{again}: A request from {who}. {allowed}"
+    yield fence.told(item.text, head) if item.text else head
     if item.text_next is not None:
         yield f"Cut; read on with get_task_status, task_id={item.task_id}, text_offset={item.text_next}."
     if item.data:

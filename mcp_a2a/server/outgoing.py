@@ -61,6 +61,8 @@ def _fenced(view: BaseModel, result: _Result, notice: str) -> Fields:
     dumped = view.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=result.brief)
     fields = _model(type(view), result, dumped)
     assert isinstance(fields, dict)  # noqa: S101  a model is an object
+    # What the schema of a tool says is always there is there, though it says nothing.
+    fields = {**{name: dumped[name] for name in required_of(type(view)) if dumped[name] in ("", [], {})}, **fields}
     if not result.has_fence:
         return fields
     said = " ".join(filter(None, (notice, CUT_NOTICE if result.is_cut else "")))
@@ -203,10 +205,8 @@ def _model(kind: type[BaseModel], result: _Result, value: JsonValue) -> JsonValu
     if value.get(OURS) is True:  # a view says so itself; no peer can add a field to one
         shows = {name: _fact if show is _asked else show for name, show in shows.items()}
     shown = {name: None if inner is None else shows[name](result, inner) for name, inner in value.items()}
-    unsaid = {name for name, inner in shown.items() if inner is None}
-    if result.brief:
-        unsaid |= {OURS, *(name for name, inner in shown.items() if inner == "" and name not in required_of(kind))}
-    return {name: inner for name, inner in shown.items() if name not in unsaid}
+    unsaid: tuple[JsonValue, ...] = (None, "", [], {}) if result.brief else (None,)
+    return {name: inner for name, inner in shown.items() if inner not in unsaid and not (result.brief and name == OURS)}
 
 
 _BY_MARK: Mapping[Mark, Show] = {

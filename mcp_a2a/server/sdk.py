@@ -11,12 +11,16 @@ from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
 from mcp.server import MCPServer
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.runner import serve_dual_era_loop
 from mcp.server.session import ServerSession
 from mcp.shared._stream_protocols import ReadStream, WriteStream  # type-only here, but needed at run time for the alias
+from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import EmptyResult, RequestParams
+from mcp.types import INVALID_PARAMS, EmptyResult, RequestParams
+from pydantic import ValidationError
+
+from mcp_a2a.protocol.plain_words import faults_of
 
 LifespanT = TypeVar("LifespanT")
 ParamsT = TypeVar("ParamsT", bound=RequestParams)
@@ -65,6 +69,23 @@ def add_method(
         return EmptyResult()
 
     server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001  see the module
+
+
+def check_requests(server: MCPServer[LifespanT], check: Callable[[str, Mapping[str, object]], None]) -> None:
+    """Have every request checked before it is served, and say what is wrong with parameters of another form.
+
+    `check` gets its method and parameters, and raises `MCPError` for what is not served. The SDK says of parameters
+    that they are invalid, and neither which nor why.
+    """
+
+    async def checked(ctx: ServerRequestContext[LifespanT, object], call_next: CallNext) -> HandlerResult:
+        check(ctx.method, ctx.params or {})
+        try:
+            return await call_next(ctx)
+        except ValidationError as error:
+            raise MCPError(INVALID_PARAMS, f"{ctx.method} was not done. {faults_of(error)}.") from None
+
+    server._lowlevel_server.middleware.append(checked)  # noqa: SLF001  see the module
 
 
 async def ask_client(session: ServerSession, method: str) -> Mapping[str, object]:

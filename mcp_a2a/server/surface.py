@@ -37,7 +37,7 @@ from mcp_a2a.server.arguments import check_names, without_unset
 from mcp_a2a.server.context import deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.prompts import PROMPTS, written
-from mcp_a2a.server.sdk import add_method
+from mcp_a2a.server.sdk import add_method, check_requests
 from mcp_a2a.server.session_log import set_level
 from mcp_a2a.version import __version__
 
@@ -205,7 +205,17 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS, state_key: 
         ),
     )
     add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
+    check_requests(server, _check_cursor)
     return server
+
+
+def _check_cursor(method: str, params: Mapping[str, object]) -> None:
+    """No list of this server has a second page, so every cursor is invalid (MCP, Pagination, Error handling)."""
+    if method in LISTS and params.get("cursor"):
+        raise MCPError(INVALID_PARAMS, f"{method} has one page: call it without a cursor.")
+
+
+LISTS = frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})
 
 
 def _set_level(params: SetLevelRequestParams) -> None:

@@ -60,6 +60,17 @@ async def test_one_assistant_does_the_work_of_another(tmp_path: Path, mode: str)
         inbox = await call(bob, "check_inbox", wait_seconds=30)
         (leased,) = inbox["items"]
         assert (leased["task_id"], unwrapped(leased["text"])) == (sent["task_id"], "Count: one two three")
+        for client, tool, way in (
+            (bob, "cancel_task", "was sent to you, so it is not yours to cancel. Decline it with answer_task"),
+            (bob, "reply_to_task", "takes no reply from here. Use answer_task"),
+            (alice, "answer_task", "takes no reply from here. You sent it"),
+        ):
+            told: dict[str, dict[str, object]] = {
+                "reply_to_task": {"message": "x"},
+                "answer_task": {"status": "completed"},
+            }
+            refused = await client.call_tool(tool, {"task_id": sent["task_id"], **told.get(tool, {})})
+            assert way in text_of(refused), "a model is told the tool that does it, and no command"
         await call(bob, "answer_task", task_id=leased["task_id"], status="input_required", text="In which language?")
         asked = await call(alice, "get_task_status", task_id=sent["task_id"], wait_seconds=30)
         assert unwrapped(asked["question"]) == "In which language?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 
@@ -9,10 +10,12 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, TextContent, TextResourceContents
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from mcp_a2a.errors import PeerNotFoundError, StorageFullError, TaskNotFoundError
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import AgentDetail, DiscoverView, GetAgentRequest, TaskPage
+from tests.front.regenerate import envelope, handshake, told
 from tests.server.standin import CARD, StandIn, agent, task
 from tests.server.test_tools import outside_fences
 
@@ -43,6 +46,27 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(connect: Connect, cap
             await client.call_tool("no_such_tool", {})
     assert caught.value.error.code == INVALID_PARAMS
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "says"),
+    [
+        ("tools/call", {"name": "discover", "arguments": []}, "params.arguments: it should be an object (got [])"),
+        ("tools/call", {}, "params.name: it is required"),
+        ("prompts/get", {"name": "ask", "arguments": {"agent": 5}}, "params.arguments.agent: it should be a text"),
+        ("resources/read", {"uri": 5}, "params.uri: it should be a text (got 5)"),
+        ("tools/list", {"cursor": "next"}, "tools/list has one page: call it without a cursor."),
+        ("resources/list", {"cursor": 5}, "resources/list"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_said(method: str, params: dict[str, object], says: str):
+    for first in ([], [("initialize", handshake(HANDSHAKE_PROTOCOL_VERSIONS[-1]))]):
+        given = params if first else {**envelope(), **params}
+        *_, line = await told(*first, (method, given))
+        error = json.loads(line)["error"]
+        assert error["code"] == INVALID_PARAMS
+        assert says in error["message"]
+        assert method in error["message"]
 
 
 # --- prompts ---------------------------------------------------------------------------------------
