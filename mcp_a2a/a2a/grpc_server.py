@@ -220,6 +220,8 @@ class CoreHandler(RequestHandler):
             if service.version.startswith("0."):  # its messages have another package, and other fields
                 raise Fault(Kind.VERSION, f"A2A {service.version} is not spoken over gRPC; 1.0 is.", supported="1.0")
             check_service(service)
+        if active := ", ".join(sorted(service.active_extensions)):  # as the other bindings say it in a header
+            await call.send_initial_metadata((("a2a-extensions", active),))
         return service
 
     async def _card(self) -> AgentCard:

@@ -35,14 +35,22 @@ def send_params(body: Json) -> Json:
     if not isinstance(message, dict):
         return legacy.send_params({**body, "message": message})
     content, configuration = message.get("content"), body.get("configuration")
-    if isinstance(content, list) and isinstance(configuration, dict):
-        # In the JSON of a proto, what is false is left out.
-        body = {**body, "configuration": {"blocking": False, **configuration}}
+    if isinstance(configuration, dict):
+        body = {**body, "configuration": _configuration(configuration, of_proto=isinstance(content, list))}
     parts = content if isinstance(content, list) else message.get("parts")
     if isinstance(parts, list):
         message = {name: value for name, value in message.items() if name != "content"}
         message["parts"] = [_part_of(part) if isinstance(part, dict) else part for part in parts]
     return legacy.send_params({**body, "message": message})
+
+
+def _configuration(configuration: Json, *, of_proto: bool) -> Json:
+    """How a message is to be answered, as 0.3 has it elsewhere."""
+    read = _camel(configuration)
+    if "pushNotification" in read:  # so the proto calls it
+        read["pushNotificationConfig"] = read["pushNotification"]
+    # In the JSON of a proto, what is false is left out.
+    return {"blocking": False, **read} if of_proto else read
 
 
 def _part_of(part: Json) -> JsonValue:
@@ -121,7 +129,8 @@ def message(noun: Message) -> Json:
         "role": noun.role.value,
         "content": [part(one) for one in noun.parts],
     }
-    return written | legacy.around(noun)
+    # Its protobuf has no `referenceTaskIds`, and whoever reads by that refuses a name that it does not know.
+    return written | legacy.around(noun.model_copy(update={"reference_task_ids": None}))
 
 
 def artifact(noun: Artifact) -> Json:

@@ -99,6 +99,7 @@ ANSWERS: dict[str, Answer] = {
     "tasks/pushNotificationConfig/delete": _delete_push,
     "agent/card": _card,
     "agent/getAuthenticatedExtendedCard": _extended_card,
+    "agent/authenticatedExtendedCard": _extended_card,  # so the text of 0.3.0 calls it in places
 }
 
 STREAMS: dict[str, Stream] = {

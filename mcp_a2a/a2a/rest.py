@@ -211,6 +211,10 @@ async def _old_subscribe(dispatch: Dispatch, call: Call, service: Service) -> As
         yield dump(legacy_rest.event(event))
 
 
+async def _older_card(dispatch: Dispatch, call: Call, service: Service) -> bytes:
+    return await extended_card(service, Kind.METHOD_NOT_FOUND)
+
+
 _TASK = r"/tasks/(?P<id>[^/:]+)"
 _PUSH = r"/tasks/(?P<task_id>[^/:]+)/pushNotificationConfigs"
 _ONE_PUSH = _PUSH + r"/(?P<id>[^/]+)"
@@ -246,4 +250,5 @@ ROUTES: tuple[Route, ...] = (
     _at("GET", "/v1" + _ONE_PUSH, _old_get_push),
     _at("DELETE", "/v1" + _ONE_PUSH, _delete_push),
     _at("GET", "/v1/card", _card),
+    Route("GET", re.compile("/agent/authenticatedExtendedCard"), _older_card, media_type=JSON),  # of 0.2
 )

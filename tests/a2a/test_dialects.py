@@ -173,6 +173,15 @@ async def test_the_parts_of_rest_of_0_3_are_read_under_either_name_and_in_either
     assert read["file"] == {"mimeType": "text/plain", "fileWithBytes": "aGk=", "name": "a.txt"}
 
 
+@pytest.mark.parametrize("path", ["/v1/message:send", "/v1/message:stream"])
+async def test_rest_of_0_3_has_no_name_that_its_proto_does_not_have(served: Served, path: str) -> None:
+    message = {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "stream"}], "referenceTaskIds": ["t"]}
+    async with served.web.post(f"{served.url}{path}", json={"message": message}) as response:
+        told = await response.text()
+    assert "one " in told
+    assert "referenceTaskIds" not in told
+
+
 async def test_behind_a_tenant_0_3_is_0_3_as_well(served: Served) -> None:
     body = {"message": {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hello"}]}}
     async with served.web.post(f"{served.url}/tenant-7/v1/message:send", json=body) as response:

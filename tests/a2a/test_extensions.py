@@ -103,7 +103,13 @@ CARDS = {
     "JSON-RPC": ("POST", "/", {"jsonrpc": "2.0", "id": 1, "method": "GetExtendedAgentCard", "params": {}}),
     "JSON-RPC 0.3": ("POST", "/", {"jsonrpc": "2.0", "id": 1, "method": "agent/getAuthenticatedExtendedCard"}),
     "HTTP+JSON": ("GET", "/extendedAgentCard", None),
+    "JSON-RPC 0.3 by its other name": (
+        "POST",
+        "/",
+        {"jsonrpc": "2.0", "id": 1, "method": "agent/authenticatedExtendedCard"},
+    ),
     "HTTP+JSON 0.3": ("GET", "/v1/card", None),
+    "0.2": ("GET", "/agent/authenticatedExtendedCard", None),
 }
 
 

@@ -17,11 +17,16 @@ from anyio.streams.tls import TLSAttribute
 grpc = pytest.importorskip("grpc", reason="the extra `grpc` is not installed")
 pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
 
+from a2a.client import ClientCallContext  # noqa: E402
+from a2a.client.errors import A2AClientError  # noqa: E402
+from a2a.client.transports.grpc import GrpcTransport  # noqa: E402
 from a2a.types import a2a_pb2 as pb  # noqa: E402
 from a2a.types.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
+from a2a.utils.errors import TaskNotFoundError  # noqa: E402
 from google.protobuf.json_format import MessageToDict, ParseDict  # noqa: E402
 
 import mcp_a2a.a2a.grpc_server as grpc_module  # noqa: E402
+from mcp_a2a import AgentExtension  # noqa: E402
 from mcp_a2a.a2a.asgi import A2AApp, Offer  # noqa: E402
 from mcp_a2a.a2a.grpc_server import GrpcOffer, grpc_server  # noqa: E402
 from mcp_a2a.certificates import CertificateFiles  # noqa: E402
@@ -29,7 +34,7 @@ from mcp_a2a.errors import McpA2AError, SchemaTooNewError, StorageFullError, Sys
 from mcp_a2a.protocol.signed_card import verify_card  # noqa: E402
 from mcp_a2a.server.guard import Rules, admitted  # noqa: E402
 from tests.a2a.bindings import said  # noqa: E402
-from tests.a2a.conftest import Served, serving  # noqa: E402
+from tests.a2a.conftest import Served, behaving, serving  # noqa: E402
 from tests.a2a.test_equivalence import constant  # noqa: E402
 from tests.a2a.test_own_trouble import Failing  # noqa: E402
 from tests.transports.certificates import authority  # noqa: E402
@@ -294,6 +299,75 @@ async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
         grpc_interface = {"url": "127.0.0.1:1234", "protocolBinding": "GRPC", "protocolVersion": "1.0"}
         assert grpc_interface in card["supportedInterfaces"]
         assert verify_card(card).key is not None
+
+
+async def test_a_client_of_the_sdk_reaches_its_own_tasks_and_no_others(served: Served) -> None:
+    named = ("ann-of-sdk", "bea-of-sdk")
+    contexts = {
+        name: ClientCallContext(service_parameters={"Authorization": f"Bearer {served.callers.add(name)}"})
+        for name in named
+    }
+    by_ann, by_bea = contexts.values()
+    by_owner = ClientCallContext(service_parameters={"X-API-Key": TOKEN})
+    offer = GrpcOffer(partial(admitted, Rules(token=TOKEN, callers=served.callers.name_of)), push=True, token=True)
+    async with (
+        grpc_server(served.node, "127.0.0.1:0", offer) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        client = GrpcTransport(channel, None)
+        asking = ParseDict(said("ask", contextId="shared"), pb.SendMessageRequest())
+        task = (await client.send_message(asking, context=by_ann)).task
+        for context in (by_bea, by_owner):
+            for task_id in (task.id, "task-aaaaaaaaaaaaaaaaaaaaaaaa"):
+                replying = ParseDict(said("blue", taskId=task_id), pb.SendMessageRequest())
+                hook = pb.TaskPushNotificationConfig(task_id=task_id, url="https://hook.invalid/")
+                one = {"task_id": task_id, "id": "x"}
+                push = client.create_task_push_notification_config
+                for call in (
+                    client.get_task(pb.GetTaskRequest(id=task_id), context=context),
+                    client.cancel_task(pb.CancelTaskRequest(id=task_id), context=context),
+                    client.send_message(replying, context=context),
+                    anext(client.send_message_streaming(replying, context=context)),
+                    anext(client.subscribe(pb.SubscribeToTaskRequest(id=task_id), context=context)),
+                    push(hook, context=context),
+                    client.get_task_push_notification_config(
+                        pb.GetTaskPushNotificationConfigRequest(**one), context=context
+                    ),
+                    client.list_task_push_notification_configs(
+                        pb.ListTaskPushNotificationConfigsRequest(task_id=task_id), context=context
+                    ),
+                    client.delete_task_push_notification_config(
+                        pb.DeleteTaskPushNotificationConfigRequest(**one), context=context
+                    ),
+                ):
+                    with pytest.raises(TaskNotFoundError):
+                        await call
+            listed = await client.list_tasks(pb.ListTasksRequest(context_id="shared"), context=context)
+            assert listed.total_size == 0
+        mine = await client.list_tasks(pb.ListTasksRequest(context_id="shared"), context=by_ann)
+        assert [one.id for one in mine.tasks] == [task.id]
+        served.callers.remove(named[0])
+        with pytest.raises(A2AClientError, match="UNAUTHENTICATED"):
+            await client.get_task(pb.GetTaskRequest(id=task.id), context=by_ann)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_extension_that_is_active_is_named_in_the_metadata(tmp_path: Path, *, streams: bool) -> None:
+    uri = "https://ext.example/offered/v1"
+    agent = behaving("offering")
+    agent.extensions = (AgentExtension(uri=uri),)
+    async with (
+        serving(tmp_path, agent) as served,
+        grpc_server(served.node, "127.0.0.1:0", GrpcOffer(partial(admitted, Rules(this_user=True)))) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub, request = A2AServiceStub(channel), ParseDict(said("hello"), pb.SendMessageRequest())
+        for asked, active in ((f"https://ext.example/other, {uri}", uri), ("https://ext.example/other", None)):
+            call = (stub.SendStreamingMessage if streams else stub.SendMessage)(
+                request, metadata=(*V1, ("a2a-extensions", asked))
+            )
+            told = dict(await call.initial_metadata())
+            assert told.get("a2a-extensions") == active
 
 
 async def test_a_client_that_was_not_given_our_own_agent_finds_none(served: Served) -> None:

@@ -39,11 +39,14 @@ LOCAL = {"a2a_push": True, "a2a_push_local": True}
 PART = {"kind": "text", "text": "hello"}
 OLDER = {"message": {"kind": "message", "messageId": "m", "role": "user", "parts": [PART]}}
 CURRENT = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hello"}]}}
+OF_PROTO = {"request": {"message_id": "m", "role": "ROLE_USER", "content": [{"text": "hello"}]}}
 WAYS: dict[str, tuple[str, str | None, dict[str, Any], str]] = {
     "JSON-RPC 1.0": ("/", "SendMessage", CURRENT, "taskPushNotificationConfig"),
     "HTTP+JSON 1.0": ("/message:send", None, CURRENT, "taskPushNotificationConfig"),
     "JSON-RPC 0.3": ("/", "message/send", OLDER, "pushNotificationConfig"),
     "HTTP+JSON 0.3": ("/v1/message:send", None, OLDER, "pushNotificationConfig"),
+    "HTTP+JSON of the proto of 0.3": ("/v1/message:send", None, OF_PROTO, "pushNotification"),
+    "HTTP+JSON of the proto of 0.3 in snake_case": ("/v1/message:send", None, OF_PROTO, "push_notification"),
 }
 
 
@@ -62,7 +65,7 @@ async def test_a_hook_of_this_machine_is_told_in_the_words_in_which_it_was_named
         assert await asked(served, way, hook.url) == 200
         last = (await hook.until("completed"))[-1]
         kinds = {headers["Content-Type"] for headers, _ in hook.got}
-    if way.endswith("0.3"):
+    if "0.3" in way:
         assert (kinds, last["kind"], last["status"]["state"]) == ({"application/json"}, "task", "completed")
     else:
         assert kinds == {"application/a2a+json"}
