@@ -25,7 +25,7 @@ from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_
 from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, usable
 from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
-from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_task, with_extensions
+from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_older_card, ask_task, with_extensions
 from mcp_a2a.a2a.guarded import Answered, Call, Gone, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
 from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
@@ -65,6 +65,8 @@ Ask = Callable[[AgentInterface], Asked]
 MAX_SPOKEN = 1024
 """Interfaces that are remembered to speak another version than their card says."""
 _OTHER_VERSION = frozenset({"VERSION_NOT_SUPPORTED", "METHOD_NOT_FOUND"})
+_NO_SUCH_PATH = _OTHER_VERSION | {"NOT_FOUND"}
+"""The same over HTTP+JSON, where a path has the version in it. Of messages alone: for a task it says something else."""
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +142,7 @@ class WebClient(WebCalls):
             return found
         agent = WebAgent(found.url, found.card, within, headers)
         try:
-            value = await self._fetch(agent, ask_card, CARD_SECONDS)
-            extended = _found(json.dumps(value).encode(), found.url)
+            extended = _found(json.dumps(await self._extended_card(agent)).encode(), found.url)
         except WebError as error:
             logger.info("the extended card of %s is not to be had: %s", found.url, error)
             return found
@@ -149,6 +150,14 @@ class WebClient(WebCalls):
             logger.warning("the extended card of %s is not signed as its card is, and is not read", found.url)
             return found
         return replace(extended, url=found.url)
+
+    async def _extended_card(self, agent: WebAgent) -> JsonValue:
+        try:
+            return await self._fetch(agent, ask_card, CARD_SECONDS)
+        except WebRefusedError as refused:
+            if refused.reason != "METHOD_NOT_FOUND" or is_current(self._ways(agent)[0]):
+                raise
+        return await self._fetch(agent, ask_older_card, CARD_SECONDS)
 
     @override
     async def check(self, agent: WebAgent) -> None:
@@ -171,7 +180,7 @@ class WebClient(WebCalls):
 
     @override
     async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
-        value = await self._fetch(agent, partial(_ask_message, "send", request, agent), SEND_SECONDS)
+        value = await self._fetch(agent, partial(_ask_message, "send", request, agent), SEND_SECONDS, tells=True)
         return _read(agent, read_answer, value)
 
     @override
@@ -222,7 +231,7 @@ class WebClient(WebCalls):
             raise CardError(f"The agent at {agent.url} has no interface that mcp-a2a speaks.")
         return [self._spoken.get(interface, interface) for interface in found]
 
-    async def _fetch(self, agent: WebAgent, ask: Ask, seconds: float) -> JsonValue:
+    async def _fetch(self, agent: WebAgent, ask: Ask, seconds: float, *, tells: bool = False) -> JsonValue:
         session = self._session(agent.url, agent.range)
 
         async def fetch(interface: AgentInterface) -> JsonValue:
@@ -233,26 +242,29 @@ class WebClient(WebCalls):
                 agent.url, answer.status, answer.media_type, answer.body, later=pause_asked(answer.headers)
             )
 
-        return await self._attempt(agent, fetch)
+        return await self._attempt(agent, fetch, tells=tells)
 
-    async def _attempt(self, agent: WebAgent, call: Callable[[AgentInterface], Awaitable[Noun]]) -> Noun:
-        """Call the best interface; where it is dead or may not be called, the next one."""
+    async def _attempt(
+        self, agent: WebAgent, call: Callable[[AgentInterface], Awaitable[Noun]], *, tells: bool = False
+    ) -> Noun:
+        """Call the best interface; where it is dead or may not be called, the next one. `tells`: with a message."""
         *others, last = self._ways(agent)
         for interface in others:
             try:
-                return await self._in_either_version(interface, call)
+                return await self._in_either_version(interface, call, tells=tells)
             except (NotConnectedError, AddressNotAllowedError) as error:
                 logger.info("the next interface of %s is tried: %s", agent.url, error)
-        return await self._in_either_version(last, call)
+        return await self._in_either_version(last, call, tells=tells)
 
     async def _in_either_version(
-        self, interface: AgentInterface, call: Callable[[AgentInterface], Awaitable[Noun]]
+        self, interface: AgentInterface, call: Callable[[AgentInterface], Awaitable[Noun]], *, tells: bool
     ) -> Noun:
         """The card may name the other version: an agent that says so has done nothing yet."""
         try:
             return await call(interface)
         except WebRefusedError as refused:
-            if refused.reason not in _OTHER_VERSION or interface.protocol_binding != "JSONRPC":
+            by_path = interface.protocol_binding != "JSONRPC"
+            if refused.reason not in (_NO_SUCH_PATH if by_path else _OTHER_VERSION) or (by_path and not tells):
                 raise
             other = interface.model_copy(update={"protocol_version": "0.3" if is_current(interface) else "1.0"})
             try:
@@ -289,7 +301,7 @@ class WebClient(WebCalls):
                     return _events(agent, again, self._idle_seconds, answers=answers)
                 return _only(_one_answer(agent, answer, body))
 
-            yield await self._attempt(agent, begin)
+            yield await self._attempt(agent, begin, tells=answers)
 
 
 def _last_told(agent: WebAgent, body: bytes) -> JsonValue:

@@ -6,6 +6,7 @@ A 0.3 card (`url`, `preferredTransport`, `additionalInterfaces`) becomes interfa
 from __future__ import annotations
 
 import ipaddress
+import re
 from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
@@ -143,18 +144,32 @@ def _older(fields: Fields, url: str) -> list[AgentInterface | None]:
 
 
 def _interface(value: JsonValue, base: str, version: str) -> AgentInterface | None:
-    url = _place(_text(_get(value, "url")), base) if isinstance(value, dict) else None
-    if not isinstance(value, dict) or url is None:
+    if not isinstance(value, dict):
         return None
-    binding = _text(_get(value, "protocolBinding")) or _text(_get(value, "transport")) or "JSONRPC"
-    plain = binding.upper().replace("-", "").replace("_", "")
-    known = {"JSONRPC": "JSONRPC", "JSONRPC2.0": "JSONRPC", "HTTP+JSON": "HTTP+JSON", "HTTPJSON": "HTTP+JSON"}
+    called = _text(_get(value, "protocolBinding")) or _text(_get(value, "transport")) or "JSONRPC"
+    binding = _NAMES.get(_NO_LETTER.sub("", called.upper()), called)
+    said = _text(_get(value, "url"))
+    if binding in BINDINGS and _HOST_AND_PORT.match(said):
+        said = f"//{said}"
+    url = _place(said, base)
+    if url is None:
+        return None
     return AgentInterface(
         url=url,
-        protocol_binding=known.get(plain, known.get(plain.replace("REST", "HTTP+JSON"), binding))[:256],
+        protocol_binding=binding[:256],
         protocol_version=(_text(_get(value, "protocolVersion")).lstrip("vV") or version)[:16],
         tenant=_text(_get(value, "tenant")) or None,
     )
+
+
+_NO_LETTER = re.compile("[^A-Z]")
+_NAMES = {"JSONRPC": "JSONRPC"} | dict.fromkeys(
+    ("HTTPJSON", "HTTPJSONREST", "REST", "RESTJSON", "RESTHTTPJSON", "HTTPREST", "HTTP"), "HTTP+JSON"
+)
+"""The bindings that we speak, by the letters of what cards call them."""
+
+_HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}(?=[/?#]|\Z)")
+"""How a URL begins whose writer left out the scheme."""
 
 
 def _place(said: str, base: str) -> str | None:

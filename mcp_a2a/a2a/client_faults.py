@@ -201,7 +201,12 @@ def _reason(error: Fields, status: int) -> str:
     named = error.get("status")
     if isinstance(named, str):
         return named
-    return {401: AUTH, 404: "NOT_FOUND", 405: "METHOD_NOT_FOUND", 501: "UNSUPPORTED_OPERATION"}.get(status, "")
+    return _BY_STATUS.get(status, "")
+
+
+_BY_STATUS = {
+    401: AUTH, 404: "NOT_FOUND", 405: "METHOD_NOT_FOUND", 410: "NOT_FOUND", 501: "UNSUPPORTED_OPERATION",
+}  # fmt: skip
 
 
 def _number(value: JsonValue) -> int | None:

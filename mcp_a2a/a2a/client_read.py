@@ -34,7 +34,7 @@ from mcp_a2a.protocol.text import preview
 
 MAX_ID = 1024
 
-MAX_SAID = 64
+MAX_SAID = 1_024
 """Messages at the end of a history that are looked at."""
 
 _NUMBERED = (

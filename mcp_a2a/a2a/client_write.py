@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 from pydantic import JsonValue
 
@@ -84,6 +84,11 @@ def ask_card(interface: AgentInterface) -> Asked:
     return _asked(interface, "card", {}, "/extendedAgentCard" if is_current(interface) else "/card", "GET")
 
 
+def ask_older_card(interface: AgentInterface) -> Asked:
+    """The same as agents before 0.3 had it, beside their URL (A2A 0.2.5 7.9)."""
+    return Asked("GET", urljoin(interface.url, "agent/authenticatedExtendedCard"), {"Accept": "application/json"})
+
+
 def with_extensions(asked: Asked, interface: AgentInterface, uris: Iterable[str]) -> Asked:
     """The request with the extensions that are active in it (A2A 3.2.6; 0.3 had another name for the header)."""
     written = ", ".join(dict.fromkeys(uri for uri in uris if _IN_A_HEADER.fullmatch(uri)))
@@ -108,14 +113,22 @@ def _asked(interface: AgentInterface, operation: Operation, params: Fields, plac
         return Asked("POST", interface.url, {**headers, "Content-Type": "application/json"}, _json(body))
     if operation not in STREAMED:
         headers["Accept"] = "application/a2a+json, application/json"
-    base = interface.url.rstrip("/")
     tenant = f"/{quote(interface.tenant, safe='')}" if interface.tenant and current else ""
-    version = "" if current or base.endswith("/v1") else "/v1"
+    version = "" if current or urlsplit(interface.url).path.rstrip("/").endswith("/v1") else "/v1"
+    url = _below(interface.url, f"{tenant}{version}{place}")
     if method == "GET":
-        return Asked("GET", f"{base}{tenant}{version}{place}", headers)
+        return Asked("GET", url, headers)
     headers["Content-Type"] = "application/a2a+json" if current else "application/json"
     content = params if operation in ("send", "stream") else {}
-    return Asked("POST", f"{base}{tenant}{version}{place}", headers, _json(content))
+    return Asked("POST", url, headers, _json(content))
+
+
+def _below(url: str, place: str) -> str:
+    """A place below a URL, which keeps its query: it may name the agent that is meant."""
+    parts = urlsplit(url)
+    path, _, query = place.partition("?")
+    query = "&".join(filter(None, (parts.query, query)))
+    return parts._replace(path=f"{parts.path.rstrip('/')}{path}", query=query, fragment="").geturl()
 
 
 def _json(fields: Fields) -> bytes:
@@ -168,7 +181,7 @@ def _older_file(part: Part, content: str, address: str) -> Fields:
 
 
 def older_rest_message(message: Message) -> Fields:
-    """A message as the REST binding of 0.3 has it, which was made from its protobuf."""
+    """A message as the REST binding of 0.3 has it, which was made from its protobuf: no other tasks are named there."""
     parts: list[JsonValue] = []
     for part in message.parts:
         match _older_part(part):
@@ -179,4 +192,4 @@ def older_rest_message(message: Message) -> Fields:
             case _:
                 parts.append({"file": _older_file(part, "fileWithBytes", "fileWithUri")})
     written: Fields = {"messageId": message.message_id, "role": message.role.value, "content": parts}
-    return written | _rest_of(message)
+    return written | _rest_of(message.model_copy(update={"reference_task_ids": None}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -180,7 +180,7 @@ def task_view(  # noqa: PLR0913  a record, and what the node knows beside it
         text=page,
         text_total=len(text) if text is not None else None,
         text_next=following,
-        artifacts=_artifacts(record.artifacts) if record.sent else (),
+        artifacts=_artifacts((*record.artifacts, *_answer_beside(record))) if record.sent else (),
         files=cargo.files,
         transfer=cargo.transfer,
         question=_said(record, TaskState.INPUT_REQUIRED) or _said(record, TaskState.AUTH_REQUIRED),
@@ -229,6 +229,13 @@ def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None,
         return text, None
     end = len(text) if limit is None else offset + limit
     return text[offset:end], end if end < len(text) else None
+
+
+def _answer_beside(record: TaskRecord) -> Iterator[Artifact]:
+    """What the answer holds beside its text, where it is a message: A2A has data and files in either."""
+    said = record.status.message
+    if said is not None and record.state == TaskState.COMPLETED and is_said(record):
+        yield Artifact(artifact_id=said.message_id, parts=said.parts)
 
 
 def _artifacts(artifacts: tuple[Artifact, ...]) -> tuple[ArtifactView, ...]:

@@ -37,7 +37,7 @@ from mcp_a2a.node.web_journal import store_end, store_news
 from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, remote_of, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
-from mcp_a2a.node.web_turns import has_made_something, is_wordless_end
+from mcp_a2a.node.web_turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
@@ -64,8 +64,8 @@ LOOKS_AFTER_FAILURE = 20
 """Looks in a row, about three minutes, that show nothing new of a task over which its agent said that it failed: there
 are frameworks that never end a task whose function raised an error."""
 
-MAX_HISTORY = 16
-"""Messages of a history that are asked for where a task ended without a word."""
+MAX_HISTORY = 1_024
+"""Messages of a history that are asked for where a task rests without a word: some agents tell an answer in pieces."""
 
 GLANCE_SECONDS = 1.5
 """How long somebody who looks at a task waits for a look at what rests at its agent."""
@@ -294,11 +294,14 @@ class WebCourier:
         return [*(event for event in told if not stops(event)), StreamResponse(task=task), *filter(stops, told)]
 
     async def _with_the_answer(self, errand: Errand, told: Sequence[StreamResponse]) -> Sequence[StreamResponse]:
-        """What is told, and before the end of a task without a word its history: the answer may be there alone."""
-        if not is_wordless_end(told):
-            return told
+        """What is told, and before a status without a word the history: what is said may be there alone."""
+        status = wordless_rest(told)
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        if record is None or record.done or has_made_something(record, told):
+        if status is None or record is None or record.done or record.state == status.state:
+            return told
+        if status.state == TaskState.COMPLETED and has_made_something(record, told):
+            return told
+        if is_old_question(record, status, self._context.clock()):
             return told
         remote, peer = remote_of(told)[0] or record.remote, await self._book.find(record.peer)
         if remote is None:

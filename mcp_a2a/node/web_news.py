@@ -20,6 +20,7 @@ from mcp_a2a.protocol.model import (
     Task,
     TaskState,
     TaskStatus,
+    words_of,
 )
 from mcp_a2a.protocol.task import INTERRUPTED, going_on, is_terminal
 from mcp_a2a.protocol.text import clean
@@ -103,7 +104,7 @@ def _move(record: TaskRecord, told: TaskStatus, now: float) -> None:
     record.status = TaskStatus(state=status.state, message=said, timestamp=iso(now))
     if record.state in ENDINGS:
         code, otherwise = ENDINGS[record.state]
-        reason = clean(said.text).strip() if said is not None else ""
+        reason = clean(words_of(said)).strip() if said is not None else ""
         record.error = TaskErrorView(code=code, message=(reason or otherwise)[:4096])
 
 

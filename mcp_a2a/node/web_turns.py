@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mcp_a2a.node.result import size_of
-from mcp_a2a.protocol.model import Message, Role, StreamResponse, TaskState, TaskStatus
+from mcp_a2a.protocol.artifacts import joined
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.store.records import TaskRecord
 
 OLD_QUESTION_SECONDS = 300.0
 """After our answer: how long a task that shows the question, and not since when, is taken not to have taken it up."""
+
+
+_WORDED = INTERRUPTED | {TaskState.COMPLETED, TaskState.FAILED, TaskState.REJECTED}
+"""States in which an agent has something to say: an answer, a question, a reason."""
 
 
 def speak(record: TaskRecord) -> None:
@@ -37,14 +42,21 @@ def heard_of(record: TaskRecord) -> tuple[TaskState | None, str]:
 # --- answers that stand nowhere but in what was said on the way ----------------------------------
 
 
-def is_wordless_end(events: Sequence[StreamResponse]) -> bool:
-    """True if these complete a task with no message, and show nothing of its history."""
+def wordless_rest(events: Sequence[StreamResponse]) -> TaskStatus | None:
+    """The status in which these leave a task that rests, where it has no message and they show nothing of its history.
+
+    What is said then may stand in the history alone: an answer, a question, or why it failed.
+    """
     status: TaskStatus | None = None
+    made = False
     for event in events:
-        if event.artifact_update is not None or (event.task is not None and event.task.history):
-            return False
+        if event.task is not None and event.task.history:
+            return None
+        made = made or event.artifact_update is not None
         status = event.status_update.status if event.status_update else event.task.status if event.task else status
-    return status is not None and status.state == TaskState.COMPLETED and status.message is None
+    if status is None or status.message is not None or status.state not in _WORDED:
+        return None
+    return None if made and status.state == TaskState.COMPLETED else status
 
 
 def has_made_something(record: TaskRecord, events: Sequence[StreamResponse] = ()) -> bool:
@@ -54,28 +66,41 @@ def has_made_something(record: TaskRecord, events: Sequence[StreamResponse] = ()
 
 
 def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...]) -> TaskStatus:
-    """The status with the answer, where the agent completes without one.
+    """The status with what its agent says, where it tells that elsewhere.
 
-    There are frameworks that tell all of it in statuses of WORKING, which end in the history, and then complete with
-    neither an artifact nor a message. `since` is what the history has of the agent behind our last message.
+    There are frameworks that tell all of it in statuses of WORKING, which end in the history, and then complete, ask or
+    fail with neither an artifact nor a message. `since` is what the history has of the agent behind our last message.
     """
-    if status.state != TaskState.COMPLETED or (status.message is not None and not since):
+    completes = status.state == TaskState.COMPLETED
+    if status.state not in _WORDED or (status.message is not None and not (completes and since)):
         return status
-    if has_made_something(record):
+    made = has_made_something(record)
+    if completes and made:
         return status
     told = [one for one in since if not _is_known(record, one)]
-    if not told and record.state == TaskState.WORKING and record.status.message is not None:
+    if not told and not made and record.state == TaskState.WORKING and record.status.message is not None:
         told = [record.status.message]
     if not told:
         return status.model_copy(update={"message": None})
-    whole = told[-1].model_copy(update={"parts": tuple(part for one in told for part in one.parts)})
-    return status.model_copy(update={"message": whole})
+    parts = _whole(told) if completes else told[-1].parts
+    return status.model_copy(update={"message": told[-1].model_copy(update={"parts": parts})})
+
+
+def _whole(told: Sequence[Message]) -> tuple[Part, ...]:
+    """The parts of all these messages: those of one id are pieces of one, as an agent tells it word by word."""
+    parts: tuple[Part, ...] = ()
+    before = ""
+    for one in told:
+        is_piece = one.message_id == before != ""
+        parts, before = joined(parts, one.parts) if is_piece else (*parts, *one.parts), one.message_id
+    return parts
 
 
 def _is_known(record: TaskRecord, message: Message) -> bool:
     """Whether it was told before we spoke last: not all agents keep what we said in their history."""
     return any(
-        (known.message_id == message.message_id != "") or content_of(known) == content_of(message)
+        known.parts == message.parts
+        and (known.message_id == message.message_id != "" or known.metadata == message.metadata)
         for known in record.messages
         if known.role == Role.AGENT
     )
@@ -105,6 +130,8 @@ def is_old_question(record: TaskRecord, told: TaskStatus, now: float) -> bool:
 def _looks_old(record: TaskRecord, told: Message | None, asked: Message | None, *, later: bool) -> bool:
     if told is None or asked is None:
         return told is None and not later
+    if told.parts != asked.parts:
+        return False  # whatever it is called: there are agents that give all their messages one id
     if told.message_id and not asked.message_id.startswith(record.id):
         return told.message_id == asked.message_id
     return content_of(told) == content_of(asked) and not later
@@ -118,7 +145,9 @@ def asks_again(record: TaskRecord) -> bool:
     if told is None or asked is None:
         return told is asked
     has_id = not told.message_id.startswith(record.id)
-    return told.message_id == asked.message_id if has_id else content_of(told) == content_of(asked)
+    if has_id:
+        return told.message_id == asked.message_id and told.parts == asked.parts
+    return content_of(told) == content_of(asked)
 
 
 def _has_replied(record: TaskRecord) -> bool:

@@ -98,6 +98,9 @@ class Agent:
             params["id"] = path.rpartition("/")[2].partition(":")[0]
         return await self._give(Heard(operation, params, request), lambda result: result)
 
+    async def _older_card(self, request: web.Request) -> web.StreamResponse:
+        return await self._give(Heard("older card", {}, request), lambda result: result)
+
     async def _give(self, heard: Heard, wrap: Callable[[object], object]) -> web.StreamResponse:
         self.heard.append(heard)
         answer = await self.answer(heard)
@@ -115,6 +118,7 @@ class Agent:
     async def serve(self, *, old_place: bool = False) -> AsyncIterator[Agent]:
         app = web.Application()
         app.router.add_get("/.well-known/agent.json" if old_place else "/.well-known/agent-card.json", self._card)
+        app.router.add_get("/agent/authenticatedExtendedCard", self._older_card)
         if self.binding == "JSONRPC":
             app.router.add_post("/rpc", self._rpc)
         else:

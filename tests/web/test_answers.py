@@ -59,10 +59,12 @@ class Scripted:
 
     def __init__(self, *snapshots: dict[str, Any]) -> None:
         self._snapshots = iter(snapshots)
+        self._shown: dict[str, Any] = {}
 
     async def __call__(self, heard: Heard) -> object:
-        shown = next(self._snapshots)
-        return {"task": shown} if heard.operation == "send" else shown
+        if heard.params.get("historyLength") is None or self._shown["status"]["state"] == "TASK_STATE_COMPLETED":
+            self._shown = next(self._snapshots)
+        return {"task": self._shown} if heard.operation == "send" else self._shown
 
 
 ASKS = now("INPUT_REQUIRED", 1, message=said("Which color?", "q-1"))
@@ -96,6 +98,8 @@ NEWER = {
     "with a later time and no words": (now("INPUT_REQUIRED", 2), None),
     "with another id": (now("INPUT_REQUIRED", message=said("Which color?", "q-2")), "Which color?"),
     "in other words in the same second": (now("INPUT_REQUIRED", 1, message=said("Which size?", "q-2")), "Which size?"),
+    "in other words under the same id": (now("INPUT_REQUIRED", message=said("Which size?", "q-1")), "Which size?"),
+    "under the same id later": (now("INPUT_REQUIRED", 2, message=said("Which size?", "q-1")), "Which size?"),
 }
 
 
@@ -105,7 +109,8 @@ async def test_the_next_question_is_asked_at_once(world: World, way: str) -> Non
     async with Agent(Scripted(ASKS, ASKS, asks)).serve() as other, somebody(world) as ada:
         view = await replied(ada, await sent(ada, await added(ada, other)))
     assert (view.state, view.question) == (Moment.INPUT_REQUIRED, question)
-    assert other.asked == ["send", "send", "get"]
+    # Where there are no words it is looked for them in the history.
+    assert other.asked == ["send", "send", "get", *([] if question else ["get"])]
 
 
 async def test_a_question_that_comes_again_after_work_is_asked_again(world: World) -> None:
@@ -181,9 +186,11 @@ async def test_a_look_at_a_task_whose_agent_is_gone_shows_what_is_known(world: W
 
 
 USER = said("hello", "m-1", "ROLE_USER")
+TOKENS = [f"{number} " for number in range(100)]
 HISTORIES = {
     "the last word": ([USER, said("maf echo: hello", "a-1")], "maf echo: hello"),
     "several words": ([USER, said("one", "a-1"), said("two", "a-2")], "one\ntwo"),
+    "several words under one id": ([USER, *(said(word, "a-1") for word in TOKENS)], "".join(TOKENS)),
     "nothing": ([USER], None),
 }
 
@@ -220,6 +227,61 @@ async def test_an_answer_in_the_last_status_of_work_alone_is_the_answer(world: W
     assert (view.state, view.text) == (Moment.COMPLETED, "maf echo: hello")
 
 
+@pytest.mark.parametrize("state", ["INPUT_REQUIRED", "AUTH_REQUIRED", "FAILED", "REJECTED"])
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("place", ["history", "work"])
+async def test_what_an_agent_says_beside_its_status_is_its_question_or_reason(
+    world: World, state: str, place: str, *, streaming: bool
+) -> None:
+    history = [USER, said("Which color?", "a-1")] if place == "history" else []
+    work = {"message": said("Which color?", "a-1")} if place == "work" else {}
+
+    async def answer(heard: Heard) -> object:
+        asked = heard.params.get("historyLength") is not None
+        if heard.operation == "get":
+            worked = streaming or other.asked.count("get") > 1
+            return {**now(state), **({"history": history} if asked else {})} if worked else now("WORKING", **work)
+        return [{"task": now("SUBMITTED")}, update("WORKING", **work), update(state)] if streaming else now("WORKING")
+
+    async with Agent(answer, streaming=streaming).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.state == Moment[state]
+    assert (view.question or (view.error and view.error.message)) == "Which color?"
+
+
+async def test_a_question_stands_in_what_was_made_and_progress_is_none(world: World) -> None:
+    made = {"artifactUpdate": {"taskId": "t-1", "artifact": {"artifactId": "a", "parts": [{"text": "Which color?"}]}}}
+    events = [{"task": now("SUBMITTED")}, update("WORKING", message=said("thinking")), made, update("INPUT_REQUIRED")]
+
+    async def answer(heard: Heard) -> object:
+        return events if heard.operation == "stream" else now("INPUT_REQUIRED")
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text, view.question) == (Moment.INPUT_REQUIRED, "Which color?", None)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_an_answer_of_data_in_a_message_is_shown_as_one_in_an_artifact(world: World, *, direct: bool) -> None:
+    message = {"messageId": "a-1", "role": "ROLE_AGENT", "parts": [{"data": {"color": "blue"}}]}
+
+    async def answer(_: Heard) -> object:
+        return {"message": message} if direct else {"task": now("COMPLETED", message=message)}
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.answer) == (Moment.COMPLETED, '{"color": "blue"}')
+    assert [part.data for artifact in view.artifacts for part in artifact.parts] == [{"color": "blue"}]
+
+
+async def test_a_reason_of_data_is_the_reason(world: World) -> None:
+    rejects = now("REJECTED", message={"messageId": "a", "role": "ROLE_AGENT", "parts": [{"data": {"code": "no"}}]})
+    async with Agent(Scripted(rejects)).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert view.error is not None
+    assert view.error.message == '{"code": "no"}'
+
+
 @pytest.mark.parametrize("version", ["1.0", "0.3"])
 @pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
 async def test_an_agent_that_shows_no_history_unasked_is_asked_for_it(world: World, version: str, binding: str) -> None:
@@ -245,6 +307,15 @@ async def test_an_answer_to_a_reply_is_none_of_what_was_said_or_made_before(worl
         view = await replied(ada, await sent(ada, await added(ada, other)))
     assert view.state == Moment.COMPLETED
     assert view.text == "a draft\na blue one"
+
+
+async def test_an_answer_under_the_id_of_the_question_is_one(world: World) -> None:
+    asks = now("INPUT_REQUIRED", message=said("Which color?", "always"))
+    history = [USER, said("Which color?", "always"), said("a blue one", "always")]
+    done = {**now("COMPLETED"), "history": history}
+    async with Agent(Scripted(asks, now("WORKING"), done)).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
 
 
 async def test_an_answer_beside_an_older_artifact_is_asked_for_where_no_history_comes_unasked(world: World) -> None:

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 import anyio
 import pytest
 from aiohttp import web
+from pydantic import JsonValue
 
 from mcp_a2a.a2a.client import WebClient
-from mcp_a2a.a2a.client_card import card_of, mended
+from mcp_a2a.a2a.client_card import card_of, mended, usable
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.text import clean
@@ -85,6 +86,35 @@ async def test_tasks_are_fetched_canceled_and_followed_with_the_tenant(client: W
     assert [event.task.id for event in told if event.task] == ["t-1"]
     for heard in other.heard:
         assert "/acme/" in heard.request.path or heard.params["tenant"] == "acme"
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_the_query_of_an_interface_comes_with_every_call(client: WebClient, version: str, binding: str) -> None:
+    async def answer(heard: Heard) -> object:
+        return [{"task": task()}] if heard.operation in ("subscribe", "stream") else task()
+
+    async with Agent(answer, version=version, binding=binding).serve() as other:
+        card = json.dumps(other.make_card()).replace("/rpc", "/rpc/?assistant_id=a%2Fb#top")
+        other.card = json.loads(card if binding == "HTTP+JSON" else card.replace("/rpc/", "/rpc"))
+        agent = await found(client, other)
+        await client.send(agent, request())
+        assert await events(client, agent)
+        await client.get(agent, "t-1", history=3)
+        await client.cancel(agent, "t-1")
+        async with client.subscribe(agent, "t-1") as stream:
+            assert [event async for several in stream for event in several]
+    assert {"send", "stream", "get", "cancel", "subscribe"} == set(other.asked)
+    assert {heard.request.query["assistant_id"] for heard in other.heard} == {"a/b"}
+    length = [heard.request.query.get("historyLength") for heard in other.heard if heard.operation == "get"]
+    assert length == (["3"] if binding == "HTTP+JSON" else [None])
+
+
+async def test_rest_of_0_3_is_asked_in_the_names_of_its_proto(client: WebClient) -> None:
+    message = request().message.model_copy(update={"reference_task_ids": ("t-0",)})
+    async with Agent(shout, version="0.3", binding="HTTP+JSON").serve() as other:
+        await client.send(await found(client, other), WebRequest(message, "key-1"))
+    assert set(other.heard[0].params["message"]) == {"messageId", "role", "content"}
 
 
 @pytest.mark.parametrize("version", ["1.0", "0.3"])
@@ -279,6 +309,48 @@ async def test_a_card_with_faults_is_read_with_goodwill(client: WebClient) -> No
 )
 def test_an_agent_that_knows_no_host_of_its_own_is_at_that_of_its_card(said: str, read_from: str, called: str) -> None:
     assert mended(said, read_from) == called
+
+
+@pytest.mark.parametrize(
+    ("said", "called"),
+    [
+        ("rpc", "http://agent.example/a/rpc"),
+        ("/rpc?x=1", "http://agent.example/rpc?x=1"),
+        ("//other.example/rpc", "http://other.example/rpc"),
+        ("other.example:8080/rpc", "http://other.example:8080/rpc"),
+        ("10.0.0.5:8080", "http://10.0.0.5:8080"),
+        ("[fd00::1]:8080/", "http://[fd00::1]:8080/"),
+        ("localhost:8080/", "http://agent.example/"),
+    ],
+)
+def test_an_interface_is_where_its_url_says_however_little_of_one_it_is(said: str, called: str) -> None:
+    card = card_of({"name": "x", "url": said}, "http://agent.example/a/card.json")
+    assert [one.url for one in card.supported_interfaces] == [called]
+
+
+@pytest.mark.parametrize(
+    ("called", "binding"),
+    [
+        ("jsonrpc", "JSONRPC"),
+        ("JSON-RPC 2.0", "JSONRPC"),
+        ("HTTP+JSON/REST", "HTTP+JSON"),
+        ("HTTP_JSON", "HTTP+JSON"),
+        ("REST", "HTTP+JSON"),
+        ("grpc", "grpc"),
+        ("https://agent.example/bindings/json-rpc-over-carrier-pigeon", None),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_binding_is_known_by_what_cards_call_it(called: str, binding: str | None, *, first: bool) -> None:
+    known = {"url": "http://agent.example/known", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+    other = {"url": "http://agent.example/other", "protocolBinding": called, "protocolVersion": "1.0"}
+    listed: list[JsonValue] = [other, known] if first else [known, other]
+    card = card_of({"name": "x", "supportedInterfaces": listed}, "http://agent.example/")
+    (found,) = (one for one in card.supported_interfaces if one.url.endswith("other"))
+    assert found.protocol_binding == (binding or called)
+    spoken = [one.url for one in usable(card)]
+    assert ("http://agent.example/other" in spoken) == (binding in ("JSONRPC", "HTTP+JSON"))
+    assert "http://agent.example/known" in spoken
 
 
 async def test_an_interface_is_judged_by_where_its_name_leads() -> None:

@@ -142,6 +142,24 @@ async def test_the_card_for_who_has_a_credential_is_read_with_one(
     assert other.asked[:-1] == (["card"] if credential else [])
 
 
+async def test_the_card_for_callers_of_an_agent_of_0_2_is_read_where_that_has_it(world: World) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "card":
+            return web.json_response({"jsonrpc": "2.0", "id": "1", "error": {"code": -32601, "message": "no"}})
+        if heard.operation == "older card":
+            assert heard.request.headers.get("Authorization") == "Bearer s3cret"
+            return {**other.make_card(), "skills": [{"id": "whisper", "name": "Whisper"}]}
+        return await shout(heard)
+
+    async with Agent(answer, version="0.3").serve(old_place=True) as other, somebody(world) as ada:
+        card = {name: value for name, value in other.make_card().items() if name != "protocolVersion"}
+        other.card = {**card, "supportsAuthenticatedExtendedCard": True}
+        headers = {"Authorization": "Bearer s3cret"}
+        peer = await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+        assert [skill.id for skill in peer.skills] == ["whisper"]
+        assert (await sent(ada, peer.did)).text == "HELLO"
+
+
 REFUSALS = {
     "a refusal": lambda: web.Response(status=403),
     "an error": lambda: web.Response(status=500),

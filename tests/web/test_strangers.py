@@ -294,6 +294,23 @@ async def test_an_agent_that_speaks_another_version_than_its_card_says_is_asked_
         assert len(other.asked) == asked + 1  # remembered
 
 
+@pytest.mark.parametrize("said", ["1.0", "0.3"])
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_agent_is_found_at_the_paths_of_another_version_than_its_card_says(
+    world: World, said: str, status: int
+) -> None:
+    async def answer(heard: Heard) -> object:
+        if (heard.version == "1.0") == (said == "1.0"):
+            return web.Response(status=status)
+        assert ("/v1/" in heard.request.path) == (said == "1.0")
+        return await shout(heard)
+
+    async with Agent(answer, version=said, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        assert [(await sent(ada, url)).text for _ in range(2)] == ["HELLO", "HELLO"]
+    assert other.asked == ["send", "send", "send"]  # remembered
+
+
 async def test_an_agent_that_speaks_neither_version_is_asked_twice(world: World) -> None:
     async def answer(_: Heard) -> object:
         return web.json_response({"jsonrpc": "2.0", "id": "1", "error": {"code": -32009, "message": "only 0.9"}})
@@ -508,15 +525,18 @@ async def test_the_question_that_was_answered_is_no_news(
 ) -> None:
     answers = iter([{"task": first}, {"task": second}, second, task(text="a blue one")])
 
-    async def answer(_: Heard) -> object:
-        return next(answers)
+    async def answer(heard: Heard) -> object:
+        return first if heard.params.get("historyLength") is not None else next(answers)
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
         assert view.state == Moment.INPUT_REQUIRED
+        # A question without words is looked for in the history, once.
+        assert other.asked == (["send", "get"] if first is SILENT else ["send"])
+        other.heard.clear()
         view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
     assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
-    assert other.asked == ["send", "send", "get", "get"]
+    assert other.asked == ["send", "get", "get"]
 
 
 async def test_another_question_is_asked_and_the_same_one_again_after_a_while(world: World) -> None:

@@ -317,12 +317,15 @@ async def test_a_task_outlives_an_agent_that_does_not_let_us_look(
     assert (view.state, view.text) == (Moment.COMPLETED, "answer")
 
 
-async def test_a_task_whose_path_stays_unknown_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_task_whose_path_stays_unknown_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.01)
     monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
 
     async def answer(heard: Heard) -> object:
-        return {"task": task("TASK_STATE_WORKING")} if heard.operation == "send" else web.Response(status=404)
+        return {"task": task("TASK_STATE_WORKING")} if heard.operation == "send" else web.Response(status=status)
 
     async with Agent(answer, binding="HTTP+JSON").serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=60)
