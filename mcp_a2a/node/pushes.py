@@ -101,12 +101,22 @@ class Pushes:
             PushNotSupportedError, AddressNotAllowedError, QueueFullError
         """
         self.check(config)
+        if (running := self._running(record.id, config)) is not None:
+            return running
         kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
         self._context.database.read(lambda connection: _check_room(connection, kept, record.caller))
         cursor = cursor or self._feed.open(record).cursor
         await self._context.database.write(lambda connection: put_push(connection, kept))
         self._start(kept, cursor)
         return kept
+
+    def _running(self, task_id: str, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig | None:
+        """The same configuration, where it is named again: the SDKs name theirs with each message."""
+        known = self._context.database.read(lambda connection: push_configs(connection, task_id))
+        same = (
+            one for one in known if config.model_copy(update={"task_id": task_id, "id": config.id or one.id}) == one
+        )
+        return next((one for one in same if (task_id, one.id or "") in self._couriers), None)
 
     def get(self, task_id: str, config_id: str | None) -> tuple[TaskPushNotificationConfig, ...]:
         """One configuration, or all of a task.

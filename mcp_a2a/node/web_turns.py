@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from mcp_a2a.node.result import size_of
 from mcp_a2a.protocol.artifacts import joined
-from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus, text_of
 from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.store.records import TaskRecord
 
@@ -87,13 +87,17 @@ def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...])
 
 
 def _whole(told: Sequence[Message]) -> tuple[Part, ...]:
-    """The parts of all these messages: those of one id are pieces of one, as an agent tells it word by word."""
-    parts: tuple[Part, ...] = ()
-    before = ""
+    """The parts of all these messages. Those of one id are pieces of one, or all of it so far, each time with more."""
+    wholes: list[tuple[str, tuple[Part, ...]]] = []
     for one in told:
-        is_piece = one.message_id == before != ""
-        parts, before = joined(parts, one.parts) if is_piece else (*parts, *one.parts), one.message_id
-    return parts
+        before, known = wholes[-1] if wholes else ("", ())
+        if not one.message_id or one.message_id != before:
+            wholes.append((one.message_id, one.parts))
+        elif text_of(one.parts).startswith(text_of(known)):
+            wholes[-1] = before, one.parts
+        else:
+            wholes[-1] = before, joined(known, one.parts)
+    return tuple(part for _, parts in wholes for part in parts)
 
 
 def _is_known(record: TaskRecord, message: Message) -> bool:

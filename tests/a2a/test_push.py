@@ -175,6 +175,29 @@ async def test_an_answer_to_a_question_may_name_a_hook_too(scene: tuple[Person, 
     assert "completed" in map(_state, await hook.until("completed"))
 
 
+async def test_a_hook_that_is_named_with_each_message_is_told_once(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    older = config(hook, **secrets("t", "k"), protocol_version="0.3")
+    for again in (config(hook, **secrets("t", "k")), older, config(hook, id="mine")):
+        hook.got.clear()
+        asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), push_config=again, wait_seconds=30))).task
+        await hook.until("input-required" if again is older else "input_required")
+        answer = A2ASendRequest(message=say("this", taskId=asked.id), push_config=again)
+        await alice.api.a2a_send(answer)
+        await hook.until("completed")
+        await nothing_left_to_tell(alice)
+        states = list(map(_state, (event for _, event in hook.got)))
+        assert states.count("completed") == 1
+        assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == 1
+    other = config(hook, **secrets("another", "k"))
+    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), push_config=other, wait_seconds=30))).task
+    await alice.api.a2a_push_set(A2APushRequest(task_id=asked.id, config=config(hook)))
+    await alice.api.a2a_push_set(
+        A2APushRequest(task_id=asked.id, config=config(hook, **secrets("another", "k"), id="mine"))
+    )
+    assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == 3
+
+
 async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,10 +187,15 @@ async def test_a_look_at_a_task_whose_agent_is_gone_shows_what_is_known(world: W
 
 USER = said("hello", "m-1", "ROLE_USER")
 TOKENS = [f"{number} " for number in range(100)]
+ALL_SO_FAR = "".join(TOKENS[:9])
 HISTORIES = {
     "the last word": ([USER, said("maf echo: hello", "a-1")], "maf echo: hello"),
     "several words": ([USER, said("one", "a-1"), said("two", "a-2")], "one\ntwo"),
     "several words under one id": ([USER, *(said(word, "a-1") for word in TOKENS)], "".join(TOKENS)),
+    "all of it so far, under one id": (
+        [USER, *(said("".join(TOKENS[:count]), "a-1") for count in (1, 2, 9))],
+        ALL_SO_FAR,
+    ),
     "nothing": ([USER], None),
 }
 
