@@ -17,7 +17,7 @@
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
                                 HopLimitError  TaskForgottenError  NotForgettableError  AlreadyEndedError
-                                NotSentError  NothingAskedError
+                                NotSentError  NothingAskedError  KeyReusedError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -778,6 +778,19 @@ class ContextMismatchError(TaskError):
         super().__init__(
             f"The context of the message is not the context of its task {task_id}.",
             "Leave the context out: it follows from the task.",
+        )
+
+
+class KeyReusedError(TaskError):
+    """A request repeats the idempotency key of another request, so it is no repetition."""
+
+    code = "key_reused"
+    exit_code = 2
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"Nothing was sent: this idempotency key belongs to {task_id}, whose request said something else.",
+            "Use a new key for a new request; to repeat a request, send exactly the same one.",
         )
 
 

@@ -42,10 +42,12 @@ from mcp_a2a.node.feed import Beginning, Reading
 from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, call_off, take_turn, too_many_open
 from mcp_a2a.node.node import Node
+from mcp_a2a.node.repeated import check_opening
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState
+from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
     Position,
@@ -128,8 +130,11 @@ class Desk:
     ) -> TaskRecord:
         """A task for our own agent: stored, and leased at once where somebody waits for one."""
         peer = caller_peer(request.caller)
-        attached = await self._node.attaching.attach(message.parts)
         draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
+        known = self._node.sending.find(task_id_of(self._context.me, draft.opening))
+        if known is not None:
+            check_opening(known, message, request.skill)
+        attached = await self._node.attaching.attach(message.parts)
         record = new_record(self._context, peer, peer.removeprefix(CALLER), with_files(draft, attached))
         with self._node.attaching.given_to(record.id, attached.refs):
             return await self._store(request, record, follow)

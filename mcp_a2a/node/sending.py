@@ -27,6 +27,7 @@ from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.repeated import check_opening, check_turn
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
@@ -109,16 +110,18 @@ class Sending:
         Raises:
             NoRouteError: with `queue` False and nobody reachable; nothing was kept.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
+            KeyReusedError: the key names a task that was another request.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
         opening = self.opening_id(request.idempotency_key, peer.row.did)
+        draft = draft_of(request, opening)
         existing = self.find(task_id_of(self._context.me, opening))
         if existing is not None:
+            check_opening(existing, draft.message, draft.skill, request.files)
             return existing
         await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
-        draft = draft_of(request, opening)
         return await self._open_with_files(peer, draft, await self._attach(draft, request), lambda _: None)
 
     async def send_message(
@@ -128,9 +131,13 @@ class Sending:
 
         Raises:
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
+            KeyReusedError: the key names a task that was another request.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        if self.find(task_id_of(self._context.me, draft.opening)) is None:
+        existing = self.find(task_id_of(self._context.me, draft.opening))
+        if existing is not None:
+            check_opening(existing, draft.message, draft.skill)
+        else:
             await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open_with_files(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
@@ -215,12 +222,17 @@ class Sending:
     # --- sending to a skill ----------------------------------------------------------------------
 
     def sent_by_skill(self, request: SendTaskBySkillRequest) -> TaskRecord | None:
-        """What an earlier call with the same key came to, unless an agent at a URL has refused it."""
+        """What an earlier call with the same key came to, unless an agent at a URL has refused it.
+
+        Raises:
+            KeyReusedError: that was another request.
+        """
         opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
         record = self.find(task_id_of(self._context.me, opening))
-        if record is None or (is_web(record.peer) and record.delivery == Delivery.REFUSED):
+        if record is None:
             return None
-        return record
+        check_opening(record, draft_of(request, opening).message, request.skill, request.files)
+        return None if is_web(record.peer) and record.delivery == Delivery.REFUSED else record
 
     async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
         """Send to the best candidate; the next one is tried while nobody has accepted.
@@ -313,11 +325,23 @@ class Sending:
         """A further message in an open task; with a key that was used before, nothing new.
 
         Raises:
+            KeyReusedError: with that key, something else was said.
             TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
+        """
+        return await self.go_on(task_id, self.turn(task_id, request), request)
+
+    def turn(self, task_id: str, request: ReplyRequest) -> Message:
+        """What a reply says.
+
+        Raises:
+            KeyReusedError: with its key, something else was said in this task.
         """
         message_id = self.opening_id(request.idempotency_key, task_id)
         message = Message(message_id=message_id, role=Role.USER, parts=(Part(text=request.message),))
-        return await self.go_on(task_id, message, request)
+        record = self.find(task_id)
+        if record is not None:
+            check_turn(record, message, request.files)
+        return message
 
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """Say something more in an open task; a message that it has already is not said again.

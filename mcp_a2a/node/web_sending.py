@@ -13,13 +13,14 @@ from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.present import iso
+from mcp_a2a.node.repeated import check_opening
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.node.web_turns import speak
 from mcp_a2a.protocol.extensions import check_extensions
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.task import task_id_of
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
@@ -52,17 +53,19 @@ class WebSending:
         Raises:
             NoRouteError: with `queue` False and nobody there; nothing was kept.
             WebError: with `queue` False and something wrong there.
+            KeyReusedError: the key names a task that was another request.
             QueueFullError, FileError, StorageFullError
         """
         opening = self._sending.opening_id(request.idempotency_key, peer.url)
+        draft = draft_of(request, opening)
         existing = self._sending.find(task_id_of(self._context.me, opening))
         if existing is not None:
+            check_opening(existing, draft.message, draft.skill, request.files)
             return existing
         check_extensions(peer.name, peer.row.card)
         await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
-        draft = draft_of(request, opening)
         attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, lambda _: None)
 
@@ -70,7 +73,10 @@ class WebSending:
         self, peer: WebPeer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
     ) -> TaskRecord:
         """See `Sending.send_message`."""
-        if self._sending.find(task_id_of(self._context.me, draft.opening)) is None:
+        existing = self._sending.find(task_id_of(self._context.me, draft.opening))
+        if existing is not None:
+            check_opening(existing, draft.message, draft.skill)
+        else:
             check_extensions(peer.name, peer.row.card, draft.message.extensions or ())
             await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open(peer, draft, await self._attaching.attach(draft.message.parts), follow)
@@ -173,9 +179,7 @@ class WebSending:
 
     async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
         """See `Sending.reply`."""
-        message_id = self._sending.opening_id(request.idempotency_key, task_id)
-        message = Message(message_id=message_id, role=Role.USER, parts=(Part(text=request.message),))
-        return await self.go_on(task_id, message, request)
+        return await self.go_on(task_id, self._sending.turn(task_id, request), request)
 
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """See `Sending.go_on`."""

@@ -151,6 +151,10 @@ async def test_an_idempotency_key_is_as_long_as_it_may_be(served: Served, name: 
     assert f"{MAX_KEY} characters" in caught.value.message
     client.headers["Idempotency-Key"] = (name * 200)[:MAX_KEY]
     assert (await client.task("hello"))["id"] == (await client.task("hello"))["id"]
+    with pytest.raises(Failed) as caught:
+        await client.task("another question")
+    assert caught.value.reason == "INVALID_PARAMS"
+    assert "belongs to task-" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["jsonrpc", "rest"])

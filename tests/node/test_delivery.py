@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a.errors import LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
+from mcp_a2a.errors import KeyReusedError, LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
@@ -113,6 +113,45 @@ async def test_the_same_idempotency_key_is_the_same_task(world: World) -> None:
         assert first.task_id == again.task_id
         inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
         assert len(inbox.items) + inbox.waiting == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        task("twice", wait=0, idempotency_key="k"),
+        task("once", wait=0, idempotency_key="k", skill="reverse"),
+        task("once", wait=0, idempotency_key="k", context_id="ctx-of-another"),
+        task("once", wait=0, idempotency_key="k", parts=({"data": {"a": 1}},)),
+        task("once", wait=0, idempotency_key="k", files=({"path": __file__},)),
+    ],
+)
+async def test_another_request_under_a_key_that_was_used_is_refused(world: World, other: SendTaskRequest) -> None:
+    """It would be told the answer to a question that it did not ask."""
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        first = await alice.api.send_task(task("once", wait=0, idempotency_key="k"))
+        with pytest.raises(KeyReusedError, match=first.task_id):
+            await alice.api.send_task(other)
+        assert len((await alice.api.list_tasks(ListTasksRequest())).tasks) == 1
+        keyless = other.model_copy(update={"idempotency_key": "another", "context_id": None})
+        assert (await alice.api.send_task(keyless)).task_id != first.task_id
+
+
+async def test_a_key_for_a_skill_and_one_for_a_reply_name_one_request_each(world: World) -> None:
+    async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
+        await acquainted(alice, bob)
+        asked = SendTaskBySkillRequest(skill="reverse", message="once", wait_seconds=0, idempotency_key="k")
+        sent = await alice.api.send_task_by_skill(asked)
+        assert (await alice.api.send_task_by_skill(asked)).task_id == sent.task_id
+        with pytest.raises(KeyReusedError):
+            await alice.api.send_task_by_skill(asked.model_copy(update={"message": "twice"}))
+        more = ReplyRequest(task_id=sent.task_id, message="more", wait_seconds=0, idempotency_key="r")
+        for _ in range(2):
+            await alice.api.reply_to_task(more)
+        with pytest.raises(KeyReusedError):
+            await alice.api.reply_to_task(more.model_copy(update={"message": "less"}))
+        record = alice.node.sending.latest(sent.task_id)
+        assert [message.text for message in record.said] == ["once", "more"]
 
 
 async def test_an_unanswered_lease_is_offered_again_and_the_third_time_the_task_fails(world: World) -> None:

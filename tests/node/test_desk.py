@@ -14,6 +14,7 @@ import pytest
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.errors import (
     ContextMismatchError,
+    KeyReusedError,
     NotAwaitingReplyError,
     QueueFullError,
     TaskNotFoundError,
@@ -157,6 +158,10 @@ async def test_two_messages_with_one_id_are_two_tasks_and_one_key_is_one(desk: t
     person, agent = desk
     keyed = A2ASendRequest(agent=agent, message=say("b"), wait_seconds=30, idempotency_key="k")
     assert (await person.api.a2a_send(keyed)).task == (await person.api.a2a_send(keyed)).task
+    other = keyed.model_copy(update={"message": say("c")})
+    with pytest.raises(KeyReusedError):
+        await person.api.a2a_send(other)
+    await person.api.a2a_send(other.model_copy(update={"caller": "somebody"}))  # whose keys are their own
 
 
 async def test_a_client_gets_a_message_where_the_agent_means_no_task(desk: tuple[Person, str]) -> None:
