@@ -3,10 +3,11 @@
 An answer waits at its agent until a link to us is open. Where the agent cannot dial us, only we can open one: an open
 task is a reason to dial its agent, as an unsent message is (`Outbox.seek`). On each new link we say how far we know
 our open tasks there; the agent tells again what we do not know. So an answer is found also when a journal went back in
-time: a data folder restored from a backup, or a copied machine whose twin has taken the answer.
+time: a data folder restored from a backup, or a copied machine whose twin has taken the answer. Where it is the
+agent's journal that went back, the question tells it from which number on its updates count.
 
     asker -- ask [(task, newest seq known)] --> agent
-    asker <-- update of each that it knows better, whole --
+    asker <-- update of each that it knows otherwise, whole --
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from mcp_a2a.protocol.blob import BlobRef, is_blob
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import Artifact, Part
-from mcp_a2a.protocol.payload import MAX_ASKED, AskBody, Asked
+from mcp_a2a.protocol.payload import LAST_SEQ, MAX_ASKED, AskBody, Asked
 from mcp_a2a.store.journal import OutboxRow, put_outbox
-from mcp_a2a.store.records import TaskRecord, find_task, known_better, open_sent_tasks, save_task
+from mcp_a2a.store.records import TaskRecord, find_task, known_otherwise, open_sent_tasks, save_task
 
 logger = logging.getLogger(__name__)
 
@@ -114,15 +115,15 @@ class Memory:
         self._outbox = outbox
 
     def asked(self, peer: Peer, body: AskBody) -> None:
-        """Tell this sender again how its tasks stand, those that we know better than it says."""
+        """Tell this sender again how its tasks stand, those that we know otherwise than it says."""
         did, database = peer.row.did, self._context.database
         known = {one.task: one.seq for one in body.tasks}
         under_way = self._outbox.updating(peer.peer_id)
-        for task_id in database.read(lambda connection: known_better(connection, did, known)):
-            if task_id not in under_way:
-                self._tell(task_id)
+        for task_id, newest in database.read(lambda connection: known_otherwise(connection, did, known)).items():
+            if task_id not in under_way or newest < known[task_id]:
+                self._tell(task_id, known[task_id])
 
-    def _tell(self, task_id: str) -> None:
+    def _tell(self, task_id: str, seq: int) -> None:
         now = self._context.clock()
 
         def told(letter: OutboxRow | Exception | None) -> None:
@@ -131,13 +132,20 @@ class Memory:
             elif letter is not None:
                 logger.warning("%s cannot be told again how it stands: %s", task_id, letter)
 
-        self._context.database.enqueue(lambda connection: self.tell_again(connection, task_id, now), told)
+        self._context.database.enqueue(lambda connection: self.tell_again(connection, task_id, now, seq), told)
 
-    def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float) -> OutboxRow | None:
-        """Journal how a task stands, whole; None where it stands as its sender left it."""
+    def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float, seq: int = -1) -> OutboxRow | None:
+        """Journal how a task stands, whole; None where it stands as its sender left it.
+
+        `seq` is the newest update that its sender knows. What follows is counted from there, or its sender would take
+        it for old: our journal may have gone back in time.
+        """
         record = find_task(connection, task_id)
-        if record is None or record.sent or not is_peer(record) or not record.seq_out:
+        if record is None or record.sent or not is_peer(record) or not (record.seq_out or seq > 0):
             return None
+        if record.seq_out < seq < LAST_SEQ:
+            logger.warning("the sender of %s knows more of it than this data folder: is that from a backup?", task_id)
+            record.seq_out = seq
         record.seq_out += 1
         record.artifacts, record.spooled = self._still_here(record)
         letter = update_letter(self._context, record, now, whole=True)

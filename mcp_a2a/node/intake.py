@@ -46,6 +46,7 @@ from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, TaskState, TaskStatus, words_of
 from mcp_a2a.protocol.payload import (
+    LAST_SEQ,
     MAX_HOP,
     AdvertBody,
     AskBody,
@@ -101,9 +102,6 @@ SHARED_HOSTS = frozenset({RELAYED, HERE})
 MAX_OPEN_PER_PEER = 2_000
 MAX_OPEN = 10_000
 """Unfinished tasks of one peer and of all."""
-
-LAST_SEQ = 1 << 40
-"""Of the update about a task that is not known here: newer than each that there may have been."""
 
 FORGOTTEN = "forgotten"
 """A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
@@ -580,8 +578,8 @@ class Intake:
         if record.done or not isinstance(payload.body, UpdateBody):
             return None
         body, delivered, before = payload.body, record.delivery == Delivery.DELIVERED, record.artifacts
-        _grow(record, body)
         is_newest = payload.seq > record.seq_in
+        _grow(record, body, is_newest=is_newest)
         if is_newest:
             record.renewed, record.artifacts = body.artifacts, replace(record.artifacts, body.artifacts)
         if is_too_large(record):
@@ -683,7 +681,7 @@ def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> b
     return theirs + more > MAX_OPEN_PER_PEER or everybodys + more > MAX_OPEN
 
 
-def _grow(record: TaskRecord, body: UpdateBody) -> None:
+def _grow(record: TaskRecord, body: UpdateBody, *, is_newest: bool) -> None:
     """Add what an update brings to the artifacts, whatever it says about the task; what was added before, once.
 
     Raises:
@@ -692,6 +690,8 @@ def _grow(record: TaskRecord, body: UpdateBody) -> None:
     if body.attempt > max(record.attempts, 1) and record.streamed:
         record.streamed, record.artifacts = 0, ()  # its agent has begun anew
     before = body.streamed - len(body.chunks)
+    if is_newest and body.attempt == record.attempts and 0 < body.streamed < record.streamed:
+        record.streamed = before  # its journal went back in time; what it had by then, it has told as a whole
     if body.attempt < record.attempts or before + len(body.chunks) <= record.streamed:
         return
     if before > record.streamed:

@@ -32,6 +32,9 @@ MAX_RUNS = 4
 MAX_ASKED = 256
 """Tasks that one message asks after."""
 
+LAST_SEQ = 1 << 40
+"""Of the update about a task that is not known here: newer than each that there may have been."""
+
 MAX_HOP = 4
 """How often work may be passed on. Two agents that answer each other stop here."""
 

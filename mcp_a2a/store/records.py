@@ -554,15 +554,19 @@ def open_sent_tasks(connection: sqlite3.Connection, peer: str, limit: int) -> li
     return [(task_id, seq) for task_id, seq in rows]
 
 
-def known_better(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> list[str]:
-    """Tasks of this sender of which we made a newer update than it knows, in the order that it asked."""
+def known_otherwise(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> dict[str, int]:
+    """Tasks of this sender of which it knows another update than our newest, and the number of that.
+
+    They are in the order that it asked. It knows a newer one where our journal went back in time.
+    """
     rows = connection.execute(
-        "SELECT id, seq_out FROM tasks WHERE direction='received' AND peer=? AND seq_out > 0 "  # noqa: S608
+        "SELECT id, seq_out FROM tasks WHERE direction='received' AND peer=? "  # noqa: S608
         f"AND id IN ({', '.join('?' * len(known))})",
         (peer, *known),
     )
     newest = dict(rows)
-    return [task_id for task_id, seq in known.items() if newest.get(task_id, -1) > seq]
+    told = {task_id: max(seq, 0) for task_id, seq in known.items() if task_id in newest}
+    return {task_id: newest[task_id] for task_id, seq in told.items() if newest[task_id] != seq}
 
 
 def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:

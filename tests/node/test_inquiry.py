@@ -22,6 +22,7 @@ from mcp_a2a.views import (
     DiscoverRequest,
     GetAgentRequest,
     GetTaskRequest,
+    ReplyRequest,
     SendTaskRequest,
     TaskView,
 )
@@ -281,6 +282,67 @@ async def test_a_question_is_told_again_too(world: World) -> None:
         async with world.person("alice") as alice:
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert view.question == "which?"
+
+
+async def steps(bob: Person, task_id: str, *texts: str) -> None:
+    """Bob's worker writes its answer piece by piece."""
+    for number, text in enumerate(texts):
+        chunk = ArtifactChunk(
+            artifact=Artifact(artifact_id="result", parts=(Part(text=text),)), append=number > 0, last_chunk=False
+        )
+        await bob.api.answer_task(AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number))
+
+
+async def goes_back_in_time(world: World, alice: Person) -> str:
+    """Bob said more of a task than his data folder, which comes from a backup now, knows of."""
+    async with world.person("bob") as bob:
+        await added(alice, bob)
+        sent = await send(alice)
+        await until(lambda: not alice.node.outbox)
+    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    async with world.person("bob") as bob:
+        await steps(bob, await leased(bob), "lost ", "with ", "the disk")
+        await until(lambda: not bob.node.outbox and alice.node.sending.latest(sent.task_id).streamed == 3)
+    shutil.rmtree(world.folder / "bob")
+    (world.folder / "backup").rename(world.folder / "bob")
+    return sent.task_id
+
+
+async def test_a_restored_agent_that_finishes_a_task_again_is_heard(world: World) -> None:
+    async with world.person("alice") as alice:
+        task_id = await goes_back_in_time(world, alice)
+        async with world.person("bob") as bob:
+            assert await leased(bob) == task_id
+            await answered(bob, task_id)
+            await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
+            assert (text_of(alice, task_id) or "").endswith("done")
+
+
+async def test_a_restored_agent_that_has_a_question_is_heard(world: World) -> None:
+    async with world.person("alice") as alice:
+        task_id = await goes_back_in_time(world, alice)
+        async with world.person("bob") as bob:
+            assert await leased(bob) == task_id
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
+            view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))
+            assert view.question == "which?"
+            await alice.api.reply_to_task(ReplyRequest(task_id=task_id, message="that", wait_seconds=0))
+            assert await leased(bob) == task_id
+            await answered(bob, task_id)
+            await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
+
+
+async def test_what_a_restored_agent_streams_takes_the_place_of_what_it_has_forgotten(world: World) -> None:
+    async with world.person("alice") as alice:
+        task_id = await goes_back_in_time(world, alice)
+        async with world.person("bob") as bob:
+            assert await leased(bob) == task_id
+            await until(lambda: bool(bob.node.directory.get(alice.node.context.me).links))
+            await until(lambda: bob.node.sending.latest(task_id).seq_out > 3)
+            await steps(bob, task_id, "made ", "anew")
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=2))
+            await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
+            assert (text_of(alice, task_id) or "").replace("\n", "") == "made anew"
 
 
 @asynccontextmanager

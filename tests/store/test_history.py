@@ -88,7 +88,7 @@ QUESTIONS: dict[str, Query] = {
     "open with a peer": lambda c: records.open_tasks_with(c, DID),
     "asked of a peer": lambda c: records.has_open_sent(c, DID),
     "asked and taken": lambda c: records.open_sent_tasks(c, DID, 10),
-    "known better": lambda c: records.known_better(c, DID, {"task-x": 1, "task-y": 2}),
+    "known otherwise": lambda c: records.known_otherwise(c, DID, {"task-x": 1, "task-y": 2}),
     "asked of any": records.peers_with_open_tasks,
     "just ended": lambda c: records.note_finished(c, 8e9, 9e9),
     "long ended": lambda c: records.forget_finished(c, 1.0, 2.0),
