@@ -6,6 +6,7 @@ the secret waits, sealed with it, at a relay that counts: so its limits hold als
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -225,16 +226,25 @@ class Entrance:
                 self._membership.forget(joined)
             raise
         inviter = self._node.directory.get(ticket.inviter)
-        renamed = joined.row.name != ticket.network and known is None
+        view = self._membership.view(joined)
         return JoinView(
-            network=(view := self._membership.view(joined)),
+            network=view,
             agents_visible=self._others(joined),
             invited_by=None if ticket.inviter == self._context.me else AgentRef(name=inviter.name, did=inviter.row.did),
             already_member=known is not None,
-            warnings=(f"You are in another network {ticket.network!r} already, so this one is {view.name!r} here.",)
-            if renamed
-            else (),
+            warnings=tuple(self._oddities(joined, ticket, view.name, is_new=known is None)),
         )
+
+    def _oddities(self, joined: Joined, ticket: Ticket, name: str, *, is_new: bool) -> Iterator[str]:
+        """What a person should know who has just joined."""
+        if is_new and joined.row.name != ticket.network:
+            yield f"You are in another network {ticket.network!r} already, so this one is {name!r} here."
+        is_there = joined.members.get(ticket.inviter, 0.0) > self._context.clocks.aged()
+        if joined.row.relays and not is_there and ticket.inviter != self._context.me:
+            yield (
+                f"Who made this ticket is not listed in {name} any more. The network may have got a new secret since "
+                "(mcp-a2a rotate): if the agents that you expect are not there, ask for a new ticket."
+            )
 
     def _others(self, joined: Joined) -> int:
         """Members that are not of this data folder."""

@@ -122,7 +122,8 @@ class Membership:
         now = self._context.clock()
         number = self._node.introduction.next_number()
         await self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
-        listing = Listing.withdrawal(joined.network.id, self._context.me, number, int(now + MAX_LIFETIME_SECONDS))
+        expires = int(now + MAX_LIFETIME_SECONDS)
+        listing = Listing.withdrawal(self._context.identity, joined.network.id, number, expires)
         for url in joined.row.relays:
             with anyio.move_on_after(LEAVE_SECONDS):
                 try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import anyio
@@ -56,6 +56,10 @@ class Joined:
     row: NetworkRow
     network: Network
     members: dict[PeerId, float] = field(default_factory=dict)
+    listed: dict[PeerId, int] = field(default_factory=dict)
+    """The number of the newest entry of each."""
+    left: dict[PeerId, int] = field(default_factory=dict)
+    """The number of the withdrawal of each that has left: relays that did not hear of it go on listing it."""
 
 
 class Networks:
@@ -75,7 +79,7 @@ class Networks:
         self._introduction = introduction
         self.relays = relays
         self.folder = folder
-        self._stamp = frozenset[tuple[str, int, int]]()
+        self._stamp: frozenset[tuple[str, int, int]] | None = frozenset()
         self._near = near
         self._joined: dict[PeerId, Joined] = {}
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
@@ -118,14 +122,14 @@ class Networks:
         """Notice what another identity of this data folder has joined or left, until cancelled."""
         while True:
             await anyio.sleep(FOLDER_SECONDS)
-            if self.folder.stamp() != self._stamp:
+            if self.folder.stamp() not in (self._stamp, None):
                 self.reload()
 
     def reload(self) -> None:
-        """Be in the networks that the folder names, and in no other."""
+        """Be in the networks that the folder names, and in no other; for want of open files alone none is left."""
         self._stamp = self.folder.stamp()
         rows = {row.id: row for row in self.folder.rows()}
-        gone = [joined for joined in self if joined.row.id not in rows]
+        gone = [joined for joined in self if joined.row.id not in rows and not self.folder.holds(joined.row.id)]
         known = {joined.row.id: joined.row for joined in self}
         changed = [row for row in rows.values() if known.get(row.id) != row]
         for joined in gone:
@@ -141,6 +145,7 @@ class Networks:
     def _remembered(self, joined: Joined, member: MemberRow) -> None:
         peer_id = PeerId.parse_untrusted(member.did)
         joined.members[peer_id] = member.expires
+        joined.listed[peer_id] = member.seq
         peer = self._directory.get(peer_id)
         if member.relay is not None and member.relay in joined.row.relays:
             self._directory.sighted(self._sighting(peer_id, member.relay, peer.advert))
@@ -223,7 +228,7 @@ class Networks:
             logger.error("the network %s is damaged, so it is left out", row.name)  # noqa: TRY400  it would quote the secret
             return
         known = self._joined.get(network.id)
-        self._joined[network.id] = Joined(row, network, known.members if known else {})
+        self._joined[network.id] = replace(known, row=row) if known else Joined(row, network)
 
     def _remove(self, joined: Joined) -> None:
         del self._joined[joined.network.id]
@@ -317,19 +322,27 @@ class Networks:
         if joined is None or listing.peer == self._context.me:
             return
         if listing.is_withdrawal:
-            self._withdrawn(joined, listing.peer, url)
+            if not listing.is_signed:
+                self._suspect(url, "a withdrawal without the signature of its member")
+            elif listing.seq > joined.listed.get(listing.peer, -1):
+                self._withdrawn(joined, listing, url)
             return
         try:
             advert = listing.open_untrusted(joined.network.directory_key)
         except RemoteProtocolError as error:
-            level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each
-            self._suspects.add(url)
-            logger.log(level, "the relay %s lists something that no member has made: %s", url, error)
+            self._suspect(url, error)
+            return
+        if advert.seq < joined.left.get(advert.peer, -1):
             return
         if not advert.fresh(self._context.clocks.aged()):
             self._passed_over.add((joined.network.id, url))
         elif self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)
+
+    def _suspect(self, url: str, why: object) -> None:
+        level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each
+        self._suspects.add(url)
+        logger.log(level, "the relay %s lists something that no member has made: %s", url, why)
 
     def _listed(self, joined: Joined, advert: Advert, url: str, *, online: bool) -> None:
         peer = self._directory.advert_received(advert)
@@ -337,11 +350,14 @@ class Networks:
             self._directory.remember(self._context.database, peer)
         self._directory.sighted(self._sighting(advert.peer, url, advert))
         self._directory.attended(self._directory.get(advert.peer), url, present=online, now=self._context.clock())
+        joined.listed[advert.peer] = max(advert.seq, joined.listed.get(advert.peer, -1))
         self._believe(joined, advert.peer, advert.expires, url)
         self._notify()
 
-    def _withdrawn(self, joined: Joined, peer_id: PeerId, url: str) -> None:
-        joined.members.pop(peer_id, None)
+    def _withdrawn(self, joined: Joined, listing: Listing, url: str) -> None:
+        peer_id = listing.peer
+        if joined.members.pop(peer_id, None) is not None:
+            joined.left[peer_id] = listing.seq
         self._context.database.enqueue_lazily(lambda connection: drop_member(connection, joined.row.id, str(peer_id)))
         self._unlist(peer_id, url)
         self._notify()
@@ -417,7 +433,7 @@ class Networks:
     def _believe(self, joined: Joined, peer_id: PeerId, expires: float, relay: str | None) -> None:
         is_new = peer_id not in joined.members
         joined.members[peer_id] = max(expires, joined.members.get(peer_id, 0.0))
-        row = MemberRow(joined.row.id, str(peer_id), relay, expires)
+        row = MemberRow(joined.row.id, str(peer_id), relay, expires, joined.listed.get(peer_id, -1))
         self._context.database.enqueue_lazily(lambda connection: save_member(connection, row))
         self.on_member(peer_id)
         if is_new:

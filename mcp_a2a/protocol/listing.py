@@ -6,7 +6,7 @@
 
 A relay learns who is a member of what, when somebody changes something, and a size from a list. It can keep a
 listing back; it cannot make one, nor pass an old one off as new, because the advert inside is signed and numbered.
-A listing without a body withdraws the member.
+A listing whose body is the member's signature over label and header withdraws the member.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mcp_a2a.errors import RemoteProtocolError, SealBrokenError, TooLargeError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.identity import Identity, verify
 
 BUCKETS = tuple(1024 << power for power in range(8))
 """Sizes of `inner`: 1 KiB doubling to 128 KiB, so that the largest advert fits."""
@@ -28,9 +29,12 @@ _HEADER = struct.Struct(">4s32s32sQQQB")
 _BOUND = struct.Struct(">4s32s32sQQ")
 _LENGTH = struct.Struct(">I")
 _LABEL = b"mcp-a2a/v1/listing\0"
+_LEFT_LABEL = b"mcp-a2a/v2/listing-withdrawn\0"
 _ONLINE = 1
 
-LISTING_SIZES = frozenset({_HEADER.size, *(_HEADER.size + crypto.AEAD_OVERHEAD + bucket for bucket in BUCKETS)})
+LISTING_SIZES = frozenset(
+    {_HEADER.size + crypto.SIGNATURE_SIZE, *(_HEADER.size + crypto.AEAD_OVERHEAD + bucket for bucket in BUCKETS)}
+)
 MAX_LISTING = max(LISTING_SIZES)
 
 
@@ -65,14 +69,25 @@ class Listing:
         return replace(draft, sealed=crypto.lock(directory_key, nonce, padded, draft._bound()))
 
     @classmethod
-    def withdrawal(cls, network: PeerId, peer: PeerId, seq: int, expires: int) -> Self:
-        """Takes our entry out."""
-        return cls(network, peer, seq, expires, b"")
+    def withdrawal(cls, identity: Identity, network: PeerId, seq: int, expires: int) -> Self:
+        """Takes our entry out. Only we can: a relay that says so of somebody would shut a member out."""
+        draft = cls(network, identity.peer_id, seq, expires, b"")
+        return replace(draft, sealed=identity.sign(_LEFT_LABEL, draft._header()))
 
     @property
     def is_withdrawal(self) -> bool:
-        """Whether the member has left, or the relay says so."""
-        return not self.sealed
+        """Whether it says that the member has left. To be believed where `is_signed`."""
+        return len(self.sealed) == crypto.SIGNATURE_SIZE
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a withdrawal is the member's own."""
+        return verify(self.peer, _LEFT_LABEL, self._header(), self.sealed)
+
+    @property
+    def size(self) -> int:
+        """Bytes of what it shows of a member: none of a withdrawal."""
+        return 0 if self.is_withdrawal else len(self.sealed)
 
     def open_untrusted(self, directory_key: bytes) -> Advert:
         """The advert inside: of the peer that the entry names, and signed by it.
@@ -108,7 +123,10 @@ class Listing:
         return cls(PeerId(network), PeerId(peer), seq, expires, data[_HEADER.size :], revision, bool(flags & _ONLINE))
 
     def _bound(self) -> bytes:
-        return _LABEL + _BOUND.pack(_MAGIC, self.network.key, self.peer.key, self.seq, self.expires)
+        return _LABEL + self._header()
+
+    def _header(self) -> bytes:
+        return _BOUND.pack(_MAGIC, self.network.key, self.peer.key, self.seq, self.expires)
 
 
 def is_listing(data: bytes) -> bool:

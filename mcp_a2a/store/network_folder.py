@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -49,23 +48,36 @@ class NetworkFolder:
         """Whether networks can be joined here."""
         return self._folder is not None
 
-    def stamp(self) -> frozenset[tuple[str, int, int]]:
-        """Changes whenever a file was added, replaced or removed.
+    def stamp(self) -> frozenset[tuple[str, int, int]] | None:
+        """Changes whenever a file was added, replaced or removed; None where that cannot be told now.
 
         The folder's own time would not do: two changes within one tick of the file system's clock (4 ms) have the same.
         """
         if self._folder is None:
             return frozenset()
-        with suppress(OSError), os.scandir(self._folder) as entries:
-            return frozenset((entry.name, entry.inode(), entry.stat().st_mtime_ns) for entry in entries)
-        return frozenset()
+        try:
+            with os.scandir(self._folder) as entries:
+                return frozenset((entry.name, entry.inode(), entry.stat().st_mtime_ns) for entry in entries)
+        except FileNotFoundError:
+            return frozenset()
+        except OSError:
+            return None
 
     def rows(self) -> list[NetworkRow]:
         """Every network, by name. A file that cannot be read is left where it is."""
         if self._folder is None or not self._folder.is_dir():
             return []
-        found = [_read(path) for path in sorted(self._folder.glob("*.json"))]
+        try:
+            paths = sorted(path for path in self._folder.iterdir() if path.suffix == ".json")
+        except OSError as error:
+            logger.error("THE NETWORKS in %s cannot be read: %s", self._folder, error.strerror or error)  # noqa: TRY400  no more is known
+            return []
+        found = [_read(path) for path in paths]
         return sorted((row for row in found if row is not None), key=lambda row: row.name)
+
+    def holds(self, network: str) -> bool:
+        """Whether there is a file of this network, whether or not it can be read now."""
+        return self._folder is not None and self._path(network).exists()
 
     def save(self, row: NetworkRow) -> None:
         """Be a member from now on.
@@ -85,9 +97,16 @@ class NetworkFolder:
             raise refused(self._folder, error) from error
 
     def drop(self, network: str) -> None:
-        """Be no member any more."""
+        """Be no member any more.
+
+        Raises:
+            HomeUnusableError: the folder cannot be written.
+        """
         if self._folder is not None:
-            self._path(network).unlink(missing_ok=True)
+            try:
+                self._path(network).unlink(missing_ok=True)
+            except OSError as error:
+                raise refused(self._folder, error) from error
 
     def _path(self, network: str) -> Path:
         name = hashlib.sha256(network.encode()).hexdigest()[:32]

@@ -14,6 +14,8 @@ class MemberRow:
     did: str
     relay: str | None
     expires: float
+    seq: int = -1
+    """Number of the newest entry that a relay has listed."""
 
 
 def drop_network(connection: sqlite3.Connection, network: str) -> None:
@@ -24,16 +26,17 @@ def drop_network(connection: sqlite3.Connection, network: str) -> None:
 
 def all_members(connection: sqlite3.Connection) -> list[MemberRow]:
     """Everybody who has shown to be a member of a network of ours."""
-    rows = connection.execute("SELECT network, did, relay, expires FROM members").fetchall()
+    rows = connection.execute("SELECT network, did, relay, expires, seq FROM members").fetchall()
     return [MemberRow(*row) for row in rows]
 
 
 def save_member(connection: sqlite3.Connection, row: MemberRow) -> None:
     """Somebody is a member. What a relay lists outlasts what it is not asked about."""
     connection.execute(
-        "INSERT INTO members(network, did, relay, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET relay=coalesce(excluded.relay, relay), expires=max(expires, excluded.expires)",
-        (row.network, row.did, row.relay, row.expires),
+        "INSERT INTO members(network, did, relay, expires, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET relay=coalesce(excluded.relay, relay), expires=max(expires, excluded.expires),"
+        " seq=max(seq, excluded.seq)",
+        (row.network, row.did, row.relay, row.expires, row.seq),
     )
 
 

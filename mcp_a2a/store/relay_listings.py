@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from mcp_a2a.protocol.aging import Mark
+from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.relay_limits import MAX_INVITATIONS, MAX_LISTINGS, MAX_PEER_LISTINGS, ROW_BYTES
@@ -76,8 +77,8 @@ def is_listed(connection: sqlite3.Connection, key: bytes, networks: Sequence[Pee
     """Whether a key has an entry in the directory of any of these networks."""
     marks = ",".join("?" * len(networks))
     row = connection.execute(
-        f"SELECT 1 FROM listings WHERE network IN ({marks}) AND peer=? AND length(sealed)>0",  # noqa: S608  only ?
-        (*(network.key for network in networks), key),
+        f"SELECT 1 FROM listings WHERE network IN ({marks}) AND peer=? AND length(sealed)>?",  # noqa: S608  only ?
+        (*(network.key for network in networks), key, SIGNATURE_SIZE),
     ).fetchone()
     return row is not None
 
@@ -93,7 +94,8 @@ def _entries_of(connection: sqlite3.Connection, peer: PeerId) -> int:
 def listings(connection: sqlite3.Connection, network: PeerId, since: int, max_bytes: int) -> list[Listing]:
     """What changed after a revision, oldest change first; one at least, where there is one."""
     rows = connection.execute(
-        "SELECT peer, seq, expires, sealed, revision FROM listings WHERE network=? AND revision>? ORDER BY revision",
+        "SELECT peer, seq, expires, sealed, revision FROM listings WHERE network=? AND revision>?"
+        " AND sealed<>x'' ORDER BY revision",  # an earlier version had withdrawals that nobody had signed
         (network.key, since),
     )
     found: list[Listing] = []

@@ -333,6 +333,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER tasks_counted_anew AFTER UPDATE ON tasks
       WHEN ({_listed("OLD")} OR {_listed("NEW")}) AND ({_COUNTED_BY}) BEGIN {_COUNT_OLD} {_COUNT_NEW} END;
     """,  # noqa: S608  as above
+    """
+    -- Number of the newest entry of a member that a relay has listed: an older withdrawal is no news.
+    ALTER TABLE members ADD COLUMN seq INTEGER NOT NULL DEFAULT -1;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -86,10 +86,21 @@ def test_sizes_come_from_a_list(skills: int) -> None:
     assert len(listed(advert).to_bytes()) in LISTING_SIZES
 
 
-def test_a_withdrawal_is_an_entry_without_a_body() -> None:
-    gone = Listing.parse_untrusted(Listing.withdrawal(SHOP.id, ALICE.peer_id, 8, NOW).to_bytes())
+def test_a_withdrawal_is_signed_by_the_member_that_it_is_about() -> None:
+    gone = Listing.parse_untrusted(Listing.withdrawal(ALICE, SHOP.id, 8, NOW).to_bytes())
     assert gone.is_withdrawal
+    assert gone.is_signed
     assert not listed().is_withdrawal
+    for other in (
+        replace(gone, peer=BOB.peer_id),
+        replace(gone, network=HOME.id),
+        replace(gone, seq=9),
+        replace(gone, expires=NOW + 1),
+        replace(gone, sealed=bytes(64)),
+    ):
+        assert other.is_withdrawal
+        assert not other.is_signed
+    assert replace(gone, revision=7, online=True).is_signed  # which are the relay's
 
 
 @given(st.binary(max_size=300) | st.sampled_from(sorted(LISTING_SIZES)).map(bytes))

@@ -59,7 +59,7 @@ def test_every_kind_is_read_as_it_was_written(frame: Control) -> None:
 
 
 def test_a_listing_travels_as_a_binary_frame() -> None:
-    listing = Listing.withdrawal(NET, BOB.peer_id, 3, 4)
+    listing = Listing.withdrawal(BOB, NET, 3, 4)
     assert decode_untrusted(listing.to_bytes()) == ListingFrame(listing)
 
 

@@ -41,7 +41,8 @@ from tests.protocol.people import mark
 
 SMALL = 1712 - 64
 """What follows the header in the smallest envelope of today's suite."""
-SEALED = min(size for size in LISTING_SIZES if size > 1000) - min(LISTING_SIZES)
+WITHDRAWN = 64
+SEALED = min(size for size in LISTING_SIZES if size > 1000) - min(LISTING_SIZES) + WITHDRAWN
 """What follows the header in the smallest listing."""
 
 WAIT_SECONDS = 5.0
@@ -88,8 +89,8 @@ def id_of(sealed: bytes) -> bytes:
 
 
 def entry(network: Network, who: Person, seq: int = 1, *, number: int = 1, left: bool = False) -> Listing:
-    """Somebody's entry in a directory, as a relay sees it: sealed (or rather random), or a withdrawal."""
-    sealed = b"" if left else os.urandom(SEALED)
+    """Somebody's entry in a directory, as a relay sees it: sealed or signed (or rather random)."""
+    sealed = os.urandom(WITHDRAWN if left else SEALED)
     return Listing(network.id, who.peer, seq, int(time.time()) + 3600, sealed, number)
 
 

@@ -42,6 +42,7 @@ from mcp_a2a.views import (
     GetTaskRequest,
     InviteRequest,
     JoinRequest,
+    LeaveRequest,
     ListTasksRequest,
     SendTaskRequest,
     TaskView,
@@ -306,6 +307,50 @@ async def test_an_old_entry_does_not_take_the_place_of_a_new_one(world: World) -
                 await alice.node.directory.changes.event().wait()
         await send(alice)
         assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description == "new"
+
+
+async def withdrawn(alice: Person, relay: ScriptedRelay, listing: Listing) -> None:
+    """The relay says so, and everything after it has been heard as well."""
+    caller = relay.newest(alice.node.context.me)
+    assert caller is not None
+    await caller.say(replace(listing, revision=1000).to_bytes())
+    await alice.node.networks.publish(alice.node.networks.named("shop"), relay.url)
+
+
+async def test_a_relay_cannot_put_a_member_out_of_its_network(world: World) -> None:
+    """One of several would shut out whom all the others list: its tasks would wait for a person like a stranger's."""
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        network, me = alice.node.networks.named("shop").network.id, bob.node.context.me
+        entry = relay.listings[network, me]
+        await withdrawn(alice, relay, replace(entry, seq=entry.seq + 1, sealed=bytes(64)))
+        forged = Listing.withdrawal(MALLORY, network, entry.seq + 1, entry.expires)
+        await withdrawn(alice, relay, replace(forged, peer=me))
+        await withdrawn(alice, relay, forged)
+        assert alice.node.networks.is_member(me)
+
+
+async def test_a_withdrawal_of_who_has_come_back_is_no_news_and_neither_is_the_entry_of_who_has_left(
+    world: World,
+) -> None:
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        joined, me = alice.node.networks.named("shop"), bob.node.context.me
+        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        entry = relay.listings[joined.network.id, me]
+        await bob.api.leave(LeaveRequest(network="shop"))
+        with anyio.fail_after(30):
+            while alice.node.networks.is_member(me):
+                await alice.node.networks.changes.event().wait()
+        left = relay.listings[joined.network.id, me]
+        await withdrawn(alice, relay, entry)  # as another relay lists it, which was away then
+        assert not alice.node.networks.is_member(me)
+        await bob.api.join(JoinRequest(ticket=ticket))
+        with anyio.fail_after(30):
+            while not alice.node.networks.is_member(me):
+                await alice.node.networks.changes.event().wait()
+        await withdrawn(alice, relay, left)
+        assert alice.node.networks.is_member(me)
 
 
 # --- logins ---------------------------------------------------------------------------------------

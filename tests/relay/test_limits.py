@@ -34,7 +34,7 @@ from mcp_a2a.protocol.replay import stale_difference
 from mcp_a2a.store.relay_store import RelayStore
 from mcp_a2a_transports.relay import server_gate, server_wire
 from tests.relay.conftest import Open
-from tests.relay.guest import Door, Guest, Person, entry, envelope, id_of, person
+from tests.relay.guest import WITHDRAWN, Door, Guest, Person, entry, envelope, id_of, person
 
 MUCH = {"rate": 1e9, "burst": 10**6, "rate_mib": 1e5}
 LARGEST = max(WIRE_SIZES) - HEADER_SIZE
@@ -61,7 +61,7 @@ async def acquainted(door: Door, *others: Guest) -> Guest:
 
 
 def large_entry(who: Person) -> Listing:
-    return replace(entry(NET, who), sealed=os.urandom(max(LISTING_SIZES) - min(LISTING_SIZES)))
+    return replace(entry(NET, who), sealed=os.urandom(max(LISTING_SIZES) - min(LISTING_SIZES) + WITHDRAWN))
 
 
 # --- mail -----------------------------------------------------------------------------------------

@@ -294,6 +294,24 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert not alice.node.networks.is_member(carol.node.context.me)
 
 
+async def test_an_old_ticket_says_that_its_network_was_renewed_and_a_new_one_brings_back_who_was_left_out(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
+        ticket = await ticket_of(alice, relay)
+        assert (await bob.api.join(JoinRequest(ticket=ticket))).warnings == ()
+        await until(alice, "bob")
+        await alice.api.rotate(RotateRequest(network="shop", without=("bob",)))
+        late = await carol.api.join(JoinRequest(ticket=ticket))
+        assert "ask for a new ticket" in " ".join(late.warnings)
+        again = await bob.api.join(JoinRequest(ticket=await ticket_of(alice, relay)))
+        assert (again.network.name, again.agents_visible) == ("shop-2", 1)
+        assert [warning[:25] for warning in again.warnings] == ["You are in another networ"]
+        await until(alice, "bob")
+        for sender, worker, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+            assert (await answered(sender, worker, name)).state == Moment.COMPLETED
+
+
 async def test_who_was_away_goes_through_every_renewal_in_whatever_order_they_come(
     world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

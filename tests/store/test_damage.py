@@ -125,7 +125,7 @@ async def test_a_node_starts_on_any_damage_and_works(
 @pytest.mark.parametrize(
     ("named", "otherwise"),
     [
-        ("expires REAL NOT NULL,\n      PRIMARY", "expired REAL NOT NULL,\n      PRIMARY"),
+        ("expires REAL NOT NULL, seq", "expired REAL NOT NULL, seq"),
         ("TABLE web_contexts", "TABLE web_contextz"),
         ("INDEX tasks_by_state ", "INDEX tasks_by_stat5 "),
         ("SET n = n - 1", "SET n = m - 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -66,6 +67,23 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path
     (tmp_path / "networks").write_text("in the way")
     with pytest.raises(HomeUnusableError):
         NetworkFolder(tmp_path).save(SHOP)
+
+
+def test_for_want_of_open_files_no_network_looks_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    folder = NetworkFolder(tmp_path)
+    folder.save(SHOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", none_left)
+        patch.setattr(os, "listdir", none_left)
+        assert folder.stamp() is None
+        assert folder.rows() == []
+        assert folder.holds(SHOP.id)
+    folder.drop(SHOP.id)
+    assert not folder.holds(SHOP.id)
+    assert folder.stamp() == frozenset()
 
 
 def test_who_stays_out_of_networks_has_none_and_can_join_none() -> None:

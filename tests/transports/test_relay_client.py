@@ -103,7 +103,7 @@ async def ann(relay: Puppet) -> AsyncIterator[Home]:
 
 
 async def publish(ann: Home) -> object:
-    await ann.transport.publish(ann.url, Listing(SHOP.id, ANN, 1, 10, b""))
+    await ann.transport.publish(ann.url, Listing(SHOP.id, ANN, 1, 10, bytes(64)))
     return None
 
 

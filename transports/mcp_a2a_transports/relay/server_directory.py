@@ -116,7 +116,7 @@ class DirectoryDesk:
         untimely = self._untimely(listing.expires, MAX_LISTING_SECONDS)
         if untimely is not None:
             return untimely
-        return None if self._has_room(listing.network, len(listing.sealed)) else "share"
+        return None if self._has_room(listing.network, listing.size) else "share"
 
     def _untimely(self, expires: float, longest: float) -> str | None:
         """The code of a refusal for what is over by our clock, or lasts longer than it may."""
