@@ -19,6 +19,7 @@ from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError
 from mcp_a2a.protocol.naming import is_name, key_beginning, look_alike, same_name, tail_of, why_not_called
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, read_own, replace_file
+from mcp_a2a.system_limits import limit_behind
 
 FILE = "aliases.json"
 MAX_ALIASES = 1_000
@@ -45,7 +46,14 @@ class Aliases:
             return self._keys
         read_at = (found.st_mtime_ns, found.st_size, found.st_ino)
         if read_at != self._read_at:
-            self._keys, self._read_at = _read(self._path), read_at
+            try:
+                self._keys, self._read_at = _read(self._path), read_at
+            except OSError as error:
+                if limit_behind(error) is not None:
+                    return self._keys  # as they were; they can be read again when there are files to open
+                self._keys, self._read_at = {}, read_at
+            except ValidationError:
+                self._keys, self._read_at = {}, read_at
         return self._keys
 
     def meant(self, asked: str) -> str:
@@ -101,11 +109,29 @@ class Aliases:
         open_folder(self._path.parent)
         try:
             with FileLock(f"{self._path}.lock", mode=0o600):
-                keys = dict(self.all())
+                keys = self._kept()
                 yield keys
                 replace_file(self._path, json.dumps(keys, ensure_ascii=False, indent=1).encode())
         except OSError as error:
             raise refused(self._path, error) from error
+
+    def _kept(self) -> dict[str, str]:
+        """What the file holds: to be written back, so that none is lost.
+
+        Raises:
+            OSError: it cannot be read.
+            ConfigurationError: it is damaged.
+        """
+        if self._path is None:
+            return {}
+        try:
+            return _read(self._path)
+        except FileNotFoundError:
+            return {}
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"{self._path} is damaged, so nothing is written to it.", "Repair it, or move it away to begin anew."
+            ) from error
 
 
 def meant_by(aliases: Mapping[str, str], asked: str) -> str:
@@ -125,8 +151,5 @@ def meant_by(aliases: Mapping[str, str], asked: str) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        aliases = _ALIASES.validate_json(read_own(path))
-    except (OSError, ValidationError):
-        return {}
+    aliases = _ALIASES.validate_json(read_own(path))
     return {alias: key for alias, key in aliases.items() if is_name(alias)}

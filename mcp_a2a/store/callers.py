@@ -20,7 +20,7 @@ from pathlib import Path
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.exchange import OWN_AGENT
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.folder import open_folder, written_aside
 
 FOLDER = "callers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
@@ -78,16 +78,14 @@ class CallerFolder:
         self.check_new(name)
         open_folder(self._folder)
         token = secrets.token_urlsafe(TOKEN_BYTES)
+        path = self._folder / name
         try:
-            handle = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with written_aside(path, _lines(_hash(token), agents)) as aside:
+                os.link(aside, path)
         except FileExistsError:
             raise _taken(name) from None
         except OSError as error:
             raise refused(self._folder, error) from error
-        try:
-            os.write(handle, _lines(_hash(token), agents))
-        finally:
-            os.close(handle)
         return token
 
     def grant(self, name: str, agents: Sequence[str]) -> None:
@@ -100,17 +98,12 @@ class CallerFolder:
         kept = self._read(name)
         if kept is None:
             raise _no_caller(name)
-        path, aside = self._folder / name, self._folder / f".{name}.{os.getpid()}"
+        path = self._folder / name
         try:
             since = path.stat().st_mtime_ns
-            aside.unlink(missing_ok=True)
-            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(handle, _lines(kept[0], agents))
-            finally:
-                os.close(handle)
-            os.utime(aside, ns=(since, since))
-            aside.replace(path)
+            with written_aside(path, _lines(kept[0], agents)) as aside:
+                os.utime(aside, ns=(since, since))
+                aside.replace(path)
         except OSError as error:
             raise refused(self._folder, error) from error
 
@@ -119,9 +112,13 @@ class CallerFolder:
 
         Raises:
             ConfigurationError: there is none of that name.
+            HomeUnusableError
         """
         self.check_known(name)
-        (self._folder / name).unlink(missing_ok=True)
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(self._folder, error) from error
 
     def rows(self) -> list[CallerRow]:
         """Every caller, by name."""

@@ -21,7 +21,10 @@ def open_folder(folder: Path) -> Path:
     """
     try:
         for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+            if missing.is_symlink():
+                raise HomeUnusableError(str(missing), "it is a symbolic link to a place that does not exist")
             missing.mkdir(mode=0o700, exist_ok=True)
+            missing.chmod(0o700)  # a umask may take away what its owner needs
         _check(folder)
     except OSError as error:
         raise refused(folder, error) from error

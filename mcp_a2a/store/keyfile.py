@@ -7,10 +7,11 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from mcp_a2a.errors import KeyFileError
+from mcp_a2a.errors import KeyFileError, SystemLimitError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import read_own, replace_file, written_aside
+from mcp_a2a.system_limits import limit_behind
 
 KEY_FILE = "identity.key"
 DID_FILE = "did"
@@ -64,7 +65,7 @@ class OwnDids:
         self._read_at: tuple[int, int] | None = None
 
     def __call__(self) -> frozenset[str]:
-        """The keys as they are now."""
+        """The keys as they are now; for want of open files, those that were known before stay."""
         try:
             found_now = self._folder.stat()
         except OSError:
@@ -72,7 +73,10 @@ class OwnDids:
         # Two identities that are made within one tick of the file system's clock differ in the number of folders.
         changed_at = (found_now.st_mtime_ns, found_now.st_nlink)
         if changed_at != self._read_at:
-            found = [_published(folder / DID_FILE) for folder in self._folder.iterdir() if folder.is_dir()]
+            try:
+                found = [_published(folder / DID_FILE) for folder in self._folder.iterdir() if folder.is_dir()]
+            except (OSError, SystemLimitError):
+                return self._dids
             self._dids = frozenset(filter(None, found))
             # An identity that is being made this moment has a folder before it has a key: look again next time.
             self._read_at = changed_at if all(found) else None
@@ -85,10 +89,17 @@ def published_did(folder: Path) -> str | None:
 
 
 def _published(path: Path) -> str | None:
-    """The key that an identity says is its own; None where another user may have written it."""
+    """The key that an identity says is its own; None where another user may have written it.
+
+    Raises:
+        SystemLimitError: it cannot be told now.
+    """
     try:
         return read_own(path).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError) as error:
+        limit = limit_behind(error)
+        if limit is not None:
+            raise limit from error
         return None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.errors import ConfigurationError, StorageFullError
 from mcp_a2a.store.callers import CallerFolder
 from tests.a2a.bindings import Binding, Failed
 from tests.a2a.conftest import Served, serving
@@ -165,6 +167,26 @@ def test_a_caller_of_an_earlier_version_has_our_own_agent_only(tmp_path: Path) -
     assert CallerFolder(tmp_path).agents_of("old") == {"did:key:z6MkOne", "https://agent.example/"}
     assert (folder.name_of(token), path.stat().st_mode & 0o077) == ("old", 0)
     assert [path.name for path in path.parent.iterdir()] == ["old"]
+
+
+def test_a_disk_that_takes_nothing_leaves_no_client_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = CallerFolder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageFullError):
+            folder.add("ann")
+    assert folder.rows() == []
+    token = folder.add("ann")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageFullError):
+            folder.grant("ann", ["did:key:z6MkOne"])
+    assert (folder.name_of(token), folder.agents_of("ann")) == ("ann", {"self"})
 
 
 def test_every_change_counts_at_once_however_close_it_is_to_the_one_before(tmp_path: Path) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError, PeerNotFoundError
+from mcp_a2a.errors import (
+    AliasAlikeError,
+    AliasTakenError,
+    ConfigurationError,
+    PeerNotFoundError,
+    SystemLimitError,
+)
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.aliases import FILE, MAX_ALIASES, Aliases
@@ -155,10 +162,32 @@ def test_a_file_that_another_user_could_write_or_that_is_damaged_has_no_alias(tm
     for damaged in ("", "[]", '{"anna": 1}', '{"a\\u0000b": "x"}'):
         path.write_text(damaged)
         assert Aliases(tmp_path).all() == {}
+    path.write_text("[]")
+    for change in (lambda: kept.give("eve", OTHER), lambda: kept.remove("anna")):
+        with pytest.raises(ConfigurationError, match="damaged"):
+            change()
+    assert path.read_text() == "[]"  # whatever can be saved of it is still there
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_text(f'{{"anna": "{DID}"}}')
     assert Aliases(tmp_path).all() == {}
+
+
+def test_for_want_of_open_files_no_alias_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, other = Aliases(tmp_path), Aliases(tmp_path)
+    kept.give("anna", DID)
+    assert kept.all() == {"anna": DID}
+    other.give("eve", OTHER)
+    with monkeypatch.context() as patch:
+        patch.setattr("mcp_a2a.store.aliases.read_own", no_file)
+        assert kept.all() == {"anna": DID}
+        with pytest.raises(SystemLimitError):
+            kept.give("bob", DID)
+    assert kept.all() == {"anna": DID, "eve": OTHER}
+
+
+def no_file(*_: object) -> bytes:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_there_is_an_end_to_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

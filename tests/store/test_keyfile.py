@@ -157,6 +157,24 @@ def test_a_folder_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: Path
         assert "--home" in refused.value.hint
 
 
+def test_a_link_to_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    for place in (tmp_path / "data", tmp_path / "data" / "identities" / "default"):
+        with pytest.raises(HomeUnusableError, match=f"{tmp_path / 'data'} cannot be used: it is a symbolic link to a"):
+            open_folder(place)
+    (tmp_path / "disk").mkdir()
+    assert stat.S_IMODE(open_folder(tmp_path / "data" / "identities").stat().st_mode) == 0o700
+
+
+def test_a_umask_takes_nothing_away_that_the_owner_needs(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        folder = open_folder(tmp_path / "home" / "identities" / "default")
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (folder, *folder.parents[:2])] == [0o700] * 3
+
+
 @needs_root
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "theirs"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
+
+import pytest
 
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.keyfile import OwnDids, load_identity
@@ -58,3 +61,18 @@ def test_a_key_that_another_user_may_have_written_is_not_own(tmp_path: Path) -> 
     if os.getuid() == 0:
         os.chown(folder / "did", 65534, 65534)
         assert OwnDids(tmp_path)() == frozenset()
+
+
+def test_for_want_of_open_files_none_of_our_own_is_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    own = OwnDids(tmp_path)
+    folder = open_folder(tmp_path / "identities" / "one")
+    did = str(load_identity(folder, os.urandom(32)).peer_id)
+    assert own() == {did}
+    other = str(load_identity(open_folder(tmp_path / "identities" / "two"), os.urandom(32)).peer_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", none_left)
+        assert own() == {did}
+    assert own() == {did, other}
