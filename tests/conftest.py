@@ -16,6 +16,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the files, those that take long come first: at the end nobody waits for one."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item.path not in slow, "e2e" not in item.path.parts))
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Sockets and the mDNS lookup are asyncio's; tests of the sans-I/O core need no loop at all."""
