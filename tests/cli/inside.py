@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import logging
@@ -11,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mcp_a2a import __main__
 from tests.e2e import command
+
+CLONE_NEWNET = 0x40000000
+"""From linux/sched.h."""
 
 
 @dataclass
@@ -40,11 +44,12 @@ def call(home: Path, *words: str, stdin: str = "", typed: bool = False) -> Finis
 
 
 def run(home: Path, *words: str, on: Sequence[str] = (), stdin: str = "", **env: str) -> Finished:
-    """As `tests.e2e.command.run`; a process of its own runs it only where it is to run `on` another host."""
-    if on:
-        there = command.run(home, *words, on=on, stdin=stdin, **env)
-        return Finished(there.returncode, there.stdout, there.stderr)
-    return _call(command.environment(home, **env), words, stdin)
+    """As `tests.e2e.command.run`, also `on` the host of a network namespace.
+
+    Zones of IPv6 are looked up by threads of libuv, which stay on the host where they began: those need a process.
+    """
+    with _host(on):
+        return _call(command.environment(home, **env), words, stdin)
 
 
 def answer(home: Path, *words: str, on: Sequence[str] = (), **more: str) -> Any:
@@ -60,6 +65,26 @@ def _call(environment: Mapping[str, str], words: Sequence[str], stdin: str, *, t
     with _environment(environment), _stdin(read), _logging(), redirect_stdout(out), redirect_stderr(err):
         code = __main__.run(words)
     return Finished(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _host(on: Sequence[str]) -> Iterator[None]:
+    """This thread is on the host that the prefix `ip netns exec NAME` of a command names, as are those it starts."""
+    if not on:
+        yield
+        return
+    assert list(on[:3]) == ["ip", "netns", "exec"], on
+    with Path("/proc/thread-self/ns/net").open() as here, Path("/run/netns", on[3]).open() as there:
+        _enter(there)
+        try:
+            yield
+        finally:
+            _enter(here)
+
+
+def _enter(namespace: IO[str]) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):  # `os.setns` is of Python 3.12
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.inside import answer, run
 from tests.e2e import nat
-from tests.e2e.command import agent, answer, run
+from tests.e2e.command import agent
 from tests.e2e.command import until as soon
 from tests.e2e.relays import GENEROUS, Relay, relay
 from tests.e2e.storm import Process, ended_afterwards, plant_counters, tell_twins, until
