@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says how busy the machine is, and nothing of the promise.
 settings.register_profile("patient", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# Tests start hundreds of programs: where each compiles all of ours anew, each takes half a second more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell that starts us in the background has programs ignore Ctrl-C, which those that we start would inherit.
