@@ -66,16 +66,20 @@ def list_callers(context: typer.Context) -> None:
 
 
 def _drawn(rows: Sequence[CallerRow]) -> Table:
-    from mcp_a2a.exchange import OWN_AGENT
-
     drawn = Table(CALLERS)
     for row in rows:
         drawn.add(
             row.name,
             row.since[:10],
-            ", ".join(agent if agent == OWN_AGENT else short_who(agent) for agent in row.agents),
+            _shown(row.agents),
         )
     return drawn
+
+
+def _shown(agents: Sequence[str]) -> str:
+    from mcp_a2a.exchange import OWN_AGENT
+
+    return ", ".join(agent if agent == OWN_AGENT else short_who(agent) for agent in agents)
 
 
 def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
@@ -109,7 +113,9 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
     folder.check_known(name)
     keys = _keys(session, agent)
     folder.grant(name, keys)
-    session.output.show_fields({"name": name, "agents": [*keys]}, lambda: session.output.line("\n".join(keys)))
+    session.output.show_fields(
+        {"name": name, "agents": [*keys]}, lambda: session.output.line(f"{name} may use {_shown(keys)}.")
+    )
 
 
 def _keys(session: Session, agents: Sequence[str]) -> list[str]:
@@ -149,7 +155,7 @@ def remove(context: typer.Context, name: Name) -> None:
     """Revoke a client's token. The client's tasks are kept."""
     session = session_of(context)
     _folder(session).remove(name)
-    session.output.show_fields({"name": name, "removed": True}, lambda: session.output.line(f"{name} is removed"))
+    session.output.show_fields({"name": name, "removed": True}, lambda: session.output.line(f"Removed {name}."))
 
 
 callers.command("add", cls=HelpfulCommand, help=help_of(add))(add)

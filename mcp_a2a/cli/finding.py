@@ -143,7 +143,7 @@ def remove_peer(
     session = session_of(context)
     view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
     who = f"{view.agent.name} ({shown_who(view.agent.did)})"
-    session.output.show(view, lambda: session.output.line(f"{who} is removed."))
+    session.output.show(view, lambda: session.output.line(f"Removed {who}."))
 
 
 peers.command("add", cls=HelpfulCommand, help=help_of(add_peer))(add_peer)

@@ -40,13 +40,13 @@ def init(
         with file.open("x", encoding="utf-8") as new:
             new.write(starter_source(name, file.name))
     except FileExistsError:
-        raise UsageError(f"{file} exists already. Choose another file.") from None
+        raise UsageError(f"{file} already exists. Choose another file.") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from None
     output = session_of(context).output
 
     def tell() -> None:
-        output.line(f"{file} is written: the agent {name}, with two skills.")
+        output.line(f"Created {file}: the agent {name}, with two skills.")
         output.note("Start it, and try it from another terminal:")
         output.verbatim(f"  {own_command()} agent run {shlex.quote(str(file))}")
         output.verbatim(f'  {own_command()} send {name} "hello wide world"')

@@ -231,6 +231,8 @@ class LocalApi:
         if is_web(request.address):
             web = await self._node.web.add(request.address, request.headers)
             peer = self._node.ways.sealed(web)
+            if peer is not None:
+                await self._search.await_link(peer)
             return self._node.web_view(web) if peer is None else self._agent(peer)
         return await self._acquaintance.add(request.address)
 

@@ -198,7 +198,8 @@ class Entrance:
         ]
         if not relays:
             warnings.append(
-                "This ticket names no relay: it works for agents on this network, while a node of yours runs."
+                "This ticket names no relay: it works for agents on this LAN, while a program of yours runs (an agent, "
+                "a server or an assistant)."
             )
         return tuple(warnings)
 
@@ -316,19 +317,25 @@ class Entrance:
 
     async def _meet(self, joined: Joined, ticket: Ticket, seconds: float) -> None:
         """Without a relay: dial the inviter, who is then known as a member by its voucher."""
-        failure: NoRouteError | None = None
+        failures: list[str] = []
         with anyio.move_on_after(seconds):
             for address in ticket.addresses:
                 try:
                     await self._node.dialer.dial_address(address)
+                    failures.clear()
                     break
                 except NoRouteError as error:
-                    failure = error
+                    failures += [f"{address}: {attempt}" for attempt in error.attempts]
             self._node.greet_everybody()
-            while ticket.inviter not in joined.members and (failure is None or not joined.members):
+            while ticket.inviter not in joined.members and not (failures and joined.members):
                 await self._networks.changes.event().wait()
-        if failure is not None and not joined.members:
-            raise failure
+        if failures and not joined.members:
+            raise NoRouteError(
+                "The agent that made this ticket",
+                failures,
+                "Ask its owner to start an agent, a server or an assistant, to run mcp-a2a invite again while that "
+                "runs, and to send you the new ticket.",
+            )
 
 
 def _is_open(request: InviteRequest) -> bool:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         TaskView,
     )
 
-UNASKED = "not asked: no process runs"
+UNASKED = "not asked: no process is running"
 
 
 class RestingApi:

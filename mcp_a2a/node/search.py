@@ -179,6 +179,11 @@ class Search:
         """Whether those that no lookup sees are there, is only known by dialling them."""
         await self._node.dialer.look_up(self._node.directory, LOOK_UP_SECONDS)
 
+    async def await_link(self, peer: Peer) -> None:
+        """Give an agent that may just be dialled, as after a start of this node, the time in which it is reached."""
+        with anyio.move_on_after(LOOK_UP_SECONDS):
+            await self.patience(lambda: peer.online)
+
     # --- everybody -------------------------------------------------------------------------------
 
     async def discover(self, request: DiscoverRequest) -> DiscoverView:

@@ -19,7 +19,7 @@ def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> 
     made = json.loads(call(home, "callers", "add", "two", "--agent", "rev", "--agent", "self", "--json").stdout)
     assert made["agents"] == [rev, "self"]
     assert folder.agents_of("two") == {rev, "self"}
-    assert call(home, "callers", "grant", "two", "--agent", rev).stdout == f"{rev}\n"
+    assert call(home, "callers", "grant", "two", "--agent", rev).stdout == f"two may use {short_key(rev)}.\n"
     assert folder.agents_of("two") == {rev}
     assert folder.name_of(made["token"]) == "two"
     listed = json.loads(call(home, "callers", "--json").stdout)["callers"]

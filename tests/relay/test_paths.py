@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
+from typing_extensions import override
 
+from mcp_a2a.errors import NoRouteError
 from mcp_a2a.node import lane, node
 from mcp_a2a.protocol import heartbeat
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
+from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
     CheckInboxRequest,
     GetAgentRequest,
@@ -24,6 +28,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     TaskView,
 )
+from mcp_a2a_transports.memory import MemoryTransport
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay
 
@@ -184,6 +189,24 @@ async def test_a_network_lives_while_one_of_its_relays_does(world: World) -> Non
             checks = {check.name: check for check in (await alice.api.netcheck(NetcheckRequest())).checks}
             assert (checks[f"relay {first.url}"].ok, checks[f"relay {second.url}"].ok) == (False, True)
             assert "no program listens there" in checks[f"relay {first.url}"].detail
+
+
+class Deserted(MemoryTransport):
+    """A LAN on which no program listens."""
+
+    @override
+    def reaches(self, address: TransportAddr) -> bool:
+        return isinstance(address, DirectAddr)
+
+
+async def test_a_ticket_without_a_relay_whose_maker_is_away_says_what_its_maker_must_do(world: World) -> None:
+    async with world.person("alice") as alice:
+        made = Ticket.parse_untrusted((await alice.api.invite(InviteRequest(network="home"))).ticket)
+    ticket = replace(made, addresses=("10.9.9.9:7301", "10.9.9.9:7302")).to_text()
+    async with world.person("bob", transport=Deserted(world.network, "bob")) as bob:
+        with pytest.raises(NoRouteError, match=r"10.9.9.9:7301: no .*; 10.9.9.9:7302: no .*mcp-a2a invite again"):
+            await bob.api.join(JoinRequest(ticket=ticket, wait_seconds=0.2))
+        assert not list(bob.node.networks)
 
 
 async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world: World) -> None:

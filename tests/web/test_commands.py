@@ -53,7 +53,7 @@ def test_a_credential_comes_from_stdin_or_the_environment_and_nowhere_else(
         call(home, "send", "stranger", "hi")
         headers = other.heard[0].request.headers
         assert (headers["Authorization"], headers["X-API-Key"]) == ("Bearer t0ken", "k3y")
-        assert call(home, "peers", "remove", other.url).stdout == f"stranger ({other.url}) is removed.\n"
+        assert call(home, "peers", "remove", other.url).stdout == f"Removed stranger ({other.url}).\n"
         assert json.loads(call(home, "peers", "--json").stdout)["peers"] == []
     for words in (["10.0.0.1:5", "--token-stdin"], [other.url, "--header-env", "nonsense"]):
         assert call(home, "peers", "add", *words, stdin="x").returncode == 2

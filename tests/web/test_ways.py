@@ -85,6 +85,16 @@ async def test_a_url_with_the_card_of_a_key_is_the_same_agent_and_its_name_means
         assert (by_url.agent.did, by_url.agent.words) == (url.url, added.words)
 
 
+async def test_a_url_that_is_added_right_after_a_start_is_not_shown_as_offline(world: World) -> None:
+    async with world.person("rev", "shout") as rev, at_url(world, "rev") as url:
+        async with somebody(world, "me") as me:
+            await acquainted(me, rev)
+        async with somebody(world, "me") as me:
+            me.sees(rev)
+            added = await add(me, url)
+            assert (added.did, added.online) == (rev.did, True)
+
+
 async def test_the_sealed_way_alone_is_used_also_while_the_agent_is_away(world: World) -> None:
     world.make_own("rev")
     async with somebody(world, "me") as me, at_url(world, "rev") as url:
