@@ -26,6 +26,8 @@ _KINDS = {
 }
 """What the fields of a File may be, said to its author before it is sent off."""
 
+_WANTED = {"path": "a path", "content": "bytes", "name": "text", "media_type": "text"}
+
 
 class File:
     """A file as a result: return it or yield it, alone or in a list with text, parts and other files.
@@ -48,7 +50,7 @@ class File:
         self.path, self.content, self.name, self.media_type = path, content, name, media_type
         for field, kinds in _KINDS.items():
             if not isinstance(given := getattr(self, field), kinds):
-                raise TypeError(f"The {field} of a File cannot be {_kind(given)}.")
+                raise TypeError(f"The {field} of a File must be {_WANTED[field]}, not {_kind(given)}.")
 
     @property
     def argument(self) -> FileArg | None:
@@ -188,4 +190,4 @@ def _jsonable(value: object) -> JsonValue:
 
 
 def _kind(value: object) -> str:
-    return f"a value of the type {type(value).__name__}"
+    return "text" if isinstance(value, str) else f"a value of the type {type(value).__name__}"

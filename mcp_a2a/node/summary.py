@@ -56,7 +56,10 @@ def _line(parts: tuple[Part, ...]) -> str:
 
 
 def _first_line(part: Part) -> str:
-    return next(filter(None, map(str.strip, clean((part.text or "")[:_SCANNED_CHARS]).splitlines())), "")
+    text = clean((part.text or "")[:_SCANNED_CHARS])
+    first = next(filter(None, map(str.strip, text.splitlines())), "")
+    # A line of marks alone, as the brace above JSON, says nothing of what follows it.
+    return first if any(map(str.isalnum, first)) else " ".join(text.split())
 
 
 def _files(parts: tuple[Part, ...]) -> Iterator[str]:

@@ -380,6 +380,8 @@ def test_a_file_of_other_types_than_it_takes_is_an_error_where_it_is_made() -> N
     for made in wrong:
         with pytest.raises(TypeError, match="of a File"):
             made()
+    with pytest.raises(TypeError, match="The content of a File must be bytes, not text"):
+        wrong[0]()
 
 
 def test_half_characters_in_the_name_of_a_file_are_replaced() -> None:

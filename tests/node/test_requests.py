@@ -153,6 +153,12 @@ async def test_a_long_or_odd_request_is_one_clean_line(pair: Pair) -> None:
     assert sent.request.isprintable()
 
 
+async def test_a_brace_above_json_is_no_request_by_itself(pair: Pair) -> None:
+    _, alice, _ = pair
+    assert (await ask(alice, '{\n  "n": 3\n}')).request == '{ "n": 3 }'
+    assert (await ask(alice, "---\n")).request == "---"
+
+
 async def test_what_a_client_of_our_a2a_server_asks_is_not_ours(pair: Pair) -> None:
     _, alice, _ = pair
     said = Message(message_id="m-1", role=Role.USER, parts=(Part(text="from a client"),))
