@@ -80,7 +80,7 @@ def alias(
 ) -> None:
     """Give an agent a name of your own.
 
-    Without arguments, your aliases are listed. Commands and assistants take an alias for the key of the agent. It wins
+    Without arguments, your aliases are listed. In commands and tools, an alias means the key of the agent. It wins
     over any name that agents claim, and stays with the key. Other people never see it.
     """
     session = session_of(context)

@@ -52,13 +52,13 @@ def page(scope: Scope, origin: str, *, mcp: bool) -> Response:
 
 
 def _lines(origin: str, *, mcp: bool) -> list[tuple[str, str]]:
-    lines = [("This server is for programs: AI assistants and agents. It runs.", "")]
+    lines = [("This server is for programs: AI assistants and agents. It is running.", "")]
     if mcp:
         lines.append(("Give this URL to an MCP client:", f"{origin}/mcp"))
         lines.append(("In Claude Code, for example:", f"claude mcp add --transport http a2a {origin}/mcp"))
     lines.append(("Give this URL to an A2A client:", f"{origin}/"))
     lines.append(("Its agent card:", f"{origin}/.well-known/agent-card.json"))
-    lines.append(("In a terminal on that machine, see who is there and what waits:", "mcp-a2a status"))
+    lines.append(("In a terminal on that machine, to see the agents and what is waiting:", "mcp-a2a status"))
     return lines
 
 

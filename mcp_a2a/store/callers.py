@@ -54,7 +54,7 @@ class CallerFolder:
         """
         if not NAME.fullmatch(name) or name == OWNER:
             raise ConfigurationError(
-                f"{name!r} cannot be the name of a caller.", "Use up to 48 lowercase letters, digits, - and _."
+                f"{name!r} cannot be the name of a client.", "Use up to 48 lowercase letters, digits, - and _."
             )
         if name in self._names():
             raise _taken(name)
@@ -187,11 +187,11 @@ class CallerFolder:
 
 
 def _taken(name: str) -> ConfigurationError:
-    return ConfigurationError(f"There is a caller {name!r} already.", f"Remove it first: mcp-a2a callers remove {name}")
+    return ConfigurationError(f"There is already a client {name!r}.", f"Remove it first: mcp-a2a callers remove {name}")
 
 
 def _no_caller(name: str) -> ConfigurationError:
-    return ConfigurationError(f"There is no caller {name[:64]!r}.", "List them: mcp-a2a callers")
+    return ConfigurationError(f"There is no client {name[:64]!r}.", "List them: mcp-a2a callers")
 
 
 def _lines(held: str, agents: Sequence[str]) -> bytes:
