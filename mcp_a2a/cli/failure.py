@@ -131,4 +131,4 @@ def tell_interrupted(session: Session) -> None:
     if session.task_id is None:
         session.output.interrupted("Interrupted.")
     else:
-        session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id[-SHOWN_ID:]}")
+        session.output.note(f"\nThe task goes on. Follow it: mcp-a2a task {session.task_id[-SHOWN_ID:]} --follow")

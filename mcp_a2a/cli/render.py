@@ -54,11 +54,11 @@ TRUSTS = {
     "blocked": "blocked",
 }
 WHY_OPEN = {
-    Moment.QUEUED: "it is not delivered yet",
+    Moment.QUEUED: "it has not been delivered yet",
     Moment.STORED: "it is stored at a relay",
     Moment.HELD: "its owner has to accept you first",
     Moment.SUBMITTED: "its agent has it",
-    Moment.WORKING: "its agent works on it",
+    Moment.WORKING: "its agent is working on it",
 }
 """What a word for an open task means, for a note under it."""
 ACCEPTS = {

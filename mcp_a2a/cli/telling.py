@@ -136,4 +136,4 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f"  tried {render.quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
         note("It is kept, and sent while any program with this data folder runs: an agent, a server, or an assistant.")
-    note(f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}   follow it: mcp-a2a task {short}")
+    note(f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}   follow it: mcp-a2a task {short} --follow")

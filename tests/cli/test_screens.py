@@ -351,4 +351,4 @@ def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
         command.close()
     assert finished.returncode == 130
     assert finished.seen.faults() == []
-    assert re.fullmatch(r"The task goes on\. Follow it: mcp-a2a task [a-z0-9]{6}", finished.seen.lines[-1])
+    assert re.fullmatch(r"The task goes on\. Follow it: mcp-a2a task [a-z0-9]{6} --follow", finished.seen.lines[-1])
