@@ -68,6 +68,12 @@ def no_node(*_: object) -> None:
     pytest.fail("a node was started")
 
 
+def test_under_an_open_task_stands_the_command_that_asks_its_agent(rested: Path) -> None:
+    shown = call(rested, "task", OPEN).stderr
+    assert "last known state" in shown
+    assert f"mcp-a2a task {OPEN[-6:]} --follow" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_read_starts_no_node_and_writes_nothing(rested: Path, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = files_of(rested)
