@@ -44,7 +44,7 @@ def test_a_file_that_is_there_stays_as_it_is(folder: Path) -> None:
     Path("mine.py").write_text("mine")
     refused = call(folder / "home", "agent", "init", "mine.py")
     assert refused.returncode == 2
-    assert "exists already" in refused.stderr
+    assert "already exists" in refused.stderr
     assert Path("mine.py").read_text() == "mine"
 
 
