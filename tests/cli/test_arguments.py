@@ -160,6 +160,6 @@ def test_a_port_that_another_program_has_is_found_out_before_the_node_of_an_agen
         where = f":{taken.getsockname()[1]}"
         words = ("agent", "exec", "--name", "rev", "--a2a-listen", where, "--", "cat")
         failed = call(tmp_path / "home", *words)
-    assert (failed.returncode, failed.stdout) == (1, "")
+    assert (failed.returncode, failed.stdout) == (9, "")
     assert "in use" in failed.stderr
     assert not node_has_started(tmp_path / "home")

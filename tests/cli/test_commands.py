@@ -257,10 +257,10 @@ def test_version_is_one_line(home: Path) -> None:
     assert call(home, "--version").stdout == run(home, "version").stdout
 
 
-def test_a_data_folder_that_cannot_be_used_ends_with_1_and_a_sentence(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_used_ends_with_9_and_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     failed = call(tmp_path / "file" / "home", "discover")
-    assert (failed.returncode, failed.stdout) == (1, "")
+    assert (failed.returncode, failed.stdout) == (9, "")
     assert "cannot be used" in failed.stderr
     assert "Traceback" not in failed.stderr
 
