@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -44,6 +45,8 @@ MAX_SIGHTED = 64
 """Agents of the LAN that are listed unasked, and looked up at once at most `MAX_READING`."""
 
 MAX_READING = 4
+MAX_READING_AT = 2
+"""At one address: a machine that announces much and answers nothing keeps those of others waiting for less."""
 MAX_MISSED = 64
 READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
 MAX_KNOWN = 1_000
@@ -63,6 +66,7 @@ class WebBook:
         self._seen: dict[str, str] = {}
         """Announcements on the LAN, and which agent each turned out to be."""
         self._reading = anyio.Semaphore(MAX_READING)
+        self._reading_at: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[WebPeer]:
         return iter(self._peers.values())
@@ -276,7 +280,8 @@ class WebBook:
     async def _is_read(self, sighting: WebSighting) -> bool:
         """Read the card of what announces itself at this host; whether nothing more is to be tried."""
         try:
-            async with self._reading:
+            turn = self._reading_at.setdefault(sighting.host, anyio.Semaphore(MAX_READING_AT))
+            async with turn, self._reading:
                 found = await self.calls.find_card(sighting.card_url, within=RANGES[LAN], headers={})
             card = _staying(found.card, sighting.host)
         except WebError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -762,6 +763,21 @@ async def test_an_agent_that_does_not_listen_at_the_first_address_of_its_host_is
         with anyio.fail_after(30):
             while ada.node.web.known(other.url) is None:
                 await ada.node.directory.changes.event().wait()
+
+
+async def test_a_machine_that_announces_much_and_answers_nothing_keeps_no_other_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.a2a.client.CARD_SECONDS", 300.0)
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        with socket.create_server(("127.0.0.9", 0)) as mute:
+            for number in range(8):
+                ada.node.web.sighted(WebSighting(str(number), "127.0.0.9", mute.getsockname()[1], "/card", tls=False))
+            port = int(other.url.split(":")[2].strip("/"))
+            ada.node.web.sighted(WebSighting("x", "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
+            with anyio.fail_after(30):
+                while ada.node.web.known(other.url) is None:
+                    await ada.node.directory.changes.event().wait()
 
 
 async def test_an_announced_agent_is_called_where_it_announced_itself_only(world: World) -> None:
