@@ -33,7 +33,7 @@ from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
-from mcp_a2a.protocol.web_url import own_host_in_url
+from mcp_a2a.protocol.web_url import own_host_in_url, without_zone
 
 if TYPE_CHECKING:
     from mcp_a2a.exchange import A2AAnswer
@@ -263,7 +263,7 @@ def _length(scope: Scope) -> str | None:
 def _grpc_at(address: str | None, origin: str) -> str | None:
     """Where gRPC is for who reads the card there."""
     if address is None or not address.startswith(":"):
-        return address
+        return address and without_zone(address)  # a zone is a name of this machine's own
     host = urlsplit(origin).hostname or ""
     return f"[{host}]{address}" if ":" in host else f"{host}{address}"
 

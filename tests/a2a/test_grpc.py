@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 from collections.abc import AsyncIterator
@@ -271,6 +272,12 @@ async def test_push_configurations_are_made_seen_listed_and_deleted(tmp_path: Pa
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         await client.call("DeleteTaskPushNotificationConfig", one)
         assert await client.call("ListTaskPushNotificationConfigs", task) == {}
+
+
+async def test_the_card_names_no_zone_of_this_machine(served: Served) -> None:
+    card = json.loads(await A2AApp(served.node, Offer(grpc="[fe80::5%v0]:1234")).own_card("http://[fe80::5]:1235/"))
+    named = [one["url"] for one in card["supportedInterfaces"] if one["protocolBinding"] == "GRPC"]
+    assert named == ["[fe80::5]:1234"]
 
 
 async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
