@@ -62,7 +62,8 @@ def _fenced(view: BaseModel, result: _Result, notice: str) -> Fields:
     fields = _model(type(view), result, dumped)
     assert isinstance(fields, dict)  # noqa: S101  a model is an object
     # What the schema of a tool says is always there is there, though it says nothing.
-    fields = {**{name: dumped[name] for name in required_of(type(view)) if dumped[name] in ("", [], {})}, **fields}
+    empty = {name: type(dumped[name])() for name in required_of(type(view)) & dumped.keys() - fields.keys()}
+    fields = {**empty, **fields}
     if not result.has_fence:
         return fields
     said = " ".join(filter(None, (notice, CUT_NOTICE if result.is_cut else "")))
