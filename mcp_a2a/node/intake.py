@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
-from mcp_a2a.errors import McpA2AError, RemoteProtocolError, StaleError, UnknownKeyError
+from mcp_a2a.errors import KeyReusedError, McpA2AError, RemoteProtocolError, StaleError, UnknownKeyError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
@@ -33,6 +33,7 @@ from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.node.repeated import check_opening
 from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
@@ -382,6 +383,8 @@ class Intake:
 
         def admit(connection: sqlite3.Connection) -> TaskRecord | OutboxRow | None:
             record = self._admit(connection, payload, sender.name, order, now)
+            if record is None:
+                _check_repeated(connection, payload)
             if record is None and not told:  # it was accepted before: its sender may have forgotten how it stands
                 return self._memory.tell_again(connection, payload.task, now)
             return record
@@ -638,6 +641,21 @@ def _check_task_untrusted(payload: Payload) -> None:
         raise RemoteProtocolError("the task was dated back by too much")
     if payload.task != task_id_of(payload.from_, payload.id):
         raise RemoteProtocolError("the task id is not the one of its first message")
+
+
+def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> None:
+    """Refuse another request under the id of a task: it is not stored, so it must not be acknowledged.
+
+    Its sender used a key twice and has forgotten the first time, as with a data folder from a backup.
+    """
+    known = find_task(connection, payload.task)
+    if known is None or not isinstance(payload.body, TaskBody) or known.messages[0].text == WITHDRAWN:
+        return
+    message = payload.body.message.model_copy(update={"context_id": None})  # which is made anew each time
+    try:
+        check_opening(known, message, payload.body.skill)
+    except KeyReusedError:
+        raise Refusal("key_reused") from None
 
 
 def _host_of(link: Link) -> str:

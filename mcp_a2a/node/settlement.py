@@ -32,6 +32,7 @@ REFUSALS = {
     "stale": "by its clock the message has expired or is not yet valid; check the clocks of both machines",
     "conversation_full": "the conversation of this task is as long as it may be; go on in another one",
     "hop_limit": "the task was passed on too often",
+    "key_reused": "you used this idempotency key before, for another request",
     "file_damaged": "a file did not arrive as it was sent",
     TOO_LARGE_FOR_RELAY: "only a relay reaches it, and a file is larger than may go through one (10 MiB)",
     FILE_LOST: "a file that was to be sent is no longer here",

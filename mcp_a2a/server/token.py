@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.store.disk import refused
+from mcp_a2a.store.folder import written_aside
 
 TOKEN_FILE = "http.token"  # noqa: S105  a file name
 _TOKEN_BYTES = 32
@@ -48,19 +49,11 @@ def load_token(folder: Path) -> Token:
 
 def _write_once(path: Path, value: str) -> bool:
     # Linked into place when it is complete: of two servers that start together, both use the token of the first.
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, value.encode() + b"\n")
-    finally:
-        os.close(handle)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink()
+    with written_aside(path, value.encode() + b"\n") as aside:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
     return True
 
 

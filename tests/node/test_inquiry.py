@@ -239,6 +239,26 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(w
         assert not (await bob.api.check_inbox(CheckInboxRequest())).items  # the work was done once
 
 
+async def test_a_restored_asker_that_uses_a_key_for_another_request_is_not_told_the_result_of_the_first(
+    world: World,
+) -> None:
+    request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="k")
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            await alice.api.send_task(request)
+            await answered(bob, await leased(bob))
+            await until(lambda: not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        async with world.person("alice") as alice:
+            other = await alice.api.send_task(request.model_copy(update={"message": "y", "wait_seconds": 30}))
+            assert (other.state, other.text) == (Moment.REJECTED, None)
+            assert "idempotency key" in str(other.error)
+
+
 async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:

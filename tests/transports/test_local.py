@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,32 @@ async def test_who_stops_is_lost_and_leaves_no_file(board: Path) -> None:
         assert not file_of(board, "ben").exists()
         await until(lambda: not of_ann.seen, of_ann)
         assert of_ann.story == [("sighted", BEN), ("lost", BEN)]
+
+
+async def test_for_want_of_open_files_nobody_is_lost_and_who_came_meanwhile_is_seen_later(
+    board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[Path]()
+    thrice = anyio.Event()
+
+    def none_left(path: Path) -> bytes:
+        looks.append(path)
+        if len(looks) == 3:
+            thrice.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with seeing_only_ben(board) as spotter:
+        with monkeypatch.context() as patch:
+            patch.setattr("mcp_a2a_transports.local._read", none_left)
+            (board / file_of(board, "eve").name).write_text(json.dumps(notice("eve", boot=boot_of(board))))
+            with anyio.fail_after(30):
+                await thrice.wait()
+            assert set(spotter.seen) == {BEN}
+        await until(lambda: len(spotter.seen) == 2, spotter)
+
+
+def boot_of(board: Path) -> str:
+    return str(json.loads(file_of(board, "ben").read_text())["boot"])
 
 
 async def test_who_starts_again_is_sighted_again(board: Path) -> None:

@@ -11,6 +11,7 @@ again. Nothing here trusts the content: it is a hint like any other, and the han
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -51,6 +52,8 @@ MAX_FILES = 1024
 MAX_PID = 2**31 - 1
 MAX_PORT = 65_535
 STALE_SECONDS = 86_400
+
+_NO_FILE_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
@@ -157,6 +160,7 @@ class _Board:
         self._path = folder / self._ours.file_name
         self._read_at = -1
         self._settled = False
+        self._trouble = ""
         self._notices: dict[Path, Notice] = {}
 
     def post(self) -> None:
@@ -181,8 +185,11 @@ class _Board:
         """The notices of others that are there now."""
         try:
             self._read_again()
+            self._trouble = ""
         except OSError as error:
-            logger.warning("the announcements in %s cannot be read: %s", self._folder, error)
+            if str(error) != self._trouble:  # said once, not with each look
+                self._trouble = str(error)
+                logger.warning("the announcements in %s cannot be read: %s", self._folder, error)
         self._drop_the_dead()
         return {notice.peer: notice for notice in self._notices.values()}
 
@@ -193,9 +200,9 @@ class _Board:
         # the same tick, is only found by reading once more later.
         if changed_at == self._read_at and self._settled:
             return
+        self._notices = dict(self._others())
         self._settled = changed_at == self._read_at
         self._read_at = changed_at
-        self._notices = dict(self._others())
         if not self._path.exists():
             self.post()
 
@@ -212,7 +219,7 @@ class _Board:
         for path in paths:
             if path == self._path or path.suffix != ".json":
                 continue
-            with suppress(OSError, RemoteProtocolError):
+            try:
                 notice = Notice.parse_untrusted(_read(path))
                 if notice.file_name != path.name:
                     continue
@@ -220,6 +227,11 @@ class _Board:
                     yield path, notice
                 elif self._is_older_by_a_day(path):
                     path.unlink()
+            except RemoteProtocolError:
+                continue
+            except OSError as error:
+                if error.errno in _NO_FILE_LEFT:
+                    raise  # who was there still is, and it is looked again
 
     def _is_older_by_a_day(self, path: Path) -> bool:
         return path.stat().st_mtime < self._path.stat().st_mtime - STALE_SECONDS
