@@ -13,7 +13,7 @@ from mcp_a2a.cli.exits import Exit, exit_of
 from mcp_a2a.cli.sizes import file_lines
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.plurals import many
-from mcp_a2a.protocol.moment import ASKING
+from mcp_a2a.protocol.moment import ASKING, Moment
 from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.protocol.state import Delivery
@@ -130,7 +130,10 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f'{task.state}   answer it: mcp-a2a answer {short} "TEXT"')
         return
     if task.state in ASKING:
-        note(f'{task.agent.name} waits for an answer, but asked no question.\nanswer it: mcp-a2a answer {short} "TEXT"')
+        note(f"{task.agent.name} waits for an answer, but asked no question.")
+        if task.state == Moment.AUTH_REQUIRED:
+            note("It needs authorization; ask its owner how to give it.")
+        note(f'answer it: mcp-a2a answer {short} "TEXT"')
         return
     for attempt in task.tried:
         note(f"  tried {render.quoted(attempt)}")

@@ -14,6 +14,7 @@ from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import AgentSkill, Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
 from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of
+from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
@@ -232,9 +233,13 @@ def _page(text: str | None, offset: int, limit: int | None) -> tuple[str | None,
 
 
 def _answer_beside(record: TaskRecord) -> Iterator[Artifact]:
-    """What the answer holds beside its text, where it is a message: A2A has data and files in either."""
+    """What an answer or a question holds beside its text, where it is a message: A2A has data and files in either."""
     said = record.status.message
-    if said is not None and record.state == TaskState.COMPLETED and is_said(record):
+    if said is None:
+        return
+    # A question without a text is shown by its data.
+    asks = record.state in INTERRUPTED and said.text
+    if asks or (record.state == TaskState.COMPLETED and is_said(record)):
         yield Artifact(artifact_id=said.message_id, parts=said.parts)
 
 

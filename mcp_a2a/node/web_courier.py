@@ -42,6 +42,7 @@ from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
+from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (
@@ -363,10 +364,26 @@ class WebCourier:
             await self._pause(errand, record, letter, error)
         elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):
             await self._drop(letter)  # what became of it is seen by looking on
-        else:
+        elif not await self._has_ended(errand, record, letter, peer, error):
             heard = isinstance(error, WebAnswerError) or record.remote is not None or errand.lost > 0
             ending = given_up(record, error, lost=errand.lost)
             await self._end(record, ending, Delivery.DELIVERED if heard else Delivery.REFUSED)
+
+    async def _has_ended(
+        self, errand: Errand, record: TaskRecord, letter: LetterRow | None, peer: WebPeer | None, error: WebError
+    ) -> bool:
+        """Whether its agent broke over our reply, and has an end of the task all the same: then that is its word."""
+        if peer is None or letter is None or record.remote is None or not isinstance(error, WebFailedError):
+            return False
+        try:
+            task = await self._book.calls.get(peer.agent, record.remote)
+            if not is_terminal(task.status.state):
+                return False
+            await self._take(errand, await self._with_the_answer(errand, [StreamResponse(task=task)]), letter)
+        except WebError as worse:
+            logger.info("%s was not looked at: %s", record.id, worse)
+            return False
+        return True
 
     async def _pause(self, errand: Errand, record: TaskRecord, letter: LetterRow | None, error: WebError) -> None:
         if letter is not None and self._context.clocks.aged() - letter.created > MAX_LIFETIME_SECONDS:

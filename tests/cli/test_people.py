@@ -131,6 +131,7 @@ def test_a_task_that_asks_without_words_says_that_it_asks(state: Moment, capsys:
     assert ended.value.exit_code == Exit.NEEDS_INPUT
     assert "rev waits for an answer, but asked no question." in said
     assert "mcp-a2a answer cdefgh" in said
+    assert ("It needs authorization" in said) == (state == Moment.AUTH_REQUIRED)
     assert "running" not in said
 
 

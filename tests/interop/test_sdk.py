@@ -148,12 +148,8 @@ async def calling(home: Path) -> AsyncIterator[SharedNode]:
         yield node
 
 
-SERVED = {"1": ("JSONRPC", "HTTP+JSON"), "0_3": ("JSONRPC",)}
-"""Bindings of a server; the one of 0.3 that most run speaks JSON-RPC only."""
-
-
 async def test_an_agent_of_the_sdk_is_an_agent_like_any_other(sdk: tuple[str, Path], tmp_path: Path) -> None:
-    for binding in SERVED[sdk[0]]:
+    for binding in ("JSONRPC", "HTTP+JSON"):
         async with sdk_server(sdk, binding) as url, calling(tmp_path / binding) as node:
             with anyio.fail_after(60):
                 await _use(node, url)
@@ -194,7 +190,7 @@ async def _use(node: SharedNode, url: str) -> None:
 
 async def _stream_through(node: SharedNode, url: str) -> None:
     """An A2A client of ours that follows an agent behind us sees what that agent streams."""
-    message = Message(message_id="m", role=Role.USER, parts=(Part(text="stream"),))
+    message = Message(message_id="m", role=Role.USER, parts=(Part(text="stream"),), reference_task_ids=("task-0",))
     sent = await node.a2a_send(A2ASendRequest(agent=url, message=message, follow=True))
     chunks, cursor = [], sent.cursor
     while True:

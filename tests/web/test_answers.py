@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from aiohttp import web
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.exchange import A2AGetRequest, A2ASendRequest
@@ -182,6 +184,31 @@ async def test_a_look_at_a_task_whose_agent_is_gone_shows_what_is_known(world: W
     assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
 
 
+def _broke() -> web.Response:
+    error = {"code": -32603, "message": "Execution finished before a message or task was produced."}
+    return web.json_response({"jsonrpc": "2.0", "id": "1", "error": error})
+
+
+@pytest.mark.parametrize("stands", [DONE, now("FAILED", message=said("no blue left")), ASKS, None])
+async def test_an_agent_that_breaks_over_a_reply_is_asked_what_became_of_the_task(
+    world: World, stands: dict[str, Any] | None
+) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "get":
+            return stands or web.Response(status=500)
+        return {"task": ASKS} if "taskId" not in heard.params["message"] else _broke()
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await replied(ada, await sent(ada, await added(ada, other)))
+    told = view.text or (view.error and view.error.message) or ""
+    if stands is DONE:
+        assert (view.state, told) == (Moment.COMPLETED, "a blue one")
+    else:
+        assert view.state == Moment.FAILED
+        assert ("no blue left" if stands not in (ASKS, None) else "Execution finished") in told
+    assert other.asked == ["send", "send", "get"]
+
+
 # --- answers that stand nowhere but in what was said on the way ------------------------------------------------------
 
 
@@ -277,6 +304,17 @@ async def test_an_answer_of_data_in_a_message_is_shown_as_one_in_an_artifact(wor
         view = await sent(ada, await added(ada, other))
     assert (view.state, view.answer) == (Moment.COMPLETED, '{"color": "blue"}')
     assert [part.data for artifact in view.artifacts for part in artifact.parts] == [{"color": "blue"}]
+
+
+@pytest.mark.parametrize("texts", [["fill this in"], []])
+async def test_a_question_is_asked_with_its_data(world: World, texts: list[str]) -> None:
+    parts = [*({"text": text} for text in texts), {"data": {"schema": {"type": "object"}}}]
+    asks = now("INPUT_REQUIRED", message={"messageId": "q-1", "role": "ROLE_AGENT", "parts": parts})
+    async with Agent(Scripted(asks)).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    shown = [part.data for artifact in view.artifacts for part in artifact.parts]
+    form: dict[str, object] = {"schema": {"type": "object"}}
+    assert (view.question, shown) == (("fill this in", [form]) if texts else (json.dumps(form), []))
 
 
 async def test_a_reason_of_data_is_the_reason(world: World) -> None:

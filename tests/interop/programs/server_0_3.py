@@ -6,7 +6,7 @@ import sys
 
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor
-from a2a.server.apps import A2AStarletteApplication
+from a2a.server.apps import A2ARESTFastAPIApplication, A2AStarletteApplication
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentSkill, DataPart, Part, TaskState, TextPart
@@ -71,18 +71,21 @@ def main():
     listening.bind(("127.0.0.1", 0))
     listening.listen()  # before the port is printed: whoever reads it connects at once
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    binding, *manner = sys.argv[1:]
     card = AgentCard(
         name="sdk-agent",
         description="Does what it is told",
         version="1",
         url=url,
-        capabilities=AgentCapabilities(streaming=sys.argv[2:] != ["polling"]),
+        preferred_transport=binding,
+        capabilities=AgentCapabilities(streaming=manner != ["polling"]),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[AgentSkill(id="behave", name="Behave", description="Does what it is told", tags=["test"])],
     )
     handler = DefaultRequestHandler(agent_executor=Behaving(), task_store=InMemoryTaskStore())
-    app = A2AStarletteApplication(agent_card=card, http_handler=handler).build()
+    serves = A2ARESTFastAPIApplication if binding == "HTTP+JSON" else A2AStarletteApplication
+    app = serves(agent_card=card, http_handler=handler).build()
     print(url, flush=True)
     config = uvicorn.Config(app, log_level="error", timeout_keep_alive=75)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
