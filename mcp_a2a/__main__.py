@@ -38,6 +38,8 @@ def run(argv: Sequence[str]) -> int:
         return report_failure(Output(Options(json="--json" in argv)), UsageError(f"{error} See mcp-a2a --help"))
     if words in (["--version"], ["-V"]):
         words = ["version"]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if _is_server(words):
         return _serve(options, words)
     return _command(options, words)

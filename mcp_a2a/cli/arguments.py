@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, SelfSendError, TaskNotFoundError
-from mcp_a2a.protocol.naming import key_beginning, short_key
+from mcp_a2a.protocol.naming import key_beginning, same_name, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 
 if TYPE_CHECKING:
@@ -46,6 +46,17 @@ def check_agent(text: str, *, beginning: bool = False) -> None:
         check_key(text)
 
 
+def check_other(text: str) -> None:
+    """Another agent than this node.
+
+    Raises:
+        UsageError, AddressNotAllowedError: see `check_agent`.
+    """
+    if same_name(text, "self"):
+        raise UsageError("self is this node itself. Name another agent; mcp-a2a discover lists them.")
+    check_agent(text)
+
+
 def check_recipient(text: str) -> None:
     """An agent that a task is for.
 
@@ -53,7 +64,7 @@ def check_recipient(text: str) -> None:
         SelfSendError: it is this node.
         UsageError, AddressNotAllowedError: see `check_agent`.
     """
-    if text.strip() == "self":
+    if same_name(text, "self"):
         raise SelfSendError(text)
     check_agent(text)
 

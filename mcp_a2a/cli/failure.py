@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from mcp_a2a.cli.output import Output
     from mcp_a2a.cli.session import Session
+
+_TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)", re.DOTALL)
+"""How the command-line library counts."""
 
 DETAILS_FILE = "mcp-a2a-error.txt"
 
@@ -74,7 +78,7 @@ def _usage(error: TyperException | UsageError) -> McpA2AError:
         root = () if getattr(context, "parent", None) else SERVER_OPTIONS
         said = no_such_option(wrong, (*own, *root))
     else:
-        said = _wrong_value(error) or error.format_message()
+        said = _wrong_value(error) or _TOO_MANY.sub(r"Too many arguments: \1", error.format_message())
     command = str(getattr(context, "command_path", "mcp-a2a"))
     if context is not None and said == "Missing command.":
         said = f"Missing command. There are: {', '.join(context.command.list_commands(context))}."

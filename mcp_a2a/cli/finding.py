@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_address, check_agent
+from mcp_a2a.cli.arguments import check_address, check_agent, check_other
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -17,6 +17,7 @@ from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.terminal import answered_for
 from mcp_a2a.cli.web import HeaderEnv, TokenStdin, as_typed, credentials
 from mcp_a2a.cli.wording import for_people
+from mcp_a2a.errors import PeerNotFoundError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.server.fence import shown_who
@@ -24,6 +25,7 @@ from mcp_a2a.server.fence import shown_who
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.ports import NodeApi
     from mcp_a2a.views import AgentDetail, DiscoverView, PeersView, SetTrustView
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name or did:key.")]
@@ -178,10 +180,20 @@ def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
 
 
 def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "stranger"]) -> None:
-    from mcp_a2a.views import SetTrustRequest
+    from mcp_a2a.views import DiscoverRequest, SetTrustRequest
 
-    check_agent(agent)
-    view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level=level)))
+    check_other(agent)
+    request = SetTrustRequest(agent=agent, level=level)
+
+    async def operate(node: NodeApi) -> SetTrustView:
+        try:
+            return await node.set_trust(request)
+        except PeerNotFoundError:  # a node that has just started has met nobody yet
+            await node.discover(DiscoverRequest())
+            return await node.set_trust(request)
+
+    session.waiting_for = agent
+    view = session.ask(operate)
     session.output.show(view, lambda: session.output.line(_decision(view, level)))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_agent
+from mcp_a2a.cli.arguments import check_other
 from mcp_a2a.cli.columns import Column, Table
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -133,7 +133,7 @@ def _give(session: Session, agent: str, called: str) -> None:
 
     if (why := why_not_called(called)) is not None:
         raise UsageError(f"An agent cannot have the alias {called!r}: {why}.")
-    check_agent(agent)
+    check_other(agent)
     aliases = Aliases(session.settings().home)
     key = agent if _words(agent) else _key_of(session, agent)
     before = aliases.give(called, key)

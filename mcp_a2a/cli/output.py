@@ -179,7 +179,7 @@ class Output:
         if self.options.json and not self._lost:
             fields: dict[str, JsonValue] = {
                 "code": code or error.code,
-                "message": Fence().around(message) if self._out.is_terminal else clean(message),
+                "message": Fence().around(typeable(message)) if self._out.is_terminal else typeable(clean(message)),
                 "hint": typeable(clean(hint)),
                 "retryable": error.retryable,
             }

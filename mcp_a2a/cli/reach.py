@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_agent
+from mcp_a2a.cli.arguments import check_other
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.finding import Agent
 from mcp_a2a.cli.session import Session, session_of
@@ -38,7 +38,7 @@ def ping(
 
     session = session_of(context)
     session.waiting_for = agent
-    check_agent(agent)
+    check_other(agent)
     replies: list[PingView] = []
 
     async def operate(node: NodeApi) -> None:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskPage, TaskView
 
 
+STEP_SECONDS = 0.1
+"""How often it is looked whether a task is canceled."""
+
 LOOK_SECONDS = 1.0
 """What `task` waits for an answer, unless it is told otherwise. No node is started to wait so shortly."""
 
@@ -236,6 +239,8 @@ def list_tasks(
     def tell() -> None:
         if page.tasks:
             session.output.table(render.tasks_table(page.tasks))
+        elif wanted is not None or direction is not None or cursor is not None:
+            session.output.note("No such task. List them all: mcp-a2a tasks")
         else:
             session.output.note('No tasks yet. Send one: mcp-a2a send AGENT "TEXT"')
         for said in page.damage:
@@ -262,7 +267,9 @@ def _state(text: str | None) -> Moment | None:
 
 def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Cancel a task you sent."""
-    from mcp_a2a.views import CancelRequest
+    import anyio
+
+    from mcp_a2a.views import CancelRequest, GetTaskRequest
 
     session = session_of(context)
     task = seen_task(session, task_id)
@@ -271,7 +278,11 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
 
     async def operate(node: NodeApi) -> TaskView:
         canceled = await node.cancel_task(CancelRequest(task_id=task.task_id))
-        return canceled if canceled.done else await follow(session, node, canceled, HANDOVER_SECONDS)
+        with anyio.move_on_after(HANDOVER_SECONDS):
+            while not canceled.done:
+                await anyio.sleep(STEP_SECONDS)
+                canceled = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+        return canceled
 
     if not task.done:
         task = session.ask(operate)

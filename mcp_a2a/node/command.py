@@ -90,8 +90,9 @@ def find_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
         )
     path = environment.get("PATH", os.defpath)
     if shutil.which(argv[0], path=path) is None:
+        where = "" if os.sep in argv[0] else f" (looked in {path})"
         raise ConfigurationError(
-            f"The command {argv[0]!r} was not found, or may not be run (looked in {path}).",
+            f"The command {argv[0]!r} was not found, or may not be run{where}.",
             "Install it, or give its full path after the two dashes.",
         )
 

@@ -131,6 +131,20 @@ def test_cancel_reaches_the_worker(home: Path) -> None:
     assert answer(home, "task", sent["task_id"], code=7)["state"] == "canceled"
 
 
+def test_a_task_that_asks_is_canceled_too(home: Path) -> None:
+    asked = answer(home, "send", "--skill", "choose", "a colour", code=8)
+    assert call(home, "cancel", asked["task_id"]).stdout == f"{asked['task_id']}  canceled\n"
+
+
+def test_a_list_that_a_filter_leaves_empty_does_not_say_that_there_are_no_tasks(home: Path) -> None:
+    assert "No such task." in call(home, "tasks", "--state", "held").stderr
+
+
+def test_an_agent_that_is_there_can_be_trusted_by_a_command_that_has_just_started(home: Path) -> None:
+    trusted = call(home, "--identity", "fresh", "trust", "rev")
+    assert (trusted.returncode, trusted.stdout.partition(" (")[0]) == (0, "rev")
+
+
 def test_a_task_that_has_ended_is_not_canceled_any_more(home: Path) -> None:
     sent = answer(home, "send", "rev", "abc")
     late = call(home, "cancel", sent["task_id"])

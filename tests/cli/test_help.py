@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mcp_a2a.cli.relays import DEFAULTS
 from mcp_a2a.cli.table import COMMANDS, Entry
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.screen import width
+from tests.cli.inside import call
 from tests.screens import At
 
 WANTED = {
@@ -127,3 +129,8 @@ def test_the_help_of_a_relay_names_the_defaults_that_it_has() -> None:
         if not isinstance(field.default, bool) and isinstance(field.default, int | float)
     }
     assert {*numbered, "listen"} == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("words", [(), ("send",), ("relay", "serve")])
+def test_help_may_be_asked_for_by_a_word(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert call(tmp_path, "help", *words) == call(tmp_path, *words, "--help")
