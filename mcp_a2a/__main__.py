@@ -35,7 +35,8 @@ def run(argv: Sequence[str]) -> int:
         from mcp_a2a.cli.failure import report_failure  # noqa: PLC0415  a server needs none of it
         from mcp_a2a.cli.output import Output  # noqa: PLC0415  as above
 
-        return report_failure(Output(Options(json="--json" in argv)), UsageError(f"{error} See mcp-a2a --help"))
+        plain = Options(json="--json" in argv, color="--no-color" not in argv and not os.environ.get("NO_COLOR"))
+        return report_failure(Output(plain), UsageError(f"{error} See mcp-a2a --help"))
     if words in (["--version"], ["-V"]):
         words = ["version"]
     if words[:1] == ["help"]:

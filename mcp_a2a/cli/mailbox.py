@@ -55,7 +55,7 @@ def _taken(wait: float, limit: int) -> Steps[tuple[InboxView, tuple[ContactView,
 def _tell(session: Session, view: InboxView, contacts: tuple[ContactView, ...], received: tuple[TaskView, ...]) -> None:
     new = {item.task_id for item in view.items}
     for item in view.items:
-        session.output.line("\n".join(render.inbox_lines(item)))
+        session.output.line("\n".join(render.inbox_lines(item, whole=not session.output.is_watched)))
     open_before = [task for task in received if not task.done and task.task_id not in new]
     if open_before:
         session.output.note("Open before:")

@@ -298,13 +298,22 @@ def consent_lines(view: ConsentView) -> list[str]:
     ]
 
 
-def inbox_lines(item: InboxItem) -> list[str]:
-    """A task that waits for an answer."""
+EXCERPT_LINES = 20
+EXCERPT_CHARS = 1_600
+"""What a terminal shows of each task at once: a sender decides how much it writes, and others wait below."""
+
+
+def inbox_lines(item: InboxItem, *, whole: bool = True) -> list[str]:
+    """A task that waits for an answer; its text in part, where it would fill the terminal."""
     skill = f" wants {preview(item.skill, 40)}" if item.skill else ""
     again = f"   attempt {item.attempt}" if item.attempt > 1 else ""
     who = f"{shown_name(item.agent.name)} ({TRUSTS[item.trust]})"
     head = f"{item.task_id}   {who}{skill}   {age(item.received)} ago{again}"
-    said = [f"  | {line}" for line in clean(item.text).splitlines()]
+    text = clean(item.text).rstrip("\n")
+    shown = text if whole else "\n".join(text.split("\n", EXCERPT_LINES)[:EXCERPT_LINES])[:EXCERPT_CHARS]
+    said = [f"  | {line}" for line in shown.split("\n")] if shown else []
+    if len(shown) < len(text):
+        said.append(f"  … {many(len(text) - len(shown), 'more character')}: mcp-a2a task {item.task_id[-SHOWN_ID:]}")
     return [head, *said, *(f"  {line}" for line in file_lines(item.files))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ import typer
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
-from mcp_a2a.cli.render import inbox_lines
+from mcp_a2a.cli.render import EXCERPT_CHARS, EXCERPT_LINES, inbox_lines
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.tasking import report
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
@@ -172,3 +173,17 @@ def test_no_line_of_a_task_in_the_inbox_looks_like_the_head_of_another_or_a_file
     assert head.startswith("task-in")
     assert len(lines) == 5
     assert all(line.startswith("  | ") for line in lines)
+
+
+@pytest.mark.parametrize("text", ["word\n" * 20_000, "x" * 300_000], ids=["lines", "line"])
+def test_a_very_long_task_does_not_push_the_others_off_the_screen(text: str) -> None:
+    _, *lines, last = inbox_lines(leased(text=text), whole=False)
+    assert len(lines) <= EXCERPT_LINES
+    assert sum(map(len, lines)) <= EXCERPT_CHARS + 4 * EXCERPT_LINES
+    assert re.fullmatch(r"  … [\d,]+ more characters: mcp-a2a task \S{6}", last)
+    assert "\n".join(line[4:] for line in inbox_lines(leased(text=text))[1:]) == text.rstrip("\n")
+
+
+def test_a_short_task_is_shown_whole() -> None:
+    text = "a\n\nb"
+    assert inbox_lines(leased(text=text), whole=False) == inbox_lines(leased(text=text))
