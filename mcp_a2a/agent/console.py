@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from pydantic import JsonValue
 
 from mcp_a2a.node.worker import TaskEvent
-from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.screen import put
 from mcp_a2a.views import AgentDetail, EventView
 
@@ -58,7 +58,7 @@ def console(*, as_json: bool = False, quiet: bool = False, ascii_only: bool = Fa
     reporter = Reporter(as_json=False, ascii_only=ascii_only, but=TASKS)
 
     def task(event: TaskEvent) -> None:
-        reporter.say(f"{time.strftime('%H:%M:%S')}  {task_line(event)}")
+        reporter.say(" ".join(clean(f"{time.strftime('%H:%M:%S')}  {task_line(event)}").split("\n")))
 
     return Console(ready, task, reporter.run, reporter.tell)
 

@@ -205,6 +205,8 @@ def serve(
         McpA2AError: it cannot serve, and why.
     """
     settings = applied(settings, listening)
+    if listening is not None:
+        check_ports(listening)
     if listening is None and (os.isatty(0) or os.isatty(1)) and not quiet:
         from mcp_a2a.screen import put
 

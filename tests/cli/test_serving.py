@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,22 @@ def test_a_server_on_a_port_says_that_it_starts_and_clears_that_before_anything_
         server.type(CTRL_C)
         assert server.ends(20) == 0
     assert "starting the server\r\x1b[KMCP server at " in server.raw
-    with typed(tmp_path / "home", "--listen", "192.0.2.99:80") as server:
+    rubbish = tmp_path / "cert.pem"
+    rubbish.write_text("no certificate")
+    with typed(tmp_path / "home", "--listen", ":0", "--tls-cert", str(rubbish)) as server:
         assert server.ends(20) == 2
-    assert re.search(r"starting the server\r\x1b\[K(\x1b\[31m)?Cannot listen on", server.raw)
+    assert re.search(r"starting the server\r\x1b\[K(\x1b\[31m)?The certificate", server.raw)
+
+
+@pytest.mark.parametrize("option", ["--listen", "--grpc-listen"])
+def test_a_port_that_another_program_has_is_told_before_anything_is_written(tmp_path: Path, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        words = ("--listen", taken) if option == "--listen" else ("--listen", ":0", "--grpc-listen", taken)
+        failed = call(tmp_path / "home", *words, "--json")
+    assert (failed.returncode, failed.stderr) == (9, "")
+    assert json.loads(failed.stdout)["error"]["message"] == f"{taken} is already in use by another program."
+    assert not (tmp_path / "home").exists()
 
 
 # --- options that are written wrong
