@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,29 @@ from tests.e2e.command import MCP_A2A, environment, run
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture
-def temporary(tmp_path: Path) -> Iterator[Path]:
+@contextmanager
+def emptied() -> Iterator[Path]:
     """Where the demonstration may put things; empty again at the end."""
     folder = Path(tempfile.mkdtemp(prefix="demo-"))  # a socket's path must be short
     yield folder
     assert list(folder.iterdir()) == []
     folder.rmdir()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    with emptied() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A data folder, and the demonstration in JSON of a person who has set variables of an identity in it."""
+    home = tmp_path_factory.mktemp("home")
+    with emptied() as folder:
+        return home, run(
+            home, "demo", "--no-mdns", "--json", TMPDIR=str(folder), MCP_A2A_IDENTITY="mine", MCP_A2A_NAME="Me"
+        )
 
 
 def children_of(pid: int) -> list[int]:
@@ -48,12 +65,13 @@ def test_the_demonstration_shows_each_step_with_its_time(tmp_path: Path, tempora
     assert list(tmp_path.iterdir()) == [], "it uses a data folder of its own"
 
 
-def test_the_demonstration_in_json_is_one_object_and_says_how_long_it_took(tmp_path: Path, temporary: Path) -> None:
-    finished = run(tmp_path, "demo", "--no-mdns", "--json", TMPDIR=str(temporary))
-    told = json.loads(finished.stdout)
-    assert told["ok"] is True
-    assert 0 < told["seconds"] < 60
-    results = {step["step"]: step["result"] for step in told["steps"]}
+def test_the_demonstration_in_json_is_one_object_and_says_how_long_it_took(
+    told: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    result = json.loads(told[1].stdout)
+    assert result["ok"] is True
+    assert 0 < result["seconds"] < 60
+    results = {step["step"]: step["result"] for step in result["steps"]}
     assert results['send_task word-counter "hello wide world"'] == "3"
     assert "autumn rain" in results['send_task_by_skill write-haiku "autumn rain"']
 
@@ -75,10 +93,12 @@ def test_two_demonstrations_do_not_disturb_each_other(tmp_path: Path, temporary:
         assert json.loads(out)["ok"] is True
 
 
-def test_variables_of_an_identity_do_not_lead_the_demonstration_to_it(tmp_path: Path, temporary: Path) -> None:
-    finished = run(tmp_path, "demo", "--no-mdns", TMPDIR=str(temporary), MCP_A2A_IDENTITY="mine", MCP_A2A_NAME="Me")
+def test_variables_of_an_identity_do_not_lead_the_demonstration_to_it(
+    told: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    home, finished = told
     assert finished.returncode == 0
-    assert not (tmp_path / "identities").exists()
+    assert not (home / "identities").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
