@@ -117,11 +117,10 @@ class HomeUnusableError(ConfigurationError):
     code = "home_unusable"
     exit_code = 9
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"The data folder {path} cannot be used: {reason}.",
-            "Make it writable, or name another one with --home or MCP_A2A_HOME.",
-        )
+    def __init__(
+        self, path: str, reason: str, hint: str = "Make it writable, or name another one with --home or MCP_A2A_HOME."
+    ) -> None:
+        super().__init__(f"The data folder {path} cannot be used: {reason}.", hint)
         self.path = path
         self.reason = reason
 

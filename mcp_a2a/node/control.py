@@ -134,7 +134,8 @@ class ControlServer:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
-                path.unlink(missing_ok=True)  # noqa: ASYNC240  one system call, no wait
+                with contextlib.suppress(OSError):  # what is there now is no socket of ours
+                    path.unlink()  # noqa: ASYNC240  one system call, no wait
 
     async def _listen(self, path: Path, *, task_status: TaskStatus[None]) -> None:
         """Listen, and listen anew when the socket's file is gone or another: programs that tidy up remove it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, NodeSilentError
 from mcp_a2a.node.told import Told
-from mcp_a2a.store.owner_file import HALTED_SECONDS, has_stand_in, is_halted, read_owner, state_of
+from mcp_a2a.store.owner_file import HALTED_SECONDS, LOCK, has_stand_in, holder_of, is_halted, state_of
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
 
@@ -104,9 +104,12 @@ class Glance:
             if isinstance(answer, dict) and answer.get("id") == self._number:
                 return cast("dict[str, JsonValue]", answer)
 
-    def _silent(self) -> NodeSilentError:
-        pid = self._owner or read_owner(self._folder)
-        return NodeSilentError(str(self._folder), pid, state_of(pid) if pid is not None else None, "does not answer")
+    def _silent(self) -> Exception:
+        """No other process can be asked where the silent process has the identity, as the system says."""
+        pid = holder_of(self._folder / LOCK)
+        if pid is None or pid != self._owner:
+            return NoGlanceError("a silent process")
+        return NodeSilentError(str(self._folder), pid, state_of(pid), "does not answer")
 
     def _send(self, message: dict[str, JsonValue]) -> None:
         try:

@@ -183,7 +183,8 @@ async def _called(path: Path) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)  # noqa: ASYNC240  as above
+                with contextlib.suppress(OSError):  # what is there now is no socket of ours
+                    path.unlink()  # noqa: ASYNC240  as above
                 tasks.cancel_scope.cancel()
 
 

@@ -42,6 +42,9 @@ def refused(path: Path, error: OSError) -> McpA2AError:
     """Why a file or folder could not be used, in our words."""
     if error.errno in NO_SPACE:
         return StorageFullError(str(path))
+    if error.errno == errno.EISDIR and isinstance(error.filename, str):
+        there = Path(error.filename)
+        return HomeUnusableError(str(there.parent), f"{there.name} in it is a folder", f"Move {there} away.")
     return limit_behind(error) or _not_usable(path, error.strerror or str(error))
 
 

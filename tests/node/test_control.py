@@ -16,8 +16,9 @@ import pytest
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.errors import PortInUseError
+from mcp_a2a.errors import HomeUnusableError, PortInUseError
 from mcp_a2a.node import control
+from mcp_a2a.node.shared import _only_reason as only_reason
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import socket_path
@@ -52,6 +53,23 @@ def vanish(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(str(path))
         stranger.sendall(question * 100)
+
+
+async def test_a_folder_in_the_place_of_the_socket_is_named_with_what_to_do(tmp_path: Path) -> None:
+    wrong = tmp_path / "control.sock"
+    wrong.mkdir()
+    async with open_node(alone(tmp_path / "home")) as node:
+        with pytest.raises(ExceptionGroup) as raised:
+            async with control.ControlServer(node, no_workers).serve(wrong):
+                pass
+    error = only_reason(raised.value)
+    assert isinstance(error, HomeUnusableError)
+    assert error.reason == "control.sock in it is a folder"
+    assert error.hint == f"Move {wrong} away."
+
+
+async def no_workers(_: set[str]) -> None:
+    pass
 
 
 @pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
