@@ -28,7 +28,7 @@ READS = (
     "inbox",
 )
 
-VARYING = re.compile(r"\d+ (?:ms|s|min)\b|<1 ms|\d+\.\d+|\d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\d")
+VARYING = re.compile(r"(?<=AGE) +|\d+ (?:ms|s|min)\b|<1 ms|\d+\.\d+|\d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\d")
 
 
 @pytest.fixture(scope="module")
