@@ -26,7 +26,7 @@ from mcp.types import CallToolResult, TextContent
 ENCODINGS = ("o200k_base", "cl100k_base")
 ERAS = {"2026-07-28": "auto", "2025-11-25": "legacy"}
 SOME_AGENTS = ("one", "two", "three", "four")
-BUDGETS = {"tools/list": None, "answer of three words": 120, "one agent of discover": 60}
+BUDGETS = {"tools/list": None, "answer of three words": 120, "one agent of discover": 60, "discover, one agent": 60}
 
 Counts = dict[str, int]
 Figures = dict[str, dict[str, object]]

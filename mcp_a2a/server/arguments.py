@@ -54,7 +54,8 @@ NAMES_SHOWN = 5
 
 
 def _is_text(kind: object) -> bool:
-    return isinstance(kind, dict) and kind.get("type") == "string"
+    """Whether any text may be meant: "" is none of a list of words."""
+    return isinstance(kind, dict) and kind.get("type") == "string" and "enum" not in kind
 
 
 def _without_fence(value: object) -> object:

@@ -185,7 +185,7 @@ def _lines(page: InboxPage, fence: Fence) -> Iterator[str]:
     yield f"{many(len(page.items), 'task')} for you" + (f", {page.waiting} more waiting." if page.waiting else ".")
     for item in page.items:
         yield from _item_lines(item, fence)
-    if page.held:
+    if page.held and "from strangers" not in page.next:
         yield f"{many(page.held, 'message')} from strangers wait; they are not shown to you."
     yield f"Next: {page.next or 'answer_task.'}"
 

@@ -16,8 +16,8 @@ from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.arguments import check_names
 from mcp_a2a.server.fence import unwrapped
 
-MAX_AGENT = 512
-MAX_MESSAGE = 20_000
+MOST_CHARS = {"agent": 512, "message": 20_000}
+"""Of each argument. What is longer is refused: cut, a part of what a person wrote would go missing without a word."""
 
 Given = Mapping[str, str]
 
@@ -39,7 +39,7 @@ def _inbox(_: Given) -> str:
 
 
 def _ask(given: Given) -> str:
-    agent, message = _one_line(given["agent"]), clean(given.get("message", ""))[:MAX_MESSAGE].strip()
+    agent, message = _one_line(given["agent"]), clean(given.get("message", "")).strip()
     what = (
         f"The task:\n\n{message}"
         if message
@@ -92,7 +92,8 @@ def written(name: str, arguments: Mapping[str, object]) -> GetPromptResult:
     for argument in spec.listed.arguments or ():
         if argument.required and argument.name not in given:
             raise MCPError(INVALID_PARAMS, f"The prompt {name} needs the argument {argument.name}.")
-    if len(given.get("agent", "")) > MAX_AGENT:
-        raise MCPError(INVALID_PARAMS, f"The argument agent has more than {MAX_AGENT} characters.")
+    for argument_name, most in MOST_CHARS.items():
+        if len(given.get(argument_name, "")) > most:
+            raise MCPError(INVALID_PARAMS, f"The argument {argument_name} has more than {most:,} characters.")
     message = PromptMessage(role="user", content=TextContent(type="text", text=spec.write(given)))
     return GetPromptResult(description=spec.listed.description, messages=[message])

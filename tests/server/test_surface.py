@@ -107,6 +107,7 @@ async def test_asking_an_agent_names_it_and_holds_what_is_to_be_sent(connect: Co
         ("ask", {}),
         ("ask", {"agent": " "}),
         ("ask", {"agent": "x" * 600}),
+        ("ask", {"agent": "rev", "message": "x" * 20_001}),
         ("ask", {"agent": "rev", "mesage": "hi"}),
         ("inbox", {"agent": "rev"}),
     ],

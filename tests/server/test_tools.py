@@ -22,6 +22,7 @@ from mcp_a2a.errors import (
     WebError,
     WebRefusedError,
 )
+from mcp_a2a.node.api import next_of_inbox
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key
@@ -257,7 +258,11 @@ async def test_null_and_blanks_where_no_text_is_meant_are_not_given(connect: Con
             optional = {name: kind for name, kind in tool.input_schema["properties"].items() if name not in required}
             await client.call_tool(tool.name, required)
             for blank in (None, ""):
-                names = [name for name, kind in optional.items() if blank is None or kind.get("type") != "string"]
+                names = [
+                    name
+                    for name, kind in optional.items()
+                    if blank is None or kind.get("type") != "string" or "enum" in kind
+                ]
                 given = dict.fromkeys(names, blank)
                 result = await client.call_tool(tool.name, {**required, **given})
                 assert not result.is_error, (tool.name, given, text_of(result))
@@ -479,8 +484,10 @@ async def test_an_inbox_hides_strangers_and_counts_them(connect: Connect, node: 
     node.inbox = InboxView(items=(), waiting=0, held=3, next="Nothing waits.")
     async with connect() as client:
         result = await client.call_tool("check_inbox", {})
-    assert "3 messages from strangers" in text_of(result)
-    assert result.structured_content == {"items": [], "held": 3, "next": "Nothing waits."}
+        assert "3 messages from strangers" in text_of(result)
+        assert result.structured_content == {"items": [], "held": 3, "next": "Nothing waits."}
+        node.inbox = InboxView(items=(leased(),), waiting=0, held=3, next=next_of_inbox((leased(),), 3))
+        assert text_of(await client.call_tool("check_inbox", {})).count("strangers") == 1, "and not in two ways"
 
 
 async def test_nobody_found_says_why(connect: Connect, node: StandIn):
