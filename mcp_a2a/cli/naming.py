@@ -140,7 +140,7 @@ def _give(session: Session, agent: str, called: str) -> None:
 
     def tell() -> None:
         was = f" (it was {before})" if before is not None and before != called else ""
-        session.output.line(f"{called} is {_words(key) or shown_who(key)}{was}")
+        session.output.line(f"{called} is your alias for {_words(key) or shown_who(key)}{was}")
         session.output.note(f"{shown_who(key)}\nTo be sure who that is, compare the words with its owner.")
 
     session.output.show_fields({"alias": called, "did": key, "words": _words(key), "before": before}, tell)
