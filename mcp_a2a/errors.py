@@ -3,7 +3,7 @@
     McpA2AError
       ConfigurationError        HomeUnusableError  KeyFileError  PortInUseError  SchemaTooNewError  StorageFullError
                                 NodeSilentError  RelayRunsError  NodeRunsError  DatabaseDamagedError
-                                DamagedRowError  SystemLimitError
+                                DamagedRowError  DiskUnreadableError  SystemLimitError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
                                 NotOwnerError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
@@ -53,6 +53,7 @@ class McpA2AError(Exception):
     """Facts for a program, in JSON's types; another process of ours gets them too."""
 
     def __init__(self, message: str, hint: str = "", details: Mapping[str, object] | None = None) -> None:
+        message, hint = _without(_TOKENS, message), _without(_TOKENS, hint)  # most quote something that a user typed
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -82,11 +83,11 @@ def _subclasses(kind: type[McpA2AError]) -> Iterable[type[McpA2AError]]:
         yield from _subclasses(child)
 
 
-_SECRETS = (
-    (re.compile(r"(?<=://)[^/?#]*@"), ""),
-    (re.compile(r"(?<=[?&#]admit=)[^&\s]+"), "…"),
+_TOKENS = (
+    (re.compile(r"(?<=[?&#]admit=)[\w=%+-]+"), "…"),
     (re.compile(r"\b(a2a[1-9])[a-z2-7]{40,}", re.IGNORECASE), r"\1…"),
 )
+_SECRETS = ((re.compile(r"(?<=://)[^/?#]*@"), ""), *_TOKENS)
 
 
 def _spoken(state: str) -> str:
@@ -96,7 +97,11 @@ def _spoken(state: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Text that a user typed, as it may be shown: without a name and password, admission secret or ticket."""
-    for secret, shown in _SECRETS:
+    return _without(_SECRETS, text)
+
+
+def _without(secrets: Iterable[tuple[re.Pattern[str], str]], text: str) -> str:
+    for secret, shown in secrets:
         text = secret.sub(shown, text)
     return text
 
@@ -137,6 +142,21 @@ class DatabaseDamagedError(HomeUnusableError):
             f"Part of the database {path} is damaged.",
             "Stop the processes of this identity and run `mcp-a2a repair`: it saves every row that can be read. "
             "The next start does the same.",
+        )
+        self.path = path
+
+
+class DiskUnreadableError(HomeUnusableError):
+    """The disk does not give back a part of the database."""
+
+    code = "disk_unreadable"
+
+    def __init__(self, path: str) -> None:
+        McpA2AError.__init__(
+            self,
+            f"The disk cannot read a part of {path}.",
+            "Try again. If it fails again, the disk may be failing: stop the processes of this identity and run "
+            "`mcp-a2a repair`, which saves every row that can be read.",
         )
         self.path = path
 

@@ -29,6 +29,7 @@ SHOWN: dict[type[McpA2AError], tuple[object, ...]] = {
     errors.NotForgettableError: ("task-xyz", "is not finished: cancel it first"),
     errors.DatabaseDamagedError: ("/data/node.db",),
     errors.DamagedRowError: ("task-xyz",),
+    errors.DiskUnreadableError: ("/data/node.db",),
     errors.KeyFileError: ("/data/identity.key", "others can read it (mode 0644)", "Run: chmod 600 /data/identity.key."),
     errors.PortInUseError: ("127.0.0.1:3000",),
     errors.RelayRunsError: ("/data/relay",),
@@ -129,6 +130,7 @@ CODES = {
     "TaskForgottenError": "task_forgotten",
     "NotForgettableError": "not_forgettable",
     "DatabaseDamagedError": "database_damaged",
+    "DiskUnreadableError": "disk_unreadable",
     "DamagedRowError": "row_damaged",
     "KeyFileError": "key_file",
     "PortInUseError": "port_in_use",
@@ -313,6 +315,17 @@ def test_what_somebody_typed_in_the_wrong_place_is_quoted_without_its_secret(typ
     assert "secret@" not in refused.value.message
     assert "AEAQ7UVWAEAQ7" not in refused.value.message.upper()
     assert "G_QfdWQBDU9DckSvXCtkjQ" not in refused.value.message
+
+
+@pytest.mark.parametrize("kind", SHOWN, ids=lambda kind: kind.__name__)
+def test_no_error_quotes_a_ticket_or_an_admission_secret(kind: type[McpA2AError]) -> None:
+    """They land in the place of any name, number or path; and what a terminal shows is copied into bug reports."""
+    for secret in ("a2a1" + "aeaq7uvw" * 20, "ws://h:6060/#did:key:z6Mk&admit=G_QfdWQBDU9DckSvXCtkjQ"):
+        typed = [secret if isinstance(value, str) else value for value in SHOWN[kind]]
+        keywords: dict[str, bool] = {"stranger": True} if kind is errors.ConsentNeededError else {}
+        said = str(kind(*typed, **keywords)).lower()  # type: ignore[arg-type]
+        assert "aeaq7uvwaeaq7" not in said
+        assert "g_qfdwqbdu9" not in said
 
 
 def test_a_ticket_in_place_of_the_name_of_a_network_is_not_quoted() -> None:

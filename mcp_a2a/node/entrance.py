@@ -243,8 +243,8 @@ class Entrance:
         is_there = joined.members.get(ticket.inviter, 0.0) > self._context.clocks.aged()
         if joined.row.relays and not is_there and ticket.inviter != self._context.me:
             yield (
-                f"Who made this ticket is not listed in {name} any more. The network may have got a new secret since "
-                "(mcp-a2a rotate): if the agents that you expect are not there, ask for a new ticket."
+                f"Who made this ticket is not listed in {name} any more. The network may have got a new secret since: "
+                "if the agents that you expect are not there, ask for a new ticket."
             )
 
     def _others(self, joined: Joined) -> int:

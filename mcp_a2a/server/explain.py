@@ -23,7 +23,7 @@ _QUOTES_WITH = {"agent_not_found": "closest", "skill_not_found": "closest", "unr
 """Errors whose message quotes another agent only sometimes: the code, and the attribute that is empty when not."""
 
 _OWN_WORDS = frozenset({
-    "configuration", "home_unusable", "database_damaged", "row_damaged",
+    "configuration", "home_unusable", "database_damaged", "row_damaged", "disk_unreadable",
     "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
     "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
     "not_sent",

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from mcp_a2a.errors import HomeUnusableError, McpA2AError, StorageFullError
+from mcp_a2a.errors import DiskUnreadableError, HomeUnusableError, McpA2AError, StorageFullError
 from mcp_a2a.system_limits import file_size_is_limited, limit_behind
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -56,7 +56,14 @@ def unusable(path: Path, error: sqlite3.Error) -> McpA2AError:
     cause = _cause(path.parent) if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) else None
     if kind == sqlite3.SQLITE_NOMEM:
         cause = OSError(errno.ENOMEM, "")
+    if cause is None and is_unreadable(error):
+        return DiskUnreadableError(str(path))
     return refused(path, cause) if cause is not None else _not_usable(path.parent, str(error))
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether the disk does not give back what was written to it."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 
 
 def _not_usable(path: Path, reason: str) -> HomeUnusableError:

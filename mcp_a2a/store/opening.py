@@ -26,7 +26,7 @@ from mcp_a2a.store.audit import audit
 from mcp_a2a.store.carrying_over import carry_over
 from mcp_a2a.store.checked import SUFFIX, forget_checked, frames_in_log, is_checked, looks, note_checked, was_emptied
 from mcp_a2a.store.database import Database
-from mcp_a2a.store.disk import refused, unusable
+from mcp_a2a.store.disk import is_unreadable, refused, unusable
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.layout import tables_of
 from mcp_a2a.store.salvage import KEPT_LOG, Salvage, salvage
@@ -87,17 +87,20 @@ MAX_NAMED = 10
 
 
 @asynccontextmanager
-async def open_database(path: Path, stamp: str, schema: Schema = NODE) -> AsyncIterator[Database]:
+async def open_database(
+    path: Path, stamp: str, schema: Schema = NODE, *, unreadable: bool = False
+) -> AsyncIterator[Database]:
     """Open (or create) the database for this process alone; what is queued at the end is committed.
 
     A damaged file is moved aside as `*.corrupt-<stamp>` and a new one made of what can be read, with a loud message.
+    One that the disk cannot read only where `unreadable` says so: it may be able to the next time.
 
     Raises:
         HomeUnusableError: it cannot be opened or written here.
         SchemaTooNewError: it belongs to a newer version.
         StorageFullError: no space to create it.
     """
-    writer = await anyio.to_thread.run_sync(_open_writer, path, stamp, schema)
+    writer = await anyio.to_thread.run_sync(partial(_open_writer, path, stamp, schema, unreadable=unreadable))
     try:
         reader = _connect(path)
         reader.execute("PRAGMA query_only=ON")
@@ -135,16 +138,17 @@ def _may_be_of_a_row(failure: Exception) -> bool:
     return not isinstance(failure, McpA2AError) or isinstance(failure, ProtocolError)
 
 
-def _open_writer(path: Path, stamp: str, schema: Schema) -> sqlite3.Connection:
+def _open_writer(path: Path, stamp: str, schema: Schema, *, unreadable: bool) -> sqlite3.Connection:
     try:
         _finish_exchange(path)
         try:
             return _prepare(path, stamp, schema)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # also what SQLite says can be damaged
-            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+            at_disk = isinstance(error, sqlite3.OperationalError) and not _is_damage(error)
+            if at_disk and not (unreadable and is_unreadable(error)):
                 raise  # the disk does not let us; the file may be in order
             return _start_anew(path, stamp, schema, error)
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:  # of the new one, too, which a failing disk may not give back
         raise unusable(path, error) from error
     except OSError as error:
         raise refused(path.parent, error) from error

@@ -28,7 +28,7 @@ async def repair(path: Path, stamp: str) -> Repaired:
         HomeUnusableError, SchemaTooNewError, StorageFullError: as `open_database`.
     """
     forget_checked(path)
-    async with open_database(path, stamp) as database:
+    async with open_database(path, stamp, unreadable=True) as database:
         told = database.read(damage)
         rows = database.read(lambda connection: connection.execute("SELECT COUNT(*) FROM damaged").fetchone()[0])
         await database.write(_drop_note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import sqlite3
@@ -12,10 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcp_a2a.store.audit import set_aside
+from mcp_a2a.store.disk import is_unreadable
 from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
 
 DID = "did:key:"
+
+SECTOR_BYTES = 4096
+PIECE_BYTES = 1024 * 1024
+"""Where a disk does not give back a piece, it is read in halves, down to a sector."""
 
 KEPT_LOG = "-wal-kept"
 """A copy of the log of a damaged file, from before SQLite was asked to bring it in."""
@@ -55,7 +62,7 @@ MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
 def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     """Fill a database that was just made with what can be read in a damaged file and in its log."""
     _merge_log(damaged)
-    outcome, pages = Salvage(), Pages(damaged.read_bytes())
+    outcome, pages = Salvage(), Pages(_content(damaged))
     tables = [table for table in tables_of(fresh) if table.name not in DERIVED]
     named: set[str] = set()
     fresh.execute("BEGIN IMMEDIATE")
@@ -72,6 +79,28 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     return outcome
 
 
+def _content(damaged: Path) -> bytes:
+    """The file, with zeros in place of what the disk does not give back."""
+    with damaged.open("rb") as file:
+        number, size = file.fileno(), os.fstat(file.fileno()).st_size
+        return b"".join(_piece(number, start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES))
+
+
+def _piece(number: int, start: int, length: int) -> bytes:
+    try:
+        piece = os.pread(number, length, start)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        if length <= SECTOR_BYTES:
+            return bytes(length)
+        half = length // 2 // SECTOR_BYTES * SECTOR_BYTES or SECTOR_BYTES
+        return _piece(number, start, half) + _piece(number, start + half, length - half)
+    if not piece or len(piece) == length:
+        return piece.ljust(length, b"\0")
+    return piece + _piece(number, start + len(piece), length - len(piece))
+
+
 def _merge_log(damaged: Path) -> None:
     """Bring what a crash left in the log into the file, as far as SQLite can."""
     log = damaged.with_name(damaged.name + "-wal")
@@ -84,7 +113,8 @@ def _merge_log(damaged: Path) -> None:
         with closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and not is_unreadable(error):
             raise  # the disk, not the file: what is in the log can still be saved
 
 

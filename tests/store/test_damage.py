@@ -18,12 +18,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_a2a.errors import DamagedRowError, HomeUnusableError, StorageFullError
+from mcp_a2a.errors import DamagedRowError, DiskUnreadableError, HomeUnusableError, StorageFullError
+from mcp_a2a.store import opening
 from mcp_a2a.store.checked import forget_checked, frames_in_log
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_database
 from mcp_a2a.store.records import get_task, list_tasks
-from mcp_a2a.store.salvage import Salvage, salvage
+from mcp_a2a.store.repair import repair
+from mcp_a2a.store.salvage import SECTOR_BYTES, Salvage, salvage
 from mcp_a2a.store.schema import VERSION
 from mcp_a2a.views import (
     AnswerRequest,
@@ -120,6 +122,41 @@ async def test_a_node_starts_on_any_damage_and_works(
     await starts_and_works(world)
     kept = list((tmp_path / "bob").glob("node.db.corrupt-*"))
     assert bool(kept) == ("IS DAMAGED" in caplog.text)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS])
+@pytest.mark.parametrize("sector", [0, 9])
+async def test_what_a_failing_disk_cannot_read_costs_only_that_once_a_person_repairs(
+    tmp_path: Path, healthy: Path, monkeypatch: pytest.MonkeyPatch, sector: int, code: int
+) -> None:
+    path = tmp_path / "bob" / "node.db"
+    put(path, healthy.read_bytes())  # noqa: ASYNC240  nobody else waits
+    begin = sector * SECTOR_BYTES
+
+    def pread(number: int, length: int, start: int) -> bytes:
+        if start <= begin < start + length:
+            raise OSError(errno.EIO, "Input/output error")
+        return os_pread(number, length, start)
+
+    def check(connection: sqlite3.Connection, checked: Path, schema: Schema) -> None:
+        if checked == path and not damaged_files(path):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = code
+            raise error
+        sound(connection, checked, schema)
+
+    os_pread, sound = os.pread, opening._check
+    monkeypatch.setattr(os, "pread", pread)
+    monkeypatch.setattr(opening, "_check", check)
+    with pytest.raises(DiskUnreadableError, match="cannot read a part"):
+        async with open_database(path, "start"):
+            pass
+    assert not damaged_files(path)
+    done = await repair(path, "repaired")
+    assert len(done.damaged_files) == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0] >= 8
+    await starts_and_works(World(tmp_path))
 
 
 @pytest.mark.parametrize(
