@@ -24,7 +24,10 @@ COMMANDS = (
 _TYPED = re.compile(rf"(?<![\w/.-])mcp-a2a(?=[ \u00a0](?:--?[a-z]|(?:{'|'.join(COMMANDS)})(?![\w-])))")
 
 _SENTENCE_END = re.compile(r"((?<=[.!?])\s+|\n)")
-_ELSEWHERE = re.compile(r"\b(?:other|that|its|agent's)\smachine\b|\b(?:operator|sender|channel|printed|prints)\b")
+_ELSEWHERE = re.compile(
+    r"\b(?:other|that|its|agent's)\smachine\b|\b(?:operator|sender|channel|printed|prints)\b"
+    r"|\bowner\sto\s(?:start|make|run)\b|\bnew\ssecret\ssince\b"
+)
 """What a sentence says whose command is for another person, or was typed by one: there the path is another."""
 
 

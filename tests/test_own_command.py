@@ -43,6 +43,8 @@ ELSEWHERE = (
     "Ask its owner on another channel for the words (mcp-a2a id).",
     "Ask its owner to make room: mcp-a2a forget --older-than 30d, on that agent's machine.",
     "It is a closed relay: its operator must run `mcp-a2a relay admit did:key:z6Mk`, or the members cannot connect.",
+    "The network may have got a new secret since (mcp-a2a rotate): ask for a new ticket.",
+    "Ask its owner to start an agent, to run mcp-a2a invite again while that runs, and to send you the new ticket.",
     "A key has 56 characters; mcp-a2a id shows that of an agent on its machine.",
 )
 """What is typed on another machine, where the program has another path."""
@@ -86,6 +88,7 @@ def test_only_commands_change_and_never_the_name_of_the_program(started: str) ->
     assert [typeable(text) for text in PROSE] == list(PROSE)
     assert [typeable(text) for text in ELSEWHERE] == list(ELSEWHERE)
     assert typeable(f"{NEWEST_URL_HINT}\n{ELSEWHERE[0]}").count(started) == 1
+    assert typeable("Ask its owner to trust you (mcp-a2a id shows who you are).").count(started) == 1
     assert typeable("See mcp-a2a serve --help, or mcp-a2a --help") == f"See {started} serve --help, or {started} --help"
     assert typeable(typeable("mcp-a2a task jdmp5a")) == f"{started} task jdmp5a"
 
