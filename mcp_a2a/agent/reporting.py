@@ -74,7 +74,7 @@ class Reporter:
         self._ascii_only = ascii_only
         self._came: deque[Item] = deque()
         self._lost = 0
-        self._unwritten = ""
+        self._unwritten: deque[str] = deque()
         """Lines that no thread has taken: a program that ends is cancelled in between."""
         self._has_come, self._left_out = anyio.Event(), anyio.Event()
         self._lines: Bound | None = None
@@ -144,12 +144,18 @@ class Reporter:
         text = "".join(f"{line}\n" for line in lines.shown(items, now, as_json=self._as_json))
         if lines.missed:
             self._left_out.set()
-        self._unwritten += text
+        if text:
+            self._unwritten.append(text)
         if self._unwritten:
             await anyio.to_thread.run_sync(self._put, abandon_on_cancel=True)
 
     def _put(self) -> None:
-        text, self._unwritten = self._unwritten, ""
+        taken = []
+        with suppress(IndexError):  # two threads may be here, and each line is for one of them
+            while True:
+                taken.append(self._unwritten.popleft())
+        if not (text := "".join(taken)):
+            return
         if not self._as_json:
             put(sys.stderr, text.rstrip("\n"), ascii_only=self._ascii_only)
             return

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from mcp_a2a.agent.console import console
-from mcp_a2a.agent.reporting import LINES
+from mcp_a2a.agent.reporting import LINES, Reporter
 from mcp_a2a.node.worker import TaskEvent
 from tests.agent.jobs import task_of
 from tests.node.world import World
@@ -54,6 +54,12 @@ async def test_a_flood_of_tasks_fills_no_terminal(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     await _told(tmp_path, 1_000)
     assert len(sys.stderr.getvalue().splitlines()) <= LINES.burst + 1  # type: ignore[attr-defined]
+
+
+def test_a_thread_that_finds_nothing_left_to_write_writes_no_empty_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    Reporter(as_json=False)._put()
+    assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
 def test_a_quiet_agent_tells_of_nothing() -> None:
