@@ -266,13 +266,19 @@ async def test_old_nodes_and_those_that_seek_another_relay_do_not_bar_their_offi
 ) -> None:
     """Some of an office were not updated, or have the URL of a relay that was here before."""
     async with open_relay(behind_proxy=True) as (relay, door):
-        for _ in range(25):
+
+        async def knock() -> None:
             socket = await door.knock(BAD)
             await socket.receive()
             await socket.send_str(encode(first))
             while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
                 pass
             await socket.close()
+
+        for _ in range(5):
+            async with anyio.create_task_group() as office:
+                for _ in range(5):
+                    office.start_soon(knock)
         await door.enter(headers=BAD)
         assert relay.listener.facts().connections == 1
 

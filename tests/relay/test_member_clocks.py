@@ -43,8 +43,9 @@ async def relay() -> AsyncIterator[Dated]:
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("days", [-40, 12, 3650])
 async def test_a_member_whose_clock_was_wrong_is_found_and_finds_the_others(
-    world: World, relay: Dated, days: int, *, restarts: bool
+    world: World, relay: Dated, monkeypatch: pytest.MonkeyPatch, days: int, *, restarts: bool
 ) -> None:
+    monkeypatch.setattr(node, "CLOCK_SECONDS", 0.2)
     clock = Clock()
     async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
         ticket = await ticket_of(alice, relay)
