@@ -78,6 +78,7 @@ def core_limit(pid: int) -> str:
     return line.split()[4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_its_memory_is_its_own(tmp_path: Path, program: str) -> None:
     with started(tmp_path, program) as pid:

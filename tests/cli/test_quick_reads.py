@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.cli import session
+from mcp_a2a.store import still
 from tests.cli.conftest import two_agents
 from tests.cli.inside import Finished, call
 from tests.cli.test_lightness import ONE_COMMAND, heavy, modules_of
@@ -49,6 +50,12 @@ def words_of(read: str, task: str) -> list[str]:
     return ["--identity", "rev", *read.replace("TASK", task).split()]
 
 
+def by_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next command is none that is quick: it goes to the node that runs, after one look whether that leaves."""
+    monkeypatch.setattr(session, "read_plain", lambda *_: None)
+    monkeypatch.setattr(still, "TRIES", 1)
+
+
 def steady(finished: Finished) -> tuple[int, str, str]:
     return finished.returncode, VARYING.sub("N", finished.stdout), VARYING.sub("N", finished.stderr)
 
@@ -62,7 +69,7 @@ def test_a_quick_read_says_what_the_models_say(
     monkeypatch.setattr(session.Session, "ask", lambda *_: asked.append(read) or pytest.fail("not quick"))
     quick = call(home, *words_of(read + form, task))
     monkeypatch.undo()
-    monkeypatch.setattr(session, "read_plain", lambda *_: None)
+    by_the_models(monkeypatch)
     assert steady(quick) == steady(call(home, *words_of(read + form, task)))
     assert quick.stdout or quick.stderr
 
@@ -79,7 +86,7 @@ def test_a_quick_read_fails_with_the_sentence_and_the_code_of_the_models(
     home: Path, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = call(home, "--identity", "rev", *words.split())
-    monkeypatch.setattr(session, "read_plain", lambda *_: None)
+    by_the_models(monkeypatch)
     assert steady(quick) == steady(call(home, "--identity", "rev", *words.split()))
     assert quick.returncode
     assert quick.stderr

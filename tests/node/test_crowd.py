@@ -123,6 +123,7 @@ async def test_machines_that_do_not_answer_keep_no_other_from_being_dialled(
                 await until(lambda: found([one]) == found([other]) == [1], seconds=4)
 
 
+@pytest.mark.slow
 async def test_fifty_agents_in_one_process_find_each_other_and_settle(tmp_path: Path) -> None:
     raise_open_files(8_192)
     own = frozenset(str(identity(number).peer_id) for number in range(CROWD))

@@ -152,6 +152,7 @@ async def test_a_direct_way_that_is_lost_is_made_up_for_by_the_relay(world: Worl
         assert (await taken(alice, bob, "two")).route == "relay"
 
 
+@pytest.mark.slow
 async def test_what_waits_at_a_relay_that_is_gone_goes_through_another(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

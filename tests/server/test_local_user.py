@@ -242,6 +242,7 @@ def test_with_a_token_or_a_way_in_from_outside_this_user_needs_the_token_too(tmp
             assert knock(("grpc", server.grpc, {}))[0][0] == "UNAUTHENTICATED"
 
 
+@pytest.mark.slow
 def test_the_token_is_shown_when_it_is_made_and_later_only_where_it_is_kept(tmp_path: Path):
     home = tmp_path / "home"
     with running(home) as first:
