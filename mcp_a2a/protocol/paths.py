@@ -102,6 +102,10 @@ def route_word(route: str) -> str:
     return ROUTE_WORDS.get(route, (route,))[0]
 
 
+SOURCE_WORDS: Mapping[str, str] = {"local": "this machine", "mdns": "LAN", "static": "added by hand"}
+"""What the places are called where an address was found; every other one is called as it is."""
+
+
 def by_source(listed: Sequence[str]) -> tuple[str, ...]:
     """Addresses that are listed as "ADDRESS (SOURCE)", each source once: a relay's URL is long, and names the relay."""
     found: dict[str, list[str]] = {}
@@ -120,7 +124,7 @@ def without_pins(text: str) -> str:
 
 def _at_source(source: str, places: Sequence[str]) -> str:
     others = [place for place in dict.fromkeys(places) if place != source.removeprefix("relay ")]
-    listed = ", ".join(others)
+    listed, source = ", ".join(others), SOURCE_WORDS.get(source, source)
     return f"{listed} ({source})" if listed and source else listed or source
 
 

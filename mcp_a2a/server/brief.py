@@ -289,7 +289,13 @@ def brief_detail(detail: AgentDetail) -> AgentDetail:
     agent, node = detail.agent, detail.node
     if node is not None:  # itself: who that is has been said
         node = node.model_copy(update={"name": "", "did": "", "words": ""})
-    shown = {"description": "", "skills": (), "route": way(agent.route), "rtt_ms": rounded(agent.rtt_ms)}
+    shown = {
+        "description": "",
+        "skills": (),
+        "route": way(agent.route),
+        "rtt_ms": rounded(agent.rtt_ms),
+        "last_seen": in_seconds(agent.last_seen) if agent.last_seen else None,
+    }
     return detail.model_copy(
         update={"agent": agent.model_copy(update=shown), "addresses": by_source(detail.addresses), "node": node}
     )

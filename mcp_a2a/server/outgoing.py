@@ -163,7 +163,7 @@ def _name(_: _Result, value: JsonValue) -> JsonValue:
 
 
 def _who(result: _Result, value: JsonValue) -> JsonValue:
-    return result.who(str(value))
+    return result.who(str(value)) if value else ""
 
 
 def _token(result: _Result, value: JsonValue) -> JsonValue:

@@ -107,12 +107,15 @@ async def test_one_agent_in_a_list_is_at_most_60_tokens(connect: Connect, node: 
 async def test_a_relay_is_named_once_for_all_addresses_that_it_told(connect: Connect, node: StandIn):
     relay = f"wss://relay.example:8443/#{KEYS[1]}"
     told = (f"10.0.0.2:7301 (relay {relay})", f"10.0.0.3:7301 (relay {relay})", f"{relay} (relay {relay})")
-    node.detail = AgentDetail(agent=agent(), card=CARD, addresses=(*told, "10.0.0.2:7301 (mdns)"))
+    node.detail = AgentDetail(
+        agent=agent(), card=CARD, addresses=(*told, "10.0.0.2:7301 (mdns)", "127.0.0.1:1 (local)")
+    )
     async with connect() as client:
         for form, shown in forms(await client.call_tool("get_agent", {"agent": "rev"})).items():
             assert shown.count("relay.example") == 1, (form, shown)
             assert "10.0.0.2:7301, 10.0.0.3:7301 (relay wss://relay.example:8443/)" in shown, form
-            assert "10.0.0.2:7301 (mdns)" in shown, form
+            assert "10.0.0.2:7301 (LAN)" in shown, form
+            assert "127.0.0.1:1 (this machine)" in shown, form
             assert KEYS[1] not in shown, form
 
 
