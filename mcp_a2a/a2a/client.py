@@ -27,6 +27,7 @@ from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_older_card, ask_task, with_extensions
 from mcp_a2a.a2a.guarded import Answered, Call, Gone, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
+from mcp_a2a.a2a.message_pieces import whole_messages
 from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
@@ -188,7 +189,7 @@ class WebClient(WebCalls):
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
         ask = partial(_ask_message, "stream", request, agent)
         async with self._stream(agent, ask, SEND_SECONDS, answers=True) as events:
-            yield _about(None, events)
+            yield whole_messages(_about(None, events))
 
     @override
     async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:

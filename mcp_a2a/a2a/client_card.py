@@ -18,7 +18,7 @@ from mcp_a2a.protocol.model import AgentCapabilities, AgentCard, AgentCardSignat
 from mcp_a2a.protocol.plain_words import place_of, plainly
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.protocol.web_url import host_from_url, host_in_url, origin
+from mcp_a2a.protocol.web_url import agent_url, host_from_url, host_in_url, origin
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 """What we speak."""
@@ -173,9 +173,9 @@ _HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}(?=[/?#]|\Z)"
 
 
 def _place(said: str, base: str) -> str | None:
-    """Where an interface is; None where what is said of that is no URL."""
+    """Where an interface is; None where what is said of that is no URL. A part of one is below the agent's own."""
     try:
-        return mended(urljoin(base, said), base) if said else None
+        return mended(urljoin(agent_url(base), said), base) if said else None
     except ValueError:
         return None
 

@@ -315,6 +315,7 @@ def test_an_agent_that_knows_no_host_of_its_own_is_at_that_of_its_card(said: str
     ("said", "called"),
     [
         ("rpc", "http://agent.example/a/rpc"),
+        ("./", "http://agent.example/a/"),
         ("/rpc?x=1", "http://agent.example/rpc?x=1"),
         ("//other.example/rpc", "http://other.example/rpc"),
         ("other.example:8080/rpc", "http://other.example:8080/rpc"),
@@ -323,8 +324,9 @@ def test_an_agent_that_knows_no_host_of_its_own_is_at_that_of_its_card(said: str
         ("localhost:8080/", "http://agent.example/"),
     ],
 )
-def test_an_interface_is_where_its_url_says_however_little_of_one_it_is(said: str, called: str) -> None:
-    card = card_of({"name": "x", "url": said}, "http://agent.example/a/card.json")
+@pytest.mark.parametrize("read_from", ["card.json", ".well-known/agent-card.json", ".well-known/agent.json"])
+def test_an_interface_is_where_its_url_says_however_little_of_one_it_is(said: str, called: str, read_from: str) -> None:
+    card = card_of({"name": "x", "url": said}, f"http://agent.example/a/{read_from}")
     assert [one.url for one in card.supported_interfaces] == [called]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from aiohttp import web
 
 from mcp_a2a.exchange import A2AGetRequest
 from mcp_a2a.protocol.moment import Moment
@@ -57,3 +60,44 @@ async def test_pieces_read_as_they_were_written_and_artifacts_on_lines_of_their_
     text = "".join(TOKENS)
     assert (view.state, view.text) == (Moment.COMPLETED, f"{text}\n{text}")
     assert [[part.text for part in one.parts] for one in shown.artifacts] == [[text], [text]]
+
+
+def spoken(text: str, message_id: str = "m") -> dict[str, Any]:
+    return {"message": {"messageId": message_id, "role": "ROLE_AGENT", "parts": [{"text": text}]}}
+
+
+MESSAGES: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "alone": ([spoken("Lorem")], "Lorem"),
+    "in pieces": ([spoken(token) for token in TOKENS if token], "".join(TOKENS)),
+    "in pieces without an id": ([spoken(token, "") for token in TOKENS if token], "".join(TOKENS)),
+    "one behind the other": ([spoken("one", "a"), spoken("two", "b")], "one\ntwo"),
+    "behind its task": ([BEGUN, spoken("Lorem")], "Lorem"),
+    "before its task": ([spoken("thinking"), BEGUN, {"task": task(text="the answer")}], "the answer"),
+    "while it works": ([BEGUN, spoken("thinking"), piece("a", "the answer", append=False), DONE], "the answer"),
+    "before nonsense": ([spoken("Lorem"), {"task": {"status": {"state": "working"}}}], "Lorem"),
+}
+
+
+@pytest.mark.parametrize("way", list(MESSAGES))
+@pytest.mark.parametrize("open_", [False, True])
+async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, *, open_: bool
+) -> None:
+    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.HOLD_SECONDS", 0.2)
+    events, text = MESSAGES[way]
+
+    async def answer(heard: Heard) -> object:
+        if not open_:
+            return events
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        for event in events:
+            framed = json.dumps({"jsonrpc": "2.0", "id": "1", "result": event})
+            await response.write(f"data: {framed}\n\n".encode())
+        await anyio.sleep_forever()
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(World(tmp_path)) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, text)
+    assert other.asked == ["stream"]

@@ -210,6 +210,21 @@ def test_artifacts_of_one_name_are_as_many_as_there_are() -> None:
     assert len(read_task({"id": "t", "artifacts": same[0]}).artifacts) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("timed-out", TaskState.FAILED),
+        ("aborted", TaskState.CANCELED),
+        ("Denied", TaskState.REJECTED),
+        ("awaiting-input", TaskState.INPUT_REQUIRED),
+        ("authentication_required", TaskState.AUTH_REQUIRED),
+        ("unknown", TaskState.WORKING),
+    ],
+)
+def test_a_state_of_another_vocabulary_is_taken_for_what_it_means(said: str, meant: TaskState) -> None:
+    assert read_task({"id": "t", "status": {"state": said}}).status.state == meant
+
+
 @pytest.mark.parametrize("state", [3, 3.0, "3", "TASK_STATE_COMPLETED", "completed", "Completed"])
 def test_a_state_is_one_however_it_is_numbered(state: JsonValue) -> None:
     assert read_task({"id": "t", "status": {"state": state}}).status.state == TaskState.COMPLETED
