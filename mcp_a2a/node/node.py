@@ -64,7 +64,7 @@ from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
-from mcp_a2a.store.database import Database
+from mcp_a2a.store.database import Database, log_failure
 from mcp_a2a.store.journal import (
     OutboxRow,
     all_peers,
@@ -413,12 +413,23 @@ class Node:
                 saved = False
             if not saved:
                 saved = await self._save_ring()
-            self.context.database.enqueue_lazily(_bookkeeping(self.context.clocks))
+            self._keep_books()
             self.networks.forget_lapsed()
             self.networks.publish_again()
             self.files.tidy()
             self.feed.drop_idle()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
+
+    def _keep_books(self) -> None:
+        """Note how late it is, and forget some of what is long over; then some more, until nothing of it is left."""
+
+        def kept(outcome: object) -> None:
+            if outcome is True:
+                self._keep_books()
+            else:
+                log_failure(outcome)
+
+        self.context.database.enqueue_lazily(_bookkeeping(self.context.clocks), kept)
 
     async def _watch_clock(self) -> None:
         """Notice a wall clock that is set while nothing else reads it, and that this machine has slept."""
@@ -530,24 +541,25 @@ def _turn(ring: KeyRing, context: Context) -> bool:
     return ring.handle_timeout(context.clock(), context.randomness, stamp=clocks.stamp(), aged=clocks.aged())
 
 
-def _bookkeeping(clocks: Clocks) -> Callable[[sqlite3.Connection], None]:
-    """What is to be noted and forgotten by the clocks as they are now."""
+def _bookkeeping(clocks: Clocks) -> Callable[[sqlite3.Connection], bool]:
+    """What is to be noted and forgotten by the clocks as they are now; whether there is more to forget."""
     return partial(_keep_books, mark=clocks.mark(), stamp=clocks.stamp(), aged=clocks.aged())
 
 
-def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: float) -> None:
+def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: float) -> bool:
     before = Mark.parse(get_meta(connection, MARK))
     set_meta(connection, MARK, mark.to_text())
     note_finished(connection, before.sound if before else 0.0, stamp)
-    dates = forget_finished(connection, aged, KEEP_SECONDS)
+    dropped = forget_finished(connection, aged, KEEP_SECONDS)
     drop_orphaned_push(connection)
     forget_members(connection, aged)
     expire_held(connection, aged - HELD_SECONDS)
-    dates += forget_held(connection, aged - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
+    dates = dropped.dates + forget_held(connection, aged - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)
     if dates:
         forgotten = Forgotten.load(get_meta(connection, FORGOTTEN))
         forgotten.add(dates)
         set_meta(connection, FORGOTTEN, forgotten.dump())
+    return dropped.is_more_left
 
 
 def _load_ring(parts: NodeParts) -> KeyRing:

@@ -170,7 +170,7 @@ class Database:
         self, operation: Callable[[sqlite3.Connection], object], done: Callable[[object], None] | None = None
     ) -> None:
         """Queue an operation that nobody waits for: it rides with the next commit, or gets one soon."""
-        self._queue.put(_Pending(operation, done or _log_failure, lazy=True))
+        self._queue.put(_Pending(operation, done or log_failure, lazy=True))
 
     def empty_log(self) -> None:
         """At the next quiet moment empty the log: it still holds what was just deleted."""
@@ -346,7 +346,8 @@ def _call_safely(callback: Callable[[], None]) -> None:
         logger.exception("what should follow a commit failed")  # the others of its batch must still hear of it
 
 
-def _log_failure(outcome: object) -> None:
+def log_failure(outcome: object) -> None:
+    """Log an operation that nobody waited for where it failed."""
     if isinstance(outcome, McpA2AError):
         logger.warning("not stored: %s", outcome)
     elif isinstance(outcome, Exception):

@@ -509,22 +509,36 @@ def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -
     connection.execute("UPDATE tasks SET ended=? WHERE ended > ?", (stamp, stamp))
 
 
-def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was dropped of the history."""
+
+    dates: list[float]
+    """Of the messages that had opened received tasks here."""
+    is_more_left: bool
+    """Whether there may be more to drop."""
+
+
+AT_ONCE = 500
+"""Tasks that are dropped in one transaction: after a long pause a whole history may be due."""
+
+
+def forget_finished(connection: sqlite3.Connection, aged: float, seconds: float) -> Dropped:
     """Drop tasks that ended so long before `aged` (`aging`), unless a message of theirs could come again.
 
-    Returns the dates of the messages that had opened them here.
+    At most `AT_ONCE` of each kind, so that no other write waits for long.
     """
-    rows = connection.execute(
-        "DELETE FROM tasks WHERE forgotten IS NOT NULL AND ended < ? AND updated < ? AND dated < ?"
-        " RETURNING direction, opened, dated",
-        (aged - FORGOTTEN_SECONDS, aged - FORGOTTEN_SECONDS, aged - Forgotten.MARGIN),
-    ).fetchall()
-    rows += connection.execute(
-        f"DELETE FROM tasks WHERE ended < ? AND updated < ? AND dated < ? AND NOT ({OPEN})"  # noqa: S608
-        " RETURNING direction, opened, dated",
-        (aged - seconds, aged - seconds, aged - Forgotten.MARGIN),
-    ).fetchall()
-    return [date for direction, *dates in rows if direction == "received" for date in dates]
+    rows: list[tuple[str, float, float]] = []
+    left = False
+    for which, before in (("forgotten IS NOT NULL", aged - FORGOTTEN_SECONDS), (f"NOT ({OPEN})", aged - seconds)):
+        dropped = connection.execute(
+            "DELETE FROM tasks WHERE n IN (SELECT n FROM tasks WHERE ended < ? AND updated < ? AND dated < ? "  # noqa: S608
+            f"AND {which} LIMIT ?) RETURNING direction, opened, dated",
+            (before, before, aged - Forgotten.MARGIN, AT_ONCE),
+        ).fetchall()
+        rows += dropped
+        left = left or len(dropped) == AT_ONCE
+    return Dropped([date for direction, *dates in rows if direction == "received" for date in dates], left)
 
 
 def open_tasks_with(connection: sqlite3.Connection, peer: str) -> list[TaskRecord]:

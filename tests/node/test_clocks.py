@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+from benchmarks.history import a_task as a_finished_task
+from benchmarks.history import multiply
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
+from mcp_a2a.node import node as node_module
 from mcp_a2a.node import search
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.store import records
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.views import (
     AnswerRequest,
@@ -305,6 +310,35 @@ async def test_a_task_that_ended_while_the_clock_was_behind_is_kept_as_long(
         await housekeeping(alice)
         with pytest.raises(TaskNotFoundError):
             await alice.api.get_task(GetTaskRequest(task_id=done.task_id))
+
+
+async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_transactions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "AT_ONCE", 3)
+    async with world.person("alice"):
+        pass
+    with closing(sqlite3.connect(world.folder / "alice" / "node.db")) as connection, connection:
+        records.insert_task(connection, replace(a_finished_task(world.clock() - 40 * DAY), id="task-old"))
+        multiply(connection, "task-old", 20)
+        connection.execute("UPDATE tasks SET ended=updated")
+    left: list[int] = []
+    forget = node_module.forget_finished
+
+    def noted(connection: sqlite3.Connection, aged: float, seconds: float) -> records.Dropped:
+        found = forget(connection, aged, seconds)
+        left.append(count(connection))
+        return found
+
+    def count(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0])
+
+    monkeypatch.setattr(node_module, "forget_finished", noted)
+    async with world.person("alice") as alice:
+        with anyio.fail_after(30):
+            while alice.node.context.database.read(count):
+                await alice.node.context.database.write(lambda _: None)
+    assert left[:7] == [17, 14, 11, 8, 5, 2, 0]
 
 
 async def housekeeping(person: Person) -> None:
