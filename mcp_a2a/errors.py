@@ -237,12 +237,13 @@ class NodeRunsError(ConfigurationError):
     code = "node_runs"
     exit_code = 9
 
-    def __init__(self, identity: str, pid: int | None) -> None:
+    def __init__(self, identity: str, pid: int | None, state: str | None = None) -> None:
         who = "Another process" if pid is None else f"Process {pid}"
+        kill = "kill -KILL" if state == STOPPED else "kill"  # a stopped process hears of no other signal
         super().__init__(
-            f"{who} is running the node of the identity {identity}.",
+            f"{who}{f' ({state})' if state else ''} is running the node of the identity {identity}.",
             "Stop every process of this identity (the assistant's server, agents) and try again."
-            + (f" `kill {pid}` ends that one." if pid is not None else ""),
+            + (f" `{kill} {pid}` ends that one." if pid is not None else ""),
         )
         self.pid = pid
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.glance import NoGlanceError, ask_to_leave, glance
-from mcp_a2a.store.owner_file import LOCK, has_stand_in
+from mcp_a2a.store.owner_file import LOCK, has_stand_in, read_owner, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +30,16 @@ class Identity:
     name: str
     running: bool
     status: StatusView | None
+    pid: int | None = None
+    """The process that runs it, as far as that is known."""
+    doing: str | None = None
+    """What that process does, where it explains that it does not answer."""
 
 
 def told_of(status: StatusView) -> Identity:
     """An identity as its node tells it."""
-    return Identity(status.identity, status.did, status.words, status.name, running=True, status=status)
+    who = (status.identity, status.did, status.words, status.name)
+    return Identity(*who, running=True, status=status, pid=status.pid)
 
 
 def own_identity(settings: Settings) -> Identity:
@@ -80,7 +85,10 @@ def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
     from mcp_a2a.protocol.names import fingerprint_words, memorable_name
 
     running = is_locked(folder) and not has_stand_in(folder)
-    return Identity(folder.name, str(peer), fingerprint_words(peer), name or memorable_name(peer), running, None)
+    pid = read_owner(folder) if running else None
+    doing = state_of(pid) if pid is not None else None
+    words, name = fingerprint_words(peer), name or memorable_name(peer)
+    return Identity(folder.name, str(peer), words, name, running, None, pid, doing)
 
 
 def is_locked(folder: Path) -> bool:

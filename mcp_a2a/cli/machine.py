@@ -95,14 +95,15 @@ def _fields(identity: Identity) -> dict[str, JsonValue]:
         "did": identity.did,
         "words": identity.words,
         "running": identity.running,
-        "pid": identity.status.pid if identity.status else None,
+        "pid": identity.pid,
     }
 
 
 def _running(identity: Identity) -> str:
     if not identity.running:
-        return "stopped"
-    return f"running, process {identity.status.pid}" if identity.status else "running"
+        return "no"
+    process = f"yes, process {identity.pid}" if identity.pid is not None else "yes"
+    return f"{process} ({identity.doing})" if identity.doing else process
 
 
 def status(context: typer.Context) -> None:

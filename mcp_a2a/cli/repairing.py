@@ -35,7 +35,7 @@ def repair(context: typer.Context) -> None:
     from mcp_a2a.store.disk import refused
     from mcp_a2a.store.folder import open_folder
     from mcp_a2a.store.folder_lock import lock_folder
-    from mcp_a2a.store.owner_file import has_stand_in, read_owner
+    from mcp_a2a.store.owner_file import has_stand_in, read_owner, state_of
 
     session = session_of(context)
     settings = session.settings()
@@ -49,7 +49,8 @@ def repair(context: typer.Context) -> None:
     except OSError as error:
         raise refused(settings.folder, error) from error
     if lock is None:
-        raise NodeRunsError(settings.identity, read_owner(settings.folder))
+        pid = read_owner(settings.folder)
+        raise NodeRunsError(settings.identity, pid, state_of(pid) if pid is not None else None)
     try:
         session.output.progress("… reading the whole database")
         done = run(lambda: _repair(settings.folder))
