@@ -540,6 +540,11 @@ class AddressLookup(Protocol):
         """How it looks at the moment, for people: "IPv4 and IPv6", for example; empty if that is always the same."""
         return ""
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it sees nobody at the moment, for a reason that may pass."""
+        return False
+
     def open(self, announcement: Announcement, handler: LookupHandler) -> AbstractAsyncContextManager[None]:
         """Announce and watch until the context ends, which withdraws the announcement.
 

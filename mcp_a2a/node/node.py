@@ -338,6 +338,11 @@ class Node:
             for name, state in self.lookups.items()
         }
 
+    def is_looking(self, name: str) -> bool:
+        """Whether a lookup works at the moment."""
+        deaf = {lookup.name for lookup in self.parts.lookups if lookup.is_deaf}
+        return self.lookups[name] == "on" and name not in deaf
+
     # --- networks --------------------------------------------------------------------------------
 
     def own_addresses(self) -> Sequence[DirectAddr]:

@@ -95,7 +95,7 @@ class Reach:
         found = [
             CheckView(name="listening", ok=bool(node.listening), detail=listening),
             self._addresses(),
-            *(CheckView(name=name, ok=node.lookups[name] == "on", detail=how) for name, how in node.looking().items()),
+            *(CheckView(name=name, ok=node.is_looking(name), detail=how) for name, how in node.looking().items()),
         ]
         urls = sorted(node.networks.urls)
         checked: dict[str, CheckView] = {}

@@ -277,6 +277,27 @@ async def test_a_machine_that_forbids_multicast_is_an_os_error_that_says_so(monk
                 pytest.fail("announced on an interface that takes no part")
 
 
+@on_loopback
+async def test_an_interface_that_takes_no_part_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Interface] = []
+    open_wire = wires.open_wire
+
+    async def tentative(interface: Interface) -> wires.Wire:
+        tries.append(interface)
+        if len(tries) == 1:
+            raise OSError("the interface takes no part")
+        return await open_wire(interface)
+
+    monkeypatch.setattr(wires, "RETRY_SECONDS", 0.05)
+    async with looking("ben"), multicast_at(*LOOPBACK) as opened:
+        monkeypatch.setattr(wires, "open_wire", tentative)
+        lookup, spotter = MdnsLookup(opened), Spotter()
+        async with lookup.open(Announcement(ANN, 7301), spotter):
+            assert (lookup.is_deaf, lookup.detail) == (True, "no interface that takes part in multicast at the moment")
+            await until(lambda: BEN in spotter.seen, spotter)
+            assert (lookup.is_deaf, lookup.detail) == (False, "IPv4")
+
+
 async def test_a_machine_without_a_network_waits_for_one() -> None:
     async with multicast_at("192.0.2.1") as opened:
         lookup = MdnsLookup(opened)

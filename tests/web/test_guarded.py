@@ -16,8 +16,12 @@ from aiohttp import web
 from anyio.abc import SocketAttribute, SocketStream
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, as_typed, check_addresses, is_public
+from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession
+from mcp_a2a.composition import _closing_what_is_gone
 from mcp_a2a.errors import AddressNotAllowedError, WebError
+from mcp_a2a.web_ports import Range
+from mcp_a2a_transports.surroundings import Surroundings
 from tests.transports.certificates import Authority, authority
 
 HOSTS = (
@@ -263,4 +267,31 @@ async def test_what_waits_for_an_answer_over_an_address_that_is_gone_waits_no_lo
             tasks.start_soon(close)
             with anyio.fail_after(20), pytest.raises(WebError):
                 await session.fetch(Call("POST", url, body=b"{}", seconds=300))
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_node_leaves_the_calls_over_an_address_that_its_machine_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, here = anyio.Event(), Surroundings()
+
+    async def never(stream: SocketStream) -> None:
+        async with stream:
+            if begun.is_set():
+                return  # what does nothing is asked for anew, over the address that there is now
+            begun.set()
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr(here, "lacks", lambda end: True)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, WebClient() as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, never)
+        url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"  # noqa: S610  no database
+
+        async def move() -> None:
+            await begun.wait()
+            here.look(told=True)
+
+        tasks.start_soon(move)
+        monkeypatch.setattr("mcp_a2a.a2a.client.CARD_SECONDS", 300.0)
+        with _closing_what_is_gone(here, client), anyio.fail_after(20), pytest.raises(WebError):
+            await client.find_card(url, within=Range.ANYWHERE, headers={})
         tasks.cancel_scope.cancel()

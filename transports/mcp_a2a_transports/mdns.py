@@ -50,8 +50,14 @@ class MdnsLookup(AddressLookup):
     @property
     @override
     def detail(self) -> str:
-        families = self._multicast.families
-        return " and ".join(families) if families else "no network at the moment"
+        if self.is_deaf:
+            return "no interface that takes part in multicast at the moment"
+        return " and ".join(self._multicast.families) or "no network at the moment"
+
+    @property
+    @override
+    def is_deaf(self) -> bool:
+        return self._multicast.is_deaf
 
     @override
     def look_now(self) -> None:

@@ -83,8 +83,10 @@ class Multicast:
     async def joined(self, guest: Guest) -> AsyncIterator[None]:
         """Announce and look for a service on every interface, until the context ends with a goodbye.
 
+        Where no interface takes part, it is tried again: an address is not usable at once when the network comes up.
+
         Raises:
-            OSError: no interface of this machine takes part in multicast.
+            OSError: this machine does not allow multicast.
         """
         tasks = self._running
         async with self._turn:
@@ -93,8 +95,8 @@ class Multicast:
                 await wire.admit(guest, tasks)
         try:
             await self._adjust()
-            if self._surroundings.now and not self._wires:
-                raise OSError(f"this machine does not allow multicast ({self._failure or 'no interface takes part'})")
+            if self.is_deaf and isinstance(self._failure, PermissionError):
+                raise OSError(f"this machine does not allow multicast ({self._failure})")
             if not self._follows:
                 self._follows = True
                 tasks.start_soon(self._follow)
@@ -110,6 +112,11 @@ class Multicast:
         """Ask on every interface who is there."""
         for wire in self._wires.values():
             wire.ask_anew()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether this machine is on a network, and takes no part in multicast there at the moment."""
+        return bool(self._surroundings.now) and not self._wires
 
     @property
     def families(self) -> tuple[str, ...]:
