@@ -297,11 +297,34 @@ async def test_a_token_is_asked_for_and_scopes_tasks(served: Served) -> None:
             await client.call("SendMessage", said("hello"))
         assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
         by_owner, by_ann = (*V1, ("authorization", f"Bearer {TOKEN}")), (*V1, ("x-api-key", ann))
-        task = (await client.call("SendMessage", said("hello"), by_owner))["task"]
+        keyed = (("idempotency-key", "grpc-k"),)
+        task = (await client.call("SendMessage", said("ask"), (*by_owner, *keyed)))["task"]
         assert (await client.call("GetTask", {"id": task["id"]}, by_owner))["id"] == task["id"]
+        for operation, params in (
+            ("GetTask", {"id": task["id"]}),
+            ("CancelTask", {"id": task["id"]}),
+            ("SendMessage", said("an answer", taskId=task["id"])),
+            ("SendMessage", said("an answer", taskId=task["id"], contextId=task["contextId"])),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await client.call(operation, params, by_ann)
+            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        stream = A2AServiceStub(channel).SubscribeToTask(pb.SubscribeToTaskRequest(id=task["id"]), metadata=by_ann)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await client.call("GetTask", {"id": task["id"]}, by_ann)
+            await stream.read()
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert "tasks" not in await client.call("ListTasks", {"contextId": task["contextId"]}, by_ann)
+        hers = (await client.call("SendMessage", said("hello"), (*by_ann, *keyed)))["task"]  # the same key is hers
+        assert hers["id"] != task["id"]
+        listed = await client.call("ListTasks", {}, by_ann)
+        assert [one["id"] for one in listed["tasks"]] == [hers["id"]]
+        with pytest.raises(grpc.aio.AioRpcError, match="belongs to task-") as caught:
+            await client.call("SendMessage", said("another"), (*by_ann, *keyed))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        served.callers.remove("ann-by-grpc")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call("GetTask", {"id": hers["id"]}, by_ann)
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
         card = await client.call("GetExtendedAgentCard", {}, by_owner)
         grpc_interface = {"url": "127.0.0.1:1234", "protocolBinding": "GRPC", "protocolVersion": "1.0"}
         assert grpc_interface in card["supportedInterfaces"]
