@@ -113,6 +113,7 @@ class Memory:
     def __init__(self, context: Context, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
+        self._behind: set[str] = set()
 
     def asked(self, peer: Peer, body: AskBody) -> None:
         """Tell this sender again how its tasks stand, those that we know otherwise than it says."""
@@ -120,8 +121,19 @@ class Memory:
         known = {one.task: one.seq for one in body.tasks}
         under_way = self._outbox.updating(peer.peer_id)
         for task_id, newest in database.read(lambda connection: known_otherwise(connection, did, known)).items():
-            if task_id not in under_way or newest < known[task_id]:
+            if task_id not in under_way or (newest < known[task_id] and self._is_first(task_id)):
                 self._tell(task_id, known[task_id])
+
+    def _is_first(self, task_id: str) -> bool:
+        """Whether this task's journal turns out to be behind for the first time.
+
+        What is under way is then counted too low, and of no use. But whoever says so of one task again and again only
+        fills our outbox.
+        """
+        if task_id in self._behind or len(self._behind) >= MAX_REMEMBERED:
+            return False
+        self._behind.add(task_id)
+        return True
 
     def _tell(self, task_id: str, seq: int) -> None:
         now = self._context.clock()

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.payload import AskBody, Asked
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -363,6 +365,22 @@ async def test_what_a_restored_agent_streams_takes_the_place_of_what_it_has_forg
             await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=2))
             await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
             assert (text_of(alice, task_id) or "").replace("\n", "") == "made anew"
+
+
+async def test_who_claims_to_know_ever_more_of_a_task_does_not_fill_the_outbox(world: World) -> None:
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            task_id = (await send(alice)).task_id
+            await leased(bob)
+            asker = alice.node.context.me
+        for seq in range(1, 40):
+            bob.node.intake._memory.asked(
+                bob.node.directory.get(asker), AskBody(tasks=(Asked(task=task_id, seq=100 * seq),))
+            )
+            await bob.node.context.database.write(lambda _: None)
+            await anyio.lowlevel.checkpoint()
+        assert len(bob.node.outbox) <= 2
 
 
 @asynccontextmanager
