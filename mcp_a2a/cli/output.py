@@ -76,6 +76,11 @@ class Output:
         """Whether the answer goes to a terminal."""
         return self._out.is_terminal
 
+    @property
+    def columns(self) -> int:
+        """How wide a line beside the answer may be."""
+        return self._err.columns or WIDE
+
     def show(self, view: BaseModel, human: Callable[[], None]) -> None:
         """The answer: as JSON, or as `human` tells it."""
         self.show_fields(self.fields(view), human) if self.options.json else human()
@@ -171,7 +176,7 @@ class Output:
             line = self._err.letters(" ".join(clean(text).split()))
             with suppress(OSError):
                 # Of a line that the terminal broke, only the rest could be replaced.
-                self._err.write("\r\x1b[K" + cut(line, (self._err.columns or WIDE) - 1, self._err.letters("…")))
+                self._err.write("\r\x1b[K" + cut(line, self.columns - 1, self._err.letters("…")))
 
     def error(self, error: McpA2AError, code: str | None = None) -> None:
         """Why there is no answer: what was tried, and what to do."""

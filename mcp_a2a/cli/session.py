@@ -16,6 +16,8 @@ from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.steps import Steps, answered, perform
 from mcp_a2a.front.plain import read_plain
 from mcp_a2a.node.glance import Form, NoGlanceError, glance
+from mcp_a2a.protocol.text import clean
+from mcp_a2a.screen import cut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+LEAST_NAME = 8
+"""Columns of what a command waits for."""
+
 PATIENCE_SECONDS = 1.0
 """A wait is mentioned only when it lasts longer."""
 
@@ -208,7 +213,12 @@ class Session:
             self.output.progress(self._waiting_line(int(seconds)))
 
     def _waiting_line(self, seconds: int) -> str:
-        return self.moving or f"… waiting for {self.waiting_for} ({seconds} s, Ctrl-C to stop waiting)"
+        if self.moving:
+            return self.moving
+        rest = f" ({seconds} s, Ctrl-C to stop waiting)"
+        # A long name gives way: how to stop is what a person needs.
+        room = max(LEAST_NAME, self.output.columns - len(f"... waiting for ...{rest}") - 1)
+        return f"… waiting for {cut(clean(self.waiting_for), room)}{rest}"
 
     async def _say_what_name_counts(self, node: SharedNode, settings: Settings) -> None:
         """A name is that of a running node: another one that is given to a command changes nothing, and is told so."""

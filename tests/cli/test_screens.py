@@ -23,7 +23,7 @@ from mcp_a2a.cli import render
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
-from mcp_a2a.cli.session import set_up_logging
+from mcp_a2a.cli.session import Session, set_up_logging
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.screen import width
@@ -352,3 +352,17 @@ def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
     assert finished.returncode == 130
     assert finished.seen.faults() == []
     assert re.fullmatch(r"The task goes on\. Follow it: mcp-a2a task [a-z0-9]{6} --follow", finished.seen.lines[-1])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "漢字" * 16, "rev"])
+@pytest.mark.parametrize(("columns", "encoding"), [(60, "utf-8"), (80, "utf-8"), (60, "ascii")])
+def test_a_command_that_waits_says_how_to_stop_it_however_long_a_name_is(
+    columns: int, encoding: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal(encoding)
+    session = Session(Options(), Output(Options(), terminal, terminal))
+    session.waiting_for = name
+    session._say_how_long(3)
+    assert seen(terminal.said, columns, encoding).rows[-1].rstrip().endswith("(3 s, Ctrl-C to stop waiting)")
