@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import itertools
@@ -96,8 +97,26 @@ class Web:
         return await self.status("POST", "/mcp", [*JSON_HEADERS.items(), *headers], HELLO)
 
 
+class Brisk:
+    """asyncio for uvicorn, which looks ten times a second whether it is to end: here a hundred times."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)
+
+
 @asynccontextmanager
 async def serving(bind: str = "127.0.0.1", connect: str | None = None, **options: object) -> AsyncIterator[Web]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", Brisk())
+        async with _serving(bind, connect, **options) as web:
+            yield web
+
+
+@asynccontextmanager
+async def _serving(bind: str, connect: str | None, **options: object) -> AsyncIterator[Web]:
     async with anyio.create_task_group() as group:
         serve = partial(serve_http, build_server(StandIn()), Listen(bind, 0), **options)  # type: ignore[arg-type]
         url = urlsplit(await group.start(serve))
