@@ -259,7 +259,7 @@ class Node:
 
     def sighted(self, sighting: Sighting) -> None:
         """A peer was seen: get acquainted, so that it is found with its skills, and deliver what waits for it."""
-        if sum(bool(peer.sightings) for peer in self.directory) >= MAX_SIGHTED:
+        if not self._has_room_for(sighting.peer):
             return
         peer = self.directory.sighted(sighting)
         if peer is not None and peer.row.trust != "blocked":
@@ -267,6 +267,13 @@ class Node:
             self._doubt_links(peer)
             self.dialer.court(peer)
             self.outbox.sighted(peer)
+
+    def _has_room_for(self, peer_id: PeerId) -> bool:
+        """A stranger needs a place beside all that are seen near here; who is one of them may move."""
+        known = self.directory.known(peer_id)
+        if (known is not None and known.is_near) or self.trust.standing(peer_id, known) is not Standing.STRANGER:
+            return True
+        return sum(peer.is_near for peer in self.directory) < MAX_SIGHTED
 
     def _doubt_links(self, peer: Peer) -> None:
         """Ask links on our networks for a sign of life whose other end is at an address that is no longer named.

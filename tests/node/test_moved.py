@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.node import MOVED_SECONDS
+from mcp_a2a.node.node import MOVED_SECONDS, Node
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS
 from mcp_a2a.protocol.paths import DirectAddr
@@ -87,6 +87,31 @@ async def test_a_peer_that_comes_anew_has_its_older_links_looked_at(
         await bob.dial(alice)
         await until(lambda: len(peer.links) == 2)
         assert [(one, seconds) for one, seconds in asked if one is older] == [(older, MOVED_SECONDS)]
+
+
+async def test_a_crowd_of_strangers_keeps_neither_a_peer_from_moving_nor_a_contact_from_being_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.node.MAX_SIGHTED", 2)
+
+    def see(node: Node, name: str, provenance: str = "mdns", address: DirectAddr = ELSEWHERE) -> bool:
+        peer = world.identity(name).peer_id
+        node.sighted(Sighting(peer, (address,), provenance))
+        known = node.directory.known(peer)
+        return (
+            known is not None and provenance in known.sightings and known.sightings[provenance].addresses == (address,)
+        )
+
+    async with world.person("alice") as alice:
+        node = alice.node
+        for member in ("one", "two", "three"):  # of a network, seen by its relay: they are not near
+            node.directory.sighted(Sighting(world.identity(member).peer_id, (ELSEWHERE,), "relay wss://r.example"))
+        assert see(node, "bob")
+        assert see(node, "eve")
+        assert not see(node, "eve again")
+        assert see(node, "bob", address=DirectAddr("192.168.1.10", 7301))
+        node.directory.get(world.identity("carol").peer_id).row.trust = "trusted"
+        assert see(node, "carol")
 
 
 async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
