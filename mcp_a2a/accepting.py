@@ -71,11 +71,15 @@ async def accept(
     listening.listen(BACKLOG)
     listening.settimeout(0)
     async with anyio.create_task_group() as tasks:
-        door = _Entrance(tasks, protocol, tls, handshake_seconds)
+        door, told = _Entrance(tasks, protocol, tls, handshake_seconds), ""
         with listening:
             while True:
                 await anyio.wait_readable(listening)
-                if not _accept_some(listening, door):
+                trouble = _accept_some(listening, door)
+                if trouble and not told:
+                    logger.warning("no connection is accepted for now: %s", trouble)
+                told = trouble
+                if trouble:
                     await anyio.sleep(FULL_SECONDS)
 
 
@@ -94,20 +98,19 @@ def raise_open_files(wanted: int) -> int:
     return wanted
 
 
-def _accept_some(listening: socket.socket, door: _Entrance) -> bool:
-    """Accept what waits; False: the system has no open file for it."""
+def _accept_some(listening: socket.socket, door: _Entrance) -> str:
+    """Accept what waits; why not, where the system has no open file for it."""
     for _ in range(BATCH):
         try:
             connection, address = listening.accept()
         except BlockingIOError:
-            return True
+            return ""
         except OSError as error:
             if error.errno in _FULL:
-                logger.warning("no connection is accepted for now: %s", error.strerror)
-                return False
+                return error.strerror or str(error)
             continue  # it hung up before it was accepted
         door.arrived(connection, str(address[0]))
-    return True
+    return ""
 
 
 class _Handshake:

@@ -157,15 +157,19 @@ class ControlServer:
 
     async def _accept(self, listener: SocketListener, conversations: TaskGroup) -> None:
         """Take on other processes. Where the system has no open file for one, it waits: the node goes on."""
+        told = False
         while True:
             try:
                 stream = await listener.accept()
             except anyio.BrokenResourceError as error:
                 if not isinstance(error.__cause__, OSError):
                     raise
-                logger.warning("another process of this identity waits to be taken on: %s", error.__cause__)
+                if not told:
+                    logger.warning("another process of this identity waits to be taken on: %s", error.__cause__)
+                told = True
                 await anyio.sleep(WATCH_SECONDS)
                 continue
+            told = False
             conversations.start_soon(self._converse, stream)
 
     async def _open(self, path: Path) -> tuple[SocketListener, tuple[int, int] | None]:

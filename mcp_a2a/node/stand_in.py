@@ -99,13 +99,17 @@ class StandIn:
             lock.release()
 
     async def _look_after_all(self) -> None:
+        told = ""
         async with anyio.create_task_group() as tasks:
             while True:
                 try:
                     for folder in sorted((self._home / "identities").iterdir()):
                         await self._look_after(folder, tasks)
+                    told = ""
                 except OSError as error:
-                    logger.warning("the identities of this data folder cannot be looked at: %s", error)
+                    if str(error) != told:  # once, not with each look
+                        logger.warning("the identities of this data folder cannot be looked at: %s", error)
+                    told = str(error)
                 await anyio.sleep(LOOK_SECONDS)
 
     async def _look_after(self, folder: Path, tasks: TaskGroup) -> None:

@@ -133,6 +133,8 @@ async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_no
                 with anyio.fail_after(60):
                     while "waits to be taken on" not in caplog.text:  # noqa: ASYNC110  a log sets no event
                         await anyio.sleep(0.01)
+                await anyio.sleep(4 * control.WATCH_SECONDS)
+            assert caplog.text.count("waits to be taken on") == 1
             assert b'"id":1' in await anyio.to_thread.run_sync(other.recv, 65_536)
         assert "stopped unexpectedly" not in caplog.text
 
