@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import ssl
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -16,10 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mcp_a2a.config import RelaySettings, load_relay_settings
-from mcp_a2a.errors import ConfigurationError, PortInUseError
+from mcp_a2a.errors import ConfigurationError, PortInUseError, RelayError
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relaying import serve_relay
+from mcp_a2a.views import InviteRequest, JoinRequest
 from mcp_a2a_transports.relay import server
+from mcp_a2a_transports.relay.client import RelayTransport
+from tests.node.world import World
 from tests.relay.conftest import Open
 from tests.relay.guest import person, shake_hands
 
@@ -27,6 +31,13 @@ from tests.relay.guest import person, shake_hands
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate for this machine, and its key."""
+    cert_path, key_path = tmp_path / "cert.pem", tmp_path / "key.pem"
+    renewed(cert_path, key_path)
+    return cert_path, key_path
+
+
+def renewed(cert_path: Path, key_path: Path) -> None:
+    """Put a new one of each there."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -42,12 +53,10 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    cert_path, key_path = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return cert_path, key_path
 
 
 async def test_with_a_certificate_it_speaks_tls_and_says_so_in_its_url(
@@ -65,6 +74,31 @@ async def test_with_a_certificate_it_speaks_tls_and_says_so_in_its_url(
                 assert (await shake_hands(socket, person(), relay=relay.relay)).peer == relay.relay
             with pytest.raises(aiohttp.ClientError):
                 await client.ws_connect(f"ws://127.0.0.1:{relay.port}/link")
+
+
+async def test_over_tls_the_key_in_the_url_counts_beside_the_certificate(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate may be exchanged; whoever has one that is accepted is not the relay without its key."""
+    cert, key = certificate
+    trusting = ssl.create_default_context(cafile=str(cert))
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", tls_cert=cert, tls_key=key, closed=False)
+    world = World(tmp_path)
+    async with serve_relay(settings) as relay:
+        async with world.person("wary") as wary:
+            with pytest.raises(RelayError, match="TLS certificate is not accepted"):
+                await wary.api.invite(InviteRequest(network="shop", relays=(relay.url,)))
+        monkeypatch.setattr("tests.node.world.RelayTransport", partial(RelayTransport, trusting))
+        elsewhere = relay.url.replace(str(relay.relay), world.did("mallory"))
+        async with world.person("alice") as alice:
+            with pytest.raises(RelayError, match="another agent answers there"):
+                await alice.api.invite(InviteRequest(network="shop", relays=(elsewhere,)))
+            ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        renewed(cert, key)
+        trusting = ssl.create_default_context(cafile=str(cert))
+        monkeypatch.setattr("tests.node.world.RelayTransport", partial(RelayTransport, trusting))
+        async with world.person("bob") as bob:
+            assert (await bob.api.join(JoinRequest(ticket=ticket))).agents_visible == 1
 
 
 async def test_a_certificate_that_cannot_be_used_is_said_to_be_before_anything_starts(
