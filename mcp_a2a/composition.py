@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import anyio
@@ -22,6 +24,7 @@ from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.accepting import raise_open_files
 from mcp_a2a.config import Settings
+from mcp_a2a.front.frames import Frame, Kind
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.control import ControlServer
 from mcp_a2a.node.introduction import keep_card, kept_card
@@ -53,6 +56,9 @@ from mcp_a2a_transports.surroundings import Surroundings
 from mcp_a2a_transports.wires import Multicast
 
 logger = logging.getLogger(__name__)
+
+ALIVE_SECONDS = 1.0
+"""How often a front is told that this process lives, while what its session needs is imported."""
 
 OPEN_FILES = 16_384
 """A link is an open file at each of its ends, and some systems allow 256: fifty agents in one process need 3,000."""
@@ -214,8 +220,27 @@ async def _speak(
 ) -> None:
     """Have the MCP session of another process's client. The SDK is imported when the first of them comes."""
     name = "mcp_a2a.server.piped"
-    piped = await anyio.to_thread.run_sync(importlib.import_module, name, abandon_on_cancel=True)
+    piped = sys.modules.get(name) or await _imported(name, stream)
     await piped.speak(api, stream, received, said)
+
+
+async def _imported(name: str, stream: SocketStream) -> ModuleType:
+    """A module that takes seconds to import; meanwhile the front is told that this process lives."""
+    imported = anyio.Event()
+
+    async def say_that_we_live() -> None:
+        while not imported.is_set():
+            await stream.send(Frame(Kind.ALIVE).encoded())
+            with anyio.move_on_after(ALIVE_SECONDS):
+                await imported.wait()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(say_that_we_live)
+        try:
+            module = await anyio.to_thread.run_sync(importlib.import_module, name, abandon_on_cancel=True)
+        finally:
+            imported.set()
+    return module
 
 
 async def _release(node: Node, holders: set[str]) -> None:

@@ -9,9 +9,9 @@ SILENCE_SECONDS = 2.5
 """An owner that has said nothing for so long, while an answer is due, is asked whether it lives; after as long again it
 counts as silent."""
 
-BUSY_SECONDS = 15.0
-"""An owner that runs, as the system says, has so long to say that it lives: the machine may be busy. One that has
-spoken before on this connection has half of that, for it has nothing to import any more."""
+BUSY_SECONDS = 5.0
+"""An owner that runs, as the system says, has so long to say that it lives: the machine may be busy. One that imports
+what a session needs says so meanwhile."""
 
 LOOK_SECONDS = 1.25
 """How often the system is asked, during a silence, whether the owner was stopped: such a one is not waited for."""
@@ -67,8 +67,7 @@ class SilenceWatch:
                 return Verdict.WAIT
             self._asked_at, self._pause = now, LOOK_AGAIN_SECONDS
             return Verdict.ASK
-        patience = BUSY_SECONDS if self._heard_at == float("-inf") else BUSY_SECONDS / 2
         asked_for = now - self._asked_at
-        if asked_for < SILENCE_SECONDS or (asked_for < patience and owner_runs()):
+        if asked_for < SILENCE_SECONDS or (asked_for < BUSY_SECONDS and owner_runs()):
             return Verdict.WAIT
         return Verdict.GIVE_UP

@@ -412,8 +412,8 @@ class ControlClient:
 
     async def _wait_for(self, question: _Question) -> None:
         # A call that waited for its session has waited for this owner, too.
-        look, pause = min(HALTED_SECONDS, SILENCE_SECONDS), SILENCE_SECONDS
-        ask_at = anyio.current_time() + max(look, pause - call_age.get())
+        look, pause = min(HALTED_SECONDS, SILENCE_SECONDS), max(0.0, SILENCE_SECONDS - call_age.get())
+        ask_at = anyio.current_time() + pause
         while True:
             with anyio.move_on_after(min(look, ask_at - anyio.current_time())):
                 await question.answered.wait()

@@ -7,9 +7,11 @@ import logging
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ from filelock import FileLock
 from mcp_a2a import composition
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.front.frames import Greeting
+from mcp_a2a.front.frames import Decoder, Greeting, Kind
 from mcp_a2a.front.loop import MAX_STRIKES
 from mcp_a2a.front.splitting import Whole
 from mcp_a2a.node import stand_in
@@ -564,6 +566,31 @@ async def test_an_owner_that_closes_every_connection_is_not_tried_without_a_paus
                     await node.list_tasks(ListTasksRequest())
         tasks.cancel_scope.cancel()
     assert 1 <= tried <= 15
+
+
+async def test_an_owner_that_imports_what_a_session_needs_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, began = threading.Event(), anyio.Event()
+    monkeypatch.setattr(composition, "ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(composition.importlib, "import_module", lambda name: slow.wait(60) and sys.modules[name])
+    front, owner = socket.socketpair()
+    async with (
+        await anyio.abc.SocketStream.from_socket(front) as here,
+        await anyio.abc.SocketStream.from_socket(owner) as there,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def load() -> None:
+            assert await composition._imported("json", there) is json
+            began.set()
+
+        tasks.start_soon(load)
+        decoder, heard = Decoder(), list[Kind]()
+        while len(heard) < 3:
+            decoder.feed(await here.receive())
+            heard += [frame.kind for frame in decoder.frames()]
+        slow.set()
+        await began.wait()
+    assert set(heard) == {Kind.ALIVE}
 
 
 async def test_a_front_of_another_program_is_told_to_have_its_own_session(home: Path) -> None:
