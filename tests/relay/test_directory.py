@@ -58,7 +58,9 @@ async def test_a_member_sees_what_others_published_and_who_is_there_and_then_wha
     assert (await bob.next(Presence, lambda told: bool(told.offline))).offline == (alice.peer,)
 
 
-async def test_only_what_changed_since_is_told_and_everything_after_the_relay_lost_its_disk(door: Door) -> None:
+async def test_only_what_changed_since_is_told_and_everything_after_the_relay_lost_its_disk_or_part_of_it(
+    door: Door,
+) -> None:
     people = [await door.enter(networks=[SHOP]) for _ in range(3)]
     for guest in people:
         await guest.publish(entry(SHOP, guest.who), Done)
@@ -70,6 +72,8 @@ async def test_only_what_changed_since_is_told_and_everything_after_the_relay_lo
     assert {one.peer for one in since} == {people[0].peer}
     _, all_again, _ = await watch(watcher, SHOP, told.epoch + 1, told.revision)
     assert len(all_again) == 3
+    done, after_a_backup, _ = await watch(watcher, SHOP, told.epoch, told.revision + 100)
+    assert (len(after_a_backup), done.revision) == (3, told.revision + 1)
 
 
 async def test_an_older_entry_is_stale_and_the_same_again_is_harmless(door: Door) -> None:

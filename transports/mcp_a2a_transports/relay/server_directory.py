@@ -164,7 +164,9 @@ class DirectoryDesk:
         if request.network not in session.networks:
             session.send(encode(Failed(request.number, "not_member")))
             return
-        since = request.since if request.epoch == self._epoch else 0
+        # Who knows of later changes than we have made knew us before our database came from a backup.
+        is_ours = request.epoch == self._epoch and request.since <= self._store.revision()
+        since = request.since if is_ours else 0
         self._watches.setdefault(session, {})[request.network] = _Watch(request.number, since)
         self._syncing[session, request.network] = None
 
