@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio.abc import TaskStatus
+from anyio.abc import SocketStream, TaskStatus
 from filelock import FileLock
 
 from mcp_a2a.app import open_node
@@ -33,6 +33,7 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TooLargeError,
 )
+from mcp_a2a.front.calls import call_age
 from mcp_a2a.node import control, search, shared
 from mcp_a2a.node.control import MAX_LINE
 from mcp_a2a.node.shared import SharedNode, share
@@ -488,6 +489,28 @@ async def test_a_stopped_owner_is_noticed_by_who_comes_later_and_during_a_long_w
             await silent.wait()
             process.send_signal(signal.SIGCONT)
             assert (await early.list_tasks(ListTasksRequest())).tasks == ()
+
+
+async def test_a_call_that_waited_for_its_session_is_told_soon_of_an_owner_that_runs_and_is_silent(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("HALTED_SECONDS", 0.1), ("SILENCE_SECONDS", 0.4), ("LOOK_AGAIN_SECONDS", 3600.0)):
+        monkeypatch.setattr(control, name, seconds)
+    folder = settings(home).folder
+    folder.mkdir(parents=True, mode=0o700)
+
+    async def ignore(stream: SocketStream) -> None:
+        async with stream:
+            await anyio.sleep_forever()
+
+    async with await anyio.create_unix_listener(socket_path(folder)) as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, ignore)
+        call_age.set(12.0)
+        with FileLock(folder / "lock"):
+            async with open_node(settings(home), eager=False) as node:
+                with anyio.fail_after(30), pytest.raises(NodeSilentError, match=f"process {os.getpid()}"):
+                    await node.list_tasks(ListTasksRequest())
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.usefixtures("impatient")
