@@ -46,7 +46,8 @@ def call(home: Path, *words: str, stdin: str = "", typed: bool = False) -> Finis
 def run(home: Path, *words: str, on: Sequence[str] = (), stdin: str = "", **env: str) -> Finished:
     """As `tests.e2e.command.run`, also `on` the host of a network namespace.
 
-    Zones of IPv6 are looked up by threads of libuv, which stay on the host where they began: those need a process.
+    There without mDNS and zones of IPv6, which need a process: zeroconf leaves sockets open where it cannot bind to an
+    address yet, and a zone is looked up by threads of libuv, which stay on the host where they began.
     """
     with _host(on):
         return _call(command.environment(home, **env), words, stdin)

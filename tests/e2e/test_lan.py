@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.inside import answer
-from tests.e2e.command import agent, until
+from tests.e2e.command import agent, answer, until
 from tests.e2e.lan import lan, why_not
 
 HOSTS = ("ann", "ben", "cat")

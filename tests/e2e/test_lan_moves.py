@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from mcp_a2a.protocol.identity import Identity
-from tests.cli.inside import answer
-from tests.e2e import command
-from tests.e2e.command import Agent, agent, until
+from tests.e2e.command import Agent, agent, answer, until
 from tests.e2e.lan import NETWORK, ip_on, lan, link_local, why_not
 from tests.e2e.spoken import Spoken, spoken
 
@@ -107,8 +105,8 @@ def test_an_agent_is_added_by_an_address_with_or_without_a_zone(tmp_path: Path) 
         zoned = f"[{link_local(on['ben'])}%v0]:{port}"
         for typed, address in ((zoned, zoned), (f"[FD77:0::12]:{port}", f"[fd77::12]:{port}")):
             home = tmp_path / typed
-            assert command.answer(home, "--no-mdns", "peers", "add", typed, on=on["ann"])["name"] == "ben"
-            (reply,) = command.answer(home, "--no-mdns", "ping", "ben", "-c", "1", on=on["ann"])["replies"]
+            assert answer(home, "--no-mdns", "peers", "add", typed, on=on["ann"])["name"] == "ben"
+            (reply,) = answer(home, "--no-mdns", "ping", "ben", "-c", "1", on=on["ann"])["replies"]
             assert reply["address"] == address
 
 

@@ -20,6 +20,9 @@ from tests.e2e.storm import Process, ended_afterwards, plant_counters, tell_twin
 TASKS = 200
 KILLS = 5
 
+NO_LAN = {"MCP_A2A_MDNS": "false"}
+"""There is nobody else in either home."""
+
 pytestmark = [pytest.mark.lan, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -43,9 +46,9 @@ def serving(on: dict[str, list[str]], tmp_path: Path) -> Iterator[Relay]:
 
 
 def join_both(tmp_path: Path, on: dict[str, list[str]], serving: Relay) -> None:
-    ticket = run(tmp_path / "ann", "invite", "--network", "shop", "--relay", serving.url, on=on["ann"])
+    ticket = run(tmp_path / "ann", "invite", "--network", "shop", "--relay", serving.url, on=on["ann"], **NO_LAN)
     assert ticket.returncode == 0, ticket.stderr
-    joined = run(tmp_path / "ben", "join", "-", on=on["ben"], stdin=ticket.stdout)
+    joined = run(tmp_path / "ben", "join", "-", on=on["ben"], **NO_LAN, stdin=ticket.stdout)
     assert joined.stdout == "Joined shop. 1 other agent visible.\n", joined.stderr
 
 
@@ -69,13 +72,13 @@ def test_two_agents_behind_their_routers_find_and_task_each_other(
         for home, other in (("ann", "ben"), ("ben", "ann")):
 
             def found() -> bool:
-                seen = answer(tmp_path / home, "discover", on=on[home])["agents"]  # noqa: B023
+                seen = answer(tmp_path / home, "discover", on=on[home], **NO_LAN)["agents"]  # noqa: B023
                 return any(it["name"] == other and it.get("route") == "relay" and it["online"] for it in seen)  # noqa: B023
 
             soon(found, 30, f"{home} sees {other}")
-            view = answer(tmp_path / home, "send", other, "abc", "--wait", "10", on=on[home])
+            view = answer(tmp_path / home, "send", other, "abc", "--wait", "10", on=on[home], **NO_LAN)
             assert (view["text"], view["route"], view["delivery"]) == ("cba", "relay", "DELIVERED")
-            pinged = answer(tmp_path / home, "ping", other, "--count", "1", on=on[home])
+            pinged = answer(tmp_path / home, "ping", other, "--count", "1", on=on[home], **NO_LAN)
             assert pinged["received"] == 1
 
 
@@ -110,7 +113,9 @@ def test_no_task_is_lost_or_doubled_while_the_relay_is_killed(
 def introduced(tmp_path: Path, on: dict[str, list[str]]) -> None:
     """Until the sender's side knows the receiver by name."""
     soon(
-        lambda: any(it["name"] == "receiver" for it in answer(tmp_path / "ann", "discover", on=on["ann"])["agents"]),
+        lambda: any(
+            it["name"] == "receiver" for it in answer(tmp_path / "ann", "discover", on=on["ann"], **NO_LAN)["agents"]
+        ),
         20,
         "ann sees the receiver",
     )
