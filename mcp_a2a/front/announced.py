@@ -79,13 +79,14 @@ class Announced:
             set(message) <= {"jsonrpc", "id", "method", "params"}
             and message.get("jsonrpc") == "2.0"
             and (is_number or (isinstance(number, str) and number.isprintable()))
-            and isinstance(message.get("params", {}), dict)
+            and isinstance(message.get("params"), dict | None)
         )
 
     def _found(self, method: str, message: Object) -> Object | None:
         """The member of the answer that stands behind its id."""
-        params = message.get("params", {})
-        assert isinstance(params, dict)  # noqa: S101  `_is_plain` has looked
+        given = message.get("params") or {}
+        assert isinstance(given, dict)  # noqa: S101  `_is_plain` has looked
+        params = _given(given)
         if method == HANDSHAKE:
             return self._handshake(params)
         era, version = _era_of(params)
@@ -146,6 +147,11 @@ class Announced:
         return self._answers
 
 
+def _given(fields: Object) -> Object:
+    """Fields without those that are null, as many JSON libraries write what is not given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _era_of(params: Object) -> tuple[str | None, str]:
     """Era and version of a request other than `initialize`; no era where it is not certain to be taken."""
     meta = params.get("_meta", {})
@@ -173,7 +179,8 @@ def _is_meta(params: Object) -> bool:
 
 def _is_client(client: Json) -> bool:
     """Whether this is certain to be taken for an implementation (MCP, Implementation)."""
-    if not isinstance(client, dict) or not {"name", "version"} <= set(client):
+    client = _given(client) if isinstance(client, dict) else {}
+    if not {"name", "version"} <= set(client):
         return False
     icons = client.get("icons", [])
     return all(isinstance(value, str) for name, value in client.items() if name != "icons") and (
@@ -197,6 +204,13 @@ def _are_capabilities(given: Json) -> bool:
         return False
     return all(
         isinstance(inner, dict)
-        and all(isinstance(value, bool if key == "listChanged" else dict) for key, value in inner.items())
-        for inner in given.values()
+        and all(
+            isinstance(value, bool if key == "listChanged" else dict)
+            for key, value in (inner if name in _OF_CLIENTS else _given(inner)).items()
+        )
+        for name, inner in _given(given).items()
     )
+
+
+_OF_CLIENTS = ("experimental", "extensions")
+"""Capabilities whose names are anybody's: each is an object, and null is none."""

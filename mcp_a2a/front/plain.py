@@ -15,9 +15,8 @@ from pathlib import Path
 PREFIX = "mcp_a2a_"
 
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-_NAME = re.compile(r"(?=.{1,32}\Z)[A-Za-z0-9]+(?:[ ._-][A-Za-z0-9]+)*")
 _IDENTITY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_PATH = re.compile(r"/[^$%`\0]*")
+_PATH = re.compile(r"(?:/|~(?=/|\Z))[^$%`\0]*")
 _SECONDS = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,6})?")
 
 
@@ -56,12 +55,12 @@ def read_plain(flags: Mapping[str, object], environ: Mapping[str, str]) -> Plain
         return None
     texts = {name: str(value) for name, value in given.items()}
     return Plain(
-        home=texts.get("home"),
+        home=_expanded(texts["home"]) if "home" in texts else None,
         identity=texts.get("identity", "default"),
         allow_strangers=_BOOLEANS[texts.get("allow_strangers", "false").lower()],
         hop=int(texts.get("hop", "0")),
-        file_roots=tuple(filter(None, texts.get("file_roots", "").split(os.pathsep))),
-        downloads=texts.get("downloads"),
+        file_roots=tuple(map(_expanded, filter(None, texts.get("file_roots", "").split(os.pathsep)))),
+        downloads=_expanded(texts["downloads"]) if "downloads" in texts else None,
     )
 
 
@@ -76,11 +75,21 @@ def _is_boolean(text: str) -> bool:
 
 
 def _is_path(text: str) -> bool:
-    return text == text.strip() and bool(_PATH.fullmatch(text))
+    return text == text.strip() and bool(_PATH.fullmatch(text)) and _expanded(text).startswith("/")
+
+
+def _expanded(text: str) -> str:
+    return os.path.expanduser(text)  # noqa: PTH111  text, as it is sent
 
 
 def _are_paths(text: str) -> bool:
     return all(map(_is_path, filter(None, text.split(os.pathsep))))
+
+
+def _is_name(text: str) -> bool:
+    from mcp_a2a.protocol.naming import why_not_called  # noqa: PLC0415  only where a name is given
+
+    return why_not_called(text) is None
 
 
 def _is_number(least: int, most: int) -> Callable[[str], bool]:
@@ -90,8 +99,8 @@ def _is_number(least: int, most: int) -> Callable[[str], bool]:
 _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "home": _is_path,
     "identity": lambda text: bool(_IDENTITY.fullmatch(text)),
-    "name": lambda text: bool(_NAME.fullmatch(text)),
-    "own_name": lambda text: bool(_NAME.fullmatch(text)),
+    "name": _is_name,
+    "own_name": _is_name,
     "mdns": _is_boolean,
     "networks": _is_boolean,
     "accept_rate": _is_number(1, 100_000),

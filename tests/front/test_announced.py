@@ -68,6 +68,22 @@ async def test_the_parts_of_an_implementation_that_are_known_are_taken() -> None
     await agreed(("initialize", {**handshake("2025-11-25"), "clientInfo": client}), ("tools/list", None))
 
 
+async def test_null_is_not_given() -> None:
+    unset: dict[str, Any] = {
+        "capabilities": {"roots": None, "sampling": {"tools": None}, "elicitation": {"form": {}, "url": None}},
+        "clientInfo": {"name": "c", "version": "1", "title": None, "icons": None},
+        "_meta": None,
+    }
+    lists: list[Request] = [(one, {"cursor": None, "_meta": None}) for one in LISTS]
+    await agreed(("initialize", {**handshake("2025-11-25"), **unset}), *lists)
+    newer = envelope(**{"io.modelcontextprotocol/clientCapabilities": unset["capabilities"]})
+    await agreed(("server/discover", newer), *((one, {**newer, "cursor": None}) for one in LISTS))
+    announced = Announced()
+    line_of(announced, 1, ("initialize", handshake("2025-11-25")))
+    for number, given in enumerate(({}, {"params": None}), start=2):
+        assert announced.answer({"jsonrpc": "2.0", "id": number, "method": "tools/list", **given}), given
+
+
 UNCERTAIN: list[list[Request]] = [
     [("tools/list", None)],
     [("ping", None)],
@@ -75,7 +91,10 @@ UNCERTAIN: list[list[Request]] = [
     [("initialize", {})],
     [("initialize", {**handshake("2025-11-25"), "capabilities": {"roots": 5}})],
     [("initialize", {**handshake("2025-11-25"), "capabilities": {"roots": {"listChanged": {}}}})],
+    [("initialize", {**handshake("2025-11-25"), "capabilities": {"extensions": {"x": None}}})],
+    [("initialize", {**handshake("2025-11-25"), "capabilities": None})],
     [("initialize", {**handshake("2025-11-25"), "clientInfo": {"name": "c"}})],
+    [("initialize", {**handshake("2025-11-25"), "clientInfo": {"name": "c", "version": None}})],
     [("initialize", {**handshake("2025-11-25"), "clientInfo": {"name": "c", "version": 1}})],
     [("initialize", {**handshake("2025-11-25"), "protocolVersion": 7})],
     [("server/discover", {})],

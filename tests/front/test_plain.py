@@ -23,12 +23,15 @@ GOOD: list[tuple[dict[str, object], dict[str, str]]] = [
     ({}, {"MCP_A2A_IDENTITY": "x", "MCP_A2A_NAME": "Anna B", "MCP_A2A_HOP": "2", "MCP_A2A_ALLOW_STRANGERS": "yes"}),
     ({}, {"MCP_A2A_FILE_ROOTS": "/srv/a:/srv/b:", "MCP_A2A_DOWNLOADS": "/srv/d", "MCP_A2A_ACCEPT": "anyone"}),
     ({}, {"MCP_A2A_LINK_PORT": "0", "MCP_A2A_LEASE_SECONDS": "1.5", "MCP_A2A_MDNS": "0", "MCP_A2A_IDENTITY": ""}),
+    ({"name": "Zoë"}, {"MCP_A2A_HOME": "~/a", "MCP_A2A_FILE_ROOTS": "~/docs:~", "MCP_A2A_DOWNLOADS": "~/in"}),
     ({"identity": "flag"}, {"MCP_A2A_IDENTITY": "variable", "MCP_A2A_UNKNOWN": "?"}),
 ]
 ODD: list[tuple[dict[str, object], dict[str, str]]] = [
     ({"identity": "No Good"}, {}),
     ({"name": "a\u202eb"}, {}),
     ({"name": "x" * 33}, {}),
+    ({"name": "self"}, {}),
+    ({}, {"MCP_A2A_NAME": "z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"[:20]}),
     ({"home": ""}, {}),
     ({}, {"MCP_A2A_HOME": "relative"}),
     ({}, {"MCP_A2A_HOME": "/srv/$X"}),
