@@ -183,9 +183,10 @@ def _jsonable(value: object) -> JsonValue:
         why = str(error)
     if "File" in why:
         why = "a File in it: return or yield Files alone or in a list"
-    raise TypeError(
+    # The sender may be a model, and knows nothing of Python; the author reads the whole of it in the log.
+    raise TypeError("The skill returned something that is neither text nor JSON, so it cannot be sent.") from TypeError(
         f"The skill returned {_kind(value)}, which cannot travel ({why}). "
-        "Its author should return text, numbers, lists, dicts, dataclasses or pydantic models."
+        "Return text, numbers, lists, dicts, dataclasses or pydantic models."
     )
 
 

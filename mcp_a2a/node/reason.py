@@ -12,12 +12,13 @@ def reason_of(error: BaseException) -> str:
     """What an error of a skill says, in a sentence for the sender of its task. Never raises."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, SystemExit):
-        return f"The skill ended its process with {error.code!r}."
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return f"The skill ended its process with {int(error.code or 0)}."
     try:
         said = unicode_text(str(error))
     except BaseException:  # noqa: BLE001  a skill's exception may fail to describe itself, and in any way
         said = ""
     if len(said) > MAX_CHARS:
         said = f"{said[:MAX_CHARS]}…"
-    return said or type(error).__name__
+    said = said or type(error).__name__
+    return f"The skill ended its process: {said}" if isinstance(error, SystemExit) else said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
@@ -71,17 +72,21 @@ def add_method(
     server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001  see the module
 
 
-def check_requests(server: MCPServer[LifespanT], check: Callable[[str, Mapping[str, object]], None]) -> None:
+Check: TypeAlias = Callable[[str, Mapping[str, object]], Mapping[str, object]]
+
+
+def check_requests(server: MCPServer[LifespanT], check: Check) -> None:
     """Have every request checked before it is served, and say what is wrong with parameters of another form.
 
-    `check` gets its method and parameters, and raises `MCPError` for what is not served. The SDK says of parameters
-    that they are invalid, and neither which nor why.
+    `check` gets its method and parameters, returns the parameters that count, and raises `MCPError` for what is not
+    served. The SDK says of parameters that they are invalid, and neither which nor why.
     """
 
     async def checked(ctx: ServerRequestContext[LifespanT, object], call_next: CallNext) -> HandlerResult:
-        check(ctx.method, ctx.params or {})
+        params = ctx.params or {}
+        counting = check(ctx.method, params)
         try:
-            return await call_next(ctx)
+            return await call_next(ctx if counting is params else replace(ctx, params=counting))
         except ValidationError as error:
             raise MCPError(INVALID_PARAMS, f"{ctx.method} was not done. {faults_of(error)}.") from None
 

@@ -205,14 +205,21 @@ def build_server(node: NodeApi, *, instructions: str = INSTRUCTIONS, state_key: 
         ),
     )
     add_method(server, "logging/setLevel", SetLevelRequestParams, _set_level)
-    check_requests(server, _check_cursor)
+    check_requests(server, _checked)
     return server
 
 
-def _check_cursor(method: str, params: Mapping[str, object]) -> None:
-    """No list of this server has a second page, so every cursor is invalid (MCP, Pagination, Error handling)."""
+def _checked(method: str, params: Mapping[str, object]) -> Mapping[str, object]:
+    """The parameters that count: null is "not given", which the SDK refuses in the arguments of a prompt.
+
+    No list of this server has a second page, so every cursor is invalid (MCP, Pagination, Error handling).
+    """
     if method in LISTS and params.get("cursor"):
         raise MCPError(INVALID_PARAMS, f"{method} has one page: call it without a cursor.")
+    arguments = params.get("arguments")
+    if method == "prompts/get" and isinstance(arguments, dict) and None in arguments.values():
+        return {**params, "arguments": {name: value for name, value in arguments.items() if value is not None}}
+    return params
 
 
 LISTS = frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})

@@ -493,6 +493,8 @@ def _raise(error: BaseException) -> Callable[[], Awaitable[None]]:
         (_raise(GeneratorExit()), "GeneratorExit"),
         (_raise(KeyboardInterrupt()), "KeyboardInterrupt"),
         (_raise(SystemExit(3)), "The skill ended its process with 3."),
+        (_raise(SystemExit(None)), "The skill ended its process with 0."),
+        (_raise(SystemExit("it's over")), "The skill ended its process: it's over"),
         (_raise(_SpeechlessError(RuntimeError("no words"))), "_SpeechlessError"),
         (_raise(_SpeechlessError(SystemExit())), "_SpeechlessError"),
         (_await_a_task_that(SystemExit(5)), "The skill ended its process with 5."),

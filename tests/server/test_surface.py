@@ -99,6 +99,16 @@ async def test_asking_an_agent_names_it_and_holds_what_is_to_be_sent(connect: Co
     assert whole.endswith("stars are fun")
 
 
+async def test_null_for_an_argument_of_a_prompt_is_not_given():
+    for first in ([], [("initialize", handshake(HANDSHAKE_PROTOCOL_VERSIONS[-1]))]):
+        era = {} if first else envelope()
+        asked = {"name": "ask", "arguments": {"agent": "rev", "message": None}}
+        bare = {"name": "ask", "arguments": {"agent": None}}
+        *_, made, refused = await told(*first, ("prompts/get", {**era, **asked}), ("prompts/get", {**era, **bare}))
+        assert "ask me what to send" in made
+        assert "needs the argument agent" in json.loads(refused)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
