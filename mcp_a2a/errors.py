@@ -5,7 +5,7 @@
                                 NodeSilentError  RelayRunsError  NodeRunsError  DatabaseDamagedError
                                 DamagedRowError  DiskUnreadableError  SystemLimitError
       NetworkError              NetworkNotFoundError  TicketError  TicketPlaceError  RelayError  NotAdmittedError
-                                NotOwnerError
+                                NotOwnerError  NoRelayError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
                                 AliasAlikeError  AliasTakenError  NothingWaitsError
       DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
@@ -13,7 +13,7 @@
       ConsentError              ConsentNeededError  ConsentDeclinedError
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError  TaskLostError
                                 WebFailedError  ExtensionRequiredError
-      FileError
+      FileError                 NoFilesError
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
                                 HopLimitError  TaskForgottenError  NotForgettableError  AlreadyEndedError
@@ -432,6 +432,19 @@ class NotOwnerError(NetworkError):
             "Ask its owner, or make a network of your own (mcp-a2a invite --network NAME).",
         )
         self.network, self.owner = network, owner
+
+
+class NoRelayError(NetworkError):
+    """A ticket is to be counted or to end, and the network has no relay that would see to it."""
+
+    code = "no_relay"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(
+            f"A ticket with an end or a number of uses needs a relay that counts, and {network} has none.",
+            "Name one with --relay, or make a ticket without --uses and --expires.",
+        )
+        self.network = network
 
 
 class TicketError(NetworkError):
@@ -943,6 +956,15 @@ class FileError(McpA2AError):
 
     code = "file"
     exit_code = 2
+
+
+class NoFilesError(FileError):
+    """The files of a task are asked for, and it brought none."""
+
+    code = "no_files"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"{task_id} has no files.", "Call get_task_status to see what the task brought.")
 
 
 # --- protocol ------------------------------------------------------------------------------------

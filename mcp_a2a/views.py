@@ -322,6 +322,8 @@ class RotateRequest(View):
 
     network: str
     without: tuple[str, ...] = ()
+    check_only: bool = False
+    """Only say who stays, or why it cannot be done; nothing is changed."""
 
 
 class RotateView(View):

@@ -12,13 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.errors import FileError, NetworkNotFoundError, RemoteProtocolError, SelfSendError, TaskNotFoundError
+from mcp_a2a.errors import (
+    FileError,
+    NetworkNotFoundError,
+    NoFilesError,
+    NoRelayError,
+    RemoteProtocolError,
+    SelfSendError,
+    TaskNotFoundError,
+)
 from mcp_a2a.protocol.naming import key_beginning, same_name, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 
 if TYPE_CHECKING:
     from mcp_a2a.config import Settings
     from mcp_a2a.store.network_folder import NetworkRow
+    from mcp_a2a.views import TaskView
 
 MIN_TASK_ID = 4
 """Letters of an id that a node looks for."""
@@ -180,6 +189,30 @@ def check_folder(path: Path) -> None:
         raise UsageError(f"{there} is not a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"{there} is not writable for this user.")
+
+
+def check_files(task: TaskView) -> None:
+    """A finished task whose files are asked for; one that goes on may still bring some.
+
+    Raises:
+        NoFilesError: it brought none.
+    """
+    if task.done and all(file.size is None for file in task.files):
+        raise NoFilesError(task.task_id)
+
+
+def check_counted(settings: Settings, name: str) -> None:
+    """A network without a new relay, for which a ticket is to be counted or to end.
+
+    Raises:
+        NoRelayError: no relay of it could do that.
+    """
+    try:
+        row = known_network(settings, name)
+    except NetworkNotFoundError:
+        raise NoRelayError(name) from None
+    if not row.relays:
+        raise NoRelayError(row.name)
 
 
 def known_network(settings: Settings, name: str) -> NetworkRow:

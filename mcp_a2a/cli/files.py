@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcp_a2a.cli.arguments import check_file, check_folder
+from mcp_a2a.cli.arguments import check_file, check_files, check_folder
 from mcp_a2a.cli.looking import seen_task
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -72,7 +72,7 @@ def save(
     session.waiting_for = "the files"
     if folder:
         check_folder(_whole(folder))
-    seen_task(session, task_id)
+    check_files(seen_task(session, task_id))
     saved = session.ask(lambda node: save_to(node, task_id, folder))
     session.output.show(saved, lambda: tell_saved(session, saved))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_agent, check_ticket, known_network
+from mcp_a2a.cli.arguments import check_agent, check_counted, check_ticket, known_network
 from mcp_a2a.cli.asking import insist, say_that_it_is_read
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
@@ -83,18 +83,18 @@ def invite(
 
     session = session_of(context)
     session.waiting_for = "the relay"
-    if not preview(network, 64).strip():
+    name = preview(network, 64).strip()
+    if not name:
         raise UsageError("A network needs a name, as in mcp-a2a invite --network shop")
     expires_seconds = duration(expires) if expires is not None else None
     for url in relay or ():
         if url != "-":
             parse_relay_url(url)
-    request = InviteRequest(
-        network=network,
-        relays=tuple(_read_url(session) if url == "-" else url for url in relay or ()),
-        uses=uses,
-        expires_seconds=expires_seconds,
-    )
+    request = InviteRequest(network=network, uses=uses, expires_seconds=expires_seconds)
+    if not relay and (uses is not None or expires is not None):
+        check_counted(session.settings(), name)
+    urls = tuple(_read_url(session) if url == "-" else url for url in relay or ())
+    request = request.model_copy(update={"relays": urls})
     view = session.ask(lambda node: node.invite(request))
     session.output.show(view, lambda: _show_ticket(session, view))
     if qr:
@@ -278,11 +278,14 @@ def rotate(
     row = known_network(settings, network)
     if row.owner != published_did(settings.folder):
         raise NotOwnerError(row.name, row.owner)
+    request = RotateRequest(network=network, without=out)
     if _is_asked(session, yes=yes):
+        if out:  # a person is asked about members only
+            session.ask(lambda node: node.rotate(request.model_copy(update={"check_only": True})))
         leaving = f", and remove {', '.join(out)}" if out else ""
         insist(session, clean(f"Give {row.name} a new secret{leaving}? Older tickets stop working."))
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.rotate(RotateRequest(network=network, without=out)))
+    view = session.ask(lambda node: node.rotate(request))
     session.output.show(view, lambda: _show_rotated(session, view))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from mcp_a2a.cli import render
-from mcp_a2a.cli.arguments import check_cursor, check_recipient, check_task
+from mcp_a2a.cli.arguments import check_cursor, check_files, check_recipient, check_task
 from mcp_a2a.cli.files import FileOption, attachments, save_to
 from mcp_a2a.cli.looking import look, seen_task
 from mcp_a2a.cli.options import UsageError
@@ -173,6 +173,8 @@ def show_task(
     """Show a task and its answer."""
     session = session_of(context)
     session.waiting_for = "the task"
+    if save:
+        check_files(seen_task(session, task_id))
     check_task(task_id)
     task = session.read(partial(look, task_id, offset), at_rest=not (save or follow_it or wait > LOOK_SECONDS))
     # How a task stands at a URL is found out by asking there, and nobody else tells us: only a node can.

@@ -16,6 +16,7 @@ from mcp_a2a.errors import (
     ConfigurationError,
     NetworkError,
     NetworkNotFoundError,
+    NoRelayError,
     NoRouteError,
     NotAdmittedError,
     RelayError,
@@ -113,10 +114,7 @@ class Entrance:
             )
         fresh = [url for url in self._canonical(request) if url not in row.relays]
         if not (row.relays or fresh) and not _is_open(request):
-            raise NetworkError(
-                f"A ticket with an end or a number of uses needs a relay that counts, and {row.name} has none.",
-                "Name one with --relay, or make a ticket without --uses and --expires.",
-            )
+            raise NoRelayError(row.name)
         network = Network(bytes.fromhex(row.secret))
         secrets = {str(url): url.admission for url in map(parse_relay_url, request.relays)}
         for url in self._canonical(request):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, RemoteProtocolError
+from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, NoFilesError, RemoteProtocolError
 from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import is_peer
@@ -122,7 +122,7 @@ class Files:
         """
         grants = [grant for grant in self.received(record) if grant.size is not None]
         if not grants:
-            raise FileError(f"{record.id} has no files.", "get_task_status shows what a task brought.")
+            raise NoFilesError(record.id)
         target = Path(folder) if folder is not None else self._downloads
         try:
             saved = await anyio.to_thread.run_sync(_save_all, grants, target)

@@ -32,6 +32,7 @@ from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.present import network_view
 from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
@@ -146,21 +147,35 @@ class Membership:
         left_out = [self._node.directory.resolve(name) for name in request.without]
         strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]
         if strangers:
-            raise NetworkError(f"{', '.join(strangers)} is not in {old.row.name}.", "mcp-a2a discover shows who is.")
+            raise NetworkError(f"Not in {old.row.name}: {', '.join(strangers)}.", "See who is: mcp-a2a discover")
         without = {peer.peer_id for peer in left_out}
         stay = [peer_id for peer_id in old.members if peer_id not in without]
+        if request.check_only:
+            return self._rotated(old, stay, left_out, warnings=unheard)
         network = Network(self._context.randomness(SECRET_SIZE))
         unserved = await self._admit(network, old.row.relays)  # a closed relay lets us in for the old one until then
         await self._withdraw(old)  # while we can still prove to be in it
         new, letters = await self._replace(old, network, stay)
         await self._announce(new, unserved)
         untold = await self._off_our_hands(letters)
+        warnings = (*unheard, *unserved.values(), *untold)
+        return self._rotated(new, stay, left_out, told=len(letters), warnings=warnings)
+
+    def _rotated(
+        self,
+        joined: Joined,
+        stay: Sequence[PeerId],
+        left_out: Sequence[Peer],
+        told: int = 0,
+        *,
+        warnings: tuple[str, ...],
+    ) -> RotateView:
         return RotateView(
-            network=self.view(new),
-            told=len(letters),
+            network=self.view(joined),
+            told=told,
             stay=tuple(_ref(self._node.directory.get(peer_id)) for peer_id in stay),
             left_out=tuple(map(_ref, left_out)),
-            warnings=(*unheard, *unserved.values(), *untold),
+            warnings=warnings,
         )
 
     async def _hear_of_everybody(self, joined: Joined) -> tuple[str, ...]:
@@ -235,7 +250,9 @@ class Membership:
                     return ()
                 await changed.wait()
         untold = sum(not self._node.outbox.settled(letter.id) for letter in letters)
-        return (f"{untold} of {len(letters)} could not be told yet. They are, while mcp-a2a runs here.",)
+        return (
+            f"{untold} of {many(len(letters), 'member')} could not be told yet. It goes on while mcp-a2a runs here.",
+        )
 
     def renewed(self, sender: PeerId, body: NetworkBody, done: Callable[[object], None]) -> None:
         """The owner of a network has given it a new secret.

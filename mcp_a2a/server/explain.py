@@ -26,7 +26,7 @@ _OWN_WORDS = frozenset({
     "configuration", "home_unusable", "database_damaged", "row_damaged", "disk_unreadable",
     "key_file", "port_in_use", "relay_runs", "schema_too_new", "storage_full",
     "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
-    "not_sent",
+    "not_sent", "no_files",
     "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
     "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent", "key_reused",
 })  # fmt: skip

@@ -265,6 +265,9 @@ def test_a_network_is_rotated_by_its_owner_when_it_says_so(shop: Shop, tmp_path:
     assert (refused.returncode, refused.stdout) == (5, "")
     assert "Only the creator of team" in refused.stderr
 
+    nobody = call(mine, "rotate", "team", "--without", "nobody", stdin="y\n", typed=True)
+    assert (nobody.returncode, "[y/N]" in nobody.stderr) == (3, False)
+
     terminal, end = pty.openpty()
     asking = subprocess.Popen(
         [MCP_A2A, "--no-mdns", "rotate", "team"], env=environment(mine), stdin=end, stdout=end, stderr=end

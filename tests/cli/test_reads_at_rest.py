@@ -84,6 +84,16 @@ def test_a_read_starts_no_node_and_writes_nothing(rested: Path, read: str, monke
     assert files_of(rested) == before
 
 
+@pytest.mark.parametrize("words", [("save", ENDED), ("task", ENDED, "--save")], ids=" ".join)
+def test_files_that_a_finished_task_did_not_bring_start_no_node(
+    rested: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.Session, "ask", no_node)
+    failed = call(rested, *words)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert f"{ENDED} has no files." in failed.stderr
+
+
 def test_what_only_a_running_node_knows_is_said_to_be_unknown(rested: Path) -> None:
     (peer,) = json.loads(call(rested, "peers", "--json").stdout)["peers"]
     assert (peer["name"], peer["online"], peer["waiting"], "route" in peer) == ("rev", False, 1, False)
