@@ -12,6 +12,7 @@ from mcp_a2a.cli.asking import insist
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.terminal import can_confirm
+from mcp_a2a.protocol.naming import key_beginning
 from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def allow(
 
     session = session_of(context)
     key = Aliases(session.settings().home).meant(key)
-    if not (is_web(key) or key.startswith("did:")):
+    if not (is_web(key) or key.startswith("did:") or key_beginning(key)):
         raise UsageError("Name the agent by its did:key, its URL or your alias: any agent can claim any name.")
     check_agent(key, beginning=True)
     if undo:
         done = _ask(session, ConsentRequest(agent=key, answer="forgotten"))
-        session.output.show(done, lambda: session.output.line(f"{done.key} is asked about again."))
+        again = f"You are asked again before anything is sent to {done.key}"
+        session.output.show(done, lambda: session.output.line(again))
         return
     if not can_confirm():
         raise UsageError(

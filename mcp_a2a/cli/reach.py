@@ -50,7 +50,7 @@ def ping(
             session.waiting_for = "the next"
             if not session.options.json:
                 session.output.progress("")
-                session.output.line("\n".join(render.ping_lines(reply)))
+                session.output.line("\n".join(render.ping_lines(reply)), "red" if reply.ms is None else "")
 
     try:
         session.ask(operate)

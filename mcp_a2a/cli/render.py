@@ -231,11 +231,11 @@ def tasks_table(tasks: Iterable[TaskView]) -> Table:
         arrow = "→" if task.direction == "sent" else "←"
         said = preview(task.request, 60), preview(task.answer or "", 60)
         who = shown_name(task.agent.name)
-        drawn.add(short_id(task.task_id), arrow, who, Cell(task.state, _style(task)), age(task.updated), *said)
+        drawn.add(short_id(task.task_id), arrow, who, Cell(task.state, style_of(task)), age(task.updated), *said)
     return drawn
 
 
-def _style(task: TaskView) -> Style:
+def style_of(task: TaskView) -> Style:
     """Red where it failed, yellow where it waits for somebody."""
     if task.state in (Moment.FAILED, Moment.REJECTED):
         return "red"

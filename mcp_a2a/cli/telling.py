@@ -83,10 +83,9 @@ def _tell(session: Session, task: TaskView, shown: str, *, head: bool) -> None:
     if task.question is not None:
         note(f'{task.agent.name} asks: {render.quoted(task.question)}\nanswer it: mcp-a2a answer {short} "TEXT"')
     elif task.error is not None:
-        note(
-            f"{task.state}: {render.quoted(task.error.message)}"
-            + (f"\n{for_people(task.error.hint)}" if task.error.hint else "")
-        )
+        note(f"{task.state}: {render.quoted(task.error.message)}", render.style_of(task))
+        if task.error.hint:
+            note(for_people(task.error.hint))
     elif not task.done:
         _tell_open(session, task)
 
@@ -139,4 +138,5 @@ def _tell_open(session: Session, task: TaskView) -> None:
         note(f"  tried {render.quoted(attempt)}")
     if task.delivery == Delivery.QUEUED:
         note("It is kept, and sent while any program with this data folder runs: an agent, a server, or an assistant.")
-    note(f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}   follow it: mcp-a2a task {short} --follow")
+    where = f"{task.state} ({render.WHY_OPEN[task.state]}): {task.task_id}"
+    note(f"{where}   follow it: mcp-a2a task {short} --follow", render.style_of(task))

@@ -533,8 +533,8 @@ def _cursor(text: str | None) -> Position | None:
 def next_of_inbox(items: tuple[InboxItem, ...], held: int) -> str:
     """What to do with what was leased."""
     strangers = (
-        f" {many(held, 'message')} from strangers wait for your user's decision: accept_contact asks for it, or your "
-        "user runs `mcp-a2a inbox`."
+        f" {many(held, 'message from strangers waits', 'messages from strangers wait')} for your user's decision: "
+        "accept_contact asks for it, or your user runs `mcp-a2a inbox`."
         if held
         else ""
     )

@@ -77,7 +77,8 @@ def _list_lines(found: AgentLines, fence: Fence) -> Iterator[str]:
     yield f"{many(len(found.agents), 'agent')}{total}, best match first. {LIST_NOTICE}"
     for shown, agent in enumerate(found.agents):
         if fence.is_full:
-            yield f"{len(found.agents) - shown} more do not fit. Call discover with a query or a smaller limit."
+            left = many(len(found.agents) - shown, "more agent does", "more agents do")
+            yield f"{left} not fit. Call discover with a query or a smaller limit."
             break
         yield f"- {fence.line(_facts(agent), agent.about)}"
     if found.reason:

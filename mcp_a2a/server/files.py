@@ -96,7 +96,7 @@ def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iter
         return
     listed = "\n".join(f"{file.name} ({_facts(file)})" for file in files)
     yield fence.block(listed, f"names of files from {plain(agent.name)}")
-    yield "Nothing of these files is written yet: save_files does that, and returns paths."
+    yield "None of these files is saved yet: save_files writes them and returns their paths."
 
 
 def _facts(file: FileView) -> str:

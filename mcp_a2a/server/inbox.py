@@ -186,7 +186,7 @@ def _lines(page: InboxPage, fence: Fence) -> Iterator[str]:
     for item in page.items:
         yield from _item_lines(item, fence)
     if page.held and "from strangers" not in page.next:
-        yield f"{many(page.held, 'message')} from strangers wait; they are not shown to you."
+        yield f"Not shown to you: {many(page.held, 'message')} from strangers."
     yield f"Next: {page.next or 'answer_task.'}"
 
 

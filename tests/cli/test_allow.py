@@ -15,6 +15,7 @@ from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
 
 from mcp_a2a.cli.terminal import answered_for
+from mcp_a2a.protocol.naming import short_key
 from tests.cli.inside import Finished, answer, call, run
 from tests.e2e.command import MCP_A2A, Agent, agent, environment, until
 
@@ -110,17 +111,19 @@ def test_what_a_person_types_at_a_terminal_is_sent_unasked(tmp_path: Path) -> No
         assert "cba" in screen
 
 
-@pytest.mark.parametrize(
-    "words", [("bob",), ("localhost:7301",), ("z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK",)]
-)
+@pytest.mark.parametrize("words", [("bob",), ("localhost:7301",), ("z6MkhaXgBZDvotD",)])
 def test_a_name_is_nothing_that_can_be_allowed(tmp_path: Path, words: Sequence[str]) -> None:
     finished = call(tmp_path, "allow", *words)
     assert finished.returncode == 2
     assert "any agent can claim any name" in finished.stderr
 
 
-def test_a_yes_that_comes_through_a_pipe_is_nobodys(tmp_path: Path) -> None:
-    finished = call(tmp_path, "allow", "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK", stdin="y\n")
+KEY = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+
+
+@pytest.mark.parametrize("key", [KEY, KEY.removeprefix("did:key:"), short_key(KEY)])
+def test_a_yes_that_comes_through_a_pipe_is_nobodys(tmp_path: Path, key: str) -> None:
+    finished = call(tmp_path, "allow", key, stdin="y\n")
     assert finished.returncode == 2
     assert "needs a terminal" in finished.stderr
 

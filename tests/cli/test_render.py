@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import typer
 
 from mcp_a2a.cli.networks import _show_joined
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.render import status_lines
 from mcp_a2a.cli.session import Session
-from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView
+from mcp_a2a.cli.telling import report
+from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView, TaskErrorView
 from tests.protocol.people import ALICE, BOB
+from tests.screens import Terminal
+from tests.server.standin import task
 
 QUIET = StatusView(
     version="1",
@@ -61,3 +66,24 @@ def test_who_joins_is_told_who_invited_and_how_many_others_are_there(capsys: pyt
     _show_joined(session, JoinView(network=shop, agents_visible=2, already_member=True))
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("Already in shop. 2 other agents visible.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("state", "style", "said"),
+    [(Moment.FAILED, "31", "failed: it broke"), (Moment.QUEUED, "33", "queued (it has not been delivered yet)"),
+     (Moment.WORKING, "", "working (its agent is working on it)")],
+)  # fmt: skip
+def test_what_failed_is_red_and_what_waits_is_yellow_where_one_task_is_shown(
+    state: Moment, style: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    failed = state == Moment.FAILED
+    error = TaskErrorView(code="failed", message="it broke", hint="Send it again.") if failed else None
+    terminal = Terminal()
+    session = Session(Options(), Output(Options(), terminal, terminal))
+    with pytest.raises(typer.Exit):
+        report(session, task(state=state, done=failed, text=None, error=error))
+    shown = terminal.said.decode()
+    assert (f"\x1b[{style}m" if style else "") + said in shown
+    assert ("\x1b[" in shown) is bool(style)
+    assert not failed or "\nSend it again." in shown

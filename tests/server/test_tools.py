@@ -488,6 +488,8 @@ async def test_an_inbox_hides_strangers_and_counts_them(connect: Connect, node: 
         assert result.structured_content == {"items": [], "held": 3, "next": "Nothing waits."}
         node.inbox = InboxView(items=(leased(),), waiting=0, held=3, next=next_of_inbox((leased(),), 3))
         assert text_of(await client.call_tool("check_inbox", {})).count("strangers") == 1, "and not in two ways"
+    assert "1 message from strangers waits for" in next_of_inbox((), 1)
+    assert "2 messages from strangers wait for" in next_of_inbox((), 2)
 
 
 async def test_nobody_found_says_why(connect: Connect, node: StandIn):
