@@ -40,7 +40,7 @@ def write_owner(folder: Path, *, stands_in: bool = False, starts: bool = False) 
 
     With `starts` it still imports what a node needs, which takes seconds on a busy machine.
     """
-    words = [str(os.getpid()), *[STANDS_IN] * stands_in, *[STARTS, f"{time.monotonic():.3f}"] * starts]
+    words = [str(os.getpid()), *[STANDS_IN] * stands_in, *[STARTS, str(time.monotonic())] * starts]
     with contextlib.suppress(OSError):
         descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_OTHER, 0o600)
         with os.fdopen(descriptor, "w") as file:
