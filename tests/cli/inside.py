@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import io
 import json
@@ -61,11 +62,20 @@ def answer(home: Path, *words: str, on: Sequence[str] = (), **more: str) -> Any:
 
 
 def _call(environment: Mapping[str, str], words: Sequence[str], stdin: str, *, typed: bool = False) -> Finished:
+    assert not _in_a_loop(), "a command runs a loop of its own: start a process for it"
     out, err = io.StringIO(), io.StringIO()
     read = (Keyboard if typed else io.TextIOWrapper)(io.BytesIO(stdin.encode()))
     with _environment(environment), _stdin(read), _logging(), redirect_stdout(out), redirect_stderr(err):
         code = __main__.run(words)
     return Finished(code, out.getvalue(), err.getvalue())
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_a2a.agent.loading import load_agent
@@ -26,10 +27,14 @@ def test_the_file_is_an_agent_named_after_it_that_does_its_work(folder: Path) ->
     assert (agent.name, [skill.id for skill in agent.skills]) == ("word-smith", ["count-words", "greet"])
 
 
-async def test_the_default_skill_takes_a_task_that_names_none(folder: Path) -> None:
+def test_the_default_skill_takes_a_task_that_names_none(folder: Path) -> None:
     call(folder / "home", "agent", "init", "counter.py")
-    outcome = await load_agent("counter.py").service().handler(task_of("hello wide world"))
-    assert outcome.text == "3"
+
+    async def counted() -> str:
+        outcome = await load_agent("counter.py").service().handler(task_of("hello wide world"))
+        return outcome.text
+
+    assert anyio.run(counted) == "3"
 
 
 def test_the_file_says_how_to_run_and_try_it_under_its_own_name(folder: Path) -> None:

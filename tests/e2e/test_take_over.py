@@ -16,8 +16,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from mcp_a2a.server.fence import unwrapped
-from tests.cli.inside import answer
-from tests.e2e.command import MCP_A2A, agent, environment, until
+from tests.e2e.command import MCP_A2A, agent, answer, environment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
