@@ -189,7 +189,7 @@ class WebClient(WebCalls):
     async def stream(self, agent: WebAgent, request: WebRequest) -> AsyncIterator[Events]:
         ask = partial(_ask_message, "stream", request, agent)
         async with self._stream(agent, ask, SEND_SECONDS, answers=True) as events:
-            yield whole_messages(_about(None, events))
+            yield whole_messages(_about(None, events), agent.url)
 
     @override
     async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:

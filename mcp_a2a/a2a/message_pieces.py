@@ -1,7 +1,7 @@
 """A message in a stream: in A2A it is all of the stream (3.1.2), and some agents tell one in pieces, or on the way.
 
 message, end              ->  the message
-message, message, end     ->  one message: what has one id, or none, is one text
+message, message, end     ->  one message: what has one id, or none, is one text, in pieces or each time with more
 message, task or update   ->  what the agent says while it works, and then that
 """
 
@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
-from mcp_a2a.errors import WebError
-from mcp_a2a.protocol.artifacts import joined
+from mcp_a2a.a2a.client_faults import wrong
+from mcp_a2a.a2a.sse import MAX_EVENT
+from mcp_a2a.errors import WebAnswerError, WebError
+from mcp_a2a.protocol.artifacts import continued
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskState, TaskStatus, TaskStatusUpdateEvent
 
 HOLD_SECONDS = 1.0
@@ -23,16 +25,26 @@ HOLD_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-async def whole_messages(events: AsyncIterator[Sequence[StreamResponse]]) -> AsyncIterator[Sequence[StreamResponse]]:
-    """The events with each message whole, and only at the end of them."""
+async def whole_messages(
+    events: AsyncIterator[Sequence[StreamResponse]], url: str
+) -> AsyncIterator[Sequence[StreamResponse]]:
+    """The events of the agent at a URL with each message whole, and only at the end of them.
+
+    Raises:
+        WebAnswerError: a message is larger in its pieces than it could be in one.
+    """
     held: Message | None = None
+    size = 0
     told: Sequence[StreamResponse] | None = ()
     while told is not None:
         told = await _next(events, held)
         known: list[StreamResponse] = []
         for event in told or ():
-            if event.message is not None:
-                held = event.message if held is None else _with(held, event.message)
+            if (piece := event.message) is not None:
+                held = piece if held is None else _with(held, piece)
+                size = len(piece.to_json()) + (0 if held.parts is piece.parts else size)
+                if held is not piece and size > MAX_EVENT:
+                    raise wrong(url, WebAnswerError("a message of its stream does not end"))
                 continue
             if held is not None:
                 known.append(_on_the_way(held, event))
@@ -62,7 +74,7 @@ async def _next(
 
 def _with(held: Message, piece: Message) -> Message:
     same = held.message_id == piece.message_id
-    parts = joined(held.parts, piece.parts) if same else (*held.parts, *piece.parts)
+    parts = continued(held.parts, piece.parts) if same else (*held.parts, *piece.parts)
     return piece.model_copy(update={"parts": parts})
 
 

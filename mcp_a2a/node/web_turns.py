@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mcp_a2a.node.result import size_of
-from mcp_a2a.protocol.artifacts import joined
-from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus, text_of
+from mcp_a2a.protocol.artifacts import continued
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED
 from mcp_a2a.store.records import TaskRecord
 
@@ -93,10 +93,8 @@ def _whole(told: Sequence[Message]) -> tuple[Part, ...]:
         before, known = wholes[-1] if wholes else ("", ())
         if not one.message_id or one.message_id != before:
             wholes.append((one.message_id, one.parts))
-        elif text_of(one.parts).startswith(text_of(known)):
-            wholes[-1] = before, one.parts
         else:
-            wholes[-1] = before, joined(known, one.parts)
+            wholes[-1] = before, continued(known, one.parts)
     return tuple(part for _, parts in wholes for part in parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, text_of
 
 
 def grow(artifacts: tuple[Artifact, ...], chunks: Iterable[ArtifactChunk]) -> tuple[Artifact, ...]:
@@ -36,6 +36,13 @@ def joined(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
         else:
             joined.append(part)
     return tuple(joined)
+
+
+def continued(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of a message with what comes later under its id: its next piece, or all of it so far, and more."""
+    known = text_of(parts)
+    is_all = known and text_of(more).startswith(known) and all(part in more for part in parts if part.text is None)
+    return more if is_all else joined(parts, more)
 
 
 def _continues(part: Part, following: Part) -> bool:

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from mcp_a2a.exchange import A2AGetRequest
+from mcp_a2a.protocol.artifacts import continued
+from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, task
@@ -70,6 +72,7 @@ MESSAGES: dict[str, tuple[list[dict[str, Any]], str]] = {
     "alone": ([spoken("Lorem")], "Lorem"),
     "in pieces": ([spoken(token) for token in TOKENS if token], "".join(TOKENS)),
     "in pieces without an id": ([spoken(token, "") for token in TOKENS if token], "".join(TOKENS)),
+    "each time with more": ([spoken("".join(TOKENS[:end])) for end in range(2, len(TOKENS))], "".join(TOKENS)),
     "one behind the other": ([spoken("one", "a"), spoken("two", "b")], "one\ntwo"),
     "behind its task": ([BEGUN, spoken("Lorem")], "Lorem"),
     "before its task": ([spoken("thinking"), BEGUN, {"task": task(text="the answer")}], "the answer"),
@@ -101,3 +104,26 @@ async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_i
         view = await sent(ada, await added(ada, other))
     assert (view.state, view.text) == (Moment.COMPLETED, text)
     assert other.asked == ["stream"]
+
+
+@pytest.mark.parametrize("one_id", [True, False])
+async def test_a_message_that_does_not_end_is_not_kept_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, one_id: bool
+) -> None:
+    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.MAX_EVENT", 10_000)
+
+    async def answer(_: Heard) -> object:
+        return [spoken(f"{number} {'x' * 900}", "m" if one_id else f"m-{number}") for number in range(20)]
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(World(tmp_path)) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.FAILED, None)
+    assert view.error is not None
+    assert "a message of its stream does not end" in view.error.message
+
+
+def test_what_is_no_text_of_a_message_is_in_it_however_it_is_told() -> None:
+    data, more, text = Part(data={"a": 1}), Part(data={"b": 2}), Part(text="Lo")
+    assert continued((data,), (more,)) == (data, more)
+    assert continued((text, data), (Part(text="Lorem"), more)) == (text, data, Part(text="Lorem"), more)
+    assert continued((text, data), (Part(text="Lorem"), data)) == (Part(text="Lorem"), data)
