@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 from mcp.types import CallToolResult
@@ -43,7 +44,13 @@ async def discover(
     """
     found = await node_of(ctx).discover(DiscoverRequest(query=query or None, skill=skill or None, limit=limit))
     page = brief_agents(found)
-    return answer(page, _list_lines, NOTICE if len(page.agents) > 1 else "")
+    return answer(page, _list_lines, "" if len(page.agents) == 1 else NOTICE)
+
+
+async def list_agents(ctx: Call) -> CallToolResult:
+    """The same without a choice, for a reader whom no description of a tool has told what `about` is."""
+    page = brief_agents(await node_of(ctx).discover(DiscoverRequest()))
+    return answer(page, partial(_list_lines, is_told=False))
 
 
 async def get_agent(
@@ -61,7 +68,7 @@ async def get_agent(
     return answer(brief_detail(detail), _detail_lines, whole_keys=True)
 
 
-def _list_lines(found: AgentLines, fence: Fence) -> Iterator[str]:
+def _list_lines(found: AgentLines, fence: Fence, *, is_told: bool = True) -> Iterator[str]:
     if not found.agents:
         yield "No agents found."
         if found.on_offer:
@@ -69,7 +76,7 @@ def _list_lines(found: AgentLines, fence: Fence) -> Iterator[str]:
         yield found.reason or "Next: call get_agent with agent=self to see the state of this node."
         return
     total = f" of {found.total}" if found.total else ""
-    if len(found.agents) == 1:
+    if len(found.agents) == 1 and is_told:
         yield fence.line(f"- {f'1{total}: ' if total else ''}" + _facts(found.agents[0]), found.agents[0].about)
         yield found.reason or ""
         yield "Next: send_task."

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, Resource, ResourceTemplate, TextContent
 
 from mcp_a2a.errors import DiscoveryError, McpA2AError, TaskForgottenError, TaskNotFoundError
-from mcp_a2a.server.agents import discover, get_agent
+from mcp_a2a.server.agents import get_agent, list_agents
 from mcp_a2a.server.context import Call
 from mcp_a2a.server.explain import sentence
 from mcp_a2a.server.tasks import get_task_status, list_tasks
@@ -72,7 +72,7 @@ async def read(uri: str, ctx: Call) -> list[ReadResourceContents]:
 
 def _reading(uri: str, ctx: Call) -> Reading:
     if uri == AGENTS:
-        return discover
+        return list_agents
     if uri == TASKS:
         return list_tasks
     found = _ONE.fullmatch(uri) if len(uri) <= MAX_URI else None

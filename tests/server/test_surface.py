@@ -13,6 +13,7 @@ from mcp.types import INVALID_PARAMS, GetPromptResult, TextContent, TextResource
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from mcp_a2a.errors import PeerNotFoundError, StorageFullError, TaskNotFoundError
+from mcp_a2a.server.fence import LIST_NOTICE
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.views import AgentDetail, DiscoverView, GetAgentRequest, TaskPage
 from tests.front.regenerate import envelope, handshake, told
@@ -183,6 +184,16 @@ async def test_what_peers_wrote_is_fenced_in_a_resource_and_not_more_than_a_clie
             assert "CANARY" in text
             assert "CANARY" not in outside_fences(text)
             assert len(text.encode()) <= 50_000
+
+
+@pytest.mark.parametrize("many", [1, 2])
+async def test_a_list_of_agents_that_is_handed_over_says_what_is_in_the_fences(
+    connect: Connect, node: StandIn, many: int
+):
+    node.found = DiscoverView(agents=(agent(description="CANARY"),) * many, total=many)
+    async with connect() as client:
+        text = await text_at(client, "a2a://agents")
+    assert LIST_NOTICE in outside_fences(text), "no description of a tool comes with it"
 
 
 MISSING = ["a2a://nothing", "a2a://agents/", "a2a://tasks/a/b", "a2a://agents/x?y=1", "file:///etc/passwd", "test://x"]

@@ -29,6 +29,7 @@ from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.following import FIRST_SECONDS
+from mcp_a2a.server.outgoing import NOTICE
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
 from mcp_a2a.server.tasks import LISTED_TASKS
@@ -497,6 +498,17 @@ async def test_nobody_found_says_why(connect: Connect, node: StandIn):
     async with connect() as client:
         text = text_of(await client.call_tool("discover", {}))
     assert text.splitlines()[-1] == "No other agent answers. Start one with mcp-a2a demo."
+
+
+async def test_skills_on_offer_where_no_agent_matches_are_data_under_a_notice(connect: Connect, node: StandIn):
+    node.found = DiscoverView(agents=(), total=0, reason="No agent matches.", on_offer=("CANARY",))
+    async with connect() as client:
+        result = await client.call_tool("discover", {"query": "haiku"})
+    assert result.structured_content is not None
+    assert result.structured_content["notice"] == NOTICE, "the description of the tool speaks of `about` alone"
+    for words in (text_of(result), json.dumps(result.structured_content)):
+        assert "CANARY" in words
+        assert "CANARY" not in outside_fences(words)
 
 
 async def test_self_shows_the_state_of_the_node(connect: Connect, node: StandIn):
