@@ -145,7 +145,7 @@ async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:
     moving = Moving(session)
     while moving.show(task) and anyio.current_time() - moving.moved_at < HANDOVER_SECONDS:
         await anyio.sleep(MOVING_SLICE)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+        task = await node.get_task(GetTaskRequest(task_id=task.task_id))
     return task
 
 

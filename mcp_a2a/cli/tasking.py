@@ -283,7 +283,7 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
         with anyio.move_on_after(HANDOVER_SECONDS):
             while not canceled.done:
                 await anyio.sleep(STEP_SECONDS)
-                canceled = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+                canceled = await node.get_task(GetTaskRequest(task_id=task.task_id))
         return canceled
 
     if not task.done:

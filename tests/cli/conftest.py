@@ -13,7 +13,7 @@ from tests.e2e.command import agent
 HELPER = """
 import time
 
-from mcp_a2a import Agent, TaskContext
+from mcp_a2a import Agent, Chunk, TaskContext
 
 agent = Agent("helper", description="Helps with tests")
 
@@ -27,6 +27,12 @@ async def choose(text: str, task: TaskContext) -> str:
 def count_words(text: str) -> int:
     "Count the words in a text."
     return len(text.split())
+
+
+@agent.skill
+def draft(seconds: float):
+    yield Chunk("a whole draft")
+    time.sleep(seconds)
 
 
 @agent.skill

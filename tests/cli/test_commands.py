@@ -17,7 +17,7 @@ import pytest
 
 from tests.agent.jobs import gone
 from tests.cli.inside import call
-from tests.e2e.command import MCP_A2A, agent, environment, run
+from tests.e2e.command import MCP_A2A, agent, environment, run, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -34,7 +34,7 @@ def test_discover_lists_agents_with_skills_and_route(home: Path) -> None:
     found = answer(home, "discover")
     assert found["reason"] is None
     assert {one["name"]: [skill["id"] for skill in one["skills"]] for one in found["agents"]} == {
-        "helper": ["choose", "count-words", "fail", "sleep"],
+        "helper": ["choose", "count-words", "draft", "fail", "sleep"],
         "rev": ["reverse"],
     }
     rev = next(one for one in found["agents"] if one["name"] == "rev")
@@ -93,7 +93,7 @@ def test_a_failed_task_ends_with_7_and_its_message(home: Path) -> None:
 def test_a_task_without_a_skill_for_an_agent_with_several_is_rejected_with_the_list(home: Path) -> None:
     rejected = call(home, "send", "helper", "hello")
     assert rejected.returncode == 7
-    assert "choose, count-words, fail, sleep" in rejected.stderr
+    assert "choose, count-words, draft, fail, sleep" in rejected.stderr
 
 
 def test_wrong_arguments_are_told_what_was_expected(home: Path) -> None:
@@ -134,6 +134,13 @@ def test_cancel_reaches_the_worker(home: Path) -> None:
 def test_a_task_that_asks_is_canceled_too(home: Path) -> None:
     asked = answer(home, "send", "--skill", "choose", "a colour", code=8)
     assert call(home, "cancel", asked["task_id"]).stdout == f"{asked['task_id']}  canceled\n"
+
+
+def test_what_a_canceled_task_has_made_is_whole_in_json(home: Path) -> None:
+    begun = answer(home, "send", "helper", "--skill", "draft", "5", "--detach")
+    until(lambda: answer(home, "task", begun["task_id"], code=6).get("text"), 30, "a piece of the result")
+    canceled = answer(home, "cancel", begun["task_id"])
+    assert (canceled["state"], canceled["text"]) == ("canceled", "a whole draft")
 
 
 def test_a_list_that_a_filter_leaves_empty_does_not_say_that_there_are_no_tasks(home: Path) -> None:
