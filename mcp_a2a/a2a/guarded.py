@@ -266,11 +266,12 @@ class GuardedSession:
 
 
 def _keep_asking(made: socket.socket) -> None:
-    options = {"TCP_KEEPIDLE": QUIET_SECONDS, "TCP_KEEPINTVL": ASK_SECONDS, "TCP_KEEPCNT": MAX_ASKED}
+    first = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # as macOS calls it
+    options = {first: QUIET_SECONDS, "TCP_KEEPINTVL": ASK_SECONDS, "TCP_KEEPCNT": MAX_ASKED}
     with suppress(OSError):
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in options.items():
-            if hasattr(socket, name):  # not everywhere: macOS calls the first TCP_KEEPALIVE
+            if hasattr(socket, name):
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 

@@ -17,7 +17,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, as_typed, check_addresses, is_public
 from mcp_a2a.a2a.client import WebClient
-from mcp_a2a.a2a.guarded import Answered, Call, GuardedSession
+from mcp_a2a.a2a.guarded import QUIET_SECONDS, Answered, Call, GuardedSession
 from mcp_a2a.composition import _closing_what_is_gone
 from mcp_a2a.errors import AddressNotAllowedError, WebError
 from mcp_a2a.web_ports import Range
@@ -236,13 +236,22 @@ async def test_what_is_compressed_on_its_way_is_unpacked_too(coding: str) -> Non
         tasks.cancel_scope.cancel()
 
 
-async def test_a_silent_connection_is_asked_for_a_sign_of_life_by_tcp() -> None:
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="the option is read by the name that Linux has for it")
+@pytest.mark.parametrize("name", ["TCP_KEEPIDLE", "TCP_KEEPALIVE"])
+async def test_a_silent_connection_is_asked_for_a_sign_of_life_by_tcp(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By either name: macOS has the second for what Linux has the first for."""
+    number = socket.TCP_KEEPIDLE
+    monkeypatch.delattr(socket, "TCP_KEEPIDLE")
+    monkeypatch.setattr(socket, name, number, raising=False)
     async with canary() as seen, GuardedSession(as_typed(f"http://127.0.0.1:{seen.port}/")) as session:
         await session.fetch(Call("GET", f"http://127.0.0.1:{seen.port}/"))
         asks: list[int] = []
         session.close_gone(lambda end: asks.append(1) is not None)
         (made,) = session._sockets
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert made.getsockopt(socket.IPPROTO_TCP, number) == QUIET_SECONDS
         assert len(asks) == 1
 
 
