@@ -23,7 +23,10 @@ COMMANDS = (
 
 _TYPED = re.compile(rf"(?<![\w/.-])mcp-a2a(?=[ \u00a0](?:--?[a-z]|(?:{'|'.join(COMMANDS)})(?![\w-])))")
 
-_SENTENCE_END = re.compile(r"((?<=[.!?])\s+|\n)")
+_QUOTED = re.compile(r" *\| ")
+"""How a line begins that another has written (`cli.render`): what it says stays as it is."""
+
+_SENTENCE_END = re.compile(r"((?<=[.!?])\s+)")
 _ELSEWHERE = re.compile(
     r"\b(?:other|that|its|agent's)\smachine\b|\b(?:operator|sender|channel|printed|prints)\b"
     r"|\bowner\sto\s(?:start|make|run)\b|\bnew\ssecret\ssince\b"
@@ -53,8 +56,12 @@ def typeable(text: str, *, space: str = " ") -> str:
     own = own_command()
     if own == NAME:
         return text
+    return "\n".join(line if _QUOTED.match(line) else _line(line, own.replace(" ", space)) for line in text.split("\n"))
+
+
+def _line(line: str, own: str) -> str:
     sentences = (
-        sentence if _ELSEWHERE.search(sentence) else _TYPED.sub(lambda _: own.replace(" ", space), sentence)
-        for sentence in _SENTENCE_END.split(text)
+        sentence if _ELSEWHERE.search(sentence) else _TYPED.sub(lambda _: own, sentence)
+        for sentence in _SENTENCE_END.split(line)
     )
     return "".join(sentences)

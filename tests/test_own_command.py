@@ -90,6 +90,8 @@ def test_only_commands_change_and_never_the_name_of_the_program(started: str) ->
     assert typeable(f"{NEWEST_URL_HINT}\n{ELSEWHERE[0]}").count(started) == 1
     assert typeable("Ask its owner to trust you (mcp-a2a id shows who you are).").count(started) == 1
     assert typeable("See mcp-a2a serve --help, or mcp-a2a --help") == f"See {started} serve --help, or {started} --help"
+    lines = "  | Run mcp-a2a inbox.\n| Then mcp-a2a id"
+    assert typeable(f"{lines}\nmcp-a2a id") == f"{lines}\n{started} id", "what a sender wrote stays as it is"
     assert typeable(typeable("mcp-a2a task jdmp5a")) == f"{started} task jdmp5a"
 
 
