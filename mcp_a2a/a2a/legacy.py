@@ -97,7 +97,7 @@ def part_of(part: Json) -> Json:
     """
     kind = part.get("kind", part.get("type"))
     if kind is not None and kind not in KINDS:
-        raise Fault(Kind.INVALID_PARAMS, f"There is no part kind {preview(repr(kind), 40)}: text, file and data are.")
+        raise Fault(Kind.INVALID_PARAMS, f"{preview(repr(kind), 40)} is not a kind of part: use text, file or data.")
     if any(part.get(name) is not None for name in ("raw", "url")):
         return part
     read: Json = {name: part[name] for name in ("metadata", "filename", "mediaType") if name in part}
