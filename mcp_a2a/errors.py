@@ -8,8 +8,8 @@
                                 NotOwnerError  NoRelayError
       DiscoveryError            PeerNotFoundError  SkillNotFoundError  AmbiguousNameError  KeyChangedError
                                 AliasAlikeError  AliasTakenError  NothingWaitsError
-      DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  TooLargeError  UnsendableError
-                                LinkError
+      DeliveryError             NoRouteError  RefusedError  ExpiredError  QueueFullError  FilesWaitError  TooLargeError
+                                UnsendableError  LinkError
       ConsentError              ConsentNeededError  ConsentDeclinedError
       WebError                  CardError  AddressNotAllowedError  WebRefusedError  WebAnswerError  TaskLostError
                                 WebFailedError  ExtensionRequiredError
@@ -554,6 +554,19 @@ class QueueFullError(DeliveryError):
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(
             f"The {what} holds {limit} items, which is its limit; nothing was stored.",
+            "Wait until some are delivered, or cancel tasks you no longer need.",
+        )
+
+
+class FilesWaitError(DeliveryError):
+    """As many bytes of files as are kept here wait for those that they were sent to."""
+
+    code = "files_wait"
+    exit_code = 4
+
+    def __init__(self, mib: int) -> None:
+        super().__init__(
+            f"{mib:,} MiB of files wait here to be delivered, which is the limit; nothing was stored.",
             "Wait until some are delivered, or cancel tasks you no longer need.",
         )
 

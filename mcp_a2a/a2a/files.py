@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.errors import FileError, TaskNotFoundError
 from mcp_a2a.node.received import content_of
 from mcp_a2a.protocol.blob import SCHEME, is_blob
@@ -52,14 +53,15 @@ async def open_file(node: NodeApi, caller: str, task_id: str, file_id: str) -> D
 
     Raises:
         TaskNotFoundError: there is no such task of this caller, or no such file of it.
-        FileError: it is no longer here.
+        Fault: TASK_NOT_FOUND, it is no longer here.
     """
     grants = (await node.open_files(FilesRequest(task_id=task_id, caller=caller))).files
     grant = next((grant for grant in grants if grant.file_id == file_id and grant.size is not None), None)
     if grant is None:
         raise TaskNotFoundError(f"{task_id}/{file_id}")
     if not grant.here:
-        raise FileError(f"{grant.name} is no longer here.", "Files of finished tasks are kept for a while only.")
+        text = f"{grant.name} is no longer here: files of finished tasks are kept for a while only."
+        raise Fault(Kind.TASK_NOT_FOUND, text)
     return Download(
         grant.name, grant.media_type or "application/octet-stream", grant.size or 0, _read(content_of(grant))
     )

@@ -12,6 +12,7 @@ import binascii
 import io
 import mimetypes
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from typing import BinaryIO, Protocol
 import anyio
 import anyio.to_thread
 
-from mcp_a2a.errors import FileError, StorageFullError
+from mcp_a2a.errors import FileError, FilesWaitError, StorageFullError
 from mcp_a2a.node.beneath import open_resolved
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.withheld import CheckedFile, check_name
@@ -40,15 +41,18 @@ from mcp_a2a.protocol.blob import (
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import ArtifactChunk, Part
-from mcp_a2a.store.blobs import blobs_of, bytes_out
-from mcp_a2a.store.disk import NO_SPACE, refused
+from mcp_a2a.store.blobs import blobs_of, bytes_out, make_room_out
+from mcp_a2a.store.disk import refused
 from mcp_a2a.store.workroom import FOLDER as WORK
 from mcp_a2a.system_limits import limit_behind
 from mcp_a2a.views import AnswerRequest, Attachments, FileArg
 
 MIB = 1024 * 1024
 MAX_OUT_BYTES = 4 * 1024 * MIB
-"""Of our own files that wait or are kept."""
+"""Of our own files that wait or are kept. Those that are only kept make room, the oldest first."""
+
+NOT_KEPT = "(The file {} was not kept: too many files wait on the machine of the agent.)"
+"""In place of a file of a result: a text is not held up by its files."""
 
 _SYSTEM = ("/proc", "/sys", "/dev")
 """What looks like files there is the system talking."""
@@ -85,6 +89,14 @@ class Plain:
         self._source.seek(0)
 
 
+def _read(source: Source, size: int, name: str) -> bytes:
+    try:
+        return source.read(size)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"{name} could not be read: {reason}.", "Check the disk that it is on.") from error
+
+
 @dataclass(frozen=True)
 class Attached:
     """Parts as they travel, and the files among them that travel beside."""
@@ -116,39 +128,57 @@ class Attaching:
         self._downloads = downloads
         self._public = (downloads, private / WORK)
 
-    async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING) -> Attached:
+    async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING, *, or_say_so: bool = False) -> Attached:
         """The parts with the files behind them; what is large among either goes into the spool.
 
-        With `roots`, each file must be within these folders, or the one for downloads.
+        With `roots`, each file must be within these folders, or the one for downloads. With `or_say_so`, a sentence
+        stands in place of a large file where too many wait.
 
         Raises:
             FileError: a file cannot be attached, and why; nothing was kept.
+            FilesWaitError: too many wait; nothing was kept.
         """
         files = what.files
         if not files and not any(part.raw is not None or part.url is not None for part in parts):
             return Attached(tuple(parts))
-        if self._context.database.read(bytes_out) > MAX_OUT_BYTES:
-            raise FileError(f"{MAX_OUT_BYTES // MIB:,} MiB of files wait here.", "Cancel tasks you no longer need.")
-        refs: list[BlobRef] = []
+        has_room, refs = await self._has_room(), list[BlobRef]()
+        if not has_room and not or_say_so:
+            raise FilesWaitError(MAX_OUT_BYTES // MIB)
         try:
             with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
-                made = await anyio.to_thread.run_sync(self._attach, parts, what, refs)
+                made = await anyio.to_thread.run_sync(self._attach, parts, what, refs if has_room else None)
         except BaseException:
             self._discard(refs)
             raise
         return Attached(tuple(made), tuple(refs))
 
+    async def _has_room(self) -> bool:
+        """Whether more files may be kept; those of finished tasks make room."""
+        over = self._context.database.read(bytes_out) - MAX_OUT_BYTES
+        if over <= 0:
+            return True
+
+        def make_room(connection: sqlite3.Connection) -> int:
+            rows = make_room_out(connection, over)
+            self._context.spool.remove(self._context.spool.path(row.direction, row.peer, row.id) for row in rows)
+            return sum(row.size for row in rows)
+
+        return await self._context.database.write(make_room) >= over
+
     async def attach_to_answer(self, request: AnswerRequest) -> tuple[AnswerRequest, tuple[BlobRef, ...]]:
         """An answer with what it brings attached to it, and the files that travel beside.
 
+        Where too many files wait, that of a worker says so in place of a file; whoever else answers can wait.
+
         Raises:
-            FileError: as in `attach`.
+            FileError, FilesWaitError: as in `attach`.
         """
-        attached = await self.attach(request.parts, request)
+        or_say_so = request.consent == "waived"
+        attached = await self.attach(request.parts, request, or_say_so=or_say_so)
         refs, chunks = list(attached.refs), list[ArtifactChunk]()
         try:
             for chunk in request.chunks:
-                made = await self.attach(chunk.artifact.parts)
+                made = await self.attach(chunk.artifact.parts, or_say_so=or_say_so)
                 refs.extend(made.refs)
                 artifact = chunk.artifact.model_copy(update={"parts": made.parts})
                 chunks.append(chunk.model_copy(update={"artifact": artifact}))
@@ -174,7 +204,8 @@ class Attaching:
         own = self._own_files(what)
         for file in what.files:
             with self._open(file, what, own) as (source, size):
-                while source.read(CHUNK_SIZE):  # to the end: no person is asked about a file that is refused then
+                # To the end: no person is asked about a file that is refused then.
+                while _read(source, CHUNK_SIZE, file.path):
                     pass
             named.append((safe_name(file.name or Path(file.path).name), size))
         return (*raw, *named)
@@ -195,7 +226,7 @@ class Attaching:
     def _discard(self, refs: Sequence[BlobRef]) -> None:
         self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
 
-    def _attach(self, parts: Sequence[Part], what: Attachments, refs: list[BlobRef]) -> list[Part]:
+    def _attach(self, parts: Sequence[Part], what: Attachments, refs: list[BlobRef] | None) -> list[Part]:
         room = MAX_INLINE_TOTAL
         made: list[Part] = []
         for part in parts:
@@ -218,12 +249,12 @@ class Attaching:
             made.append(part)
         return made
 
-    def _part(self, source: Source, file: FileArg, room: int, refs: list[BlobRef]) -> tuple[Part, int]:
+    def _part(self, source: Source, file: FileArg, room: int, refs: list[BlobRef] | None) -> tuple[Part, int]:
         """A file as a part, and how much of the message it takes."""
         name = safe_name(file.name or Path(file.path).name)
         kind = file.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         limit = min(MAX_INLINE_SIZE, room)
-        beginning = source.read(limit + 1)
+        beginning = _read(source, limit + 1, name)
         if len(beginning) <= limit:
             raw = base64.b64encode(beginning).decode()
             return Part(raw=raw, filename=name, media_type=kind), len(beginning)
@@ -232,7 +263,9 @@ class Attaching:
 
     # --- the spool -------------------------------------------------------------------------------
 
-    def _spooled(self, source: Source, like: Part, refs: list[BlobRef]) -> Part:
+    def _spooled(self, source: Source, like: Part, refs: list[BlobRef] | None) -> Part:
+        if refs is None:
+            return Part(text=NOT_KEPT.format(safe_name(like.filename)))
         if len(refs) >= MAX_FILES:
             raise FileError(f"More than {MAX_FILES} files in one message.", "Send several, or one archive.")
         blob_id = self._context.fresh_id()
@@ -243,9 +276,7 @@ class Attaching:
                 self._context.spool.path("out", "", blob_id), _sealed(source, sealer, like.filename or "the content")
             )
         except OSError as error:
-            if error.errno in NO_SPACE or limit_behind(error):
-                raise refused(self._context.spool.folder, error) from error
-            raise FileError(f"A file could not be read, or not be kept: {error.strerror or error}.") from error
+            raise refused(self._context.spool.folder, error) from error
         refs.append(sealer.ref)
         return sealer.ref.to_part(like.filename, like.media_type)
 
@@ -264,6 +295,8 @@ class Attaching:
             self._check_path(path, shown, what)
             handle = open_resolved(path)
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero in the name
+            if (limit := limit_behind(error)) is not None:
+                raise limit from error
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise FileError(f"{shown} cannot be attached: {reason}.", "Check the path; give it whole.") from error
         try:
@@ -341,9 +374,9 @@ def _decoded(raw: str) -> bytes:
 
 def _sealed(source: Source, sealer: FileSealer, name: str) -> Iterator[bytes]:
     """A file sealed chunk by chunk; one that grows while it is read ends at the limit."""
-    size, chunk = 0, source.read(CHUNK_SIZE)
+    size, chunk = 0, _read(source, CHUNK_SIZE, name)
     while True:
-        following = source.read(CHUNK_SIZE) if len(chunk) == CHUNK_SIZE else b""
+        following = _read(source, CHUNK_SIZE, name) if len(chunk) == CHUNK_SIZE else b""
         size += len(chunk)
         if size > MAX_FILE_SIZE:
             raise FileError(f"{name} is larger than {MAX_FILE_SIZE // MIB} MiB.", "Compress it, or split it.")

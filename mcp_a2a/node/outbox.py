@@ -39,6 +39,7 @@ from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, 
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, stale_difference
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, redate_outbox
 from mcp_a2a.store.records import has_open_sent
+from mcp_a2a.system_limits import limit_behind
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ SLOWED = frozenset({"rate_limited", "busy"})
 
 SLOW_SECONDS = 10.0
 """For so long after a relay said so, updates of a task that wait are sent as one."""
+
+LIMIT_SECONDS = 2.0
+"""When a file is tried again for which this process had no open file, or no memory."""
 
 TOO_LARGE = f"a file of more than {MAX_RELAYED_SIZE // 1024**2} MiB waits for a direct connection"
 BARRED_SECONDS = 60.0
@@ -575,7 +579,7 @@ class Outbox:
         if sealed is None or sealed.bundle is not bundle:
             sealed = self._seal_entry(lane, entry, bundle)
         if sealed is None:
-            if entry.row.id in lane.entries:
+            if entry.row.id in lane.entries and entry.not_before <= now:
                 lane.obstacle = KEY_NOT_VALID
             return False
         lane.obstacle = None
@@ -595,6 +599,9 @@ class Outbox:
         try:
             return self._seal(entry.row, lane.peer, bundle)
         except OSError as error:
+            if (limit := limit_behind(error)) is not None:  # the file is there, and cannot be opened now
+                lane.obstacle, entry.not_before = limit.message, anyio.current_time() + LIMIT_SECONDS
+                return None
             logger.error("a file that was to be sent to %s cannot be read: %s", lane.peer.name, error)  # noqa: TRY400
             self._refuse(lane, entry, FILE_LOST)
             return None

@@ -16,6 +16,7 @@ from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
 from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.store.spool import sealed_chunks
+from mcp_a2a.system_limits import limit_behind
 from mcp_a2a.views import FileGrant
 
 
@@ -78,6 +79,7 @@ def content_of(grant: FileGrant) -> Iterator[bytes]:
 
     Raises:
         FileError: it is not here, or no longer.
+        SystemLimitError: it cannot be opened now.
     """
     if grant.raw is not None:
         yield base64.b64decode(grant.raw)
@@ -87,7 +89,7 @@ def content_of(grant: FileGrant) -> Iterator[bytes]:
     try:
         yield from open_file_untrusted(_ref(grant, grant.key), sealed_chunks(Path(grant.path)))
     except (OSError, ProtocolError) as error:
-        raise FileError(f"{grant.name} cannot be read any more: {error}.") from error
+        raise limit_behind(error) or FileError(f"{grant.name} cannot be read any more: {error}.") from error
 
 
 def _ref(grant: FileGrant, key: str) -> BlobRef:

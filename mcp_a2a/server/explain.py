@@ -28,7 +28,7 @@ _OWN_WORDS = frozenset({
     "too_large", "queue_full", "task_not_found", "invalid_transition", "lease_lost", "self_send", "not_awaiting_reply",
     "not_sent", "no_files",
     "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
-    "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent", "key_reused",
+    "files_wait", "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent", "key_reused",
 })  # fmt: skip
 """Errors whose message has no word of another agent. Every other one is fenced."""
 

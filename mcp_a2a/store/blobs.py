@@ -202,6 +202,27 @@ def make_room(connection: sqlite3.Connection, wanted: Wanted, *, for_result: boo
     return dropped
 
 
+def make_room_out(connection: sqlite3.Connection, size: int) -> list[BlobRow]:
+    """Drop files of ours until so many bytes are free, or nothing is left to drop; returns which.
+
+    Those of finished tasks that are not on their way, the oldest first: they are kept for those who ask once more.
+    """
+    rows = connection.execute(
+        f"SELECT {', '.join(f'blobs.{name}' for name in _COLUMNS.split(', '))} FROM blobs"  # noqa: S608
+        f" JOIN tasks ON tasks.id = blobs.task WHERE blobs.direction='out' AND tasks.state IN {_TERMINAL}"
+        " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.task = blobs.task AND outbox.type <> 'cancel')"
+        " ORDER BY tasks.updated, blobs.created",
+    ).fetchall()
+    dropped: list[BlobRow] = []
+    for row in (BlobRow(*fields) for fields in rows):
+        if size <= 0:
+            break
+        connection.execute("DELETE FROM blobs WHERE direction='out' AND id=?", (row.id,))
+        dropped.append(row)
+        size -= row.size
+    return dropped
+
+
 def mark_saved(connection: sqlite3.Connection, task: str, now: float) -> None:
     """The files that came with a task were written elsewhere: they are the first to make room."""
     connection.execute("UPDATE blobs SET saved=? WHERE direction='in' AND task=?", (now, task))

@@ -43,6 +43,7 @@ OURS: dict[str, tuple[McpA2AError, int]] = {
     "an owner that went away": (OwnerLostError("The node went away."), 503),
     "a relay that is away": (RelayError("wss://relay.example", "it does not answer"), 503),
     "a queue that is full": (QueueFullError("outbox", 1000), 503),
+    "too many files that wait": (errors.FilesWaitError(4_096), 503),
     "no route": (NoRouteError("w", ()), 503),
 }
 

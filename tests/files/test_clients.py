@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from mcp_a2a.a2a.faults import Fault, Kind, kind_of
 from mcp_a2a.a2a.files import Presenter, open_file
-from mcp_a2a.errors import TaskNotFoundError
+from mcp_a2a.errors import FilesWaitError, HomeUnusableError, TaskNotFoundError
 from mcp_a2a.exchange import A2AFollowRequest, A2AGetRequest, A2AListRequest, A2ASendRequest
+from mcp_a2a.node import attaching
 from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.store.spool import Spool
 from tests.files.scenes import MIB, answer, next_item, some_file, spooled
 from tests.node.world import Person, World
 
@@ -88,6 +93,45 @@ async def test_a_file_of_another_caller_does_not_exist(alice: Person, tmp_path: 
     ):
         with pytest.raises(TaskNotFoundError):
             await open_file(alice.api, caller, task_id, name)
+
+
+async def test_files_of_finished_tasks_make_room_for_those_of_new_ones(
+    alice: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of results as of requests: both are kept for as long as their client may fetch them."""
+    monkeypatch.setattr(attaching, "MAX_OUT_BYTES", 3 * MIB)
+    files = []
+    for number in range(4):
+        content = some_file(tmp_path, MIB + number, f"{number}").read_bytes()
+        sent = await alice.api.a2a_send(request(Part(raw=base64.b64encode(content).decode())))
+        await answer(alice, await next_item(alice), tmp_path / f"{number}")
+        one = A2AGetRequest(agent="self", caller="carol", task_id=sent.task.id)
+        done = await alice.api.a2a_get(one)
+        files.append((sent.task.id, (done.task.artifacts[0].parts[1].url or "").removeprefix("blob:")))
+    newest = await open_file(alice.api, "carol", *files[-1])
+    assert newest.size == MIB + 3
+    with pytest.raises(Fault, match="no longer here") as gone:
+        await open_file(alice.api, "carol", *files[0])
+    assert gone.value.kind.value.http == 404
+    assert len(spooled(World(tmp_path / "world"), "alice")) < 8
+
+
+async def test_a_client_is_not_blamed_for_a_disk_that_takes_no_file(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = base64.b64encode(bytes(MIB)).decode()
+
+    def create(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "create", create)
+        with pytest.raises(HomeUnusableError) as refused:
+            await alice.api.a2a_send(request(Part(raw=raw)))
+    assert kind_of(refused.value) is Kind.UNAVAILABLE
+    monkeypatch.setattr(attaching, "MAX_OUT_BYTES", -1)
+    with pytest.raises(FilesWaitError):
+        await alice.api.a2a_send(request(Part(raw=raw)))
 
 
 async def test_the_same_message_with_a_file_is_heard_once(alice: Person, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.node import intake, pieces
+from mcp_a2a.errors import FilesWaitError, SystemLimitError
+from mcp_a2a.node import attaching, intake, pieces
+from mcp_a2a.node.job import is_unsendable
 from mcp_a2a.protocol.blob import PIECE_SIZE
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import spool
-from mcp_a2a.views import GetTaskRequest, SaveFilesRequest, TaskView
+from mcp_a2a.views import AnswerRequest, FileArg, GetTaskRequest, SaveFilesRequest, TaskView
 from tests.files.scenes import answer, next_item, some_file, spooled, task, until
 from tests.node.world import Person, World, acquainted
 
@@ -116,6 +118,40 @@ async def test_of_two_files_only_the_one_without_room_is_missing(
     assert view.state is Moment.COMPLETED
     assert "was not kept" in (view.text or "")
     assert [file.here for file in view.files] == [True]
+
+
+async def test_a_result_is_told_without_a_file_for_which_too_many_wait_here(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, alice, bob = pair
+    sent = await alice.api.send_task(task(text="a picture"))
+    item = await next_item(bob)
+    monkeypatch.setattr(attaching, "MAX_OUT_BYTES", -1)
+    files = (FileArg(path=str(some_file(tmp_path, SIZE, "0.png"))),)
+    typed = AnswerRequest(task_id=item.task_id, status="completed", text="done", files=files, consent="typed")
+    with pytest.raises(FilesWaitError):  # whoever is there can answer without it
+        await bob.api.answer_task(typed)
+    await bob.api.answer_task(typed.model_copy(update={"consent": "waived"}))
+    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    assert (view.state, view.error) == (Moment.COMPLETED, None)
+    assert (view.text or "").startswith("done")
+    assert "The file 0.png was not kept" in (view.text or "")
+
+
+async def test_a_result_whose_file_cannot_be_opened_for_want_of_open_files_has_not_failed(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, alice, bob = pair
+    await alice.api.send_task(task(text="a picture"))
+    item = await next_item(bob)
+
+    def open_resolved(path: Path) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(attaching, "open_resolved", open_resolved)
+    with pytest.raises(SystemLimitError) as limit:
+        await answer(bob, item, some_file(tmp_path, SIZE, "0.png"))
+    assert not is_unsendable(limit.value), "its worker keeps it, and tries again"
 
 
 async def test_a_task_whose_file_has_no_room_names_who_has_none(

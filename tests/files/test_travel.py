@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import FileError
-from mcp_a2a.node import pieces
+from mcp_a2a.node import lane, letters, outbox, pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished
@@ -92,6 +94,29 @@ async def test_files_travel_on_after_a_restart_of_either_side(world: World, tmp_
             assert item.files[0].size == 3 * MIB
             saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
     assert sha256(saved.files[0].path) == digest
+
+
+async def test_a_file_is_not_lost_for_want_of_open_files(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, failures, read = some_file(tmp_path, 2 * MIB), [1] * 3, letters.read_piece
+
+    def read_piece(path: Path, number: int) -> bytes:
+        if failures:
+            failures.pop()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return read(path, number)
+
+    monkeypatch.setattr(letters, "read_piece", read_piece)
+    monkeypatch.setattr(outbox, "LIMIT_SECONDS", 0.01)
+    monkeypatch.setattr(lane, "WAITING_SECONDS", 0.01)
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task(there))
+        item = await next_item(bob)
+        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+    assert not failures
+    assert sha256(saved.files[0].path) == sha256(there)
 
 
 async def test_what_several_files_hold_and_are_called_is_kept_apart(world: World, tmp_path: Path) -> None:
