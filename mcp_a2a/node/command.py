@@ -13,6 +13,7 @@ answer, and the task is offered again.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -33,13 +35,21 @@ from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.node.thread import call_in_thread
 from mcp_a2a.protocol.filename import free_name
 from mcp_a2a.protocol.model import Part
+from mcp_a2a.store.disk import NO_SPACE
 from mcp_a2a.store.workroom import Workroom
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER")
 """What a program gets of our environment, beside `LC_*` and what its owner names: nothing secret."""
 
 DRAIN_SECONDS = 0.3
 """How long the output of a program that has ended is waited for: something it left may hold the pipe."""
+
+ROOM_SECONDS = 2.0
+"""How often it is tried again to write files for which the disk has no room."""
 
 STDERR_TAIL_BYTES = 16_384
 STDERR_LINES = 10
@@ -148,13 +158,25 @@ class CommandSkill:
         if not files:
             yield None
             return
-        folder = await anyio.to_thread.run_sync(self._room.make_folder)
+        folder = await self._where_there_is_room(self._room.make_folder)
         try:
-            await anyio.to_thread.run_sync(_write_all, files, folder)
+            await self._where_there_is_room(partial(_write_all, files, folder))
             yield folder
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+    async def _where_there_is_room(self, write: Callable[[], T]) -> T:
+        """Write in a thread. A disk that is full now is waited for: the program has not begun."""
+        give_up_at = anyio.current_time() + self._limits.total_seconds
+        while True:
+            try:
+                return await anyio.to_thread.run_sync(write)
+            except OSError as error:
+                if error.errno not in NO_SPACE or anyio.current_time() >= give_up_at:
+                    raise
+                logger.warning("the files of a task wait for room on the disk")
+            await anyio.sleep(ROOM_SECONDS)
 
 
 def _write_all(files: Sequence[ReceivedFile], folder: Path) -> None:
@@ -162,6 +184,7 @@ def _write_all(files: Sequence[ReceivedFile], folder: Path) -> None:
     for file in files:
         name = free_name(file.name, taken)
         taken.add(name.casefold())
+        (folder / name).unlink(missing_ok=True)  # of a time before, when there was no room for all
         file.save(folder / name)
 
 

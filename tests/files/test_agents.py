@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,10 @@ import pytest
 from mcp_a2a import Agent, Chunk, File, Part, TaskContext
 from mcp_a2a.agent.result import outcome_of
 from mcp_a2a.errors import FileError
+from mcp_a2a.node import command
 from mcp_a2a.node.command import CommandSkill, Limits
 from mcp_a2a.node.job import Handler
+from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.workroom import Workroom
@@ -106,6 +109,30 @@ async def test_a_program_finds_the_files_in_a_folder_that_is_gone_afterwards(tmp
     assert lines == ["700 .", "600 a.bin", "600 b.txt", sha256(first), sha256(second)]
     assert await anyio.Path(folder).exists() is False
     assert without.state == Moment.FAILED or folder not in (without.text or "")
+
+
+async def test_a_disk_that_is_full_while_files_are_written_for_a_program_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skill = CommandSkill(
+        "look", ("sh", "-c", 'cat "$MCP_A2A_FILES"/*'), dict(os.environ), Limits(), Workroom(tmp_path / "home")
+    )
+    save, full = ReceivedFile.save, [True, True, False, True, False]
+
+    def save_if_there_is_room(self: ReceivedFile, path: str | Path) -> Path:
+        if full and full.pop():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(self, path)
+
+    monkeypatch.setattr(ReceivedFile, "save", save_if_there_is_room)
+    monkeypatch.setattr(command, "ROOM_SECONDS", 0.0)
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_text("one ")
+    second.write_text("two")
+    async with at_work(tmp_path, skill) as (alice, _):
+        view = await alice.api.send_task(task(first, second, wait=20))
+    assert (view.state, view.text) == (Moment.COMPLETED, "one two")
+    assert not full
 
 
 def test_a_file_is_a_path_or_its_content() -> None:
