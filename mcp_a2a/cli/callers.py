@@ -54,7 +54,9 @@ def list_callers(context: typer.Context) -> None:
         return
     session = session_of(context)
     rows = _folder(session).rows()
-    listed: list[JsonValue] = [{"name": row.name, "since": row.since, "agents": [*row.agents]} for row in rows]
+    listed: list[JsonValue] = [
+        {"name": row.name, "since": row.since, "agents": _listed(session, row.agents)} for row in rows
+    ]
 
     def tell() -> None:
         if rows:
@@ -82,6 +84,12 @@ def _shown(agents: Sequence[str]) -> str:
     return ", ".join(agent if agent == OWN_AGENT else short_who(agent) for agent in agents)
 
 
+def _listed(session: Session, agents: Sequence[str]) -> list[JsonValue]:
+    from mcp_a2a.exchange import OWN_AGENT
+
+    return [agent if agent == OWN_AGENT else session.output.who(agent) for agent in agents]
+
+
 def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
     """Create a client and print its token, which is shown only once.
 
@@ -101,7 +109,7 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
             f"{name} sends this token in the header Authorization: Bearer TOKEN. It is shown only once."
         )
 
-    session.output.show_fields({"name": name, "token": token, "agents": [*keys]}, tell)
+    session.output.show_fields({"name": name, "token": token, "agents": _listed(session, keys)}, tell)
 
 
 def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
@@ -114,7 +122,8 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
     keys = _keys(session, agent)
     folder.grant(name, keys)
     session.output.show_fields(
-        {"name": name, "agents": [*keys]}, lambda: session.output.line(f"{name} may use {_shown(keys)}.")
+        {"name": name, "agents": _listed(session, keys)},
+        lambda: session.output.line(f"{name} may use {_shown(keys)}."),
     )
 
 

@@ -111,7 +111,8 @@ def _list(session: Session) -> None:
         session.output.table(drawn)
 
     listed: list[JsonValue] = [
-        {"alias": called, "did": key, "words": _words(key)} for called, key in sorted(aliases.items())
+        {"alias": called, "did": session.output.who(key), "words": _words(key)}
+        for called, key in sorted(aliases.items())
     ]
     session.output.show_fields({"aliases": listed}, tell)
 
@@ -143,7 +144,8 @@ def _give(session: Session, agent: str, called: str) -> None:
         session.output.line(f"{called} is your alias for {_words(key) or shown_who(key)}{was}")
         session.output.note(f"{shown_who(key)}\nTo be sure who that is, compare the words with its owner.")
 
-    session.output.show_fields({"alias": called, "did": key, "words": _words(key), "before": before}, tell)
+    who = session.output.who(key)
+    session.output.show_fields({"alias": called, "did": who, "words": _words(key), "before": before}, tell)
 
 
 def _key_of(session: Session, agent: str) -> str:
@@ -160,5 +162,6 @@ def _remove(session: Session, called: str) -> None:
 
     key = Aliases(session.settings().home).remove(called)
     session.output.show_fields(
-        {"removed": called, "did": key}, lambda: session.output.line(f"{called} is no longer an alias.")
+        {"removed": called, "did": session.output.who(key)},
+        lambda: session.output.line(f"{called} is no longer an alias."),
     )

@@ -20,7 +20,7 @@ from mcp_a2a.own_command import typeable
 from mcp_a2a.protocol.text import clean, cleaned_value
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.screen import Screen, Style, cut
-from mcp_a2a.server.fence import Fence
+from mcp_a2a.server.fence import Fence, shown_who
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, JsonValue
@@ -97,6 +97,10 @@ class Output:
         from mcp_a2a.server.outgoing import for_terminals
 
         return for_terminals(view)
+
+    def who(self, did: str) -> str:
+        """Who an agent is, for `show_fields`: on a terminal a URL without the words in it, as in a view."""
+        return shown_who(did) if self._out.is_terminal else did
 
     def show_fields(self, fields: Mapping[str, JsonValue], human: Callable[[], None]) -> None:
         """The same for an answer that no view describes."""
