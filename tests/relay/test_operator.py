@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import anyio
 import pytest
 
+from mcp_a2a import relay_admin
 from mcp_a2a.errors import ConfigurationError, RelayRunsError
 from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
 from mcp_a2a.protocol.envelope import HOUR
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status
+from mcp_a2a.store.owner_file import LOCK
 from mcp_a2a.store.short_places import socket_path
+from tests.node.test_glance import LISTENS_AND_STOPS
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, envelope, person
 
@@ -191,3 +196,19 @@ async def test_leaving_says_goodbye_stores_what_is_pending_and_waits_for_no_read
     async with open_relay() as (_, door):
         again: Door = door
         assert await (await again.enter(bob.who)).take() == sealed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells that a process was stopped")
+def test_a_relay_that_was_stopped_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_admin, "ANSWER_SECONDS", 0.05)
+    folder = tmp_path / "relay"
+    folder.mkdir(mode=0o700)
+    words = [sys.executable, "-S", "-c", LISTENS_AND_STOPS, str(socket_path(folder, "admin.sock")), str(folder / LOCK)]
+    with subprocess.Popen(words) as process:
+        try:
+            os.waitpid(process.pid, os.WUNTRACED)
+            with pytest.raises(ConfigurationError, match=f"process {process.pid}, stopped") as raised:
+                anyio.run(relay_status, tmp_path)
+            assert f"kill -CONT {process.pid}" in raised.value.hint
+        finally:
+            process.kill()
