@@ -105,9 +105,9 @@ def without_null_token(params: dict[str, Any] | None) -> dict[str, Any] | None: 
     return {**params, "_meta": {name: value for name, value in meta.items() if name != "progressToken"}}
 
 
-def too_long(head: str, tail: str, limit: int) -> Unreadable:
-    """What is answered to a line that was dropped for its length, of which beginning and end are known."""
-    refused = _broken(INVALID_REQUEST, f"The message is longer than {limit:,} bytes.", head)
+def dropped(head: str, tail: str, reason: str) -> Unreadable:
+    """What is answered to a line that is too much to be read, of which beginning and end are looked at."""
+    refused = _broken(INVALID_REQUEST, reason, head)
     if refused.ids == (None,) and (last := _LAST_ID.search(tail)):
         return replace(refused, ids=(_id(last.group(1)),))
     return refused

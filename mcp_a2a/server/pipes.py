@@ -20,9 +20,10 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
 from mcp_a2a.front.journal import Journal
-from mcp_a2a.front.splitting import MAX_LINE_BYTES, Overlong, Splitter, Whole
+from mcp_a2a.front.splitting import EDGE_BYTES, MAX_LINE_BYTES, Overlong, Splitter, Whole
 from mcp_a2a.front.streams import claimed
-from mcp_a2a.server.lines import FromClient, ToClient, Unreadable, read_line, too_long
+from mcp_a2a.protocol.strict_json import check_members
+from mcp_a2a.server.lines import FromClient, ToClient, Unreadable, dropped, read_line
 from mcp_a2a.server.sdk import Incoming, Outgoing, Unclosed
 from mcp_a2a.server.typed_lines import TypedLines
 
@@ -161,10 +162,17 @@ class Refusals:
 def from_client(content: Whole, number: int, age: float = 0.0) -> FromClient | Unreadable | None:
     """The message in a line of the client that came so many seconds ago; None in a blank one."""
     if isinstance(content, Overlong):
-        head, tail = (edge.decode("utf-8", "replace") for edge in (content.head, content.tail))
-        return too_long(head, tail, MAX_LINE_BYTES)
+        return _dropped(content.head, content.tail, f"The message is longer than {MAX_LINE_BYTES:,} bytes.")
+    try:
+        check_members(content)
+    except ValueError as error:
+        return _dropped(content[:EDGE_BYTES], content[-EDGE_BYTES:], f"The message has {error}.")
     read = read_line(content.decode("utf-8", "replace"))
     return FromClient(read.message, number=number, age=age) if isinstance(read, SessionMessage) else read
+
+
+def _dropped(head: bytes, tail: bytes, reason: str) -> Unreadable:
+    return dropped(head.decode("utf-8", "replace"), tail.decode("utf-8", "replace"), reason)
 
 
 def text_of(item: SessionMessage) -> str:

@@ -140,8 +140,8 @@ async def test_lines_of_any_size_and_garbage_pass_whole_and_in_order(home: Path)
             with attached(home) as front:
                 text = "é" * 300_000
                 sent = fields(front.call("send_task", agent="worker", message=text, wait_seconds=0))
-                front.write(b'\xff{"id":\n{}\n' + b"[" * 200_000 + b"\n")
-                assert [front.message()["error"]["code"] for _ in range(3)] == [-32700, -32600, -32700]
+                front.write(b'\xff{"id":\n{}\n' + b"[" * 5_000 + b"\n" + b"[" * 200_000 + b"\n")
+                assert [front.message()["error"]["code"] for _ in range(4)] == [-32700, -32600, -32700, -32600]
                 long = json.dumps({"jsonrpc": "2.0", "id": 77, "method": "x", "params": {"x": "y" * 5_000_000}})
                 front.write(long.encode() + b"\n")
                 assert front.message()["id"] == 77

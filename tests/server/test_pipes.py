@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a.front import splitting
 from mcp_a2a.front.splitting import Overlong, Whole
 from mcp_a2a.server import pipes
-from mcp_a2a.server.lines import Unreadable
+from mcp_a2a.server.lines import FromClient, Unreadable
 from mcp_a2a.server.pipes import LineReader, TextWriter, from_client
 
 
@@ -129,3 +129,28 @@ async def test_a_reader_can_be_cancelled_while_it_waits(pipe: tuple[int, int]):
         group.start_soon(read)
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("beginning", "end", "ids"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":', b"}", (7,)),
+        (b'{"method":"tools/call","params":', b',"id":7,"jsonrpc":"2.0"}', (7,)),
+        (b'{"jsonrpc":"2.0","id":7,"result":', b"}", ()),
+    ],
+)
+def test_a_million_members_are_refused_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes, end: bytes, ids: tuple[int, ...]
+) -> None:
+    """One process may read for all assistants of its user: they would all wait for it."""
+    monkeypatch.setattr(pipes, "read_line", lambda _: pytest.fail("it was read"))
+    refused = from_client(beginning + b'{"a":[' + b"{}," * 1_000_000 + b"{}]}" + end, 1)
+    assert isinstance(refused, Unreadable)
+    assert (refused.code, refused.ids) == (-32600, ids)
+    assert refused.reason == "The message has more than 10,000 members."
+
+
+def test_ten_thousand_members_are_read() -> None:
+    text = b'"' + b"{,[" * 100_000 + b'"'
+    line = b'{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":[' + b"1," * 9_990 + text + b"]}}"
+    assert isinstance(from_client(line, 1), FromClient)
