@@ -312,7 +312,7 @@ class LocalApi:
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:
         """Answer a question; after the end of a task, open the next one in its context."""
         record = self._node.sending.latest(request.task_id)
-        if record.sent and record.done:
+        if record.sent and record.done and self._node.sending.turn(record.id, request)[1] is None:
             return await self.send_task(
                 SendTaskRequest(
                     hop=request.hop,

@@ -42,7 +42,7 @@ from mcp_a2a.node.feed import Beginning, Reading
 from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, call_off, take_turn, too_many_open
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.repeated import check_opening
+from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.node.web_peer import WebPeer
@@ -152,9 +152,12 @@ class Desk:
             return await self._entrust(record, order, request.wait_seconds)
         else:
             fresh = await self._lease(record, order)
-        if fresh is not None:
-            self._node.news.task_received(fresh)
-        return fresh or self._node.sending.latest(record.id)
+        if fresh is None:  # another call was faster
+            known = self._node.sending.latest(record.id)
+            check_message(known, record.messages[0], record.skill)
+            return known
+        self._node.news.task_received(fresh)
+        return fresh
 
     async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
         """Store a task, leased to somebody who waits for one; None where it was stored before."""

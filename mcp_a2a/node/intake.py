@@ -33,7 +33,7 @@ from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.present import iso
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
-from mcp_a2a.node.repeated import check_opening
+from mcp_a2a.node.repeated import check_message
 from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
@@ -651,9 +651,8 @@ def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> None:
     known = find_task(connection, payload.task)
     if known is None or not isinstance(payload.body, TaskBody) or known.messages[0].text == WITHDRAWN:
         return
-    message = payload.body.message.model_copy(update={"context_id": None})  # which is made anew each time
     try:
-        check_opening(known, message, payload.body.skill)
+        check_message(known, payload.body.message, payload.body.skill)
     except KeyReusedError:
         raise Refusal("key_reused") from None
 

@@ -29,15 +29,27 @@ def check_opening(known: TaskRecord, message: Message, skill: str | None, files:
         raise KeyReusedError(known.id)
 
 
-def check_turn(known: TaskRecord, message: Message, files: Sequence[FileArg] = ()) -> None:
-    """The same for something more that is said in a task.
+def check_message(known: TaskRecord, message: Message, skill: str | None) -> None:
+    """The same for a message that was made to be sent: its context is made anew each time, and tells nothing.
+
+    Raises:
+        KeyReusedError: it asks for something else.
+    """
+    check_opening(known, message.model_copy(update={"context_id": None}), skill)
+
+
+def check_turn(known: TaskRecord, message: Message, files: Sequence[FileArg] = ()) -> bool:
+    """Whether this was said in the task before, under the same key.
 
     Raises:
         KeyReusedError: this key said something else there.
     """
     before = [said for said in known.said if said.message_id == message.message_id]
-    if known.forgotten is None and before and not any(_same(said, message, files) for said in before):
+    if known.forgotten is not None or not before:
+        return False
+    if not any(_same(said, message, files) for said in before):
         raise KeyReusedError(known.id)
+    return True
 
 
 def _same(known: Message, message: Message, files: Sequence[FileArg]) -> bool:

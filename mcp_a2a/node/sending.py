@@ -27,7 +27,7 @@ from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import iso
-from mcp_a2a.node.repeated import check_opening, check_turn
+from mcp_a2a.node.repeated import check_message, check_opening, check_turn
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
@@ -200,6 +200,7 @@ class Sending:
         """Journal a task that was made, and set it on its way.
 
         Raises:
+            KeyReusedError: another call has opened another task under the same key meanwhile.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
         row = task_letter(self._context, record, record.created)
@@ -215,6 +216,7 @@ class Sending:
 
         existing = await self._context.database.write(journal, lambda _: self._outbox.seal_ahead(row))
         if existing is not None:
+            check_message(existing, record.messages[0], record.skill)
             return existing
         self._outbox.push(row)
         return record
@@ -239,15 +241,17 @@ class Sending:
 
         Raises:
             SkillNotFoundError: there is no candidate.
+            KeyReusedError: the key names a task that was another request.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             NoRouteError: with `queue` False, when none can be reached.
         """
         opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
         task_id = task_id_of(self._context.me, opening)
+        draft = draft_of(request, opening)
         existing = self.find(task_id)
         if existing is not None:
+            check_opening(existing, draft.message, draft.skill, request.files)
             return existing
-        draft = draft_of(request, opening)
         attached = await self._attach(draft, request)
         with self._attaching.given_to(task_id, attached.refs):
             return await self._send_to_best(candidates, request, with_files(draft, attached))
@@ -328,10 +332,11 @@ class Sending:
             KeyReusedError: with that key, something else was said.
             TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
         """
-        return await self.go_on(task_id, self.turn(task_id, request), request)
+        message, before = self.turn(task_id, request)
+        return before or await self.go_on(task_id, message, request)
 
-    def turn(self, task_id: str, request: ReplyRequest) -> Message:
-        """What a reply says.
+    def turn(self, task_id: str, request: ReplyRequest) -> tuple[Message, TaskRecord | None]:
+        """What a reply says; and the task, where it was said there before.
 
         Raises:
             KeyReusedError: with its key, something else was said in this task.
@@ -339,9 +344,8 @@ class Sending:
         message_id = self.opening_id(request.idempotency_key, task_id)
         message = Message(message_id=message_id, role=Role.USER, parts=(Part(text=request.message),))
         record = self.find(task_id)
-        if record is not None:
-            check_turn(record, message, request.files)
-        return message
+        was_said = record is not None and check_turn(record, message, request.files)
+        return message, record if was_said else None
 
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """Say something more in an open task; a message that it has already is not said again.

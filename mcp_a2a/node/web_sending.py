@@ -13,7 +13,7 @@ from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.present import iso
-from mcp_a2a.node.repeated import check_opening
+from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
@@ -113,6 +113,7 @@ class WebSending:
 
         existing = await self._context.database.write(journal)
         if existing is not None:
+            check_message(existing, record.messages[0], record.skill)
             return existing
         self._courier.kick(record.id)
         return record
@@ -179,7 +180,8 @@ class WebSending:
 
     async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
         """See `Sending.reply`."""
-        return await self.go_on(task_id, self._sending.turn(task_id, request), request)
+        message, before = self._sending.turn(task_id, request)
+        return before or await self.go_on(task_id, message, request)
 
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
         """See `Sending.go_on`."""

@@ -23,7 +23,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     SetTrustRequest,
 )
-from tests.node.world import World, acquainted
+from tests.node.world import Person, World, acquainted
 
 
 @pytest.fixture
@@ -135,6 +135,56 @@ async def test_another_request_under_a_key_that_was_used_is_refused(world: World
         assert len((await alice.api.list_tasks(ListTasksRequest())).tasks) == 1
         keyless = other.model_copy(update={"idempotency_key": "another", "context_id": None})
         assert (await alice.api.send_task(keyless)).task_id != first.task_id
+
+
+@pytest.mark.parametrize("skill", [None, "reverse"])
+async def test_of_two_requests_under_one_key_at_once_one_is_refused(world: World, skill: str | None) -> None:
+    refused: list[str] = []
+
+    async def send(alice: Person, text: str) -> None:
+        try:
+            if skill is None:
+                await alice.api.send_task(task(text, wait=0, idempotency_key="k"))
+            else:
+                asked = SendTaskBySkillRequest(skill=skill, message=text, wait_seconds=0, idempotency_key="k")
+                await alice.api.send_task_by_skill(asked)
+        except KeyReusedError:
+            refused.append(text)
+
+    async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
+        await acquainted(alice, bob)
+        async with anyio.create_task_group() as tasks:
+            for text in ("once", "twice"):
+                tasks.start_soon(send, alice, text)
+        (kept,) = (await alice.api.list_tasks(ListTasksRequest())).tasks
+        assert {kept.request, *refused} == {"once", "twice"}
+
+
+async def test_a_reply_that_is_repeated_is_said_once_whatever_became_of_its_file_and_task(
+    world: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("as it was")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        sent = await alice.api.send_task(task("once", wait=0))
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        more = ReplyRequest.model_validate(
+            {"task_id": sent.task_id, "message": "more", "wait_seconds": 0, "idempotency_key": "r"}
+            | {"files": ({"path": str(file)},)}
+        )
+        await alice.api.reply_to_task(more)
+        file.write_text("as it is now")
+        await alice.api.reply_to_task(more)
+        file.unlink()
+        await alice.api.reply_to_task(more)
+        assert [said.text for said in alice.node.sending.latest(sent.task_id).said] == ["once", "more"]
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        assert (await alice.api.reply_to_task(more)).task_id == sent.task_id
+        with pytest.raises(KeyReusedError):
+            await alice.api.reply_to_task(more.model_copy(update={"message": "less"}))
+        assert len((await alice.api.list_tasks(ListTasksRequest())).tasks) == 1
 
 
 async def test_a_key_for_a_skill_and_one_for_a_reply_name_one_request_each(world: World) -> None:

@@ -164,6 +164,23 @@ async def test_two_messages_with_one_id_are_two_tasks_and_one_key_is_one(desk: t
     await person.api.a2a_send(other.model_copy(update={"caller": "somebody"}))  # whose keys are their own
 
 
+async def test_of_two_messages_under_one_key_at_once_one_is_refused(desk: tuple[Person, str]) -> None:
+    person, agent = desk
+    answers: list[str] = []
+
+    async def ask(text: str) -> None:
+        request = A2ASendRequest(agent=agent, message=say(text), wait_seconds=30, idempotency_key="once")
+        try:
+            answers.append(f"{text} {(await person.api.a2a_send(request)).task.artifacts[0].parts[0].text}")
+        except KeyReusedError:
+            answers.append("refused")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, "a")
+        tasks.start_soon(ask, "b")
+    assert sorted(answers) in (["a A", "refused"], ["b B", "refused"])
+
+
 async def test_a_client_gets_a_message_where_the_agent_means_no_task(desk: tuple[Person, str]) -> None:
     answer = await send(desk, "direct")
     assert answer.reply is not None
