@@ -113,33 +113,40 @@ class Memory:
     def __init__(self, context: Context, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
-        self._behind: set[str] = set()
+        self._telling: dict[str, str] = {}
+        """The letter that tells a task whole, of each that may still be under way; empty until it is journalled."""
 
     def asked(self, peer: Peer, body: AskBody) -> None:
         """Tell this sender again how its tasks stand, those that we know otherwise than it says."""
         did, database = peer.row.did, self._context.database
         known = {one.task: one.seq for one in body.tasks}
         under_way = self._outbox.updating(peer.peer_id)
-        for task_id, newest in database.read(lambda connection: known_otherwise(connection, did, known)).items():
-            if task_id not in under_way or (newest < known[task_id] and self._is_first(task_id)):
+        for task_id, ours in database.read(lambda connection: known_otherwise(connection, did, known)).items():
+            # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
+            # where the asker's did. But whoever says so of one task again and again only fills our outbox.
+            is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
+            if not is_enough and not self._is_telling(task_id):
                 self._tell(task_id, known[task_id])
 
-    def _is_first(self, task_id: str) -> bool:
-        """Whether this task's journal turns out to be behind for the first time.
-
-        What is under way is then counted too low, and of no use. But whoever says so of one task again and again only
-        fills our outbox.
-        """
-        if task_id in self._behind or len(self._behind) >= MAX_REMEMBERED:
+    def _is_telling(self, task_id: str) -> bool:
+        letter = self._telling.get(task_id)
+        if letter and not self._outbox.holds(letter):
+            del self._telling[task_id]
             return False
-        self._behind.add(task_id)
-        return True
+        return letter is not None
 
     def _tell(self, task_id: str, seq: int) -> None:
         now = self._context.clock()
+        if len(self._telling) >= MAX_REMEMBERED:
+            self._telling = {
+                task: letter for task, letter in self._telling.items() if not letter or self._outbox.holds(letter)
+            }
+        self._telling[task_id] = ""
 
         def told(letter: OutboxRow | Exception | None) -> None:
+            del self._telling[task_id]
             if isinstance(letter, OutboxRow):
+                self._telling[task_id] = letter.id
                 self._outbox.push(letter)
             elif letter is not None:
                 logger.warning("%s cannot be told again how it stands: %s", task_id, letter)

@@ -706,6 +706,9 @@ def _grow(record: TaskRecord, body: UpdateBody, *, is_newest: bool) -> None:
     """
     if body.attempt > max(record.attempts, 1) and record.streamed:
         record.streamed, record.artifacts = 0, ()  # its agent has begun anew
+    if is_newest and body.whole is not None:
+        record.streamed = body.whole
+        return
     before = body.streamed - len(body.chunks)
     if is_newest and body.attempt == record.attempts and 0 < body.streamed < record.streamed:
         record.streamed = before  # its journal went back in time; what it had by then, it has told as a whole

@@ -75,6 +75,7 @@ def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bo
         attempt=record.attempts,
         chunks=() if whole else record.added,
         streamed=0 if whole else record.streamed,
+        whole=record.streamed if whole else None,
         direct=record.direct,
     )
     return _letter(context, "update", record, body, now)

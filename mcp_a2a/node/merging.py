@@ -42,7 +42,8 @@ class _Update:
         follows = old.attempt == new.attempt and new.streamed - len(new.chunks) == old.streamed
         # Chunks are added first and whole artifacts behind that, so one that grew after it was replaced stays apart.
         replaced = {artifact.artifact_id for artifact in old.artifacts}
-        if not follows or any(chunk.artifact.artifact_id in replaced for chunk in new.chunks):
+        is_whole = old.whole is not None or new.whole is not None  # what follows is counted from it
+        if is_whole or not follows or any(chunk.artifact.artifact_id in replaced for chunk in new.chunks):
             return None
         chunks, size = (*old.chunks, *new.chunks), self.size + newer.size
         if len(chunks) > MAX_MERGED_CHUNKS or size > MAX_PAYLOAD:

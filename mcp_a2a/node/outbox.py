@@ -226,6 +226,10 @@ class Outbox:
             entry.held, entry.not_before = False, 0.0
         lane.wake.set()
 
+    def holds(self, message_id: str) -> bool:
+        """Whether a message has yet to be taken by its recipient."""
+        return any(message_id in lane.entries for lane in self._lanes.values())
+
     def settled(self, message_id: str) -> bool:
         """Whether a message is off our hands: delivered, or stored at a relay."""
         entries = (lane.entries.get(message_id) for lane in self._lanes.values())

@@ -568,19 +568,28 @@ def open_sent_tasks(connection: sqlite3.Connection, peer: str, limit: int) -> li
     return [(task_id, seq) for task_id, seq in rows]
 
 
-def known_otherwise(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> dict[str, int]:
-    """Tasks of this sender of which it knows another update than our newest, and the number of that.
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Our newest update of a task."""
+
+    seq: int
+    streamed: int
+    """How many chunks it came to."""
+
+
+def known_otherwise(connection: sqlite3.Connection, peer: str, known: Mapping[str, int]) -> dict[str, Newest]:
+    """Tasks of this sender of which it knows another update than our newest, and that.
 
     They are in the order that it asked. It knows a newer one where our journal went back in time.
     """
     rows = connection.execute(
-        "SELECT id, seq_out FROM tasks WHERE direction='received' AND peer=? "  # noqa: S608
+        "SELECT id, seq_out, streamed FROM tasks WHERE direction='received' AND peer=? "  # noqa: S608
         f"AND id IN ({', '.join('?' * len(known))})",
         (peer, *known),
     )
-    newest = dict(rows)
+    newest = {task_id: Newest(seq, streamed) for task_id, seq, streamed in rows}
     told = {task_id: max(seq, 0) for task_id, seq in known.items() if task_id in newest}
-    return {task_id: newest[task_id] for task_id, seq in told.items() if newest[task_id] != seq}
+    return {task_id: newest[task_id] for task_id, seq in told.items() if newest[task_id].seq != seq}
 
 
 def peers_with_open_tasks(connection: sqlite3.Connection) -> set[str]:

@@ -288,6 +288,33 @@ async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
             assert (view.state, (view.text or "").replace("\n", "")) == (Moment.COMPLETED, "abc")
 
 
+@pytest.mark.parametrize("meanwhile", [("b",), ("b", "c")])
+async def test_a_restored_asker_is_told_what_was_streamed_and_what_follows(
+    world: World, meanwhile: tuple[str, ...]
+) -> None:
+    """Also where the next piece is on its way already, which would wait for ever for those before it."""
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            await steps(bob, task_id, "a", "b")
+            await until(lambda: not bob.node.outbox and alice.node.sending.latest(task_id).streamed == 2)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        if "c" in meanwhile:
+            await steps(bob, task_id, "c", since=2)
+        async with world.person("alice") as alice:
+            await until(lambda: (text_of(alice, task_id) or "").endswith(meanwhile[-1]), 10)
+            await steps(bob, task_id, "d", since=len(meanwhile) + 1)
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=len(meanwhile) + 2))
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            assert (view.state, view.text) == (Moment.COMPLETED, f"a{''.join(meanwhile)}d")
+
+
 async def test_a_question_is_told_again_too(world: World) -> None:
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
@@ -306,9 +333,9 @@ async def test_a_question_is_told_again_too(world: World) -> None:
             assert view.question == "which?"
 
 
-async def steps(bob: Person, task_id: str, *texts: str) -> None:
+async def steps(bob: Person, task_id: str, *texts: str, since: int = 0) -> None:
     """Bob's worker writes its answer piece by piece."""
-    for number, text in enumerate(texts):
+    for number, text in enumerate(texts, since):
         chunk = ArtifactChunk(
             artifact=Artifact(artifact_id="result", parts=(Part(text=text),)), append=number > 0, last_chunk=False
         )
@@ -365,6 +392,24 @@ async def test_what_a_restored_agent_streams_takes_the_place_of_what_it_has_forg
             await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=2))
             await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
             assert (text_of(alice, task_id) or "").replace("\n", "") == "made anew"
+
+
+async def test_what_a_restored_agent_streams_at_once_is_not_taken_for_what_it_has_forgotten(world: World) -> None:
+    async with world.person("alice") as alice:
+        task_id = await goes_back_in_time(world, alice)
+        async with world.person("bob") as bob:
+            assert await leased(bob) == task_id
+            await until(lambda: bob.node.sending.latest(task_id).seq_out > 3)
+            texts = ("made ", "anew ", "by ", "bob")
+            pieces = [Artifact(artifact_id="result", parts=(Part(text=text),)) for text in texts]
+            chunks = tuple(
+                ArtifactChunk(artifact=piece, append=number > 0, last_chunk=False)
+                for number, piece in enumerate(pieces)
+            )
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="working", chunks=chunks, streamed=0))
+            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=len(chunks)))
+            await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
+            assert text_of(alice, task_id) == "made anew by bob"
 
 
 async def test_who_claims_to_know_ever_more_of_a_task_does_not_fill_the_outbox(world: World) -> None:
