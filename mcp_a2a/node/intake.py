@@ -164,8 +164,8 @@ class Intake:
         """Called with the sender of every message that waits for the owner's decision."""
         self.on_blocked: Callable[[Peer], None] = lambda _: None
         """Called with which run of its node has introduced itself, and which of ours it has met."""
-        self.on_vouchers: Callable[[PeerId, Sequence[bytes], float], None] = lambda *_: None
-        """Called with the vouchers of whoever introduces itself, and how long they are good for."""
+        self.on_vouchers: Callable[[Advert, Sequence[bytes], float], None] = lambda *_: None
+        """Called with the advert and vouchers of whoever introduces itself, and how long they are good for."""
         self.on_network: Callable[[PeerId, NetworkBody, Callable[[object], None]], None] = lambda *_: None
         """Called with the new secret of a network, and what to call with the outcome when it is stored."""
         context.database.after_commit(self.sign_receipts)
@@ -295,7 +295,7 @@ class Intake:
             self.on_run(link, body.run, body.met)
         self._outbox.offer_held(advert.peer)
         good_until = self._context.clocks.stamp() + MAX_LIFETIME_SECONDS  # by our clock: its own may be wrong
-        self.on_vouchers(advert.peer, [base64url_untrusted(text) for text in body.vouchers], good_until)
+        self.on_vouchers(advert, [base64url_untrusted(text) for text in body.vouchers], good_until)
 
     def _renew(self, link: Link, postmark: bytes, payload: Payload, body: NetworkBody) -> None:
         """A new secret for a network: who takes it says when it is on the disk."""

@@ -102,6 +102,10 @@ class Introduction:
         self._seq += 1
         return self._seq
 
+    def greet_anew(self) -> None:
+        """The next greeting gets a new number, whether or not anything has changed."""
+        self._advert = None
+
     async def renew(self) -> None:
         """The next entry gets a new number, whether or not anything has changed; also after a crash."""
         self._entry = None

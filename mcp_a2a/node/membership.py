@@ -131,6 +131,7 @@ class Membership:
                     await self._networks.relays.publish(url, listing)
                 except RelayError as error:
                     logger.warning("our entry in %s stays until it expires: %s", joined.row.name, error)
+        self._node.introduction.greet_anew()  # last: until now a greeting may still have vouched for us
 
     # --- renewing --------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class Joined:
     network: Network
     members: dict[PeerId, float] = field(default_factory=dict)
     listed: dict[PeerId, int] = field(default_factory=dict)
-    """The number of the newest entry of each."""
+    """The number of the newest entry of each, or of the newest greeting that vouched for it."""
     left: dict[PeerId, int] = field(default_factory=dict)
     """The number of the withdrawal of each that has left: relays that did not hear of it go on listing it."""
 
@@ -356,8 +356,9 @@ class Networks:
 
     def _withdrawn(self, joined: Joined, listing: Listing, url: str) -> None:
         peer_id = listing.peer
-        if joined.members.pop(peer_id, None) is not None:
-            joined.left[peer_id] = listing.seq
+        # Also of who is not known: the relay that lists it may be heard next. Such withdrawals are free to make.
+        if joined.members.pop(peer_id, None) is not None or len(joined.left) < MAX_MEMBERS:
+            joined.left[peer_id] = max(listing.seq, joined.left.get(peer_id, -1))
         self._context.database.enqueue_lazily(lambda connection: drop_member(connection, joined.row.id, str(peer_id)))
         self._unlist(peer_id, url)
         self._notify()
@@ -401,12 +402,14 @@ class Networks:
         """What shows this peer, and nobody else, which of its networks we are in."""
         return [joined.network.vouch(self._context.me, to) for joined in self]
 
-    def vouched(self, peer_id: PeerId, vouchers: Sequence[bytes], expires: float) -> None:
-        """A peer has shown vouchers: it is a member of the networks that one of them fits."""
+    def vouched(self, advert: Advert, vouchers: Sequence[bytes], expires: float) -> None:
+        """A peer has shown vouchers with its advert: it is a member of the networks that one of them fits."""
+        peer_id = advert.peer
         for joined in self:
             fits = any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers)
             if fits and self._has_room(joined, peer_id):
                 is_new = peer_id not in joined.members
+                joined.listed[peer_id] = max(advert.seq, joined.listed.get(peer_id, -1))
                 self._believe(joined, peer_id, expires, None)
                 if is_new:
                     self.on_vouched(peer_id)

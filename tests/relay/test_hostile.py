@@ -18,6 +18,7 @@ from mcp_a2a.protocol.control import (
     ByeCode,
     Control,
     Delivered,
+    Done,
     Found,
     Held,
     Presence,
@@ -51,7 +52,7 @@ from mcp_a2a_transports.direct import DirectTransport
 from tests.node.outsider import task_letter
 from tests.node.world import Person, World
 from tests.protocol.people import mark
-from tests.relay.scripted import Caller, ScriptedRelay
+from tests.relay.scripted import EPOCH, Caller, ScriptedRelay
 
 MALLORY = Identity(b"mallory".ljust(32, b"!"))
 
@@ -351,6 +352,54 @@ async def test_a_withdrawal_of_who_has_come_back_is_no_news_and_neither_is_the_e
                 await alice.node.networks.changes.event().wait()
         await withdrawn(alice, relay, left)
         assert alice.node.networks.is_member(me)
+
+
+class Forgetful(ScriptedRelay):
+    """Lists no entry that is new to it, once it `keeps_back`."""
+
+    keeps_back = False
+
+    @override
+    async def publish(self, caller: Caller, listing: Listing) -> None:
+        if not self.keeps_back:
+            await super().publish(caller, listing)
+            return
+        await caller.say(Done(listing.revision, EPOCH, self.revision))
+
+
+async def test_a_withdrawal_is_no_news_either_of_who_has_come_back_and_is_known_by_its_greeting_alone(
+    world: World,
+) -> None:
+    relay = Forgetful()
+    async with pair(world, relay) as (alice, bob):
+        joined, me = alice.node.networks.named("shop"), bob.node.context.me
+        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        await bob.api.leave(LeaveRequest(network="shop"))
+        with anyio.fail_after(30):
+            while alice.node.networks.is_member(me):
+                await alice.node.networks.changes.event().wait()
+        left = relay.listings[joined.network.id, me]
+        relay.keeps_back = True
+        await bob.api.join(JoinRequest(ticket=ticket))
+        alice.sees(bob)
+        with anyio.fail_after(30):
+            while not alice.node.networks.is_member(me):
+                await alice.node.networks.changes.event().wait()
+        await withdrawn(alice, relay, left)
+        assert alice.node.networks.is_member(me)
+
+
+async def test_who_has_left_is_not_listed_to_a_newcomer_that_hears_of_it_first(world: World) -> None:
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        joined, me = alice.node.networks.named("shop"), bob.node.context.me
+        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        entry = relay.listings[joined.network.id, me]
+        await bob.api.leave(LeaveRequest(network="shop"))
+        async with world.person("carol") as carol:
+            await carol.api.join(JoinRequest(ticket=ticket))
+            await withdrawn(carol, relay, entry)  # as another relay lists it, which was away then
+            assert not carol.node.networks.is_member(me)
 
 
 # --- logins ---------------------------------------------------------------------------------------
