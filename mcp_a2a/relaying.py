@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, raise_open_files
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.config import RelaySettings
@@ -29,6 +27,7 @@ from mcp_a2a.relay_operator import Operator, ServingRelay, answer_operator
 from mcp_a2a.server.address import seen_address
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.folder_lock import lock_folder
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.relay_store import RelayStore, open_relay_store
 from mcp_a2a.uptime import Uptime
@@ -94,13 +93,12 @@ async def open_unattended(home: Path) -> AsyncIterator[Operator]:
 def _own_folder(home: Path) -> Iterator[Path]:
     open_folder(home)
     folder = open_folder(home / "relay")
-    lock = FileLock(folder / "lock", thread_local=False, mode=0o600)
     try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise RelayRunsError(str(folder)) from error
+        lock = lock_folder(folder)
     except OSError as error:
         raise refused(folder, error) from error
+    if lock is None:
+        raise RelayRunsError(str(folder))
     try:
         yield folder
     finally:

@@ -158,8 +158,13 @@ async def test_where_there_is_no_relay_none_is_made_by_asking(tmp_path: Path) ->
     assert not (tmp_path / "nothing").exists()
 
 
-async def test_a_second_relay_does_not_run_from_the_same_folder(open_relay: Open) -> None:
+@pytest.mark.parametrize("tidied", [False, True])
+async def test_a_second_relay_does_not_run_from_the_same_folder(
+    open_relay: Open, tmp_path: Path, *, tidied: bool
+) -> None:
     async with open_relay():
+        if tidied:  # by a program that removes old files
+            (tmp_path / "relay" / "lock").unlink()
         with pytest.raises(RelayRunsError, match="running from"):
             async with open_relay():
                 pass
