@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from mcp_a2a.store.audit import set_aside
 from mcp_a2a.store.disk import is_unreadable
+from mcp_a2a.store.folder import replace_file
 from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
 
@@ -62,7 +62,7 @@ MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
 def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     """Fill a database that was just made with what can be read in a damaged file and in its log."""
     _merge_log(damaged)
-    outcome, pages = Salvage(), Pages(_content(damaged))
+    outcome, pages = Salvage(), Pages(_content(damaged)[0])
     tables = [table for table in tables_of(fresh) if table.name not in DERIVED]
     named: set[str] = set()
     fresh.execute("BEGIN IMMEDIATE")
@@ -79,26 +79,29 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     return outcome
 
 
-def _content(damaged: Path) -> bytes:
-    """The file, with zeros in place of what the disk does not give back."""
+def _content(damaged: Path) -> tuple[bytes, int]:
+    """The file, with zeros in place of what the disk does not give back; and how many bytes those are."""
+    holes: list[int] = []
     with damaged.open("rb") as file:
         number, size = file.fileno(), os.fstat(file.fileno()).st_size
-        return b"".join(_piece(number, start, min(PIECE_BYTES, size - start)) for start in range(0, size, PIECE_BYTES))
+        pieces = [_piece(number, start, min(PIECE_BYTES, size - start), holes) for start in range(0, size, PIECE_BYTES)]
+    return b"".join(pieces), sum(holes)
 
 
-def _piece(number: int, start: int, length: int) -> bytes:
+def _piece(number: int, start: int, length: int, holes: list[int]) -> bytes:
     try:
         piece = os.pread(number, length, start)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
         if length <= SECTOR_BYTES:
+            holes.append(length)
             return bytes(length)
         half = length // 2 // SECTOR_BYTES * SECTOR_BYTES or SECTOR_BYTES
-        return _piece(number, start, half) + _piece(number, start + half, length - half)
+        return _piece(number, start, half, holes) + _piece(number, start + half, length - half, holes)
     if not piece or len(piece) == length:
         return piece.ljust(length, b"\0")
-    return piece + _piece(number, start + len(piece), length - len(piece))
+    return piece + _piece(number, start + len(piece), length - len(piece), holes)
 
 
 def _merge_log(damaged: Path) -> None:
@@ -107,8 +110,11 @@ def _merge_log(damaged: Path) -> None:
     if not log.exists():
         return
     copy = damaged.with_name(damaged.name + KEPT_LOG)
+    content, holes = _content(log)
     if not copy.exists():  # by an attempt that ended before this one
-        shutil.copyfile(log, copy)
+        replace_file(copy, content)
+    if holes:  # SQLite would take nothing of a log that the disk cannot read; of this one it takes what is before them
+        replace_file(log, content)
     try:
         with closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -26,7 +26,7 @@ from mcp_a2a.store.opening import NODE, Schema, damage, damaged_files, open_data
 from mcp_a2a.store.records import get_task, list_tasks
 from mcp_a2a.store.repair import repair
 from mcp_a2a.store.salvage import SECTOR_BYTES, Salvage, salvage
-from mcp_a2a.store.schema import VERSION
+from mcp_a2a.store.schema import VERSION, migrate
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -499,6 +499,38 @@ async def test_a_log_that_was_damaged_where_it_lies_is_noticed(tmp_path: Path) -
     async with open_database(tmp_path / "node.db", "test", counting(found)):
         pass
     assert found == ["read"]
+
+
+def test_a_log_that_a_failing_disk_cannot_read_costs_what_is_behind_that_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, log = tmp_path / "node.db", tmp_path / "node.db-wal"
+    made = tmp_path / "made.db"
+    with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+        migrate(connection, made, NODE.migrations)
+        connection.execute("PRAGMA journal_mode=WAL")
+        set_meta(connection, "first", "kept")
+        read = made.with_name("made.db-wal").stat().st_size
+        set_meta(connection, "second", "x" * 12_000)
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{made}{suffix}", f"{path}{suffix}")
+    bad, os_pread = log.stat().st_ino, os.pread
+    begin = -(-read // SECTOR_BYTES) * SECTOR_BYTES
+
+    def pread(number: int, length: int, start: int) -> bytes:
+        if os.fstat(number).st_ino == bad and start + length > begin:
+            raise OSError(errno.EIO, "Input/output error")
+        return os_pread(number, length, start)
+
+    def copyfile(source: Path, *_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(source))
+
+    monkeypatch.setattr(os, "pread", pread)
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    with closing(sqlite3.connect(tmp_path / "fresh.db", isolation_level=None)) as fresh:
+        migrate(fresh, path, NODE.migrations)
+        salvage(path, fresh, STAMP)
+        assert (get_meta(fresh, "first"), get_meta(fresh, "second")) == ("kept", None)
 
 
 async def test_a_clock_that_cannot_be_does_not_make_every_message_look_expired(tmp_path: Path) -> None:
