@@ -105,6 +105,7 @@ QUESTIONS: dict[str, Query] = {
     "open at URLs": web.unfinished_web_tasks,
     "old files": lambda c: blobs.forget_blobs(c, 1.0, 1.0),
     "room for files": lambda c: blobs.make_room(c, blobs.Wanted(1, 1), for_result=True),
+    "room for files to send": lambda c: blobs.make_room_out(c, 1),
     "hooks of none": push.drop_orphaned_push,
     "hooks": lambda c: push.count_other_untold(c, HOOK, "ci"),
 }
