@@ -28,7 +28,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import BlobRef, is_blob
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
-from mcp_a2a.protocol.model import Artifact, Part
+from mcp_a2a.protocol.model import Artifact, Part, TaskStatus
 from mcp_a2a.protocol.payload import LAST_SEQ, MAX_ASKED, AskBody, Asked
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, known_otherwise, open_sent_tasks, save_task
@@ -166,14 +166,14 @@ class Memory:
             logger.warning("the sender of %s knows more of it than this data folder: is that from a backup?", task_id)
             record.seq_out = seq
         record.seq_out += 1
-        record.artifacts, record.spooled = self._still_here(record)
+        record.artifacts, record.status, record.spooled = self._still_here(record)
         letter = update_letter(self._context, record, now, whole=True)
         save_task(connection, record)
         put_outbox(connection, letter)
         return letter
 
-    def _still_here(self, record: TaskRecord) -> tuple[tuple[Artifact, ...], tuple[BlobRef, ...]]:
-        """The results, and those of their files that can be sent once more; of the others only the name is left."""
+    def _still_here(self, record: TaskRecord) -> tuple[tuple[Artifact, ...], TaskStatus, tuple[BlobRef, ...]]:
+        """What was answered, and those files of it that can be sent once more; of the others only the name is left."""
         refs: dict[str, BlobRef] = {}
 
         def part_of(part: Part) -> Part:
@@ -188,4 +188,9 @@ class Memory:
         artifacts = tuple(
             artifact.model_copy(update={"parts": tuple(map(part_of, artifact.parts))}) for artifact in record.artifacts
         )
-        return artifacts, tuple(refs.values())
+        said, status = record.status.message, record.status
+        if said is not None:  # an answer may be a message
+            status = status.model_copy(
+                update={"message": said.model_copy(update={"parts": tuple(map(part_of, said.parts))})}
+            )
+        return artifacts, status, tuple(refs.values())

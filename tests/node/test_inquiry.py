@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -204,6 +205,34 @@ async def test_a_restored_asker_is_told_the_results_that_it_has_forgotten(world:
         (world.folder / "backup").rename(world.folder / "alice")
         async with world.person("alice") as alice:
             await until(lambda: text_of(alice, sent.task_id) == "done")
+
+
+@pytest.mark.parametrize("is_here", [True, False], ids=["with its file", "without a file that is gone"])
+async def test_a_restored_asker_is_told_an_answer_that_is_a_message_with_a_file(world: World, *, is_here: bool) -> None:
+    raw = base64.b64encode(bytes(200_000)).decode()
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            message = AnswerRequest(
+                task_id=task_id, status="completed", text="done", parts=(Part(raw=raw, filename="a.bin"),), direct=True
+            )
+            await bob.api.answer_task(message)
+            await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        if not is_here:
+            bob.node.context.spool.remove(bob.node.context.spool.folder.iterdir())
+        async with world.person("alice") as alice:
+            await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED)
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            assert (view.text or "").startswith("done")
+            assert ("no longer at its agent" in (view.text or "")) != is_here
+            assert [file.here for file in view.files] == [True] * is_here
 
 
 async def test_a_task_that_its_agent_lost_with_its_database_can_be_canceled(world: World) -> None:
