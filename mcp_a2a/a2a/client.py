@@ -238,7 +238,7 @@ class WebClient(WebCalls):
         async def fetch(interface: AgentInterface) -> JsonValue:
             answer = await session.fetch(_call(agent, ask(interface), seconds))
             if 200 <= answer.status < 300 and is_stream(answer.media_type, answer.body):
-                return _last_told(agent, answer.body)
+                return await _last_told(agent, answer.body)
             return check_answer(
                 agent.url, answer.status, answer.media_type, answer.body, later=pause_asked(answer.headers)
             )
@@ -305,15 +305,18 @@ class WebClient(WebCalls):
             yield await self._attempt(agent, begin, tells=answers)
 
 
-def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
-    """The last task or message of a stream that came where none was asked for; what follows it is looked for."""
+async def _last_told(agent: WebAgent, body: bytes) -> JsonValue:
+    """The message of a stream that came where none was asked for, or its last task; what follows that is looked for."""
     reader = EventReader()
-    for data in reversed([*reader.feed(body), *reader.end()]):
-        value = check_event(agent.url, data)
-        event = _read(agent, read_event, value)
-        if event is not None and (event.task is not None or event.message is not None):
-            return value
-    raise wrong(agent.url, WebAnswerError("its stream names no task"))
+    told, problem = _read_events(agent, [*reader.feed(body), *reader.end()])
+    last: StreamResponse | None = None
+    async for events in whole_messages(_only(*told), agent.url):
+        last = next((event for event in reversed(events) if event.task or event.message), last)
+    if problem is not None and (last is None or last.message is None):
+        raise problem
+    if last is None:
+        raise wrong(agent.url, WebAnswerError("its stream names no task"))
+    return last.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _ask_message(operation: Operation, request: WebRequest, agent: WebAgent, interface: AgentInterface) -> Asked:
@@ -427,8 +430,8 @@ def _one_answer(agent: WebAgent, answer: Streaming, body: bytes) -> StreamRespon
     return StreamResponse(task=said) if isinstance(said, Task) else StreamResponse(message=said)
 
 
-async def _only(event: StreamResponse) -> Events:
-    yield [event]
+async def _only(*events: StreamResponse) -> Events:
+    yield events
 
 
 async def _about(task_id: str | None, events: Events) -> Events:

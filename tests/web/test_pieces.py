@@ -106,6 +106,19 @@ async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_i
     assert other.asked == ["stream"]
 
 
+@pytest.mark.parametrize("way", list(MESSAGES))
+async def test_a_message_in_a_stream_that_was_not_asked_for_is_read_whole_as_well(tmp_path: Path, way: str) -> None:
+    events, text = MESSAGES[way]
+
+    async def answer(heard: Heard) -> object:
+        return events if heard.operation == "send" else task(text="the answer")
+
+    async with Agent(answer).serve() as other, somebody(World(tmp_path)) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, text)
+    assert other.asked == ["send", *(["get"] if way == "while it works" else [])]
+
+
 @pytest.mark.parametrize("one_id", [True, False])
 async def test_a_message_that_does_not_end_is_not_kept_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, one_id: bool
