@@ -73,6 +73,8 @@ class Pushes:
         self._feed = feed
         self._hooks = hooks
         self._couriers: dict[tuple[str, str], anyio.CancelScope] = {}
+        self._turn = anyio.Lock()
+        """Of what is kept: two requests at a time would each find that there is room, and no such hook yet."""
 
     def load(self) -> None:
         """Go on with what an earlier process was asked for."""
@@ -101,14 +103,15 @@ class Pushes:
             PushNotSupportedError, AddressNotAllowedError, QueueFullError
         """
         self.check(config)
-        if (running := self._running(record.id, config)) is not None:
-            return running
-        kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
-        self._context.database.read(lambda connection: _check_room(connection, kept, record.caller))
-        cursor = cursor or self._feed.open(record).cursor
-        await self._context.database.write(lambda connection: put_push(connection, kept))
-        self._start(kept, cursor)
-        return kept
+        async with self._turn:
+            if (running := self._running(record.id, config)) is not None:
+                return running
+            kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
+            self._context.database.read(lambda connection: _check_room(connection, kept, record.caller))
+            cursor = cursor or self._feed.open(record).cursor
+            await self._context.database.write(lambda connection: put_push(connection, kept))
+            self._start(kept, cursor)
+            return kept
 
     def _running(self, task_id: str, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig | None:
         """The same configuration, where it is named again: the SDKs name theirs with each message."""

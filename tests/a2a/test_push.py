@@ -198,6 +198,27 @@ async def test_a_hook_that_is_named_with_each_message_is_told_once(scene: tuple[
     assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == 3
 
 
+async def test_requests_at_the_same_time_name_a_hook_once_and_no_more_hooks_than_one_task_may_have(
+    scene: tuple[Person, Hook],
+) -> None:
+    alice, hook = scene
+    refused: list[QueueFullError] = []
+
+    async def name(task_id: str, token: str) -> None:
+        try:
+            await alice.api.a2a_push_set(A2APushRequest(task_id=task_id, config=config(hook, token=token)))
+        except QueueFullError as error:
+            refused.append(error)
+
+    for tokens, kept in ((["t"] * 3, 1), ([f"t-{number}" for number in range(pushes.MAX_EACH + 2)], pushes.MAX_EACH)):
+        asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
+        async with anyio.create_task_group() as tasks:
+            for token in tokens:
+                tasks.start_soon(name, asked.id, token)
+        assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == kept
+    assert len(refused) == 2
+
+
 async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
