@@ -28,12 +28,12 @@ def without_unset(arguments: Mapping[str, object], schema: Mapping[str, object])
 def check_names(what: str, given: Mapping[str, object], known: Collection[str]) -> None:
     """That everything given is an argument of `what`. Ignored, a file would stay behind or a limit not be kept.
 
-    Null is "not given". Names that begin with an underscore are additions of the client, for itself.
+    Null is "not given". What clients add for themselves is ignored: no model could leave it out.
 
     Raises:
         ConfigurationError: an argument is given that there is not; the message names it, the hint those that there are.
     """
-    odd = [name for name, value in given.items() if name not in known and value is not None and name[:1] != "_"]
+    odd = [name for name, value in given.items() if name not in known and value is not None and not _is_added(name)]
     if not odd:
         return
     left = [name for name in known if name not in given]
@@ -45,6 +45,13 @@ def check_names(what: str, given: Mapping[str, object], known: Collection[str]) 
         + (f"Its arguments: {', '.join(known)}." if known else "It takes no arguments."),
     )
 
+
+def _is_added(name: str) -> bool:
+    return name.startswith("_") or name in ADDED
+
+
+ADDED = frozenset({"toolCallId", "sessionId", "action", "chatInput"})
+"""What n8n puts among the arguments of its calls, for itself. Other clients begin such names with an underscore."""
 
 MISSPELLED = 0.75
 """How alike (`difflib`) two names of arguments are when one is taken for the other: waitSeconds, file, contextid."""

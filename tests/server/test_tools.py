@@ -27,6 +27,7 @@ from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server import context, surface
+from mcp_a2a.server.arguments import ADDED
 from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.following import FIRST_SECONDS
 from mcp_a2a.server.outgoing import NOTICE
@@ -299,8 +300,8 @@ async def test_an_argument_that_no_tool_has_is_named_beside_those_that_there_are
 
 async def test_what_a_client_adds_for_itself_is_ignored(connect: Connect, node: StandIn):
     async with connect() as client:
-        result = await client.call_tool("discover", {"_trace": 1, "not_given": None})
-    assert not result.is_error
+        result = await client.call_tool("discover", {"_trace": 1, "not_given": None, **dict.fromkeys(ADDED, "x")})
+    assert not result.is_error, text_of(result)
     assert len(node.asked) == 1
 
 
