@@ -127,9 +127,17 @@ class Signature:
         try:
             model = self.model.model_validate(values)
         except ValidationError as error:
+            if unset := self._unset(values, error):
+                return self._validated({name: value for name, value in values.items() if name not in unset})
             found = "; ".join(_problem(one) for one in error.errors(include_url=False)[:5])
             raise ArgumentsError(f"{self.expectation} {found}.") from error
         return {str(field.alias): getattr(model, name) for name, field in self.model.model_fields.items()}
+
+    def _unset(self, values: Mapping[str, object], error: ValidationError) -> set[str]:
+        """What is null and may be left out, and cannot be null: models write so what they do not give."""
+        optional = {str(field.alias) for field in self.model.model_fields.values() if not field.is_required()}
+        wrong = {str(one["loc"][0]) for one in error.errors(include_url=False) if one["loc"]}
+        return {name for name in optional & wrong if name in values and values[name] is None}
 
 
 def _hints(skill_id: str, function: Function) -> dict[str, object]:

@@ -88,6 +88,15 @@ def test_plain_text_goes_to_the_only_required_text_parameter() -> None:
     assert signature.bind('{"other": 1}', [])["text"] == '{"other": 1}'
 
 
+def test_null_for_what_may_be_left_out_is_not_given_unless_it_can_be_null() -> None:
+    def skill(a: int, b: int = 2, c: int | None = 3) -> None: ...
+
+    assert of(skill).bind("", [{"a": 1, "b": None, "c": None}]) == {"a": 1, "b": 2, "c": None}
+    assert of(skill).bind('{"a": 1, "b": null}', []) == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(ArgumentsError, match="a: it should be a whole number"):
+        of(skill).bind("", [{"a": None, "b": None}])
+
+
 def test_the_schema_names_types_descriptions_and_defaults() -> None:
     def skill(text: str, times: Annotated[int, Field(ge=1, description="How often.")] = 1) -> None: ...
 
