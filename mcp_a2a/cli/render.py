@@ -142,8 +142,8 @@ def route(agent: AgentView) -> str:
 
 
 def waiting(agent: AgentView, route: str) -> str:
-    """Where there is no way to an agent: that, and what waits for it."""
-    return f"{route}, {agent.waiting} queued" if agent.waiting else route
+    """Where there is no way to an agent: that, and what waits for it, wherever that is: here, at a relay, or held."""
+    return f"{route}, {agent.waiting} to deliver" if agent.waiting else route
 
 
 def seen(agent: AgentView) -> str:

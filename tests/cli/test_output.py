@@ -178,7 +178,7 @@ def test_a_member_is_shown_with_its_networks_and_with_what_waits_for_it() -> Non
     bob = agent("bob", trust="member", networks=("shop", "home"), waiting=2)
     streams.output.table(render.agents_table([bob]))
     row = streams.out.getvalue().splitlines()[1]
-    assert "offline, 2 queued" in row
+    assert "offline, 2 to deliver" in row
     assert row.endswith("yes, member of shop, home")
 
 

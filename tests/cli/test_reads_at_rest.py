@@ -97,7 +97,7 @@ def test_files_that_a_finished_task_did_not_bring_start_no_node(
 def test_what_only_a_running_node_knows_is_said_to_be_unknown(rested: Path) -> None:
     (peer,) = json.loads(call(rested, "peers", "--json").stdout)["peers"]
     assert (peer["name"], peer["online"], peer["waiting"], "route" in peer) == ("rev", False, 1, False)
-    assert "unknown, 1 queued" in call(rested, "peers").stdout
+    assert "unknown, 1 to deliver" in call(rested, "peers").stdout
     assert call(rested, "task", OPEN[-6:]).returncode == 4 or "queued" in call(rested, "task", OPEN[-6:]).stderr
 
 
