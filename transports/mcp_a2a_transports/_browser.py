@@ -202,7 +202,10 @@ class Browser(RecordUpdateListener):
             self._names_at.setdefault(host, set()).add(name)
 
     def _has_its_share(self, name: str, machine: str) -> bool:
-        """Whether a newcomer would give one machine more than half of the table: the rest is for others."""
+        """Whether a newcomer would give one machine more than half of the table: the rest is for others.
+
+        A machine is an address here, since a record does not say who sent it.
+        """
         if name in self._known:
             return False
         return list(self._machine_of.values()).count(machine) >= self._guest.max_names // 2
