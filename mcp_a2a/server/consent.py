@@ -13,8 +13,10 @@ import json
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
 import anyio
@@ -117,21 +119,29 @@ async def ask(
     """Put a question to the person: what a resolver returns, the answer itself in the older era."""
     if (ctx.protocol_version or "") >= RESUMABLE_SINCE:
         return Elicit(question, schema)
-    scope = deadline.get()
+    began = anyio.current_time()
+    with _waiting_for_a_person():
+        try:
+            with anyio.move_on_after(ASK_SECONDS):
+                answer = read(await ctx.elicit(question, schema), agrees)
+                hasty = anyio.current_time() - began < HASTY_SECONDS
+                return Reply(answer="none" if answer == "no" and hasty else answer)
+        except (MCPError, ValueError) as error:  # it said that it can ask, and cannot; or its answer is none
+            logger.warning("the client did not answer a question to its user: %s", preview(str(error), 200))
+    return Reply(answer="none")
+
+
+@contextmanager
+def _waiting_for_a_person() -> Iterator[None]:
+    """The time that a person takes does not count against the call."""
+    scope, began = deadline.get(), anyio.current_time()
     if scope is not None:
         scope.deadline += ASK_SECONDS
-    began = anyio.current_time()
     try:
-        with anyio.move_on_after(ASK_SECONDS):
-            answer = read(await ctx.elicit(question, schema), agrees)
-            hasty = anyio.current_time() - began < HASTY_SECONDS
-            return Reply(answer="none" if answer == "no" and hasty else answer)
-    except (MCPError, ValueError) as error:  # it said that it can ask, and cannot; or its answer is none
-        logger.warning("the client did not answer a question to its user: %s", preview(str(error), 200))
+        yield
     finally:
         if scope is not None:
             scope.deadline -= ASK_SECONDS - (anyio.current_time() - began)
-    return Reply(answer="none")
 
 
 def read(decision: ElicitationResult[Schema], agrees: Callable[[Schema], bool]) -> Answer:
@@ -176,7 +186,50 @@ async def ask_to_send(sent: Sent, ctx: Call) -> Elicit[Permission] | Reply | Non
     """The question, unless it was sent already."""
     if isinstance(sent, TaskView):
         return None
-    return await ask(ctx, _wording(sent), Permission, _allows)
+    put = partial(ask, ctx, _wording(sent), Permission, _allows)
+    if (ctx.protocol_version or "") >= RESUMABLE_SINCE or ctx.request_context.request is not None:
+        return await put()
+
+    async def put_and_keep() -> Elicit[Permission] | Reply:
+        reply = await put()
+        if isinstance(reply, Reply) and reply.answer != "none":
+            await _keep(ctx, sent, reply.answer)  # before another call can come to the same question
+        return reply
+
+    # A pipe has a node to ask of its own, so that tells the client. Over HTTP nothing does.
+    return await _once((id(node_of(ctx)), sent.about.key, bool(sent.files)), put_and_keep)
+
+
+class _Open:
+    """A question that a person has not answered yet."""
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.answer: Answer = "none"
+
+
+_open: dict[tuple[int, str, bool], _Open] = {}
+"""By client, agent, and whether files are to be sent."""
+
+
+async def _once(
+    name: tuple[int, str, bool], put: Callable[[], Awaitable[Elicit[Permission] | Reply]]
+) -> Elicit[Permission] | Reply:
+    """Put a question, unless another call of the same client has put it: what the person answers counts for both."""
+    while (question := _open.get(name)) is not None:
+        with _waiting_for_a_person():
+            await question.over.wait()
+        if question.answer != "none":
+            return Reply(answer=question.answer)
+    question = _open[name] = _Open()
+    try:
+        reply = await put()
+        if isinstance(reply, Reply):
+            question.answer = reply.answer
+        return reply
+    finally:
+        del _open[name]
+        question.over.set()
 
 
 async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
@@ -186,15 +239,20 @@ async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
         ConsentNeededError: they gave no answer.
         ConsentDeclinedError: they did not allow it.
     """
-    about, files = question.about, bool(question.files)
+    about = question.about
     answer = read(decision, _allows)
     if answer == "none":
         raise ConsentNeededError(about.agent.did, about.key, stranger=not about.text, files=question.files)
-    verdict: Literal["allowed", "declined"] = "allowed" if answer == "yes" else "declined"
-    await node_of(ctx).consent(ConsentRequest(agent=about.agent.did, answer=verdict, files=files))
+    await _keep(ctx, question, answer)
     if answer == "no":
         raise ConsentDeclinedError(about.agent.did, about.key)
     return about.agent.did
+
+
+async def _keep(ctx: Call, question: Question, answer: Literal["yes", "no"]) -> None:
+    verdict: Literal["allowed", "declined"] = "allowed" if answer == "yes" else "declined"
+    request = ConsentRequest(agent=question.about.agent.did, answer=verdict, files=bool(question.files))
+    await node_of(ctx).consent(request)
 
 
 def _allows(permission: Permission) -> bool:

@@ -88,6 +88,39 @@ async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -
         assert {peer.did: peer.trust for peer in (await alice.peers(PeersRequest())).peers}[did] == "stranger"
 
 
+@pytest.mark.parametrize("answer", [YES, NO[0], ElicitResult(action="cancel")], ids=["yes", "no", "none"])
+async def test_calls_at_the_same_time_ask_one_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: ElicitResult
+) -> None:
+    """In the older era, where a question is put in the middle of a call."""
+    monkeypatch.setattr(consent, "HASTY_SECONDS", 0.0)
+    started, others_wait = anyio.Event(), anyio.Event()
+
+    class Reader(Person):
+        async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+            started.set()
+            await others_wait.wait()
+            return await super().__call__(context, params)
+
+    person, failed = Reader(answer), list[bool]()
+    async with strangers(tmp_path, "legacy", person) as (client, alice, _):
+
+        async def send(number: int) -> None:
+            arguments = {"agent": "mallory", "message": f"CANARY-{number}", "wait_seconds": 0}
+            failed.append((await client.call_tool("send_task", arguments)).is_error)
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for number in range(3):
+                    tasks.start_soon(send, number)
+                await started.wait()
+                await client.call_tool("list_tasks", {})  # the others have come to the question as well
+                others_wait.set()
+        assert failed == [answer is not YES] * 3
+        assert len(person.asked) == (3 if answer.action == "cancel" else 1)
+        assert await sent(alice) == (3 if answer is YES else 0)
+
+
 async def test_the_question_about_an_agent_that_was_blocked_says_so(tmp_path: Path, mode: str) -> None:
     person = Person(YES)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
