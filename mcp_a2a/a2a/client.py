@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from mcp_a2a.a2a.addresses import PUBLIC, PUBLIC_HTTPS, Policy, as_typed, check_addresses, check_url
 from mcp_a2a.a2a.client_card import card_of, is_current, names_only, read_card, usable
-from mcp_a2a.a2a.client_faults import check_answer, check_event, wrong
+from mcp_a2a.a2a.client_faults import check_answer, check_event, names_no_agent, wrong
 from mcp_a2a.a2a.client_read import read_answer, read_event, read_task
 from mcp_a2a.a2a.client_write import Asked, Operation, ask_card, ask_message, ask_older_card, ask_task, with_extensions
 from mcp_a2a.a2a.guarded import Answered, Call, Gone, GuardedSession, Resolve, Streaming, pause_asked, resolve_anywhere
@@ -132,6 +132,8 @@ class WebClient(WebCalls):
             if reason is None:
                 return await self._extended(_found(answer.body, candidate), within, headers)
             missing.append(reason)
+            if answer.status == 404 and names_no_agent(answer.status, answer.body):
+                break
         raise NoCardError(
             f"There is no agent card at {url}: {'; '.join(missing[:3])}.",
             "Ask the agent's owner for its address; its card is at /.well-known/agent-card.json below that.",

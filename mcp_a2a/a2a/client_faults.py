@@ -114,6 +114,12 @@ def check_event(url: str, data: str) -> JsonValue:
     return _result(url, value)
 
 
+def names_no_agent(status: int, body: bytes) -> bool:
+    """Whether a server of ours says that it has no agent of this name: then no other one of it is meant."""
+    error = _error_in(_parsed(body)[0], status)
+    return error is not None and _reason(error, status) == "AGENT_NOT_FOUND"
+
+
 def wrong(url: str, error: WebAnswerError) -> WebAnswerError:
     """What a reader could make nothing of, as a sentence about the agent."""
     return WebAnswerError(f"{url} does not speak A2A: {error.message}.", _MEND)

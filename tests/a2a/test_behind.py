@@ -10,9 +10,11 @@ import anyio
 import pytest
 from yarl import URL
 
+from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
+from mcp_a2a.errors import CardError
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -23,6 +25,7 @@ from mcp_a2a.views import (
     ListTasksRequest,
     SetTrustRequest,
 )
+from mcp_a2a.web_ports import Range
 from tests.a2a.bindings import Binding, Failed, said
 from tests.a2a.conftest import Served, behaving, serving
 
@@ -66,6 +69,14 @@ async def test_its_card_is_its_own_and_names_the_path_that_leads_to_it(front: Se
         assert {interface["url"] for interface in card["supportedInterfaces"]} == {f"{front.url}{BASE}/"}
         assert card["url"] == f"{front.url}{BASE}/"
         assert [skill["id"] for skill in card["skills"]] == ["behave"]
+
+
+async def test_a_name_that_no_agent_has_leads_to_no_other_agent_of_its_server(front: Served) -> None:
+    async with WebClient() as client:
+        with pytest.raises(CardError, match="answers with HTTP 404"):
+            await client.find_card(f"{front.url}/a/wroker/", within=Range.ANYWHERE, headers=OWNER)
+        found = await client.find_card(f"{front.url}{BASE}/", within=Range.ANYWHERE, headers=OWNER)
+    assert found.card.name == "worker"
 
 
 async def test_a_message_is_answered_from_there(client: Binding) -> None:
