@@ -3,6 +3,7 @@
 message, end              ->  the message
 message, message, end     ->  one message: what has one id, or none, is one text, in pieces or each time with more
 message, task or update   ->  what the agent says while it works, and then that
+task, message, end        ->  what it says while it works, which is the answer where nothing follows it
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from mcp_a2a.protocol.artifacts import continued
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskState, TaskStatus, TaskStatusUpdateEvent
 
 HOLD_SECONDS = 1.0
-"""How long a message waits for what comes behind it, where the stream does not end with it."""
+"""How long a message waits for what comes behind it, where the stream does not end with it. Not behind a task: its
+stream ends with it (3.1.2), so as long as that is open the agent works."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,10 @@ async def whole_messages(
     """
     held: Message | None = None
     size = 0
+    begun = ""
     told: Sequence[StreamResponse] | None = ()
     while told is not None:
-        told = await _next(events, held)
+        told = await _next(events, may_be_all=held is not None and not begun)
         known: list[StreamResponse] = []
         for event in told or ():
             if (piece := event.message) is not None:
@@ -45,10 +48,12 @@ async def whole_messages(
                 size = len(piece.to_json()) + (0 if held.parts is piece.parts else size)
                 if held is not piece and size > MAX_EVENT:
                     raise wrong(url, WebAnswerError("a message of its stream does not end"))
+                if begun:
+                    known.append(_on_the_way(held, begun))
                 continue
-            if held is not None:
-                known.append(_on_the_way(held, event))
-                held = None
+            if held is not None and not begun:
+                known.append(_on_the_way(held, _task_of(event)))
+            held, begun = None, begun or _task_of(event)
             known.append(event)
         if known:
             yield known
@@ -57,16 +62,16 @@ async def whole_messages(
 
 
 async def _next(
-    events: AsyncIterator[Sequence[StreamResponse]], held: Message | None
+    events: AsyncIterator[Sequence[StreamResponse]], *, may_be_all: bool
 ) -> Sequence[StreamResponse] | None:
-    """What comes next; None where nothing does, or where a message has waited long enough for it."""
-    with anyio.move_on_after(math.inf if held is None else HOLD_SECONDS):
+    """What comes next; None where nothing does, or nothing in time or to be read behind what `may_be_all`."""
+    with anyio.move_on_after(HOLD_SECONDS if may_be_all else math.inf):
         try:
             return await anext(events)
         except StopAsyncIteration:
             return None
         except WebError as error:
-            if held is None:
+            if not may_be_all:
                 raise
             logger.info("behind a message its agent told nothing that can be read: %s", error)  # it has answered
     return None
@@ -78,10 +83,13 @@ def _with(held: Message, piece: Message) -> Message:
     return piece.model_copy(update={"parts": parts})
 
 
-def _on_the_way(message: Message, event: StreamResponse) -> StreamResponse:
-    """What an agent has said of the task that this event tells of, as A2A has it."""
+def _task_of(event: StreamResponse) -> str:
     update = event.status_update or event.artifact_update
-    task_id = event.task.id if event.task is not None else update.task_id if update is not None else ""
+    return event.task.id if event.task is not None else update.task_id if update is not None else ""
+
+
+def _on_the_way(message: Message, task_id: str) -> StreamResponse:
+    """What an agent has said of this task, as A2A has it."""
     status = TaskStatus(state=TaskState.WORKING, message=message)
     told = TaskStatusUpdateEvent(task_id=task_id, context_id=message.context_id or "", status=status)
     return StreamResponse(status_update=told)

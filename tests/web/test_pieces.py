@@ -16,7 +16,7 @@ from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, task
-from tests.web.people import added, sent, somebody
+from tests.web.people import added, looked, sent, somebody
 
 TOKENS = ["", "Lo", "rem ", "ipsum", "\n", "dolor", ""]
 
@@ -90,6 +90,8 @@ async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_i
     events, text = MESSAGES[way]
 
     async def answer(heard: Heard) -> object:
+        if heard.operation != "stream":
+            return task()
         if not open_:
             return events
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -101,9 +103,54 @@ async def test_a_message_is_read_whole_and_is_the_answer_where_nothing_follows_i
         return response
 
     async with Agent(answer, streaming=True).serve() as other, somebody(World(tmp_path)) as ada:
-        view = await sent(ada, await added(ada, other))
+        view = await sent(ada, await added(ada, other), wait=30)
     assert (view.state, view.text) == (Moment.COMPLETED, text)
+    # Whether the task ended, where its stream does not, is asked.
+    assert other.asked == ["stream", *(["subscribe", "get"] if open_ and way == "behind its task" else [])]
+
+
+async def test_what_an_agent_says_while_it_works_is_no_answer_however_long_it_works_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.a2a.message_pieces.HOLD_SECONDS", 0.0)
+    seen = anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        for event in (BEGUN, spoken("thinking"), piece("a", "the answer", append=False), DONE):
+            if "artifactUpdate" in event:
+                await seen.wait()
+            framed = json.dumps({"jsonrpc": "2.0", "id": "1", "result": event})
+            await response.write(f"data: {framed}\n\n".encode())
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(World(tmp_path)) as ada:
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(30):
+            while view.progress != "thinking" and not view.done:
+                view = await looked(ada, view, wait=0.05)
+        seen.set()
+        view = await looked(ada, view, wait=30)
+    assert (view.state, view.text) == (Moment.COMPLETED, "the answer")
     assert other.asked == ["stream"]
+
+
+async def test_what_an_agent_said_while_it_worked_is_no_answer_where_its_connection_broke(tmp_path: Path) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation != "stream":
+            return task(text="the answer")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        for event in (BEGUN, spoken("thinking")):
+            await response.write(f"data: {json.dumps({'jsonrpc': '2.0', 'id': '1', 'result': event})}\n\n".encode())
+        assert heard.request.transport is not None
+        heard.request.transport.close()
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(World(tmp_path)) as ada:
+        view = await sent(ada, await added(ada, other), wait=30)
+    assert (view.state, view.text) == (Moment.COMPLETED, "the answer")
 
 
 @pytest.mark.parametrize("way", list(MESSAGES))
