@@ -1,4 +1,4 @@
-"""The certificate of a listener, by its files as they are now: they are renewed while it serves.
+"""The certificate of a listener, by its files as they are now: they are renewed while it serves; and that of another.
 
 Each handshake asks whether they have changed. What cannot be used is told of, and the earlier certificate stays.
 """
@@ -8,14 +8,30 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.wall_clock import wall_clock
 
 logger = logging.getLogger(__name__)
 
 _Mark = tuple[int, int, int] | None
 """By what a change of a file is seen."""
+
+
+_OUT_OF_TIME = frozenset({9, 10})
+"""What OpenSSL says of one that is not yet valid, or has expired (verify(1))."""
+
+
+def why_not_accepted(error: Exception) -> str:
+    """Why the certificate of another is not accepted, in OpenSSL's words, in which nothing is the other side's."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "it is for another name"
+    if error.verify_code not in _OUT_OF_TIME:
+        return error.verify_message
+    now = datetime.fromtimestamp(wall_clock(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{error.verify_message}; the clock of this machine says {now}"
 
 
 def load(chain: Path, key: Path | None, *, may_ask: bool = True) -> ssl.SSLContext:

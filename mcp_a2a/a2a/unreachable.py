@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from mcp_a2a.certificates import why_not_accepted
 from mcp_a2a.errors import WebError
 from mcp_a2a.protocol.paths import zone_trouble
 
@@ -34,7 +35,7 @@ def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> 
     host = urlsplit(url).netloc
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            why = "its TLS certificate is not accepted"
+            why = f"its TLS certificate is not accepted ({why_not_accepted(error.certificate_error)})"
         case aiohttp.ClientSSLError():
             why = "it does not speak TLS, or not one that is safe"
         case aiohttp.ClientConnectorDNSError() | socket.gaierror():

@@ -73,8 +73,7 @@ class Ticket:
             TicketError: it has expired.
         """
         if self.expires is not None and now >= self.expires:
-            when = datetime.fromtimestamp(self.expires, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            raise TicketError(f"it expired on {when}")
+            raise TicketError(f"it expired on {_minute(self.expires)}; the clock of this machine says {_minute(now)}")
 
     @classmethod
     def parse_untrusted(cls, text: str) -> Self:
@@ -179,3 +178,7 @@ def _unchecked(letters: str) -> bytes:
     if checksum != _checksum(body) or base64.b32encode(raw).decode().rstrip("=").lower() != letters:
         raise damaged
     return body
+
+
+def _minute(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

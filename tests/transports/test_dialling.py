@@ -151,11 +151,19 @@ async def test_a_certificate_for_another_name_is_refused(ca: Authority) -> None:
             await dial(f"wss://127.0.0.1:{port}/link", ca.trusted)
 
 
-async def test_a_certificate_that_has_expired_is_refused(ca: Authority) -> None:
-    expired = ca.listening("127.0.0.1", lasts=dt.timedelta(days=-1))
+async def test_a_certificate_that_has_expired_is_refused_beside_what_our_clock_says(ca: Authority) -> None:
+    """Where the clock of this machine is wrong, that is how a person notices."""
+    expired, said = (
+        ca.listening("127.0.0.1", lasts=dt.timedelta(days=-1)),
+        "certificate has expired; the clock of this ",
+    )
     async with site(upgrade, expired) as port:
-        with pytest.raises(LinkError, match="certificate has expired"):
+        with pytest.raises(LinkError, match=rf"{said}machine says 2\d\d\d-"):
             await dial(f"wss://127.0.0.1:{port}/link", ca.trusted)
+        url = f"https://127.0.0.1:{port}/"
+        async with GuardedSession(as_typed(url), tls=ca.trusted) as session:
+            with pytest.raises(WebError, match=rf"{said}machine says 2\d\d\d-"):
+                await session.fetch(Call("GET", url))
 
 
 async def test_a_listener_without_tls_is_said() -> None:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 import aiohttp
 from aiohttp import AddrInfoType
 
+from mcp_a2a.certificates import why_not_accepted
 from mcp_a2a.errors import LinkError
 from mcp_a2a.protocol.paths import zone_trouble
 from mcp_a2a_transports._drive import CLOSE_SECONDS
@@ -67,7 +68,7 @@ async def connect(
             ssl=tls if tls is not None else True,
         )
     except aiohttp.ClientConnectorCertificateError as error:
-        raise LinkError(f"its TLS certificate is not accepted ({_why_not_accepted(error)})") from error
+        raise LinkError(f"its TLS certificate is not accepted ({why_not_accepted(error.certificate_error)})") from error
     except aiohttp.ClientSSLError as error:
         raise LinkError("it does not speak TLS, or not one that is safe") from error
     except aiohttp.ClientConnectorError as error:
@@ -105,12 +106,6 @@ def _why_no_upgrade(status: int, what: str) -> str:
     if status in PROXY_STATUSES:
         return f"a proxy answers there, and {what} does not behind it (HTTP {status})"
     return f"something other than {what} answers there"
-
-
-def _why_not_accepted(error: aiohttp.ClientConnectorCertificateError) -> str:
-    """In OpenSSL's words, in which nothing is the other side's."""
-    cause = error.certificate_error
-    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else "it is for another name"
 
 
 def _why_not_connected(error: OSError, host: str) -> str:
