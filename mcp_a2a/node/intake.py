@@ -588,7 +588,7 @@ class Intake:
         if is_too_large(record):
             return self._overflow(connection, record, before, now)
         if not is_newest:
-            # Late, or out of order: a task never moves backwards (R12). What it brings of the artifacts still counts.
+            # Late, or out of order: a task never moves backwards. What it brings of the artifacts still counts.
             if record.added:
                 save_task(connection, record)
             return _Applied(record, _nothing) if record.added else None

@@ -104,7 +104,7 @@ UNKNOWN_RETRY_SECONDS = 15.0
 
 MAX_NACKS = 3
 MAX_REJECTIONS = 5
-"""How often a message that its recipient cannot read is sealed anew before it counts as poison (R14)."""
+"""How often a message that its recipient cannot read is sealed anew before it counts as poison."""
 
 
 class Outbox:

@@ -1,4 +1,4 @@
-"""How long to wait before trying again, so that a crowd that failed together spreads out (requirement R9)."""
+"""How long to wait before trying again, so that a crowd that failed together spreads out."""
 
 from __future__ import annotations
 

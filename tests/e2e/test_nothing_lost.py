@@ -1,4 +1,4 @@
-"""Every accepted task is recorded once and its result accepted once, through any kill -9 (promises R1, R2).
+"""Every accepted task is recorded once and its result accepted once, through any kill -9.
 
 What is counted is counted inside the databases, by triggers that this test plants before the storm: how often a task
 was stored, and how often it reached its end. Hand-made mutants that fail here: acknowledging before the commit,

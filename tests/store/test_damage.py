@@ -1,4 +1,4 @@
-"""A damaged database: the node starts all the same, says so loudly, keeps the old file, and is who it was (R16)."""
+"""A damaged database: the node starts all the same, says so loudly, keeps the old file, and is who it was."""
 
 from __future__ import annotations
 

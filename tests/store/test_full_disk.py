@@ -1,4 +1,4 @@
-"""A disk that is full: said so, nothing acknowledged that is not stored, and it goes on when there is space (R15)."""
+"""A disk that is full: said so, nothing acknowledged that is not stored, and it goes on when there is space."""
 
 from __future__ import annotations
 

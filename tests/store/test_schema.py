@@ -1,4 +1,4 @@
-"""Older databases become newer ones once and whole; newer ones are left alone (R19)."""
+"""Older databases become newer ones once and whole; newer ones are left alone."""
 
 from __future__ import annotations
 

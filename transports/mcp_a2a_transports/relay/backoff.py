@@ -1,6 +1,6 @@
 """When to try again: so that a thousand clients of one relay do not all come back in the same second.
 
-Full jitter (requirement R9): the first attempt after a loss is anywhere within three seconds, later ones anywhere
+Full jitter: the first attempt after a loss is anywhere within three seconds, later ones anywhere
 within a ceiling that doubles up to half a minute. A session that lasted a minute makes everything good.
 """
 
