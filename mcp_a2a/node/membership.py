@@ -115,8 +115,9 @@ class Membership:
         """
         joined = self._networks.named(request.network)
         view = self.view(joined)
-        await self._withdraw(joined)
-        self.forget(joined)
+        with self._networks.leaving(joined):
+            await self._withdraw(joined)
+            self.forget(joined)
         return view
 
     async def _withdraw(self, joined: Joined) -> None:
@@ -155,8 +156,9 @@ class Membership:
             return self._rotated(old, stay, left_out, warnings=unheard)
         network = Network(self._context.randomness(SECRET_SIZE))
         unserved = await self._admit(network, old.row.relays)  # a closed relay lets us in for the old one until then
-        await self._withdraw(old)  # while we can still prove to be in it
-        new, letters = await self._replace(old, network, stay)
+        with self._networks.leaving(old):
+            await self._withdraw(old)  # while we can still prove to be in it
+            new, letters = await self._replace(old, network, stay)
         await self._announce(new, unserved)
         untold = await self._off_our_hands(letters)
         warnings = (*unheard, *unserved.values(), *untold)
@@ -297,8 +299,11 @@ class Membership:
         Whoever is stopped in between is only missing from the new one's directory until the next start.
         """
         if old is not None:
-            await self._withdraw(old)
-        self._networks.reload()
+            with self._networks.leaving(old):
+                await self._withdraw(old)
+                self._networks.reload()
+        else:
+            self._networks.reload()
         for joined in self._networks:
             if joined.row.owner == str(owner):
                 self._networks.expect(joined, owner, self._context.clock() + MAX_LIFETIME_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -82,6 +83,7 @@ class Networks:
         self._stamp: frozenset[tuple[str, int, int]] | None = frozenset()
         self._near = near
         self._joined: dict[PeerId, Joined] = {}
+        self._leaving: set[PeerId] = set()
         self._syncs: dict[tuple[str, str], tuple[int, int]] = {}
         self._synced: set[tuple[PeerId, str]] = set()
         self._suspects: set[str] = set()
@@ -252,6 +254,15 @@ class Networks:
 
     # --- telling others about us -----------------------------------------------------------------
 
+    @contextmanager
+    def leaving(self, joined: Joined) -> Iterator[None]:
+        """Within it we say of ourselves no more that we are in this network: it would be newer than that we leave."""
+        self._leaving.add(joined.network.id)
+        try:
+            yield
+        finally:
+            self._leaving.discard(joined.network.id)
+
     async def publish(self, joined: Joined, url: str) -> None:
         """Put our entry into the network's directory at this relay.
 
@@ -273,6 +284,8 @@ class Networks:
             return
         self.unpublished.discard(url)
         for joined in self.at(url):
+            if joined.network.id in self._leaving:
+                continue
             try:
                 await self.publish(joined, url)
             except RelayError as error:
@@ -400,7 +413,8 @@ class Networks:
 
     def vouchers(self, to: PeerId) -> Sequence[bytes]:
         """What shows this peer, and nobody else, which of its networks we are in."""
-        return [joined.network.vouch(self._context.me, to) for joined in self]
+        staying = (joined for joined in self if joined.network.id not in self._leaving)
+        return [joined.network.vouch(self._context.me, to) for joined in staying]
 
     def vouched(self, advert: Advert, vouchers: Sequence[bytes], expires: float) -> None:
         """A peer has shown vouchers with its advert: it is a member of the networks that one of them fits."""

@@ -248,6 +248,21 @@ async def test_a_relay_that_cannot_be_reached_makes_no_network(world: World) -> 
 # --- leaving and renewing -------------------------------------------------------------------------
 
 
+async def test_a_command_that_leaves_as_soon_as_it_runs_leaves(world: World, relay: ScriptedRelay) -> None:
+    """Its session with the relay opens meanwhile, which brings the entry up to date otherwise."""
+    async with world.person("alice") as alice:
+        async with world.person("bob") as bob:
+            await joined(bob, await ticket_of(alice, relay))
+            await until(alice, "bob")
+        async with world.person("bob") as bob:
+            await bob.api.leave(LeaveRequest(network="shop"))
+        with anyio.fail_after(10):
+            while alice.node.networks.is_member(bob.node.context.me):
+                await alice.node.networks.changes.event().wait()
+        (entry,) = (entry for (_, who), entry in relay.listings.items() if who == bob.node.context.me)
+        assert entry.is_withdrawal
+
+
 async def test_who_leaves_is_no_longer_seen_and_sees_nobody(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
