@@ -694,6 +694,11 @@ class NotForgettableError(TaskError):
         super().__init__(f"{task_id} {why}.", "Call get_task_status to see how it stands, or cancel_task.")
         self.task_id = task_id
 
+    @staticmethod
+    def unfinished(*, sent: bool) -> str:
+        """Why a task that goes on is kept, as the end of a sentence."""
+        return f"is not finished: {'cancel' if sent else 'answer'} it first"
+
 
 class TransitionError(TaskError):
     """A task may not go from its state to the proposed one."""

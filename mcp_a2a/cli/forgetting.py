@@ -13,6 +13,7 @@ from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.sizes import size
 from mcp_a2a.cli.terminal import can_confirm
+from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def forget(
     if not yes and not can_confirm():
         raise UsageError("This deletes permanently, so it asks for confirmation at a terminal. In a script, use --yes.")
     session.waiting_for = "the tasks to delete"
-    for task in tasks or ():
-        seen_task(session, task)
+    for asked in tasks or ():
+        task = seen_task(session, asked)
+        if not task.done:
+            raise NotForgettableError(task.task_id, NotForgettableError.unfinished(sent=task.direction == "sent"))
     if not yes:
         found = session.ask(lambda node: _all(session, node, request.model_copy(update={"count_only": True})))
         if found.tasks:

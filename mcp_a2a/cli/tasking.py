@@ -87,6 +87,8 @@ def send(
     if agent is not None:
         check_recipient(agent)
     attached = attachments(files)
+    if in_context is not None and in_context.startswith("task-"):
+        seen_task(session, in_context)
     session.waiting_for = agent or skill or "an answer"
     shared: dict[str, object] = {
         "idempotency_key": idempotency_key,

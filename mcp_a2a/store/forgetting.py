@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.protocol.model import Message, Part, Role, TaskStatus
 from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
@@ -38,8 +39,7 @@ def finished_before(connection: sqlite3.Connection, before: float, after: str, l
 def why_kept(connection: sqlite3.Connection, record: TaskRecord) -> str | None:
     """Why a task cannot be forgotten now, as the end of a sentence; None where it can."""
     if not record.done:
-        way = "cancel it first" if record.sent else "answer it first"
-        return f"is not finished: {way}"
+        return NotForgettableError.unfinished(sent=record.sent)
     waiting = connection.execute("SELECT 1 FROM outbox WHERE task=? LIMIT 1", (record.id,)).fetchone()
     if waiting is not None:
         return "has a message that is not delivered yet: wait until its other side has it"

@@ -60,6 +60,7 @@ IMPOSSIBLE = (
     (("send", CUT, "hello"), 2, "not a whole key"),
     (("send", "rev", "hello", "--file", "nowhere.txt"), 2, "No such file"),
     (("send", "rev", "hello", "--file", "/"), 2, "is not a file"),
+    (("send", "rev", "hello", "--context", "task-abcdef"), 3, "'task-abcdef' was not found"),
     (("send", "rev", "hello", "--skill", "s" * 129), 2, "at most 128"),
     (("send", "rev", "hello", "--idempotency-key", "k" * 257), 2, "at most 256"),
     (("answer", "xy", "hello"), 3, "was not found"),

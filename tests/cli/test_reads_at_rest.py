@@ -94,6 +94,15 @@ def test_files_that_a_finished_task_did_not_bring_start_no_node(
     assert f"{ENDED} has no files." in failed.stderr
 
 
+def test_that_a_task_goes_on_is_told_before_a_node_starts_to_forget_it(
+    rested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.Session, "ask", no_node)
+    failed = call(rested, "forget", OPEN, "--yes")
+    assert (failed.returncode, failed.stdout) == (3, "")
+    assert f"{OPEN} is not finished: cancel it first." in failed.stderr
+
+
 def test_what_only_a_running_node_knows_is_said_to_be_unknown(rested: Path) -> None:
     (peer,) = json.loads(call(rested, "peers", "--json").stdout)["peers"]
     assert (peer["name"], peer["online"], peer["waiting"], "route" in peer) == ("rev", False, 1, False)
