@@ -102,6 +102,12 @@ class Introduction:
         self._seq += 1
         return self._seq
 
+    async def count_from(self, number: int) -> None:
+        """What we say of us from now on is newer than what we have said under this number."""
+        self._seq = max(self._seq, number)
+        self.greet_anew()
+        await self.renew()
+
     def greet_anew(self) -> None:
         """The next greeting gets a new number, whether or not anything has changed."""
         self._advert = None

@@ -332,13 +332,10 @@ class Networks:
     def listed(self, url: str, listing: Listing) -> None:
         """A member's entry."""
         joined = self._joined.get(listing.network)
-        if joined is None or listing.peer == self._context.me:
+        if joined is not None and listing.is_withdrawal:
+            self._said_to_have_left(joined, listing, url)
             return
-        if listing.is_withdrawal:
-            if not listing.is_signed:
-                self._suspect(url, "a withdrawal without the signature of its member")
-            elif listing.seq > joined.listed.get(listing.peer, -1):
-                self._withdrawn(joined, listing, url)
+        if joined is None or listing.peer == self._context.me:
             return
         try:
             advert = listing.open_untrusted(joined.network.directory_key)
@@ -351,6 +348,21 @@ class Networks:
             self._passed_over.add((joined.network.id, url))
         elif self._has_room(joined, advert.peer):
             self._listed(joined, advert, url, online=listing.online)
+
+    def _said_to_have_left(self, joined: Joined, listing: Listing, url: str) -> None:
+        if not listing.is_signed:
+            self._suspect(url, "a withdrawal without the signature of its member")
+        elif listing.peer == self._context.me:
+            if listing.network not in self._leaving:
+                self._context.tasks.start_soon(self._come_back, listing, url)
+        elif listing.seq > joined.listed.get(listing.peer, -1):
+            self._withdrawn(joined, listing, url)
+
+    async def _come_back(self, listing: Listing, url: str) -> None:
+        """We have said that we leave, and are a member: by a data folder from a backup of before."""
+        if self._introduction.entry().seq < listing.seq:
+            await self._introduction.count_from(listing.seq)
+            await self._publish_at(url)
 
     def _suspect(self, url: str, why: object) -> None:
         level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each

@@ -10,7 +10,7 @@ import anyio
 
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.relaying import ServingRelay
-from mcp_a2a.views import CheckInboxRequest, SendTaskRequest
+from mcp_a2a.views import CheckInboxRequest, LeaveRequest, SendTaskRequest
 from tests.files.scenes import until as met
 from tests.node.world import Person, World, acquainted
 from tests.relay.test_keys import meet, stored, until
@@ -72,6 +72,22 @@ async def test_a_folder_from_a_backup_is_reached_through_a_relay(world: World, r
                 inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=50))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await until(alice, sent.task_id, Delivery.DELIVERED)
+
+
+async def test_a_folder_from_before_its_agent_left_a_network_is_that_of_a_member(
+    world: World, relay: ServingRelay
+) -> None:
+    await meet(world, relay)
+    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    async with world.person("alice") as alice:
+        me, networks = world.identity("bob").peer_id, alice.node.networks
+        async with world.person("bob") as bob:
+            await bob.api.leave(LeaveRequest(network="shop"))
+        await met(lambda: networks.settled and not networks.is_member(me), 10)
+        shutil.rmtree(world.folder / "bob")
+        (world.folder / "backup").rename(world.folder / "bob")
+        async with world.person("bob"):
+            await met(lambda: networks.is_member(me), 10)
 
 
 async def test_of_two_machines_with_one_identity_behind_a_relay_the_one_that_has_the_key_gets_the_task(
