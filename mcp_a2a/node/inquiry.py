@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from mcp_a2a.errors import LinkError
+from mcp_a2a.errors import LinkError, TooLargeError, UnsendableError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
@@ -125,10 +125,18 @@ class Memory:
             # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
             # where the asker's did. But whoever says so of one task again and again only fills our outbox.
             is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
-            if not is_enough and not self._is_telling(task_id):
+            if not is_enough and not self.is_telling(task_id):
                 self._tell(task_id, known[task_id])
 
-    def _is_telling(self, task_id: str) -> bool:
+    def push(self, letter: OutboxRow) -> None:
+        """Send what tells a task again."""
+        if len(self._telling) >= MAX_REMEMBERED:
+            self._telling = {task: id_ for task, id_ in self._telling.items() if not id_ or self._outbox.holds(id_)}
+        self._telling[letter.task] = letter.id
+        self._outbox.push(letter)
+
+    def is_telling(self, task_id: str) -> bool:
+        """Whether a task is being told whole."""
         letter = self._telling.get(task_id)
         if letter and not self._outbox.holds(letter):
             del self._telling[task_id]
@@ -137,24 +145,19 @@ class Memory:
 
     def _tell(self, task_id: str, seq: int) -> None:
         now = self._context.clock()
-        if len(self._telling) >= MAX_REMEMBERED:
-            self._telling = {
-                task: letter for task, letter in self._telling.items() if not letter or self._outbox.holds(letter)
-            }
         self._telling[task_id] = ""
 
         def told(letter: OutboxRow | Exception | None) -> None:
-            del self._telling[task_id]
+            self._telling.pop(task_id, None)
             if isinstance(letter, OutboxRow):
-                self._telling[task_id] = letter.id
-                self._outbox.push(letter)
+                self.push(letter)
             elif letter is not None:
                 logger.warning("%s cannot be told again how it stands: %s", task_id, letter)
 
         self._context.database.enqueue(lambda connection: self.tell_again(connection, task_id, now, seq), told)
 
     def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float, seq: int = -1) -> OutboxRow | None:
-        """Journal how a task stands, whole; None where it stands as its sender left it.
+        """Journal how a task stands, whole; None where it stands as its sender left it, or does not go into one letter.
 
         `seq` is the newest update that its sender knows. What follows is counted from there, or its sender would take
         it for old: our journal may have gone back in time.
@@ -167,7 +170,11 @@ class Memory:
             record.seq_out = seq
         record.seq_out += 1
         record.artifacts, record.status, record.spooled = self._still_here(record)
-        letter = update_letter(self._context, record, now, whole=True)
+        try:
+            letter = update_letter(self._context, record, now, whole=True)
+        except (TooLargeError, UnsendableError) as error:
+            logger.warning("%s cannot be told again how it stands: %s", task_id, error)
+            return None
         save_task(connection, record)
         put_outbox(connection, letter)
         return letter

@@ -373,21 +373,23 @@ class Intake:
         def done(outcome: TaskRecord | OutboxRow | Exception | None) -> None:
             fresh = outcome if isinstance(outcome, TaskRecord) else None
             if isinstance(outcome, OutboxRow):
-                self._outbox.push(outcome)
+                self._memory.push(outcome)
             if fresh is None:
                 self._quota.give_back(sender.peer_id, trust, uptime)
             self._taken(order, fresh)
             self._conclude(link, postmark, payload.from_, outcome)
 
-        now, told = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
+        now, under_way = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
+        is_telling = self._memory.is_telling(payload.task)
 
         def admit(connection: sqlite3.Connection) -> TaskRecord | OutboxRow | None:
             record = self._admit(connection, payload, sender.name, order, now)
-            if record is None:
-                _check_repeated(connection, payload)
-            if record is None and not told:  # it was accepted before: its sender may have forgotten how it stands
-                return self._memory.tell_again(connection, payload.task, now)
-            return record
+            if record is not None:
+                return record
+            # It was accepted before: its sender may have forgotten how it stands, and what was streamed.
+            known = _check_repeated(connection, payload)
+            is_enough = is_telling or (under_way and not (known is not None and known.streamed))
+            return None if is_enough else self._memory.tell_again(connection, payload.task, now)
 
         self._context.database.enqueue(admit, done)
 
@@ -643,18 +645,21 @@ def _check_task_untrusted(payload: Payload) -> None:
         raise RemoteProtocolError("the task id is not the one of its first message")
 
 
-def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> None:
+def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> TaskRecord | None:
     """Refuse another request under the id of a task: it is not stored, so it must not be acknowledged.
+
+    Returns the task.
 
     Its sender used a key twice and has forgotten the first time, as with a data folder from a backup.
     """
     known = find_task(connection, payload.task)
     if known is None or not isinstance(payload.body, TaskBody) or known.messages[0].text == WITHDRAWN:
-        return
+        return known
     try:
         check_message(known, payload.body.message, payload.body.skill)
     except KeyReusedError:
         raise Refusal("key_reused") from None
+    return known
 
 
 def _host_of(link: Link) -> str:

@@ -270,6 +270,25 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(w
         assert not (await bob.api.check_inbox(CheckInboxRequest())).items  # the work was done once
 
 
+async def test_a_restored_asker_that_sends_the_same_task_again_gets_what_is_streamed_meanwhile(world: World) -> None:
+    request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="k")
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            await alice.api.send_task(request)
+            task_id = await leased(bob)
+            await steps(bob, task_id, "a", "b")
+            await until(lambda: not bob.node.outbox)
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        await steps(bob, task_id, "c", since=2)
+        async with world.person("alice") as alice:
+            await alice.api.send_task(request)
+            await until(lambda: text_of(alice, task_id) == "abc", 10)
+
+
 async def test_a_restored_asker_that_uses_a_key_for_another_request_is_not_told_the_result_of_the_first(
     world: World,
 ) -> None:
