@@ -108,7 +108,7 @@ def agents_table(agents: Iterable[AgentView], *, looked: bool = True) -> Table:
         drawn.add(
             shown_name(agent.name),
             skills(agent.skills),
-            Cell(route(agent) if looked else waiting(agent, "unknown"), "" if agent.route else "dim"),
+            Cell(route(agent) if looked else waiting(agent, "unknown"), "" if agent.online else "dim"),
             Cell(seen(agent), "" if agent.online else "dim"),
             Cell(inbound(agent), "red" if agent.trust == "blocked" else ""),
             below=[marks] if twin else [],
@@ -135,7 +135,7 @@ def skills(all_skills: Sequence[SkillView]) -> str:
 
 def route(agent: AgentView) -> str:
     """How it is reached, and how fast."""
-    if agent.route is None:
+    if agent.route is None or not agent.online:
         return waiting(agent, "offline")
     rtt = "" if agent.rtt_ms is None else f" {agent.rtt_ms:.0f}{GLUE}ms" if agent.rtt_ms >= 1 else f" <1{GLUE}ms"
     return route_word(agent.route) + rtt
@@ -147,8 +147,14 @@ def waiting(agent: AgentView, route: str) -> str:
 
 
 def seen(agent: AgentView) -> str:
-    """When it was last there."""
-    return "now" if agent.online else f"{age(agent.last_seen)} ago" if agent.last_seen else "never"
+    """When it was last there. With an agent at a URL no connection is kept: it was there when it last answered."""
+    return (
+        "now"
+        if agent.online and agent.route != "http"
+        else f"{age(agent.last_seen)} ago"
+        if agent.last_seen
+        else "never"
+    )
 
 
 def age(iso: str) -> str:

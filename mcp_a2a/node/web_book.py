@@ -252,6 +252,7 @@ class WebBook:
 
     def answered(self, peer: WebPeer) -> None:
         """It is there."""
+        peer.row = replace(peer.row, last_seen=self._context.clock())
         if peer.trouble:
             peer.trouble = ""
             self._changes.notify()

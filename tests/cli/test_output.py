@@ -182,6 +182,16 @@ def test_a_member_is_shown_with_its_networks_and_with_what_waits_for_it() -> Non
     assert row.endswith("yes, member of shop, home")
 
 
+def test_an_agent_at_a_url_was_there_when_it_last_answered() -> None:
+    streams = Streams(PLAIN)
+    last = "2020-01-01T00:00:00.000Z"
+    for online in (True, False):
+        streams.output.table(render.agents_table([agent("far", route="http", online=online, last_seen=last)]))
+    _, there, _, gone = streams.out.getvalue().splitlines()
+    assert ("web" in there, " d ago" in there, "now" in there) == (True, True, False)
+    assert ("offline" in gone, "web" in gone) == (True, False)
+
+
 def test_a_reply_tells_its_way_without_the_key_that_pins_a_relay() -> None:
     bob = AgentRef(name="bob", did="did:key:zBob")
     reply = PingView(agent=bob, route="relay", address="ws://relay.example:6060/#did:key:z6MkRelay", ms=24.04)

@@ -73,6 +73,16 @@ async def test_an_agent_at_a_url_takes_a_task(world: World, version: str, bindin
     assert first.request.headers["Idempotency-Key"] == f"{view.task_id}/{first.params['message']['messageId']}"
 
 
+async def test_it_was_there_when_it_last_answered_and_not_when_its_card_was_read(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        url = await added(ada, other)
+        first = (await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen
+        world.clock.advance(300)
+        assert (await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen == first
+        await sent(ada, url)
+        assert ((await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen or "") > (first or "")
+
+
 async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
