@@ -148,13 +148,9 @@ def waiting(agent: AgentView, route: str) -> str:
 
 def seen(agent: AgentView) -> str:
     """When it was last there. With an agent at a URL no connection is kept: it was there when it last answered."""
-    return (
-        "now"
-        if agent.online and agent.route != "http"
-        else f"{age(agent.last_seen)} ago"
-        if agent.last_seen
-        else "never"
-    )
+    if agent.online and agent.route != "http":
+        return "now"
+    return f"{age(agent.last_seen)} ago" if agent.last_seen else "never"
 
 
 def age(iso: str) -> str:
