@@ -94,9 +94,15 @@ class Inquiry:
         self._asked[record.id] = now
         self._ask(peer.link, ((record.id, record.seq_in),))
 
-    def _ask(self, link: Link, tasks: Sequence[tuple[str, int]]) -> None:
+    def files_are_gone(self, link: Link, task_id: str) -> None:
+        """An update comes again and again whose files never do: ask for both."""
+        record = self._context.database.read(lambda connection: find_task(connection, task_id))
+        if record is not None and record.sent and not record.done and record.peer == str(link.peer):
+            self._ask(link, ((task_id, record.seq_in),), no_files=True)
+
+    def _ask(self, link: Link, tasks: Sequence[tuple[str, int]], *, no_files: bool = False) -> None:
         now = self._context.clock()
-        asked = tuple(Asked(task=task, seq=seq) for task, seq in tasks)
+        asked = tuple(Asked(task=task, seq=seq, no_files=no_files) for task, seq in tasks)
         payload = ask_payload(self._context, link.peer, AskBody(tasks=asked), now)
         try:
             envelope = seal(
@@ -120,12 +126,13 @@ class Memory:
         """Tell this sender again how its tasks stand, those that we know otherwise than it says."""
         did, database = peer.row.did, self._context.database
         known = {one.task: one.seq for one in body.tasks}
+        without_files = {one.task for one in body.tasks if one.no_files}
         under_way = self._outbox.updating(peer.peer_id)
         for task_id, ours in database.read(lambda connection: known_otherwise(connection, did, known)).items():
             # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
             # where the asker's did. But whoever says so of one task again and again only fills our outbox.
             is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
-            if not is_enough and not self.is_telling(task_id):
+            if not (is_enough and task_id not in without_files) and not self.is_telling(task_id):
                 self._tell(task_id, known[task_id])
 
     def push(self, letter: OutboxRow) -> None:

@@ -162,6 +162,8 @@ class Intake:
         """Called with every new task, once it is stored."""
         self.on_held: Callable[[Peer], None] = lambda _: None
         """Called with the sender of every message that waits for the owner's decision."""
+        self.on_files_gone: Callable[[Link, str], None] = lambda *_: None
+        """Called with a task of which an update comes again and again without its files."""
         self.on_blocked: Callable[[Peer], None] = lambda _: None
         """Called with which run of its node has introduced itself, and which of ours it has met."""
         self.on_vouchers: Callable[[Advert, Sequence[bytes], float], None] = lambda *_: None
@@ -351,6 +353,8 @@ class Intake:
             self._dispatch(link, postmark, payload, self._directory.get(payload.from_))
         except Refusal as refusal:
             self._refuse(link, postmark, refusal)
+            if link.peer == payload.from_ and self._pieces.are_gone(payload):
+                self.on_files_gone(link, payload.task)
         except RemoteProtocolError as error:
             logger.warning("refused a message with files from %s: %s", link.peer, error)
             self._refuse(link, postmark, Refusal("rejected"))

@@ -195,7 +195,10 @@ class Node:
         self.twins = Twins(context, self.directory, self.introduction.greet)
         self.networks.on_doubled = self.twins.notice
         self.introduction.run, self.introduction.met = self.twins.run, self.twins.runs_of
-        self.intake.on_run = self.twins.introduced
+        self.intake.on_run, self.intake.on_files_gone = (
+            self.twins.introduced,
+            self.inquiry.files_are_gone,
+        )
         self.introduction.vouch = self.networks.vouchers
         self.intake.on_vouchers = self.networks.vouched
         self.on_answer: Callable[[Link, Answer], None] = lambda *_: None

@@ -53,6 +53,9 @@ NOT_ADMITTED = "not_admitted"
 
 FILES_RETRY_SECONDS = 0.5
 """When a message overtook its files, or they are being checked, it is asked for again so soon."""
+GONE_AFTER = 20
+"""A sender brings the files first. After so many times nothing of them is to be waited for."""
+MAX_COUNTED = 1_000
 DAMAGED_FILE = "The agent answered with a file that did not arrive as it was sent: its length or SHA-256 differ."
 
 
@@ -71,6 +74,8 @@ class Pieces:
         self._context = context
         self._checking: set[str] = set()
         """Ids of messages whose files are being checked."""
+        self._came_without: dict[str, int] = {}
+        """How often a message came of which a file was not even begun, by its id."""
 
     def take(self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool) -> None:
         """Put a piece into its place, within a transaction.
@@ -152,8 +157,24 @@ class Pieces:
         finally:
             self._checking.discard(payload.id)
         if verdict is Verdict.MISSING:
+            self._count(payload, refs)
             raise Refusal("busy", FILES_RETRY_SECONDS)
         return payload if verdict is Verdict.WHOLE else _failed(payload)
+
+    def _count(self, payload: Payload, refs: Sequence[BlobRef]) -> None:
+        sender, read = str(payload.from_), self._context.database.read
+        if all(read(partial(find_in, peer=sender, blob_id=ref.id)) is not None for ref in refs):
+            return  # it is on its way
+        if len(self._came_without) >= MAX_COUNTED:
+            self._came_without.clear()
+        self._came_without[payload.id] = self._came_without.get(payload.id, 0) + 1
+
+    def are_gone(self, payload: Payload) -> bool:
+        """Whether a message has come so often without its files that they do not come by themselves."""
+        if self._came_without.get(payload.id, 0) < GONE_AFTER:
+            return False
+        del self._came_without[payload.id]
+        return True
 
     def _matters(self, payload: Payload) -> bool:
         """Whether the message may change anything: of one that came before, the files may be gone."""

@@ -153,6 +153,8 @@ class Asked(_Body):
 
     task: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     seq: int = Field(ge=-1, lt=2**53, strict=True)
+    no_files: bool = False
+    """Its next update names files of which nothing is here: their pieces were signed for by a journal that is gone."""
 
 
 class AskBody(_Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.node import pieces
+from mcp_a2a.node.lane import Entry, Lane
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
 from mcp_a2a.protocol.moment import Moment
@@ -233,6 +236,40 @@ async def test_a_restored_asker_is_told_an_answer_that_is_a_message_with_a_file(
             assert (view.text or "").startswith("done")
             assert ("no longer at its agent" in (view.text or "")) != is_here
             assert [file.here for file in view.files] == [True] * is_here
+
+
+async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup was made before the pieces came, and the message that names them is still to be taken."""
+    raw = base64.b64encode(bytes(200_000)).decode()
+    due, held_back = Lane.due, ["update"]
+
+    def due_but_held_back(self: Lane, link: Link, now: float) -> Iterator[Entry]:
+        return (entry for entry in due(self, link, now) if entry.row.type not in held_back)
+
+    monkeypatch.setattr(Lane, "due", due_but_held_back)
+    monkeypatch.setattr(pieces, "GONE_AFTER", 2)
+    async with world.person("bob") as bob:
+        async with world.person("alice") as alice:
+            await added(alice, bob)
+            sent = await send(alice)
+            task_id = await leased(bob)
+            await until(lambda: not alice.node.outbox)
+        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        async with world.person("alice") as alice:
+            parts = (Part(raw=raw, filename="a.bin"),)
+            answer = AnswerRequest(task_id=task_id, status="completed", text="done", parts=parts)
+            await bob.api.answer_task(answer)
+            lane = bob.node.outbox._lanes[alice.node.context.me]
+            await until(lambda: [entry.row.type for entry in lane.entries.values()] == ["update"])
+        shutil.rmtree(world.folder / "alice")
+        (world.folder / "backup").rename(world.folder / "alice")
+        held_back.clear()
+        async with world.person("alice") as alice:
+            await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
+            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            assert (view.text, [file.here for file in view.files]) == ("done", [True])
 
 
 async def test_a_task_that_its_agent_lost_with_its_database_can_be_canceled(world: World) -> None:
