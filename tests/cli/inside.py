@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mcp_a2a import __main__
+from mcp_a2a.logs import OURS
 from tests.e2e import command
 
 CLONE_NEWNET = 0x40000000
@@ -65,7 +66,7 @@ def _call(environment: Mapping[str, str], words: Sequence[str], stdin: str, *, t
     assert not _in_a_loop(), "a command runs a loop of its own: start a process for it"
     out, err = io.StringIO(), io.StringIO()
     read = (Keyboard if typed else io.TextIOWrapper)(io.BytesIO(stdin.encode()))
-    with _environment(environment), _stdin(read), _logging(), redirect_stdout(out), redirect_stderr(err):
+    with _environment(environment), _stdin(read), own_logging(), redirect_stdout(out), redirect_stderr(err):
         code = __main__.run(words)
     return Finished(code, out.getvalue(), err.getvalue())
 
@@ -120,12 +121,13 @@ def _stdin(read: io.TextIOWrapper) -> Iterator[None]:
 
 
 @contextmanager
-def _logging() -> Iterator[None]:
-    """A command takes the root logger for itself; the test run wants it back."""
+def own_logging() -> Iterator[None]:
+    """A command takes the log for itself; the test run wants it back, with the level of each logger."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, levels = list(root.handlers), {name: logging.getLogger(name).level for name in ("", *OURS)}
     try:
         yield
     finally:
         root.handlers[:] = handlers
-        root.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -33,7 +33,9 @@ def answer(home: Path, *words: str, code: int = 0) -> Any:
 def test_discover_lists_agents_with_skills_and_route(home: Path) -> None:
     found = answer(home, "discover")
     assert found["reason"] is None
-    assert {one["name"]: [skill["id"] for skill in one["skills"]] for one in found["agents"]} == {
+    # Another test's agent has gone, but mail of it may wait, and then another process of this folder is there for it.
+    here = (one for one in found["agents"] if one["name"] != "gone")
+    assert {one["name"]: [skill["id"] for skill in one["skills"]] for one in here} == {
         "helper": ["choose", "count-words", "draft", "fail", "sleep"],
         "rev": ["reverse"],
     }

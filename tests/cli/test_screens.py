@@ -30,7 +30,7 @@ from mcp_a2a.screen import width
 from mcp_a2a.store.keyfile import DID_FILE
 from mcp_a2a.views import AgentView
 from tests.cli.conftest import two_agents
-from tests.cli.inside import Finished, call
+from tests.cli.inside import Finished, call, own_logging
 from tests.cli.test_help import EVERY
 from tests.e2e.command import MCP_A2A, environment
 from tests.emulator import OnTerminal, Seen, on_terminal, seen
@@ -275,16 +275,11 @@ def test_a_record_of_the_log_begins_a_line_and_fits_the_screen(columns: int, mon
     monkeypatch.setenv("COLUMNS", str(columns))
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    try:
+    with own_logging():
         output = Output(Options())
         set_up_logging(0, output)
         output.progress("… waiting for an answer (3 s, Ctrl-C to stop waiting)")
         logging.getLogger("mcp_a2a").warning(WORST)
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
     shown = seen(terminal.said, columns)
     assert shown.faults() == []
     assert shown.rows[0].startswith("WARNING mcp_a2a: what was said")
