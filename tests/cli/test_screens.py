@@ -1,7 +1,7 @@
-"""Every command and every error on a real screen: 60, 80 and 120 columns, in UTF-8, Latin-1 and ASCII.
+"""Every command and every error on a terminal of 60, 80 and 120 columns, in UTF-8, Latin-1 and ASCII.
 
-Each command runs once, against real agents; what it shows is then shown again on every terminal. A new command or
-error class without a case fails here.
+Each command runs once, against real agents; what it shows is then shown again on a pty(7) of each kind. A new command
+or error class without a case fails here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.cli.inside import Finished, call, own_logging
 from tests.cli.test_help import EVERY
 from tests.e2e.command import MCP_A2A, environment
 from tests.emulator import OnTerminal, Seen, on_terminal, seen
-from tests.screens import Terminal
+from tests.screens import RealTerminal, Terminal
 from tests.test_errors import PLAIN, SHOWN, made, ours
 
 WIDTHS = (60, 80, 120)
@@ -78,9 +78,8 @@ for _name in ("line", "verbatim", "piece", "table", "note", "drawing", "ask", "p
 
 def shown_on(tape: list[Shown], columns: int, encoding: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Seen:
     """What a terminal shows of it, with a line of progress before every message."""
-    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal(encoding)
+    terminal = RealTerminal(columns, encoding)
     output = Output(Options(**options), terminal, terminal)
     for name, args, kwargs in tape:
         output.progress("… waiting for an answer (3 s, Ctrl-C to stop waiting)")
@@ -88,7 +87,7 @@ def shown_on(tape: list[Shown], columns: int, encoding: str, monkeypatch: pytest
         if name in ("ask", "piece"):
             output.verbatim("")
     output.progress("")
-    return seen(terminal.said, columns, encoding)
+    return seen(terminal.everything(), columns, encoding)
 
 
 # --- every command ---------------------------------------------------------------------------------
@@ -248,15 +247,14 @@ def worst(kind: type[McpA2AError]) -> McpA2AError:
 
 
 @pytest.mark.parametrize("kind", ours(), ids=lambda kind: kind.__name__)
-def test_an_error_breaks_no_screen(kind: type[McpA2AError], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_breaks_no_screen(kind: type[McpA2AError]) -> None:
     assert kind in SHOWN or kind in PLAIN
     for columns, encoding in TERMINALS:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        terminal = Terminal(encoding)
+        terminal = RealTerminal(columns, encoding)
         output = Output(Options(), terminal, terminal)
         output.progress("… waiting for an answer (3 s, Ctrl-C to stop waiting)")
         report_failure(output, worst(kind))
-        shown = seen(terminal.said, columns, encoding)
+        shown = seen(terminal.everything(), columns, encoding)
         assert shown.faults() == [], (columns, encoding)
         assert shown.rows[0].strip(), "the message begins where the line of progress was"
 
@@ -272,15 +270,14 @@ def test_what_failed_is_red_and_what_to_do_is_not(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_a_record_of_the_log_begins_a_line_and_fits_the_screen(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    terminal = Terminal()
+    terminal = RealTerminal(columns)
     monkeypatch.setattr("sys.stderr", terminal)
     with own_logging():
         output = Output(Options())
         set_up_logging(0, output)
         output.progress("… waiting for an answer (3 s, Ctrl-C to stop waiting)")
         logging.getLogger("mcp_a2a").warning(WORST)
-    shown = seen(terminal.said, columns)
+    shown = seen(terminal.everything(), columns)
     assert shown.faults() == []
     assert shown.rows[0].startswith("WARNING mcp_a2a: what was said")
 
@@ -354,10 +351,9 @@ def test_ctrl_c_leaves_a_clean_line_and_says_how_to_go_on(served: Path) -> None:
 def test_a_command_that_waits_says_how_to_stop_it_however_long_a_name_is(
     columns: int, encoding: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal(encoding)
+    terminal = RealTerminal(columns, encoding)
     session = Session(Options(), Output(Options(), terminal, terminal))
     session.waiting_for = name
     session._say_how_long(3)
-    assert seen(terminal.said, columns, encoding).rows[-1].rstrip().endswith("(3 s, Ctrl-C to stop waiting)")
+    assert seen(terminal.everything(), columns, encoding).rows[-1].rstrip().endswith("(3 s, Ctrl-C to stop waiting)")
