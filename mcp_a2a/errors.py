@@ -221,7 +221,7 @@ class NodeSilentError(ConfigurationError):
     retryable = True
 
     def __init__(self, folder: str, pid: int | None, state: str | None, doing: str) -> None:
-        who = "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
+        who = named_process(pid, state)
         if pid is None:
             hint = "Wait a moment and try again."
         elif state == STOPPED:
@@ -250,6 +250,11 @@ class NodeRunsError(ConfigurationError):
 
 STOPPED = "stopped"
 """State of a process that was sent SIGSTOP, as by Ctrl-Z."""
+
+
+def named_process(pid: int | None, state: str | None) -> str:
+    """A process for an error: by its number and its state, as far as they are known."""
+    return "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
 
 
 class SchemaTooNewError(ConfigurationError):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from mcp_a2a.errors import STOPPED, ConfigurationError, McpA2AError, RelayRunsError
+from mcp_a2a.errors import STOPPED, ConfigurationError, McpA2AError, RelayRunsError, named_process
 from mcp_a2a.store.owner_file import LOCK, holder_of, state_of
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
@@ -109,14 +109,13 @@ async def _ask_running(home: Path, op: str, fields: Mapping[str, str]) -> bytes 
 def _silent(home: Path) -> ConfigurationError:
     pid = holder_of(home / "relay" / LOCK)
     state = None if pid is None else state_of(pid)
-    who = "another process" if pid is None else f"process {pid}{f', {state}' if state else ''}"
     if pid is None:
         hint = "If it was suspended (Ctrl-Z), continue it with fg; otherwise look at its log, or end it."
     elif state == STOPPED:
         hint = f"Continue it (fg in its terminal, or kill -CONT {pid}), or end it (kill -KILL {pid})."
     else:
         hint = f"Wait a moment and try again, look at its log, or end it (kill {pid})."
-    return ConfigurationError(f"The relay of {home} ({who}) does not answer.", hint)
+    return ConfigurationError(f"The relay of {home} ({named_process(pid, state)}) does not answer.", hint)
 
 
 async def _ask_folder(home: Path, op: str, fields: Mapping[str, str], kind: type[V]) -> V:

@@ -65,6 +65,15 @@ async def leased(bob: Person) -> str:
     return item.task_id
 
 
+async def at_work(alice: Person, bob: Person) -> tuple[TaskView, str]:
+    """Bob has begun a task of Alice's, and nothing is left to tell him; the task at either end."""
+    await added(alice, bob)
+    sent = await send(alice)
+    task_id = await leased(bob)
+    await until(lambda: not alice.node.outbox)
+    return sent, task_id
+
+
 async def answered(bob: Person, task_id: str, text: str = "done") -> None:
     await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", text=text))
 
@@ -196,16 +205,12 @@ async def test_a_restored_asker_is_told_the_results_that_it_has_forgotten(world:
     """The backup was made after the task was delivered: nothing is left to send that could bring the answer back."""
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             await answered(bob, task_id)
             await until(lambda: text_of(alice, sent.task_id) == "done" and not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         async with world.person("alice") as alice:
             await until(lambda: text_of(alice, sent.task_id) == "done")
 
@@ -215,19 +220,15 @@ async def test_a_restored_asker_is_told_an_answer_that_is_a_message_with_a_file(
     raw = base64.b64encode(bytes(200_000)).decode()
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             message = AnswerRequest(
                 task_id=task_id, status="completed", text="done", parts=(Part(raw=raw, filename="a.bin"),), direct=True
             )
             await bob.api.answer_task(message)
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         if not is_here:
             bob.node.context.spool.remove(bob.node.context.spool.folder.iterdir())
         async with world.person("alice") as alice:
@@ -252,19 +253,15 @@ async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
     monkeypatch.setattr(pieces, "GONE_AFTER", 2)
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             parts = (Part(raw=raw, filename="a.bin"),)
             answer = AnswerRequest(task_id=task_id, status="completed", text="done", parts=parts)
             await bob.api.answer_task(answer)
             lane = bob.node.outbox._lanes[alice.node.context.me]
             await until(lambda: [entry.row.type for entry in lane.entries.values()] == ["update"])
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         held_back.clear()
         async with world.person("alice") as alice:
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
@@ -293,13 +290,12 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(w
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
             await added(alice, bob)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        world.back_up("alice")
         async with world.person("alice") as alice:
             sent = await alice.api.send_task(request)
             await answered(bob, await leased(bob))
             await until(lambda: text_of(alice, sent.task_id) == "done" and not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         async with world.person("alice") as alice:
             again = await alice.api.send_task(request)
             assert again.task_id == sent.task_id
@@ -312,14 +308,13 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_what_is_stre
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
             await added(alice, bob)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        world.back_up("alice")
         async with world.person("alice") as alice:
             await alice.api.send_task(request)
             task_id = await leased(bob)
             await steps(bob, task_id, "a", "b")
             await until(lambda: not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         await steps(bob, task_id, "c", since=2)
         async with world.person("alice") as alice:
             await alice.api.send_task(request)
@@ -333,13 +328,12 @@ async def test_a_restored_asker_that_uses_a_key_for_another_request_is_not_told_
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
             await added(alice, bob)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+        world.back_up("alice")
         async with world.person("alice") as alice:
             await alice.api.send_task(request)
             await answered(bob, await leased(bob))
             await until(lambda: not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         async with world.person("alice") as alice:
             other = await alice.api.send_task(request.model_copy(update={"message": "y", "wait_seconds": 30}))
             assert (other.state, other.text) == (Moment.REJECTED, None)
@@ -349,11 +343,8 @@ async def test_a_restored_asker_that_uses_a_key_for_another_request_is_not_told_
 async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             for number, text in enumerate(("a", "b", "c")):
                 chunk = ArtifactChunk(
@@ -366,8 +357,7 @@ async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
                 )
             await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=3))
             await until(lambda: not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         async with world.person("alice") as alice:
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, (view.text or "").replace("\n", "")) == (Moment.COMPLETED, "abc")
@@ -380,16 +370,12 @@ async def test_a_restored_asker_is_told_what_was_streamed_and_what_follows(
     """Also where the next piece is on its way already, which would wait for ever for those before it."""
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             await steps(bob, task_id, "a", "b")
             await until(lambda: not bob.node.outbox and alice.node.sending.latest(task_id).streamed == 2)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         if "c" in meanwhile:
             await steps(bob, task_id, "c", since=2)
         async with world.person("alice") as alice:
@@ -403,16 +389,12 @@ async def test_a_restored_asker_is_told_what_was_streamed_and_what_follows(
 async def test_a_question_is_told_again_too(world: World) -> None:
     async with world.person("bob") as bob:
         async with world.person("alice") as alice:
-            await added(alice, bob)
-            sent = await send(alice)
-            task_id = await leased(bob)
-            await until(lambda: not alice.node.outbox)
-        shutil.copytree(world.folder / "alice", world.folder / "backup")
+            sent, task_id = await at_work(alice, bob)
+        world.back_up("alice")
         async with world.person("alice") as alice:
             await bob.api.answer_task(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
             await until(lambda: not bob.node.outbox)
-        shutil.rmtree(world.folder / "alice")
-        (world.folder / "backup").rename(world.folder / "alice")
+        world.restore("alice")
         async with world.person("alice") as alice:
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert view.question == "which?"
@@ -433,12 +415,11 @@ async def goes_back_in_time(world: World, alice: Person) -> str:
         await added(alice, bob)
         sent = await send(alice)
         await until(lambda: not alice.node.outbox)
-    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    world.back_up("bob")
     async with world.person("bob") as bob:
         await steps(bob, await leased(bob), "lost ", "with ", "the disk")
         await until(lambda: not bob.node.outbox and alice.node.sending.latest(sent.task_id).streamed == 3)
-    shutil.rmtree(world.folder / "bob")
-    (world.folder / "backup").rename(world.folder / "bob")
+    world.restore("bob")
     return sent.task_id
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,6 +132,15 @@ class World:
 
     def did(self, name: str) -> str:
         return str(self.identity(name).peer_id)
+
+    def back_up(self, name: str) -> None:
+        """Keep a copy of a person's data folder as it is now."""
+        shutil.copytree(self.folder / name, self.folder / "backup")
+
+    def restore(self, name: str) -> None:
+        """Put that copy in the place of the folder."""
+        shutil.rmtree(self.folder / name)
+        (self.folder / "backup").rename(self.folder / name)
 
     def make_own(self, *names: str) -> None:
         self.own |= {self.did(name) for name in names}

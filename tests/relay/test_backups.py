@@ -41,13 +41,12 @@ async def test_a_folder_from_a_backup_is_sealed_to_by_what_it_shows_on_its_link(
     world.make_own("alice", "bob")
     async with world.person("bob") as bob, world.person("alice") as alice:
         await acquainted(alice, bob)
-    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    world.back_up("bob")
     await age(world, "bob", 3)
     async with world.person("bob") as bob, world.person("alice") as alice:
         await acquainted(alice, bob)
         await knows_key(alice, bob)
-    shutil.rmtree(world.folder / "bob")
-    (world.folder / "backup").rename(world.folder / "bob")
+    world.restore("bob")
     async with world.person("bob") as bob, world.person("alice") as alice:
         await acquainted(alice, bob)
         sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
@@ -58,14 +57,13 @@ async def test_a_folder_from_a_backup_is_sealed_to_by_what_it_shows_on_its_link(
 
 async def test_a_folder_from_a_backup_is_reached_through_a_relay(world: World, relay: ServingRelay) -> None:
     await meet(world, relay)
-    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    world.back_up("bob")
     await age(world, "bob", 3)
     async with world.person("bob") as bob, world.person("alice") as alice:
         await knows_key(alice, bob)
     async with world.person("alice") as alice:
         sent = await stored(alice)
-        shutil.rmtree(world.folder / "bob")
-        (world.folder / "backup").rename(world.folder / "bob")
+        world.restore("bob")
         world.clock.advance(60)  # two keys of one second cannot be told apart
         async with world.person("bob") as bob:
             with anyio.fail_after(60):
@@ -78,14 +76,13 @@ async def test_a_folder_from_before_its_agent_left_a_network_is_that_of_a_member
     world: World, relay: ServingRelay
 ) -> None:
     await meet(world, relay)
-    shutil.copytree(world.folder / "bob", world.folder / "backup")
+    world.back_up("bob")
     async with world.person("alice") as alice:
         me, networks = world.identity("bob").peer_id, alice.node.networks
         async with world.person("bob") as bob:
             await bob.api.leave(LeaveRequest(network="shop"))
         await met(lambda: networks.settled and not networks.is_member(me), 10)
-        shutil.rmtree(world.folder / "bob")
-        (world.folder / "backup").rename(world.folder / "bob")
+        world.restore("bob")
         async with world.person("bob"):
             await met(lambda: networks.is_member(me), 10)
 

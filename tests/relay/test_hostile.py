@@ -331,6 +331,12 @@ async def test_a_relay_cannot_put_a_member_out_of_its_network(world: World) -> N
         assert alice.node.networks.is_member(me)
 
 
+async def until_member(alice: Person, peer: PeerId, *, is_one: bool) -> None:
+    with anyio.fail_after(30):
+        while alice.node.networks.is_member(peer) != is_one:
+            await alice.node.networks.changes.event().wait()
+
+
 async def test_a_withdrawal_of_who_has_come_back_is_no_news_and_neither_is_the_entry_of_who_has_left(
     world: World,
 ) -> None:
@@ -340,16 +346,12 @@ async def test_a_withdrawal_of_who_has_come_back_is_no_news_and_neither_is_the_e
         ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
         entry = relay.listings[joined.network.id, me]
         await bob.api.leave(LeaveRequest(network="shop"))
-        with anyio.fail_after(30):
-            while alice.node.networks.is_member(me):
-                await alice.node.networks.changes.event().wait()
+        await until_member(alice, me, is_one=False)
         left = relay.listings[joined.network.id, me]
         await withdrawn(alice, relay, entry)  # as another relay lists it, which was away then
         assert not alice.node.networks.is_member(me)
         await bob.api.join(JoinRequest(ticket=ticket))
-        with anyio.fail_after(30):
-            while not alice.node.networks.is_member(me):
-                await alice.node.networks.changes.event().wait()
+        await until_member(alice, me, is_one=True)
         await withdrawn(alice, relay, left)
         assert alice.node.networks.is_member(me)
 
@@ -375,16 +377,12 @@ async def test_a_withdrawal_is_no_news_either_of_who_has_come_back_and_is_known_
         joined, me = alice.node.networks.named("shop"), bob.node.context.me
         ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
         await bob.api.leave(LeaveRequest(network="shop"))
-        with anyio.fail_after(30):
-            while alice.node.networks.is_member(me):
-                await alice.node.networks.changes.event().wait()
+        await until_member(alice, me, is_one=False)
         left = relay.listings[joined.network.id, me]
         relay.keeps_back = True
         await bob.api.join(JoinRequest(ticket=ticket))
         alice.sees(bob)
-        with anyio.fail_after(30):
-            while not alice.node.networks.is_member(me):
-                await alice.node.networks.changes.event().wait()
+        await until_member(alice, me, is_one=True)
         await withdrawn(alice, relay, left)
         assert alice.node.networks.is_member(me)
 
