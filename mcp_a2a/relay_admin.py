@@ -108,7 +108,7 @@ async def _ask_running(home: Path, op: str, fields: Mapping[str, str]) -> bytes 
 
 def _silent(home: Path) -> ConfigurationError:
     pid = holder_of(home / "relay" / LOCK)
-    state = None if pid is None else state_of(pid)
+    state = state_of(pid)
     if pid is None:
         hint = "If it was suspended (Ctrl-Z), continue it with fg; otherwise look at its log, or end it."
     elif state == STOPPED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,15 +79,18 @@ def _drawn(rows: Sequence[CallerRow]) -> Table:
 
 
 def _shown(agents: Sequence[str]) -> str:
-    from mcp_a2a.exchange import OWN_AGENT
-
-    return ", ".join(agent if agent == OWN_AGENT else short_who(agent) for agent in agents)
+    return ", ".join(_named(agents, short_who))
 
 
 def _listed(session: Session, agents: Sequence[str]) -> list[JsonValue]:
+    return list(_named(agents, session.output.who))
+
+
+def _named(agents: Sequence[str], name: Callable[[str], str]) -> Iterator[str]:
+    """What the owner calls each: only the own agent has a word of its own."""
     from mcp_a2a.exchange import OWN_AGENT
 
-    return [agent if agent == OWN_AGENT else session.output.who(agent) for agent in agents]
+    return (agent if agent == OWN_AGENT else name(agent) for agent in agents)
 
 
 def add(context: typer.Context, name: Name, agent: Agents = None) -> None:

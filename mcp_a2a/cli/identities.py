@@ -86,9 +86,8 @@ def _look(folder: Path, peer: PeerId, name: str | None) -> Identity:
 
     running = is_locked(folder) and not has_stand_in(folder)
     pid = read_owner(folder) if running else None
-    doing = state_of(pid) if pid is not None else None
     words, name = fingerprint_words(peer), name or memorable_name(peer)
-    return Identity(folder.name, str(peer), words, name, running, None, pid, doing)
+    return Identity(folder.name, str(peer), words, name, running, None, pid, state_of(pid))
 
 
 def is_locked(folder: Path) -> bool:

@@ -50,7 +50,7 @@ def repair(context: typer.Context) -> None:
         raise refused(settings.folder, error) from error
     if lock is None:
         pid = read_owner(settings.folder)
-        raise NodeRunsError(settings.identity, pid, state_of(pid) if pid is not None else None)
+        raise NodeRunsError(settings.identity, pid, state_of(pid))
     try:
         session.output.progress("… reading the whole database")
         done = run(lambda: _repair(settings.folder))

@@ -239,7 +239,7 @@ class SharedNode(AskedNode):
 
     def _silent(self, doing: str) -> NodeSilentError:
         pid = read_owner(self._folder)
-        return NodeSilentError(str(self._folder), pid, state_of(pid) if pid is not None else None, doing)
+        return NodeSilentError(str(self._folder), pid, state_of(pid), doing)
 
 
 def _of_this_machine(reason: Exception) -> McpA2AError | None:

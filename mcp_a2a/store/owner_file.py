@@ -108,7 +108,7 @@ def is_starting(folder: Path) -> bool:
 
 def is_halted(pid: int | None) -> bool:
     """Whether a process can do nothing until another continues it, as the system says."""
-    return pid is not None and state_of(pid) in _HALTED
+    return state_of(pid) in _HALTED
 
 
 def _note(folder: Path) -> list[str]:
@@ -116,8 +116,10 @@ def _note(folder: Path) -> list[str]:
         return (file.read(40) or b"").decode("ascii", "replace").split()
 
 
-def state_of(pid: int) -> str | None:
-    """What a process is doing that explains its silence; None where that is not known."""
+def state_of(pid: int | None) -> str | None:
+    """What a process is doing that explains its silence; None where that, or the process, is not known."""
+    if pid is None:
+        return None
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
