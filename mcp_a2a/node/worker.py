@@ -134,7 +134,8 @@ class Worker:
             with anyio.move_on_after(PATIENCE_SECONDS):
                 await self._slot_freed.wait()
                 await anyio.lowlevel.checkpoint()  # others that end in this very moment free theirs too
-        return min(100, self._concurrency - self._busy)
+        # More are at work than there are slots, where a question failed and its skill goes on without the answer.
+        return max(0, min(100, self._concurrency - self._busy))
 
     async def _check(self, limit: int) -> InboxView | None:
         request = CheckInboxRequest(wait_seconds=STAND_SECONDS, limit=limit, holder=self._holder, worker=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from mcp_a2a.errors import StorageFullError
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.node.job import Chunk, Crashed, Outcome, Reject, TaskContext
@@ -22,10 +23,12 @@ from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
 from mcp_a2a.views import (
+    AnswerRequest,
     CancelRequest,
     CheckInboxRequest,
     GetAgentRequest,
     GetTaskRequest,
+    InboxView,
     ReplyRequest,
     SendTaskRequest,
     TaskView,
@@ -198,6 +201,46 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
             ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=30)
         )
     assert replied.text == "so the red one"
+
+
+async def test_a_skill_that_goes_on_without_the_answer_to_its_question_ends_no_worker(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.01)
+    begun: list[str] = []
+    looked, full, go_on = anyio.Event(), anyio.Event(), anyio.Event()
+    check, answer = scene.bob.api.check_inbox, scene.bob.api.answer_task
+
+    async def checked(request: CheckInboxRequest) -> InboxView:
+        if begun and request.limit:
+            looked.set()
+        if len(begun) == 2 and not request.limit:
+            full.set()
+        return await check(request)
+
+    async def answered(request: AnswerRequest) -> TaskView:
+        if request.status == "input_required":
+            await looked.wait()  # for another task: one that asks has no slot
+            raise StorageFullError("the database")
+        return await answer(request)
+
+    async def go_on_anyhow(task: TaskContext) -> Outcome:
+        begun.append(task.text)
+        if task.text == "first":
+            with suppress(StorageFullError):
+                await task.ask("which one?")
+        await go_on.wait()
+        return Outcome("completed", task.text)
+
+    monkeypatch.setattr(scene.bob.api, "check_inbox", checked)
+    monkeypatch.setattr(scene.bob.api, "answer_task", answered)
+    async with working(scene, scene.worker(go_on_anyhow, concurrency=1)):
+        first, second = await scene.send("first", wait=0), await scene.send("second", wait=0)
+        with anyio.fail_after(30):
+            await full.wait()
+        go_on.set()
+        assert (await scene.look(second)).text == "second"
+        assert (await scene.look(first)).text == "first"
 
 
 async def test_replies_that_came_before_a_restart_are_given_again(scene: Scene) -> None:
