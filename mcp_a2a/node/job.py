@@ -146,6 +146,7 @@ class Job:
     replies_read: int = 0
     closed: bool = False
     turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    asking: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
     @property
     def has_told(self) -> bool:
@@ -187,7 +188,11 @@ class Job:
                 self.scope.cancel("the task is no longer ours")
 
     async def ask(self, question: str, status: Literal["input_required", "auth_required"] = "input_required") -> str:
-        """Put a question to the sender and wait for the reply, without a slot or a lease."""
+        """Put a question to the sender and wait for the reply, without a slot or a lease; one question at a time."""
+        async with self.asking:  # a skill may ask several at once, and a reply does not say which one it answers
+            return await self._ask(question, status)
+
+    async def _ask(self, question: str, status: Literal["input_required", "auth_required"]) -> str:
         replies = self._unread()
         if replies:
             # An earlier run of this task asked already; the reply was kept with the task.

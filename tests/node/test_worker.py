@@ -203,6 +203,29 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
     assert replied.text == "so the red one"
 
 
+async def test_questions_that_a_skill_asks_at_the_same_time_are_put_one_after_the_other(scene: Scene) -> None:
+    async def ask(task: TaskContext) -> Outcome:
+        told: dict[str, str] = {}
+
+        async def one(question: str) -> None:
+            told[question] = await task.ask(question)
+
+        async with anyio.create_task_group() as questions:
+            questions.start_soon(one, "red?")
+            questions.start_soon(one, "blue?")
+        return Outcome("completed", f"red: {told['red?']}, blue: {told['blue?']}")
+
+    async with working(scene, scene.worker(ask, concurrency=1)):
+        asked = await scene.send("ask")
+        assert asked.question == "red?"
+        for reply, following in (("yes", "blue?"), ("no", None)):
+            asked = await scene.alice.api.reply_to_task(
+                ReplyRequest(task_id=asked.task_id, message=reply, wait_seconds=10)
+            )
+            assert asked.question == following
+    assert asked.text == "red: yes, blue: no"
+
+
 async def test_a_skill_that_goes_on_without_the_answer_to_its_question_ends_no_worker(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
