@@ -204,10 +204,11 @@ class Job:
             async with self.turn:
                 self.pending = self.told = None
                 await self.answer(status, str(question))  # as above
-        except BaseException:
+            await resumed.wait()
+        except BaseException:  # also of a skill that has waited long enough
             self._work_on()
+            self.renewed = float("-inf")  # its lease ended with the question: to be had again, and its sender told
             raise
-        await resumed.wait()
         replies = self._unread()
         self.replies_read += len(replies)
         return "\n".join(message.text for message in replies)

@@ -203,6 +203,28 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
     assert replied.text == "so the red one"
 
 
+async def test_a_skill_that_waits_no_longer_for_a_reply_works_on_in_a_slot_and_is_heard(scene: Scene) -> None:
+    patience, go_on = anyio.CancelScope(), anyio.Event()
+
+    async def impatient(task: TaskContext) -> Outcome:
+        with patience:
+            await task.ask("which one?")
+        await task.progress("any will do")
+        await go_on.wait()
+        return Outcome("completed", "this one")
+
+    worker = scene.worker(impatient, concurrency=1)
+    async with working(scene, worker):
+        asked = await scene.send("x")
+        assert (asked.state, worker._busy) == (Moment.INPUT_REQUIRED, 0)
+        patience.cancel()
+        await scene.until_recorded(scene.alice, asked, lambda record: record.state == TaskState.WORKING)
+        assert worker._busy == 1
+        go_on.set()
+        assert (await scene.look(asked)).text == "this one"
+    assert worker._busy == 0
+
+
 async def test_questions_that_a_skill_asks_at_the_same_time_are_put_one_after_the_other(scene: Scene) -> None:
     async def ask(task: TaskContext) -> Outcome:
         told: dict[str, str] = {}
