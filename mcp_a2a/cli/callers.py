@@ -112,7 +112,12 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
             f"{name} sends this token in the header Authorization: Bearer TOKEN. It is shown only once."
         )
 
-    session.output.show_fields({"name": name, "token": token, "agents": _listed(session, keys)}, tell)
+    try:
+        session.output.show_fields({"name": name, "token": token, "agents": _listed(session, keys)}, tell)
+    except OSError:
+        folder.remove(name)  # its token is kept nowhere, so it would be in the way of another by this name
+        session.output.when_lost = f"So {name} was not added. Add it again, and write the token somewhere else."
+        raise
 
 
 def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:

@@ -62,7 +62,7 @@ def _lost(output: Output, error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
         said = McpA2AError(
             f"The answer could not be written to standard output: {error.strerror or error}.",
-            "The command itself succeeded. See the result with mcp-a2a tasks, or write it somewhere else.",
+            output.when_lost,
         )
         output.error(said)
     return Exit.UNEXPECTED

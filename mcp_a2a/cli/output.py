@@ -59,6 +59,8 @@ class Output:
         self._progressing = False
         self._lost = False
         self._is_asking = False
+        self.when_lost = "The command itself succeeded. See the result with mcp-a2a tasks, or write it somewhere else."
+        """What to do where the answer cannot be written. Another command than those about tasks may know better."""
 
     def _screen(self, stream: TextIO) -> Screen:
         return Screen(stream, color=self.options.color, ascii_only=self.options.ascii)

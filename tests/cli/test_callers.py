@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.store.callers import CallerFolder
 from tests.cli.inside import call
+from tests.e2e.command import MCP_A2A, environment
 
 
 def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> None:
@@ -28,6 +33,25 @@ def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> 
     assert shown[0].split() == ["CLIENT", "SINCE", "AGENTS"]
     assert shown[1].split()[::2] == ["plain", "self"]
     assert short_key(rev) in shown[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_client_whose_token_cannot_be_shown_is_not_added(tmp_path: Path, more: list[str]) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123  a device
+        failed = subprocess.run(
+            [MCP_A2A, "callers", "add", "ci", *more],
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert failed.returncode == 1
+    assert "So ci was not added." in failed.stderr
+    assert "mcp-a2a tasks" not in failed.stderr
+    assert CallerFolder(tmp_path / "identities" / "default").rows() == []
 
 
 def test_what_is_no_agent_of_ours_is_not_given(home: Path) -> None:
