@@ -13,9 +13,12 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.exchange import OWN_AGENT
@@ -25,6 +28,9 @@ from mcp_a2a.store.folder import open_folder, written_aside
 FOLDER = "callers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 TOKEN_BYTES = 32
+LOCK_SECONDS = 5.0
+"""How long another process may take to change a caller."""
+
 OWNER = "owner"
 """Nobody else may be called that."""
 
@@ -95,15 +101,17 @@ class CallerFolder:
             ConfigurationError: there is none of that name.
             HomeUnusableError
         """
-        kept = self._read(name)
-        if kept is None:
-            raise _no_caller(name)
+        self.check_known(name)
         path = self._folder / name
         try:
-            since = path.stat().st_mtime_ns
-            with written_aside(path, _lines(kept[0], agents)) as aside:
-                os.utime(aside, ns=(since, since))
-                aside.replace(path)
+            with self._lock():  # a caller that is removed meanwhile must not come back with the new file
+                kept = self._read(name)
+                if kept is None:
+                    raise _no_caller(name)
+                since = path.stat().st_mtime_ns
+                with written_aside(path, _lines(kept[0], agents)) as aside:
+                    os.utime(aside, ns=(since, since))
+                    aside.replace(path)
         except OSError as error:
             raise refused(self._folder, error) from error
 
@@ -116,9 +124,15 @@ class CallerFolder:
         """
         self.check_known(name)
         try:
-            (self._folder / name).unlink(missing_ok=True)
+            with ExitStack() as stack:
+                with suppress(OSError):  # no room for the lock, or another keeps it: a client that is to go goes
+                    stack.enter_context(self._lock())
+                (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise refused(self._folder, error) from error
+
+    def _lock(self) -> FileLock:
+        return FileLock(f"{self._folder}.lock", timeout=LOCK_SECONDS, mode=0o600)
 
     def rows(self) -> list[CallerRow]:
         """Every caller, by name."""

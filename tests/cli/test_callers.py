@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def test_a_client_whose_token_cannot_be_shown_is_not_added(tmp_path: Path, more:
     assert "So ci was not added." in failed.stderr
     assert "mcp-a2a tasks" not in failed.stderr
     assert CallerFolder(tmp_path / "identities" / "default").rows() == []
+
+
+def test_a_client_that_is_removed_while_it_is_given_agents_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = CallerFolder(tmp_path).add("ci")
+    removal = threading.Thread(target=CallerFolder(tmp_path).remove, args=("ci",))
+    stamp = os.utime
+
+    def remove_first(*given: object, **more: object) -> None:
+        removal.start()
+        removal.join(0.1)  # it is done by then, unless it waits for its turn
+        stamp(*given, **more)  # type: ignore[call-overload]  # as it was called
+
+    monkeypatch.setattr(os, "utime", remove_first)
+    CallerFolder(tmp_path).grant("ci", ["self"])
+    removal.join(30)
+    assert CallerFolder(tmp_path).name_of(token) is None
+    assert CallerFolder(tmp_path).rows() == []
 
 
 def test_what_is_no_agent_of_ours_is_not_given(home: Path) -> None:
