@@ -138,9 +138,8 @@ class WebCourier:
     async def _step(self, errand: Errand) -> bool:
         """One thing to do for a task; False when there is none."""
         errand.news = anyio.Event()
-        read = self._context.database.read
-        letter = read(lambda connection: next_web_letter(connection, errand.task))
-        record = read(lambda connection: find_task(connection, errand.task))
+        letter = self._next_letter(errand)
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
         if record is None or (letter is None and needs_nothing(record)):
             return False
         if errand.broken:
@@ -164,6 +163,9 @@ class WebCourier:
             errand.failures, errand.nonsense, errand.lost, errand.tried = 0, 0, 0, ""
         return True
 
+    def _next_letter(self, errand: Errand) -> LetterRow | None:
+        return self._context.database.read(lambda connection: next_web_letter(connection, errand.task))
+
     # --- telling ---------------------------------------------------------------------------------
 
     async def _tell(self, errand: Errand, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:
@@ -185,6 +187,8 @@ class WebCourier:
                 if error.reason not in NO_STREAM:
                     raise
                 errand.streams = False
+                if self._next_letter(errand) != letter:  # it was taken before that was said: it is looked at next
+                    return
             else:
                 return
         answer = await self._book.calls.send(peer.agent, request)
@@ -351,9 +355,8 @@ class WebCourier:
 
     async def _failed(self, errand: Errand, peer: WebPeer | None, error: WebError) -> None:
         """The agent could not be asked, would not, or answered nonsense. It may have heard the letter nevertheless."""
-        read = self._context.database.read
-        letter = read(lambda connection: next_web_letter(connection, errand.task))
-        record = read(lambda connection: find_task(connection, errand.task))
+        letter = self._next_letter(errand)
+        record = self._context.database.read(lambda connection: find_task(connection, errand.task))
         if record is None:
             return
         if isinstance(error, AddressNotAllowedError) and peer is not None:

@@ -379,6 +379,23 @@ async def test_an_agent_that_does_not_stream_as_it_says_is_polled(world: World) 
     assert other.asked == ["stream", "send", "get"]
 
 
+@pytest.mark.parametrize("code", [-32004, -32601])
+async def test_what_an_agent_took_before_its_stream_failed_is_not_told_again(world: World, code: int) -> None:
+    async def answer(heard: Heard) -> object:
+        if heard.operation != "stream":
+            return task(text="once")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard.request)
+        for told in ({"result": {"task": task("TASK_STATE_WORKING")}}, {"error": {"code": code, "message": "no"}}):
+            await response.write(f"data: {json.dumps({'jsonrpc': '2.0', 'id': '1', **told})}\n\n".encode())
+        return response
+
+    async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other))
+    assert (view.state, view.text) == (Moment.COMPLETED, "once")
+    assert "send" not in other.asked
+
+
 LARGE: dict[str, dict[str, object]] = {
     "text": {"parts": [{"text": "x" * 900}]},
     "data": {"parts": [{"data": {"x": ["y" * 9] * 90}}]},
