@@ -155,7 +155,7 @@ class WebCourier:
             else:
                 await self._tell(errand, record, letter, peer)
         except WebError as error:
-            await self._failed(errand, peer, error)
+            await self._failed(errand, peer, error, letter)
         except FileError as error:
             await self._end(record, error, Delivery.REFUSED)
         else:
@@ -353,8 +353,8 @@ class WebCourier:
 
     # --- trouble ---------------------------------------------------------------------------------
 
-    async def _failed(self, errand: Errand, peer: WebPeer | None, error: WebError) -> None:
-        """The agent could not be asked, would not, or answered nonsense. It may have heard the letter nevertheless."""
+    async def _failed(self, errand: Errand, peer: WebPeer | None, error: WebError, told: LetterRow | None) -> None:
+        """The agent could not be asked, would not, or answered nonsense. It may have heard it all the same."""
         letter = self._next_letter(errand)
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
         if record is None:
@@ -363,6 +363,8 @@ class WebCourier:
             error.hint = way_to_allow(peer.agent, error)
         if peer is not None and error.retryable and not isinstance(error, WebFailedError):
             self._book.failed(peer, error)
+        if letter is not None and letter != told:
+            return  # it came meanwhile, so that was no answer to it: it is told next
         if not errand.is_hopeless(error, undelivered=letter is not None):
             await self._pause(errand, record, letter, error)
         elif letter is not None and (letter.type == "cancel" or _may_have_been_heard(record, error)):

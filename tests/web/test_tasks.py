@@ -904,6 +904,33 @@ async def test_a_task_that_was_withdrawn_while_it_was_handed_over_is_stopped_the
     assert other.asked == ["send", "cancel"]
 
 
+@pytest.mark.parametrize("word", ["stop", "more"])
+async def test_what_is_said_while_a_look_fails_is_told(world: World, word: str) -> None:
+    looking, said = anyio.Event(), anyio.Event()
+
+    async def answer(heard: Heard) -> object:
+        if heard.operation == "cancel":
+            return task("TASK_STATE_CANCELED")
+        if heard.operation == "send":
+            return {"task": task(text="heard") if heard.text == "more" else task("TASK_STATE_WORKING")}
+        looking.set()
+        await said.wait()
+        return web.json_response({"jsonrpc": "2.0", "id": "1", "error": {"code": -32005, "message": "no"}})
+
+    async with Agent(answer).serve() as other, somebody(world) as ada:
+        view = await sent(ada, await added(ada, other), wait=0)
+        with anyio.fail_after(30):
+            await looking.wait()
+            if word == "stop":
+                await ada.node.web_sending.cancel(view.task_id)
+            else:
+                await ada.node.web_sending.reply(view.task_id, ReplyRequest(task_id=view.task_id, message=word))
+            said.set()
+        view = await looked(ada, view)
+    assert view.state == (Moment.CANCELED if word == "stop" else Moment.COMPLETED)
+    assert [heard.text for heard in other.heard if heard.operation == "send"][1:] == ([word] if word == "more" else [])
+
+
 async def test_a_word_more_reaches_an_agent_that_is_still_streaming(world: World) -> None:
     async def answer(heard: Heard) -> object:
         if heard.text == "more":
