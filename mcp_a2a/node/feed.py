@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 import anyio
 
@@ -18,6 +18,7 @@ from mcp_a2a.node.document import document, shown_artifact
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
+    Message,
     Part,
     StreamResponse,
     Task,
@@ -31,7 +32,7 @@ from mcp_a2a.store.records import TaskRecord, find_task
 
 MAX_EVENTS = 5_000
 MAX_BACKLOG = 16 * 1024 * 1024
-"""Events, and characters of content in them, kept of one task. A reader who is further behind gets it as it is."""
+"""Events, and characters of what they hold, kept of one task. A reader who is further behind gets it as it is."""
 
 IDLE_SECONDS = 60.0
 """A thread that nobody reads is kept so long."""
@@ -286,14 +287,24 @@ def _artifact_update(task: Task, chunk: ArtifactChunk) -> TaskArtifactUpdateEven
 
 
 def _weight(record: TaskRecord) -> int:
-    said = (part for message in record.messages for part in message.parts)
-    made = (part for artifact in record.artifacts for part in artifact.parts)
-    return sum(map(_part_weight, chain(said, made)))
+    last = record.status.message
+    said = (*record.messages, last) if last is not None else record.messages
+    return sum(map(_content_weight, said)) + sum(map(_content_weight, record.artifacts))
 
 
 def _event_weight(event: StreamResponse) -> int:
-    return sum(map(_part_weight, event.artifact_update.artifact.parts)) if event.artifact_update is not None else 0
+    if event.artifact_update is not None:
+        return _content_weight(event.artifact_update.artifact)
+    said = event.status_update.status.message if event.status_update is not None else None
+    return _content_weight(said) if said is not None else 0
+
+
+def _content_weight(content: Artifact | Message) -> int:
+    """Characters of its parts, and of its names and metadata: an agent may put all it has there."""
+    return len(content.model_copy(update={"parts": ()}).to_json()) + sum(map(_part_weight, content.parts))
 
 
 def _part_weight(part: Part) -> int:
-    return len(part.text or part.raw or "") or len(part.model_dump_json())
+    """Characters of a part. A large text is not written as JSON for that."""
+    around = part.model_copy(update={"text": None, "raw": None})
+    return len(part.text or "") + len(part.raw or "") + len(around.to_json())

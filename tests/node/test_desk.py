@@ -43,6 +43,7 @@ from mcp_a2a.protocol.model import (
     StreamResponse,
     Task,
     TaskState,
+    TaskStatus,
 )
 from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
 from mcp_a2a.views import GetTaskRequest, ListTasksRequest
@@ -338,6 +339,31 @@ async def test_of_news_that_overtook_other_news_the_whole_is_told(desk: tuple[Pe
     events = (await node.feed.read(later, begun.cursor, 0)).events
     assert rebuilt(document(before), list(events)) == "ab"
     assert len(events) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"parts": (Part(text="x" * 4_000),)},
+        {"parts": (Part(text="x", metadata={"x": "y" * 4_000}),)},
+        {"parts": (Part(text="x"),), "metadata": {"x": "y" * 4_000}},
+    ],
+)
+async def test_what_is_said_on_the_way_counts_towards_what_is_kept_of_a_task(
+    desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch, more: dict[str, object]
+) -> None:
+    monkeypatch.setattr(feed, "MAX_BACKLOG", 10_000)
+    node = desk[0].node
+    record = node.sending.latest((await send(desk, "wait", wait=0)).task.id)
+    begun = node.feed.open(record)
+    for number in range(5):
+        said = Message.model_validate({"message_id": f"s-{number}", "role": Role.AGENT, **more}, by_name=True)
+        status = TaskStatus(state=TaskState.WORKING, message=said)
+        record = replace(record, seq_in=record.seq_in + 1, state=status.state, status=status)
+        node.context.task_changes.notify(record.id, record)
+    reading = await node.feed.read(record, begun.cursor, 0)
+    assert reading.whole == record  # who is so far behind gets the task as it is
+    assert reading.events == ()
 
 
 async def test_threads_that_nobody_reads_go_when_there_is_too_much_of_them(
