@@ -168,7 +168,12 @@ class Acquaintance:
             return ended
 
         with anyio.CancelScope(shield=True):
-            ended = await self._node.context.database.write(forget)
+            peer.is_removed = True  # at once: its card, which may be on its way, must not be kept behind this
+            try:
+                ended = await self._node.context.database.write(forget)
+            except Exception:
+                peer.is_removed = False
+                raise
             self._node.web.forget(peer)
             for record in ended:
                 self._node.web_courier.kick(record.id)

@@ -220,7 +220,7 @@ class WebBook:
         """Read its card again where that was long ago, or is to be `anew`.
 
         Raises:
-            WebError: it is not there, or the card is not what it was.
+            WebError: it is not there, the card is not what it was, or it was removed meanwhile.
         """
         if not anew and anyio.current_time() - peer.read_at < FRESH_SECONDS:
             return
@@ -232,6 +232,8 @@ class WebBook:
                 raise
             # What stands before many agents answers so while they are away.
             raise WebError(error.message, error.hint) from error
+        if peer.is_removed:
+            raise WebError(f"{shown_url(peer.url)} was removed while its card was read.", "Nothing was sent.")
         if found.url == peer.url:
             if peer.row.origin == LAN:
                 found = replace(found, card=_staying(found.card, urlsplit(peer.url).hostname or ""))

@@ -33,6 +33,8 @@ class WebPeer:
     """When its card was read, by the event loop's clock."""
     trouble: str = ""
     """Why it could not be reached the last time."""
+    is_removed: bool = False
+    """A person wants to know no more of it: what is being read of it is not kept."""
 
     @property
     def url(self) -> str:

@@ -7,7 +7,8 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from mcp_a2a.views import (
     PingRequest,
     ReplyRequest,
     SendTaskBySkillRequest,
+    SetTrustRequest,
 )
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
 from tests.node.world import Person, World
@@ -729,6 +731,53 @@ async def test_a_fault_of_ours_with_what_is_announced_leaves_the_node_running(wo
             while not Broken.faults:
                 await anyio.lowlevel.checkpoint()
         assert await added(ada, other) == other.url
+
+
+@dataclass
+class Gate:
+    """Holds back the cards that were read behind it."""
+
+    is_shut: bool = False
+    reached: anyio.Event = field(default_factory=anyio.Event)
+    opened: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Held(WebClient):
+    """A client whose cards come through a gate."""
+
+    def __init__(self, gate: Gate, *, idle_seconds: float) -> None:
+        super().__init__(idle_seconds=idle_seconds)
+        self._gate = gate
+
+    @override
+    async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
+        found = await super().find_card(url, within=within, headers=headers)
+        if self._gate.is_shut:
+            self._gate.reached.set()
+            await self._gate.opened.wait()
+        return found
+
+
+async def test_an_agent_that_is_removed_while_its_card_is_read_stays_removed_and_is_sent_nothing(world: World) -> None:
+    gate = Gate()
+    async with Agent(shout).serve() as other:
+        async with somebody(world, calls=partial(Held, gate)) as ada:
+            secret = AddPeerRequest(address=other.url, headers={"Authorization": "Bearer s3cret"})
+            peer = ada.node.web.known((await ada.api.add_peer(secret)).did)
+            assert peer is not None
+            gate.is_shut, peer.read_at = True, float("-inf")  # it was read long ago
+            view = await sent(ada, peer.url, wait=0)
+            with anyio.fail_after(30):
+                await gate.reached.wait()
+                await ada.api.set_trust(SetTrustRequest(agent=peer.url, level="stranger"))
+                gate.opened.set()
+                while ada.node.web_courier._errands:
+                    await anyio.lowlevel.checkpoint()
+            assert ada.node.web.known(peer.url) is None
+            assert (await looked(ada, view)).state == Moment.CANCELED
+        async with somebody(world) as ada:
+            assert ada.node.web.known(other.url) is None
+    assert other.asked == []
 
 
 async def test_a_credential_is_sent_to_its_origin_and_kept_for_the_next_start(world: World) -> None:
