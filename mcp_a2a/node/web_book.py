@@ -134,7 +134,9 @@ class WebBook:
             raise PeerNotFoundError(url)
         self._remember_missed(url)
         try:
-            return await self._enter(await self._read(url, TASK, {}), TASK, {})
+            found = await self._read(url, TASK, {})
+            # The card of a known one may be shown below its URL too: what a person gave it stays.
+            return self._peers.get(found.url) or await self._enter(found, TASK, {})
         except AddressNotAllowedError as error:
             if not error.remedy:
                 error.hint = f"A person may allow it, and then it can be used: mcp-a2a peers add {shown_url(url)}"
@@ -164,6 +166,9 @@ class WebBook:
             found, origin = await self._read(url, TYPED, secrets), TYPED
         except AddressNotAllowedError:
             found, origin = await self._read(url, NEAR, secrets), NEAR
+        met = self._peers.get(found.url)
+        if headers is None and met is not None:  # it was named by a page of its host
+            secrets = met.row.headers
         await self._check(WebAgent(found.url, found.card, RANGES[origin]))
         return await self._enter(found, origin, secrets)
 

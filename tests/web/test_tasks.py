@@ -733,6 +733,30 @@ async def test_a_fault_of_ours_with_what_is_announced_leaves_the_node_running(wo
         assert await added(ada, other) == other.url
 
 
+class Public(WebClient):
+    """A client for which this machine, where a task names it, is a host of the Internet."""
+
+    @override
+    async def find_card(self, url: str, *, within: Range, headers: Mapping[str, str]) -> FoundCard:
+        here = Range.ANYWHERE if within == Range.PUBLIC_HTTPS else within
+        return await super().find_card(url, within=here, headers=headers)
+
+
+async def test_an_agent_that_is_named_by_a_page_of_its_host_keeps_what_a_person_gave_it(world: World) -> None:
+    async with Agent(shout).serve() as other:
+        async with somebody(world, calls=Public) as ada:
+            secret = {"Authorization": "Bearer s3cret"}
+            await ada.api.add_peer(AddPeerRequest(address=other.url, headers=secret))
+            named = await ada.node.web.find(f"{other.url}some/page")
+            assert (named.url, named.is_typed, named.row.headers) == (other.url, True, secret)
+            again = await ada.api.add_peer(AddPeerRequest(address=f"{other.url}some/page"))
+            assert again.did == other.url
+        async with somebody(world) as ada:
+            kept = ada.node.web.known(other.url)
+    assert kept is not None
+    assert (kept.is_typed, kept.row.headers) == (True, secret)
+
+
 @dataclass
 class Gate:
     """Holds back the cards that were read behind it."""
