@@ -133,7 +133,7 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
                 token,
                 this_user,
                 listening.show_token,
-                tuple(_warnings(listen, listening)),
+                tuple(_warnings(listening)),
                 listening.public_urls[0].rstrip("/") if listening.public_urls else None,
                 grpc,
             )
@@ -210,9 +210,8 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _warnings(listen: Listen, listening: Listening) -> Iterator[str]:
-    encrypted = listening.certificate is not None or listening.behind_proxy
-    if not listen.local and not encrypted:
+def _warnings(listening: Listening) -> Iterator[str]:
+    if listening.is_overheard:
         yield (
             "An observer of the network can read the requests to this server, including the token. "
             "Use --tls-cert and --tls-key, or a proxy and --behind-proxy."

@@ -61,5 +61,17 @@ class Listening:
         Raises:
             ConfigurationError: an address cannot be read.
         """
-        local = all(Listen.parse(where).local for where in (self.address, self.grpc) if where)
-        return local and not self.public_urls and not self.behind_proxy
+        return self._is_local and not self.public_urls and not self.behind_proxy
+
+    @property
+    def is_overheard(self) -> bool:
+        """Whether an observer of the network can read what clients send to it, by HTTP or by gRPC.
+
+        Raises:
+            ConfigurationError: an address cannot be read.
+        """
+        return not self._is_local and self.certificate is None and not self.behind_proxy
+
+    @property
+    def _is_local(self) -> bool:
+        return all(Listen.parse(where).local for where in (self.address, self.grpc) if where)

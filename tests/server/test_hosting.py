@@ -71,6 +71,23 @@ async def test_a_card_has_the_address_by_which_it_was_asked_for_in_either_family
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("address", "grpc", "behind_proxy", "overheard"),
+    [
+        (":0", None, False, False),
+        ("0.0.0.0:0", None, False, True),
+        (":0", ":0", False, False),
+        (":0", "*:0", False, True),
+        (":0", "[::]:0", False, True),
+        ("0.0.0.0:0", "*:0", True, False),
+    ],
+)
+def test_a_token_that_travels_in_the_clear_is_warned_of_also_by_grpc(
+    address: str, grpc: str | None, *, behind_proxy: bool, overheard: bool
+) -> None:
+    assert Listening(address, grpc=grpc, behind_proxy=behind_proxy).is_overheard is overheard
+
+
 async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
