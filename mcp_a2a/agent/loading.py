@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import sys
 import traceback
@@ -41,9 +42,10 @@ def _split(target: str) -> tuple[Path, str | None]:
     file, colon, name = target.rpartition(":")
     named = bool(colon) and name.isidentifier()
     path = Path(file if named else target)
-    if path.suffix != ".py" or not path.is_file():
+    # Whether it can be read is asked first: to look at a file in a folder that this user may not enter raises.
+    if path.suffix != ".py" or not os.access(path, os.R_OK) or not path.is_file():
         raise ConfigurationError(
-            f"There is no Python file {str(path)!r}.",
+            f"There is no Python file {str(path)!r} that this user can read.",
             "Name one that defines an agent: mcp-a2a agent run FILE.py, or FILE.py:NAME.",
         )
     return path, name if named else None

@@ -157,7 +157,8 @@ def check_ports(listening: Listening) -> None:
 
 def _check_readable(path: Path) -> None:
     """The files of a certificate are looked at before a node starts; what is in them, when it is served."""
-    if not path.is_file() or not os.access(path, os.R_OK):
+    # Asked in this order: to look at a file in a folder that this user may not enter raises.
+    if not os.access(path, os.R_OK) or not path.is_file():
         raise UsageError(f"{path} is not a file that this user can read. --tls-cert and --tls-key name PEM files.")
 
 

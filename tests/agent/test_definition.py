@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -173,10 +174,17 @@ def test_a_file_that_is_no_agent_is_refused_with_the_reason(tmp_path: Path, text
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("target", ["missing.py", "missing.py:agent", "README.md", "."])
+@pytest.mark.parametrize("target", ["missing.py", "missing.py:agent", "README.md", ".", f"{'a' * 300}.py"])
 def test_what_is_no_python_file_is_refused(target: str) -> None:
     with pytest.raises(ConfigurationError, match="no Python file"):
         load_agent(target)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may enter every folder")
+def test_a_file_in_a_folder_of_another_is_refused_like_one_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0)
+    with pytest.raises(ConfigurationError, match="no Python file"):
+        load_agent(str(tmp_path / "private" / "agent.py"))
 
 
 def test_a_loose_skill_outside_of_loading_is_an_ordinary_function() -> None:
