@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -659,6 +660,42 @@ async def test_a_wait_reports_progress(connect: Connect, node: StandIn, monkeypa
     assert [step[0] for step in heard] == sorted({step[0] for step in heard})
     assert heard[0][1] == 45
     assert "waiting" in (heard[0][2] or "")
+
+
+@pytest.mark.parametrize(
+    ("tool", "whose"), [("send_task", {"agent": "bob"}), ("send_task_by_skill", {"skill": "count_words"})]
+)
+async def test_progress_grows_also_from_the_sending_to_the_waiting(
+    connect: Connect, node: StandIn, monkeypatch: pytest.MonkeyPatch, tool: str, whose: dict[str, object]
+):
+    monkeypatch.setattr(context, "PROGRESS_SECONDS", 0.01)
+    node.answer = task(state=Moment.WORKING, done=False, text=None, text_total=None)
+    heard: list[tuple[float, float | None]] = []
+    sent, answered = anyio.Event(), anyio.Event()
+
+    async def listen(progress: float, total: float | None, _: str | None) -> None:
+        heard.append((progress, total))
+        if len(heard) == 5:
+            sent.set()
+        if len(heard) == 8:
+            answered.set()
+
+    async def wait() -> None:
+        await (answered if isinstance(node.asked[-1], GetTaskRequest) else sent).wait()
+
+    async def follow(_: object) -> None:
+        raise TaskNotFoundError("task-abc")
+
+    node.when_asked = wait
+    monkeypatch.setattr(node, "a2a_follow", follow)
+    async with connect() as client:
+        with anyio.fail_after(30):
+            arguments = {**whose, "message": "hi", "wait_seconds": 45}
+            await client.call_tool(tool, arguments, progress_callback=listen)
+    steps = [progress for progress, _ in heard]
+    assert len(heard) >= 8
+    assert all(before < after for before, after in itertools.pairwise(steps))
+    assert {round(total or 0) for _, total in heard} == {45}
 
 
 async def test_a_node_that_never_answers_does_not_keep_the_client_waiting(
