@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 STEP_SECONDS = 0.1
 """How often it is looked whether a task is canceled."""
 
+TASKS_SHOWN = 20
+"""Tasks that `tasks` shows, unless it is told otherwise."""
+
 LOOK_SECONDS = 1.0
 """What `task` waits for an answer, unless it is told otherwise. No node is started to wait so shortly."""
 
@@ -223,18 +226,20 @@ def list_tasks(
     ] = None,
     sent: Annotated[bool, typer.Option("--sent", help="Only tasks you sent.")] = False,
     received: Annotated[bool, typer.Option("--received", help="Only tasks others sent you.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks to show")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many tasks to show")] = TASKS_SHOWN,
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue from a previous page.")] = None,
 ) -> None:
     """List tasks sent (→) and received (←), latest change first."""
     session = session_of(context)
-    direction: Literal["sent", "received"] | None = "sent" if sent else "received" if received else None
+    direction: Literal["sent", "received"] | None = None
+    if sent != received:
+        direction = "sent" if sent else "received"
     wanted = _state(state)
     if cursor is not None:
         check_cursor(cursor)
     request: dict[str, JsonValue] = {
         "state": None if wanted is None else wanted.value,
-        "direction": None if sent and received else direction,
+        "direction": direction,
         "limit": limit,
         "cursor": cursor,
     }
@@ -250,9 +255,18 @@ def list_tasks(
         for said in page.damage:
             session.output.note(f"damage: {said}")
         if page.next_cursor:
-            session.output.note(f"more: mcp-a2a tasks --cursor {page.next_cursor}")
+            again = _again(wanted, direction, limit)
+            session.output.note(f"more: mcp-a2a tasks{again} --cursor {page.next_cursor}")
 
     session.show(page, tell)
+
+
+def _again(state: Moment | None, direction: str | None, limit: int) -> str:
+    """What was asked for besides a page: the cursor says where it begins, and not of which tasks."""
+    asked = [f"--state {state}"] if state is not None else []
+    asked += [f"--{direction}"] if direction is not None else []
+    asked += [f"--limit {limit}"] if limit != TASKS_SHOWN else []
+    return "".join(f" {one}" for one in asked)
 
 
 def _page(request: Mapping[str, JsonValue]) -> Steps[TaskPage]:

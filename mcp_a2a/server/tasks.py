@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from mcp.server.mcpserver import Elicit, Resolve
@@ -283,7 +284,7 @@ async def list_tasks(
             cursor=cursor or None,
         )
     )
-    return answer(brief_page(page), _list_lines)
+    return answer(brief_page(page), partial(_list_lines, asked_for=_asked_for(state, direction)))
 
 
 def _about(task: TaskView, text_offset: int = 0, *, told: bool = False) -> CallToolResult:
@@ -294,10 +295,17 @@ def _parts(data: dict[str, object] | None) -> tuple[Part, ...]:
     return () if data is None else (Part.model_validate({"data": data}),)
 
 
-def _list_lines(page: TaskLines, fence: Fence) -> list[str]:
+def _asked_for(state: Moment | None, direction: str | None) -> str:
+    """The arguments of a list besides its cursor, which does not say of which tasks."""
+    given = {"state": state, "direction": direction}
+    return "".join(f", {name}={value}" for name, value in given.items() if value is not None)
+
+
+def _list_lines(page: TaskLines, fence: Fence, *, asked_for: str) -> list[str]:
     if not page.tasks:
         return ["No tasks.", *page.damage, "Next: send one with send_task, or look for work with check_inbox."]
-    more = f"Next: list_tasks with cursor={page.next_cursor} has more; " if page.next_cursor else "Next: "
+    following = f"Next: list_tasks with cursor={page.next_cursor}{asked_for} has more; "
+    more = following if page.next_cursor else "Next: "
     return [
         f"1 task. {LIST_NOTICE}"
         if len(page.tasks) == 1

@@ -149,6 +149,16 @@ def test_a_list_that_a_filter_leaves_empty_does_not_say_that_there_are_no_tasks(
     assert "No such task." in call(home, "tasks", "--state", "held").stderr
 
 
+def test_the_command_for_more_tasks_asks_for_the_same_tasks(home: Path) -> None:
+    for text in ("abc", "abd"):
+        call(home, "send", "rev", text)
+    chosen = call(home, "tasks", "--sent", "--state", "completed", "--limit", "1")
+    (more,) = (line for line in chosen.stderr.splitlines() if line.startswith("more: "))
+    assert more.startswith("more: mcp-a2a tasks --state completed --sent --limit 1 --cursor ")
+    following = json.loads(call(home, *more.split()[2:], "--json").stdout)["tasks"]
+    assert [(task["state"], task["direction"]) for task in following] == [("completed", "sent")]
+
+
 def test_an_agent_that_is_there_can_be_trusted_by_a_command_that_has_just_started(home: Path) -> None:
     trusted = call(home, "--identity", "fresh", "trust", "rev")
     assert (trusted.returncode, trusted.stdout.partition(" (")[0]) == (0, "rev")

@@ -466,6 +466,15 @@ async def test_a_list_shows_the_beginning_of_long_texts(connect: Connect, node: 
     assert {item["answer"].count("$") for item in result.structured_content["tasks"]} == {279}, "and an ellipsis"
 
 
+async def test_the_next_page_of_a_list_is_that_of_the_same_tasks(connect: Connect, node: StandIn):
+    node.page = TaskPage(tasks=(task(),), next_cursor="1.5/task-abc")
+    async with connect() as client:
+        chosen = text_of(await client.call_tool("list_tasks", {"state": "completed", "direction": "sent"}))
+        every = text_of(await client.call_tool("list_tasks", {}))
+    assert "list_tasks with cursor=1.5/task-abc, state=completed, direction=sent has more" in chosen
+    assert "list_tasks with cursor=1.5/task-abc has more" in every
+
+
 async def test_a_task_that_is_not_done_says_how_far_it_is(connect: Connect, node: StandIn):
     node.answer = task(
         state=Moment.QUEUED,
