@@ -103,12 +103,12 @@ class Pushes:
             PushNotSupportedError, AddressNotAllowedError, QueueFullError
         """
         self.check(config)
+        cursor = cursor or self._feed.open(record).cursor  # now: what happens while this waits is to be posted, too
         async with self._turn:
             if (running := self._running(record.id, config)) is not None:
                 return running
             kept = config.model_copy(update={"task_id": record.id, "id": config.id or self._context.fresh_id()})
             self._context.database.read(lambda connection: _check_room(connection, kept, record.caller))
-            cursor = cursor or self._feed.open(record).cursor
             await self._context.database.write(lambda connection: put_push(connection, kept))
             self._start(kept, cursor)
             return kept

@@ -219,6 +219,20 @@ async def test_requests_at_the_same_time_name_a_hook_once_and_no_more_hooks_than
     assert len(refused) == 2
 
 
+async def test_a_task_that_ends_while_its_hook_waits_to_be_kept_is_told_of(scene: tuple[Person, Hook]) -> None:
+    alice, hook = scene
+    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
+    turn = alice.node.pushes._turn  # another request has it
+    async with anyio.create_task_group() as requests, turn:
+        requests.start_soon(alice.api.a2a_push_set, A2APushRequest(task_id=task.id, config=config(hook)))
+        with anyio.fail_after(30):
+            while not turn.statistics().tasks_waiting:
+                await anyio.lowlevel.checkpoint()
+        await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
+    await hook.until("canceled")
+    await nothing_left_to_tell(alice)
+
+
 async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
