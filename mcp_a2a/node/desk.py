@@ -103,6 +103,8 @@ class Desk:
     async def _open(self, request: A2ASendRequest, message: Message) -> A2AAnswer:
         if request.hop >= MAX_HOP:
             raise HopLimitError(MAX_HOP)
+        if request.push_config is not None and self._is_new(request):
+            self._node.pushes.check_room(request.push_config, "", request.caller)
         begun: list[Beginning] = []
 
         def follow(record: TaskRecord) -> None:
@@ -124,6 +126,9 @@ class Desk:
     def _opening(self, request: A2ASendRequest) -> str:
         scope = f"{request.agent}\0{request.caller}"
         return self._node.sending.opening_id(request.idempotency_key, scope)
+
+    def _is_new(self, request: A2ASendRequest) -> bool:
+        return self._node.sending.find(task_id_of(self._context.me, self._opening(request))) is None
 
     async def _take_in(
         self, request: A2ASendRequest, message: Message, follow: Callable[[TaskRecord], None]
@@ -209,6 +214,8 @@ class Desk:
             raise ContextMismatchError(task_id)
         if record.done:
             raise NotAwaitingReplyError(task_id, record.state)
+        if request.push_config is not None:
+            self._node.pushes.check_room(request.push_config, task_id, request.caller)
         if record.sent:
             record = await self._node.sender_to(record.peer).go_on(
                 task_id, message, Attachments(consent=request.consent)

@@ -94,6 +94,16 @@ class Pushes:
             raise PushNotSupportedError
         self._hooks.check(config.url)
 
+    def check_room(self, config: TaskPushNotificationConfig, task_id: str, caller: str) -> None:
+        """Refuse a configuration that has no place, before anything is begun for it; without an id, of a new task.
+
+        Raises:
+            QueueFullError
+        """
+        if self._running(task_id, config) is None:
+            kept = config.model_copy(update={"task_id": task_id, "id": config.id or ""})
+            self._context.database.read(lambda connection: _check_room(connection, kept, caller))
+
     async def set(
         self, record: TaskRecord, config: TaskPushNotificationConfig, cursor: str | None = None
     ) -> TaskPushNotificationConfig:

@@ -19,7 +19,7 @@ from mcp_a2a.a2a import legacy, legacy_rest
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError
-from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2APushRequest, A2ASendRequest
+from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2AListRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
@@ -385,6 +385,22 @@ async def test_where_there_are_as_many_as_may_be_one_may_still_be_replaced(
     again = config(hook, id="mine", **secrets("new", "key"))
     replaced = await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=again))
     assert replaced.configs == (again.model_copy(update={"task_id": task.id}),)
+
+
+async def test_a_message_whose_hook_has_no_place_begins_nothing_and_is_not_heard(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, hook = scene
+    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
+    monkeypatch.setattr(pushes, "MAX_ALL", 1)
+    first = A2ASendRequest(message=say("wait"), push_config=config(hook), idempotency_key="k")
+    task = (await alice.api.a2a_send(first)).task
+    for message in (say("hello"), say("this", taskId=asked.id)):
+        with pytest.raises(QueueFullError):
+            await alice.api.a2a_send(A2ASendRequest(message=message, push_config=config(hook)))
+    assert (await alice.api.a2a_list(A2AListRequest(page_size=10))).total_size == 2
+    assert (await alice.api.a2a_get(A2AGetRequest(task_id=asked.id))).task == asked
+    assert (await alice.api.a2a_send(first)).task.id == task.id  # one that has its place keeps it
 
 
 async def test_a_caller_takes_no_places_of_others(scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch) -> None:
