@@ -17,7 +17,7 @@
       TaskError                 TaskNotFoundError  TransitionError  LeaseLostError  NotAwaitingReplyError  SelfSendError
                                 ContextMismatchError  PageTokenError  PushNotSupportedError  PushConfigNotFoundError
                                 HopLimitError  TaskForgottenError  NotForgettableError  AlreadyEndedError
-                                NotSentError  NothingAskedError  KeyReusedError
+                                NotSentError  NothingAskedError  KeyReusedError  ConversationFullError
       ProtocolError             LocalProtocolError (our bug)  RemoteProtocolError (their bytes)
         EnvelopeError           SealBrokenError  NotForUsError  ReplayedError  StaleError  UnknownKeyError
 
@@ -834,6 +834,19 @@ class ContextMismatchError(TaskError):
         super().__init__(
             f"The context of the message is not the context of its task {task_id}.",
             "Leave the context out: it follows from the task.",
+        )
+
+
+class ConversationFullError(TaskError):
+    """What was said in a task is as long as it may be."""
+
+    code = "conversation_full"
+    exit_code = 5
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The message was not sent: the conversation of {task_id} is as long as it may be.",
+            "Go on with a new task.",
         )
 
 

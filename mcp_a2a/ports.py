@@ -263,6 +263,7 @@ class NodeApi(Protocol):
             TaskNotFoundError: it names a task that is not the caller's at that agent.
             NotAwaitingReplyError: that task has ended.
             ContextMismatchError: its context is not that of its task.
+            ConversationFullError: there is no room in that task for what it says.
             PeerNotFoundError, AmbiguousNameError, TooLargeError, UnsendableError
         """
         ...

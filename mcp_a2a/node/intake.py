@@ -22,7 +22,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
-from mcp_a2a.errors import KeyReusedError, McpA2AError, RemoteProtocolError, StaleError, UnknownKeyError
+from mcp_a2a.errors import (
+    ConversationFullError,
+    KeyReusedError,
+    McpA2AError,
+    RemoteProtocolError,
+    StaleError,
+    UnknownKeyError,
+)
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
@@ -531,10 +538,11 @@ class Intake:
             return None
         if record.has_heard(message):
             return None
-        if sum(len(one.model_dump_json()) for one in (*record.messages, message)) > MAX_CONVERSATION:
-            raise Refusal("conversation_full")
         record.seq_in = max(record.seq_in, payload.seq)
-        take_turn(record, message.model_copy(update={"role": Role.USER}), now)
+        try:
+            take_turn(record, message.model_copy(update={"role": Role.USER}), now)
+        except ConversationFullError as error:
+            raise Refusal(error.code) from error
         save_task(connection, record)
         return _Applied(record, self._inbox.offer)
 
@@ -678,9 +686,15 @@ def take_turn(record: TaskRecord, message: Message, now: float) -> None:
     """The sender says something more in a task. After a question it is a new turn: the attempts count anew.
 
     It is not submitted again: a task that was begun goes on (A2A 4.1.3 has no way back).
+
+    Raises:
+        ConversationFullError: this would be more than is kept. Each message has the whole of it written again.
     """
     asked = record.status.message if record.state in INTERRUPTED else None
-    record.messages = (*record.messages, *((asked,) if asked is not None else ()), message)
+    messages = (*record.messages, *((asked,) if asked is not None else ()), message)
+    if sum(len(one.model_dump_json()) for one in messages) > MAX_CONVERSATION:
+        raise ConversationFullError(record.id)
+    record.messages = messages
     record.updated = now
     if record.state in INTERRUPTED:
         record.state, record.attempts = TaskState.WORKING, 0

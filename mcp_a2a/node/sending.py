@@ -330,7 +330,7 @@ class Sending:
 
         Raises:
             KeyReusedError: with that key, something else was said.
-            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
+            TaskNotFoundError, NotAwaitingReplyError, ConversationFullError, TooLargeError, UnsendableError, FileError
         """
         message, before = self.turn(task_id, request)
         return before or await self.go_on(task_id, message, request)
@@ -351,7 +351,7 @@ class Sending:
         """Say something more in an open task; a message that it has already is not said again.
 
         Raises:
-            TaskNotFoundError, NotAwaitingReplyError, TooLargeError, UnsendableError, FileError
+            TaskNotFoundError, NotAwaitingReplyError, ConversationFullError, TooLargeError, UnsendableError, FileError
         """
         more = with_it or Attachments()
         await self._check(task_id, message, more)

@@ -29,6 +29,7 @@ _OWN_WORDS = frozenset({
     "not_sent", "no_files",
     "context_mismatch", "page_token", "key_changed", "local_protocol", "consent_needed", "consent_declined",
     "files_wait", "hop_limit", "nothing_waits", "task_forgotten", "not_forgettable", "node_silent", "key_reused",
+    "conversation_full",
 })  # fmt: skip
 """Errors whose message has no word of another agent. Every other one is fenced."""
 

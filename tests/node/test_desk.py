@@ -14,6 +14,7 @@ import pytest
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
 from mcp_a2a.errors import (
     ContextMismatchError,
+    ConversationFullError,
     KeyReusedError,
     NotAwaitingReplyError,
     QueueFullError,
@@ -401,6 +402,19 @@ async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
         with pytest.raises(QueueFullError):
             await send((alice, "self"), "pay")
     assert done == ["ask", "ask"]
+
+
+async def test_no_more_is_said_in_a_task_than_is_kept_of_a_conversation(
+    desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MAX_CONVERSATION", 10_000)
+    task = (await send(desk, "wait", wait=0)).task
+    for text in ("1", "2"):
+        await send(desk, text * 4_000, wait=0, taskId=task.id, messageId=text)
+    with pytest.raises(ConversationFullError):
+        await send(desk, "3" * 4_000, wait=0, taskId=task.id)
+    await send(desk, "1" * 4_000, wait=0, taskId=task.id, messageId="1")  # said before, and not said again
+    assert len(desk[0].node.sending.latest(task.id).messages) == 3
 
 
 async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> None:
