@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -210,8 +211,18 @@ class Database:
         while going:
             batch, going = self._gather()
             if batch:
-                self._landed.append((batch, self._commit(batch)))
+                self._landed.append((batch, self._outcomes(batch)))
                 self._call_soon(self._bring_news)
+
+    def _outcomes(self, batch: Sequence[_Pending]) -> Sequence[object]:
+        """What became of each; whatever goes wrong, those that wait are told, and the thread goes on."""
+        try:
+            return self._commit(batch)
+        except Exception as error:
+            logger.exception("a transaction failed in a way that was not foreseen")
+            with suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            return [error] * len(batch)
 
     def _gather(self) -> tuple[list[_Pending], bool]:
         """Everything that is queued now. Where nobody waits for any of it, what comes in the next moment too."""

@@ -69,8 +69,8 @@ def is_unreadable(error: Exception) -> bool:
 def _not_usable(path: Path, reason: str) -> HomeUnusableError:
     """As the system says it; where a file of our folder belongs to another user, that is why."""
     foreign = None
-    if hasattr(os, "getuid") and path.is_dir():
-        with suppress(OSError):
+    if hasattr(os, "getuid"):
+        with suppress(OSError):  # a disk that was pulled out, or a server that is gone, does not even say what is there
             foreign = next((one.name for one in path.iterdir() if one.stat().st_uid != os.getuid()), None)
     return HomeUnusableError(str(path), reason if foreign is None else f"{foreign} in it belongs to another user")
 
@@ -81,8 +81,9 @@ def _cause(folder: Path) -> OSError | None:
         with ExitStack() as files:
             for _ in range(FILES_OF_A_DATABASE):
                 files.enter_context(tempfile.TemporaryFile(dir=folder)).write(bytes(TRIED_BYTES))
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         return error if error.errno in NO_SPACE or limit_behind(error) is not None else None
-    if shutil.disk_usage(folder).free < NO_SPACE_BYTES:
+    if free < NO_SPACE_BYTES:
         return OSError(errno.ENOSPC, "")
     return OSError(errno.EFBIG, "") if file_size_is_limited() else None

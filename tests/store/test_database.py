@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -13,6 +15,7 @@ import pytest
 
 from mcp_a2a.errors import HomeUnusableError
 from mcp_a2a.store.database import Database
+from mcp_a2a.store.disk import unusable
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.store.opening import open_database
 
@@ -48,6 +51,38 @@ async def test_an_operation_that_fails_takes_back_its_own_and_nothing_else(datab
     kept = [database.read(lambda c, name=name: get_meta(c, name)) for name in ("before", "half", "after")]
     assert kept == ["done", None, "done"]
     assert outcomes == {"before": None, "half": "in the middle", "after": None}
+
+
+async def test_a_failure_that_was_not_foreseen_is_told_and_the_next_operation_is_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path, error: sqlite3.Error) -> Exception:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    async def outcome_of(operation: Callable[[sqlite3.Connection], object]) -> object:
+        outcomes, told = list[object](), anyio.Event()
+
+        def done(outcome: object) -> None:
+            outcomes.append(outcome)
+            told.set()
+
+        database.enqueue(operation, done)
+        with anyio.fail_after(30):
+            await told.wait()
+        return outcomes[0]
+
+    monkeypatch.setattr("mcp_a2a.store.database.unusable", fails)
+    assert isinstance(await outcome_of(lambda connection: connection.execute("SELECT 1 FROM nowhere")), OSError)
+    assert await outcome_of(lambda connection: set_meta(connection, "word", "here")) is None
+    assert database.read(lambda connection: get_meta(connection, "word")) == "here"
+
+
+def test_why_a_folder_cannot_be_used_is_said_also_where_the_system_cannot_look_at_it(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    found = unusable(tmp_path / ("x" * 300) / "node.db", error)  # a name that no file system takes
+    assert isinstance(found, HomeUnusableError)
+    assert "disk I/O error" in str(found)
 
 
 async def test_what_follows_a_commit_is_called_for_everybody_also_when_one_fails(
