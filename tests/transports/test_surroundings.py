@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,23 @@ def test_more_notices_than_are_read_are_one_reason_to_look() -> None:
         if notices is None:
             pytest.skip("this system tells nothing of its interfaces")
         read_all(notices)  # returns where there is none
+
+
+def test_the_interfaces_stay_as_they_were_while_no_open_file_is_left_to_look_at_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    here, before = Surroundings(), interfaces_here()
+    addresses = here.addresses
+    monkeypatch.setattr("ifaddr.get_adapters", refused)
+    here.look()
+    assert (here.now, here.addresses) == (before, addresses)
+    assert interfaces_here() == before
+    monkeypatch.setattr(surroundings, "_said", [])
+    with pytest.raises(OSError, match="open files"):
+        Surroundings()
 
 
 def test_a_cable_that_is_in_again_is_a_change() -> None:

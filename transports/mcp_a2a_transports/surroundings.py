@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ from mcp_a2a.protocol.paths import ip_text
 from mcp_a2a.protocol.places import embedded, is_metadata
 from mcp_a2a_transports._kernel_notices import kernel_notices, read_all
 from mcp_a2a_transports._tasks import background_tasks
+
+logger = logging.getLogger(__name__)
 
 Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpInterface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -220,8 +223,23 @@ class Surroundings:
                 self.look(told=told)
 
 
+_said: list[Interface] = []
+"""What the system said last."""
+
+
 def _all_interfaces() -> list[Interface]:
-    return [_interface(adapter) for adapter in ifaddr.get_adapters() if adapter.ips]
+    """What the system says; what it said before while it does not: asking takes an open file, and none may be left.
+
+    Raises:
+        OSError: it has said nothing yet.
+    """
+    try:
+        _said[:] = [_interface(adapter) for adapter in ifaddr.get_adapters() if adapter.ips]
+    except OSError as error:
+        if not _said:
+            raise
+        logger.debug("the interfaces of this machine cannot be read: %s", error)
+    return list(_said)
 
 
 def _interface(adapter: ifaddr.Adapter) -> Interface:
