@@ -10,6 +10,7 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.store.blobs import BlobRow, blobs_of
 from mcp_a2a.store.forgetting import Removed, finished_before, forget, forgettable, size_of, why_kept
 from mcp_a2a.store.records import TaskRecord, get_task, moment
+from mcp_a2a.store.schema import drop_copies
 from mcp_a2a.views import ForgetRequest, ForgetView, KeptTask
 
 BATCH = 200
@@ -34,6 +35,7 @@ class Forgetting:
             return self._context.database.read(lambda connection: self._forget(connection, request, now))
         view = await self._context.database.write(lambda connection: self._forget(connection, request, now))
         self._context.database.empty_log()
+        drop_copies(self._context.database.path)
         return view
 
     def _forget(self, connection: sqlite3.Connection, request: ForgetRequest, now: float) -> ForgetView:

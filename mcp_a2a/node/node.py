@@ -50,7 +50,7 @@ from mcp_a2a.node.web_sending import WebSending
 from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Hooks, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.aging import Mark
-from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
@@ -80,6 +80,7 @@ from mcp_a2a.store.networks import forget_members
 from mcp_a2a.store.own_name import read_name
 from mcp_a2a.store.push import drop_orphaned_push
 from mcp_a2a.store.records import TaskRecord, forget_finished, note_finished, peers_with_open_tasks, shift_leases
+from mcp_a2a.store.schema import drop_copies
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -432,6 +433,7 @@ class Node:
             self.networks.forget_lapsed()
             self.networks.publish_again()
             self.files.tidy()
+            drop_copies(self.context.database.path, self.context.clocks.aged() - KEEP_SECRET_SECONDS)
             self.feed.drop_idle()
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 

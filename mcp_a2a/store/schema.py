@@ -1,13 +1,16 @@
 """The tables, and how an older database becomes a newer one.
 
 `PRAGMA user_version` counts migrations; each runs in a transaction of its own, after a copy of the database was put
-beside it. A database from the future is refused, never touched.
+beside it, which goes with the keys in it (`drop_copies`). A database from the future is refused, never touched.
 """
 
 from __future__ import annotations
 
+import glob
+import math
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mcp_a2a.errors import SchemaTooNewError
@@ -370,6 +373,17 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
     for number in range(found, len(migrations)):
         # One transaction each: a process killed in the middle leaves the old schema, whole.
         connection.executescript(f"BEGIN IMMEDIATE;{migrations[number]};PRAGMA user_version={number + 1};COMMIT")
+
+
+def drop_copies(path: Path, before: float = math.inf) -> None:
+    """Remove the copies of older versions of a database that were made before then (seconds since the epoch).
+
+    Such a copy has the keys and the texts of its day: they are not to outlive those that were dropped here since.
+    """
+    for copy in path.parent.glob(f"{glob.escape(path.name)}.schema-*"):
+        with suppress(OSError):
+            if copy.stat().st_mtime < before:
+                copy.unlink()
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mcp_a2a.errors import NotForgettableError, TaskForgottenError
 from mcp_a2a.node.node import _bookkeeping
+from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
@@ -158,3 +162,31 @@ async def test_many_tasks_are_forgotten_a_few_at_a_time(
     second = await alice.api.forget(ForgetRequest(older_than_seconds=0, after=first.after))
     assert sorted((*first.tasks, *second.tasks)) == sorted(tasks)
     assert second.after is None
+
+
+async def test_the_copy_of_an_older_database_goes_with_the_first_thing_that_is_forgotten(
+    pair: Pair, tmp_path: Path
+) -> None:
+    alice = pair[1]
+    task_id = await finished(pair, tmp_path)
+    path = alice.node.context.database.path
+    copy = path.with_name(f"{path.name}.schema-3")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    assert b"a secret request" in copy.read_bytes()
+    await alice.api.forget(ForgetRequest(task_ids=(task_id,), count_only=True))
+    assert copy.exists()
+    await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
+    assert not copy.exists()
+
+
+async def test_the_copy_of_an_older_database_is_kept_no_longer_than_the_keys_in_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "alice").mkdir()
+    old, new = (tmp_path / "alice" / f"node.db.schema-{version}" for version in (3, 4))
+    for copy, made in ((old, world.clock() - KEEP_SECRET_SECONDS - 1), (new, world.clock())):
+        copy.touch()
+        os.utime(copy, (made, made))
+    async with world.person("alice"):
+        await until(lambda: not old.exists())
+        assert new.exists()
