@@ -185,7 +185,7 @@ class Attaching:
         except BaseException:
             self._discard(refs)
             raise
-        if not refs and attached.parts == request.parts:
+        if attached.parts == request.parts and tuple(chunks) == request.chunks:
             return request, ()
         update = {"parts": attached.parts, "chunks": tuple(chunks), "files": ()}
         return request.model_copy(update=update), tuple(refs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from mcp_a2a.errors import FilesWaitError, SystemLimitError
 from mcp_a2a.node import attaching, intake, pieces
 from mcp_a2a.node.job import is_unsendable
 from mcp_a2a.protocol.blob import PIECE_SIZE
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import spool
 from mcp_a2a.views import AnswerRequest, FileArg, GetTaskRequest, SaveFilesRequest, TaskView
@@ -135,6 +137,24 @@ async def test_a_result_is_told_without_a_file_for_which_too_many_wait_here(
     view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert (view.text or "").startswith("done")
+    assert "The file 0.png was not kept" in (view.text or "")
+
+
+async def test_a_file_that_was_streamed_is_named_in_its_place_where_too_many_wait_here(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, alice, bob = pair
+    sent = await alice.api.send_task(task(text="a picture, as it grows"))
+    item = await next_item(bob)
+    monkeypatch.setattr(attaching, "MAX_OUT_BYTES", -1)
+    part = Part(raw=base64.b64encode(os.urandom(10 * SIZE)).decode(), filename="0.png")
+    chunk = ArtifactChunk(artifact=Artifact(artifact_id="picture", name="picture", parts=(part,)))
+    streamed = AnswerRequest(
+        task_id=item.task_id, status="completed", text="done", chunks=(chunk,), streamed=0, consent="waived"
+    )
+    await bob.api.answer_task(streamed)
+    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "The file 0.png was not kept" in (view.text or "")
 
 
