@@ -97,6 +97,14 @@ def _read(source: Source, size: int, name: str) -> bytes:
         raise FileError(f"{name} could not be read: {reason}.", "Check the disk that it is on.") from error
 
 
+@dataclass
+class Room:
+    """What one message may still hold: bytes of files within it, and files beside it."""
+
+    inline: int = MAX_INLINE_TOTAL
+    files: int = MAX_FILES
+
+
 @dataclass(frozen=True)
 class Attached:
     """Parts as they travel, and the files among them that travel beside."""
@@ -128,11 +136,18 @@ class Attaching:
         self._downloads = downloads
         self._public = (downloads, private / WORK)
 
-    async def attach(self, parts: Sequence[Part], what: Attachments = NOTHING, *, or_say_so: bool = False) -> Attached:
+    async def attach(
+        self,
+        parts: Sequence[Part],
+        what: Attachments = NOTHING,
+        *,
+        or_say_so: bool = False,
+        room: Room | None = None,
+    ) -> Attached:
         """The parts with the files behind them; what is large among either goes into the spool.
 
         With `roots`, each file must be within these folders, or the one for downloads. With `or_say_so`, a sentence
-        stands in place of a large file where too many wait.
+        stands in place of a large file where too many wait. `room` is that of a message which holds more than these.
 
         Raises:
             FileError: a file cannot be attached, and why; nothing was kept.
@@ -142,11 +157,12 @@ class Attaching:
         if not files and not any(part.raw is not None or part.url is not None for part in parts):
             return Attached(tuple(parts))
         has_room, refs = await self._has_room(), list[BlobRef]()
+        left = Room() if room is None else room
         if not has_room and not or_say_so:
             raise FilesWaitError(MAX_OUT_BYTES // MIB)
         try:
             with anyio.CancelScope(shield=True):  # a thread goes on, and leaves a file that nobody would know of
-                made = await anyio.to_thread.run_sync(self._attach, parts, what, refs if has_room else None)
+                made = await anyio.to_thread.run_sync(self._attach, parts, what, refs if has_room else None, left)
         except BaseException:
             self._discard(refs)
             raise
@@ -173,12 +189,12 @@ class Attaching:
         Raises:
             FileError, FilesWaitError: as in `attach`.
         """
-        or_say_so = request.consent == "waived"
-        attached = await self.attach(request.parts, request, or_say_so=or_say_so)
+        or_say_so, room = request.consent == "waived", Room()
+        attached = await self.attach(request.parts, request, or_say_so=or_say_so, room=room)
         refs, chunks = list(attached.refs), list[ArtifactChunk]()
         try:
             for chunk in request.chunks:
-                made = await self.attach(chunk.artifact.parts, or_say_so=or_say_so)
+                made = await self.attach(chunk.artifact.parts, or_say_so=or_say_so, room=room)
                 refs.extend(made.refs)
                 artifact = chunk.artifact.model_copy(update={"parts": made.parts})
                 chunks.append(chunk.model_copy(update={"artifact": artifact}))
@@ -226,8 +242,7 @@ class Attaching:
     def _discard(self, refs: Sequence[BlobRef]) -> None:
         self._context.spool.remove(self._context.spool.path("out", "", ref.id) for ref in refs)
 
-    def _attach(self, parts: Sequence[Part], what: Attachments, refs: list[BlobRef] | None) -> list[Part]:
-        room = MAX_INLINE_TOTAL
+    def _attach(self, parts: Sequence[Part], what: Attachments, refs: list[BlobRef] | None, room: Room) -> list[Part]:
         made: list[Part] = []
         for part in parts:
             if is_blob(part):
@@ -236,37 +251,35 @@ class Attaching:
                 made.append(part)
                 continue
             content = _decoded(part.raw)
-            if len(content) <= min(MAX_INLINE_SIZE, room):
-                room -= len(content)
+            if len(content) <= min(MAX_INLINE_SIZE, room.inline):
+                room.inline -= len(content)
                 made.append(part)
             else:
-                made.append(self._spooled(Plain(io.BytesIO(content)), part, refs))
+                made.append(self._spooled(Plain(io.BytesIO(content)), part, refs, room))
         own = self._own_files(what)
         for file in what.files:
             with self._open(file, what, own) as (source, _):
-                part, inline = self._part(source, file, room, refs)
-            room -= inline
-            made.append(part)
+                made.append(self._part(source, file, room, refs))
         return made
 
-    def _part(self, source: Source, file: FileArg, room: int, refs: list[BlobRef] | None) -> tuple[Part, int]:
-        """A file as a part, and how much of the message it takes."""
+    def _part(self, source: Source, file: FileArg, room: Room, refs: list[BlobRef] | None) -> Part:
+        """A file as a part."""
         name = safe_name(file.name or Path(file.path).name)
         kind = file.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        limit = min(MAX_INLINE_SIZE, room)
+        limit = min(MAX_INLINE_SIZE, room.inline)
         beginning = _read(source, limit + 1, name)
         if len(beginning) <= limit:
-            raw = base64.b64encode(beginning).decode()
-            return Part(raw=raw, filename=name, media_type=kind), len(beginning)
+            room.inline -= len(beginning)
+            return Part(raw=base64.b64encode(beginning).decode(), filename=name, media_type=kind)
         source.rewind()
-        return self._spooled(source, Part(raw="", filename=name, media_type=kind), refs), 0
+        return self._spooled(source, Part(raw="", filename=name, media_type=kind), refs, room)
 
     # --- the spool -------------------------------------------------------------------------------
 
-    def _spooled(self, source: Source, like: Part, refs: list[BlobRef] | None) -> Part:
+    def _spooled(self, source: Source, like: Part, refs: list[BlobRef] | None, room: Room) -> Part:
         if refs is None:
             return Part(text=NOT_KEPT.format(safe_name(like.filename)))
-        if len(refs) >= MAX_FILES:
+        if room.files <= 0:
             raise FileError(f"More than {MAX_FILES} files in one message.", "Send several, or one archive.")
         blob_id = self._context.fresh_id()
         sealer = FileSealer(blob_id, self._context.randomness(STREAM_KEY_SIZE))
@@ -278,6 +291,7 @@ class Attaching:
         except OSError as error:
             raise refused(self._context.spool.folder, error) from error
         refs.append(sealer.ref)
+        room.files -= 1
         return sealer.ref.to_part(like.filename, like.media_type)
 
     def _check_room(self) -> None:

@@ -158,6 +158,26 @@ async def test_a_file_that_was_streamed_is_named_in_its_place_where_too_many_wai
     assert "The file 0.png was not kept" in (view.text or "")
 
 
+async def test_files_of_many_pieces_of_one_answer_share_what_a_message_holds(pair: Pair) -> None:
+    _, alice, bob = pair
+    sent = await alice.api.send_task(task(text="twenty pictures"))
+    item = await next_item(bob)
+    pictures = [
+        Part(raw=base64.b64encode(os.urandom(60 * 1024)).decode(), filename=f"{number}.png") for number in range(20)
+    ]
+    chunks = tuple(
+        ArtifactChunk(artifact=Artifact(artifact_id=f"picture-{number}", parts=(part,)))
+        for number, part in enumerate(pictures)
+    )
+    streamed = AnswerRequest(
+        task_id=item.task_id, status="completed", text="done", chunks=chunks, streamed=0, consent="waived"
+    )
+    await bob.api.answer_task(streamed)
+    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    assert (view.state, view.error) == (Moment.COMPLETED, None)
+    assert sorted(file.name for file in view.files) == sorted(f"{number}.png" for number in range(20))
+
+
 async def test_a_result_whose_file_cannot_be_opened_for_want_of_open_files_has_not_failed(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
