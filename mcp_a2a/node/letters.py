@@ -9,7 +9,7 @@ from typing import Literal
 
 from mcp_a2a.errors import RemoteProtocolError, TooLargeError, UnsendableError
 from mcp_a2a.node.context import Context
-from mcp_a2a.protocol.blob import piece_id, piece_of
+from mcp_a2a.protocol.blob import piece_id, piece_of, refs_untrusted
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.payload import (
@@ -147,6 +147,7 @@ def _letter(
         expires=expires,
         body=body,
     )
+    _check_files(payload)
     number, packed = context.next_number(), _packed(payload)
     return OutboxRow(
         number, message_id, record.peer, record.id, record.seq_out, kind, packed, now, expires,
@@ -200,6 +201,14 @@ def redated(context: Context, row: OutboxRow) -> OutboxRow | None:
     dates = {"created": now, "expires": expires, "latest": latest if latest > now else None}
     payload = payload.model_copy(update=dates)
     return replace(row, payload=_packed(payload), created=now, expires=expires)
+
+
+def _check_files(payload: Payload) -> None:
+    """Read which files a message names, as its recipient will, who refuses it for good where it cannot."""
+    try:
+        refs_untrusted(payload)
+    except RemoteProtocolError as error:
+        raise UnsendableError(error.message.rstrip(".")) from error
 
 
 def _packed(payload: Payload) -> bytes:

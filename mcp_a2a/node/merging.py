@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from mcp_a2a.errors import RemoteProtocolError, UnsendableError
 from mcp_a2a.protocol import artifacts
+from mcp_a2a.protocol.blob import MAX_FILES, files_named
 from mcp_a2a.protocol.payload import MAX_PAYLOAD, Payload, UpdateBody
 from mcp_a2a.store.journal import OutboxRow
 
@@ -34,6 +35,8 @@ class _Update:
     body: UpdateBody
     size: int
     """Bytes, or more than there will be."""
+    files: int
+    """Files that it names, likewise."""
     absorbed: tuple[OutboxRow, ...] = ()
 
     def then(self, newer: _Update) -> _Update | None:
@@ -45,11 +48,11 @@ class _Update:
         is_whole = old.whole is not None or new.whole is not None  # what follows is counted from it
         if is_whole or not follows or any(chunk.artifact.artifact_id in replaced for chunk in new.chunks):
             return None
-        chunks, size = (*old.chunks, *new.chunks), self.size + newer.size
-        if len(chunks) > MAX_MERGED_CHUNKS or size > MAX_PAYLOAD:
+        chunks, size, files = (*old.chunks, *new.chunks), self.size + newer.size, self.files + newer.files
+        if len(chunks) > MAX_MERGED_CHUNKS or size > MAX_PAYLOAD or files > MAX_FILES:
             return None
         body = new.model_copy(update={"chunks": chunks, "artifacts": artifacts.replace(old.artifacts, new.artifacts)})
-        return _Update(newer.row, newer.payload, body, size, (*self.absorbed, self.row))
+        return _Update(newer.row, newer.payload, body, size, files, (*self.absorbed, self.row))
 
     def packed(self) -> OutboxRow:
         """Its row, with the payload to send.
@@ -87,4 +90,6 @@ def _read(row: OutboxRow) -> _Update | None:
         payload = Payload.parse_untrusted(row.payload)
     except RemoteProtocolError:
         return None  # not readable by this version: it goes as it is
-    return _Update(row, payload, payload.body, len(row.payload)) if isinstance(payload.body, UpdateBody) else None
+    if not isinstance(payload.body, UpdateBody):
+        return None
+    return _Update(row, payload, payload.body, len(row.payload), files_named(payload))

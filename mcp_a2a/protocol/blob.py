@@ -155,6 +155,11 @@ def refs_untrusted(payload: Payload) -> tuple[BlobRef, ...]:
     return tuple(refs.values())
 
 
+def files_named(payload: Payload) -> int:
+    """How many files a message names, or more, where it names one of them twice."""
+    return sum(map(is_blob, _parts(payload)))
+
+
 def _parts(payload: Payload) -> Iterator[Part]:
     match payload.body:
         case TaskBody(message=message) | MessageBody(message=message):

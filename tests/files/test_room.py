@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.errors import FilesWaitError, SystemLimitError
+from mcp_a2a.errors import FilesWaitError, SystemLimitError, UnsendableError
 from mcp_a2a.node import attaching, intake, pieces
 from mcp_a2a.node.job import is_unsendable
+from mcp_a2a.protocol import blob
 from mcp_a2a.protocol.blob import PIECE_SIZE
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
 from mcp_a2a.protocol.moment import Moment
@@ -176,6 +177,24 @@ async def test_files_of_many_pieces_of_one_answer_share_what_a_message_holds(pai
     view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert sorted(file.name for file in view.files) == sorted(f"{number}.png" for number in range(20))
+
+
+async def test_a_result_with_more_files_than_its_asker_takes_is_refused_where_it_was_made(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob, "MAX_FILES", 2)
+    _, alice, bob = pair
+    await alice.api.send_task(task(text="pictures"))
+    item = await next_item(bob)
+    for number in range(2):
+        part = Part(raw=base64.b64encode(os.urandom(SIZE)).decode(), filename=f"{number}.png")
+        chunk = ArtifactChunk(artifact=Artifact(artifact_id="result", parts=(part,)), append=number > 0)
+        await bob.api.answer_task(
+            AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number, consent="waived")
+        )
+    more = (FileArg(path=str(some_file(tmp_path, SIZE, "2.png"))),)
+    with pytest.raises(UnsendableError, match="More than 2 files"):  # or she would wait for it without end
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", files=more, consent="waived"))
 
 
 async def test_a_result_whose_file_cannot_be_opened_for_want_of_open_files_has_not_failed(

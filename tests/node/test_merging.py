@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mcp_a2a.node.merging import MAX_MERGED_CHUNKS, merge_updates
 from mcp_a2a.protocol.artifacts import grow, replace
+from mcp_a2a.protocol.blob import MAX_FILES, BlobRef, refs_untrusted
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, UpdateBody
 from mcp_a2a.store.journal import OutboxRow
@@ -72,6 +73,18 @@ def test_what_must_stay_apart_stays_apart() -> None:
 def test_so_many_chunks_are_in_one_message_and_the_next_begins_another() -> None:
     rows = [row(number, body("x", streamed=number)) for number in range(1, MAX_MERGED_CHUNKS + 3)]
     assert [len(read(merged.row).chunks) for merged in merge_updates(rows)] == [MAX_MERGED_CHUNKS, 2]
+
+
+def test_no_more_files_are_in_one_message_than_its_recipient_takes() -> None:
+    def with_file(number: int) -> UpdateBody:
+        ref = BlobRef(f"{number:032x}", 100_000, "0" * 64, bytes(32), bytes(24))
+        drawn = Artifact(artifact_id="a", parts=(ref.to_part(f"{number}.png", "image/png"),))
+        chunk = ArtifactChunk(artifact=drawn, append=True)
+        return body(streamed=number).model_copy(update={"chunks": (chunk,)})
+
+    rows = [row(number, with_file(number)) for number in range(1, MAX_FILES + 4)]
+    named = [refs_untrusted(Payload.parse_untrusted(merged.row.payload)) for merged in merge_updates(rows)]
+    assert [len(refs) for refs in named] == [MAX_FILES, 3]
 
 
 @st.composite
