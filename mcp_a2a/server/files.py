@@ -96,7 +96,8 @@ def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iter
         return
     listed = "\n".join(f"{file.name} ({_facts(file)})" for file in files)
     yield fence.block(listed, f"names of files from {plain(agent.name)}")
-    yield "None of these files is saved yet: save_files writes them and returns their paths."
+    if any(file.here and file.size is not None for file in files):  # else it would find none to write
+        yield "save_files writes these files, and returns their paths."
 
 
 def _facts(file: FileView) -> str:

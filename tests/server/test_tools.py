@@ -43,6 +43,7 @@ from mcp_a2a.views import (
     CheckInboxRequest,
     DiscoverRequest,
     DiscoverView,
+    FileView,
     GetAgentRequest,
     GetTaskRequest,
     InboxView,
@@ -453,6 +454,16 @@ async def test_long_requests_share_the_page_of_an_inbox(connect: Connect, node: 
     assert share > 4_000
     assert text_of(result).count("$") == 5 * share
     assert f"task_id=task-4, text_offset={share}" in text_of(result)
+
+
+async def test_only_files_that_can_be_written_are_said_to_be(connect: Connect, node: StandIn):
+    web = FileView(file_id="1", name="far.txt", here=False)
+    gone = FileView(file_id="2", name="gone.txt", size=3, here=False)
+    here = FileView(file_id="3", name="here.txt", size=3)
+    async with connect() as client:
+        for files, said in (((web,), False), ((gone, web), False), ((web, here), True)):
+            node.answer = task(files=files)
+            assert ("save_files writes" in text_of(await client.call_tool("get_task_status", {"task_id": "t"}))) is said
 
 
 async def test_a_list_shows_the_beginning_of_long_texts(connect: Connect, node: StandIn):
