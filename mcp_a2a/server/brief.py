@@ -149,8 +149,15 @@ def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAn
         tried=() if view.state == Moment.COMPLETED else view.tried,
         put_off=view.put_off,
         chosen=view.chosen,
-        next=f"{going_on} {following}".strip() or None,
+        next=" ".join(filter(None, (unlisted(len(view.files), FILES_LISTED), going_on, following))) or None,
     )
+
+
+def unlisted(count: int, listed: int) -> str:
+    """What is said where a result lists some of the files only: a model would take them for all."""
+    if count <= listed:
+        return ""
+    return f"It has {count} files, of which {listed} {'is' if listed == 1 else 'are'} listed: save_files writes all."
 
 
 def _next(view: TaskView) -> str:

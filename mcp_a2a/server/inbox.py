@@ -13,7 +13,7 @@ from mcp_a2a.plurals import many
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 from mcp_a2a.server.answer import answer
 from mcp_a2a.server.arguments import OptionalText, PollWait, TaskId
-from mcp_a2a.server.brief import TaskAnswer, brief_task
+from mcp_a2a.server.brief import TaskAnswer, brief_task, unlisted
 from mcp_a2a.server.consent import Permission, Permitted, Question, Reply, Sent, ask_to_send, permitted, tried
 from mcp_a2a.server.context import Call, node_of, while_reporting
 from mcp_a2a.server.fence import Fence, label
@@ -32,7 +32,7 @@ from mcp_a2a.views import (
     View,
 )
 
-_FACTS = 1_300
+_FACTS = 1_400
 """Weight of what a task has besides words and files."""
 _FILE = 700
 """Weight of a file that is listed, with a name of some length."""
@@ -155,7 +155,7 @@ def _leased(item: InboxItem, share: int) -> LeasedTask:
     text, known = fitting(item.text, room=min(share, PAGE_WEIGHT)), fitting(data, room=share // 2)
     return LeasedTask(
         task_id=item.task_id,
-        request=f"A request from {_WHO[item.trust]}: {_WITHIN}",
+        request=f"A request from {_WHO[item.trust]}: {_WITHIN} {unlisted(len(item.files), len(files))}".rstrip(),
         agent=item.agent,
         trust=item.trust,
         skill=item.skill,
@@ -195,7 +195,7 @@ def _item_lines(item: LeasedTask, fence: Fence) -> Iterator[str]:
     who = f"{label(item.agent.name, item.agent.did)}, {_WHO[item.trust]}"
     if item.skill:
         yield fence.block(item.skill, "skill they ask for")
-    head = f"{item.task_id}{again}: A request from {who}: {_WITHIN}"
+    head = f"{item.task_id}{again}: A request from {who}: {_WITHIN}{item.request.partition(_WITHIN)[2]}"
     yield fence.told(item.text, head) if item.text else head
     if item.text_next is not None:
         yield f"Cut; read on with get_task_status, task_id={item.task_id}, text_offset={item.text_next}."

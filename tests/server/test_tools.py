@@ -43,6 +43,7 @@ from mcp_a2a.views import (
     CheckInboxRequest,
     DiscoverRequest,
     DiscoverView,
+    FileGrant,
     FileView,
     GetAgentRequest,
     GetTaskRequest,
@@ -454,6 +455,27 @@ async def test_long_requests_share_the_page_of_an_inbox(connect: Connect, node: 
     assert share > 4_000
     assert text_of(result).count("$") == 5 * share
     assert f"task_id=task-4, text_offset={share}" in text_of(result)
+
+
+async def test_files_that_are_not_listed_are_counted(connect: Connect, node: StandIn):
+    files = tuple(FileGrant(file_id=f"{number}", name=f"{number}.txt", size=3) for number in range(40))
+    items = tuple(leased(task_id=f"task-{number}", files=files[:4]) for number in range(5))
+    node.inbox = InboxView(items=items, waiting=0, held=0, next="n")
+    node.answer = task(files=tuple(file.shown() for file in files))
+    async with connect() as client:
+        inbox = await client.call_tool("check_inbox", {})
+        whole = await client.call_tool("get_task_status", {"task_id": "t"})
+        node.answer = task(files=node.answer.files[:32])
+        assert "of which" not in text_of(await client.call_tool("get_task_status", {"task_id": "t"}))
+    assert inbox.structured_content is not None
+    assert whole.structured_content is not None
+    for item in inbox.structured_content["items"]:
+        said = f"It has 4 files, of which {len(item['files'])} are listed: save_files writes all."
+        assert item["request"].endswith(said)
+    assert text_of(inbox).count(said) == 5
+    assert len(whole.structured_content["files"]) == 32
+    for shown in (text_of(whole), str(whole.structured_content["next"])):
+        assert "It has 40 files, of which 32 are listed: save_files writes all." in shown
 
 
 async def test_only_files_that_can_be_written_are_said_to_be(connect: Connect, node: StandIn):
