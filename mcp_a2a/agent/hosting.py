@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from mcp_a2a.logs import clean_last_resort
 from mcp_a2a.loop import run, unwrapped
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.secrecy import keep_memory_private
+from mcp_a2a.server.signals import ending_signals
 from mcp_a2a.streams import open_standard_streams
 from mcp_a2a.views import AgentDetail, GetAgentRequest
 
@@ -129,11 +129,11 @@ def _check_same(me: AgentDetail, service: Service, settings: Settings) -> None:
 
 @asynccontextmanager
 async def until_signalled() -> AsyncIterator[anyio.Event]:
-    """An event that SIGINT, SIGTERM or the closing of the terminal sets."""
+    """An event that SIGINT, SIGTERM or the closing of the terminal sets, unless nohup asked to outlive that."""
     stopping = anyio.Event()
 
     async def listen() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        with anyio.open_signal_receiver(*ending_signals()) as signals:
             async for _ in signals:
                 stopping.set()
 

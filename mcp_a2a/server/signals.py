@@ -10,15 +10,20 @@ import anyio
 from anyio.abc import TaskStatus
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Those that ask this process to end: SIGTERM, SIGINT, and SIGHUP where it is not ignored."""
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
+        wanted.append(signal.SIGHUP)
+    return wanted
+
+
 async def stop_on_signal(stop: Callable[[], None], *, task_status: TaskStatus[None]) -> None:
     """Call `stop` at SIGTERM, SIGINT or SIGHUP; every time, so that who asks twice is heard twice."""
     if sys.platform == "win32":  # its event loop has no signal handlers; Ctrl-C arrives as KeyboardInterrupt
         task_status.started()
         return
-    wanted = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
-        wanted.append(signal.SIGHUP)
-    with anyio.open_signal_receiver(*wanted) as received:
+    with anyio.open_signal_receiver(*ending_signals()) as received:
         task_status.started()
         async for _ in received:
             stop()
