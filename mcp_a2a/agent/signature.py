@@ -4,6 +4,7 @@
 |---|---|
 | one `str` | its text, as it is |
 | nothing | anything |
+| only what has a default | nothing at all, or the same as without defaults |
 | other or several parameters | a data part, or text that is JSON: an object with the parameters' names |
 | one parameter that is not `str` | the same, or the value itself |
 | one `str` without a default, others with | the same, or text for that one |
@@ -95,6 +96,8 @@ class Signature:
         names = self.names
         if not names:
             return {}
+        if not self._required and self._is_nothing(text, data):
+            return self._validated({})
         if names == [self.text_parameter] and (text or not data):
             return self._validated({names[0]: text})
         for value in (*data, *_json_in(text)):
@@ -106,6 +109,14 @@ class Signature:
             if name is not None and not data:
                 return self._validated({name: text})
         raise ArgumentsError(f"{self.expectation} It got {_shown(text, data)}.")
+
+    @property
+    def _required(self) -> bool:
+        return any(field.is_required() for field in self.model.model_fields.values())
+
+    def _is_nothing(self, text: str, data: Sequence[JsonValue]) -> bool:
+        """Whether a task, which may consist of files, brings nothing. Null may be the value of a single parameter."""
+        return not text and (not data or (len(self.names) > 1 and all(value is None for value in data)))
 
     def _only_as_object(self, data: Sequence[JsonValue]) -> bool:
         return len(self.names) > 1 and (bool(data) or self.text_parameter is None)

@@ -97,6 +97,25 @@ def test_null_for_what_may_be_left_out_is_not_given_unless_it_can_be_null() -> N
         of(skill).bind("", [{"a": None, "b": None}])
 
 
+def test_a_task_that_brings_nothing_leaves_the_defaults() -> None:
+    def several(width: int = 640, height: int = 480) -> None: ...
+
+    def one(times: int = 3) -> None: ...
+
+    def text(name: str = "World") -> None: ...
+
+    def optional(count: int | None = 3) -> None: ...
+
+    for data in ([], [None]):
+        assert of(several).bind("", data) == {"width": 640, "height": 480}
+        assert of(one).bind("", data) == {"times": 3}
+        assert of(text).bind("", data) == {"name": "World"}
+    assert of(optional).bind("", []) == {"count": 3}
+    assert of(optional).bind("", [None]) == {"count": None}
+    with pytest.raises(ArgumentsError, match='It got the text "wide"'):
+        of(several).bind("wide", [])
+
+
 def test_the_schema_names_types_descriptions_and_defaults() -> None:
     def skill(text: str, times: Annotated[int, Field(ge=1, description="How often.")] = 1) -> None: ...
 
