@@ -292,11 +292,17 @@ class Mailbox:
         self._withdraw()
         self.offer()
 
-    def pause(self, message: Message, until: float) -> None:
-        """The recipient is too busy for this one."""
-        if self.offered.pop(message.envelope_id, None) is not None:
-            self._offered_bytes -= message.size
-            heapq.heappush(self.paused, (until, message.number, message))
+    def asks(self, message: Message, wire: Wire) -> bool:
+        """Whether an answer about this message is awaited: it is offered, or shown to this connection besides."""
+        return message.envelope_id in self.offered or message.unknown_to[-1:] == (wire,)
+
+    def pause(self, message: Message, until: float) -> bool:
+        """The recipient is too busy for this one; False where it is not offered now, and nothing changes."""
+        if self.offered.pop(message.envelope_id, None) is None:
+            return False
+        self._offered_bytes -= message.size
+        heapq.heappush(self.paused, (until, message.number, message))
+        return True
 
     def may_leave(self, message: Message) -> bool:
         """Whether a message is paused, on disk, and one too many of these in memory."""

@@ -306,7 +306,8 @@ class PostOffice:
             return False
         pause = FULL_SECONDS if retry_after is None else retry_after
         until = now + min(max(pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
-        mailbox.pause(message, until)
+        if not mailbox.pause(message, until):
+            return mailbox.asks(message, wire)  # heard before: one that repeats itself must not fill our memory
         heapq.heappush(self._pauses, (until, wire.key))
         self._let_go(mailbox, message)
         self._pump(wire.key, mailbox)
@@ -322,12 +323,17 @@ class PostOffice:
         """
         mailbox = self._mailboxes.get(wire.key)
         message = mailbox.messages.get(refusal.envelope) if mailbox is not None else None
-        if message is not None and refusal.code in ELSEWHERE and self._show_another(message, wire):
-            return self.put_off(wire, refusal.envelope, ANOTHER_SECONDS, now)
-        is_heard = message is not None and self._roster.newest(message.depositor) is not None
-        if is_heard or refusal.code == UNKNOWN_KEY:
+        if mailbox is None or message is None:
+            return False
+        if refusal.code in ELSEWHERE:
+            if not mailbox.asks(message, wire):
+                return False  # heard before, or too late: another connection is asked, or it is offered again
+            if self._show_another(message, wire):
+                self.put_off(wire, refusal.envelope, ANOTHER_SECONDS, now)
+                return True
+        if refusal.code == UNKNOWN_KEY or self._roster.newest(message.depositor) is not None:
             return self.answered(wire, (refusal.envelope,), encode(refusal))
-        return self.put_off(wire, refusal.envelope, refusal.retry_after, now)
+        return self.put_off(wire, refusal.envelope, refusal.retry_after, now) or refusal.code in ELSEWHERE
 
     def _show_another(self, message: Message, wire: Wire) -> bool:
         """Send a message to a connection of its recipient's key that has not seen it; False where there is none."""

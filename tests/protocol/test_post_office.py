@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -339,6 +340,23 @@ def test_a_recipient_that_is_busy_gets_the_message_again_and_its_depositor_hears
     assert bob.mail() == [first]
 
 
+def test_a_recipient_that_says_again_and_again_that_it_is_busy_is_heard_once() -> None:
+    """Each time would be one more thing to remember, for an hour, and the session would not count it as useless."""
+    world = World()
+    alice, bob = world.enter(A), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    assert bob.mail() == [first]
+    assert world.office.put_off(bob, first, 3600, world.now)
+    assert not any(world.office.put_off(bob, first, 3600, world.now) for _ in range(100))
+    world.pass_time(3599)
+    world.commit()
+    assert bob.mail() == []
+    world.pass_time(1)
+    assert bob.mail() == [first]
+    assert world.office.next_timeout() == math.inf
+    assert world.office.put_off(bob, first, 10, world.now), "it was offered again"
+
+
 def test_what_a_recipient_puts_off_again_and_again_leaves_its_window_to_others() -> None:
     world = World()
     carol, alice, bob = world.enter(C), world.enter(A), world.enter(B)
@@ -437,6 +455,23 @@ def test_two_machines_with_one_key_get_each_what_is_theirs(code: str) -> None:
     back = world.deposit(older, A, 3)
     world.answer(alice, back)
     assert ids_of(older.heard(), Delivered) == [back]
+
+
+def test_a_connection_that_repeats_that_a_task_is_unknown_has_it_shown_to_another_once() -> None:
+    """Two short frames would otherwise bring a whole envelope, beyond all limits of what a key may send."""
+    world = World()
+    alice, older, newer = world.enter(A), world.enter(B), world.enter(B)
+    first = world.deposit(alice, B, 1)
+    world.pass_time(0.02)
+    world.commit()
+    world.leave(alice)
+    assert newer.mail() == [first]
+    unknown = Refused(first, "unknown_task")
+    assert world.office.postponed(newer, unknown, world.now)
+    assert older.mail() == [first]
+    assert not any(world.office.postponed(newer, unknown, world.now) for _ in range(10))
+    assert older.mail() == []
+    assert world.office.postponed(older, unknown, world.now), "its own answer is awaited"
 
 
 @pytest.mark.parametrize("code", ["unknown_task", "unknown_key"])
