@@ -432,6 +432,8 @@ class Networks:
         """A peer has shown vouchers with its advert: it is a member of the networks that one of them fits."""
         peer_id = advert.peer
         for joined in self:
+            if advert.seq < joined.left.get(peer_id, -1):
+                continue  # a greeting that came late: it has left since
             fits = any(joined.network.is_vouched(peer_id, self._context.me, voucher) for voucher in vouchers)
             if fits and self._has_room(joined, peer_id):
                 is_new = peer_id not in joined.members

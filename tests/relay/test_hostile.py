@@ -387,6 +387,20 @@ async def test_a_withdrawal_is_no_news_either_of_who_has_come_back_and_is_known_
         assert alice.node.networks.is_member(me)
 
 
+async def test_a_greeting_from_before_it_left_makes_nobody_a_member_again(world: World) -> None:
+    """A relay may bring one late: it lies in the mailbox of an agent that was away, behind the news of the leaving."""
+    relay = ScriptedRelay()
+    async with pair(world, relay) as (alice, bob):
+        me = bob.node.context.me
+        advert, vouchers = bob.node.introduction.advert(), bob.node.networks.vouchers(alice.node.context.me)
+        await bob.api.leave(LeaveRequest(network="shop"))
+        with anyio.fail_after(30):
+            while alice.node.networks.is_member(me):
+                await alice.node.networks.changes.event().wait()
+        alice.node.networks.vouched(advert, vouchers, advert.expires)
+        assert not alice.node.networks.is_member(me)
+
+
 async def test_who_has_left_is_not_listed_to_a_newcomer_that_hears_of_it_first(world: World) -> None:
     relay = ScriptedRelay()
     async with pair(world, relay) as (alice, bob):
