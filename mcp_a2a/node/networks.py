@@ -256,12 +256,17 @@ class Networks:
 
     @contextmanager
     def leaving(self, joined: Joined) -> Iterator[None]:
-        """Within it we say of ourselves no more that we are in this network: it would be newer than that we leave."""
+        """Within it we say of ourselves no more that we are in this network: it would be newer than that we leave.
+
+        Who is still in it afterwards could not leave (a disk, a caller that went away): the others hear of that again.
+        """
         self._leaving.add(joined.network.id)
         try:
             yield
         finally:
             self._leaving.discard(joined.network.id)
+            if joined.network.id in self._joined:
+                self.publish_everywhere()
 
     async def publish(self, joined: Joined, url: str) -> None:
         """Put our entry into the network's directory at this relay.

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from mcp_a2a.errors import NetworkError, RelayError, TicketError
+from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.model import Delivery
@@ -273,6 +273,33 @@ async def test_who_leaves_is_no_longer_seen_and_sees_nobody(world: World, relay:
                 await alice.node.networks.changes.event().wait()
         assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
         assert (await bob.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
+
+
+@pytest.mark.parametrize("moment", ["drop", "save"])
+async def test_who_cannot_leave_is_there_again_for_the_others(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The relay has heard of the leaving before the disk refuses to forget the network, or to take its new secret."""
+
+    def refuse(*_: object) -> None:
+        raise HomeUnusableError("home", "it is read-only")
+
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(bob, "alice")
+        me, network = alice.node.context.me, alice.node.networks.named("shop").network.id
+        with monkeypatch.context() as patch, pytest.raises(HomeUnusableError):
+            patch.setattr(alice.node.networks.folder, moment, refuse)
+            if moment == "drop":
+                await alice.api.leave(LeaveRequest(network="shop"))
+            else:
+                await alice.api.rotate(RotateRequest(network="shop"))
+        with anyio.fail_after(30):
+            while relay.listings[network, me].is_withdrawal:
+                await anyio.wait_all_tasks_blocked()
+            while not bob.node.networks.is_member(me):
+                await bob.node.networks.changes.event().wait()
+        assert (await answered(bob, alice, "alice")).state == Moment.COMPLETED
 
 
 async def test_who_left_can_come_back(world: World, relay: ScriptedRelay) -> None:
