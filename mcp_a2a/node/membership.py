@@ -66,6 +66,8 @@ class Membership:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._turn = anyio.Lock()
+        """Two at once would both go by the network as it was: two new secrets of one network, each with its members."""
         node.intake.on_network = self.renewed
 
     @property
@@ -113,12 +115,13 @@ class Membership:
         Raises:
             NetworkNotFoundError
         """
-        joined = self._networks.named(request.network)
-        view = self.view(joined)
-        with self._networks.leaving(joined):
-            await self._withdraw(joined)
-            self.forget(joined)
-        return view
+        async with self._turn:
+            joined = self._networks.named(request.network)
+            view = self.view(joined)
+            with self._networks.leaving(joined):
+                await self._withdraw(joined)
+                self.forget(joined)
+            return view
 
     async def _withdraw(self, joined: Joined) -> None:
         now = self._context.clock()
@@ -142,6 +145,10 @@ class Membership:
         Raises:
             NetworkNotFoundError, NetworkError, PeerNotFoundError, AmbiguousNameError
         """
+        async with self._turn:
+            return await self._rotate(request)
+
+    async def _rotate(self, request: RotateRequest) -> RotateView:
         old = self._networks.named(request.network)
         if old.row.owner != str(self._context.me):
             raise NotOwnerError(old.row.name, old.row.owner)

@@ -336,6 +336,31 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert not alice.node.networks.is_member(carol.node.context.me)
 
 
+async def test_two_renewals_at_once_follow_each_other_and_both_shut_out_whom_they_name(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with (
+        world.person("alice") as alice,
+        world.person("bob") as bob,
+        world.person("carol") as carol,
+        world.person("dave") as dave,
+    ):
+        ticket = await ticket_of(alice, relay)
+        for person, name in ((bob, "bob"), (carol, "carol"), (dave, "dave")):
+            await joined(person, ticket)
+            await until(alice, name)
+        async with anyio.create_task_group() as tasks:
+            for name in ("carol", "dave"):
+                tasks.start_soon(alice.api.rotate, RotateRequest(network="shop", without=(name,)))
+        (network,) = alice.node.networks
+        assert set(network.members) == {bob.node.context.me}
+        with anyio.fail_after(30):
+            while bob.node.networks.by_id(network.network.id) is None:
+                await bob.node.networks.changes.event().wait()
+        await until(bob, "alice")
+        assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
+
+
 async def test_an_old_ticket_says_that_its_network_was_renewed_and_a_new_one_brings_back_who_was_left_out(
     world: World, relay: ScriptedRelay
 ) -> None:
