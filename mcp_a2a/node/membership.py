@@ -280,6 +280,9 @@ class Membership:
             logger.warning("%s is not the owner of %s, so its new secret is ignored", sender, old.name)
             done(None)
             return
+        if old is not None and self._networks.is_leaving(body.previous):
+            done(Refusal("busy", UNKNOWN_RETRY_SECONDS))  # we leave it this moment, and must not come back by this
+            return
         try:
             row = _renewed_row(old, body) if old is not None else None
             is_known = str(Network(_secret_untrusted(body)).id) in rows

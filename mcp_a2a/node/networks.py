@@ -268,6 +268,10 @@ class Networks:
             if joined.network.id in self._joined:
                 self.publish_everywhere()
 
+    def is_leaving(self, network: PeerId) -> bool:
+        """Whether we are about to be in this network no more."""
+        return network in self._leaving
+
     async def publish(self, joined: Joined, url: str) -> None:
         """Put our entry into the network's directory at this relay.
 

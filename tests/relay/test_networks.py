@@ -10,8 +10,12 @@ import pytest
 from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.network import SECRET_SIZE
+from mcp_a2a.protocol.payload import NetworkBody
+from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -334,6 +338,25 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
         assert carol.node.networks.named("shop").network.id == before
         assert not alice.node.networks.is_member(carol.node.context.me)
+
+
+async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_there(
+    world: World, relay: ScriptedRelay
+) -> None:
+    """The relays are told first, and each has three seconds for that."""
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(bob, "alice")
+        shop = bob.node.networks.named("shop")
+        body = NetworkBody(previous=shop.network.id, secret=to_base64url(bytes(SECRET_SIZE)), relays=shop.row.relays)
+        outcomes: list[object] = []
+        with bob.node.networks.leaving(shop):
+            bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
+        (outcome,) = outcomes
+        assert isinstance(outcome, Refusal)
+        assert (outcome.code, [row.id for row in bob.node.networks.folder.rows()]) == ("busy", [shop.row.id])
+        bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
+        assert outcomes[1:] == [None], "it is taken where the agent stays"
 
 
 async def test_two_renewals_at_once_follow_each_other_and_both_shut_out_whom_they_name(
