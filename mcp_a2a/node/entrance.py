@@ -6,7 +6,7 @@ the secret waits, sealed with it, at a relay that counts: so its limits hold als
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -48,6 +48,9 @@ from mcp_a2a.views import AgentRef, InviteRequest, InviteView, JoinRequest, Join
 INVITATION_SECONDS = 86_400.0
 """How long a ticket with a number of uses is good for, where nobody says."""
 
+MAX_RELAYS = 8
+"""Of one network in a ticket."""
+
 MANY_USES = 1000
 """Uses of a ticket that only has an end."""
 
@@ -85,7 +88,7 @@ class Entrance:
             await self._publish(joined, url, must=must)
             not_served += await self._membership.admitted(joined.network, url) if must else ()
         if _is_open(request):
-            ticket = self._ticket(joined, secret=joined.network.secret)
+            ticket = self._ticket(joined, self._canonical(request), secret=joined.network.secret)
         else:
             ticket = await self._limited(joined, request)
         return InviteView(
@@ -154,7 +157,13 @@ class Entrance:
                 raise
 
     def _ticket(
-        self, joined: Joined, *, secret: bytes | None = None, token: bytes | None = None, expires: int | None = None
+        self,
+        joined: Joined,
+        first: Sequence[str],
+        *,
+        secret: bytes | None = None,
+        token: bytes | None = None,
+        expires: int | None = None,
     ) -> Ticket:
         # A listener's port may be another one tomorrow; a relay stays where it is.
         here = () if joined.row.relays else self._node.own_addresses()
@@ -163,7 +172,7 @@ class Entrance:
             network=joined.row.name,
             owner=PeerId.parse_untrusted(joined.row.owner),
             inviter=self._context.me,
-            relays=joined.row.relays[:8],
+            relays=tuple(dict.fromkeys((*first, *joined.row.relays)))[:MAX_RELAYS],
             addresses=addresses[:8],
             secret=secret,
             token=token,
@@ -174,16 +183,23 @@ class Entrance:
         token = self._context.randomness(TOKEN_SIZE)
         expires = int(self._context.clock() + (request.expires_seconds or INVITATION_SECONDS))
         sealed = seal_invitation(joined.network, token, self._context.randomness(AEAD_NONCE_SIZE))
-        # One relay only: two would count apart.
+        counting = self._counting(joined, request)
         await self._networks.relays.offer(
-            joined.row.relays[0],
+            counting,
             joined.network.id,
             invitation_id(token),
             sealed,
             request.uses or MANY_USES,
             expires,
         )
-        return self._ticket(joined, token=token, expires=expires)
+        # First in the ticket: another one that is asked before it says that it does not know it.
+        return self._ticket(joined, (counting,), token=token, expires=expires)
+
+    def _counting(self, joined: Joined, request: InviteRequest) -> str:
+        """The relay that keeps the secret and counts; one only, because two would count apart."""
+        connected = {state.url for state in self._networks.relays.states() if state.connected}
+        relays = (*self._canonical(request), *joined.row.relays)
+        return next((url for url in relays if url in connected), relays[0])
 
     def _warnings(self, ticket: Ticket) -> tuple[str, ...]:
         relays = [parse_relay_url(url) for url in ticket.relays]

@@ -16,6 +16,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.network import SECRET_SIZE
 from mcp_a2a.protocol.payload import NetworkBody
 from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
     AnswerRequest,
     CheckInboxRequest,
@@ -228,6 +229,28 @@ async def test_a_limited_ticket_does_not_hold_the_secret_and_needs_a_relay(world
         with pytest.raises(NetworkError, match="needs a relay that counts"):
             await alice.api.invite(InviteRequest(network="home", uses=1))
         assert await ticket_of(alice, relay, uses=1)
+
+
+async def test_a_ticket_for_one_is_counted_by_the_relay_that_was_named_for_it(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with ScriptedRelay().serve() as older, world.person("alice") as alice, world.person("bob") as bob:
+        await ticket_of(alice, older)
+        ticket = await ticket_of(alice, relay, uses=1)
+        assert (len(older.invitations), len(relay.invitations)) == (0, 1)
+        assert Ticket.parse_untrusted(ticket).relays == (relay.url, older.url)
+        assert await joined(bob, ticket) == 1
+
+
+async def test_a_ticket_for_one_needs_only_one_relay_of_the_network_that_is_there(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        async with ScriptedRelay().serve() as older:
+            await ticket_of(alice, older)
+            await ticket_of(alice, relay)
+        ticket = (await alice.api.invite(InviteRequest(network="shop", uses=1))).ticket
+        assert await joined(bob, ticket) == 1
 
 
 async def test_a_relay_that_is_not_there_is_said_and_nothing_is_joined(world: World, relay: ScriptedRelay) -> None:
