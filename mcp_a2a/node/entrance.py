@@ -61,6 +61,8 @@ class Entrance:
     def __init__(self, node: Node, membership: Membership) -> None:
         self._node = node
         self._membership = membership
+        self._making = anyio.Lock()
+        """Two invitations at once to a network that there is not yet would make two of one name."""
 
     @property
     def _context(self) -> Context:
@@ -78,7 +80,8 @@ class Entrance:
         Raises:
             RelayError, NetworkError, ConfigurationError
         """
-        joined = await self._prepare(request)
+        async with self._making:
+            joined = await self._prepare(request)
         for url in joined.row.relays:
             if parse_relay_url(url).is_loopback:
                 note_relay(url)

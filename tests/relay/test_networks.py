@@ -206,6 +206,20 @@ async def test_whoever_joins_joins_with_all_agents_of_the_data_folder(world: Wor
 # --- tickets --------------------------------------------------------------------------------------
 
 
+async def test_two_invitations_at_once_are_to_one_network(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        tickets: list[str] = []
+
+        async def invite() -> None:
+            tickets.append(await ticket_of(alice, relay))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(invite)
+            tasks.start_soon(invite)
+        assert [network.row.name for network in alice.node.networks] == ["shop"]
+        assert len({Ticket.parse_untrusted(ticket).secret for ticket in tickets}) == 1
+
+
 async def test_a_ticket_for_one_admits_one_and_that_one_again(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
         ticket = await ticket_of(alice, relay, uses=1)
