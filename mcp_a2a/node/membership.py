@@ -17,6 +17,7 @@ import anyio
 from mcp_a2a.errors import (
     ConfigurationError,
     HomeUnusableError,
+    McpA2AError,
     NetworkError,
     NotAdmittedError,
     NotOwnerError,
@@ -310,7 +311,10 @@ class Membership:
         """
         if old is not None:
             with self._networks.leaving(old):
-                await self._withdraw(old)
+                try:
+                    await self._withdraw(old)
+                except McpA2AError as error:
+                    logger.warning("our entry in %s stays until it expires: %s", old.row.name, error)
                 self._networks.reload()
         else:
             self._networks.reload()

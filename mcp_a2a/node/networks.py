@@ -15,7 +15,14 @@ from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import ConfigurationError, LocalProtocolError, NetworkNotFoundError, RelayError, RemoteProtocolError
+from mcp_a2a.errors import (
+    ConfigurationError,
+    LocalProtocolError,
+    McpA2AError,
+    NetworkNotFoundError,
+    RelayError,
+    RemoteProtocolError,
+)
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.introduction import Introduction
@@ -369,9 +376,14 @@ class Networks:
 
     async def _come_back(self, listing: Listing, url: str) -> None:
         """We have said that we leave, and are a member: by a data folder from a backup of before."""
-        if self._introduction.entry().seq < listing.seq:
+        if self._introduction.entry().seq >= listing.seq:
+            return
+        try:
             await self._introduction.count_from(listing.seq)
-            await self._publish_at(url)
+        except McpA2AError as error:
+            # Until the next start it counts from there all the same.
+            logger.warning("the number of our entry could not be stored: %s", error)
+        await self._publish_at(url)
 
     def _suspect(self, url: str, why: object) -> None:
         level = logging.DEBUG if url in self._suspects else logging.WARNING  # it is said once, not with each

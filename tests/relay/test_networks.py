@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, TicketError
+from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.node.refusal import Refusal
+from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.network import SECRET_SIZE
+from mcp_a2a.protocol.network import SECRET_SIZE, Network
 from mcp_a2a.protocol.payload import NetworkBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.ticket import Ticket
@@ -394,6 +395,43 @@ async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_th
         assert (outcome.code, [row.id for row in bob.node.networks.folder.rows()]) == ("busy", [shop.row.id])
         bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
         assert outcomes[1:] == [None], "it is taken where the agent stays"
+
+
+async def full(*_: object) -> None:
+    """A disk that takes nothing more."""
+    raise StorageFullError("/data")
+
+
+async def test_a_full_disk_ends_no_node_that_a_new_secret_comes_to(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(bob, "alice")
+        shop, secret = bob.node.networks.named("shop"), bytes(SECRET_SIZE)
+        body = NetworkBody(previous=shop.network.id, secret=to_base64url(secret), relays=shop.row.relays)
+        with monkeypatch.context() as patch, anyio.fail_after(30):
+            patch.setattr(bob.node.context.database, "write", full)
+            bob.node.intake.on_network(alice.node.context.me, body, lambda _: None)
+            while bob.node.networks.by_id(Network(secret).id) is None:
+                await bob.node.networks.changes.event().wait()
+        assert bob.node.networks.by_id(shop.network.id) is None
+
+
+async def test_a_full_disk_ends_no_node_that_comes_back_to_its_network(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(alice, "bob")
+        network, identity = bob.node.networks.named("shop").network.id, bob.node.context.identity
+        number = bob.node.introduction.entry().seq + 1000
+        left = Listing.withdrawal(identity, network, number, int(world.clock()) + 86_400)
+        with monkeypatch.context() as patch, anyio.fail_after(30):
+            patch.setattr(bob.node.context.database, "write", full)
+            bob.node.networks.listed(relay.url, left)
+            while relay.listings[network, identity.peer_id].seq <= number:
+                await anyio.wait_all_tasks_blocked()
 
 
 async def test_two_renewals_at_once_follow_each_other_and_both_shut_out_whom_they_name(
