@@ -174,9 +174,12 @@ class Pushes:
         self, config: TaskPushNotificationConfig, cursor: str | None, key: tuple[str, str], scope: anyio.CancelScope
     ) -> None:
         with scope:
-            with suppress(HookGoneError):
-                await self._follow(config, cursor)
-            await self._context.database.write(lambda connection: mark_told(connection, *key))
+            try:
+                with suppress(HookGoneError):
+                    await self._follow(config, cursor)
+                await self._context.database.write(lambda connection: mark_told(connection, *key))
+            except McpA2AError as error:  # a disk; the next start begins with the task as it is then
+                logger.warning("push notifications of %s end for now: %s", key[0], error.message)
         if self._couriers.get(key) is scope:
             del self._couriers[key]
 

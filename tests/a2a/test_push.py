@@ -18,11 +18,18 @@ from pydantic import ValidationError
 from mcp_a2a.a2a import legacy, legacy_rest
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
-from mcp_a2a.errors import AddressNotAllowedError, PushConfigNotFoundError, PushNotSupportedError, QueueFullError
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    PushConfigNotFoundError,
+    PushNotSupportedError,
+    QueueFullError,
+    StorageFullError,
+)
 from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2AListRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
+from mcp_a2a.protocol.task import is_terminal
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.push import push_configs, untold_configs
@@ -302,6 +309,23 @@ async def test_a_hook_that_is_gone_is_asked_once(scene: tuple[Person, Hook]) -> 
     await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     await nothing_left_to_tell(alice)
     assert hook.asked == 1
+
+
+async def test_a_full_disk_ends_no_node_that_has_told_a_hook_everything(
+    scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageFullError("/data")
+
+    alice, hook = scene
+    monkeypatch.setattr(pushes, "mark_told", full)
+    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await hook.until("completed")
+    with anyio.fail_after(30):
+        while alice.node.pushes._couriers:
+            await anyio.lowlevel.checkpoint()
+    again = await alice.api.a2a_send(A2ASendRequest(message=say("hello", messageId="m-2"), wait_seconds=30))
+    assert is_terminal(again.task.status.state)
 
 
 async def test_what_a_hook_says_beside_its_status_has_nothing_posted_twice(scene: tuple[Person, Hook]) -> None:
