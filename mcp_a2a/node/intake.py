@@ -90,6 +90,7 @@ from mcp_a2a.store.journal import (
     held,
     hold,
     put_outbox,
+    was_held,
 )
 from mcp_a2a.store.records import TaskRecord, count_open, find_task, has_task, insert_task, save_task
 from mcp_a2a.views import TaskErrorView
@@ -416,6 +417,8 @@ class Intake:
     def _admit(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
     ) -> TaskRecord | None:
+        if _may_be_forgotten(connection, payload):
+            raise Refusal("stale")
         record = self.accept(connection, payload, name, order, now)
         if record is not None and too_many_open(connection, record.peer):
             raise Refusal("busy", BUSY_RETRY_SECONDS)
@@ -427,8 +430,6 @@ class Intake:
         """Store a task, leased at once where somebody waits; None when it was accepted before."""
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
-        if _may_be_forgotten(connection, payload):
-            raise Refusal("stale")
         record = self._record(payload, payload.body, name, now)
         if order is not None:
             self._inbox.lease(record, order, now)
@@ -455,7 +456,7 @@ class Intake:
             expire_held(connection, since)
             if has_task(connection, row.task):
                 return None  # accepted while its sender was trusted
-            if _may_be_forgotten(connection, payload):
+            if not was_held(connection, row) and _may_be_forgotten(connection, payload):
                 raise Refusal("stale")
             return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
 

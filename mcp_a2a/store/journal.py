@@ -206,6 +206,12 @@ def hold(connection: sqlite3.Connection, row: HeldRow, limits: HeldLimits) -> Ho
     return Holding.HELD
 
 
+def was_held(connection: sqlite3.Connection, row: HeldRow) -> bool:
+    """Whether this message of a stranger came before, and waits or has waited."""
+    found = connection.execute("SELECT 1 FROM held WHERE sender=? AND id=?", (row.sender, row.id)).fetchone()
+    return found is not None
+
+
 def expire_held(connection: sqlite3.Connection, before: float) -> None:
     """What came before then waits no longer for a person; that it did is kept, so that its sender can be told."""
     connection.execute("UPDATE held SET payload=x'' WHERE received<? AND length(payload)>0", (before,))

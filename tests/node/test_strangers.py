@@ -12,10 +12,13 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
+from mcp_a2a.node.intake import FORGOTTEN
 from mcp_a2a.protocol.link import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
+from mcp_a2a.protocol.replay import Forgotten
+from mcp_a2a.store.journal import set_meta
 from mcp_a2a.views import (
     AddPeerRequest,
     AnswerRequest,
@@ -99,6 +102,20 @@ async def test_a_request_expires_after_a_day_and_its_sender_is_told(world: World
         assert (await bob.api.peers(PeersRequest())).contacts == ()
         assert (await bob.api.check_inbox(CheckInboxRequest())).held == 0
         assert isinstance(await ask(stranger, bob, "another"), Held), "a new request is a new day"
+
+
+async def test_a_request_that_waits_can_be_accepted_whatever_was_forgotten_since_it_came(world: World) -> None:
+    """Once an older request is forgotten, no message of the week around its date is taken for new."""
+    async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
+        letter = task_letter(stranger.peer_id, bob.node.context.me, "please")
+        link = await stranger.dial(bob)
+        assert isinstance(await stranger.send(link, letter), Held)
+        kept = Forgotten([(0.0, world.clock() + 1)]).dump()
+        await bob.node.context.database.write(lambda connection: set_meta(connection, FORGOTTEN, kept))
+        assert isinstance(await stranger.send(link, letter), Held), "offered again"
+        view = await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))
+        assert (view.released, view.dropped) == (1, 0)
+        assert len((await bob.api.check_inbox(CheckInboxRequest())).items) == 1
 
 
 class From:
