@@ -354,17 +354,23 @@ class Sending:
             TaskNotFoundError, NotAwaitingReplyError, ConversationFullError, TooLargeError, UnsendableError, FileError
         """
         more = with_it or Attachments()
-        await self._check(task_id, message, more)
+        peer = await self._check(task_id, message, more)
         attached = await self._attaching.attach(message.parts, more)
         with self._attaching.given_to(task_id, attached.refs):
+            if peer is not None and attached.needs_direct:  # refused here, or the whole task would end of it
+                await self._reach_directly(peer, attached)
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
-    async def _check(self, task_id: str, message: Message, more: Attachments) -> None:
+    async def _check(self, task_id: str, message: Message, more: Attachments) -> Peer | None:
+        """Let what is new in a task leave for its agent; which agent that is."""
         record = self.find(task_id)
-        if record is not None and record.sent and not record.has_heard(message):
-            peer = self._consent.meant(record.peer)
-            if isinstance(peer, Peer):
-                await self._consent.check(peer, more, message.parts)
+        if record is None or not record.sent or record.has_heard(message):
+            return None
+        peer = self._consent.meant(record.peer)
+        if not isinstance(peer, Peer):
+            return None
+        await self._consent.check(peer, more, message.parts)
+        return peer
 
     async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
         now = self._context.clock()

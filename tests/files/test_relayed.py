@@ -12,7 +12,7 @@ from mcp_a2a.node import outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import serve_relay
-from mcp_a2a.views import GetTaskRequest, InviteRequest, JoinRequest
+from mcp_a2a.views import AnswerRequest, FileArg, GetTaskRequest, InviteRequest, JoinRequest, ReplyRequest
 from tests.files.scenes import MIB, answer, next_item, some_file, task, until
 from tests.node.world import Person, World
 
@@ -47,6 +47,26 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "larger than may go through one" in (view.text or "")
+
+
+async def test_a_reply_with_a_file_that_no_relay_takes_is_refused_and_the_task_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
+    async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob") as bob:
+        await in_one_network(alice, bob, relay.url)
+        sent = await alice.api.send_task(task(some_file(tmp_path, 1000)))
+        item = await next_item(bob)
+        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which?"))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+        large = (FileArg(path=str(some_file(tmp_path, 10 * MIB + 1))),)
+        with pytest.raises(FileError, match="at most 10 MiB may go through one"):
+            await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", files=large))
+        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        assert (view.state, view.error) == (Moment.INPUT_REQUIRED, None)
 
 
 def stage(person: Person, task_id: str) -> Delivery | None:
