@@ -77,6 +77,15 @@ def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Tas
     )  # fmt: skip
 
 
+def _no_relay_takes(peer: Peer, attached: Attached) -> FileError:
+    """Why a file cannot go to an agent that only a relay reaches."""
+    return FileError(
+        f"Only a relay reaches {peer.name}, and the largest file is {attached.largest / MIB:.1f} MiB: "
+        f"at most {MAX_RELAYED_SIZE // MIB} MiB may go through one.",
+        "Send it when you are on one network with that agent, or split it.",
+    )
+
+
 def draft_of(request: SendTaskRequest | SendTaskBySkillRequest, opening: str) -> Draft:
     """The task that a request asks for."""
     parts = (Part(text=request.message), *request.parts)
@@ -165,11 +174,7 @@ class Sending:
         except NoRouteError:
             return
         if link.is_relayed:
-            raise FileError(
-                f"Only a relay reaches {peer.name}, and the largest file is {attached.largest / MIB:.1f} MiB: "
-                f"at most {MAX_RELAYED_SIZE // MIB} MiB may go through one.",
-                "Send it when you are on one network with that agent, or split it.",
-            )
+            raise _no_relay_takes(peer, attached)
 
     async def _reach(self, peer: Peer) -> None:
         """Make sure that the peer is there itself, not only its mailbox.
@@ -244,6 +249,7 @@ class Sending:
             KeyReusedError: the key names a task that was another request.
             ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
             NoRouteError: with `queue` False, when none can be reached.
+            FileError: only relays reach them, and no relay takes a file of it.
         """
         opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
         task_id = task_id_of(self._context.me, opening)
@@ -254,26 +260,35 @@ class Sending:
             return existing
         attached = await self._attach(draft, request)
         with self._attaching.given_to(task_id, attached.refs):
-            return await self._send_to_best(candidates, request, with_files(draft, attached))
+            return await self._send_to_best(candidates, request, with_files(draft, attached), attached)
 
     async def _send_to_best(
-        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft
+        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, attached: Attached
     ) -> TaskRecord:
         tried: list[str] = []
+        absent: list[Candidate] = []
+        barred: FileError | None = None
         deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
         record: TaskRecord | None = None
         for candidate in candidates:
             try:
-                await self._dialer.connect(candidate.peer)
+                link = await self._dialer.connect(candidate.peer)
             except NoRouteError as error:
                 tried.extend(error.attempts)
+                absent.append(candidate)
+                continue
+            if attached.needs_direct and link.is_relayed:
+                barred = _no_relay_takes(candidate.peer, attached)
+                tried.append(barred.message)
                 continue
             record = await self._entrust(record, candidate, draft, tuple(tried))
             record = await self._accepted(record.id, deadline - anyio.current_time())
             if record.delivery not in (Delivery.REFUSED, Delivery.HELD):
                 return record
             tried.append(f"{candidate.peer.name}: {record.delivery.lower()}")
-        return record or await self._queue_best(candidates, request, draft, tried)
+        if record is None and barred is not None and not absent:
+            raise barred
+        return record or await self._queue_best(absent, request, draft, tried)
 
     async def _queue_best(
         self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]

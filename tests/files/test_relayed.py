@@ -12,7 +12,16 @@ from mcp_a2a.node import outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import serve_relay
-from mcp_a2a.views import AnswerRequest, FileArg, GetTaskRequest, InviteRequest, JoinRequest, ReplyRequest
+from mcp_a2a.views import (
+    AnswerRequest,
+    FileArg,
+    GetTaskRequest,
+    InviteRequest,
+    JoinRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+)
 from tests.files.scenes import MIB, answer, next_item, some_file, task, until
 from tests.node.world import Person, World
 
@@ -67,6 +76,23 @@ async def test_a_reply_with_a_file_that_no_relay_takes_is_refused_and_the_task_g
             await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", files=large))
         view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
         assert (view.state, view.error) == (Moment.INPUT_REQUIRED, None)
+
+
+async def test_a_file_that_no_relay_takes_is_refused_by_skill_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
+    async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob", "review") as bob:
+        await in_one_network(alice, bob, relay.url)
+        large = (FileArg(path=str(some_file(tmp_path, 10 * MIB + 1))),)
+        with pytest.raises(FileError, match="at most 10 MiB may go through one"):
+            await alice.api.send_task_by_skill(
+                SendTaskBySkillRequest(skill="review", message="look", files=large, wait_seconds=0)
+            )
+        assert (await alice.api.list_tasks(ListTasksRequest())).tasks == ()
 
 
 def stage(person: Person, task_id: str) -> Delivery | None:
