@@ -6,6 +6,7 @@ in a network's directory also tells where we listen: only members read it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
@@ -27,8 +28,13 @@ from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import get_meta, set_meta
 
+logger = logging.getLogger(__name__)
+
 VOUCHERS_MULTIPLE = 4
 """Vouchers are filled up to a multiple of this, so that a stranger cannot count our networks."""
+
+CARD_BYTES = MAX_ADVERT_BYTES - 8 * 1024
+"""Of our card in an advert; the rest is for our key, our addresses and the signature."""
 
 ENTRY = "entry"
 """Under this name the newest entry is remembered."""
@@ -53,6 +59,27 @@ def kept_card(database: Database) -> AgentCard | None:
         return None  # written by a version with other rules
 
 
+def fitting(card: AgentCard) -> AgentCard:
+    """The card, or as much of it as an advert holds: without the schemas of skills, then without the last skills."""
+    if _size(card) <= CARD_BYTES:
+        return card
+    skills = tuple(skill.model_copy(update={"input_schema": None}) for skill in card.skills)
+    shown = card.model_copy(update={"skills": skills})
+    while shown.skills and _size(shown) > CARD_BYTES:
+        shown = shown.model_copy(update={"skills": shown.skills[: len(shown.skills) * 7 // 8]})
+    logger.warning(
+        "the card of %s is too long for other agents: they see %d of its %d skills, and no schemas",
+        card.name,
+        len(shown.skills),
+        len(skills),
+    )
+    return shown
+
+
+def _size(card: AgentCard) -> int:
+    return len(card.to_json().encode())
+
+
 class Introduction:
     """Says who we are. A card that changed is a new advert with a higher sequence number."""
 
@@ -60,6 +87,7 @@ class Introduction:
         self._context = context
         self._ring = ring
         self.card = card
+        self._fitted = card, fitting(card)
         # Milliseconds since the epoch rise over restarts, and also when the database was lost.
         self._seq = int(context.started_at * 1000)
         self._advert: Advert | None = None
@@ -78,10 +106,16 @@ class Introduction:
             self._advert = self._sign(())
         return self._advert
 
+    def _shown(self) -> AgentCard:
+        """Our card as an advert has it."""
+        if self._fitted[0] is not self.card:
+            self._fitted = self.card, fitting(self.card)
+        return self._fitted[1]
+
     def _says_what_is_so(self, advert: Advert, addresses: tuple[str, ...]) -> bool:
         """Whether an advert that was signed before can be shown now. One of a clock that was ahead cannot."""
         is_young = MAX_LIFETIME_SECONDS / 2 <= advert.expires - self._context.clock() <= MAX_LIFETIME_SECONDS
-        same = (advert.card, advert.addresses, advert.bundle) == (self.card, addresses, self._ring.current)
+        same = (advert.card, advert.addresses, advert.bundle) == (self._shown(), addresses, self._ring.current)
         return is_young and same
 
     def entry(self) -> Advert:
@@ -129,7 +163,7 @@ class Introduction:
         number = self.next_number()
         expires = int(self._context.clock() + MAX_LIFETIME_SECONDS)
         return Advert.sign(
-            self._context.identity, self.card, self._ring.current, addresses, seq=number, expires=expires
+            self._context.identity, self._shown(), self._ring.current, addresses, seq=number, expires=expires
         )
 
     def greet(self, link: Link) -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mcp_a2a.errors import KeyReusedError, LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
-from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AnswerRequest,
@@ -23,7 +23,7 @@ from mcp_a2a.views import (
     SendTaskRequest,
     SetTrustRequest,
 )
-from tests.node.world import Person, World, acquainted
+from tests.node.world import Person, World, acquainted, card_of
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ async def test_discover_shows_who_is_there_with_skills_both_ways(world: World) -
         seen_by_bob = (await bob.api.discover(DiscoverRequest())).agents
     assert [(agent.name, [skill.id for skill in agent.skills]) for agent in seen_by_alice] == [("bob", ["echo"])]
     assert [(agent.name, [skill.id for skill in agent.skills]) for agent in seen_by_bob] == [("alice", ["sing"])]
+
+
+async def test_an_agent_with_more_skills_than_an_advert_holds_is_found_with_those_that_fit(world: World) -> None:
+    skills = tuple(AgentSkill(id=f"s{number}", name="s", description="x" * 1000) for number in range(200))
+    card = card_of("bob").model_copy(update={"skills": skills})
+    async with world.person("alice") as alice, world.person("bob", card=card) as bob:
+        await acquainted(alice, bob)
+        peer = alice.node.directory.known(bob.node.context.me)
+        assert peer is not None
+        assert 20 < len(peer.skills) < 100
+        assert [skill.id for skill in peer.skills] == [f"s{number}" for number in range(len(peer.skills))]
+        shown = bob.node.introduction.advert()
+        assert bob.node.introduction.advert() is shown, "it says what is so, and is not signed anew each time"
 
 
 async def test_an_empty_discover_says_why(world: World) -> None:
