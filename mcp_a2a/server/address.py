@@ -16,7 +16,7 @@ from mcp_a2a.protocol.web_url import own_host_in_url
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SOMEWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}  # noqa: S104  compared
 """An address that is not here, for each that stands for all of them."""
-_PORTS_UNSAID = frozenset({80, 443})
+PORTS_UNSAID = frozenset({80, 443})
 """Ports that a client may leave out, of http and https."""
 
 
@@ -122,7 +122,7 @@ def names_of(host: str, port: int) -> frozenset[str]:
     names = {own_host_in_url(host)}
     if ipaddress.ip_address(_plain(host)).is_loopback:
         names |= _NAMES_OF_LOOPBACK
-    bare = names if port in _PORTS_UNSAID else set()
+    bare = names if port in PORTS_UNSAID else set()
     return frozenset(bare | {f"{name}:{port}" for name in names})
 
 

@@ -41,7 +41,7 @@ from mcp_a2a.a2a.faults import Fault, Kind, retry_after
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Crowd
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.web_url import without_zone
-from mcp_a2a.server.address import names_of
+from mcp_a2a.server.address import PORTS_UNSAID, names_of
 from mcp_a2a.server.context import PRINCIPAL
 from mcp_a2a.server.local_user import is_this_user
 from mcp_a2a.server.page import wants_page
@@ -168,7 +168,9 @@ def _host(scope: Scope, rules: Rules) -> Refusal | None:
     hosts = [without_zone(host) for host in _all(scope, b"host")]
     # A proxy may drop the port. A name that was configured without it leads nowhere else, so that is no rebinding.
     portless = {re.sub(r":\d+$", "", name) for name in rules.hosts}
-    if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules) | portless:
+    # And it may write out the port that a URL leaves out, which is the same place (RFC 9110 4.2.3).
+    whole = {f"{name}:{port}" for name in rules.hosts if name.endswith("]") or ":" not in name for port in PORTS_UNSAID}
+    if len(hosts) == 1 and hosts[0].lower() in _own_names(scope, rules) | portless | whole:
         return None
     return Refusal(421, "This server does not have that Host. For one that leads here, use --public-url URL.")
 

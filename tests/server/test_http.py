@@ -356,6 +356,22 @@ async def test_a_proxy_may_drop_the_port_of_a_name_that_was_configured(host: str
         assert await web.status("GET", "/healthz", other_site) == 403
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("agents.example:443", 200),
+        ("Agents.example:80", 200),
+        ("[2001:db8::1]:443", 200),
+        ("agents.example", 200),
+        ("agents.example:8443", 421),
+        ("evil.example:443", 421),
+    ],
+)
+async def test_a_proxy_may_write_out_the_port_that_a_url_leaves_out(host: str, status: int):
+    async with serving(token=TOKEN, hosts=["agents.example", "[2001:db8::1]"]) as web:
+        assert await web.status("GET", "/healthz", [("Host", host)]) == status
+
+
 @needs_ipv6
 async def test_localhost_is_both_addresses_of_loopback():
     async with anyio.create_task_group() as group:
