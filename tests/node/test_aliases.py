@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,19 @@ def test_for_want_of_open_files_no_alias_is_forgotten(tmp_path: Path, monkeypatc
 
 def no_file(*_: object) -> bytes:
     raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_process_that_keeps_the_aliases_locked_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.store.aliases.LOCK_SECONDS", 0.05)
+    kept = Aliases(tmp_path)
+    with (tmp_path / f"{FILE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a process does that was suspended meanwhile
+        with pytest.raises(ConfigurationError, match="being changed by another process"):
+            kept.give("anna", DID)
+    kept.give("anna", DID)
+    assert kept.all() == {"anna": DID}
 
 
 def test_there_is_an_end_to_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
