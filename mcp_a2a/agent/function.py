@@ -48,6 +48,8 @@ class FunctionSkill:
         if not self.id:
             raise ConfigurationError("A skill without a name has no id.", 'Give it one: @agent.skill(id="…").')
         self._function = function
+        self.module: str | None = getattr(function, "__module__", None)
+        """Where it was written."""
         self.signature = Signature.of(self.id, function)
         name = notes.name or self.id.replace("-", " ").capitalize()
         self.card = AgentSkill(

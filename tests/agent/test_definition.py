@@ -126,6 +126,12 @@ def test_the_package_offers_its_names_and_no_others() -> None:
 # --- files
 
 
+MIXED = (
+    "from mcp_a2a import Agent, skill\na = Agent('a')\n@a.skill\ndef f(text: str) -> str: return text\n"
+    "@skill\ndef g(text: str) -> str: return text\n"
+)
+
+
 def load(folder: Path, text: str, name: str = "") -> Agent:
     file = folder / "words.py"
     file.write_text(text)
@@ -164,6 +170,8 @@ def test_loading_twice_does_not_mix_files(tmp_path: Path) -> None:
         ("from mcp_a2a import Agent\na = Agent('a')\nb = Agent('b')", "", "several agents: a, b"),
         ("from mcp_a2a import Agent\na = Agent('a')", ":b", "no agent called 'b'. It defines: a"),
         ("import nonsense_that_is_not_there", "", "(line 1): ModuleNotFoundError"),
+        (MIXED, "", "belong to no agent: g"),
+        (f"{MIXED}a.run()\n", "", "belong to no agent: g"),
         ("def f(:\n  pass", "", "(line 1): SyntaxError"),
         ("from mcp_a2a import skill\n@skill\ndef f(*a: str) -> str: ...", "", "has no name that a task could give"),
     ],
@@ -172,6 +180,17 @@ def test_a_file_that_is_no_agent_is_refused_with_the_reason(tmp_path: Path, text
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text, name)
     assert says in str(caught.value)
+
+
+def test_a_skill_of_a_file_that_is_imported_need_not_be_offered(tmp_path: Path) -> None:
+    (tmp_path / "a_neighbour_with_a_skill.py").write_text(
+        "from mcp_a2a import skill\n@skill\ndef g(text: str) -> str: return text\n"
+    )
+    text = (
+        "from mcp_a2a import Agent\nfrom a_neighbour_with_a_skill import g\na = Agent('a')\n"
+        "@a.skill\ndef f(text: str) -> str: return g(text)\n"
+    )
+    assert [one.id for one in load(tmp_path, text).skills] == ["f"]
 
 
 @pytest.mark.parametrize("target", ["missing.py", "missing.py:agent", "README.md", ".", f"{'a' * 300}.py"])
