@@ -83,6 +83,9 @@ class FunctionSkill:
         if inspect.iscoroutinefunction(self._function):
             return await cast("Awaitable[object]", call())
         result = await call_in_thread(functools.partial(_run_blocking, task, call))
+        # What an ordinary function returns may be that of an asynchronous one, as with a decorator around it.
+        if isinstance(result, AsyncGenerator):
+            return await _follow(task, result)
         return await result if inspect.isawaitable(result) else result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -249,6 +250,21 @@ def test_a_chunk_takes_no_file() -> None:
     for content in (file, ("text", file), b"bytes"):
         with pytest.raises(TypeError, match="by itself"):
             Chunk(cast("str", content))
+
+
+async def test_a_decorator_around_an_asynchronous_generator_leaves_it_one() -> None:
+    async def steps(text: str) -> AsyncIterator[str]:
+        yield "looking"
+        yield f"found {text}"
+
+    @functools.wraps(steps)
+    def decorated(text: str) -> AsyncIterator[str]:
+        return steps(text)
+
+    recorder = Recorder()
+    outcome = await skill_of(decorated)(task_of("x", recorder=recorder))
+    assert outcome == Outcome("completed", "found x")
+    assert recorder.told[0] == "looking"
 
 
 async def test_a_generator_that_yields_nothing_has_an_empty_result() -> None:
