@@ -206,7 +206,7 @@ def _is_text(hint: object) -> bool:
 def _json_in(text: str) -> list[JsonValue]:
     try:
         return [json.loads(text)]
-    except ValueError:
+    except (ValueError, RecursionError):  # as of ten thousand opening brackets
         return []
 
 

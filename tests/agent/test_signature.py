@@ -88,6 +88,17 @@ def test_plain_text_goes_to_the_only_required_text_parameter() -> None:
     assert signature.bind('{"other": 1}', [])["text"] == '{"other": 1}'
 
 
+def test_a_text_that_begins_like_endless_json_is_a_text() -> None:
+    def skill(text: str, language: str = "en") -> None: ...
+
+    def other(times: int) -> None: ...
+
+    endless = "[" * 100_000
+    assert of(skill).bind(endless, []) == {"text": endless, "language": "en"}
+    with pytest.raises(ArgumentsError, match="times: it should be a whole number"):
+        of(other).bind(endless, [])
+
+
 def test_null_for_what_may_be_left_out_is_not_given_unless_it_can_be_null() -> None:
     def skill(a: int, b: int = 2, c: int | None = 3) -> None: ...
 
