@@ -101,7 +101,7 @@ class Signature:
         if names == [self.text_parameter] and (text or not data):
             return self._validated({names[0]: text})
         for value in (*data, *_json_in(text)):
-            if isinstance(value, dict) and (set(value) <= set(names) or self._only_as_object(data)):
+            if isinstance(value, dict) and (self._names_inputs(value) or self._only_as_object(data)):
                 return self._validated(value)
             if len(names) == 1:
                 return self._validated({names[0]: value})
@@ -109,6 +109,10 @@ class Signature:
             if name is not None and not data:
                 return self._validated({name: text})
         raise ArgumentsError(f"{self.expectation} It got {_shown(text, data)}.")
+
+    def _names_inputs(self, value: Mapping[str, JsonValue]) -> bool:
+        """Whether an object can be that of the parameters. An empty one is the value of a single one that must be."""
+        return set(value) <= set(self.names) and bool(value or len(self.names) > 1 or not self._required)
 
     @property
     def _required(self) -> bool:
