@@ -23,6 +23,22 @@ def starter_source(name: str, file: str) -> str:
     return text.replace(NAME_IN_STARTER, name).replace("THIS_FILE", file)
 
 
+def write_new(file: Path, text: str) -> None:
+    """Write a new file, whole or not at all: half of one would be in the way of the next try.
+
+    Raises:
+        FileExistsError: it is there already.
+        OSError: it cannot be written, as on a full disk.
+    """
+    with file.open("x", encoding="utf-8") as new:
+        try:
+            new.write(text)
+            new.flush()
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+
+
 def init(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.")] = Path("my_agent.py"),
@@ -37,8 +53,7 @@ def init(
     if (why := why_not_called(name)) is not None:
         raise UsageError(f"No agent can be named after {str(file)!r}: {why}. Name another file.")
     try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(starter_source(name, file.name))
+        write_new(file, starter_source(name, file.name))
     except FileExistsError:
         raise UsageError(f"{file} already exists. Choose another file.") from None
     except OSError as error:
