@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.glance import NoGlanceError, ask_to_leave, glance
-from mcp_a2a.store.owner_file import LOCK, has_stand_in, read_owner, state_of
+from mcp_a2a.store.owner_file import LOCK, has_stand_in, holder_of, read_owner, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +102,8 @@ def is_locked(folder: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
+    except OSError:  # nothing can be written there, as on a backup that is mounted read-only
+        return holder_of(path) is not None
     lock.release()
     return False
 

@@ -18,6 +18,7 @@ from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.own_name import FILE, keep_name, read_name
+from mcp_a2a.store.owner_file import LOCK
 from tests.cli.inside import Finished, call
 from tests.e2e.command import until
 
@@ -42,6 +43,16 @@ def test_a_name_is_kept_for_the_identity_until_it_is_forgotten(tmp_path: Path) -
     assert [one["name"] for one in listed] == ["Anna"]
     assert fields(call(tmp_path, "id", "--json", "--identity", "work"))["name"] not in ("Anna", before["name"])
     assert fields(call(tmp_path, "name", "--reset", "--json"))["name"] == before["name"]
+
+
+def test_an_identity_whose_lock_cannot_be_written_is_listed_all_the_same(tmp_path: Path) -> None:
+    fields(call(tmp_path, "id", "--json"))
+    lock = tmp_path / "identities" / "default" / LOCK
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # it fails for every user, as a file on a read-only disk does
+    listed = fields(call(tmp_path, "list", "--json"))["identities"]
+    assert isinstance(listed, list)
+    assert [(one["identity"], one["running"]) for one in listed] == [("default", False)]
 
 
 @pytest.mark.parametrize("odd", ["", " Anna", "a" * 33, "An\nna", "<b>", "-x-", *TAKEN])
