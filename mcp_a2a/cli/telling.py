@@ -65,6 +65,8 @@ def _clock(iso: str) -> str:
 
 def _took(task: TaskView) -> str:
     seconds = (datetime.fromisoformat(task.updated) - datetime.fromisoformat(task.created)).total_seconds()
+    if seconds < 0:
+        return ""  # the clock was set back meanwhile
     if not task.done:
         return f", last news {render.age(task.updated)} ago" if seconds >= 1 else ""
     return f", took {seconds:.1f} s" if seconds < 60 else f", took {seconds / 60:.0f} min"

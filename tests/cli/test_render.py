@@ -10,7 +10,7 @@ from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.render import status_lines
 from mcp_a2a.cli.session import Session
-from mcp_a2a.cli.telling import report
+from mcp_a2a.cli.telling import head_lines, report
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView, TaskErrorView
 from tests.protocol.people import ALICE, BOB
@@ -87,3 +87,9 @@ def test_what_failed_is_red_and_what_waits_is_yellow_where_one_task_is_shown(
     assert (f"\x1b[{style}m" if style else "") + said in shown
     assert ("\x1b[" in shown) is bool(style)
     assert not failed or "\nSend it again." in shown
+
+
+@pytest.mark.parametrize(("updated", "said"), [("10:00:02.500", ", took 2.5 s"), ("09:00:00.000", " ago)")])
+def test_a_clock_that_was_set_back_makes_no_time_less_than_none(updated: str, said: str) -> None:
+    shown = head_lines(task(created="2026-11-20T10:00:00.000Z", updated=f"2026-11-20T{updated}Z"))
+    assert shown[1].endswith(said)
