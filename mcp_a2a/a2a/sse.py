@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 
 from mcp_a2a.errors import WebAnswerError
@@ -33,7 +34,9 @@ class EventReader:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._rest = ""
+        self._rest, self._rest_size = io.StringIO(), 0
+        """The line that has not ended: a piece costs what is new in it, however long the line is by then."""
+        self._held = ""
         self._name = ""
         self._data: list[str] = []
         self._size = 0
@@ -45,21 +48,25 @@ class EventReader:
         Raises:
             WebAnswerError: an event grows beyond what anybody wants to read; those before it were given out.
         """
-        text = "" if self._is_too_large else self._rest + self._decoder.decode(piece)
-        held = "\r" if text.endswith("\r") else ""  # it may be the first half of one line end
-        lines = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._rest = lines.pop() + held
+        text = "" if self._is_too_large else self._held + self._decoder.decode(piece)
+        self._held = "\r" if text.endswith("\r") else ""  # it may be the first half of one line end
+        *lines, rest = text.removesuffix(self._held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if lines:
+            lines[0] = self._take_rest() + lines[0]
+        self._rest_size += self._rest.write(rest)
         events = [data for line in lines if (data := self._line(line)) is not None]
-        self._is_too_large = self._is_too_large or self._size + len(self._rest) > MAX_EVENT
+        self._is_too_large = self._is_too_large or self._size + self._rest_size > MAX_EVENT
         if self._is_too_large and not events:
             raise WebAnswerError("an event of its stream does not end")
         return events
 
     def end(self) -> list[str]:
         """What was left when the stream ended: some agents leave out the last empty line."""
-        events = [data for line in (self._rest.strip("\r"), "") if (data := self._line(line)) is not None]
-        self._rest = ""
-        return events
+        return [data for line in (self._take_rest(), "") if (data := self._line(line)) is not None]
+
+    def _take_rest(self) -> str:
+        rest, self._rest, self._rest_size = self._rest.getvalue(), io.StringIO(), 0
+        return rest
 
     def _line(self, line: str) -> str | None:
         if not line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from itertools import pairwise
 
@@ -113,6 +114,18 @@ def test_events_are_the_same_in_whatever_pieces_they_come(cuts: list[int]) -> No
     reader = EventReader()
     told = [data for start, end in pairwise(places) for data in reader.feed(STREAM[start:end])]
     assert told + reader.end() == ["one", "two\nlines", "three", "é", "last"]
+
+
+def test_a_long_line_that_comes_byte_by_byte_costs_no_more_than_its_bytes() -> None:
+    reader, many = EventReader(), 20_000
+    long = b"x" * (MAX_EVENT - 2 * many)
+    assert reader.feed(b"data: " + long) == []
+
+    started = time.process_time()
+    assert [data for _ in range(many) for data in reader.feed(b"y")] == []
+    assert time.process_time() - started < 5
+
+    assert reader.feed(b"\n\n") == [long.decode() + "y" * many]
 
 
 def test_what_came_before_an_event_without_an_end_is_told() -> None:
