@@ -111,7 +111,7 @@ def _is_filled(value: JsonValue) -> bool:
 
 
 def _update(fields: Fields) -> StreamResponse:
-    task_id, context_id = _text(fields.get("taskId")) or "", _text(fields.get("contextId")) or ""
+    task_id, context_id = _task_id(fields.get("taskId")) or "", _id(fields.get("contextId")) or ""
     if "artifact" not in fields:
         status = _status(fields.get("status"))
         return StreamResponse(
@@ -135,11 +135,9 @@ def read_task(value: JsonValue) -> Task:
         WebAnswerError
     """
     fields = _camel(value, "its answer")
-    task_id = _text(fields.get("id")) or _text(fields.get("taskId"))
+    task_id = _task_id(fields.get("id")) or _task_id(fields.get("taskId"))
     if not task_id:
         raise WebAnswerError("the task that it answers with has no id")
-    if len(task_id) > MAX_ID:
-        raise WebAnswerError("the id of its task is longer than any id")
     status = _status(fields.get("status", fields.get("state")))
     artifacts = tuple(_distinct(_artifact(item, number) for number, item in enumerate(_list(fields.get("artifacts")))))
     said = _said_since(_list(fields.get("history"))) if status.message is None else ()
@@ -148,7 +146,7 @@ def read_task(value: JsonValue) -> Task:
         status = status.model_copy(update={"message": said[-1]})
     return Task(
         id=task_id,
-        context_id=(_text(fields.get("contextId")) or _text(fields.get("sessionId")) or "")[:MAX_ID] or None,
+        context_id=_id(fields.get("contextId")) or _id(fields.get("sessionId")),
         status=status,
         artifacts=artifacts,
         history=said,
@@ -176,12 +174,12 @@ def read_message(value: JsonValue) -> Message:
     fields = _camel(value, "its message")
     content = fields.get("parts", fields.get("content", fields.get("text")))
     return Message(
-        message_id=_text(fields.get("messageId")) or "",
+        message_id=_id(fields.get("messageId")) or "",
         role=Role.AGENT,
         parts=_parts(content),
         metadata=_object(fields.get("metadata")),
-        context_id=_text(fields.get("contextId")),
-        task_id=_text(fields.get("taskId")),
+        context_id=_id(fields.get("contextId")),
+        task_id=_task_id(fields.get("taskId")),
     )
 
 
@@ -344,6 +342,23 @@ def _text(value: JsonValue) -> str | None:
     if isinstance(value, bool) or value is None or isinstance(value, dict | list):
         return None
     return str(value)
+
+
+def _id(value: JsonValue) -> str | None:
+    """What something is called, as much of it as is kept."""
+    return (_text(value) or "")[:MAX_ID] or None
+
+
+def _task_id(value: JsonValue) -> str | None:
+    """The same of a task, which its agent must know again.
+
+    Raises:
+        WebAnswerError
+    """
+    text = _text(value) or None
+    if text is not None and len(text) > MAX_ID:
+        raise WebAnswerError("the id of its task is longer than any id")
+    return text
 
 
 def _truth(value: JsonValue) -> bool:

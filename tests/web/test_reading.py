@@ -14,10 +14,12 @@ from pydantic import JsonValue
 
 from mcp_a2a.a2a.client_faults import check_answer
 from mcp_a2a.a2a.client_json import Fields, parse
-from mcp_a2a.a2a.client_read import read_answer, read_event, read_message, read_task
+from mcp_a2a.a2a.client_read import MAX_ID, read_answer, read_event, read_message, read_task
 from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import Message, Part, Task, TaskState
+
+TOO_LONG = "x" * (MAX_ID + 1)
 
 TASKS: dict[str, JsonValue] = {
     "1.0": {"task": {"id": "t", "status": {"state": "TASK_STATE_COMPLETED"}}},
@@ -126,6 +128,29 @@ def test_a_long_line_that_comes_byte_by_byte_costs_no_more_than_its_bytes() -> N
     assert time.process_time() - started < 5
 
     assert reader.feed(b"\n\n") == [long.decode() + "y" * many]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"statusUpdate": {"taskId": TOO_LONG, "status": {"state": "working"}}},
+        {"artifactUpdate": {"taskId": TOO_LONG, "artifact": {"artifactId": "a", "parts": [{"text": "x"}]}}},
+        {"message": {"taskId": TOO_LONG, "parts": [{"text": "x"}]}},
+        {"task": {"id": TOO_LONG, "status": {"state": "working"}}},
+    ],
+)
+def test_the_id_of_a_task_is_no_longer_than_any_id_wherever_an_agent_tells_it(event: dict[str, JsonValue]) -> None:
+    with pytest.raises(WebAnswerError, match="longer than any id"):
+        read_event(event)
+
+
+def test_of_other_ids_that_an_agent_tells_no_more_is_kept_than_of_any() -> None:
+    named: dict[str, JsonValue] = {"contextId": TOO_LONG, "messageId": TOO_LONG, "parts": [{"text": "x"}]}
+    said = read_message(named)
+    update = read_event({"statusUpdate": {"taskId": "t", "contextId": TOO_LONG, "status": {"state": "working"}}})
+    assert update is not None
+    assert update.status_update is not None
+    assert {len(text or "") for text in (said.message_id, said.context_id, update.status_update.context_id)} == {MAX_ID}
 
 
 def test_what_came_before_an_event_without_an_end_is_told() -> None:
