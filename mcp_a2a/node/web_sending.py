@@ -184,12 +184,15 @@ class WebSending:
         return before or await self.go_on(task_id, message, request)
 
     async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
-        """See `Sending.go_on`."""
+        """See `Sending.go_on`.
+
+        Raises:
+            CardError, WebError: its agent made room for others meanwhile, and cannot be met again.
+        """
         more = with_it or Attachments()
         record = self._sending.find(task_id)
-        peer = self._book.known(record.peer) if record is not None and not record.has_heard(message) else None
-        if peer is not None:
-            await self._consent.check(peer, more, message.parts)
+        if record is not None and not record.done and not record.has_heard(message):
+            await self._consent.check(await self._book.find(record.peer), more, message.parts)
         attached = await self._attaching.attach(message.parts, more)
         with self._attaching.given_to(task_id, attached.refs):
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)

@@ -855,6 +855,29 @@ async def test_an_agent_that_shouts_a_name_on_the_lan_does_not_take_it_from_anyb
         assert [agent.online for agent in (await ada.api.discover(DiscoverRequest())).agents] == [True, False]
 
 
+async def test_an_agent_that_made_room_for_others_is_told_nothing_more_without_consent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(_: Heard) -> object:
+        return {"task": task("TASK_STATE_INPUT_REQUIRED")}
+
+    monkeypatch.setattr("mcp_a2a.node.web_book.MAX_KNOWN", 1)
+    async with Agent(ask).serve() as first, Agent(shout).serve() as second, somebody(world) as ada:
+        for name, agent in (("1", first), ("2", second)):
+            port = urlsplit(agent.url).port or 0
+            ada.node.web.sighted(WebSighting(name, "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
+            with anyio.fail_after(30):
+                while ada.node.web.known(agent.url) is None:
+                    await ada.node.directory.changes.event().wait()
+            if agent is first:
+                asked = await sent(ada, first.url)
+        assert ada.node.web.known(first.url) is None
+        with pytest.raises(AddressNotAllowedError):  # it has to be met again first, and only a person opens its address
+            await ada.node.web_sending.reply(asked.task_id, ReplyRequest(task_id=asked.task_id, message="secret"))
+        record = ada.node.sending.latest(asked.task_id)
+    assert [message.text for message in record.said] == ["hello"]
+
+
 async def test_an_agent_that_does_not_listen_at_the_first_address_of_its_host_is_read_at_another(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         port = int(other.url.split(":")[2].strip("/"))
