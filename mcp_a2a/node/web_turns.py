@@ -124,7 +124,7 @@ def is_old_question(record: TaskRecord, told: TaskStatus, now: float) -> bool:
     asked, order = _asked(record), _order(told.timestamp, at)
     if order == 0 and (told.message is None or content_of(told.message) == content_of(asked)):
         return True
-    if now - record.updated > OLD_QUESTION_SECONDS:
+    if abs(now - record.updated) > OLD_QUESTION_SECONDS:  # or the clock was set back, and tells nothing of it
         return False
     return order == -1 or _looks_old(record, told.message, asked, later=order == 1)
 

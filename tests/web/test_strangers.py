@@ -539,14 +539,17 @@ async def test_the_question_that_was_answered_is_no_news(
     assert other.asked == ["send", "get", "get"]
 
 
-async def test_another_question_is_asked_and_the_same_one_again_after_a_while(world: World) -> None:
+@pytest.mark.parametrize("passes", [OLD_QUESTION_SECONDS + 1, -86_400])
+async def test_another_question_is_asked_and_the_same_one_again_after_a_while_or_where_the_clock_was_set_back(
+    world: World, passes: float
+) -> None:
     again = {**ASKING, "status": {**ASKING["status"], "message": {**ASKING["status"]["message"], "messageId": "q-2"}}}
     answers = iter([{"task": ASKING}, {"task": again}, {"task": again}])
     clock = Clock()
 
     async def answer(heard: Heard) -> object:
         if heard.operation == "get":
-            clock.advance(OLD_QUESTION_SECONDS + 1)
+            clock.advance(passes)
             return again
         return next(answers)
 
