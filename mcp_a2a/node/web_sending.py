@@ -125,10 +125,14 @@ class WebSending:
 
         Raises:
             NoRouteError: with `queue` False, when none is there.
+            KeyReusedError: the key names a task that was another request.
         """
         refused: list[TaskRecord] = []
         for attempt in range(len(peers)):  # what an earlier call with the same key came to
-            record = self._sending.find(task_id_of(self._context.me, self._opening(request, attempt)))
+            opening = self._opening(request, attempt)
+            record = self._sending.find(task_id_of(self._context.me, opening))
+            if record is not None:  # it may have come to be while this call chose an agent
+                check_opening(record, draft_of(request, opening).message, request.skill, request.files)
             if record is not None and record.delivery != Delivery.REFUSED:
                 return record
             refused += [record] if record is not None else []

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
-from mcp_a2a.errors import AddressNotAllowedError, CardError, NoRouteError
+from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task
 from mcp_a2a.protocol.moment import Moment
@@ -122,6 +122,18 @@ async def test_a_skill_is_asked_of_the_next_agent_when_one_is_away_or_refuses(wo
         assert kept.delivery == Delivery.QUEUED
         with pytest.raises(NoRouteError):
             await ada.api.send_task_by_skill(request.model_copy(update={"idempotency_key": None, "queue": False}))
+
+
+async def test_a_request_by_skill_gets_no_task_of_another_with_its_key_that_came_to_be_meanwhile(world: World) -> None:
+    async with Agent(shout).serve() as other, somebody(world) as ada:
+        peer = ada.node.web.known(await added(ada, other))
+        assert peer is not None
+        first = SendTaskBySkillRequest(skill="shout", message="one", wait_seconds=30, idempotency_key="k")
+        sent_first = await ada.node.web_sending.send_by_skill([peer], first)
+        with pytest.raises(KeyReusedError):  # both had looked before for a task of their key
+            await ada.node.web_sending.send_by_skill([peer], first.model_copy(update={"message": "two"}))
+        again = await ada.node.web_sending.send_by_skill([peer], first)
+    assert again.id == sent_first.id
 
 
 async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None:
