@@ -11,6 +11,7 @@ import ipaddress
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, repeat
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -49,6 +50,8 @@ MAX_READING_AT = 2
 """At one address: a machine that announces much and answers nothing keeps those of others waiting for less."""
 MAX_MISSED = 64
 READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
+READ_AGAIN_SECONDS = 300.0
+"""For as long as it announces itself: many an announcement is that of a machine, whose agent is started later."""
 MAX_KNOWN = 1_000
 """Agents that are kept though no person has added them; the one met first makes room."""
 
@@ -65,6 +68,8 @@ class WebBook:
         """URLs that were asked for and not met before, by how they are shown."""
         self._seen: dict[str, str] = {}
         """Announcements on the LAN, and which agent each turned out to be."""
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        """Of what reads their cards."""
         self._reading = anyio.Semaphore(MAX_READING)
         self._reading_at: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
 
@@ -276,16 +281,18 @@ class WebBook:
         """An agent announces itself: read its card, from where it announced itself and nowhere else."""
         if self._calls is not None and sighting.name not in self._seen and len(self._seen) < MAX_SIGHTED:
             self._seen[sighting.name] = ""
-            self._context.tasks.start_soon(self._read_sighted, sighting)
+            scope = self._scopes[sighting.name] = anyio.CancelScope()
+            self._context.tasks.start_soon(self._read_sighted, sighting, scope)
 
-    async def _read_sighted(self, sighting: WebSighting) -> None:
-        for pause in READ_AFTER_SECONDS:  # an agent may announce itself before it answers
-            await anyio.sleep(pause)
-            for host in (sighting.host, *sighting.others):
-                if sighting.name not in self._seen or await self._is_read(replace(sighting, host=host)):
-                    return
+    async def _read_sighted(self, sighting: WebSighting, scope: anyio.CancelScope) -> None:
+        with scope:
+            for pause in chain(READ_AFTER_SECONDS, repeat(READ_AGAIN_SECONDS)):  # it may do so before it answers
+                await anyio.sleep(pause)
+                for host in (sighting.host, *sighting.others):
+                    if await self._is_read(replace(sighting, host=host), scope):
+                        return
 
-    async def _is_read(self, sighting: WebSighting) -> bool:
+    async def _is_read(self, sighting: WebSighting, scope: anyio.CancelScope) -> bool:
         """Read the card of what announces itself at this host; whether nothing more is to be tried."""
         try:
             turn = self._reading_at.setdefault(sighting.host, anyio.Semaphore(MAX_READING_AT))
@@ -298,7 +305,7 @@ class WebBook:
         except Exception:  # a stranger's shout must not take the node down
             logger.exception("an agent that announces itself at %s is not listed", sighting.host)
             return True
-        if sighting.name in self._seen:
+        if not scope.cancel_called:  # by an announcement that went while this was on its way
             await self._list_sighted(sighting.name, replace(found, card=card))
         return True
 
@@ -313,6 +320,8 @@ class WebBook:
     def lost(self, name: str) -> None:
         """An announcement is gone. An agent that we have sent something to stays known."""
         url = self._seen.pop(name, "")
+        if (scope := self._scopes.pop(name, None)) is not None:
+            scope.cancel()
         peer = self._peers.get(url)
         if peer is None or peer.row.origin != LAN or url in self._seen.values():
             return

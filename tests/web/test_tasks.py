@@ -915,6 +915,28 @@ async def test_a_machine_that_announces_much_and_answers_nothing_keeps_no_other_
                     await ada.node.directory.changes.event().wait()
 
 
+class Late(Agent):
+    """An agent behind something that stands in for it until it is started."""
+
+    @override
+    async def _card(self, request: web.Request) -> web.Response:
+        card = await super()._card(request)
+        return card if self.cards_read > 5 else web.Response(status=503)
+
+
+async def test_an_agent_that_is_started_long_after_its_machine_announced_it_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.node.web_book.READ_AFTER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("mcp_a2a.node.web_book.READ_AGAIN_SECONDS", 0.01)
+    async with Late(shout).serve() as other, somebody(world) as ada:
+        port = urlsplit(other.url).port or 0
+        ada.node.web.sighted(WebSighting("x", "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
+        with anyio.fail_after(30):
+            while ada.node.web.known(other.url) is None:
+                await ada.node.directory.changes.event().wait()
+
+
 async def test_an_announced_agent_is_called_where_it_announced_itself_only(world: World) -> None:
     card = {"name": "liar", "supportedInterfaces": [
         {"url": "http://127.0.0.2:1/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
