@@ -12,7 +12,7 @@ from mcp_a2a.plurals import many
 from mcp_a2a.protocol.aging import Aging, Mark
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.replay import length_of
-from mcp_a2a.protocol.witness import AGREEMENT_SECONDS, Witnesses
+from mcp_a2a.protocol.witness import AGREEMENT_SECONDS, MAX_WITNESSES, Witnesses
 
 JUMP_SECONDS = 30.0
 """A change of the wall clock against the uptime that is no drift."""
@@ -95,7 +95,9 @@ class Clocks:
 
     def refuse(self, peer: PeerId) -> None:
         """A message of this peer was not taken because of a clock."""
-        self.refused[peer] = self.refused.get(peer, 0) + 1
+        self.refused[peer] = self.refused.pop(peer, 0) + 1
+        if len(self.refused) > MAX_WITNESSES:
+            del self.refused[next(iter(self.refused))]  # keys cost nothing
 
     def blame(self, peer: PeerId) -> str:
         """Whose clock is off between this peer and us, and by how much; empty where they agree."""

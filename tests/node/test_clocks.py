@@ -15,10 +15,13 @@ from benchmarks.history import multiply
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
 from mcp_a2a.node import node as node_module
 from mcp_a2a.node import search
+from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.witness import MAX_WITNESSES
 from mcp_a2a.store import records
 from mcp_a2a.store.journal import get_meta, set_meta
 from mcp_a2a.views import (
@@ -380,3 +383,13 @@ async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_se
 
 def all_tasks_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0])
+
+
+def test_of_any_number_of_keys_whose_messages_were_refused_for_a_clock_the_last_are_remembered() -> None:
+    clocks = Clocks(lambda: 1_790_000_000.0, lambda: 0.0)
+    known = Identity(b"known".ljust(32, b"\0")).peer_id
+    for number in range(3 * MAX_WITNESSES):
+        clocks.refuse(known)
+        clocks.refuse(Identity(number.to_bytes(32)).peer_id)
+    assert len(clocks.refused) == MAX_WITNESSES
+    assert clocks.refused[known] == 3 * MAX_WITNESSES
