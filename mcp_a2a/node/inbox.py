@@ -35,6 +35,7 @@ from mcp_a2a.protocol.task import check_transition
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import (
     TaskRecord,
+    cap_leases,
     count_waiting,
     find_task,
     get_task,
@@ -394,6 +395,11 @@ class Inbox:
 
     async def run(self) -> None:
         """Offer what was not answered in time again, until cancelled."""
+        latest = self._context.clock() + self._lease_seconds
+        try:
+            await self._context.database.write(partial(cap_leases, latest=latest))
+        except McpA2AError as error:
+            logger.warning("leases of a clock that was ahead last until it has caught up: %s", error)
         while True:
             self._lease_begun = anyio.Event()
             end = self._context.database.read(next_lease_end)

@@ -499,6 +499,14 @@ def shift_leases(connection: sqlite3.Connection, seconds: float) -> None:
     )
 
 
+def cap_leases(connection: sqlite3.Connection, latest: float) -> None:
+    """No lease ends later than that: one that does began while the clock was ahead."""
+    connection.execute(
+        f"UPDATE tasks SET lease_until=? WHERE direction='received' AND {OPEN} AND lease_until > ?",  # noqa: S608
+        (latest, latest),
+    )
+
+
 def note_finished(connection: sqlite3.Connection, before: float, stamp: float) -> None:
     """Stamp the tasks that ended since the last look, which was at `before`.
 

@@ -393,3 +393,16 @@ def test_of_any_number_of_keys_whose_messages_were_refused_for_a_clock_the_last_
         clocks.refuse(Identity(number.to_bytes(32)).peer_id)
     assert len(clocks.refused) == MAX_WITNESSES
     assert clocks.refused[known] == 3 * MAX_WITNESSES
+
+
+async def test_a_task_that_was_taken_while_the_clock_was_ahead_is_offered_again_in_time(world: World) -> None:
+    async with world.person("alice") as alice:
+        async with world.person("bob", clock=clock(5 * DAY)) as bob:
+            await acquainted(alice, bob)
+            sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]
+        world.lease_seconds = 0.05
+        async with world.person("bob") as bob:  # its clock was put right while no process ran
+            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            assert [item.task_id for item in inbox.items] == [sent.task_id]

@@ -84,6 +84,7 @@ QUESTIONS: dict[str, Query] = {
     "hops": lambda c: records.highest_hop(c, "holder", 1.0),
     "waiting": lambda c: records.count_waiting(c, 1.0),
     "clock set": lambda c: records.shift_leases(c, 1.0),
+    "clock ahead before": lambda c: records.cap_leases(c, 1.0),
     "open of a peer": lambda c: records.count_open(c, DID),
     "open with a peer": lambda c: records.open_tasks_with(c, DID),
     "asked of a peer": lambda c: records.has_open_sent(c, DID),
