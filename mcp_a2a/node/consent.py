@@ -135,9 +135,10 @@ class ConsentBook:
 
     def _answer(self, agent: str, subject: Subject) -> Standing:
         row = self._context.database.read(lambda connection: find_consent(connection, agent, subject))
-        if row is None or (row.verdict == "declined" and self._context.clock() - row.at > DECLINED_SECONDS):
+        if row is None:
             return "open"
-        return row.verdict
+        age = self._context.clock() - row.at  # far below zero where it was given while the clock was ahead
+        return "open" if row.verdict == "declined" and abs(age) > DECLINED_SECONDS else row.verdict
 
     # --- what a person answered -------------------------------------------------------------------
 

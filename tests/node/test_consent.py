@@ -273,6 +273,17 @@ async def test_a_yes_outlives_the_process_and_a_no_lasts_a_day(world: World) -> 
             await alice.api.send_task(text(world.did("trent")))
 
 
+async def test_a_no_that_was_given_while_the_clock_was_far_ahead_does_not_last_until_that_day(world: World) -> None:
+    async with two(world) as (alice, mallory):
+        world.clock.jump(400 * DECLINED_SECONDS)
+        await decides(alice, mallory.did, "declined")
+        with pytest.raises(ConsentDeclinedError):
+            await alice.api.send_task(text(mallory.did))
+        world.clock.jump(-400 * DECLINED_SECONDS)
+        with pytest.raises(ConsentNeededError):
+            await alice.api.send_task(text(mallory.did))
+
+
 async def test_a_call_that_is_made_again_is_the_task_that_it_was_and_asks_nothing(world: World) -> None:
     async with two(world) as (alice, mallory):
         await decides(alice, mallory.did)
