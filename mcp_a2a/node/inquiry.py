@@ -87,8 +87,8 @@ class Inquiry:
         now = anyio.current_time()
         if peer.link is None or now < self._asked.get(record.id, -AGAIN_SECONDS) + AGAIN_SECONDS:
             return  # a new link asks by itself
-        if self._context.clock() - record.updated < AGAIN_SECONDS:
-            return  # that is new enough
+        if abs(self._context.clock() - record.updated) < AGAIN_SECONDS:
+            return  # that is new enough; what is dated ahead was written while the clock was
         if len(self._asked) >= MAX_REMEMBERED:
             self._asked.clear()
         self._asked[record.id] = now

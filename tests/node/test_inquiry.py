@@ -122,6 +122,21 @@ async def test_an_answer_comes_over_a_link_that_only_the_asker_can_open_after_a_
             await until(lambda: text_of(alice, sent.task_id) == "done")
 
 
+async def test_a_look_at_a_task_from_a_clock_that_was_ahead_asks_its_agent_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        world.clock.jump(5 * 86_400)
+        await added(alice, bob)
+        sent = await send(alice)
+        await leased(bob)
+        world.clock.jump(-5 * 86_400)
+        monkeypatch.setattr(alice.node.inquiry, "_ask", lambda _, tasks: asked.extend(tasks))
+        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+    assert [task_id for task_id, _ in asked] == [sent.task_id]
+
+
 async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the pause between attempts has grown while the agent was away."""
     async with world.person("alice") as alice:
