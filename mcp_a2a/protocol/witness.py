@@ -41,8 +41,12 @@ class Witnesses:
         known = self._heard.pop(peer, None)
         said = self._heard[peer] = Testimony(their_time - uptime, counts)
         while len(self._heard) > MAX_WITNESSES:
-            self._heard.popitem(last=False)
+            del self._heard[self._least()]
         return known is None or abs(known.start - said.start) > AGREEMENT_SECONDS / 10
+
+    def _least(self) -> PeerId:
+        """Who is forgotten first: the oldest of those that do not count, as any number of keys may be a stranger's."""
+        return next((peer for peer, said in self._heard.items() if not said.counts), next(iter(self._heard)))
 
     def difference(self, peer: PeerId, wall: float, uptime: float) -> float | None:
         """By how many seconds a peer's clock is ahead of ours; None if it was not heard."""

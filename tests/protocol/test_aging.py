@@ -134,3 +134,14 @@ def test_two_that_agree_confirm_a_clock_until_it_jumps() -> None:
     witnesses.hear(CAROL, NOW + 1000 + DAY, 1000.0, counts=True)
     assert witnesses.verdict(NOW + 1000 + DAY, 1000.0) is False, "the most decide"
     assert witnesses.difference(CAROL, NOW, 0.0) == DAY
+
+
+def test_any_number_of_strangers_does_not_push_out_a_witness_that_counts() -> None:
+    witnesses = Witnesses()
+    witnesses.hear(ALICE, NOW + DAY, 0.0, counts=True)
+    witnesses.hear(BOB, NOW + DAY, 0.0, counts=True)
+    for number in range(MAX_WITNESSES + 10):
+        witnesses.hear(Identity(number.to_bytes(32)).peer_id, NOW + 9 * DAY, 0.0, counts=False)
+    assert len(witnesses.differences(NOW, 0.0)) == MAX_WITNESSES
+    assert witnesses.verdict(NOW + DAY, 0.0) is True
+    assert witnesses.difference(ALICE, NOW, 0.0) == DAY
