@@ -142,17 +142,22 @@ class ControlServer:
         async with anyio.create_task_group() as conversations:
             listener, file = await self._open(path)
             task_status.started()
+            trouble = ""
             while True:
                 async with listener, anyio.create_task_group() as accepting:
                     accepting.start_soon(self._accept, listener, conversations)
                     while _file_of(path) == file:  # noqa: ASYNC110  another program removes it, and sets no event
                         await anyio.sleep(WATCH_SECONDS)
                     accepting.cancel_scope.cancel()
-                logger.warning("the control socket %s was removed; it is made again", path)
+                if not trouble:
+                    logger.warning("the control socket %s was removed; it is made again", path)
                 try:
                     listener, file = await self._open(path)
+                    trouble = ""
                 except McpA2AError as error:
-                    logger.warning("%s", error)
+                    if str(error) != trouble:  # said once, not with each try
+                        trouble = str(error)
+                        logger.warning("%s", error)
                     await anyio.sleep(WATCH_SECONDS)
 
     async def _accept(self, listener: SocketListener, conversations: TaskGroup) -> None:

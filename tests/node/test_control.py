@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,35 @@ async def test_a_folder_in_the_place_of_the_socket_is_named_with_what_to_do(tmp_
     assert isinstance(error, HomeUnusableError)
     assert error.reason == "control.sock in it is a folder"
     assert error.hint == f"Move {wrong} away."
+
+
+async def test_a_socket_that_cannot_be_made_again_is_said_once_and_not_with_each_try(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "WATCH_SECONDS", 0.01)
+    place, tries, opened = tmp_path / "place", 0, control.ControlServer._open
+
+    async def counted(server: control.ControlServer, path: Path) -> object:
+        nonlocal tries
+        tries += 1
+        return await opened(server, path)
+
+    monkeypatch.setattr(control.ControlServer, "_open", counted)
+    place.mkdir()
+    async with open_node(alone(tmp_path / "home")) as node:
+        server = control.ControlServer(node, no_workers)
+        tries = 0
+        async with server.serve(place / "control.sock"):
+            shutil.rmtree(place)  # as that of a user who has logged out
+            with anyio.fail_after(30):
+                while tries < 6:  # noqa: ASYNC110  a try sets no event
+                    await anyio.sleep(0.01)
+            assert caplog.text.count("was removed") == 1
+            assert caplog.text.count(str(place)) == 2
+            place.mkdir()
+            with anyio.fail_after(30):
+                while not (place / "control.sock").is_socket():  # noqa: ASYNC110  nor does this
+                    await anyio.sleep(0.01)
 
 
 async def no_workers(_: set[str]) -> None:
