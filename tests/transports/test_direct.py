@@ -384,7 +384,7 @@ async def test_a_fixed_port_that_another_program_has_is_a_port_in_use_error() ->
                 pytest.fail("two programs listen on one port")
 
 
-@pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "2001:db8::1"])
+@pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "2001:db8::1", "192.168..5", "x" * 64 + ".local"])
 async def test_an_address_that_is_not_ours_is_a_configuration_error(host: str) -> None:
     with pytest.raises(ConfigurationError, match="not possible"):
         async with DirectTransport(host).open(credentials("ben"), Witness("ben")):

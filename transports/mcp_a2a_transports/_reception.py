@@ -90,14 +90,15 @@ def _bind(host: str, port: int) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
         bound.bind(end)
         bound.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that has an empty part, as 192.168..5 has
         if bound is not None:
             bound.close()
         where = str(DirectAddr(host, port))
-        if error.errno == errno.EADDRINUSE:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise PortInUseError(where) from error
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no address"
         raise ConfigurationError(
-            f"Listening on {where} is not possible: {error.strerror or error}.",
+            f"Listening on {where} is not possible: {reason}.",
             "Choose an address of this machine, and a port above 1023 (port 0 picks a free one).",
         ) from error
     return bound
