@@ -23,6 +23,9 @@ IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 MAX_PORT = 65_535
 
+MAX_LEASE_SECONDS = 1_000_000_000.0
+"""About 31 years: the end of a lease is a date, and there is none of an endless one."""
+
 
 _VARIABLE = re.compile(r"\$[A-Za-z_({]|%\w+%|`")
 
@@ -101,7 +104,7 @@ class Settings(BaseSettings):
     link_port: int = Field(default=0, ge=0, le=65535)
     """Its port; 0 picks a free one, and the lookups announce which."""
 
-    lease_seconds: float = Field(default=900.0, gt=0)
+    lease_seconds: float = Field(default=900.0, gt=0, le=MAX_LEASE_SECONDS)
     """How long whoever took a task from the inbox may be silent before it is offered again."""
 
     downloads: WholePath | None = None

@@ -65,7 +65,7 @@ def plainly(fault: ErrorDetails) -> str:
     if kind in _SIDES:
         side, bound = _SIDES[kind]
         limit = fault.get("ctx", {})[bound]
-        return f"it should be {side} {limit:g}" if isinstance(limit, int | float) else f"it should be {side} {limit}"
+        return f"it should be {side} {limit:.15g}" if isinstance(limit, int | float) else f"it should be {side} {limit}"
     if kind in ("literal_error", "enum"):
         return f"it should be {str(fault.get('ctx', {})['expected']).replace(chr(39), '')}"
     if kind in _OURS:

@@ -40,6 +40,8 @@ ODD: list[tuple[dict[str, object], dict[str, str]]] = [
     ({}, {"MCP_A2A_ACCEPT": "everybody"}),
     ({}, {"MCP_A2A_MDNS": "perhaps"}),
     ({}, {"MCP_A2A_LEASE_SECONDS": "0"}),
+    ({}, {"MCP_A2A_LEASE_SECONDS": "inf"}),
+    ({}, {"MCP_A2A_LEASE_SECONDS": "1000000000000"}),
     ({}, {"MCP_A2A_DOWNLOADS": "there"}),
 ]
 
