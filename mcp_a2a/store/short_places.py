@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -66,8 +67,23 @@ def socket_path(folder: Path, name: str = "control.sock") -> Path:
     short = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]}.sock"
     places = [place / short for place in short_places()]
     # Not every process of a user is told of the runtime folder, so a socket that is there already is the one.
-    there = next((path for path in places if is_private(path.parent) and path.is_socket()), None)
-    if there is not None:
-        return there
+    there = [path for path in places if is_private(path.parent) and path.is_socket()]
+    if len(there) > 1:  # a process that was killed leaves its own, and the next may have another place
+        there.sort(key=_is_left)
+    if there:
+        return there[0]
     make_private(places[0].parent)
     return places[0]
+
+
+def _is_left(path: Path) -> bool:
+    """Whether no process listens at a socket any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(0)
+        try:
+            caller.connect(os.fspath(path))
+        except BlockingIOError:
+            return False  # so many call that one has to wait
+        except OSError:
+            return True
+    return False

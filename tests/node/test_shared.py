@@ -211,6 +211,29 @@ def test_the_runtime_folder_of_the_user_comes_first_and_a_socket_that_is_there_w
         shutil.rmtree(runtime)
 
 
+def test_a_socket_that_a_killed_process_left_does_not_hide_the_one_that_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, runtime = tmp_path / ("a-long-name-" * 15), Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        answered = socket_path(deep)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        left = socket_path(deep)
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(left))
+        with socket.socket(socket.AF_UNIX) as listening:  # of a process that was not told of the folder
+            listening.bind(str(answered))
+            listening.listen()
+            try:
+                assert socket_path(deep) == answered
+            finally:
+                answered.unlink()
+        assert socket_path(deep) == left
+    finally:
+        shutil.rmtree(runtime)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes folders of others")
 @pytest.mark.parametrize("taken", ["folder", "link", "file"])
 def test_a_place_for_sockets_that_was_taken_first_is_refused_in_a_sentence(
