@@ -63,11 +63,30 @@ def written_aside(path: Path, content: bytes) -> Iterator[Path]:
 def replace_file(path: Path, content: bytes) -> None:
     """Put a private file with this content in the place of the one that is there, if any: all of it, or nothing.
 
+    It is on the disk when this returns.
+
     Raises:
         OSError
     """
     with written_aside(path, content) as aside:
         aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: what a power failure leaves of it is at least this.
+
+    Raises:
+        OSError
+    """
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no such thing
+            raise
+    finally:
+        os.close(handle)
 
 
 def read_own(path: Path, size: int = -1) -> bytes:

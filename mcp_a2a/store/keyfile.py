@@ -10,7 +10,7 @@ from pathlib import Path
 from mcp_a2a.errors import KeyFileError, SystemLimitError
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import read_own, replace_file, written_aside
+from mcp_a2a.store.folder import read_own, replace_file, sync_folder, written_aside
 from mcp_a2a.system_limits import limit_behind
 
 KEY_FILE = "identity.key"
@@ -118,15 +118,7 @@ def _write_once(path: Path, seed: bytes) -> None:
     # Written aside and linked into place: a process killed here leaves no half key, two racing ones leave one key.
     with written_aside(path, seed.hex().encode() + b"\n") as aside, suppress(FileExistsError):
         os.link(aside, path)  # where another process was first, its key is the key
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
 
 
 def _read(path: Path) -> bytes:

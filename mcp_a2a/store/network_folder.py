@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.store.disk import refused
-from mcp_a2a.store.folder import open_folder, replace_file
+from mcp_a2a.store.folder import open_folder, replace_file, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,10 @@ class NetworkFolder:
         """
         if self._folder is not None:
             try:
-                self._path(network).unlink(missing_ok=True)
+                self._path(network).unlink()
+                sync_folder(self._folder)
+            except FileNotFoundError:
+                return
             except OSError as error:
                 raise refused(self._folder, error) from error
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mcp_a2a.protocol.blob import PIECE_SIZE, SEALED_CHUNK_SIZE
-from mcp_a2a.store.folder import open_folder
+from mcp_a2a.store.folder import open_folder, sync_folder
 
 FOLDER = "blobs"
 
@@ -47,7 +47,7 @@ class Spool:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            self._sync_folder()
+            sync_folder(self.folder)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -67,15 +67,7 @@ class Spool:
         finally:
             os.close(handle)
         if created:
-            self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        """The name of a new file outlives a crash, too."""
-        handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            sync_folder(self.folder)
 
     @property
     def free_bytes(self) -> int:

@@ -27,6 +27,23 @@ def test_what_is_saved_is_there_for_everybody_and_what_is_dropped_is_not(tmp_pat
     assert other.rows() == [HOME]
 
 
+def test_what_was_saved_or_dropped_is_so_after_a_power_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[list[str]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            synced.append([path.suffix for path in (tmp_path / "networks").iterdir()])
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = NetworkFolder(tmp_path)
+    folder.save(SHOP)
+    assert synced == [[".json"]]
+    folder.drop(SHOP.id)
+    assert synced == [[".json"], []]
+
+
 def test_every_change_can_be_noticed_also_within_one_tick_of_the_clock(tmp_path: Path) -> None:
     folder = NetworkFolder(tmp_path)
     stamps = [folder.stamp()]
