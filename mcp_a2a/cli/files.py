@@ -72,9 +72,12 @@ def save(
     session.waiting_for = "the files"
     if folder:
         check_folder(_whole(folder))
-    check_files(seen_task(session, task_id))
+    task = seen_task(session, task_id)
+    check_files(task)
     saved = session.ask(lambda node: save_to(node, task_id, folder))
     session.output.show(saved, lambda: tell_saved(session, saved))
+    if len(saved.files) < sum(file.size is not None for file in task.files):
+        session.output.note(saved.next)  # says how many are not here
 
 
 async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFilesView:

@@ -18,6 +18,7 @@ from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.received import content_of
+from mcp_a2a.plurals import many
 from mcp_a2a.protocol.blob import BlobRef, is_blob
 from mcp_a2a.protocol.filename import numbered, safe_name
 from mcp_a2a.protocol.model import Part
@@ -115,17 +116,18 @@ class Files:
     # --- writing ---------------------------------------------------------------------------------
 
     async def save(self, record: TaskRecord, folder: str | None) -> SavedFilesView:
-        """Write what the other side sent under new names.
+        """Write what the other side sent, as far as it is here, under new names.
 
         Raises:
-            FileError: there is nothing, it is not here, or it cannot be written.
+            FileError: there is nothing, none of it is here, or it cannot be written.
         """
         grants = [grant for grant in self.received(record) if grant.size is not None]
         if not grants:
             raise NoFilesError(record.id)
+        here = [grant for grant in grants if grant.here]
         target = Path(folder) if folder is not None else self._downloads
         try:
-            saved = await anyio.to_thread.run_sync(_save_all, grants, target)
+            saved = await anyio.to_thread.run_sync(_save_all, here or grants, target)
         except OSError as error:
             raise _unwritable(target, error.strerror or str(error)) from error
         now = self._context.clock()
@@ -134,7 +136,7 @@ class Files:
             task_id=record.id,
             folder=str(target),
             files=tuple(saved),
-            next="Open them with care: another agent wrote them.",
+            next=f"{_missing(len(grants) - len(saved))}Open them with care: another agent wrote them.",
         )
 
     # --- when they go ----------------------------------------------------------------------------
@@ -208,6 +210,14 @@ def _digest(content: bytes) -> str:
 def shown(grants: Sequence[FileGrant]) -> tuple[FileView, ...]:
     """The files without the way to read them."""
     return tuple(grant.shown() for grant in grants)
+
+
+def _missing(count: int) -> str:
+    """What to say of files that could not be written, because they are not here."""
+    if not count:
+        return ""
+    missing = many(count, "other file of this task is", "other files of this task are")
+    return f"{missing} not here: files of finished tasks are kept for a while only. "
 
 
 def _unwritable(folder: Path, reason: str) -> FileError:

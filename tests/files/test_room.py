@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -74,6 +75,23 @@ async def test_what_was_saved_makes_room_first(pair: Pair, tmp_path: Path, monke
     await pair[1].api.save_files(SaveFilesRequest(task_id=views[1].task_id, folder=str(tmp_path / "out")))
     views.append(await drawn(pair, tmp_path, 3))
     assert await kept(pair, views) == [True, False, True, True]
+
+
+async def test_the_files_of_a_task_that_are_still_here_can_be_saved_without_those_that_made_room(
+    pair: Pair, tmp_path: Path
+) -> None:
+    _, alice, _ = pair
+    view = await drawn(pair, tmp_path, 0, some_file(tmp_path, SIZE + 1, "more.png"))
+    first, second = view.files
+
+    def make_room(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM blobs WHERE direction='in' AND id=?", (first.file_id,))
+
+    await alice.node.context.database.write(make_room)
+    saved = await alice.api.save_files(SaveFilesRequest(task_id=view.task_id, folder=str(tmp_path / "out")))
+    assert [file.name for file in saved.files] == [second.name]
+    assert "1 other file of this task is not here" in saved.next
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [second.name]
 
 
 @pytest.mark.parametrize(
