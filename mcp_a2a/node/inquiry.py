@@ -30,7 +30,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import Artifact, Part, TaskStatus
 from mcp_a2a.protocol.payload import LAST_SEQ, MAX_ASKED, AskBody, Asked
-from mcp_a2a.store.journal import OutboxRow, put_outbox
+from mcp_a2a.store.journal import OutboxRow, drop_letter, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, known_otherwise, open_sent_tasks, save_task
 
 logger = logging.getLogger(__name__)
@@ -127,12 +127,16 @@ class Memory:
         did, database = peer.row.did, self._context.database
         known = {one.task: one.seq for one in body.tasks}
         without_files = {one.task for one in body.tasks if one.no_files}
-        under_way = self._outbox.updating(peer.peer_id)
+        under_way, bringing = self._outbox.updating(peer.peer_id), self._outbox.bringing(peer.peer_id)
         for task_id, ours in database.read(lambda connection: known_otherwise(connection, did, known)).items():
             # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
             # where the asker's did. But whoever says so of one task again and again only fills our outbox.
             is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
-            if not (is_enough and task_id not in without_files) and not self.is_telling(task_id):
+            if task_id in without_files:  # what is under way may be what tells it whole, after its files were taken
+                is_enough = task_id in bringing or self._telling.get(task_id) == ""
+            else:
+                is_enough = is_enough or self.is_telling(task_id)
+            if not is_enough:
                 self._tell(task_id, known[task_id])
 
     def push(self, letter: OutboxRow) -> None:
@@ -151,17 +155,24 @@ class Memory:
         return letter is not None
 
     def _tell(self, task_id: str, seq: int) -> None:
-        now = self._context.clock()
+        now, before = self._context.clock(), self._telling.get(task_id)
         self._telling[task_id] = ""
 
         def told(letter: OutboxRow | Exception | None) -> None:
             self._telling.pop(task_id, None)
             if isinstance(letter, OutboxRow):
+                self._outbox.drop([before] if before else ())
                 self.push(letter)
             elif letter is not None:
                 logger.warning("%s cannot be told again how it stands: %s", task_id, letter)
 
-        self._context.database.enqueue(lambda connection: self.tell_again(connection, task_id, now, seq), told)
+        def tell(connection: sqlite3.Connection) -> OutboxRow | None:
+            letter = self.tell_again(connection, task_id, now, seq)
+            if letter is not None and before:  # or a sender who takes files and no letter fills our disk with letters
+                drop_letter(connection, task_id, before)
+            return letter
+
+        self._context.database.enqueue(tell, told)
 
     def tell_again(self, connection: sqlite3.Connection, task_id: str, now: float, seq: int = -1) -> OutboxRow | None:
         """Journal how a task stands, whole; None where it stands as its sender left it, or does not go into one letter.

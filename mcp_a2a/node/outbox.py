@@ -202,6 +202,11 @@ class Outbox:
         entries = lane.entries.values() if lane is not None else ()
         return frozenset(entry.row.task for entry in entries if entry.row.type == "update")
 
+    def bringing(self, peer_id: PeerId) -> frozenset[str]:
+        """Tasks of which this peer has yet to take a file."""
+        lane = self._lanes.get(peer_id)
+        return frozenset(entry.row.task for entry in lane.entries.values() if entry.is_piece) if lane else frozenset()
+
     def tried(self, peer_id: PeerId) -> tuple[str, ...]:
         """The newest failed attempts to reach a peer that something waits for."""
         lane = self._lanes.get(peer_id)

@@ -71,6 +71,11 @@ def drop_outbox_of_task(connection: sqlite3.Connection, task_id: str, *kinds: st
     return [row[0] for row in rows]
 
 
+def drop_letter(connection: sqlite3.Connection, task_id: str, message_id: str) -> None:
+    """This message of that task needs no more sending."""
+    connection.execute("DELETE FROM outbox WHERE task=? AND id=?", (task_id, message_id))
+
+
 def drop_pieces(connection: sqlite3.Connection, task_id: str, blob_id: str) -> None:
     """The pieces of this file need no more sending."""
     connection.execute("DELETE FROM outbox WHERE task=? AND type='blob' AND substr(id, 1, 32)=?", (task_id, blob_id))

@@ -19,6 +19,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import AskBody, Asked
+from mcp_a2a.store.journal import pending_outbox
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -76,6 +77,17 @@ async def at_work(alice: Person, bob: Person) -> tuple[TaskView, str]:
 
 async def answered(bob: Person, task_id: str, text: str = "done") -> None:
     await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", text=text))
+
+
+def waiting_for(alice: Person, bob: Person) -> set[str]:
+    """What kinds of messages Bob has for Alice."""
+    return {entry.row.type for entry in bob.node.outbox._lanes[alice.node.context.me].entries.values()}
+
+
+def updates_of(person: Person) -> list[str]:
+    """Ids of the updates that wait in the journal."""
+    rows = person.node.context.database.read(pending_outbox)
+    return [row.id for row in rows if row.type == "update"]
 
 
 def text_of(person: Person, task_id: str) -> str | None:
@@ -254,10 +266,11 @@ async def test_a_restored_asker_is_told_an_answer_that_is_a_message_with_a_file(
             assert [file.here for file in view.files] == [True] * is_here
 
 
+@pytest.mark.parametrize("is_told_twice", [False, True], ids=["of one message", "of a message and the one after it"])
 async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_told_twice: bool
 ) -> None:
-    """The backup was made before the pieces came, and the message that names them is still to be taken."""
+    """The backup was made before the pieces came, and the messages that name them are still to be taken."""
     raw = base64.b64encode(bytes(200_000)).decode()
     due, held_back = Lane.due, ["update"]
 
@@ -274,14 +287,42 @@ async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
             parts = (Part(raw=raw, filename="a.bin"),)
             answer = AnswerRequest(task_id=task_id, status="completed", text="done", parts=parts)
             await bob.api.answer_task(answer)
-            lane = bob.node.outbox._lanes[alice.node.context.me]
-            await until(lambda: [entry.row.type for entry in lane.entries.values()] == ["update"])
+            await until(lambda: waiting_for(alice, bob) == {"update"})
+            if is_told_twice:
+                (link,) = alice.node.directory.get(bob.node.context.me).links
+                alice.node.inquiry.files_are_gone(link, sent.task_id)
+                await until(lambda: len(bob.node.outbox) > 1 and waiting_for(alice, bob) == {"update"})
         world.restore("alice")
         held_back.clear()
         async with world.person("alice") as alice:
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
             view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
             assert (view.text, [file.here for file in view.files]) == ("done", [True])
+
+
+async def test_a_sender_that_takes_files_and_never_the_letter_that_names_them_has_one_letter_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = base64.b64encode(bytes(200_000)).decode()
+    due = Lane.due
+    monkeypatch.setattr(
+        Lane, "due", lambda self, link, now: (entry for entry in due(self, link, now) if entry.row.type != "update")
+    )
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        sent, task_id = await at_work(alice, bob)
+        await bob.api.answer_task(
+            AnswerRequest(task_id=task_id, status="completed", text="done", parts=(Part(raw=raw, filename="a.bin"),))
+        )
+        (link,) = alice.node.directory.get(bob.node.context.me).links
+        seen: set[str] = set()
+        for _ in range(4):
+            await until(lambda: waiting_for(alice, bob) == {"update"})
+            seen.update(updates_of(bob))
+            alice.node.inquiry.files_are_gone(link, sent.task_id)
+            await until(lambda: not seen.issuperset(updates_of(bob)))
+        await until(lambda: waiting_for(alice, bob) == {"update"})
+        assert len(bob.node.outbox) == 2  # the answer as it was given, and the one letter that tells it again
+        assert len(updates_of(bob)) == 2
 
 
 async def test_a_task_that_its_agent_lost_with_its_database_can_be_canceled(world: World) -> None:
