@@ -86,10 +86,15 @@ class Acquaintance:
         """
         link = await self._node.dialer.dial_address(address)
         peer = self._node.directory.get(link.peer)
-        if address not in peer.row.addresses:
-            peer.row.addresses = (*peer.row.addresses, address)
+        before = peer.row.addresses
+        if address not in before:
+            peer.row.addresses = (*before, address)
         row = replace(peer.row)
-        await self._node.context.database.write(lambda connection: save_peer(connection, row))
+        try:
+            await self._node.context.database.write(lambda connection: save_peer(connection, row))
+        except Exception:
+            peer.row.addresses = before  # it was not added, so nothing goes there unasked
+            raise
         with anyio.move_on_after(DESCRIBE_SECONDS):
             while peer.advert is None and peer.links:
                 await self._node.directory.changes.event().wait()

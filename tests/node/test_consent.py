@@ -17,6 +17,7 @@ from mcp_a2a.errors import (
     ConsentNeededError,
     FileError,
     PeerNotFoundError,
+    StorageFullError,
 )
 from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.consent import DECLINED_SECONDS
@@ -198,6 +199,20 @@ async def test_text_to_own_trusted_and_added_agents_asks_nothing(world: World) -
         await alice.api.add_peer(AddPeerRequest(address="carol.memory:7301"))
         for agent in (helper, bob, carol):
             assert (await alice.api.send_task(text(agent.did))).agent.did == agent.did
+
+
+async def test_an_agent_that_could_not_be_added_is_the_stranger_that_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFullError("/data")
+
+    async with two(world) as (alice, mallory):
+        with monkeypatch.context() as patch, pytest.raises(StorageFullError):
+            patch.setattr(alice.node.context.database, "write", full)
+            await alice.api.add_peer(AddPeerRequest(address="mallory.memory:7301"))
+        with pytest.raises(ConsentNeededError):
+            await alice.api.send_task(text(mallory.did))
 
 
 async def test_a_file_asks_once_per_agent_but_never_for_an_own_one(world: World, tmp_path: Path) -> None:
