@@ -13,7 +13,7 @@ import anyio
 
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.intake import Intake
+from mcp_a2a.node.intake import HELD_SECONDS, Intake
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.moment import moment_of
@@ -55,8 +55,8 @@ class News:
         """When it began to be read, by the clock that dates tasks; None while nobody reads."""
         self._read_at = 0.0
         self._states: OrderedDict[str, TaskState] = OrderedDict()
-        self._waiting: set[str] = set()
-        """Strangers whose contact request was told of."""
+        self._waiting: dict[str, float] = {}
+        """Strangers whose contact request was told of, and when, by the machine's uptime."""
         self._refused: Buckets[str] = Buckets(REFUSED_RATE, limit=1024)
         context.task_changes.listeners.append(self._task_changed)
         intake.on_task, intake.on_held, intake.on_blocked = self.task_received, self.contact_requested, self.refused
@@ -85,14 +85,16 @@ class News:
             self._tell("task_received", record)
 
     def contact_requested(self, peer: Peer) -> None:
-        """A message of a stranger is held until the owner decides; told once for each stranger."""
-        if self._is_read() and peer.row.did not in self._waiting:
-            self._waiting.add(peer.row.did)
+        """A message of a stranger is held until the owner decides; told once for each stranger, and day."""
+        now = self._context.clocks.uptime()
+        if self._is_read() and now - self._waiting.get(peer.row.did, -HELD_SECONDS) >= HELD_SECONDS:
+            self._waiting = {did: told for did, told in self._waiting.items() if now - told < HELD_SECONDS}
+            self._waiting[peer.row.did] = now
             self._tell("contact_request", agent=_ref(peer))
 
     def decided(self, peer: Peer, level: str, what_waited: str | None) -> None:
         """The owner has decided about an agent, and what became of its messages that waited."""
-        self._waiting.discard(peer.row.did)
+        self._waiting.pop(peer.row.did, None)
         kinds: dict[str, EventKind] = {"trusted": "agent_trusted", "blocked": "agent_blocked"}
         if level in kinds and self._is_read():
             self._tell(kinds[level], agent=_ref(peer), detail=what_waited)

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.node.intake import HELD_SECONDS
 from mcp_a2a.node.news import MAX_EVENTS
 from mcp_a2a.views import (
     AnswerRequest,
@@ -88,6 +89,18 @@ async def test_a_contact_request_is_told_once_however_often_the_stranger_writes(
         await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="blocked"))
         _, decision = await heard(bob, since, "contact_request", "agent_blocked")
         assert decision.detail == "5 waiting messages dropped"
+
+
+async def test_a_contact_request_is_told_anew_once_the_one_before_has_expired(world: World) -> None:
+    async with world.person("bob") as bob, outsider(world.network, "loud") as stranger:
+        link = await stranger.dial(bob)
+        for text in ("let me in", "let me in today"):
+            since = await begin(bob)
+            await stranger.send(link, task_letter(stranger.peer_id, bob.node.context.me, text))
+            (event,) = await heard(bob, since, "contact_request")
+            assert event.agent is not None
+            assert event.agent.did == stranger.did
+            world.clock.advance(HELD_SECONDS + 60)
 
 
 async def test_a_blocked_agent_is_told_of_once_a_minute(world: World) -> None:
