@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status, relay_url
 from mcp_a2a.relay_operator import ServingRelay
+from mcp_a2a.relay_ports import RelayMember
 from mcp_a2a.store import relay_schema
 from mcp_a2a.views import InviteRequest, JoinRequest, RotateRequest
 from tests.node.world import World
@@ -105,6 +107,30 @@ async def test_a_key_that_showed_the_secret_has_the_next_network_admitted_withou
             await relay_revoke(tmp_path, str(network.id))
         last = await door.enter(maker.who, [HOME])
         assert (await last.ask(Admit(1, HOME.id, b""), Failed)).code == "secret"
+
+
+async def test_what_the_operator_revokes_while_it_is_being_admitted_stays_revoked(
+    open_relay: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list on the disk says so as well, but that is read at the next start."""
+    admitted: list[Callable[[object], None]] = []
+    on_its_way = anyio.Event()
+
+    def admit(_: RelayMember, done: Callable[[object], None]) -> None:
+        admitted.append(done)
+        on_its_way.set()
+
+    async with open_relay(closed=True) as (relay, door):
+        desk = relay.listener.desk
+        monkeypatch.setattr(desk._store, "admit", admit)
+        maker = await door.enter(networks=[SHOP])
+        await maker.send(shown(maker, relay, SHOP, code_of(relay)))
+        await on_its_way.wait()
+        relay.listener.revoke(SHOP.id)
+        admitted[0](None)
+        assert (await maker.next(Failed)).code == "revoked"
+        assert desk.admission.is_revoked(SHOP.id)
+        assert not desk.admission.is_admitted(SHOP.id)
 
 
 async def test_what_the_operator_revoked_the_secret_does_not_bring_back(open_relay: Open, tmp_path: Path) -> None:

@@ -245,6 +245,9 @@ class RelayDesk(Desk):
             logger.error("the disk does not take the admission of a network: %s", outcome)
             session.send(encode(Failed(request.number, "storage_full")))
             return
+        if self.admission.is_revoked(request.network):  # meanwhile; the disk has kept what the operator decided
+            session.send(encode(Failed(request.number, "revoked")))
+            return
         self.admission.admit(request.network, peer)
         session.send(encode(Done(request.number)))
 
