@@ -346,3 +346,21 @@ async def test_whoever_never_reads_is_cut_and_the_others_are_served_meanwhile(
 def test_the_ids_of_refusals_are_where_headers_have_them() -> None:
     sealed = envelope(person().peer)
     assert sealed[44:60] == id_of(sealed) == Header.parse_untrusted(sealed).envelope_id
+
+
+async def test_whom_a_key_writes_to_every_hour_is_not_forgotten_for_whom_it_wrote_to_later(
+    open_relay: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of too many, those go that were noted longest ago; who is forgotten gets no place in a mailbox that fills up."""
+    noted: list[tuple[bytes, bytes]] = []
+    async with open_relay() as (relay, door):
+        desk = relay.listener.desk
+        alice, bob = await door.enter(), await door.enter()
+        monkeypatch.setattr(desk._store, "note_correspondent", lambda key, other, _: noted.append((key, other)))
+        (session,) = [one for one in desk.sessions if one.peer == alice.peer]
+        stamp = desk._stamp
+        for later in (0, 60, 3600):
+            desk._stamp = stamp + later
+            desk.deposit(session, envelope(bob.peer), time.monotonic())
+        desk._stamp = stamp
+        assert noted == [(alice.peer.key, bob.peer.key)] * 2

@@ -70,6 +70,9 @@ RECENT_BUNDLES = 256
 RECENT_CORRESPONDENTS = 20_000
 """Pairs of keys that are not written down anew with each message."""
 
+NOTE_AGAIN_SECONDS = 3600.0
+"""But so often they are: of too many, the disk forgets those that were noted longest ago."""
+
 NOTE = "by the admission secret"
 """What the operator reads of a network that was admitted so."""
 
@@ -120,8 +123,8 @@ class RelayDesk(Desk):
         self._rates = DepositRates(limits, self.directory.bytes)
         self._newcomers: Buckets[str] = Buckets(limits.new_keys)
         self._admissions: Buckets[str] = Buckets(ADMISSIONS)
-        self._correspondents: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
-        """Who has sent to whom lately: it is on the disk already."""
+        self._correspondents: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        """Who has sent to whom lately, and when that was written down."""
         self._bundles: OrderedDict[bytes, KeyBundle] = OrderedDict()
         self._clerk = Clerk(store, self.office, self._tell_kept)
         self._totals = RelayTotals()
@@ -317,7 +320,7 @@ class RelayDesk(Desk):
             return
         self.office.deposit(session, header, envelope, now, self._aged, self._stamp)
         pair = session.key, header.to.key
-        if pair not in self._correspondents:
+        if self._correspondents.get(pair, 0.0) + NOTE_AGAIN_SECONDS <= self._stamp:
             self._note_correspondents(pair)
 
     def _note_correspondents(self, pair: tuple[bytes, bytes]) -> None:
@@ -325,7 +328,8 @@ class RelayDesk(Desk):
         key, other = pair
         if not self.roster.has_mailbox(other):
             return
-        self._correspondents[pair] = None
+        self._correspondents[pair] = self._stamp
+        self._correspondents.move_to_end(pair)
         if len(self._correspondents) > RECENT_CORRESPONDENTS:
             self._correspondents.popitem(last=False)
         self._store.note_correspondent(key, other, self._stamp)
