@@ -235,10 +235,14 @@ class Inbox:
         now, kept = self._context.clock(), self._kept_now()
 
         def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[Concluded]]:
-            leased, given_up = [], []
-            for record in waiting_tasks(connection, now, request.limit):
+            leased: list[TaskRecord] = []
+            given_up: list[Concluded] = []
+            # Kept ones must not hide what is behind them: nobody would look for that again.
+            for record in waiting_tasks(connection, now, request.limit + len(kept)):
                 if record.id in kept:
                     continue
+                if len(leased) + len(given_up) == request.limit:
+                    break
                 if record.attempts >= MAX_ATTEMPTS:
                     given_up.append(self._give_up(connection, record, now))
                     continue

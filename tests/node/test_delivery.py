@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from mcp_a2a.errors import KeyReusedError, LeaseLostError, NoRouteError, PeerNotFoundError, SelfSendError
+from mcp_a2a.errors import (
+    KeyReusedError,
+    LeaseLostError,
+    NoRouteError,
+    PeerNotFoundError,
+    SelfSendError,
+    StorageFullError,
+)
 from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
@@ -52,6 +60,30 @@ async def test_a_task_is_answered_through_the_inbox(world: World) -> None:
             view = await alice.api.send_task(task("hello"))
         assert (view.state, view.text, view.done) == (Moment.COMPLETED, "olleh", True)
         assert (view.delivery, view.agent.name) == (Delivery.DELIVERED, "bob")
+
+
+async def test_a_task_behind_an_answer_that_could_not_be_stored_in_time_is_offered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFullError("/data")
+
+    async with world.person("alice") as alice, world.person("bob", "echo") as bob:
+        await acquainted(alice, bob)
+        await alice.api.send_task(task("one", wait=0))
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=1))).items
+        world.clock.advance(1)
+        second = await alice.api.send_task(task("two", wait=0))
+        with anyio.fail_after(30):
+            while (await alice.api.get_task(GetTaskRequest(task_id=second.task_id))).delivery != Delivery.DELIVERED:
+                await anyio.lowlevel.checkpoint()
+        with monkeypatch.context() as patch, pytest.raises(StorageFullError):
+            patch.setattr(bob.node.context.database, "write", full)
+            await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
+        assert bob.node.inbox.kept == 1
+        world.clock.advance(world.lease_seconds + 1)
+        (item,) = (await bob.api.check_inbox(CheckInboxRequest(limit=1))).items
+        assert item.task_id == second.task_id
 
 
 async def test_discover_shows_who_is_there_with_skills_both_ways(world: World) -> None:
