@@ -38,6 +38,7 @@ from mcp_a2a.protocol.network import (
     open_invitation_untrusted,
     seal_invitation,
 )
+from mcp_a2a.protocol.payload import MAX_RELAYS
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
@@ -47,9 +48,6 @@ from mcp_a2a.views import AgentRef, InviteRequest, InviteView, JoinRequest, Join
 
 INVITATION_SECONDS = 86_400.0
 """How long a ticket with a number of uses is good for, where nobody says."""
-
-MAX_RELAYS = 8
-"""Of one network in a ticket."""
 
 MANY_USES = 1000
 """Uses of a ticket that only has an end."""

@@ -37,7 +37,7 @@ from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
-from mcp_a2a.protocol.payload import NetworkBody
+from mcp_a2a.protocol.payload import MAX_RELAYS, NetworkBody
 from mcp_a2a.protocol.places import is_no_place, is_this_machine
 from mcp_a2a.protocol.relay_url import RelayUrl, parse_relay_url
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
@@ -200,8 +200,9 @@ class Membership:
 
     async def _replace(self, old: Joined, network: Network, stay: Sequence[PeerId]) -> tuple[Joined, list[OutboxRow]]:
         now = self._context.clock()
-        row = replace(old.row, id=str(network.id), secret=network.secret.hex())
-        body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=row.relays)
+        relays = self._in_a_letter(old.row.relays)
+        row = replace(old.row, id=str(network.id), secret=network.secret.hex(), relays=relays)
+        body = NetworkBody(previous=old.network.id, secret=to_base64url(network.secret), relays=relays)
         letters = [network_letter(self._context, peer_id, body, now) for peer_id in stay]
         expires, relay = now + MAX_LIFETIME_SECONDS, next(iter(row.relays), None)
         members = [MemberRow(row.id, str(peer_id), relay, expires) for peer_id in stay]
@@ -217,6 +218,13 @@ class Membership:
         for letter in letters:
             self._node.outbox.push(letter)
         return new, letters
+
+    def _in_a_letter(self, relays: Sequence[str]) -> tuple[str, ...]:
+        """Those that a letter has room for: of too many, first the ones that are there."""
+        if len(relays) <= MAX_RELAYS:
+            return tuple(relays)
+        connected = {state.url for state in self._networks.relays.states() if state.connected}
+        return tuple(sorted(relays, key=lambda url: url not in connected)[:MAX_RELAYS])
 
     async def _admit(self, network: Network, urls: Sequence[str]) -> dict[str, str]:
         """Have the relays serve a network; what to tell a person of each that will not."""

@@ -27,6 +27,9 @@ from mcp_a2a.protocol.strict_json import Version1, check_limits, read_untrusted,
 MAX_PAYLOAD = 1024 * 1024 - 4 - 64
 """Largest payload: the largest bucket without length and signature."""
 
+MAX_RELAYS = 8
+"""Of a network in a letter that renews it, or in a ticket."""
+
 MAX_RUNS = 4
 
 MAX_ASKED = 256
@@ -135,7 +138,7 @@ class NetworkBody(_Body):
     previous: Peer
     """Id of the network as it was."""
     secret: str = Field(min_length=44, max_length=44)
-    relays: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=8)
+    relays: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=MAX_RELAYS)
 
 
 class BlobBody(_Body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.network import SECRET_SIZE, Network
-from mcp_a2a.protocol.payload import NetworkBody
+from mcp_a2a.protocol.payload import MAX_RELAYS, NetworkBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.views import (
@@ -395,6 +396,25 @@ async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_th
         assert (outcome.code, [row.id for row in bob.node.networks.folder.rows()]) == ("busy", [shop.row.id])
         bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
         assert outcomes[1:] == [None], "it is taken where the agent stays"
+
+
+async def test_a_network_with_more_relays_than_a_letter_has_room_for_is_renewed_with_those_that_are_there(
+    world: World, relay: ScriptedRelay
+) -> None:
+    """Each address that a relay had once is a relay of its network: a tunnel has another one after every start."""
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(alice, "bob")
+        shop = alice.node.networks.named("shop")
+        gone = tuple(f"ws://127.0.0.1:{port}/#{alice.did}" for port in range(1, 10))
+        alice.node.networks.folder.save(replace(shop.row, relays=(*gone, relay.url)))
+        alice.node.networks.reload()
+        assert (await alice.api.rotate(RotateRequest(network="shop"))).told == 1
+        with anyio.fail_after(30):
+            while bob.node.networks.by_id(shop.network.id) is not None:
+                await bob.node.networks.changes.event().wait()
+        relays = alice.node.networks.named("shop").row.relays
+        assert (relays[0], len(relays)) == (relay.url, MAX_RELAYS)
 
 
 async def full(*_: object) -> None:
