@@ -9,7 +9,7 @@ import typer
 import typer.main
 
 from mcp_a2a.cli.exits import Exit
-from mcp_a2a.cli.failure import report_failure, tell_interrupted
+from mcp_a2a.cli.failure import of_home, report_failure, tell_interrupted
 from mcp_a2a.cli.options import Options, UsageError
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.session import Session, set_up_logging
@@ -65,7 +65,7 @@ def run_cli(options: Options, words: Sequence[str]) -> int:
             args=list(words), prog_name="mcp-a2a", obj=session, standalone_mode=False
         )
     except Exception as error:  # noqa: BLE001  the top: everything becomes a sentence here
-        return report_failure(session.output, error)
+        return report_failure(session.output, of_home(session, error))
     finally:
         session.output.progress("")
     code = code if isinstance(code, int) else Exit.DONE

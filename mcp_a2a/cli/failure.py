@@ -58,6 +58,19 @@ def report_failure(output: Output, error: Exception) -> int:
             return Exit.UNEXPECTED
 
 
+def of_home(session: Session, error: Exception) -> Exception:
+    """An error, in our words where this user may not enter the data folder: each command meets it at another place."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return error
+    try:
+        home = session.home()
+    except McpA2AError:
+        return error
+    from mcp_a2a.store.disk import refused
+
+    return refused(home, error) if Path(error.filename).is_relative_to(home) else error
+
+
 def _lost(output: Output, error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
         said = McpA2AError(

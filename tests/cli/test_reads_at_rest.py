@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.history import a_task
 from mcp_a2a.cli import session
+from mcp_a2a.cli.exits import Exit
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus
 from mcp_a2a.store.journal import OutboxRow, PeerRow, put_outbox, save_peer
 from mcp_a2a.store.opening import open_database
@@ -236,6 +237,18 @@ def test_a_folder_that_cannot_be_read_is_named(copied: Path) -> None:
             folder_of(home).chmod(0o700)
         assert ended.returncode
         assert str(folder_of(home)) in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["tasks"], ["status"], ["list"], ["leave", "shop"], ["relay", "status"]])
+def test_so_is_one_that_this_user_may_not_enter(copied: Path, words: list[str]) -> None:
+    with owned(copied.parent.parent) as home:
+        home.chmod(0)
+        try:
+            ended = call(home, *words)
+        finally:
+            home.chmod(0o700)
+        assert ended.returncode == Exit.UNUSABLE
+        assert ended.stderr.startswith(f"The data folder {home} cannot be used: Permission denied.")
 
 
 async def test_readers_read_at_once_and_no_node_starts_meanwhile(copied: Path) -> None:
