@@ -158,6 +158,7 @@ def run_from_script(agent: Agent) -> None:
             await host(agent, load_settings({}), to=console(), stopping=stopping)
 
     try:
+        registry.whole(agent, "__main__")
         run(serve)
     except McpA2AError as error:
         sys.stderr.write(f"{error}\n")

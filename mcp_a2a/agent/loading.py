@@ -32,10 +32,10 @@ def load_agent(target: str) -> Agent:
             _execute(module, path)
         except AgentRuns as runs:
             if name is None:
-                return _with_all(runs.agent, loose, module, path)
+                return registry.whole(runs.agent, module.__name__)
     if name is not None:
         return _named(module, name, path)
-    return _with_all(_only(module, loose, path), loose, module, path)
+    return registry.whole(_only(module, loose, path), module.__name__)
 
 
 def _split(target: str) -> tuple[Path, str | None]:
@@ -106,17 +106,6 @@ def _only(module: ModuleType, loose: Agent, path: Path) -> Agent:
     raise ConfigurationError(
         f"{path} defines several agents: {', '.join(agents)}.",
         f"Name one: mcp-a2a agent run {shlex.quote(f'{path}:{next(iter(agents))}')}",
-    )
-
-
-def _with_all(agent: Agent, loose: Agent, module: ModuleType, path: Path) -> Agent:
-    """The agent, which leaves out no skill of its file without a word. Skills of files that this one imports may be."""
-    left_out = [] if agent is loose else [skill.id for skill in loose.skills if skill.module == module.__name__]
-    if not left_out:
-        return agent
-    raise ConfigurationError(
-        f"{path} has skills that belong to no agent: {', '.join(left_out)}.",
-        f"It also defines the agent {agent.name}: decorate them with the `skill` of that one, or do without it.",
     )
 
 

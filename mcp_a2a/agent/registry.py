@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, overload
 
 from mcp_a2a.agent.definition import Agent
+from mcp_a2a.errors import ConfigurationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,20 @@ class Registry:
         """
         if self._loading:
             raise AgentRuns(agent)
+
+    def whole(self, agent: Agent, module: str) -> Agent:
+        """The agent, which leaves out no skill of its file without a word. Skills that the file imports may be.
+
+        Raises:
+            ConfigurationError: it does.
+        """
+        left_out = [] if agent is self.loose else [one.id for one in self.loose.skills if one.module == module]
+        if not left_out:
+            return agent
+        raise ConfigurationError(
+            f"There are skills that belong to no agent: {', '.join(left_out)}.",
+            f"The file defines the agent {agent.name}: decorate them with the `skill` of that one, or do without it.",
+        )
 
 
 registry = Registry()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from mcp_a2a.agent.service import slug
 from mcp_a2a.config import IDENTITY_PATTERN, Settings
 from mcp_a2a.errors import ConfigurationError
 from tests.agent.jobs import task_of
+from tests.e2e.command import environment
 
 
 def reverser() -> Agent:
@@ -180,6 +183,17 @@ def test_a_file_that_is_no_agent_is_refused_with_the_reason(tmp_path: Path, text
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text, name)
     assert says in str(caught.value)
+
+
+@pytest.mark.slow
+def test_so_is_one_that_leaves_out_a_skill_and_is_run_by_python(tmp_path: Path) -> None:
+    file = tmp_path / "words.py"
+    file.write_text(f"{MIXED}a.run()\n")
+    ended = subprocess.run(
+        [sys.executable, file], env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("There are skills that belong to no agent: g.")
 
 
 def test_a_skill_of_a_file_that_is_imported_need_not_be_offered(tmp_path: Path) -> None:
