@@ -28,6 +28,7 @@ _TO_YOU = (
     ("a person may allow it:", "you may allow it:"),
     ("A person may allow it, and then it can be used:", "You may allow it:"),
     ("or your user allows another folder", "or allow another folder"),
+    ("Your user may name another folder with MCP_A2A_DOWNLOADS.", "Name another folder."),
     ("If your user wants it sent, they can do it in a terminal:", "If you want it sent:"),
     ("Your user, or you where you have a shell, can read all of it:", "Read all of it:"),
 )

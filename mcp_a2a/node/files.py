@@ -220,8 +220,11 @@ def _missing(count: int) -> str:
     return f"{missing} not here: files of finished tasks are kept for a while only. "
 
 
+_ELSEWHERE = "Your user may name another folder with MCP_A2A_DOWNLOADS."
+
+
 def _unwritable(folder: Path, reason: str) -> FileError:
-    return FileError(f"The files could not be written to {folder}: {reason}.", "Name another folder.")
+    return FileError(f"The files could not be written to {folder}: {reason}.", _ELSEWHERE)
 
 
 def _save_all(grants: Sequence[FileGrant], folder: Path) -> list[SavedFile]:
@@ -257,4 +260,4 @@ def _save(grant: FileGrant, folder: Path, place: int) -> SavedFile:
             media_type=grant.media_type,
             sha256=grant.sha256 or "",
         )
-    raise FileError(f"There are {MAX_NUMBERED} files named {grant.name} in {folder}.", "Name another folder.")
+    raise FileError(f"There are {MAX_NUMBERED} files named {grant.name} in {folder}.", _ELSEWHERE)

@@ -314,6 +314,7 @@ def test_progress_stays_on_one_line_of_a_narrow_terminal() -> None:
         ("answer it with reply_to_task.", "answer it with mcp-a2a answer."),
         ("The agent has it. Call get_task_status with", "The agent has it. Run mcp-a2a task with"),
         ("You discover that nothing changed.", "You discover that nothing changed."),
+        ("Your user may name another folder with MCP_A2A_DOWNLOADS.", "Name another folder."),
     ],
 )
 def test_next_steps_for_an_assistant_are_worded_as_commands(said: str, read: str) -> None:

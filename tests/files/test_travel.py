@@ -133,6 +133,8 @@ async def test_what_several_files_hold_and_are_called_is_kept_apart(world: World
         assert [file.sha256 for file in saved.files] == [sha256(path) for path in files]
         again = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
         assert [file.name for file in again.files] == ["same (4).txt", "same (5).txt", "same (6).txt"]
+        with pytest.raises(FileError, match="may name another folder with MCP_A2A_DOWNLOADS"):
+            await bob.api.save_files(SaveFilesRequest(task_id=item.task_id, folder=str(files[0])))
     assert {mode(file.path) for file in again.files} == {0o600}
 
 
