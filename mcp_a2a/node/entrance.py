@@ -109,13 +109,10 @@ class Entrance:
         if not name:
             raise ConfigurationError("A network needs a name.", "For example: mcp-a2a invite --network shop")
         try:
-            row = self._networks.named(name).row
+            row, is_new = self._networks.named(name).row, False
         except NetworkNotFoundError:
             self._check_room()
-            secret = self._context.randomness(SECRET_SIZE)
-            row = NetworkRow(
-                str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock()
-            )
+            row, is_new = self._made(name), True
         fresh = [url for url in self._canonical(request) if url not in row.relays]
         if not (row.relays or fresh) and not _is_open(request):
             raise NoRelayError(row.name)
@@ -124,7 +121,28 @@ class Entrance:
         for url in self._canonical(request):
             if url in fresh or secrets[url] is not None:
                 await self._enter(url, network, secrets[url])
-        return self._membership.save(replace(row, relays=(*row.relays, *fresh)))
+        if not is_new:
+            row = self._latest(row)
+        return self._membership.save(replace(row, relays=tuple(dict.fromkeys((*row.relays, *fresh)))))
+
+    def _made(self, name: str) -> NetworkRow:
+        """A new network of ours, which is kept nowhere yet."""
+        secret = self._context.randomness(SECRET_SIZE)
+        return NetworkRow(str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock())
+
+    def _latest(self, row: NetworkRow) -> NetworkRow:
+        """A network as the data folder has it now: it may have changed while a relay was asked.
+
+        Raises:
+            NetworkError: we are no longer in it, and must not come back by saving it.
+        """
+        latest = next((one for one in self._networks.folder.rows() if one.id == row.id), None)
+        if latest is None:
+            raise NetworkError(
+                f"{row.name} was left or renewed meanwhile, so no ticket was made.",
+                "See your networks: mcp-a2a networks",
+            )
+        return latest
 
     async def _enter(self, url: str, network: Network, secret: bytes | None) -> None:
         """See that a relay answers, and have it admit the network. The secret is kept nowhere.
@@ -230,10 +248,10 @@ class Entrance:
         ticket.check_expiry(self._context.clock())
         ticket = await checked_places(ticket, self._known_relays(), allow_private=request.allow_private)
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
+        await self._node.introduction.renew()
         known = self._networks.by_id(network.id)
         if known is None:
             self._check_room()
-        await self._node.introduction.renew()
         joined = self._membership.save(self._row(ticket, network, known))
         try:
             await self._settle(joined, ticket, request.wait_seconds)

@@ -117,6 +117,7 @@ class Membership:
             NetworkNotFoundError
         """
         async with self._turn:
+            self._networks.reload()  # its owner may just have renewed it: what we leave is the network as it is now
             joined = self._networks.named(request.network)
             view = self.view(joined)
             with self._networks.leaving(joined):

@@ -222,6 +222,48 @@ async def test_two_invitations_at_once_are_to_one_network(world: World, relay: S
         assert len({Ticket.parse_untrusted(ticket).secret for ticket in tickets}) == 1
 
 
+@pytest.mark.parametrize("what", ["leave", "rotate"])
+async def test_a_network_that_is_left_or_renewed_while_it_is_invited_to_does_not_come_back(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The relay that the invitation names is asked first, and may take its time."""
+    async with ScriptedRelay().serve() as other, world.person("alice") as alice:
+        await ticket_of(alice, relay)
+        before = alice.node.networks.named("shop").network.id
+        try_out = alice.node.networks.relays.try_out
+
+        async def slow(url: str) -> float:
+            if what == "leave":
+                await alice.api.leave(LeaveRequest(network="shop"))
+            else:
+                await alice.api.rotate(RotateRequest(network="shop"))
+            return await try_out(url)
+
+        monkeypatch.setattr(alice.node.networks.relays, "try_out", slow)
+        with pytest.raises(NetworkError, match="left or renewed meanwhile"):
+            await ticket_of(alice, other)
+        assert alice.node.networks.by_id(before) is None
+        assert len(list(alice.node.networks)) == (0 if what == "leave" else 1)
+
+
+async def test_two_invitations_at_once_by_two_relays_leave_the_network_both(
+    world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process of the data folder may make the other one."""
+    async with ScriptedRelay().serve() as other, world.person("alice") as alice:
+        await alice.api.invite(InviteRequest(network="shop"))
+        networks = alice.node.networks
+        shop, try_out = networks.named("shop").row, networks.relays.try_out
+
+        async def slow(url: str) -> float:
+            networks.folder.save(replace(shop, relays=(other.url,)))
+            return await try_out(url)
+
+        monkeypatch.setattr(networks.relays, "try_out", slow)
+        await ticket_of(alice, relay)
+        assert networks.named("shop").row.relays == (other.url, relay.url)
+
+
 async def test_a_ticket_for_one_admits_one_and_that_one_again(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
         ticket = await ticket_of(alice, relay, uses=1)
@@ -396,6 +438,21 @@ async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_th
         assert (outcome.code, [row.id for row in bob.node.networks.folder.rows()]) == ("busy", [shop.row.id])
         bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
         assert outcomes[1:] == [None], "it is taken where the agent stays"
+
+
+async def test_an_agent_that_leaves_while_it_moves_to_the_renewed_network_is_in_neither(
+    world: World, relay: ScriptedRelay
+) -> None:
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await joined(bob, await ticket_of(alice, relay))
+        await until(bob, "alice")
+        shop = bob.node.networks.named("shop")
+        body = NetworkBody(previous=shop.network.id, secret=to_base64url(bytes(SECRET_SIZE)), relays=shop.row.relays)
+        bob.node.intake.on_network(alice.node.context.me, body, lambda _: None)
+        await bob.api.leave(LeaveRequest(network="shop"))
+        await anyio.wait_all_tasks_blocked()
+        assert list(bob.node.networks) == []
+        assert bob.node.networks.folder.rows() == []
 
 
 async def test_a_network_with_more_relays_than_a_letter_has_room_for_is_renewed_with_those_that_are_there(
