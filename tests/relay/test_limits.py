@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -348,10 +349,14 @@ def test_the_ids_of_refusals_are_where_headers_have_them() -> None:
     assert sealed[44:60] == id_of(sealed) == Header.parse_untrusted(sealed).envelope_id
 
 
+@pytest.mark.parametrize(("began", "passed"), [(None, (0, 60, 3600)), (None, (0, -60, -86_400)), (30.0, (0, 60, 3600))])
 async def test_whom_a_key_writes_to_every_hour_is_not_forgotten_for_whom_it_wrote_to_later(
-    open_relay: Open, monkeypatch: pytest.MonkeyPatch
+    open_relay: Open, monkeypatch: pytest.MonkeyPatch, began: float | None, passed: Sequence[float]
 ) -> None:
-    """Of too many, those go that were noted longest ago; who is forgotten gets no place in a mailbox that fills up."""
+    """Of too many, those go that were noted longest ago; who is forgotten gets no place in a mailbox that fills up.
+
+    The clock may be set back, or begin at 1970 on a machine without one that goes on while it is off.
+    """
     noted: list[tuple[bytes, bytes]] = []
     async with open_relay() as (relay, door):
         desk = relay.listener.desk
@@ -359,8 +364,8 @@ async def test_whom_a_key_writes_to_every_hour_is_not_forgotten_for_whom_it_wrot
         monkeypatch.setattr(desk._store, "note_correspondent", lambda key, other, _: noted.append((key, other)))
         (session,) = [one for one in desk.sessions if one.peer == alice.peer]
         stamp = desk._stamp
-        for later in (0, 60, 3600):
-            desk._stamp = stamp + later
+        for later in passed:
+            desk._stamp = (stamp if began is None else began) + later
             desk.deposit(session, envelope(bob.peer), time.monotonic())
         desk._stamp = stamp
         assert noted == [(alice.peer.key, bob.peer.key)] * 2

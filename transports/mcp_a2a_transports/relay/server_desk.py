@@ -71,7 +71,7 @@ RECENT_CORRESPONDENTS = 20_000
 """Pairs of keys that are not written down anew with each message."""
 
 NOTE_AGAIN_SECONDS = 3600.0
-"""But so often they are: of too many, the disk forgets those that were noted longest ago."""
+"""They are noted again after this time: of too many, the disk forgets those that were noted longest ago."""
 
 NOTE = "by the admission secret"
 """What the operator reads of a network that was admitted so."""
@@ -320,7 +320,8 @@ class RelayDesk(Desk):
             return
         self.office.deposit(session, header, envelope, now, self._aged, self._stamp)
         pair = session.key, header.to.key
-        if self._correspondents.get(pair, 0.0) + NOTE_AGAIN_SECONDS <= self._stamp:
+        noted = self._correspondents.get(pair)
+        if noted is None or abs(self._stamp - noted) >= NOTE_AGAIN_SECONDS:  # the clock may have been set back
             self._note_correspondents(pair)
 
     def _note_correspondents(self, pair: tuple[bytes, bytes]) -> None:
