@@ -12,6 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mcp_a2a.protocol.aging import Mark, SoundClock
+from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
@@ -30,6 +31,7 @@ from mcp_a2a.store.database import Database
 from mcp_a2a.store.disk import spare
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.relay_schema import RELAY
+from mcp_a2a.store.schema import drop_copies
 
 EPOCH_BITS = 53
 """What travels exactly in JSON."""
@@ -185,6 +187,8 @@ class RelayStore(MailboxStore):
     def forget_expired(self, now: float) -> None:
         self._database.enqueue_lazily(partial(relay_listings.forget_expired, now=now))
         self._database.enqueue_lazily(partial(relay_mail.forget_answers, now=now))
+        # By then all mail in such a copy has expired.
+        self._database.enqueue_lazily(lambda _: drop_copies(self._database.path, now - KEEP_SECRET_SECONDS))
 
     @override
     def totals(self) -> RelayTotals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.mail_orders import Backlog, Drop, Keep, Load, Put
 from mcp_a2a.protocol.mailbox import Message, Place
 from mcp_a2a.relay_ports import KnownKey, RelayMember
@@ -134,6 +136,18 @@ async def test_an_answer_is_kept_until_it_is_sent_and_then_for_those_who_ask(sto
     store.forget_expired(NOW + 8 * DAY)
     await carry_out(store)
     assert store.answers_about(A, ids) == {}
+
+
+async def test_the_copy_of_an_older_database_is_kept_no_longer_than_the_mail_in_it(
+    store: RelayStore, tmp_path: Path
+) -> None:
+    old, new = (tmp_path / f"relay.db.schema-{version}" for version in (3, 4))
+    for copy, made in ((old, NOW - KEEP_SECRET_SECONDS - 1), (new, NOW)):
+        copy.touch()
+        os.utime(copy, (made, made))
+    store.forget_expired(NOW)
+    await carry_out(store)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 async def test_of_too_many_answers_for_one_the_oldest_go(store: RelayStore, monkeypatch: pytest.MonkeyPatch) -> None:
