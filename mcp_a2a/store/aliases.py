@@ -12,20 +12,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.errors import AliasAlikeError, AliasTakenError, ConfigurationError
 from mcp_a2a.protocol.naming import is_name, key_beginning, look_alike, same_name, tail_of, why_not_called
+from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, read_own, replace_file
 from mcp_a2a.system_limits import limit_behind
 
 FILE = "aliases.json"
 MAX_ALIASES = 1_000
-
-LOCK_SECONDS = 5.0
-"""How long another process may take to change them."""
 
 _ALIASES = TypeAdapter(dict[str, str])
 
@@ -111,15 +108,10 @@ class Aliases:
             raise ConfigurationError("There is no data folder.", "Name one: --home DIR.")
         open_folder(self._path.parent)
         try:
-            with FileLock(f"{self._path}.lock", timeout=LOCK_SECONDS, mode=0o600):
+            with changing(self._path):
                 keys = self._kept()
                 yield keys
                 replace_file(self._path, json.dumps(keys, ensure_ascii=False, indent=1).encode())
-        except Timeout as error:
-            raise ConfigurationError(
-                f"{self._path} is being changed by another process, which has not ended.",
-                "If it was suspended (Ctrl-Z), continue it with fg, and try again.",
-            ) from error
         except OSError as error:
             raise refused(self._path, error) from error
 

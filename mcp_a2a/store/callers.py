@@ -18,19 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.exchange import OWN_AGENT
+from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, written_aside
 
 FOLDER = "callers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 TOKEN_BYTES = 32
-LOCK_SECONDS = 5.0
-"""How long another process may take to change a caller."""
-
 OWNER = "owner"
 """Nobody else may be called that."""
 
@@ -98,13 +94,13 @@ class CallerFolder:
         """Give a caller these agents in place of those that it has, from its next request on. Its token stays.
 
         Raises:
-            ConfigurationError: there is none of that name.
+            ConfigurationError: there is none of that name, or another process is changing the callers.
             HomeUnusableError
         """
         self.check_known(name)
         path = self._folder / name
         try:
-            with self._lock():  # a caller that is removed meanwhile must not come back with the new file
+            with changing(self._folder):  # a caller that is removed meanwhile must not come back with the new file
                 kept = self._read(name)
                 if kept is None:
                     raise _no_caller(name)
@@ -125,14 +121,11 @@ class CallerFolder:
         self.check_known(name)
         try:
             with ExitStack() as stack:
-                with suppress(OSError):  # no room for the lock, or another keeps it: a client that is to go goes
-                    stack.enter_context(self._lock())
+                with suppress(OSError, ConfigurationError):  # without the lock, too, a client that is to go goes
+                    stack.enter_context(changing(self._folder))
                 (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise refused(self._folder, error) from error
-
-    def _lock(self) -> FileLock:
-        return FileLock(f"{self._folder}.lock", timeout=LOCK_SECONDS, mode=0o600)
 
     def rows(self) -> list[CallerRow]:
         """Every caller, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.cli.exits import Exit
+from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.store.callers import CallerFolder
 from tests.cli.inside import call
@@ -72,6 +74,20 @@ def test_a_client_that_is_removed_while_it_is_given_agents_does_not_come_back(
     removal.join(30)
     assert CallerFolder(tmp_path).name_of(token) is None
     assert CallerFolder(tmp_path).rows() == []
+
+
+def test_a_suspended_process_that_changes_the_clients_is_named_and_keeps_none_of_them_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.store.changing.LOCK_SECONDS", 0.05)
+    folder = CallerFolder(tmp_path)
+    folder.add("ci")
+    with (tmp_path / "callers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="being changed by another process"):
+            folder.grant("ci", ["self"])
+        folder.remove("ci")
+    assert folder.rows() == []
 
 
 def test_what_is_no_agent_of_ours_is_not_given(home: Path) -> None:

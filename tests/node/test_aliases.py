@@ -194,7 +194,7 @@ def no_file(*_: object) -> bytes:
 def test_a_process_that_keeps_the_aliases_locked_is_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.store.aliases.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.store.changing.LOCK_SECONDS", 0.05)
     kept = Aliases(tmp_path)
     with (tmp_path / f"{FILE}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a process does that was suspended meanwhile
