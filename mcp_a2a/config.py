@@ -24,7 +24,7 @@ IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_PORT = 65_535
 
 MAX_LEASE_SECONDS = 1_000_000_000.0
-"""About 31 years: the end of a lease is a date, and there is none of an endless one."""
+"""About 31 years. The end of a lease is shown as a date, so a lease cannot be endless."""
 
 
 _VARIABLE = re.compile(r"\$[A-Za-z_({]|%\w+%|`")

@@ -845,7 +845,7 @@ class ConversationFullError(TaskError):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            f"The message was not sent: the conversation of {task_id} is as long as it may be.",
+            f"The message was not sent: the conversation of {task_id} has reached its limit.",
             "Go on with a new task.",
         )
 

@@ -60,7 +60,7 @@ class Entrance:
         self._node = node
         self._membership = membership
         self._making = anyio.Lock()
-        """Two invitations at once to a network that there is not yet would make two of one name."""
+        """Two invitations at once to a network that does not exist yet would make two of that name."""
 
     @property
     def _context(self) -> Context:
@@ -211,7 +211,7 @@ class Entrance:
             request.uses or MANY_USES,
             expires,
         )
-        # First in the ticket: another one that is asked before it says that it does not know it.
+        # It comes first in the ticket: any other relay would answer that it does not know the invitation.
         return self._ticket(joined, (counting,), token=token, expires=expires)
 
     def _counting(self, joined: Joined, request: InviteRequest) -> str:

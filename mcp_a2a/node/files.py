@@ -217,7 +217,7 @@ def _missing(count: int) -> str:
     if not count:
         return ""
     missing = many(count, "other file of this task is", "other files of this task are")
-    return f"{missing} not here: files of finished tasks are kept for a while only. "
+    return f"{missing} not here: files of finished tasks are kept only for a while. "
 
 
 _ELSEWHERE = "Your user may name another folder with MCP_A2A_DOWNLOADS."

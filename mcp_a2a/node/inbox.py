@@ -237,7 +237,7 @@ class Inbox:
         def lease(connection: sqlite3.Connection) -> tuple[list[TaskRecord], list[Concluded]]:
             leased: list[TaskRecord] = []
             given_up: list[Concluded] = []
-            # Kept ones must not hide what is behind them: nobody would look for that again.
+            # Kept ones must not hide what is behind them, for which no later look is due.
             for record in waiting_tasks(connection, now, request.limit + len(kept)):
                 if record.id in kept:
                     continue
@@ -403,7 +403,7 @@ class Inbox:
         try:
             await self._context.database.write(partial(cap_leases, latest=latest))
         except McpA2AError as error:
-            logger.warning("leases of a clock that was ahead last until it has caught up: %s", error)
+            logger.warning("leases that began while the clock was ahead last until it has caught up: %s", error)
         while True:
             self._lease_begun = anyio.Event()
             end = self._context.database.read(next_lease_end)

@@ -132,7 +132,7 @@ class Memory:
             # What is under way is counted too low where our journal went back in time, and lacks the chunks before it
             # where the asker's did. But whoever says so of one task again and again only fills our outbox.
             is_enough = task_id in under_way and ours.seq >= known[task_id] and not ours.streamed
-            if task_id in without_files:  # what is under way may be what tells it whole, after its files were taken
+            if task_id in without_files:  # the letter under way may tell it whole, with its files taken
                 is_enough = task_id in bringing or self._telling.get(task_id) == ""
             else:
                 is_enough = is_enough or self.is_telling(task_id)
@@ -168,7 +168,7 @@ class Memory:
 
         def tell(connection: sqlite3.Connection) -> OutboxRow | None:
             letter = self.tell_again(connection, task_id, now, seq)
-            if letter is not None and before:  # or a sender who takes files and no letter fills our disk with letters
+            if letter is not None and before:  # or a sender that takes files and no letter would fill our disk
                 drop_letter(connection, task_id, before)
             return letter
 

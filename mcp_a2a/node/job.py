@@ -207,7 +207,7 @@ class Job:
             await resumed.wait()
         except BaseException:  # also of a skill that has waited long enough
             self._work_on()
-            self.renewed = float("-inf")  # its lease ended with the question: to be had again, and its sender told
+            self.renewed = float("-inf")  # its lease ended with the question: the next flush takes one
             raise
         replies = self._unread()
         self.replies_read += len(replies)

@@ -204,7 +204,11 @@ def redated(context: Context, row: OutboxRow) -> OutboxRow | None:
 
 
 def _check_files(payload: Payload) -> None:
-    """Read which files a message names, as its recipient will, who refuses it for good where it cannot."""
+    """Read which files a message names, as its recipient does, which refuses it for good where it cannot.
+
+    Raises:
+        UnsendableError: it names too many, or one that cannot be read.
+    """
     try:
         refs_untrusted(payload)
     except RemoteProtocolError as error:

@@ -68,7 +68,7 @@ class Membership:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._turn = anyio.Lock()
-        """Two at once would both go by the network as it was: two new secrets of one network, each with its members."""
+        """Two changes at once would start from the same network, and give it two new secrets, each with its members."""
         node.intake.on_network = self.renewed
 
     @property

@@ -263,9 +263,9 @@ class Networks:
 
     @contextmanager
     def leaving(self, joined: Joined) -> Iterator[None]:
-        """Within it we say of ourselves no more that we are in this network: it would be newer than that we leave.
+        """While it lasts we do not say that we are in this network: that would be newer than our withdrawal.
 
-        Who is still in it afterwards could not leave (a disk, a caller that went away): the others hear of that again.
+        If we are still in it afterwards, we could not leave (a full disk, a call that was cancelled), and say so again.
         """
         self._leaving.add(joined.network.id)
         try:
@@ -381,7 +381,7 @@ class Networks:
         try:
             await self._introduction.count_from(listing.seq)
         except McpA2AError as error:
-            # Until the next start it counts from there all the same.
+            # This process counts from there all the same.
             logger.warning("the number of our entry could not be stored: %s", error)
         await self._publish_at(url)
 

@@ -95,7 +95,7 @@ class Pushes:
         self._hooks.check(config.url)
 
     def check_room(self, config: TaskPushNotificationConfig, task_id: str, caller: str) -> None:
-        """Refuse a configuration that has no place, before anything is begun for it; without an id, of a new task.
+        """Refuse a configuration for which there is no room, before anything is begun; a new task has no id yet.
 
         Raises:
             QueueFullError

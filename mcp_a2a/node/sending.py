@@ -377,7 +377,7 @@ class Sending:
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
     async def _check(self, task_id: str, message: Message, more: Attachments) -> Peer | None:
-        """Let what is new in a task leave for its agent; which agent that is."""
+        """Check that what is new in a task may leave for its agent; returns that agent, None where nothing leaves."""
         record = self.find(task_id)
         if record is None or not record.sent or record.has_heard(message):
             return None

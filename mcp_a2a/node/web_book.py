@@ -51,7 +51,7 @@ MAX_READING_AT = 2
 MAX_MISSED = 64
 READ_AFTER_SECONDS = (0.0, 2.0, 10.0, 60.0)
 READ_AGAIN_SECONDS = 300.0
-"""For as long as it announces itself: many an announcement is that of a machine, whose agent is started later."""
+"""So often its card is looked for while it announces itself: a machine may announce an agent long before it starts."""
 MAX_KNOWN = 1_000
 """Agents that are kept though no person has added them; the one met first makes room."""
 
@@ -172,7 +172,7 @@ class WebBook:
         except AddressNotAllowedError:
             found, origin = await self._read(url, NEAR, secrets), NEAR
         met = self._peers.get(found.url)
-        if headers is None and met is not None:  # it was named by a page of its host
+        if headers is None and met is not None:  # the URL is that of a page of its host
             secrets = met.row.headers
         await self._check(WebAgent(found.url, found.card, RANGES[origin]))
         return await self._enter(found, origin, secrets)

@@ -156,7 +156,7 @@ def refs_untrusted(payload: Payload) -> tuple[BlobRef, ...]:
 
 
 def files_named(payload: Payload) -> int:
-    """How many files a message names, or more, where it names one of them twice."""
+    """How many files a message names at most: one that it names twice counts twice."""
     return sum(map(is_blob, _parts(payload)))
 
 

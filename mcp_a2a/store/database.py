@@ -219,7 +219,7 @@ class Database:
         try:
             return self._commit(batch)
         except Exception as error:
-            logger.exception("a transaction failed in a way that was not foreseen")
+            logger.exception("a transaction failed unexpectedly")
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             return [error] * len(batch)

@@ -74,7 +74,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk: what a power failure leaves of it is at least this.
+    """Write the names in a folder to the disk, so that they outlive a power failure.
 
     Raises:
         OSError

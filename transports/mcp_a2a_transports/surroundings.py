@@ -228,7 +228,7 @@ _said: list[Interface] = []
 
 
 def _all_interfaces() -> list[Interface]:
-    """What the system says; what it said before while it does not: asking takes an open file, and none may be left.
+    """What the system says, or what it said last: asking takes an open file, and none may be left.
 
     Raises:
         OSError: it has said nothing yet.
