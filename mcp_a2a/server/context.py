@@ -10,7 +10,6 @@ import anyio
 from mcp.server.mcpserver import Context
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.front.calls import call_age
 
 if TYPE_CHECKING:  # importing the ports imports the crypto libraries, and `initialize` is answered before those
     from mcp_a2a.ports import NodeApi
@@ -27,6 +26,9 @@ PROGRESS_SECONDS = 4.0
 
 deadline: ContextVar[anyio.CancelScope | None] = ContextVar("deadline", default=None)
 """Ends the call that is being served, should the node not answer. Time in which a person thinks does not count."""
+
+came_at: ContextVar[float] = ContextVar("came_at")
+"""When the call that is being served came, in seconds of the event loop."""
 
 T = TypeVar("T")
 
@@ -51,6 +53,11 @@ def principal_of(request: object) -> str | None:
     scope = getattr(request, "scope", None)
     found = scope.get(PRINCIPAL) if isinstance(scope, dict) else None
     return found if isinstance(found, str) else None
+
+
+def age_of_call() -> float:
+    """Seconds since the call came: its progress, which may only grow, whatever it waits for (MCP, Progress)."""
+    return anyio.current_time() - came_at.get()
 
 
 async def while_reporting(ctx: Call, answer: Awaitable[T], seconds: float, doing: str) -> T:
@@ -79,8 +86,8 @@ async def _settle(answer: Awaitable[T]) -> T | McpA2AError:
 
 
 async def _report(ctx: Call, seconds: float, doing: str) -> None:
-    elapsed = call_age.get()
+    end = age_of_call() + seconds
     while True:
         await anyio.sleep(PROGRESS_SECONDS)
-        elapsed += PROGRESS_SECONDS
-        await ctx.report_progress(elapsed, total=max(seconds, elapsed), message=f"{doing}, {elapsed:.0f} s")
+        elapsed = age_of_call()
+        await ctx.report_progress(elapsed, total=max(end, elapsed), message=f"{doing}, {elapsed:.0f} s")

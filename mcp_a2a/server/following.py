@@ -8,12 +8,11 @@ import anyio
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
-from mcp_a2a.front.calls import call_age
 from mcp_a2a.protocol.model import StreamResponse, text_of
 from mcp_a2a.protocol.moment import ASKING, Moment
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
-from mcp_a2a.server.context import Call, node_of, while_reporting
+from mcp_a2a.server.context import Call, age_of_call, node_of, while_reporting
 from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.files import transfer_line
 from mcp_a2a.views import GetTaskRequest, TaskView
@@ -28,19 +27,15 @@ async def followed(ctx: Call, sending: Awaitable[TaskView], seconds: float, doin
     """What `sending`, which itself waits for a part of that at most, comes to within `seconds`."""
     began = anyio.current_time()
     task = await while_reporting(ctx, sending, seconds, doing)
-    waited = anyio.current_time() - began
-    if waited >= seconds or _rests(task):
+    remaining = seconds - (anyio.current_time() - began)
+    if remaining <= 0 or _rests(task):
         return task
-    request = GetTaskRequest(task_id=task.task_id, wait_seconds=seconds - waited, even_stuck=True)
-    return await while_telling(ctx, task, request, doing, waited)
+    request = GetTaskRequest(task_id=task.task_id, wait_seconds=remaining, even_stuck=True)
+    return await while_telling(ctx, task, request, doing)
 
 
-async def while_telling(
-    ctx: Call, task: TaskView, request: GetTaskRequest, doing: str, waited: float = 0.0
-) -> TaskView:
+async def while_telling(ctx: Call, task: TaskView, request: GetTaskRequest, doing: str) -> TaskView:
     """Wait for a task that we sent, and report what happens to it meanwhile.
-
-    `waited` are seconds in which the same call has reported progress already, which may only grow (MCP, Progress).
 
     Raises:
         McpA2AError: what the node raised.
@@ -48,7 +43,7 @@ async def while_telling(
     if task.direction == "received" or _rests(task) or request.wait_seconds <= 0:
         return await node_of(ctx).get_task(request)
     async with anyio.create_task_group() as group:
-        group.start_soon(_tell, ctx, task, request.wait_seconds + waited, doing, waited)
+        group.start_soon(_tell, ctx, task, request.wait_seconds, doing)
         try:
             outcome: TaskView | McpA2AError = await node_of(ctx).get_task(request)
         except McpA2AError as error:
@@ -63,15 +58,15 @@ def _rests(task: TaskView) -> bool:
     return task.done or task.state in ASKING or task.state == Moment.HELD or task.put_off is not None
 
 
-async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str, waited: float) -> None:
-    began, cursor, fence = anyio.current_time() - waited - call_age.get(), None, Fence()
+async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:
+    end, cursor, fence = age_of_call() + seconds, None, Fence()
     while True:
         view = await _next(ctx, task, cursor)
-        elapsed = anyio.current_time() - began
+        elapsed = age_of_call()
         said = fence.around(words, task.agent.did) if view is not None and (words := _words(view)) else ""
         if not said and task.transfer is not None:
             said = await _transfer(ctx, task)
-        await ctx.report_progress(elapsed, total=max(seconds, elapsed), message=said or f"{doing}, {elapsed:.0f} s")
+        await ctx.report_progress(elapsed, total=max(end, elapsed), message=said or f"{doing}, {elapsed:.0f} s")
         cursor = view.cursor if view is not None else None
         if view is None or view.over:
             await anyio.sleep(context.PROGRESS_SECONDS)

@@ -34,7 +34,7 @@ from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.arguments import check_names, without_unset
-from mcp_a2a.server.context import deadline, principal_of
+from mcp_a2a.server.context import came_at, deadline, principal_of
 from mcp_a2a.server.explain import explain, out_of_time
 from mcp_a2a.server.prompts import PROMPTS, written
 from mcp_a2a.server.sdk import add_method, check_requests
@@ -88,6 +88,7 @@ class Surface(MCPServer["NodeApi"]):
     ) -> CallToolResult | InputRequiredResult:
         with anyio.move_on_after(max(DEADLINE_SECONDS - call_age.get(), LEAST_SECONDS)) as scope:
             set_before = deadline.set(scope)
+            came_at.set(anyio.current_time() - call_age.get())
             try:
                 return await self._call(name, arguments, context)
             except ToolError as failure:

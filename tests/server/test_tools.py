@@ -10,11 +10,12 @@ from collections.abc import Callable
 import anyio
 import pytest
 from mcp.client import Client
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ElicitResult, TextContent
 
 from mcp_a2a.errors import (
     AddressNotAllowedError,
     CardError,
+    ConsentNeededError,
     NoRouteError,
     PeerNotFoundError,
     RefusedError,
@@ -41,6 +42,8 @@ from mcp_a2a.views import (
     ArtifactView,
     CancelRequest,
     CheckInboxRequest,
+    ConsentRequest,
+    ConsentView,
     DiscoverRequest,
     DiscoverView,
     FileGrant,
@@ -700,7 +703,7 @@ async def test_a_wait_reports_progress(connect: Connect, node: StandIn, monkeypa
                 "send_task", {"agent": "bob", "message": "hi", "wait_seconds": 45}, progress_callback=listen
             )
     assert [step[0] for step in heard] == sorted({step[0] for step in heard})
-    assert heard[0][1] == 45
+    assert round(heard[0][1] or 0) == 45
     assert "waiting" in (heard[0][2] or "")
 
 
@@ -738,6 +741,41 @@ async def test_progress_grows_also_from_the_sending_to_the_waiting(
     assert len(heard) >= 8
     assert all(before < after for before, after in itertools.pairwise(steps))
     assert {round(total or 0) for _, total in heard} == {45}
+
+
+async def test_progress_grows_also_where_a_person_is_asked_between_two_sendings(
+    node: StandIn, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(context, "PROGRESS_SECONDS", 0.01)
+    node.failure = ConsentNeededError(DID, DID, stranger=True)
+    heard: list[float] = []
+    first, second = anyio.Event(), anyio.Event()
+
+    async def listen(progress: float, _: float | None, __: str | None) -> None:
+        heard.append(progress)
+        if len(heard) == 3:
+            first.set()
+        if len(heard) == 6:
+            second.set()
+
+    async def wait() -> None:
+        await (first if node.failure is not None else second).wait()
+
+    async def consent(_: ConsentRequest) -> ConsentView:
+        return ConsentView(agent=agent(), key=DID, text=False, files=False)
+
+    async def agree(*_: object) -> ElicitResult:
+        node.failure = None
+        return ElicitResult(action="accept", content={"allow": True})
+
+    node.when_asked = wait
+    monkeypatch.setattr(node, "consent", consent, raising=False)
+    async with Client(build_server(node), mode="legacy", elicitation_callback=agree) as client:
+        with anyio.fail_after(30):
+            sent = await client.call_tool("send_task", {"agent": "bob", "message": "hi"}, progress_callback=listen)
+    assert not sent.is_error
+    assert len(heard) >= 6
+    assert all(before < after for before, after in itertools.pairwise(heard))
 
 
 async def test_a_node_that_never_answers_does_not_keep_the_client_waiting(
