@@ -272,7 +272,10 @@ async def list_tasks(
     ] = None,
     limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
     cursor: Annotated[
-        OptionalText, Field(max_length=512, description="next_cursor of the last answer, to go on.")
+        OptionalText,
+        Field(
+            max_length=512, description="next_cursor of the last answer, to go on with the same state and direction."
+        ),
     ] = "",
 ) -> Annotated[CallToolResult, TaskLines]:
     """Tasks sent and received, the one that changed last first. Long texts are shortened; get_task_status has them."""
