@@ -531,6 +531,11 @@ class FileView(View):
     sha256: Fact | None = None
     here: bool = True
 
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether `save_files` writes it: it is no URL, and it is here."""
+        return self.size is not None and self.here
+
 
 class FileGrant(FileView):
     """How to read it, for programs of this person: `raw` content, or a sealed file with its key."""

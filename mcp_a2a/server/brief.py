@@ -6,6 +6,7 @@ Record: docs/decisions/0036-what-a-model-pays.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -33,7 +34,7 @@ from mcp_a2a.views import (
 )
 
 FILES_LISTED = 32
-"""Files of a task that are listed; save_files writes all of them."""
+"""Files of a task that are listed; save_files writes the others as well."""
 
 LISTED_CHARS = 280
 LISTED_WEIGHT = 420
@@ -149,15 +150,19 @@ def brief_task(view: TaskView, offset: int = 0, *, told: bool = False) -> TaskAn
         tried=() if view.state == Moment.COMPLETED else view.tried,
         put_off=view.put_off,
         chosen=view.chosen,
-        next=" ".join(filter(None, (unlisted(len(view.files), FILES_LISTED), going_on, following))) or None,
+        next=" ".join(filter(None, (unlisted(view.files, FILES_LISTED), going_on, following))) or None,
     )
 
 
-def unlisted(count: int, listed: int) -> str:
+def unlisted(files: Sequence[FileView], listed: int) -> str:
     """What is said where a result lists some of the files only: a model would take them for all."""
-    if count <= listed:
+    if len(files) <= listed:
         return ""
-    return f"It has {count} files, of which {listed} {'is' if listed == 1 else 'are'} listed: save_files writes all."
+    said = f"It has {len(files)} files, of which {listed} {'is' if listed == 1 else 'are'} listed"
+    savable = sum(file.can_be_saved for file in files)
+    if not savable:
+        return f"{said}."
+    return f"{said}: save_files writes {'all' if savable == len(files) else f'{savable} of them'}."
 
 
 def _next(view: TaskView) -> str:

@@ -96,7 +96,7 @@ def file_lines(files: Sequence[FileView], agent: AgentRef, fence: Fence) -> Iter
         return
     listed = "\n".join(f"{file.name} ({_facts(file)})" for file in files)
     yield fence.block(listed, f"names of files from {plain(agent.name)}")
-    if any(file.here and file.size is not None for file in files):  # else it would find none to write
+    if any(file.can_be_saved for file in files):
         yield "save_files writes these files, and returns their paths."
 
 

@@ -53,6 +53,8 @@ class LeasedTask(View):
     agent: AgentRef
     trust: Annotated[Trust, Field(exclude=True)]
     """Said by `request`."""
+    unlisted: Annotated[Fact, Field(exclude=True)] = ""
+    """Said by `request`, too: how many files there are, where some are not listed."""
     skill: PeerText | None = None
     text: PeerText = ""
     """What is asked, of which a long text is cut; none where it is all in data or files."""
@@ -153,9 +155,11 @@ def _leased(item: InboxItem, share: int) -> LeasedTask:
     files = tuple(file.shown() for file in item.files[: max(1, share // 3 // _FILE)])
     share = (share - _FILE * len(files)) // (2 if data else 1)
     text, known = fitting(item.text, room=min(share, PAGE_WEIGHT)), fitting(data, room=share // 2)
+    more = unlisted(item.files, len(files))
     return LeasedTask(
         task_id=item.task_id,
-        request=f"A request from {_WHO[item.trust]}: {_WITHIN} {unlisted(len(item.files), len(files))}".rstrip(),
+        request=f"A request from {_WHO[item.trust]}: {_WITHIN} {more}".rstrip(),
+        unlisted=more,
         agent=item.agent,
         trust=item.trust,
         skill=item.skill,
@@ -195,7 +199,7 @@ def _item_lines(item: LeasedTask, fence: Fence) -> Iterator[str]:
     who = f"{label(item.agent.name, item.agent.did)}, {_WHO[item.trust]}"
     if item.skill:
         yield fence.block(item.skill, "skill they ask for")
-    head = f"{item.task_id}{again}: A request from {who}: {_WITHIN}{item.request.partition(_WITHIN)[2]}"
+    head = f"{item.task_id}{again}: A request from {who}: {_WITHIN} {item.unlisted}".rstrip()
     yield fence.told(item.text, head) if item.text else head
     if item.text_next is not None:
         yield f"Cut; read on with get_task_status, task_id={item.task_id}, text_offset={item.text_next}."

@@ -481,6 +481,20 @@ async def test_files_that_are_not_listed_are_counted(connect: Connect, node: Sta
         assert "It has 40 files, of which 32 are listed: save_files writes all." in shown
 
 
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [(0, "are listed."), (3, "are listed: save_files writes 3 of them."), (40, "are listed: save_files writes all.")],
+)
+async def test_of_files_that_are_not_listed_save_files_is_said_to_write_those_that_are_here(
+    connect: Connect, node: StandIn, here: int, said: str
+):
+    files = tuple(FileView(file_id=f"{one}", name=f"{one}.txt", size=3, here=one < here) for one in range(40))
+    node.answer = task(files=files)
+    async with connect() as client:
+        shown = await client.call_tool("get_task_status", {"task_id": "t"})
+    assert f"It has 40 files, of which 32 {said}" in text_of(shown)
+
+
 async def test_only_files_that_can_be_written_are_said_to_be(connect: Connect, node: StandIn):
     web = FileView(file_id="1", name="far.txt", here=False)
     gone = FileView(file_id="2", name="gone.txt", size=3, here=False)
@@ -507,8 +521,11 @@ async def test_the_next_page_of_a_list_is_that_of_the_same_tasks(connect: Connec
     async with connect() as client:
         chosen = text_of(await client.call_tool("list_tasks", {"state": "completed", "direction": "sent"}))
         every = text_of(await client.call_tool("list_tasks", {}))
+        tools = (await client.list_tools()).tools
     assert "list_tasks with cursor=1.5/task-abc, state=completed, direction=sent has more" in chosen
     assert "list_tasks with cursor=1.5/task-abc has more" in every
+    (listed,) = (tool for tool in tools if tool.name == "list_tasks")
+    assert "same state and direction" in str(listed.input_schema["properties"]["cursor"])  # for who reads no text
 
 
 async def test_a_task_that_is_not_done_says_how_far_it_is(connect: Connect, node: StandIn):
