@@ -112,12 +112,13 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
             f"{name} sends this token in the header Authorization: Bearer TOKEN. It is shown only once."
         )
 
+    fields: dict[str, JsonValue] = {"name": name, "token": token, "agents": _listed(session, keys)}
     try:
-        session.output.show_fields({"name": name, "token": token, "agents": _listed(session, keys)}, tell)
-    except OSError:
+        session.output.show_fields(fields, tell)
+    except OSError as error:
         folder.remove(name)  # its token is kept nowhere, so it would be in the way of another by this name
-        session.output.when_lost = f"So {name} was not added. Add it again, and write the token somewhere else."
-        raise
+        next_step = f"So {name} was not added. Add it again, and write the token somewhere else."
+        raise session.output.lost(error, next_step) from error
 
 
 def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:

@@ -28,6 +28,8 @@ _TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)", re
 
 DETAILS_FILE = "mcp-a2a-error.txt"
 
+_RESULT_IS_KEPT = "The command itself succeeded. See the result with mcp-a2a tasks, or write it somewhere else."
+
 _REQUESTS = ("Request", "FileArg")
 """How the names of what commands ask a node for end (`views`): what does not fit in there was typed."""
 
@@ -73,11 +75,7 @@ def of_home(session: Session, error: Exception) -> Exception:
 
 def _lost(output: Output, error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # who closed the pipe has read enough
-        said = McpA2AError(
-            f"The answer could not be written to standard output: {error.strerror or error}.",
-            output.when_lost,
-        )
-        output.error(said)
+        output.error(output.lost(error, _RESULT_IS_KEPT))
     return Exit.UNEXPECTED
 
 

@@ -59,8 +59,6 @@ class Output:
         self._progressing = False
         self._lost = False
         self._is_asking = False
-        self.when_lost = "The command itself succeeded. See the result with mcp-a2a tasks, or write it somewhere else."
-        """What to do where the answer cannot be written. Another command than those about tasks may know better."""
 
     def _screen(self, stream: TextIO) -> Screen:
         return Screen(stream, color=self.options.color, ascii_only=self.options.ascii)
@@ -214,6 +212,11 @@ class Output:
             os.dup2(null, self._out.stream.fileno())
             os.close(null)
         return True
+
+    def lost(self, error: OSError, next_step: str) -> McpA2AError:
+        """What to tell where the answer failed to get out. Raised by a command whose answer cannot be had again."""
+        self.give_up(error)
+        return McpA2AError(f"The answer could not be written to standard output: {error.strerror or error}.", next_step)
 
     def _say(self, text: str, style: Style = "") -> None:
         self.progress("")

@@ -211,9 +211,13 @@ def url(
     from mcp_a2a.relay_admin import relay_url
 
     view = _ask(session, lambda home: relay_url(home, new=new))
-    if view.admits:
-        session.output.when_lost = "The old secret no longer works. For another: mcp-a2a relay url --new"
-    session.output.show(view, lambda: session.output.line(view.url))
+    try:
+        session.output.show(view, lambda: session.output.line(view.url))
+    except OSError as error:
+        if not view.admits:
+            raise
+        next_step = "The old secret no longer works. For another: mcp-a2a relay url --new"
+        raise session.output.lost(error, next_step) from error
     if view.admits:
         session.output.note("It is shown only once. Use it with: mcp-a2a invite --network NAME --relay -")
 

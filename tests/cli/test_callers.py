@@ -57,6 +57,24 @@ def test_a_client_whose_token_cannot_be_shown_is_not_added(tmp_path: Path, more:
     assert CallerFolder(tmp_path / "identities" / "default").rows() == []
 
 
+@pytest.mark.slow
+def test_one_whose_token_goes_into_a_pipe_that_is_closed_is_not_added_and_that_is_said(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:  # noqa: PTH123  a pipe
+        failed = subprocess.run(
+            [MCP_A2A, "callers", "add", "ci"],
+            env=environment(tmp_path),
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert failed.returncode == 1
+    assert "So ci was not added." in failed.stderr
+    assert CallerFolder(tmp_path / "identities" / "default").rows() == []
+
+
 def test_a_client_that_is_removed_while_it_is_given_agents_does_not_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
