@@ -68,9 +68,13 @@ def of_home(session: Session, error: Exception) -> Exception:
         home = session.home()
     except McpA2AError:
         return error
+    path = Path(error.filename)
+    if not path.is_relative_to(home):
+        return error
     from mcp_a2a.store.disk import refused
 
-    return refused(home, error) if Path(error.filename).is_relative_to(home) else error
+    within = [one for one in reversed(path.parents) if one.is_relative_to(home)]
+    return refused(next((one for one in within if not os.access(one, os.R_OK | os.X_OK)), home), error)
 
 
 def _lost(output: Output, error: OSError) -> int:

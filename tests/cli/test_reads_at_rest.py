@@ -251,6 +251,18 @@ def test_so_is_one_that_this_user_may_not_enter(copied: Path, words: list[str]) 
         assert ended.stderr.startswith(f"The data folder {home} cannot be used: Permission denied.")
 
 
+def test_of_a_data_folder_the_folder_in_it_is_named_that_this_user_may_not_enter(copied: Path) -> None:
+    with owned(copied.parent.parent) as home:
+        (home / "relay").mkdir()
+        (home / "relay").chmod(0)
+        try:
+            ended = call(home, "relay", "status")
+        finally:
+            (home / "relay").chmod(0o700)
+        assert ended.returncode == Exit.UNUSABLE
+        assert ended.stderr.startswith(f"The data folder {home / 'relay'} cannot be used: Permission denied.")
+
+
 async def test_readers_read_at_once_and_no_node_starts_meanwhile(copied: Path) -> None:
     path, lock = copied / "node.db", FileLock(copied / "lock")
     with still_database(path, copied / "lock"), still_database(path, copied / "lock") as database:
