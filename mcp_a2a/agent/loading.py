@@ -23,7 +23,7 @@ def load_agent(target: str) -> Agent:
     A file that only has functions decorated with `mcp_a2a.skill` is an agent named after the file.
 
     Raises:
-        ConfigurationError: no such file, the file fails, or it does not say which agent.
+        ConfigurationError: no such file, the file fails, it does not say which agent, or has skills that none offers.
     """
     path, name = _split(target)
     module = _prepare(path)
@@ -33,9 +33,8 @@ def load_agent(target: str) -> Agent:
         except AgentRuns as runs:
             if name is None:
                 return registry.whole(runs.agent, module.__name__)
-    if name is not None:
-        return _named(module, name, path)
-    return registry.whole(_only(module, loose, path), module.__name__)
+    found = _only(module, loose, path) if name is None else _named(module, name, path)
+    return registry.whole(found, module.__name__)
 
 
 def _split(target: str) -> tuple[Path, str | None]:

@@ -47,17 +47,18 @@ class Registry:
             raise AgentRuns(agent)
 
     def whole(self, agent: Agent, module: str) -> Agent:
-        """The agent, which leaves out no skill of its file without a word. Skills that the file imports may be.
+        """The agent, where its file has no skills that it leaves out. Those that the file imports may be left out.
 
         Raises:
-            ConfigurationError: it does.
+            ConfigurationError: it has some.
         """
-        left_out = [] if agent is self.loose else [one.id for one in self.loose.skills if one.module == module]
+        offered = {one.id for one in agent.skills}
+        left_out = [one.id for one in self.loose.skills if one.module == module and one.id not in offered]
         if not left_out:
             return agent
         raise ConfigurationError(
             f"There are skills that belong to no agent: {', '.join(left_out)}.",
-            f"The file defines the agent {agent.name}: decorate them with the `skill` of that one, or do without it.",
+            f"The file defines the agent {agent.name}: decorate them with its `skill`, or define no agent.",
         )
 
 

@@ -174,6 +174,7 @@ def test_loading_twice_does_not_mix_files(tmp_path: Path) -> None:
         ("from mcp_a2a import Agent\na = Agent('a')", ":b", "no agent called 'b'. It defines: a"),
         ("import nonsense_that_is_not_there", "", "(line 1): ModuleNotFoundError"),
         (MIXED, "", "belong to no agent: g"),
+        (MIXED, ":a", "belong to no agent: g"),
         (f"{MIXED}a.run()\n", "", "belong to no agent: g"),
         ("def f(:\n  pass", "", "(line 1): SyntaxError"),
         ("from mcp_a2a import skill\n@skill\ndef f(*a: str) -> str: ...", "", "has no name that a task could give"),
@@ -205,6 +206,10 @@ def test_a_skill_of_a_file_that_is_imported_need_not_be_offered(tmp_path: Path) 
         "@a.skill\ndef f(text: str) -> str: return g(text)\n"
     )
     assert [one.id for one in load(tmp_path, text).skills] == ["f"]
+
+
+def test_a_skill_of_the_package_that_is_given_to_an_agent_as_well_is_offered(tmp_path: Path) -> None:
+    assert [one.id for one in load(tmp_path, f"{MIXED}a.skill(g)\n").skills] == ["f", "g"]
 
 
 @pytest.mark.parametrize("target", ["missing.py", "missing.py:agent", "README.md", ".", f"{'a' * 300}.py"])
