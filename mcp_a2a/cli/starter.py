@@ -11,32 +11,20 @@ import typer
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.session import session_of
+from mcp_a2a.node.beneath import write_new
 from mcp_a2a.own_command import own_command
 from mcp_a2a.protocol.naming import shown_name, why_not_called
 
 NAME_IN_STARTER = "my-agent"
+
+SOURCE_MODE = 0o666
+"""It is source like any other, and no secret: the umask says who may read it."""
 
 
 def starter_source(name: str, file: str) -> str:
     """The source of an agent with this name, as it is written to this file."""
     text = importlib.resources.files("mcp_a2a.agent").joinpath("starter.py").read_text("utf-8")
     return text.replace(NAME_IN_STARTER, name).replace("THIS_FILE", file)
-
-
-def write_new(file: Path, text: str) -> None:
-    """Write a new file, whole or not at all: half of one would be in the way of the next try.
-
-    Raises:
-        FileExistsError: it is there already.
-        OSError: it cannot be written, as on a full disk.
-    """
-    with file.open("x", encoding="utf-8") as new:
-        try:
-            new.write(text)
-            new.flush()
-        except OSError:
-            file.unlink(missing_ok=True)
-            raise
 
 
 def init(
@@ -53,7 +41,7 @@ def init(
     if (why := why_not_called(name)) is not None:
         raise UsageError(f"No agent can be named after {str(file)!r}: {why}. Name another file.")
     try:
-        write_new(file, starter_source(name, file.name))
+        write_new(file, iter((starter_source(name, file.name).encode(),)), mode=SOURCE_MODE)
     except FileExistsError:
         raise UsageError(f"{file} already exists. Choose another file.") from None
     except OSError as error:

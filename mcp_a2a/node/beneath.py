@@ -51,8 +51,8 @@ def opened_folder(path: Path) -> Iterator[int]:
         os.close(folder)
 
 
-def write_new(name: str | Path, content: Iterator[bytes], folder: int | None = None) -> None:
-    """A new file that only we may read; nothing is left of one that could not be completed.
+def write_new(name: str | Path, content: Iterator[bytes], folder: int | None = None, *, mode: int = 0o600) -> None:
+    """A new file, which by `mode` only we may read; nothing is left of one that could not be completed.
 
     With `folder`, the descriptor of one, it is made there, wherever the folder's path leads by now.
 
@@ -60,7 +60,7 @@ def write_new(name: str | Path, content: Iterator[bytes], folder: int | None = N
         FileExistsError: there is something of that name, be it a link that leads nowhere.
         OSError, FileError
     """
-    handle = os.open(name, _NEW, 0o600, dir_fd=folder)
+    handle = os.open(name, _NEW, mode, dir_fd=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             for chunk in content:

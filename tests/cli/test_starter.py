@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from mcp_a2a.agent.loading import load_agent
-from mcp_a2a.cli.starter import write_new
 from tests.agent.jobs import task_of
 from tests.cli.inside import call
 
@@ -56,16 +55,16 @@ def test_a_file_that_is_there_stays_as_it_is(folder: Path) -> None:
     assert Path("mine.py").read_text() == "mine"
 
 
-def test_a_disk_that_is_full_leaves_no_half_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_leaves_no_half_of_the_file(folder: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
-            write_new(Path("agent.py"), "x" * 1_000)
+        failed = call(folder / "home", "agent", "init", "agent.py")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
+    assert "agent.py cannot be written: File too large." in failed.stderr
     assert not Path("agent.py").exists()
     assert call(folder / "home", "agent", "init", "agent.py").returncode == 0
 
