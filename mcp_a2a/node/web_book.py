@@ -211,12 +211,20 @@ class WebBook:
             found.bound,
         )
         peer = known or WebPeer(row)
+        before = peer.row
         peer.row, peer.read_at, peer.trouble = row, anyio.current_time(), ""
         self._make_room()
         self._peers[found.url] = peer
-        if origin != LAN:
-            await self._keep(row)
-        self._changes.notify()
+        try:
+            if origin != LAN:
+                await self._keep(row)
+        except Exception:  # it was not added, so nothing goes there unasked
+            peer.row = before
+            if known is None:
+                self._peers.pop(found.url, None)
+            raise
+        finally:
+            self._changes.notify()
         return peer
 
     def _make_room(self) -> None:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
-from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError
+from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError, StorageFullError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task
 from mcp_a2a.protocol.moment import Moment
@@ -134,6 +134,31 @@ async def test_a_request_by_skill_gets_no_task_of_another_with_its_key_that_came
             await ada.node.web_sending.send_by_skill([peer], first.model_copy(update={"message": "two"}))
         again = await ada.node.web_sending.send_by_skill([peer], first)
     assert again.id == sent_first.id
+
+
+async def test_an_agent_at_a_url_that_could_not_be_added_is_the_one_that_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFullError("/data")
+
+    async with Agent(shout).serve() as other, Agent(shout).serve() as announced, somebody(world) as ada:
+        port = urlsplit(announced.url).port or 0
+        ada.node.web.sighted(WebSighting("x", "127.0.0.1", port, "/.well-known/agent-card.json", tls=False))
+        with anyio.fail_after(30):
+            while ada.node.web.known(announced.url) is None:
+                await ada.node.directory.changes.event().wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(ada.node.context.database, "write", full)
+            for agent in (other, announced):
+                with pytest.raises(StorageFullError):
+                    await ada.api.add_peer(
+                        AddPeerRequest(address=agent.url, headers={"Authorization": "Bearer s3cret"})
+                    )
+        assert ada.node.web.known(other.url) is None
+        met = ada.node.web.known(announced.url)
+        assert met is not None
+        assert (met.is_typed, met.row.headers) == (False, {})
 
 
 async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None:
