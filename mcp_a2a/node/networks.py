@@ -280,11 +280,13 @@ class Networks:
         return network in self._leaving
 
     async def publish(self, joined: Joined, url: str) -> None:
-        """Put our entry into the network's directory at this relay.
+        """Put our entry into the network's directory at this relay, unless we leave it or have left it meanwhile.
 
         Raises:
             RelayError
         """
+        if joined.network.id in self._leaving or joined.network.id not in self._joined:
+            return
         advert = self._introduction.entry()
         nonce = self._context.randomness(AEAD_NONCE_SIZE)
         listing = Listing.seal(joined.network.id, joined.network.directory_key, advert, nonce)
@@ -300,8 +302,6 @@ class Networks:
             return
         self.unpublished.discard(url)
         for joined in self.at(url):
-            if joined.network.id in self._leaving:
-                continue
             try:
                 await self.publish(joined, url)
             except RelayError as error:

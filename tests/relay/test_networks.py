@@ -360,6 +360,20 @@ async def test_who_leaves_is_no_longer_seen_and_sees_nobody(world: World, relay:
         assert (await bob.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
 
 
+async def test_an_invitation_lists_no_agent_anew_that_is_leaving_meanwhile(world: World, relay: ScriptedRelay) -> None:
+    async with world.person("alice") as alice:
+        await ticket_of(alice, relay)
+        me, shop = alice.node.context.me, alice.node.networks.named("shop")
+        with alice.node.networks.leaving(shop):
+            await alice.node.introduction.renew()  # what is said from now on is newer than the withdrawal
+            before = relay.listings[shop.network.id, me].seq
+            await ticket_of(alice, relay)
+            assert relay.listings[shop.network.id, me].seq == before
+        with anyio.fail_after(30):
+            while relay.listings[shop.network.id, me].seq == before:  # but it stays
+                await anyio.wait_all_tasks_blocked()
+
+
 @pytest.mark.parametrize("moment", ["drop", "save"])
 async def test_who_cannot_leave_is_there_again_for_the_others(
     world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, moment: str
