@@ -380,8 +380,8 @@ def drop_copies(path: Path, before: float = math.inf) -> None:
 
     Such a copy has the keys and the texts of its day: they are not to outlive those that were dropped here since.
     """
-    for copy in path.parent.glob(f"{glob.escape(path.name)}.schema-*"):
-        with suppress(OSError):
+    with suppress(OSError):  # no open file may be left to look for them: they go the next time
+        for copy in path.parent.glob(f"{glob.escape(path.name)}.schema-*"):
             if copy.stat().st_mtime < before:
                 copy.unlink()
 

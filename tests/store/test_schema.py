@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -84,6 +86,21 @@ async def test_an_older_database_is_copied_first_and_then_brought_up_to_date_onc
     copy = path.with_name(f"node.db.schema-{before}")
     assert version_of(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+async def test_copies_that_cannot_be_looked_for_now_end_no_node_and_go_the_next_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    copy = path.with_name("node.db.schema-1")
+    copy.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        schema.drop_copies(path)
+    schema.drop_copies(path)
+    assert not copy.exists()
 
 
 async def test_a_migration_that_fails_half_way_leaves_the_old_database_whole(path: Path) -> None:
