@@ -211,7 +211,11 @@ class Membership:
             # In this order a crash leaves us in both networks, and never outside of the one that the others go to. Who
             # is told is noted at once: the next renewal must reach those, too, who have not heard of this one.
             self._networks.folder.save(row)
-            await self._context.database.write(partial(_put_letters, letters=letters, members=members))
+            try:
+                await self._context.database.write(partial(_put_letters, letters=letters, members=members))
+            except McpA2AError:
+                self._networks.folder.drop(row.id)  # no member will hear of it
+                raise
             self.forget(old)
         new = self._networks.named(row.id)
         for peer_id in stay:

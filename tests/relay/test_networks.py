@@ -374,13 +374,13 @@ async def test_an_invitation_lists_no_agent_anew_that_is_leaving_meanwhile(world
                 await anyio.wait_all_tasks_blocked()
 
 
-@pytest.mark.parametrize("moment", ["drop", "save"])
+@pytest.mark.parametrize("moment", ["drop", "save", "letters"])
 async def test_who_cannot_leave_is_there_again_for_the_others(
     world: World, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The relay has heard of the leaving before the disk refuses to forget the network, or to take its new secret."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise HomeUnusableError("home", "it is read-only")
 
     async with world.person("alice") as alice, world.person("bob") as bob:
@@ -388,11 +388,15 @@ async def test_who_cannot_leave_is_there_again_for_the_others(
         await until(bob, "alice")
         me, network = alice.node.context.me, alice.node.networks.named("shop").network.id
         with monkeypatch.context() as patch, pytest.raises(HomeUnusableError):
-            patch.setattr(alice.node.networks.folder, moment, refuse)
+            if moment == "letters":
+                patch.setattr(membership, "_put_letters", refuse)
+            else:
+                patch.setattr(alice.node.networks.folder, moment, refuse)
             if moment == "drop":
                 await alice.api.leave(LeaveRequest(network="shop"))
             else:
                 await alice.api.rotate(RotateRequest(network="shop"))
+        assert [row.id for row in alice.node.networks.folder.rows()] == [str(network)]
         with anyio.fail_after(30):
             while relay.listings[network, me].is_withdrawal:
                 await anyio.wait_all_tasks_blocked()
