@@ -96,7 +96,7 @@ def _bind(host: str, port: int) -> socket.socket:
         where = str(DirectAddr(host, port))
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise PortInUseError(where) from error
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no address"
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is not an address"
         raise ConfigurationError(
             f"Listening on {where} is not possible: {reason}.",
             "Choose an address of this machine, and a port above 1023 (port 0 picks a free one).",
