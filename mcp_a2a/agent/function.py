@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import NoneType
-from typing import cast
 
 from mcp_a2a.agent.hops import hop_in_environment
 from mcp_a2a.agent.result import Results, outcome_of
@@ -78,15 +77,14 @@ class FunctionSkill:
 
     async def _run(self, task: TaskContext, arguments: dict[str, object]) -> object:
         call = functools.partial(self._function, **arguments)
-        if inspect.isasyncgenfunction(self._function):
-            return await _follow(task, cast("AsyncGenerator[object]", call()))
-        if inspect.iscoroutinefunction(self._function):
-            return await cast("Awaitable[object]", call())
-        result = await call_in_thread(functools.partial(_run_blocking, task, call))
-        # What an ordinary function returns may be that of an asynchronous one, as with a decorator around it.
-        if isinstance(result, AsyncGenerator):
-            return await _follow(task, result)
-        return await result if inspect.isawaitable(result) else result
+        if inspect.isasyncgenfunction(self._function) or inspect.iscoroutinefunction(self._function):
+            result = call()
+        else:
+            result = await call_in_thread(functools.partial(_run_blocking, task, call))
+        # With a decorator around it, a function of each kind may return what one of another kind does.
+        if inspect.isawaitable(result):
+            result = await result
+        return await _follow(task, result) if isinstance(result, AsyncGenerator) else result
 
 
 class _Steps:

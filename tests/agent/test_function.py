@@ -252,7 +252,8 @@ def test_a_chunk_takes_no_file() -> None:
             Chunk(cast("str", content))
 
 
-async def test_a_decorator_around_an_asynchronous_generator_leaves_it_one() -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_decorator_around_an_asynchronous_generator_leaves_it_one(is_async: bool) -> None:  # noqa: FBT001
     async def steps(text: str) -> AsyncIterator[str]:
         yield "looking"
         yield f"found {text}"
@@ -261,8 +262,12 @@ async def test_a_decorator_around_an_asynchronous_generator_leaves_it_one() -> N
     def decorated(text: str) -> AsyncIterator[str]:
         return steps(text)
 
+    @functools.wraps(steps)
+    async def decorated_async(text: str) -> AsyncIterator[str]:
+        return steps(text)
+
     recorder = Recorder()
-    outcome = await skill_of(decorated)(task_of("x", recorder=recorder))
+    outcome = await skill_of(decorated_async if is_async else decorated)(task_of("x", recorder=recorder))
     assert outcome == Outcome("completed", "found x")
     assert recorder.told[0] == "looking"
 
