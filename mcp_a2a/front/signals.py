@@ -9,6 +9,14 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Those that ask this process to end: SIGTERM, SIGINT, and SIGHUP where it is not ignored."""
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
+        wanted.append(signal.SIGHUP)
+    return wanted
+
+
 class StopSignals:
     """SIGTERM, SIGINT and SIGHUP as a wish to stop; and a way to wake whoever polls `descriptor`."""
 
@@ -21,9 +29,7 @@ class StopSignals:
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Catch them. Afterwards they end the process at once, until the session's own handlers are there."""
-        numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-            numbers.remove(signal.SIGHUP)  # nohup asks to outlive the terminal
+        numbers = ending_signals()
         for number in numbers:
             signal.signal(number, self._stop)
         try:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 
 import anyio
 from anyio.abc import TaskStatus
 
-
-def ending_signals() -> list[signal.Signals]:
-    """Those that ask this process to end: SIGTERM, SIGINT, and SIGHUP where it is not ignored."""
-    wanted = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks to outlive the terminal
-        wanted.append(signal.SIGHUP)
-    return wanted
+from mcp_a2a.front.signals import ending_signals
 
 
 async def stop_on_signal(stop: Callable[[], None], *, task_status: TaskStatus[None]) -> None:
