@@ -30,6 +30,9 @@ DETAILS_FILE = "mcp-a2a-error.txt"
 
 _RESULT_IS_KEPT = "The command itself succeeded. See the result with mcp-a2a tasks, or write it somewhere else."
 
+_OURS = (FileNotFoundError, FileExistsError)
+"""Errors of a file in the data folder that are no refusal: then it is we who did not expect them."""
+
 _REQUESTS = ("Request", "FileArg")
 """How the names of what commands ask a node for end (`views`): what does not fit in there was typed."""
 
@@ -61,8 +64,8 @@ def report_failure(output: Output, error: Exception) -> int:
 
 
 def of_home(session: Session, error: Exception) -> Exception:
-    """An error, in our words where this user may not enter the data folder: each command meets it at another place."""
-    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+    """An error, in our words where the system refuses the data folder: each command meets that at another place."""
+    if not isinstance(error, OSError) or isinstance(error, _OURS) or not isinstance(error.filename, str):
         return error
     try:
         home = session.home()

@@ -251,6 +251,14 @@ def test_so_is_one_that_this_user_may_not_enter(copied: Path, words: list[str]) 
         assert ended.stderr.startswith(f"The data folder {home} cannot be used: Permission denied.")
 
 
+@pytest.mark.parametrize("words", [["tasks"], ["status"], ["list"], ["id"], ["leave", "shop"], ["relay", "status"]])
+def test_so_is_one_whose_name_the_system_refuses(tmp_path: Path, words: list[str]) -> None:
+    home = tmp_path / ("a" * 300)
+    ended = call(home, *words)
+    assert ended.returncode == Exit.UNUSABLE
+    assert ended.stderr.startswith(f"The data folder {home} cannot be used: File name too long.")
+
+
 def test_of_a_data_folder_the_folder_in_it_is_named_that_this_user_may_not_enter(copied: Path) -> None:
     with owned(copied.parent.parent) as home:
         (home / "relay").mkdir()
