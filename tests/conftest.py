@@ -17,9 +17,11 @@ settings.load_profile("patient")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell that starts us in the background has programs ignore Ctrl-C, which those that we start would inherit.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background has programs ignore Ctrl-C, and nohup(1) the end of a terminal: those that we
+# start would inherit it.
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) == signal.SIG_IGN:
+        signal.signal(ignored, handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -113,6 +113,19 @@ LOCALES: Mapping[str, Mapping[str, str]] = {
 """How a person's account is set up for each encoding."""
 
 
+def start_on_terminal(command: Sequence[str], env: Mapping[str, str], line: int) -> subprocess.Popen[bytes]:
+    """Start a command that this terminal controls, so that Ctrl-C is a signal.
+
+    A shell that is the first of a session opens the terminal. Code of ours between fork(2) and exec(3) would not do:
+    gRPC, where an earlier test of this process used it, ends such a child now and then.
+    """
+    return subprocess.Popen(
+        ["sh", "-c", 'exec "$0" "$@" <"$TERMINAL" >"$TERMINAL" 2>&1', *command],
+        env={**env, "TERMINAL": os.ttyname(line)},
+        start_new_session=True,
+    )
+
+
 class OnTerminal:
     """A command on a terminal of its own, whose keys a test presses."""
 
@@ -120,11 +133,10 @@ class OnTerminal:
         self._ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (40, columns))
         self._columns, self._encoding, self._raw = columns, encoding, b""
-        # The shell is the first of a session and opens the terminal, so that Ctrl-C goes to what runs on it.
-        self.process = subprocess.Popen(
-            ["sh", "-c", 'exec "$0" "$@" <"$TERMINAL" >"$TERMINAL" 2>&1', MCP_A2A, "--no-mdns", *words],
-            env=environment(home, TERM="xterm-256color", TERMINAL=os.ttyname(theirs), **LOCALES[encoding], **env),
-            start_new_session=True,
+        self.process = start_on_terminal(
+            [MCP_A2A, "--no-mdns", *words],
+            environment(home, TERM="xterm-256color", **LOCALES[encoding], **env),
+            theirs,
         )
         self._theirs = theirs  # kept open: a terminal that nobody holds is gone
 

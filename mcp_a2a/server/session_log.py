@@ -36,7 +36,10 @@ class _Doors(logging.Handler):
         super().__init__()
         self.setFormatter(CleanFormatter(FORMAT))
         self._open: list[SessionLog] = []
-        self._own_level: int | None = None
+        self._own_level = logging.NOTSET
+        """What the log of this process is to have while sessions are open."""
+        self._guarded: list[logging.Handler] = []
+        """Handlers that are kept from what belongs to a session."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -53,7 +56,7 @@ class _Doors(logging.Handler):
 
     def _is_own(self, record: logging.LogRecord) -> bool:
         """Whether a record is one for the log of this process."""
-        level = self._own_level if self._own_level is not None and record.name.startswith(OURS) else 0
+        level = self._own_level if record.name.startswith(OURS) else logging.NOTSET
         return _session.get() is None and record.levelno >= level
 
     def set_own_level(self, level: int) -> None:
@@ -63,24 +66,28 @@ class _Doors(logging.Handler):
 
     def enter(self, session: SessionLog) -> None:
         """Take up a session."""
-        root = logging.getLogger()
-        if self not in root.handlers:
+        if not self._open:
             self._own_level = logging.getLogger(OURS).getEffectiveLevel()
-            for handler in root.handlers:
+            self._guarded = list(logging.getLogger().handlers)
+            for handler in self._guarded:
                 handler.addFilter(self._is_own)
-            root.addHandler(self)
+            logging.getLogger().addHandler(self)
         self._open.append(session)
         self._apply()
 
     def leave(self, session: SessionLog) -> None:
-        """Give it up."""
+        """Give it up; with the last one the log is that of the process alone again."""
         self._open.remove(session)
+        if not self._open:
+            logging.getLogger().removeHandler(self)
+            for handler in self._guarded:
+                handler.removeFilter(self._is_own)
+            self._guarded = []
         self._apply()
 
     def _apply(self) -> None:
-        if self._own_level is not None:
-            levels = (session.level for session in self._open)
-            logging.getLogger(OURS).setLevel(min(self._own_level, *levels, logging.CRITICAL))
+        levels = (session.level for session in self._open)
+        logging.getLogger(OURS).setLevel(min(self._own_level, *levels, logging.CRITICAL))
 
     def changed(self) -> None:
         """A session has another level."""

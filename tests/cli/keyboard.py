@@ -17,6 +17,7 @@ from pathlib import Path
 from termios import TIOCSWINSZ
 
 from tests.e2e.command import MCP_A2A, environment
+from tests.emulator import start_on_terminal
 
 CTRL_C, CTRL_D = "\x03", "\x04"
 
@@ -61,7 +62,7 @@ class Typed:
             return False
         try:
             chunk = os.read(self._terminal, 65_536)
-        except OSError:  # EIO: no process has the other end any more
+        except OSError:  # EIO: the command has hung up its terminal
             return False
         self.raw += chunk.decode(errors="replace")
         return bool(chunk)
@@ -72,16 +73,9 @@ def typed(home: Path, *words: str, columns: int = 100, command: Sequence[str] = 
     """Type `mcp-a2a WORDS`, or another command, at a terminal of its own."""
     terminal, line = pty.openpty()
     ioctl(line, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        command or [MCP_A2A, "--no-mdns", *words],
-        env={**environment(home, **env), "TERM": "xterm"},
-        stdin=line,
-        stdout=line,
-        stderr=line,
-        start_new_session=True,
-        preexec_fn=_take_terminal,  # noqa: PLW1509  this process has one thread
+    process = start_on_terminal(
+        command or [MCP_A2A, "--no-mdns", *words], {**environment(home, **env), "TERM": "xterm"}, line
     )
-    os.close(line)
     try:
         yield Typed(process, terminal)
     finally:
@@ -89,11 +83,4 @@ def typed(home: Path, *words: str, columns: int = 100, command: Sequence[str] = 
             process.send_signal(signal.SIGKILL)
         process.wait(30)
         os.close(terminal)
-
-
-def _take_terminal() -> None:
-    """Make the terminal the controlling one, so that Ctrl-C is a signal."""
-    import fcntl  # noqa: PLC0415  in the child
-    import termios  # noqa: PLC0415  as above
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.close(line)

@@ -242,3 +242,18 @@ def test_each_session_has_its_own_log_and_level_and_this_process_its_own(caplog:
     logger.warning("of this process")
     assert "of this process" in caplog.text
     assert "second" not in caplog.text
+
+
+def test_a_process_has_its_log_as_it_was_once_no_session_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    ours = logging.getLogger("mcp_a2a")
+    handlers, before = list(logging.getLogger().handlers), ours.level
+    with session_log.session_log(SessionLog(logging.WARNING, list[str]().append)):
+        pass
+    assert logging.getLogger().handlers == handlers
+    try:
+        session_log.set_level(logging.CRITICAL)  # the client of this process wants no more of its log
+        ours.setLevel(logging.DEBUG)  # and another one, later
+        ours.warning("heard")
+    finally:
+        ours.setLevel(before)
+    assert "heard" in caplog.text

@@ -28,8 +28,6 @@ OWNER = textwrap.dedent(
     from mcp_a2a.node.process import run_child
     from mcp_a2a.store.workroom import Workroom
 
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started with nohup
-
     async def main(home, script):
         folder = Workroom(Path(home)).make_folder()
         (folder / "secret").write_text("of a peer")

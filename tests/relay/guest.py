@@ -26,6 +26,7 @@ from mcp_a2a.protocol.control import (
     ListingFrame,
     Ping,
     Role,
+    Stored,
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
@@ -145,10 +146,12 @@ class Guest:
                 self.kept.append(frame)
 
     async def answer_to(self, sealed: bytes, kind: type[F]) -> F:
-        """What is said about one envelope, which must be of this kind."""
+        """What is said about one envelope, which must be of this kind. "Stored" may come before a receipt."""
         wanted = id_of(sealed)
 
         def is_about(frame: object) -> bool:
+            if kind is Delivered and isinstance(frame, Stored):
+                return False  # its recipient took a moment: the machine is busy
             ids = frame.envelopes if isinstance(frame, Delivered) else (getattr(frame, "envelope", None),)
             return not isinstance(frame, EnvelopeFrame) and wanted in ids
 
