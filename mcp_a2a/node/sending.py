@@ -302,7 +302,7 @@ class Sending:
     async def _entrust(
         self, record: TaskRecord | None, candidate: Candidate, draft: Draft, tried: tuple[str, ...]
     ) -> TaskRecord:
-        """Journal the task for this candidate; withdraw it from the one before, who has not accepted it."""
+        """Journal the task for this candidate; withdraw it from the one before, unless that one has accepted it."""
         fresh = self._new_record(candidate.peer, draft)
         fresh.chosen, fresh.tried = f"{candidate.peer.name}: {candidate.why}", tried
         if record is None:
@@ -310,7 +310,10 @@ class Sending:
         fresh.created, fresh.context_id = record.created, record.context_id
         row = task_letter(self._context, fresh, self._context.clock())
 
-        def retarget(connection: sqlite3.Connection) -> tuple[list[str], OutboxRow | None]:
+        def retarget(connection: sqlite3.Connection) -> tuple[list[str], OutboxRow | None] | None:
+            current = get_task(connection, fresh.id)
+            if current.delivery != Delivery.REFUSED and (current.delivery != Delivery.HELD or current.done):
+                return None  # accepted, or canceled, while the next agent was being reached
             dropped = drop_outbox_of_task(connection, fresh.id, "task", "blob")
             withdrawal = None
             if record.delivery == Delivery.HELD:
@@ -321,7 +324,10 @@ class Sending:
             put_outbox(connection, row)
             return dropped, withdrawal
 
-        dropped, withdrawal = await self._context.database.write(retarget)
+        moved = await self._context.database.write(retarget)
+        if moved is None:
+            return self.latest(fresh.id)
+        dropped, withdrawal = moved
         self._outbox.drop(dropped)
         for letter in filter(None, (withdrawal, row)):
             self._outbox.push(letter)

@@ -16,6 +16,8 @@ from mcp_a2a.errors import (
     SelfSendError,
     StorageFullError,
 )
+from mcp_a2a.node.directory import Peer
+from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
@@ -374,6 +376,37 @@ async def test_work_by_skill_goes_to_the_next_agent_while_nobody_has_accepted(wo
         assert (view.agent.name, view.delivery) == ("carol", Delivery.DELIVERED)
         assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
         assert len((await carol.api.check_inbox(CheckInboxRequest())).items) == 1
+
+
+async def test_work_by_skill_stays_with_an_agent_that_accepts_it_while_the_next_one_is_reached(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.own.clear()
+    async with (
+        world.person("alice") as alice,
+        world.person("bob", "sing", accept="trusted") as bob,
+        world.person("carol", "sing", accept="trusted") as carol,
+    ):
+        await acquainted(alice, bob)
+        await acquainted(alice, carol)
+        singers = {bob.did: bob, carol.did: carol}
+        dialer, asked = alice.node.sending._dialer, list[Person]()
+        connect = dialer.connect
+
+        async def connect_slowly(peer: Peer) -> Link:
+            asked.append(singers[peer.row.did])
+            if len(asked) == 2:
+                first = asked[0]
+                await first.api.set_trust(SetTrustRequest(agent="alice", level="trusted"))
+                (item,) = (await first.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+                await first.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="la la"))
+                await alice.api.get_task(GetTaskRequest(task_id=item.task_id, wait_seconds=30))
+            return await connect(peer)
+
+        monkeypatch.setattr(dialer, "connect", connect_slowly)
+        view = await alice.api.send_task_by_skill(SendTaskBySkillRequest(skill="sing", message="la", wait_seconds=1))
+        assert (view.agent.did, view.state, view.text) == (asked[0].did, Moment.COMPLETED, "la la")
+        assert (await asked[1].api.check_inbox(CheckInboxRequest())).items == ()
 
 
 async def test_a_young_node_waits_for_a_name_while_somebody_who_was_seen_is_being_dialled(world: World) -> None:
