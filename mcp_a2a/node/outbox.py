@@ -364,6 +364,8 @@ class Outbox:
             if entry.is_piece:
                 entry.sealed = None  # memory is not where files wait
             self._settlement.stored(entry.row, link.address, entry.postmark)
+        if any(not one.is_relayed and one not in entry.unknown_to for one in lane.peer.links):
+            self._forget_flight(lane, entry)  # its recipient came meanwhile: the copy at the relay is not waited for
         self._answered(lane)
 
     def _held(self, link: Link, envelope_id: bytes, signature: bytes) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from mcp_a2a.node import outbox
 from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.model import Delivery
@@ -120,6 +123,37 @@ async def test_a_direct_peer_that_says_it_is_a_relay_is_not_believed(
 
     view, seen = await fate(world, stored)
     assert (view.delivery, seen) == (Delivery.DELIVERED, 2)
+
+
+@dataclass(frozen=True)
+class RelayLink:
+    """What the outbox looks at of a link to a relay."""
+
+    peer: PeerId
+    address: str = "wss://relay.example"
+    is_relayed: bool = True
+
+
+async def test_a_copy_at_a_relay_is_not_waited_for_while_the_recipient_is_here_itself(world: World) -> None:
+    """The relay says that it has stored a message when its recipient has come, and then keeps it to itself."""
+    seen: list[bytes] = []
+    async with world.person("alice") as alice, outsider(world.network, "bob") as bob:
+
+        def react(link: Link, envelope: bytes) -> Answer | None:
+            payload = bob.read(envelope)
+            if payload.type == "task":
+                seen.append(bob.postmark(envelope, payload))
+            return bob.sign_for(link, envelope) if payload.type != "task" or len(seen) > 1 else None
+
+        bob.reaction = react
+        await bob.dial(alice)
+        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        await until(lambda: bool(seen))
+        relay, envelope_id = cast("Link", RelayLink(bob.peer_id)), envelope_id_of(seen[0])
+        alice.node.outbox._sent[envelope_id][1].link = relay  # the way that it went before Bob came
+        alice.node.outbox.answer_received(relay, Stored(envelope_id))
+        view = await delivered_or_over(alice, sent.task_id)
+        assert (view.delivery, len(seen)) == (Delivery.DELIVERED, 2)
 
 
 async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: World) -> None:
