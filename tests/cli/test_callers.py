@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -38,23 +39,28 @@ def test_a_client_is_given_our_own_agent_or_those_that_are_named(home: Path) -> 
     assert short_key(rev) in shown[2]
 
 
+def not_added(home: Path, stdout: IO[str], *more: str) -> str:
+    """What is said on stderr of a client whose token could not be written here, and who was therefore not added."""
+    failed = subprocess.run(
+        [MCP_A2A, "callers", "add", "ci", *more],
+        env=environment(home),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 1
+    assert "So ci was not added." in failed.stderr
+    assert CallerFolder(home / "identities" / "default").rows() == []
+    return failed.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_client_whose_token_cannot_be_shown_is_not_added(tmp_path: Path, more: list[str]) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123  a device
-        failed = subprocess.run(
-            [MCP_A2A, "callers", "add", "ci", *more],
-            env=environment(tmp_path),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert failed.returncode == 1
-    assert "So ci was not added." in failed.stderr
-    assert "mcp-a2a tasks" not in failed.stderr
-    assert CallerFolder(tmp_path / "identities" / "default").rows() == []
+        assert "mcp-a2a tasks" not in not_added(tmp_path, full, *more)
 
 
 @pytest.mark.slow
@@ -62,17 +68,7 @@ def test_one_whose_token_goes_into_a_pipe_that_is_closed_is_not_added_and_that_i
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as closed:  # noqa: PTH123  a pipe
-        failed = subprocess.run(
-            [MCP_A2A, "callers", "add", "ci"],
-            env=environment(tmp_path),
-            stdout=closed,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert failed.returncode == 1
-    assert "So ci was not added." in failed.stderr
-    assert CallerFolder(tmp_path / "identities" / "default").rows() == []
+        not_added(tmp_path, closed)
 
 
 def test_a_client_that_is_removed_while_it_is_given_agents_does_not_come_back(

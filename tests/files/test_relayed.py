@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mcp_a2a.errors import FileError
 from mcp_a2a.node import outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.relaying import serve_relay
+from mcp_a2a.relaying import ServingRelay, serve_relay
 from mcp_a2a.views import (
     AnswerRequest,
     FileArg,
@@ -26,6 +27,20 @@ from tests.files.scenes import MIB, answer, next_item, some_file, task, until
 from tests.node.world import Person, World
 
 
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    return world
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
+    async with serve_relay(RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)) as relay:
+        yield relay
+
+
 async def in_one_network(alice: Person, bob: Person, relay: str) -> None:
     ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay,)))).ticket
     await bob.api.join(JoinRequest(ticket=ticket))
@@ -33,13 +48,9 @@ async def in_one_network(alice: Person, bob: Person, relay: str) -> None:
 
 
 async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, relay: ServingRelay
 ) -> None:
-    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
-    world = World(tmp_path / "world")
-    world.folder.mkdir()
-    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
-    async with serve_relay(settings) as relay, world.person("alice") as alice:
+    async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await in_one_network(alice, bob, relay.url)
         sent = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB)))
@@ -59,13 +70,9 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
 
 
 async def test_a_reply_with_a_file_that_no_relay_takes_is_refused_and_the_task_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, relay: ServingRelay
 ) -> None:
-    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
-    world = World(tmp_path / "world")
-    world.folder.mkdir()
-    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
-    async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob") as bob:
+    async with world.person("alice") as alice, world.person("bob") as bob:
         await in_one_network(alice, bob, relay.url)
         sent = await alice.api.send_task(task(some_file(tmp_path, 1000)))
         item = await next_item(bob)
@@ -79,13 +86,9 @@ async def test_a_reply_with_a_file_that_no_relay_takes_is_refused_and_the_task_g
 
 
 async def test_a_file_that_no_relay_takes_is_refused_by_skill_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, relay: ServingRelay
 ) -> None:
-    monkeypatch.setattr(outbox, "BARRED_SECONDS", 0.0)
-    world = World(tmp_path / "world")
-    world.folder.mkdir()
-    settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate_mib=1000)
-    async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob", "review") as bob:
+    async with world.person("alice") as alice, world.person("bob", "review") as bob:
         await in_one_network(alice, bob, relay.url)
         large = (FileArg(path=str(some_file(tmp_path, 10 * MIB + 1))),)
         with pytest.raises(FileError, match="at most 10 MiB may go through one"):

@@ -11,6 +11,7 @@ import pytest
 from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.networks import Joined
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery
@@ -439,6 +440,11 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         assert not alice.node.networks.is_member(carol.node.context.me)
 
 
+def renewed(network: Joined) -> NetworkBody:
+    """What members are told of the network that follows this one."""
+    return NetworkBody(previous=network.network.id, secret=to_base64url(bytes(SECRET_SIZE)), relays=network.row.relays)
+
+
 async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_there(
     world: World, relay: ScriptedRelay
 ) -> None:
@@ -447,7 +453,7 @@ async def test_a_new_secret_that_comes_while_an_agent_leaves_does_not_keep_it_th
         await joined(bob, await ticket_of(alice, relay))
         await until(bob, "alice")
         shop = bob.node.networks.named("shop")
-        body = NetworkBody(previous=shop.network.id, secret=to_base64url(bytes(SECRET_SIZE)), relays=shop.row.relays)
+        body = renewed(shop)
         outcomes: list[object] = []
         with bob.node.networks.leaving(shop):
             bob.node.intake.on_network(alice.node.context.me, body, outcomes.append)
@@ -465,7 +471,7 @@ async def test_an_agent_that_leaves_while_it_moves_to_the_renewed_network_is_in_
         await joined(bob, await ticket_of(alice, relay))
         await until(bob, "alice")
         shop = bob.node.networks.named("shop")
-        body = NetworkBody(previous=shop.network.id, secret=to_base64url(bytes(SECRET_SIZE)), relays=shop.row.relays)
+        body = renewed(shop)
         bob.node.intake.on_network(alice.node.context.me, body, lambda _: None)
         await bob.api.leave(LeaveRequest(network="shop"))
         await anyio.wait_all_tasks_blocked()
@@ -503,12 +509,12 @@ async def test_a_full_disk_ends_no_node_that_a_new_secret_comes_to(
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
         await until(bob, "alice")
-        shop, secret = bob.node.networks.named("shop"), bytes(SECRET_SIZE)
-        body = NetworkBody(previous=shop.network.id, secret=to_base64url(secret), relays=shop.row.relays)
+        shop = bob.node.networks.named("shop")
+        body = renewed(shop)
         with monkeypatch.context() as patch, anyio.fail_after(30):
             patch.setattr(bob.node.context.database, "write", full)
             bob.node.intake.on_network(alice.node.context.me, body, lambda _: None)
-            while bob.node.networks.by_id(Network(secret).id) is None:
+            while bob.node.networks.by_id(Network(bytes(SECRET_SIZE)).id) is None:
                 await bob.node.networks.changes.event().wait()
         assert bob.node.networks.by_id(shop.network.id) is None
 
