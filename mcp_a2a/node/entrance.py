@@ -216,7 +216,7 @@ class Entrance:
 
     def _counting(self, joined: Joined, request: InviteRequest) -> str:
         """The relay that keeps the secret and counts; one only, because two would count apart."""
-        connected = {state.url for state in self._networks.relays.states() if state.connected}
+        connected = self._networks.connected_relays()
         relays = (*self._canonical(request), *joined.row.relays)
         return next((url for url in relays if url in connected), relays[0])
 

@@ -228,7 +228,7 @@ class Membership:
         """Those that a letter has room for: of too many, first the ones that are there."""
         if len(relays) <= MAX_RELAYS:
             return tuple(relays)
-        connected = {state.url for state in self._networks.relays.states() if state.connected}
+        connected = self._networks.connected_relays()
         return tuple(sorted(relays, key=lambda url: url not in connected)[:MAX_RELAYS])
 
     async def _admit(self, network: Network, urls: Sequence[str]) -> dict[str, str]:

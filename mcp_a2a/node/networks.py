@@ -182,6 +182,10 @@ class Networks:
         """Our networks that have this relay."""
         return [joined for joined in self if url in joined.row.relays]
 
+    def connected_relays(self) -> set[str]:
+        """The URLs of the relays that we are connected to now."""
+        return {state.url for state in self.relays.states() if state.connected}
+
     def by_id(self, network: PeerId) -> Joined | None:
         """The network of this id, if it is ours."""
         return self._joined.get(network)
@@ -298,7 +302,7 @@ class Networks:
             self._context.tasks.start_soon(self._publish_at, url)
 
     async def _publish_at(self, url: str) -> None:
-        if not any(state.url == url and state.connected for state in self.relays.states()):
+        if url not in self.connected_relays():
             return
         self.unpublished.discard(url)
         for joined in self.at(url):
