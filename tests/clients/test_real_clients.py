@@ -74,7 +74,19 @@ def installed() -> Programs:
 
 @pytest.fixture(scope="module")
 def post(installed: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
-    home = tmp_path_factory.mktemp("post") / "home"
+    with _open_post(tmp_path_factory.mktemp("post") / "home") as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_post(installed: Programs, tmp_path: Path) -> Iterator[Post]:
+    """A post of a test that lets a stranger's task into the inbox, which every later `check_inbox` would find."""
+    with _open_post(tmp_path / "home") as opened:
+        yield opened
+
+
+@contextmanager
+def _open_post(home: Path) -> Iterator[Post]:
     serving = _process(home, MCP_A2A, "--listen", "127.0.0.1:0")
     with serving as line, _process(home, sys.executable, str(PROGRAM)):
         found = re.search(r"http://\S+/mcp", line)
@@ -346,15 +358,15 @@ def test_nothing_but_the_model_and_this_server_is_asked_for_anything(talk: Conve
 
 @pytest.mark.parametrize("client", DESKS)
 async def test_both_questions_reach_the_person_at_a_desk_and_one_yes_to_each_is_enough(
-    installed: Programs, post: Post, tmp_path: Path, client: str
+    installed: Programs, own_post: Post, tmp_path: Path, client: str
 ):
     yes = {"action": "accept", "content": {"allow": True, "accept": True}}
-    async with _stage(post, tmp_path, f"desk-{client}") as (_, stranger, far):
+    async with _stage(own_post, tmp_path, f"desk-{client}") as (_, stranger, far):
         to_them = Call("send_task", {"agent": far, "message": MESSAGE, "wait_seconds": 0})
         (us,) = (await stranger.discover(DiscoverRequest())).agents
         await stranger.send_task(SendTaskRequest(agent=us.did, message=REQUEST, wait_seconds=0))
         async with serving(to_them, to_them, Call("accept_contact", {"agent": far})) as model:
-            place = Place(tmp_path, model.url, Server(_variables(post)))
+            place = Place(tmp_path, model.url, Server(_variables(own_post)))
             async with sitting(client, installed, place, yes, SECONDS) as desk:
                 await desk.work()
         with anyio.fail_after(30):
