@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
-from loads.flight import Figures, quietest
+from loads.environments import INSTALL_SECONDS, environment
+from loads.flight import Figures, pin, quietest
+from loads.servers import GENERATOR_CORE, PROGRAMS, process
 from loads.web import Load, client
-from roundtrip import CLIENT_CORE, PROGRAMS, SERVER_CORE, pin
 
 SDK = "a2a-sdk[http-server]==1.3.0"
 TUNED = {"OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
 LOADS = {"1_in_flight": Load(2_000, 1), "64_in_flight": Load(6_400, 64)}
-INSTALL_SECONDS = 300
+
+Say = Callable[[str], None]
+Measured = dict[str, dict[str, Figures]]
 
 
 @dataclass(frozen=True)
@@ -40,78 +42,73 @@ class Server:
 
 @contextmanager
 def serving(command: Sequence[str], **variables: str) -> Iterator[Server]:
-    """A server on its core, that prints its URL, or a JSON object with it, when it is ready."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **variables},
-        preexec_fn=lambda: pin(SERVER_CORE),  # noqa: PLW1509  one thread so far
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline().strip()
-        yield Server(json.loads(line)["a2a_url"] if line.startswith("{") else line, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+    """A server on its core, that prints its URL, or a JSON object with it, when it is ready.
+
+    Raises:
+        HungError: the server does not become ready in 60 s.
+    """
+    with process(command, **variables) as (running, lines):
+        line = lines.next()
+        yield Server(json.loads(line)["a2a_url"] if line.startswith("{") else line, running.pid)
 
 
-@contextmanager
-def environment(*packages: str) -> Iterator[str]:
-    """The Python of an environment with these packages; it goes afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
-        python = str(Path(folder) / "bin" / "python")
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *packages],
-            check=True,
-            capture_output=True,
-            timeout=INSTALL_SECONDS,
-        )
-        yield python
-
-
-async def loaded(server: Server, *, patient: bool) -> dict[str, Figures]:
-    """A server under each load."""
+async def loaded(name: str, server: Server, say: Say, *, patient: bool) -> dict[str, Figures]:
+    """A server under each load. Each figure is shown when it is there."""
+    found = {}
     async with client(server.url) as calling:
+        for load_name, load in LOADS.items():
 
-        async def fly(load: Load) -> Figures:
-            if not patient:
+            async def fly(load: Load = load) -> Figures:
                 return await calling.fly(load, server.pid)
-            return await quietest(lambda: calling.fly(load, server.pid))
 
-        return {name: await fly(load) for name, load in LOADS.items()}
+            figures = found[load_name] = await (quietest(fly) if patient else fly())
+            say(row(f"{name}, {load_name}", figures))
+    return found
 
 
-async def ours(*, patient: bool = True) -> dict[str, Figures]:
+async def ours(say: Say, *, patient: bool = True) -> dict[str, Figures]:
     agent = ["agent", "run", str(PROGRAMS / "echo_agent.py"), "--a2a-listen", "127.0.0.1:0"]
     command = [str(Path(sys.executable).parent / "mcp-a2a"), "--json", "--quiet", *agent]
     with tempfile.TemporaryDirectory() as home, serving(command, MCP_A2A_HOME=home, MCP_A2A_MDNS="false") as server:
-        return await loaded(server, patient=patient)
+        return await loaded("ours", server, say, patient=patient)
 
 
-async def theirs(python: str, *, patient: bool = True, **variables: str) -> dict[str, Figures]:
+async def theirs(name: str, python: str, say: Say, *, patient: bool = True, **variables: str) -> dict[str, Figures]:
     with serving([python, str(PROGRAMS / "sdk_server.py")], **variables) as server:
-        return await loaded(server, patient=patient)
+        return await loaded(name, server, say, patient=patient)
 
 
-async def measure(*, patient: bool) -> dict[str, Mapping[str, Figures]]:
-    pin(CLIENT_CORE)
-    with environment(SDK, "uvicorn") as python:
-        figures = {"ours": await ours(patient=patient), "sdk": await theirs(python, patient=patient)}
-        install = [python, "-m", "pip", "install", "--quiet", "uvicorn[standard]"]
-        subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)  # noqa: ASYNC221  nothing else runs
-        figures["sdk_tuned"] = await theirs(python, patient=patient, **TUNED)
-    return figures
+async def measure(say: Say, *, patient: bool) -> tuple[Measured, dict[str, str]]:
+    """The figures of each server, and why some are missing: a server that hangs is left out."""
+    pin(GENERATOR_CORE)
+    figures: Measured = {}
+    missing: dict[str, str] = {}
+
+    async def take(name: str, run: Awaitable[dict[str, Figures]]) -> None:
+        try:
+            figures[name] = await run
+        except (OSError, RuntimeError) as error:
+            missing[name] = f"did not run: {error}"
+            say(f"{name} {missing[name]}")
+
+    say(HEAD)
+    await take("ours", ours(say, patient=patient))
+    try:
+        with environment(SDK, "uvicorn") as python:
+            await take("sdk", theirs("sdk", python, say, patient=patient))
+            install = [python, "-m", "pip", "install", "--quiet", "uvicorn[standard]"]
+            subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)  # noqa: ASYNC221  nothing else runs
+            await take("sdk_tuned", theirs("sdk_tuned", python, say, patient=patient, **TUNED))
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        missing |= {name: f"could not be installed: {error}" for name in ("sdk", "sdk_tuned") if name not in figures}
+    return figures, missing
 
 
 def ratios(figures: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
     """How many times theirs ours is; and how many of our messages the processor time of one of theirs is enough for."""
     found = {}
     for name in ("sdk", "sdk_tuned"):
-        for load in LOADS:
+        for load in LOADS if {"ours", name} <= figures.keys() else ():
             ours, their = figures["ours"][load], figures[name][load]
             note = " (budget at least 3)" if name == "sdk" else ""
             found[f"times {name}, {load}{note}"] = ours.messages_per_s / their.messages_per_s
@@ -119,25 +116,35 @@ def ratios(figures: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
     return found
 
 
-def table(figures: Mapping[str, Mapping[str, Figures]]) -> str:
-    """For people: one line per server and load."""
-    lines = [
-        f"{'':<28}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'server':>8}{'client':>8}{'us each':>9}{'foreign':>9}"
-    ]
-    for name, loads in figures.items():
-        for load, of in loads.items():
-            lines.append(
-                f"{name + ', ' + load:<28}{of.messages_per_s:>12,.0f}{of.p50_us / 1000:>9.2f}{of.p99_us / 1000:>9.2f}"
-                f"{of.server_core:>8.2f}{of.generator_core:>8.2f}{of.server_us_per_message:>9.0f}{of.foreign_cores:>9.2f}"
-            )
-    return "\n".join([*lines, "", *(f"{name:<60}{value:>8.2f}" for name, value in ratios(figures).items())])
+HEAD = f"{'':<28}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'server':>8}{'client':>8}{'us each':>9}{'foreign':>9}"
+
+
+def row(name: str, of: Figures) -> str:
+    """A server under one load, as a line of the table."""
+    return (
+        f"{name:<28}{of.messages_per_s:>12,.0f}{of.p50_us / 1000:>9.2f}{of.p99_us / 1000:>9.2f}"
+        f"{of.server_core:>8.2f}{of.generator_core:>8.2f}{of.server_us_per_message:>9.0f}{of.foreign_cores:>9.2f}"
+    )
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to standard error")
+    parser.add_argument("--quick", action="store_true", help="do not wait for a quiet moment")
+    asked = parser.parse_args()
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if asked.json else sys.stdout, flush=True)
+
+    measured, missing = anyio.run(lambda: measure(say, patient=not asked.quick), backend_options={"use_uvloop": True})
+    if asked.json:
+        plain = {name: {load: asdict(of) for load, of in loads.items()} for name, loads in measured.items()}
+        print(json.dumps({**plain, "missing": missing, "ratios": ratios(measured)}, indent=2))
+    else:
+        print("\n".join(["", *(f"{name:<60}{value:>8.2f}" for name, value in ratios(measured).items())]))
+        print("\n".join(f"not measured: {name}: {why}" for name, why in missing.items()))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="do not wait for a quiet moment")
-    arguments = parser.parse_args()
-    measured = anyio.run(lambda: measure(patient=not arguments.quick), backend_options={"use_uvloop": True})
-    plain = {name: {load: asdict(of) for load, of in loads.items()} for name, loads in measured.items()}
-    print(json.dumps({**plain, "ratios": ratios(measured)}, indent=2) if arguments.json else table(measured))
+    main()

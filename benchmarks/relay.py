@@ -15,17 +15,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
 from loads import older, ours, peers, wormhole
-from loads.flight import busy_seconds, cpu_seconds, quietest
+from loads.flight import HUNG_SECONDS, busy_seconds, cpu_seconds, pin, quietest
 from loads.servers import GENERATOR_CORE, MCP_A2A, relay
 from loads.shape import Shape
-from roundtrip import TEXT, pin, program, shown, timed_async
+from roundtrip import TEXT, program, shown, timed_async
 
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
@@ -38,6 +39,25 @@ IDLE_CONNECTIONS = 2_000
 NEAR_SECONDS = 20
 
 Table = dict[str, object]
+Say = Callable[[str], None]
+Names = tuple[str, ...]
+
+RATIOS: tuple[tuple[str, Names, Names | float], ...] = (
+    ("messages/s online (budget at least 15,000)", ("online", "messages_per_s"), 1),
+    ("messages/s online, 512 connections", ("online_512_connections", "messages_per_s"), 1),
+    ("messages/s to offline recipients (budget at least 8,000)", ("offline", "stored", "messages_per_s"), 1),
+    ("p99 ms online (budget under 10)", ("online", "p99_us"), 1000),
+    ("p99 ms offline (budget under 10)", ("offline", "stored", "p99_us"), 1000),
+    ("KiB per idle connection (budget 20)", ("idle", "bytes_each"), 1024),
+    ("KiB per idle connection, own TLS (budget 64)", ("idle_tls", "bytes_each"), 1024),
+    (
+        "task through a relay over direct, p50 (budget 1.6)",
+        ("task", "through_relay", "p50_us"),
+        ("task", "direct", "p50_us"),
+    ),
+    ("of the floor's messages/s", ("online", "messages_per_s"), ("floor", "messages_per_s")),
+)
+"""What is shown of our own figures: one over another, or over a number."""
 
 
 # --- a task through a relay ------------------------------------------------------------------------------------------
@@ -52,7 +72,9 @@ async def behind_a_relay(folder: Path) -> AsyncIterator[tuple[SharedNode, str]]:
             ticket = (await node.invite(InviteRequest(network="bench", relays=(url,)))).ticket
             joined = [MCP_A2A, "join", "-"]
             environment = {**os.environ, "MCP_A2A_HOME": str(ben), "MCP_A2A_MDNS": "false"}
-            subprocess.run(joined, input=ticket, env=environment, text=True, check=True, capture_output=True)  # noqa: ASYNC221  nothing else runs
+            subprocess.run(  # noqa: ASYNC221  nothing else runs
+                joined, input=ticket, env=environment, text=True, check=True, capture_output=True, timeout=HUNG_SECONDS
+            )
             with program("echo_agent.py", ben, MCP_A2A_LINK_HOST="127.0.0.1"):
                 with anyio.fail_after(NEAR_SECONDS):
                     await until_seen(node)
@@ -104,43 +126,64 @@ async def round_trips(folder: Path) -> RoundTrips:
 # --- everything ------------------------------------------------------------------------------------------------------
 
 
-async def measure_ours(folder: Path, connections: int, say: Callable[[str], None]) -> Table:
+class Taken:
+    """Figures as they come: each is shown at once, and a measurement that fails or hangs is named and left out."""
+
+    def __init__(self, say: Say, show: Say) -> None:
+        self.figures: Table = {}
+        self.missing: dict[str, str] = {}
+        self._say, self._show = say, show
+
+    async def take(self, name: str, title: str, run: Callable[[], Awaitable[object]]) -> None:
+        """Measure one thing; `run` gives a dataclass of figures."""
+        self._say(title)
+        try:
+            found = asdict(await run())  # type: ignore[call-overload]
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            self.leave_out(title, f"did not run: {error}")
+            return
+        self.figures[name] = found
+        self._show(line_of(title, found))
+
+    def leave_out(self, title: str, why: str) -> None:
+        self.missing[title] = why
+        self._show(f"{title}: {why}")
+
+
+async def measure_ours(folder: Path, connections: int, taken: Taken) -> None:
     fresh = (folder / str(number) for number in range(1000))
     tls = ours.Certificate.make(folder)
     few, many = Shape(PAIRS, IN_FLIGHT, COUNT), Shape(MANY_PAIRS, IN_FLIGHT, COUNT)
-    say("ours, recipients online")
-    figures: Table = {"online": asdict(await quietest(lambda: ours.online(next(fresh), few)))}
-    say("ours, 512 connections")
-    figures["online_512_connections"] = asdict(await quietest(lambda: ours.online(next(fresh), many)))
-    say("ours, TLS of its own")
-    figures["online_tls"] = asdict(await quietest(lambda: ours.online(next(fresh), few, tls)))
-    say("ours, recipients offline")
-    figures["offline"] = asdict(await quietest(lambda: ours.offline(next(fresh), few)))
-    say(f"ours, {connections:,} idle connections")
-    figures["idle"] = asdict(await ours.idle(next(fresh), connections))
-    figures["idle_tls"] = asdict(await ours.idle(next(fresh), connections, tls))
-    say("a task through a relay")
-    figures["task"] = asdict(await quietest(lambda: round_trips(next(fresh))))
-    say("the floor: a server that only passes on")
-    figures["floor"] = asdict(await quietest(lambda: ours.floor(few)))
-    return figures
+    runs: dict[str, tuple[str, Callable[[], Awaitable[object]]]] = {
+        "online": ("mcp-a2a relay, online", lambda: quietest(lambda: ours.online(next(fresh), few))),
+        "online_512_connections": (
+            "mcp-a2a relay, online, 512 connections",
+            lambda: quietest(lambda: ours.online(next(fresh), many)),
+        ),
+        "online_tls": (
+            "mcp-a2a relay, online, own TLS",
+            lambda: quietest(lambda: ours.online(next(fresh), few, tls)),
+        ),
+        "offline": ("mcp-a2a relay, offline (fsync)", lambda: quietest(lambda: ours.offline(next(fresh), few))),
+        "idle": (f"{connections:,} idle connections", lambda: ours.idle(next(fresh), connections)),
+        "idle_tls": (f"{connections:,} idle connections, own TLS", lambda: ours.idle(next(fresh), connections, tls)),
+        "task": ("a task, 1 in flight", lambda: quietest(lambda: round_trips(next(fresh)))),
+        "floor": ("bare aiohttp forwarder", lambda: quietest(lambda: ours.floor(few))),
+    }
+    for name, (title, run) in runs.items():
+        await taken.take(name, title, run)
 
 
-async def measure_peers(say: Callable[[str], None]) -> tuple[Table, dict[str, str]]:
-    figures: Table = {}
+async def measure_peers(taken: Taken, say: Say) -> None:
     say("installing the others")
+    shape = Shape(PAIRS, IN_FLIGHT, COUNT)
     with peers.installed() as (programs, missing):
+        for name, why in missing.items():
+            taken.leave_out(name, why)
         for peer in peers.PEERS:
-            if peer.name in missing:
-                continue
-            say(peer.name)
-            try:
-                compared = await peers.compare(peer, programs, Shape(PAIRS, IN_FLIGHT, COUNT))
-            except (OSError, RuntimeError) as error:
-                missing[peer.name] = f"did not run: {error}"
-                continue
-            figures[peer.name] = {name: asdict(figure) for name, figure in compared.items()}
-    return figures, missing
+            for state in () if peer.name in missing else ("online", "offline"):
+                run = partial(peers.compare, peer, programs, shape, offline=state == "offline")
+                await taken.take(f"{peer.name}, {state}", f"{peer.name}, {state}", run)
 
 
 def number(figures: object, *path: str) -> float:
@@ -152,65 +195,54 @@ def number(figures: object, *path: str) -> float:
 
 
 def ratios(mine: Table, others: Table) -> dict[str, float]:
-    """What DESIGN promises, and how it stands."""
-    found = {
-        "messages/s online (budget at least 15,000)": number(mine, "online", "messages_per_s"),
-        "messages/s online, 512 connections": number(mine, "online_512_connections", "messages_per_s"),
-        "messages/s to offline recipients (budget at least 8,000)": number(mine, "offline", "stored", "messages_per_s"),
-        "p99 ms online (budget under 10)": number(mine, "online", "p99_us") / 1000,
-        "p99 ms offline (budget under 10)": number(mine, "offline", "stored", "p99_us") / 1000,
-        "KiB per idle connection (budget 20)": number(mine, "idle", "bytes_each") / 1024,
-        "KiB per idle connection, own TLS (budget 64)": number(mine, "idle_tls", "bytes_each") / 1024,
-        "task through a relay over direct, p50 (budget 1.6)": number(mine, "task", "through_relay", "p50_us")
-        / number(mine, "task", "direct", "p50_us"),
-        "of the floor's messages/s": number(mine, "online", "messages_per_s") / number(mine, "floor", "messages_per_s"),
-    }
-    for name in others:
-        for state, path in (("online", ("online",)), ("offline", ("offline", "stored"))):
-            note = " (budget at least 15)" if (name, state) == (wormhole.NAME, "online") else ""
-            ratio = number(mine, *path, "messages_per_s") / number(others, name, state, "messages_per_s")
-            found[f"times {name}, {state}{note}"] = ratio
+    """What DESIGN promises, and how it stands; without what was not measured."""
+    found = {}
+    for name, over, under in RATIOS:
+        if over[0] in mine and (not isinstance(under, tuple) or under[0] in mine):
+            found[name] = number(mine, *over) / (number(mine, *under) if isinstance(under, tuple) else under)
+    for name, figures in others.items():
+        state, path = ("offline", ("stored",)) if name.endswith(", offline") else ("online", ())
+        if state in mine:
+            note = " (budget at least 15)" if name == f"{wormhole.NAME}, online" else ""
+            found[f"times {name}{note}"] = number(mine, state, *path, "messages_per_s") / number(
+                figures, "messages_per_s"
+            )
     return found
 
 
-async def measure(connections: int, *, with_peers: bool, say: Callable[[str], None]) -> Table:
+async def measure(connections: int, *, with_peers: bool, say: Say, show: Say) -> Table:
     pin(GENERATOR_CORE)
+    show(HEAD)
+    mine, others = Taken(say, show), Taken(say, show)
     with tempfile.TemporaryDirectory() as folder:
-        mine = await measure_ours(Path(folder), connections, say)
-    others, missing = await measure_peers(say) if with_peers else ({}, {})
-    return {"ours": mine, "peers": others, "missing": missing, "ratios": ratios(mine, others)}
+        await measure_ours(Path(folder), connections, mine)
+    if with_peers:
+        await measure_peers(others, say)
+    return {
+        "ours": mine.figures,
+        "peers": others.figures,
+        "missing": mine.missing | others.missing,
+        "ratios": ratios(mine.figures, others.figures),
+    }
 
 
-def table(figures: Table) -> str:
-    """For people: one line per server and load."""
-    lines = [f"{'':<46}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'server':>8}{'generator':>11}{'foreign':>9}"]
-
-    def row(name: str, of: object) -> None:
-        lines.append(
-            f"{name:<46}{number(of, 'messages_per_s'):>12,.0f}{number(of, 'p50_us') / 1000:>9.2f}"
-            f"{number(of, 'p99_us') / 1000:>9.2f}{number(of, 'server_core'):>8.2f}{number(of, 'generator_core'):>11.2f}"
-            f"{number(of, 'foreign_cores'):>9.2f}"
-        )
-
-    mine, others = figures["ours"], figures["peers"]
-    assert isinstance(mine, dict)
-    assert isinstance(others, dict)
-    row("mcp-a2a relay, online", mine["online"])
-    row("mcp-a2a relay, online, 512 connections", mine["online_512_connections"])
-    row("mcp-a2a relay, online, own TLS", mine["online_tls"])
-    row("mcp-a2a relay, offline (fsync)", mine["offline"]["stored"])
-    row("bare aiohttp forwarder", mine["floor"])
-    for name, states in others.items():
-        for state, of in states.items():
-            row(f"{name}, {state}", of)
-    lines.append("")
-    lines += shown("a task, 1 in flight", mine["task"])
-    lines += shown("not measured", figures["missing"]) if figures["missing"] else ()
-    lines += (f"{name:<72}{value:>12,.2f}" for name, value in ratios(mine, others).items())
-    return "\n".join(lines)
+HEAD = f"{'':<46}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'server':>8}{'generator':>11}{'foreign':>9}"
 
 
-def against(revision: str, rounds: int, say: Callable[[str], None]) -> Table:
+def line_of(title: str, found: Table) -> str:
+    """A measurement as a line of the table, or as several where it has other columns."""
+    of = found.get("stored", found)
+    assert isinstance(of, Mapping)
+    if "messages_per_s" not in of:
+        return "\n".join(shown(title, found))
+    return (
+        f"{title:<46}{number(of, 'messages_per_s'):>12,.0f}{number(of, 'p50_us') / 1000:>9.2f}"
+        f"{number(of, 'p99_us') / 1000:>9.2f}{number(of, 'server_core'):>8.2f}{number(of, 'generator_core'):>11.2f}"
+        f"{number(of, 'foreign_cores'):>9.2f}"
+    )
+
+
+def against(revision: str, rounds: int, say: Say) -> Table:
     """This tree's messages/s over those of an earlier one, and its processor time per message over the other's."""
     compared: Table = {}
     for kind in ("online", "offline"):
@@ -237,12 +269,20 @@ if __name__ == "__main__":
     def say(what: str) -> None:
         print(what, file=sys.stderr)
 
+    def show(line: str) -> None:
+        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
     if arguments.against:
         compared = against(arguments.against, arguments.rounds, say)
         print(json.dumps(compared, indent=2) if arguments.json else "\n".join(shown(arguments.against, compared)))
         sys.exit()
     figures = anyio.run(
-        lambda: measure(arguments.connections, with_peers=not arguments.alone, say=say),
+        lambda: measure(arguments.connections, with_peers=not arguments.alone, say=say, show=show),
         backend_options={"use_uvloop": True},
     )
-    print(json.dumps(figures, indent=2) if arguments.json else table(figures))
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        kept = figures["ratios"]
+        assert isinstance(kept, Mapping)
+        print("\n".join(["", *(f"{name:<72}{value:>12,.2f}" for name, value in kept.items())]))

@@ -11,7 +11,6 @@ import json
 import os
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import aiohttp
 import anyio
+from loads.flight import pin
+from loads.servers import PROGRAMS, process
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
@@ -34,14 +35,9 @@ from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.payload import Payload, TaskBody
 from mcp_a2a.views import SendTaskRequest
 
-PROGRAMS = Path(__file__).parent / "programs"
 TEXT = "x" * 300
-CLIENT_CORE, SERVER_CORE = 0, 1
+CLIENT_CORE = 0
 WARM_UP, SAMPLES, IN_FLIGHT, BURST = 100, 1000, 64, 6400
-
-
-def pin(core: int) -> None:
-    os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -72,21 +68,8 @@ def program(name: str, home: Path | None = None, **variables: str) -> Iterator[s
     """A server on the other core; yields the line it prints when it is ready."""
     if home is not None:
         variables |= {"MCP_A2A_HOME": str(home), "MCP_A2A_MDNS": "false"}
-    environment = {**os.environ, **variables}
-    process = subprocess.Popen(
-        [sys.executable, str(PROGRAMS / name)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-        preexec_fn=lambda: pin(SERVER_CORE),  # noqa: PLW1509  one thread so far
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
+    with process([sys.executable, str(PROGRAMS / name)], **variables) as (_, lines):
+        yield lines.next()
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def _modules_in(files: tarfile.TarFile) -> Iterator[Module]:
 
 
 def totals_of(product: Sequence[Module], others: Sequence[Module]) -> dict[str, Total]:
-    """One total per package, one for the product, and one per other folder."""
+    """One total per package of the product, one for the product, and one per folder of `others`."""
     packages = defaultdict[str, list[Module]](list)
     for module in product:
         packages[module.package].append(module)
@@ -168,10 +168,10 @@ def totals_of(product: Sequence[Module], others: Sequence[Module]) -> dict[str, 
     return totals | {name: total_of(packages[name]) for name in OTHERS if name in packages}
 
 
-def figures(base: str | None, top: int) -> dict[str, object]:
+def figures(base: str | None, top: int, others: Sequence[str]) -> dict[str, object]:
     """All figures, as plain values."""
     product = modules_here(PRODUCT)
-    totals = totals_of(product, modules_here(OTHERS))
+    totals = totals_of(product, modules_here(others))
     functions = sorted((one for module in product for one in module.functions), key=lambda one: -one.lines)
     modules = sorted(product, key=lambda module: -module.lines)
     wordy = sorted((module for module in product if module.words), key=lambda module: -module.words)
@@ -212,8 +212,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--top", type=int, default=10, help="length of each list (default: 10)")
     parser.add_argument("--base", metavar="REV", help="compare the code lines of the product with those of this commit")
+    parser.add_argument("--all", action="store_true", help="count tests, benchmarks and examples as well")
     asked = parser.parse_args()
-    found = figures(asked.base, asked.top)
+    found = figures(asked.base, asked.top, OTHERS if asked.all else ())
     print(json.dumps(found, indent=2) if asked.json else table(found))
 
 

@@ -6,17 +6,42 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 WARM_UP = 2_000
-STALLED_SECONDS = 30.0
+HUNG_SECONDS = 60.0
+"""A peer without progress for so long is named and left out."""
+STALLED_SECONDS = HUNG_SECONDS / 2
+"""How often a flight looks for progress: a stall is found after two looks at most."""
 QUIET_CORES = 0.1
 WAIT_SECONDS = 30
 """For a quiet moment before each run."""
 TRIES = 4
+
+
+class HungError(RuntimeError):
+    """A peer made no progress for `HUNG_SECONDS`."""
+
+
+@asynccontextmanager
+async def hanging_named(what: str, seconds: float = HUNG_SECONDS) -> AsyncIterator[None]:
+    """Limit one step of a run.
+
+    Raises:
+        HungError: the step took longer.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise HungError(f"{what} took longer than {seconds:.0f} s") from error
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Flight:
         done = -1
         while not self._finished.is_set():
             if self.failure or done == self._done:
-                raise RuntimeError(self.failure or f"stalled with {self._done} of {self._count} messages done")
+                raise HungError(self.failure or f"stalled with {self._done} of {self._count} messages done")
             done = self._done
             try:
                 await asyncio.wait_for(self._finished.wait(), STALLED_SECONDS)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loads import mosquitto, nats, wormhole
-from loads.flight import WARM_UP, Figures, Flight, measured, quietest
+from loads.flight import WARM_UP, Figures, Flight, hanging_named, measured, quietest
 from loads.servers import Server
 from loads.shape import Shape
 
@@ -58,22 +58,25 @@ PEERS = (
 )
 
 
-async def compare(peer: Peer, programs: Path, shape: Shape) -> dict[str, Figures]:
-    """The peer with its recipients connected, and away."""
+async def compare(peer: Peer, programs: Path, shape: Shape, *, offline: bool) -> Figures:
+    """The peer with its recipients connected, or away.
+
+    Raises:
+        HungError: it makes no progress.
+        OSError, RuntimeError: it does not run here.
+    """
     if peer.slow:
         shape = Shape(shape.pairs, shape.in_flight, shape.count // 10)
-    return {
-        "online": await quietest(lambda: _measure(peer, programs, shape, offline=False)),
-        "offline": await quietest(lambda: _measure(peer, programs, shape, offline=True)),
-    }
+    return await quietest(lambda: _measure(peer, programs, shape, offline=offline))
 
 
 async def _measure(peer: Peer, programs: Path, shape: Shape, *, offline: bool) -> Figures:
     with tempfile.TemporaryDirectory() as folder, peer.serve(programs, Path(folder)) as server:
         load = peer.load()
-        await load.open(server, shape.pairs)
-        if offline:
-            await load.leave()
+        async with hanging_named("to connect"):
+            await load.open(server, shape.pairs)
+            if offline:
+                await load.leave()
         parts = load.parts_offline if offline else load.parts
         warm = Flight(min(WARM_UP, shape.count // 4), shape.in_flight, load.send, parts)
         load.begin(warm)
