@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 import anyio
@@ -37,6 +38,7 @@ from mcp_a2a.views import SendTaskRequest
 
 TEXT = "x" * 300
 CLIENT_CORE = 0
+T = TypeVar("T")
 WARM_UP, SAMPLES, IN_FLIGHT, BURST = 100, 1000, 64, 6400
 
 
@@ -171,39 +173,47 @@ async def initialize_ms(command: list[str], home: Path) -> float:
         return (time.perf_counter() - start) * 1000
 
 
-async def measure() -> dict[str, object]:
+async def measure(show: Callable[[str, object], None]) -> dict[str, object]:
+    """All figures; each is shown when it is there."""
     pin(CLIENT_CORE)
+    figures: dict[str, object] = {}
+
+    def take(name: str, value: T) -> T:
+        figures[name] = value
+        show(name, value)
+        return value
+
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         sealing, opening, size = envelope()
         echo, committing = await websocket_echo(size), commit(home)
+        take("parts", {"websocket_echo": echo, "commit": committing, "seal": sealing, "open": opening, "bytes": size})
         floor = echo["p50_us"] + 3 * committing["p50_us"] + 2 * (sealing["p50_us"] + opening["p50_us"])
+        take("parts_sum_us", floor)
         sequential, burst = await round_trips(home / "direct")
+        take("direct_1_in_flight", sequential)
+        take("direct_64_in_flight", burst)
         bare_command = [sys.executable, str(PROGRAMS / "mcp_echo.py")]
         our_command = [str(Path(sys.executable).parent / "mcp-a2a")]
-        bare = await over_stdio(bare_command, "echo", {"message": TEXT}, home)
+        bare = take("mcp_bare_echo", await over_stdio(bare_command, "echo", {"message": TEXT}, home))
         with program("echo_agent.py", home / "mcp"):
-            ours = await over_stdio(our_command, "send_task", {"agent": "echo", "message": TEXT}, home / "mcp")
+            arguments = {"agent": "echo", "message": TEXT}
+            ours = take("mcp_send_task", await over_stdio(our_command, "send_task", arguments, home / "mcp"))
         starts: dict[str, list[float]] = {"bare": [], "ours": []}
         for _ in range(7):
             starts["bare"].append(await initialize_ms(bare_command, home))
             starts["ours"].append(await initialize_ms(our_command, home / "mcp"))
-    bare_start, our_start = statistics.median(starts["bare"]), statistics.median(starts["ours"])
-    return {
-        "parts": {"websocket_echo": echo, "commit": committing, "seal": sealing, "open": opening, "bytes": size},
-        "parts_sum_us": floor,
-        "direct_1_in_flight": sequential,
-        "direct_64_in_flight": burst,
-        "mcp_bare_echo": bare,
-        "mcp_send_task": ours,
-        "initialize_ms": {"bare": bare_start, "ours": our_start},
-        "ratios": {
+    start = take("initialize_ms", {name: statistics.median(times) for name, times in starts.items()})
+    take(
+        "ratios",
+        {
             "direct_over_parts (budget 1.8)": sequential["p50_us"] / floor,
             "tasks_per_s (budget 1500)": burst["tasks_per_s"],
             "mcp_over_direct_plus_bare (budget 1.2)": ours["p50_us"] / (sequential["p50_us"] + bare["p50_us"]),
-            "initialize_over_bare (budget 1.2)": our_start / bare_start,
+            "initialize_over_bare (budget 1.2)": start["ours"] / start["bare"],
         },
-    }
+    )
+    return figures
 
 
 def shown(name: str, value: object, indent: str = "") -> Iterator[str]:
@@ -217,7 +227,12 @@ def shown(name: str, value: object, indent: str = "") -> Iterator[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to standard error")
     as_json = parser.parse_args().json
-    figures = anyio.run(measure, backend_options={"use_uvloop": True})
-    print(json.dumps(figures, indent=2) if as_json else "\n".join(shown("round trip", figures)))
+
+    def show(name: str, value: object) -> None:
+        print("\n".join(shown(name, value)), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    found = anyio.run(measure, show, backend_options={"use_uvloop": True})
+    if as_json:
+        print(json.dumps(found, indent=2))

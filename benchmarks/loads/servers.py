@@ -83,8 +83,9 @@ def process(
         start_new_session=True,
     )
     assert running.stdout is not None
+    program = next((word for word in command if word.endswith(".py")), command[0])
     try:
-        yield running, Lines(running.stdout.fileno(), Path(command[-1]).name)
+        yield running, Lines(running.stdout.fileno(), Path(program).name)
     finally:
         end(running)
         running.stdout.close()
