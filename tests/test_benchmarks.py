@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,55 @@ async def main():
 
 
 anyio.run(main, backend_options={"use_uvloop": True})
+"""
+
+TREE = """
+import contextlib, json, types
+import counting
+
+
+class McpA2AError(Exception):
+    pass
+
+
+class Settings:
+    def __init__(self, **settings):
+        self.settings = settings
+
+
+class Node:
+    async def METHOD(self, request):
+        agents = json.dumps({"cpu_us": 0.0, "voluntary_switches": 0})
+        return types.SimpleNamespace(text=agents if request.message == counting.QUESTION else request.message)
+
+
+@contextlib.asynccontextmanager
+async def open_node(settings):
+    yield Node()
+"""
+MODELS = """
+import types
+
+
+class SendTaskRequest(types.SimpleNamespace):
+    pass
+"""
+UP = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+SYNCING = """
+import json, os, time
+
+file = os.open("synced", os.O_CREAT | os.O_WRONLY)
+os.fsync(file)
+began = time.time()
+for _ in range(20):
+    os.fdatasync(file)
+ended = time.time()
+time.sleep(0.01)
+os.fsync(file)
+counts = {"cpu_us": 1.0, "voluntary_switches": 1}
+one = {"p50_us": 1.0, "sender": counts, "agent": counts, "between": (began, ended), "tasks": 10}
+print(json.dumps({"progress": 1}))
+print(json.dumps({"figures": {"one": one}, "libraries": {}}), flush=True)
 """
 
 
@@ -159,3 +210,43 @@ def test_a_side_that_fails_is_named_and_the_other_goes_on(beside) -> None:
         "time, round 1: old",
         "old hangs in time: the agent wrote nothing for 60 s; it is left out",
     ]
+
+
+@pytest.mark.parametrize(("method", "models"), [("send_task", "views.py"), ("call", "api.py")])
+def test_one_driver_asks_a_tree_by_its_one_call_or_by_a_method(tmp_path: Path, method: str, models: str) -> None:
+    for package in ("mcp_a2a", "mcp_a2a_transports"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(TREE.replace("METHOD", method))
+    (tmp_path / "mcp_a2a" / models).write_text(MODELS)
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "programs" / "counted_sender.py"), str(tmp_path / "home"), "4", "8", "2"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    *progress, last = map(json.loads, done.stdout.splitlines())
+    assert {"progress": "warm"} in progress
+    assert last["figures"]["one"]["tasks"] == 4
+    assert last["figures"]["many"]["tasks_per_s"] > 0
+    assert last["figures"]["one"]["sender"].keys() == {"cpu_us", "voluntary_switches"}
+
+
+def test_a_run_that_ends_early_gives_the_last_line_of_its_errors(beside, tmp_path: Path, monkeypatch) -> None:
+    against = beside("against")
+    monkeypatch.setattr(against, "PROGRAMS", tmp_path)
+    (tmp_path / "counted_agent.py").write_text(UP)
+    (tmp_path / "counted_sender.py").write_text("raise SystemExit('no SendTaskRequest')")
+    with pytest.raises(RuntimeError, match=r"counted_sender.py ended: no SendTaskRequest"):
+        against.Side("this tree", sys.executable).run(against.Kind("time", 1))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_fsyncs_are_those_between_the_first_task_and_the_last(beside, tmp_path: Path, monkeypatch) -> None:
+    against = beside("against")
+    monkeypatch.setattr(against, "PROGRAMS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "counted_agent.py").write_text(UP)
+    (tmp_path / "counted_sender.py").write_text(SYNCING)
+    found = against.Side("this tree", sys.executable).run(against.Kind("fsyncs", 10))
+    assert found == {"sender fsyncs": 2.0, "agent fsyncs": 0.0}
