@@ -2,8 +2,9 @@
 
 The tool is called over MCP in a process of its own, several times; an agent in a second process answers. A module
 counts if more than half of the walks enter it, so that work which only happens at the same time falls out. A module is
-entered when one of its functions is called; the constructor of a dataclass does not count. A form is a type of value
-that carries the message: a class of the product, a dict, JSON text or an envelope.
+entered when one of its functions starts; the constructor of a dataclass does not count, nor does a coroutine that goes
+on where it waited. A form is a type of value that carries the message: a class of the product, a dict, JSON text or an
+envelope.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from benchmarks.size import module_of, total_of
@@ -250,3 +252,32 @@ def test_fsyncs_are_those_between_the_first_task_and_the_last(beside, tmp_path: 
     (tmp_path / "counted_sender.py").write_text(SYNCING)
     found = against.Side("this tree", sys.executable).run(against.Kind("fsyncs", 10))
     assert found == {"sender fsyncs": 2.0, "agent fsyncs": 0.0}
+
+
+def test_a_coroutine_that_goes_on_enters_no_module_again(beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALK_TEXT", "x")
+    is_resumed = beside("walking")._is_resumed
+    seen: list[tuple[str, bool]] = []
+
+    def hook(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name in ("outer", "inner"):
+            seen.append((frame.f_code.co_name, is_resumed(frame)))
+
+    async def inner() -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def outer() -> None:
+        await inner()
+
+    async def watched() -> None:
+        before = sys.getprofile()
+        sys.setprofile(hook)
+        try:
+            await outer()
+        finally:
+            sys.setprofile(before)
+
+    anyio.run(watched)
+    started = [name for name, resumed in seen if not resumed]
+    assert started == ["outer", "inner"]
+    assert len(seen) > len(started)

@@ -10,6 +10,7 @@ arguments of the tool, to the first write of a sealed message. `back`: the rest.
 
 from __future__ import annotations
 
+import dis
 import gc
 import json
 import os
@@ -30,6 +31,7 @@ MIN_SEALED = 1_000
 """Bytes: an envelope is longer than this, and nothing else on a link that is at rest is."""
 LOOP_FILE = "asyncio/selector_events.py"
 DEPTH = 5
+RESUME = dis.opmap["RESUME"]
 
 
 def module_of(path: str) -> str | None:
@@ -104,7 +106,7 @@ class Walk:
         values = [returned] if event == "return" else list(frame.f_locals.values())
         if self.part == "before" and any(map(_is_arguments, values)):
             self.part = "out"
-        if event == "call":
+        if event == "call" and not _is_resumed(frame):
             self._enter(module)
         for value in values:
             self._keep(value)
@@ -169,6 +171,12 @@ class Walk:
             return "dict"
         kind = type(value)
         return kind.__name__ if kind.__module__.startswith("mcp_a2a") and any(True for _ in _inside(value)) else None
+
+
+def _is_resumed(frame: FrameType) -> bool:
+    """True if a coroutine goes on where it waited. The argument of RESUME is 0 at the start of a function (dis)."""
+    code, place = frame.f_code.co_code, frame.f_lasti
+    return place >= 0 and code[place] == RESUME and bool(code[place + 1] & 3)
 
 
 def _is_arguments(value: object) -> bool:
