@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+import rfc8785
 from pydantic import JsonValue
 
 from mcp_a2a.errors import CardError, RemoteProtocolError
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity, verify_jws
-from mcp_a2a.protocol.jcs import canonical_json
+from mcp_a2a.protocol.strict_json import check_depth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,9 @@ ALGORITHMS = frozenset({"EdDSA", "Ed25519"})
 
 MAX_SIGNATURES = 16
 """A card with more is not read on: each costs a verification."""
+
+MAX_DEPTH = 64
+"""Nesting of a card; a deeper one has no canonical form, so that it cannot use up our stack."""
 
 _DID = "did:key:"
 _ED25519 = "did:key:z6Mk"
@@ -49,12 +53,16 @@ class Signed:
 
 
 def sign_card(card: Fields, identity: Identity) -> Fields:
-    """The card with our signatures, and no others."""
+    """The card with our signatures, and no others: over the whole card and over its known part.
+
+    A part that has no canonical form has no signature. So a schema with an integer beyond 2^53 costs the signature over
+    the whole card, which would otherwise hold for a card with another integer.
+    """
     unsigned = _unsigned(card)
     kid = f"{identity.peer_id}#{str(identity.peer_id).removeprefix(_DID)}"
     header = canonical_json({"alg": "EdDSA", "kid": kid, "typ": "JOSE"})
-    payloads = dict.fromkeys((canonical_json(unsigned), canonical_json(known_part(unsigned))))
-    signatures = [identity.sign_jws(header, payload) for payload in payloads]
+    payloads = dict.fromkeys(map(_payload, (unsigned, known_part(unsigned))))
+    signatures = [identity.sign_jws(header, payload) for payload in payloads if payload is not None]
     return {**unsigned, "signatures": [{"protected": one, "signature": other} for one, other in signatures]}
 
 
@@ -82,8 +90,22 @@ def verify_card(card: Fields) -> Signed:
     raise CardError(f"The agent card claims to be signed by {claims[0].key}, and is not.", _ASK)
 
 
+def canonical_json(value: JsonValue) -> bytes:
+    """The canonical form of a JSON value (RFC 8785), which is what is signed.
+
+    Raises:
+        RemoteProtocolError: it has none: half of a surrogate pair, a number that is not finite, an integer beyond 2^53,
+            which a browser would round, or nesting beyond `MAX_DEPTH`.
+    """
+    try:
+        check_depth(value, MAX_DEPTH)
+        return rfc8785.dumps(value)
+    except ValueError as error:
+        raise RemoteProtocolError("It has no canonical form.") from error
+
+
 def _payload(card: Fields) -> bytes | None:
-    """What a signature of it would be over; None for what nobody can have signed."""
+    """The bytes that a signature over the card covers; None for a card that cannot be signed."""
     try:
         return canonical_json(card)
     except RemoteProtocolError:

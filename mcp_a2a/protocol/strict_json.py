@@ -108,6 +108,26 @@ def check_members(data: bytes) -> None:
         raise ValueError(f"more than {MAX_MEMBERS:,} members")
 
 
+def check_depth(value: JsonValue, max_depth: int) -> None:
+    """Refuse a value that nests deeper than `max_depth` objects and arrays, without recursion.
+
+    Raises:
+        ValueError: it is nested deeper.
+    """
+    level: list[JsonValue] = [value]
+    for _ in range(max_depth):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {max_depth}")
+
+
 def to_base64url(raw: bytes) -> str:
     """Bytes as they travel inside JSON."""
     return base64.urlsafe_b64encode(raw).decode()

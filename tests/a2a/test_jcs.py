@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.protocol.jcs import MAX_DEPTH, canonical_json
+from mcp_a2a.protocol.signed_card import MAX_DEPTH, canonical_json
 
 NUMBERS = {  # RFC 8785, appendix B: the bits of a double, and how it is written
     "0000000000000000": "0",
@@ -46,10 +46,14 @@ def test_numbers_are_written_as_ecmascript_does(bits: str, written: str) -> None
     assert canonical_json(number).decode() == written
 
 
-def test_integers_are_doubles_too() -> None:
-    assert canonical_json([1, -1, 10**21, 2**53 + 1, 12345678901234567890]) == (
-        b"[1,-1,1e+21,9007199254740992,12345678901234567000]"
-    )
+def test_integers_are_exact() -> None:
+    assert canonical_json([1, -1, 2**53 - 1, 1 - 2**53]) == b"[1,-1,9007199254740991,-9007199254740991]"
+
+
+def test_an_integer_that_a_browser_would_round_has_no_form() -> None:
+    for integer in (2**53, -(2**53), 2**53 + 1, 12345678901234567890, 10**21, 10**5000):
+        with pytest.raises(RemoteProtocolError):
+            canonical_json({"params": [integer]})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
@@ -80,6 +84,7 @@ def test_half_a_surrogate_pair_and_what_is_nested_too_deeply_have_no_form() -> N
     nested: object = 1
     for _ in range(MAX_DEPTH + 1):
         nested = [nested]
+    assert canonical_json(nested[0])  # type: ignore[index]
     for value in ({"\ud800": 1}, ["\udc00"], nested):
         with pytest.raises(RemoteProtocolError):
             canonical_json(value)  # type: ignore[arg-type]

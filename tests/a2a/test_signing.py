@@ -18,9 +18,8 @@ from mcp_a2a.cli.render import agent_lines
 from mcp_a2a.errors import CardError
 from mcp_a2a.exchange import A2ACardRequest
 from mcp_a2a.protocol.identity import Identity, verify
-from mcp_a2a.protocol.jcs import canonical_json
 from mcp_a2a.protocol.names import fingerprint_words
-from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, known_part, sign_card, verify_card
+from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, canonical_json, known_part, sign_card, verify_card
 from mcp_a2a.views import AddPeerRequest, GetAgentRequest
 from tests.a2a.conftest import Served
 from tests.node.world import World
@@ -90,6 +89,22 @@ def test_a_reader_that_knows_the_specification_only_finds_a_signature_over_what_
     assert verify_card({**known, "signatures": signed()["signatures"][1:]}).key == ME.peer_id
 
 
+def test_an_integer_that_would_be_rounded_costs_only_the_signature_over_it() -> None:
+    schema = {"type": "integer", "maximum": 2**63}
+    card = {**CARD, "skills": [{**CARD["skills"][0], "inputSchema": schema}]}
+    checked = verify_card(signed(card))
+    assert checked.key == ME.peer_id
+    assert checked.card == known_part(CARD)
+    assert signed({**CARD, "name": 2**53})["signatures"] == []
+
+
+def test_a_card_that_was_signed_with_a_rounded_integer_is_refused() -> None:
+    rounded = b'{"version":9007199254740992}'
+    for integer in (2**53, 2**53 + 1):
+        with pytest.raises(CardError):
+            verify_card({"version": integer, "signatures": [jws({"alg": "EdDSA", "kid": kid()}, rounded)]})
+
+
 def test_a_jws_is_no_labelled_message_of_ours() -> None:
     protected, signature = ME.sign_jws(b"{}", b"\0task\0")
     raw = base64.urlsafe_b64decode(signature + "==")
@@ -124,6 +139,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a field more": lambda card: card.update(iconUrl="http://evil.example/"),
     "a field less": lambda card: card.pop("version"),
     "a number too large": lambda card: card["capabilities"]["extensions"][0].update(params={"n": 10**400}),
+    "an integer that is rounded": lambda card: card["capabilities"]["extensions"][0].update(params={"n": 2**53 + 1}),
     "other signatures": lambda card: [one.update(signature="A" * 86) for one in card["signatures"]],
     "short signatures": lambda card: [one.update(signature="AAAA") for one in card["signatures"]],
     "no signature": lambda card: card["signatures"][0].pop("signature"),
