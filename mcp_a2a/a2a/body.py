@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic_core import from_json
 
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
@@ -17,8 +16,7 @@ from mcp_a2a.a2a.params import ListParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
-from mcp_a2a.protocol.strict_json import check_members
-from mcp_a2a.protocol.unicode import unicode_json
+from mcp_a2a.protocol.strict_json import JsonLimitError, read_json
 
 Json = dict[str, JsonValue]
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
@@ -51,36 +49,17 @@ class Reply:
 
 
 def parse(body: bytes) -> JsonValue:
-    """The JSON of a request, as `unicode_json` has it.
+    """The JSON of a request.
 
     Raises:
         Fault: PARSE; INVALID_REQUEST where it is beyond the limits.
     """
     try:
-        check_members(body)
-    except ValueError as error:
-        raise Fault(Kind.INVALID_REQUEST, f"The request has {error}.") from None
-    try:
-        value: JsonValue = from_json(unicode_json(body), allow_inf_nan=False)
+        return read_json(body, max_depth=MAX_DEPTH, mend=True, infinite=True)
+    except JsonLimitError as error:
+        raise Fault(Kind.INVALID_REQUEST, f"The request is beyond the limits: {error}.") from None
     except ValueError as error:
         raise Fault(Kind.PARSE, f"The body is not JSON: {error}.") from None
-    _check_depth(value)
-    return value
-
-
-def _check_depth(value: JsonValue) -> None:
-    level: list[JsonValue] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise Fault(Kind.INVALID_REQUEST, f"The request nests deeper than {MAX_DEPTH} levels.")
 
 
 def read(model: type[ParamsT], params: JsonValue) -> ParamsT:

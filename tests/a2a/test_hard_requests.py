@@ -42,6 +42,7 @@ async def alive(served: Served) -> bool:
         (b"not json", -32700),
         (b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":NaN}}', -32700),
         (b"\xff\xfe", -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"a","id":"b"}}', -32700),
         (b"[" * 100_000, -32600),
         (b"[]", -32600),
         (b"[" + rpc() + b"]", -32600),

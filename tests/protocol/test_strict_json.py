@@ -13,8 +13,10 @@ from mcp_a2a.protocol.strict_json import (
     MAX_DEPTH,
     MAX_MEMBERS,
     MAX_STRING_BYTES,
+    JsonLimitError,
     base64url_untrusted,
     check_limits,
+    read_json,
     read_untrusted,
     to_base64url,
 )
@@ -136,6 +138,33 @@ def test_a_string_is_limited_in_bytes_exactly(letter: str) -> None:
             read_untrusted(beyond, ENOUGH)
     with pytest.raises(RemoteProtocolError, match="longer than 1,000,000 bytes"):
         read_untrusted(json.dumps({at_limit + filler + "x": 1}), ENOUGH)
+
+
+def test_each_caller_has_its_own_depth_and_a_web_page_is_no_nested_json() -> None:
+    for depth in (2, 48, 100):
+        assert read_json(nested(depth), max_depth=depth)
+        with pytest.raises(JsonLimitError, match=f"deeper than {depth}"):
+            read_json(nested(depth + 1), max_depth=depth)
+    for page in ("<script>" + "{" * 200, "x" + "{}," * MAX_MEMBERS):
+        with pytest.raises(json.JSONDecodeError):
+            read_json(page, max_depth=100)
+
+
+def test_what_a_careless_writer_sends_is_mended_where_that_is_asked_for() -> None:
+    sent = b'\xef\xbb\xbf{"\\udc00": "cut \\ud83d", "whole": "\\ud83d\\ude00"}'
+    assert read_json(sent, max_depth=1, mend=True) == {"\ufffd": "cut \ufffd", "whole": "😀"}
+    for source in (sent, sent[3:]):
+        with pytest.raises(ValueError, match=r"not UTF-8|Expecting value"):
+            read_json(source, max_depth=1)
+    for broken in (b'{"a":1,"a":2}', b'"\xff"', b"NaN", b"1" * 5000):
+        with pytest.raises(ValueError, match=r"twice|not UTF-8|not JSON|too large"):
+            read_json(broken, max_depth=1, mend=True, infinite=True)
+
+
+def test_a_number_that_overflows_is_infinite_only_where_that_is_asked_for() -> None:
+    assert read_json("[1e400]", max_depth=1, infinite=True) == [float("inf")]
+    with pytest.raises(ValueError, match="too large"):
+        read_json("[1e400]", max_depth=1, mend=True)
 
 
 def test_size_is_limited_before_anything_is_read() -> None:

@@ -166,7 +166,7 @@ BROKEN = {
     "nothing": (web.Response(), "nothing"),
     "not JSON": (web.Response(text="{]", content_type="application/json"), "not JSON"),
     "wrong type": (web.Response(text="plain words", content_type="text/plain"), "text/plain that is not JSON"),
-    "deep": (web.Response(text="[" * 4000 + "]" * 4000, content_type="application/json"), "nested too deeply"),
+    "deep": (web.Response(text="[" * 4000 + "]" * 4000, content_type="application/json"), "nested deeper than 48"),
     "NaN": (web.Response(text='{"result": NaN}', content_type="application/json"), "NaN is not JSON"),
     "a long number": (web.Response(text="9" * 5000, content_type="application/json"), "a number in it is too large"),
     "many members": (web.json_response([0] * 20_000), "more than 10,000 members"),
