@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mcp_a2a.protocol.model import AgentCard, ArtifactChunk, Delivery, Message, Part
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Token, Who
 
 
@@ -559,15 +560,6 @@ class TransferView(View):
     total: int
 
 
-class TaskErrorView(View):
-    """Why a task did not succeed, and what can be done."""
-
-    code: PeerText
-    message: PeerText
-    hint: Fact = ""
-    retryable: bool = False
-
-
 class TaskView(View):
     """Where a task stands.
 
@@ -602,7 +594,7 @@ class TaskView(View):
     transfer: TransferView | None = None
     question: PeerText | None = None
     progress: PeerText | None = None
-    error: TaskErrorView | None = None
+    error: ErrorDetail | None = None
     attempts: int = 0
     tried: Annotated[tuple[str, ...], WHOLE] = ()
     """Routes tried and failed so far, each with its reason."""

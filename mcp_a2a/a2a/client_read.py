@@ -16,7 +16,6 @@ from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.client_json import Fields
 from mcp_a2a.errors import WebAnswerError
-from mcp_a2a.protocol.artifacts import joined
 from mcp_a2a.protocol.model import (
     Artifact,
     Message,
@@ -29,7 +28,8 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.task.artifacts import joined
 from mcp_a2a.protocol.text import preview
 
 MAX_ID = 1024

@@ -34,7 +34,7 @@ from mcp_a2a.protocol.model import (
     Task,
     TaskPushNotificationConfig,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 from mcp_a2a.views import MAX_HOP
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 
 # --- reading -------------------------------------------------------------------------------------
 

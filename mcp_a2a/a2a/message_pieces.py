@@ -17,8 +17,8 @@ import anyio
 from mcp_a2a.a2a.client_faults import wrong
 from mcp_a2a.a2a.sse import MAX_EVENT
 from mcp_a2a.errors import WebAnswerError, WebError
-from mcp_a2a.protocol.artifacts import continued
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskState, TaskStatus, TaskStatusUpdateEvent
+from mcp_a2a.protocol.task.artifacts import continued
 
 HOLD_SECONDS = 1.0
 """How long a message waits for what comes behind it, where the stream does not end with it. Not behind a task: its

@@ -10,7 +10,6 @@ from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.render import quoted
 from mcp_a2a.cli.session import Session
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.artifacts import grow
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -19,6 +18,7 @@ from mcp_a2a.protocol.model import (
     TaskState,
     text_of_result,
 )
+from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.views import GetTaskRequest, TaskView
 

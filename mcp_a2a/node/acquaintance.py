@@ -13,13 +13,14 @@ from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.consent import key_of, shown_key
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.consents import forget_consents
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
@@ -33,7 +34,6 @@ from mcp_a2a.views import (
     PeersView,
     SetTrustRequest,
     SetTrustView,
-    TaskErrorView,
 )
 
 DESCRIBE_SECONDS = 3.0
@@ -237,6 +237,6 @@ def _preview(row: HeldRow) -> str:
 def _end_blocked(connection: sqlite3.Connection, record: TaskRecord, now: float) -> None:
     state = TaskState.CANCELED if record.sent else TaskState.REJECTED
     record.state, record.status, record.updated = state, TaskStatus(state=state), now
-    record.error = TaskErrorView(code="blocked", message="You blocked this agent.")
+    record.error = ErrorDetail(code="blocked", message="You blocked this agent.")
     record.end_lease()
     save_task(connection, record)

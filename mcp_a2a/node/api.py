@@ -33,7 +33,7 @@ from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
-from mcp_a2a.node.present import Cargo, Way, addresses_of, inbox_item, iso, skill_views, task_view
+from mcp_a2a.node.present import Cargo, Way, addresses_of, inbox_item, skill_views, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
 from mcp_a2a.node.selection import Selector
@@ -45,6 +45,7 @@ from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.payload import MAX_HOP
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import is_shortened, is_web
 from mcp_a2a.store.journal import count_held, count_outbox
 from mcp_a2a.store.opening import damage

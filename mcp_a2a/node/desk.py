@@ -47,7 +47,7 @@ from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState
-from mcp_a2a.protocol.task import task_id_of
+from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
     Position,

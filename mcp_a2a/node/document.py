@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from mcp_a2a.node.present import spelled
 from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, Task, TaskStatus
+from mcp_a2a.protocol.times import iso_of
 from mcp_a2a.store.records import TaskRecord
 
 METADATA = "mcp-a2a"
@@ -40,7 +40,7 @@ def _status(record: TaskRecord) -> TaskStatus:
     return TaskStatus(
         state=record.state,
         message=_placed(record, said) if said is not None else None,
-        timestamp=spelled(record.since),
+        timestamp=iso_of(record.since),
     )
 
 

@@ -26,7 +26,6 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.node import Node
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.ticket_places import checked_places
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
@@ -42,6 +41,7 @@ from mcp_a2a.protocol.payload import MAX_RELAYS
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.ticket import Ticket
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.relays_here import note_relay
 from mcp_a2a.views import AgentRef, InviteRequest, InviteView, JoinRequest, JoinView

@@ -27,7 +27,7 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.store.records import TaskRecord, find_task
 
 MAX_EVENTS = 5_000

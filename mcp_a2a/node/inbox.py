@@ -27,11 +27,12 @@ from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.letters import post_update
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.present import iso
-from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
-from mcp_a2a.protocol.task import check_transition
+from mcp_a2a.protocol.task.artifacts import grow, replace
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.machine import check_transition
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import (
     TaskRecord,
@@ -44,7 +45,7 @@ from mcp_a2a.store.records import (
     save_task,
     waiting_tasks,
 )
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, TaskErrorView
+from mcp_a2a.views import AnswerRequest, CheckInboxRequest
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +274,7 @@ class Inbox:
         message = f"It was offered {record.attempts} times and never answered."
         if reason:
             message = f"It was offered {record.attempts} times and never answered; the last time, {reason}"
-        record.error = TaskErrorView(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
+        record.error = ErrorDetail(code="not_answered", message=message, hint="Ask another agent.", retryable=True)
         return self._conclude(connection, record, TaskState.FAILED, _NOTHING, now)
 
     # --- answering -------------------------------------------------------------------------------
@@ -311,7 +312,7 @@ class Inbox:
             check_transition(record.state, state)
             record.spooled = spooled
             if state in (TaskState.FAILED, TaskState.REJECTED):
-                record.error = TaskErrorView(code=f"task_{request.status}", message=request.text or "no reason given")
+                record.error = ErrorDetail(code=f"task_{request.status}", message=request.text or "no reason given")
             return self._conclude(connection, record, state, request, now)
 
         concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))

@@ -37,7 +37,6 @@ from mcp_a2a.node.inquiry import Memory
 from mcp_a2a.node.letters import cancel_letter, post_update, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.repeated import check_message
@@ -45,7 +44,6 @@ from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
-from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
@@ -75,9 +73,14 @@ from mcp_a2a.protocol.receipt import (
     sign_verdict,
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
+from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.strict_json import base64url_untrusted
-from mcp_a2a.protocol.task import INTERRUPTED, going_on, task_id_of
+from mcp_a2a.protocol.task.artifacts import grow, replace
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.machine import going_on
 from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
     HeldLimits,
     HeldRow,
@@ -93,7 +96,6 @@ from mcp_a2a.store.journal import (
     was_held,
 )
 from mcp_a2a.store.records import TaskRecord, count_open, find_task, has_task, insert_task, save_task
-from mcp_a2a.views import TaskErrorView
 
 logger = logging.getLogger(__name__)
 
@@ -612,11 +614,11 @@ class Intake:
         record.status = body.status.model_copy(update={"state": record.state})
         record.direct = body.direct
         if body.error is not None:
-            record.error = TaskErrorView(code=clean(body.error.code), message=clean(body.error.message))
+            record.error = ErrorDetail(code=clean(body.error.code), message=clean(body.error.message))
         if record.state in ENDINGS and record.error is None:
             code, otherwise = ENDINGS[record.state]
             said = clean(words_of(record.status.message)) if record.status.message else ""
-            record.error = TaskErrorView(code=code, message=said[:4096] or otherwise)
+            record.error = ErrorDetail(code=code, message=said[:4096] or otherwise)
         save_task(connection, record)
         # Its word about the task is as good as its receipt for it.
         dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
@@ -629,7 +631,7 @@ class Intake:
         record.artifacts, record.added, record.renewed = before, (), ()
         record.state, record.delivery, record.updated = TaskState.FAILED, Delivery.DELIVERED, now
         record.status = TaskStatus(state=TaskState.FAILED, timestamp=iso(now))
-        record.error = TaskErrorView(code="result_too_large", message=too_large(record.peer))
+        record.error = ErrorDetail(code="result_too_large", message=too_large(record.peer))
         record.seq_out += 1
         dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")
         letter = cancel_letter(self._context, record, now)

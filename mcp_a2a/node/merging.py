@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mcp_a2a.errors import RemoteProtocolError, UnsendableError
-from mcp_a2a.protocol import artifacts
 from mcp_a2a.protocol.blob import MAX_FILES, files_named
 from mcp_a2a.protocol.payload import MAX_PAYLOAD, Payload, UpdateBody
+from mcp_a2a.protocol.task import artifacts
 from mcp_a2a.store.journal import OutboxRow
 
 MAX_MERGED_CHUNKS = 500

@@ -15,12 +15,11 @@ from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.intake import HELD_SECONDS, Intake
 from mcp_a2a.node.networks import Networks
-from mcp_a2a.node.present import iso
 from mcp_a2a.protocol.moment import moment_of
 from mcp_a2a.protocol.rates import Buckets, Rate
-from mcp_a2a.protocol.state import TaskState
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.state import INTERRUPTED, TaskState
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.views import AgentRef, EventKind, EventView, NewsRequest, NewsView
 

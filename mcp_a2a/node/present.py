@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.result import is_said
@@ -14,8 +13,9 @@ from mcp_a2a.protocol.blob import without_key
 from mcp_a2a.protocol.model import AgentSkill, Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
 from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of
-from mcp_a2a.protocol.task import INTERRUPTED
+from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.text import clean, preview
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.records import TaskRecord
@@ -35,16 +35,6 @@ from mcp_a2a.views import (
 )
 
 MAX_SKILLS_LISTED = 64
-
-
-def iso(at: float) -> str:
-    """ISO 8601 UTC with milliseconds, as A2A spells it."""
-    return spelled(datetime.fromtimestamp(at, UTC))
-
-
-def spelled(at: datetime) -> str:
-    """The same of a time in UTC."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def network_view(row: NetworkRow, me: str, states: Sequence[RelayState], members: int, online: int) -> NetworkView:

@@ -26,15 +26,17 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
-from mcp_a2a.protocol.task import INTERRUPTED, task_id_of
+from mcp_a2a.protocol.state import INTERRUPTED
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
-from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity."""
@@ -435,7 +437,7 @@ class Sending:
             if record.delivery != Delivery.DELIVERED:
                 record.state = TaskState.CANCELED
                 record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-                record.error = TaskErrorView(code="canceled", message="You withdrew it before it was accepted.")
+                record.error = ErrorDetail(code="canceled", message="You withdrew it before it was accepted.")
             record.seq_out += 1
             record.updated = now
             # Sent in any case: the task may have arrived although its receipt has not.

@@ -12,10 +12,10 @@ from mcp_a2a.protocol.blob import SCHEME, piece_of
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Delivery, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, said_of_time
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
-from mcp_a2a.views import TaskErrorView
 
 TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
 FILE_LOST = "file_lost"
@@ -81,9 +81,9 @@ def relay_refusal(code: str) -> str:
     return said_of_time(code, "the message") or RELAY_REFUSALS.get(code, f"it answers {code!r}")
 
 
-def error_view(error: McpA2AError) -> TaskErrorView:
+def error_view(error: McpA2AError) -> ErrorDetail:
     """An error as it is kept with a task."""
-    return TaskErrorView(
+    return ErrorDetail(
         code=error.code,
         message=with_short_urls(error.message),
         hint=with_short_urls(error.hint),

@@ -42,7 +42,7 @@ from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.protocol.task import is_terminal
+from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from mcp_a2a.errors import McpA2AError, WebAnswerError
 from mcp_a2a.node.intake import ENDINGS
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.result import is_too_large, too_large
 from mcp_a2a.node.settlement import error_view
 from mcp_a2a.node.web_turns import answered, asks_again, content_of, heard_of, is_old_question
-from mcp_a2a.protocol.artifacts import grow
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -22,10 +20,13 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     words_of,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, going_on, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.task.artifacts import grow
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.machine import going_on
 from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.views import TaskErrorView
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
@@ -105,7 +106,7 @@ def _move(record: TaskRecord, told: TaskStatus, now: float) -> None:
     if record.state in ENDINGS:
         code, otherwise = ENDINGS[record.state]
         reason = clean(words_of(said)).strip() if said is not None else ""
-        record.error = TaskErrorView(code=code, message=(reason or otherwise)[:4096])
+        record.error = ErrorDetail(code=code, message=(reason or otherwise)[:4096])
 
 
 def _named(record: TaskRecord, message: Message) -> Message:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.node.present import iso, skill_views
+from mcp_a2a.node.present import skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.naming import claimed_name, shown_name
 from mcp_a2a.protocol.text import preview
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import origin, shown_url
 from mcp_a2a.store.web import WebRow
 from mcp_a2a.views import AgentView

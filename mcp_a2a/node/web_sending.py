@@ -12,7 +12,6 @@ from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.intake import take_turn
-from mcp_a2a.node.present import iso
 from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
@@ -21,11 +20,13 @@ from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.node.web_turns import speak
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
-from mcp_a2a.protocol.task import task_id_of
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
-from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskErrorView
+from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 
 
 class WebSending:
@@ -242,7 +243,7 @@ class WebSending:
             if record.remote is None:
                 record.state = TaskState.CANCELED
                 record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-                record.error = TaskErrorView(code="canceled", message="You withdrew it before it was accepted.")
+                record.error = ErrorDetail(code="canceled", message="You withdrew it before it was accepted.")
             record.seq_out += 1
             record.updated = now
             save_task(connection, record)

@@ -31,3 +31,11 @@ class Delivery(StrEnum):
 
 INTERRUPTED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
 """States in which the agent waits for its caller."""
+
+TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED})
+"""States that no other state follows (A2A 4.1.3)."""
+
+
+def is_terminal(state: TaskState) -> bool:
+    """True if no other state can follow."""
+    return state in TERMINAL

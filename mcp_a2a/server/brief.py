@@ -14,6 +14,7 @@ from pydantic import Field
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import by_source, route_word
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Who
 from mcp_a2a.server.room import PAGE_CHARS, fitting
@@ -25,7 +26,6 @@ from mcp_a2a.views import (
     DiscoverView,
     FileView,
     SkillView,
-    TaskErrorView,
     TaskPage,
     TaskView,
     TransferView,
@@ -172,7 +172,7 @@ def _next(view: TaskView) -> str:
     return view.next
 
 
-def _reason(error: TaskErrorView | None) -> ReasonView | None:
+def _reason(error: ErrorDetail | None) -> ReasonView | None:
     if error is None:
         return None
     return ReasonView(message=error.message or error.code, hint=error.hint, retryable=error.retryable)

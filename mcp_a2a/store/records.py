@@ -17,11 +17,12 @@ from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, R
 from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
-from mcp_a2a.protocol.task import is_terminal
+from mcp_a2a.protocol.state import is_terminal
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.times import parse_iso_untrusted
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import LISTED
-from mcp_a2a.views import TaskErrorView
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class TaskRecord:
     messages: tuple[Message, ...]
     status: TaskStatus
     artifacts: tuple[Artifact, ...]
-    error: TaskErrorView | None
+    error: ErrorDetail | None
     tried: tuple[str, ...]
     chosen: str | None
     created: float
@@ -109,7 +110,7 @@ class TaskRecord:
     @property
     def since(self) -> datetime:
         """Since when it has its status. Where its agent told no time that can be read: since its newest change."""
-        return _time_untrusted(self.status.timestamp) or datetime.fromtimestamp(self.updated, UTC)
+        return parse_iso_untrusted(self.status.timestamp) or datetime.fromtimestamp(self.updated, UTC)
 
     @property
     def status_at(self) -> int:
@@ -128,15 +129,6 @@ class TaskRecord:
     def end_lease(self) -> None:
         """Nobody works on it any more."""
         self.holder, self.worker, self.lease_until = None, False, None
-
-
-def _time_untrusted(text: str | None) -> datetime | None:
-    """A time of ISO 8601 that says its zone; None for anything else."""
-    try:
-        at = datetime.fromisoformat(text or "")
-        return None if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 TASK_COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
@@ -187,7 +179,7 @@ def parse_task(row: tuple[object, ...]) -> TaskRecord:
     record.status = TaskStatus.model_validate_json(_text(record.status))
     record.size = len(_text(record.artifacts))
     record.artifacts = _ARTIFACTS.validate_json(_text(record.artifacts))
-    record.error = TaskErrorView.model_validate_json(_text(record.error)) if record.error else None
+    record.error = ErrorDetail.model_validate_json(_text(record.error)) if record.error else None
     record.tried = _TRIED.validate_json(_text(record.tried))
     return record
 

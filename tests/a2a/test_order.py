@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mcp_a2a.protocol.model import TaskState
-from mcp_a2a.protocol.task import TRANSITIONS, going_on, is_terminal
+from mcp_a2a.protocol.state import is_terminal
+from mcp_a2a.protocol.task.machine import TRANSITIONS, going_on
 from tests.a2a.bindings import said
 from tests.a2a.conftest import Served
 

@@ -29,7 +29,7 @@ from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2AListRequ
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
-from mcp_a2a.protocol.task import is_terminal
+from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.store.callers import CallerFolder
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.push import push_configs, untold_configs

@@ -12,7 +12,8 @@ from mcp_a2a.cli.render import status_lines
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.telling import head_lines, report
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView, TaskErrorView
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView
 from tests.protocol.people import ALICE, BOB
 from tests.screens import Terminal
 from tests.server.standin import task
@@ -78,7 +79,7 @@ def test_what_failed_is_red_and_what_waits_is_yellow_where_one_task_is_shown(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     failed = state == Moment.FAILED
-    error = TaskErrorView(code="failed", message="it broke", hint="Send it again.") if failed else None
+    error = ErrorDetail(code="failed", message="it broke", hint="Send it again.") if failed else None
     terminal = Terminal()
     session = Session(Options(), Output(Options(), terminal, terminal))
     with pytest.raises(typer.Exit):

@@ -34,7 +34,6 @@ from mcp_a2a.node import feed, intake
 from mcp_a2a.node.document import document
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.protocol.artifacts import grow
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -46,7 +45,8 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.views import GetTaskRequest, ListTasksRequest
 from tests.node.world import Person, World, acquainted
 

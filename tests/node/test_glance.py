@@ -23,8 +23,9 @@ from mcp_a2a.node.told import Told, fields_of
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.views import AgentRef, ArtifactView, FileView, SkillView, StatusView, TaskErrorView, TaskPage, TaskView
+from mcp_a2a.views import AgentRef, ArtifactView, FileView, SkillView, StatusView, TaskPage, TaskView
 
 HOSTILE = {"get": "x", "items": 1, "": [2, {"fields_of": None}], "_fields": {}}
 """What an agent may call things in its own data."""
@@ -35,7 +36,7 @@ def a_task() -> TaskView:
     return TaskView(
         task_id="task-a", direction="sent", state=Moment.FAILED, done=True, delivery=Delivery.DELIVERED,
         agent=AgentRef(name="rev", did="did:key:z"), context_id="ctx", text="ü\n", artifacts=(artifact,),
-        files=(FileView(file_id="f", name="n", here=True),), error=TaskErrorView(code="c", message="m"), attempts=1,
+        files=(FileView(file_id="f", name="n", here=True),), error=ErrorDetail(code="c", message="m"), attempts=1,
         tried=("a", "b"), created="2026-01-01T00:00:00Z", updated="2026-01-01T00:00:00Z", next="n",
     )  # fmt: skip
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_a2a.node.merging import MAX_MERGED_CHUNKS, merge_updates
-from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.blob import MAX_FILES, BlobRef, refs_untrusted
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, UpdateBody
+from mcp_a2a.protocol.task.artifacts import grow, replace
 from mcp_a2a.store.journal import OutboxRow
 from tests.protocol.people import ALICE, BOB
 

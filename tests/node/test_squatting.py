@@ -11,7 +11,7 @@ from mcp_a2a.node import intake
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.protocol.task import task_id_of
+from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import CheckInboxRequest, SendTaskRequest, SetTrustRequest
 from tests.node.outsider import cancel_letter, message_letter, outsider, task_letter

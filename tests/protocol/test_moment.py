@@ -7,7 +7,7 @@ import pytest
 from mcp_a2a.errors import NotAwaitingReplyError, TransitionError
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import ASKING, ENDED, MOMENTS, Moment, delivery_of, moment_of, state_of
-from mcp_a2a.protocol.task import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 
 
 def test_every_state_and_delivery_has_a_word_and_every_word_a_state():

@@ -37,6 +37,7 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key, shown_name
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.untrusted import Fact, Mark, PeerText, Whole
 from mcp_a2a.server import agents, contacts, context, files, inbox, tasks
 from mcp_a2a.server.brief import brief_task
@@ -61,7 +62,6 @@ from mcp_a2a.views import (
     SavedFilesView,
     SaveFilesRequest,
     SkillView,
-    TaskErrorView,
     TaskPage,
     TransferView,
     View,
@@ -173,7 +173,7 @@ def nasty_task(did: str, **changes: object) -> views.TaskView:
         artifacts=(ArtifactView(artifact_id=NASTY, name=NASTY, parts=(NASTY_PART, Part(url=HOSTILE_URL))),),
         files=(NASTY_FILE,),
         transfer=TransferView(direction="receiving", file=NASTY, done=1, total=2),
-        error=TaskErrorView(code=NASTY, message=NASTY),
+        error=ErrorDetail(code=NASTY, message=NASTY),
         tried=(NASTY,),
         put_off=NASTY,
         chosen=NASTY,
@@ -352,7 +352,7 @@ async def test_no_result_is_larger_than_every_client_passes_on_whole(
             "question": huge[:4096],
             "files": many_files,
             "artifacts": (ArtifactView(artifact_id="a", parts=(Part(data=huge),)),),
-            "error": TaskErrorView(code="c", message=huge),
+            "error": ErrorDetail(code="c", message=huge),
         }
     )
     node.page = TaskPage(tasks=(node.answer,) * tasks.LISTED_TASKS, next_cursor="c")
@@ -445,6 +445,7 @@ def _models() -> Iterator[type[BaseModel]]:
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, View) and value is not View and not _is_question(value):
                 yield value
+    yield ErrorDetail  # of the protocol; views show it as it is
 
 
 def _is_question(model: type[BaseModel]) -> bool:
@@ -464,7 +465,7 @@ def _unmarked(kind: object) -> Iterator[object]:
             yield from _unmarked(argument)
     elif origin is Literal or kind in (int, float, bool, NoneType, Ellipsis):
         return
-    elif not (isinstance(kind, type) and issubclass(kind, Enum | View)):
+    elif kind is not ErrorDetail and not (isinstance(kind, type) and issubclass(kind, Enum | View)):
         yield kind
 
 

@@ -28,6 +28,7 @@ from mcp_a2a.node.api import next_of_inbox
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.naming import short_key
+from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.server import context, surface
 from mcp_a2a.server.arguments import ADDED
 from mcp_a2a.server.fence import unwrapped
@@ -57,7 +58,6 @@ from mcp_a2a.views import (
     ReplyRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
-    TaskErrorView,
     TaskPage,
 )
 from tests.server.standin import CARD, DID, OTHER_DID, StandIn, agent, leased, status, task
@@ -390,7 +390,7 @@ async def test_no_word_of_a_peer_is_outside_a_fence_or_a_label(connect: Connect,
         question="CANARY question",
         progress="CANARY progress",
         artifacts=(ArtifactView(artifact_id="CANARY-id", parts=(Part(data={"k": "CANARY data"}),)),),
-        error=TaskErrorView(code="CANARY", message="CANARY message", hint="Ask again."),
+        error=ErrorDetail(code="CANARY", message="CANARY message", hint="Ask again."),
         context_id="CANARY-context",
         put_off="CANARY relay",
         chosen="CANARY name took it",

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from mcp_a2a.exchange import A2AGetRequest
-from mcp_a2a.protocol.artifacts import continued
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.artifacts import continued
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, task
 from tests.web.people import added, looked, sent, somebody

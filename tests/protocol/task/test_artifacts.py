@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_a2a.protocol.artifacts import grow, replace
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
+from mcp_a2a.protocol.task.artifacts import grow, replace
 
 NAMES = st.sampled_from(["a", "b"])
 PARTS = st.one_of(

@@ -1,4 +1,4 @@
-"""The law of tasks: which state may follow which, and how a task gets its id.
+"""The law of tasks: which state may follow which.
 
 Rule 1: everything that decides whether a task may move lives in `TRANSITIONS`.
 Rule 2: this module does not know whose task it is; sender and worker obey the same table.
@@ -6,12 +6,7 @@ Rule 2: this module does not know whose task it is; sender and worker obey the s
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
 from mcp_a2a.errors import TransitionError
-from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.state import INTERRUPTED as INTERRUPTED  # noqa: PLC0414  a part of this law
 from mcp_a2a.protocol.state import TaskState
 
 _S = TaskState
@@ -31,11 +26,6 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 """A2A 4.1.3: a terminal state is final, and nothing goes back to SUBMITTED. WORKING may follow itself (progress)."""
 
 
-def is_terminal(state: TaskState) -> bool:
-    """Whether nothing can follow."""
-    return not TRANSITIONS[state]
-
-
 def check_transition(current: TaskState, proposed: TaskState) -> None:
     """Refuse a move that the table does not have.
 
@@ -52,13 +42,3 @@ def going_on(known: TaskState, told: TaskState) -> TaskState:
     Agents say so after a reply; A2A 4.1.3 has no way back.
     """
     return TaskState.WORKING if told == TaskState.SUBMITTED and known != TaskState.SUBMITTED else told
-
-
-def task_id_of(sender: PeerId, message_id: str) -> str:
-    """The id of the task that `sender` opens with this message.
-
-    Derived, so that the sender has a handle before anybody was reached, and a message that arrives twice lands on
-    the same task. 120 bits: no two tasks of one sender share it, and nobody finds a second message for it.
-    """
-    digest = hashlib.sha256(b"mcp-a2a/v1/task\0" + sender.key + message_id.encode()).digest()
-    return "task-" + base64.b32encode(digest[:15]).decode().lower()
