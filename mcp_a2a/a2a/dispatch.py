@@ -34,7 +34,7 @@ from mcp_a2a.protocol.model import (
     Task,
     TaskPushNotificationConfig,
 )
-from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import at_rest, is_terminal
 from mcp_a2a.views import MAX_HOP
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Dispatch:
             answer = await self._node.a2a_send(request.model_copy(update={"wait_seconds": 0}))
         else:
             answer = await self._node.a2a_send(request)
-            if not rests(answer.task):
+            if not at_rest(answer.task.status.state):
                 answer = await service.patiently(self._until_rest(answer, service))
         task = _trimmed(answer.task, params.history_length)
         return await self._presenter(service).answer(answer.model_copy(update={"task": task}))
@@ -84,7 +84,7 @@ class Dispatch:
             agent=service.agent, caller=service.caller, task_id=answer.task.id, wait_seconds=UNREACHED_SECONDS
         )
         answer = await self._node.a2a_get(request)
-        while not rests(answer.task) and answer.task.metadata is None:
+        while not at_rest(answer.task.status.state) and answer.task.metadata is None:
             answer = await self._node.a2a_get(request.model_copy(update={"wait_seconds": SLICE_SECONDS}))
         service.check()
         return answer
@@ -192,11 +192,6 @@ class Dispatch:
     async def delete_push(self, params: OnePushParams, service: Service) -> None:
         """DeleteTaskPushNotificationConfig; what is not there is deleted."""
         await self._node.a2a_push_delete(_push_request(service, params.task_id, params.id))
-
-
-def rests(task: Task) -> bool:
-    """Whether nothing will happen to a task until its caller says something."""
-    return is_terminal(task.status.state) or task.status.state in INTERRUPTED
 
 
 def _trimmed(task: Task, history_length: int | None) -> Task:

@@ -22,7 +22,7 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.text import preview
 
 Json = dict[str, JsonValue]
@@ -241,13 +241,12 @@ def event(noun: StreamResponse) -> Json:
         return message(noun.message)
     if noun.status_update is not None:
         update = noun.status_update
-        state = update.status.state
         return {
             "kind": "status-update",
             "taskId": update.task_id,
             "contextId": update.context_id,
             "status": status(update.status),
-            "final": is_terminal(state) or state in INTERRUPTED,
+            "final": at_rest(update.status.state),
         }
     if noun.artifact_update is None:
         raise TypeError("an event is one of four")

@@ -24,7 +24,7 @@ from mcp_a2a.protocol.model import (
     TaskState,
     TaskStatus,
 )
-from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import at_rest
 
 # --- reading -------------------------------------------------------------------------------------
 
@@ -165,9 +165,8 @@ def event(noun: StreamResponse) -> Json:
         return {"message": message(noun.message)}
     if noun.status_update is not None:
         update = noun.status_update
-        ends = is_terminal(update.status.state) or update.status.state in INTERRUPTED
         told: Json = {"taskId": update.task_id, "contextId": update.context_id, "status": status(update.status)}
-        return {"statusUpdate": {**told, "final": ends}}
+        return {"statusUpdate": {**told, "final": at_rest(update.status.state)}}
     if noun.artifact_update is None:
         raise TypeError("an event is one of four")
     grown = noun.artifact_update

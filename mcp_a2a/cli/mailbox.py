@@ -16,8 +16,9 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.telling import report
 from mcp_a2a.cli.terminal import answered_for, can_confirm
-from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, is_settled, read_text, reply
+from mcp_a2a.cli.waiting import HANDOVER_SECONDS, MOVING_SLICE, Wait, converse, read_text, reply
 from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
+from mcp_a2a.protocol.moment import at_rest
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -105,7 +106,7 @@ def answer(
         session.waiting_for = task.agent.name
         _check_open(task)  # what waited at a relay has come since
         if task.direction == "sent":
-            if not is_settled(task):
+            if not at_rest(task.state):
                 raise NothingAskedError(task.agent.name, task.task_id, task.state, task.context_id)
             task = await reply(session, node, task.task_id, said, wait, attached)
             return await converse(session, node, task, wait)

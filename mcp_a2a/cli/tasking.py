@@ -25,13 +25,12 @@ from mcp_a2a.cli.waiting import (
     converse,
     follow,
     hand_over,
-    is_settled,
     patience,
     read_text,
 )
 from mcp_a2a.cli.web import as_typed
 from mcp_a2a.errors import AlreadyEndedError, NoRouteError, NotSentError
-from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def show_task(
     elsewhere = is_web(task.agent.did) and task.direction == "sent" and not task.done
     if elsewhere:
         session.is_resting = False
-    if save or elsewhere or not (session.is_resting or task.direction == "received" or is_settled(task)):
+    if save or elsewhere or not (session.is_resting or task.direction == "received" or at_rest(task.state)):
         _wait_for(session, task_id, wait, offset, follow_it=follow_it, save=save)
         return
     try:
@@ -202,7 +201,7 @@ def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follo
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
-        if task.direction == "received" or is_settled(task):
+        if task.direction == "received" or at_rest(task.state):
             return task
         if follow_it:
             return await writing.follow(node, task, FOREVER)

@@ -18,7 +18,7 @@ from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.terminal import answered_for, can_confirm, is_watched
 from mcp_a2a.cli.tracing import Progress
-from mcp_a2a.protocol.moment import ASKING, Moment
+from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def follow(
     told: str | None = None
     moving, progress = Moving(session), Progress()
     progress.look(task)
-    while not (is_settled(task) or _stuck(task, stop_at)):
+    while not (at_rest(task.state) or _stuck(task, stop_at)):
         allowed = whole if task.delivery in TAKEN else min(whole, at_first)
         if (remaining := moved_at + allowed - anyio.current_time()) <= 0:
             break
@@ -154,11 +154,6 @@ async def reply(
         ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
     )
     return await follow(session, node, task, seconds)
-
-
-def is_settled(task: TaskView) -> bool:
-    """Whether nothing more comes before somebody does something."""
-    return task.done or task.state in ASKING
 
 
 def _stuck(task: TaskView, stop_at: Delivery | None) -> bool:

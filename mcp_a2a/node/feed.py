@@ -27,7 +27,7 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
-from mcp_a2a.protocol.state import INTERRUPTED
+from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.store.records import TaskRecord, find_task
 
 MAX_EVENTS = 5_000
@@ -68,14 +68,9 @@ class _Thread:
     def length(self) -> int:
         return self.dropped + len(self.events)
 
-    @property
-    def resting(self) -> bool:
-        """Whether nothing will happen until somebody says something."""
-        return self.latest.done or self.latest.state in INTERRUPTED
-
     def is_over(self, *, to_end: bool) -> bool:
-        """Whether a reader has all there will be: to the end of the task, or until it waits for somebody."""
-        return self.latest.done if to_end else self.resting
+        """True if no event follows for a reader: of the whole task, or of a task until it is at rest."""
+        return self.latest.done if to_end else at_rest(self.latest.state)
 
     def cursor(self, position: int) -> str:
         return f"{self.name}.{position}"

@@ -29,7 +29,7 @@ from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
-from mcp_a2a.protocol.state import INTERRUPTED
+from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.times import iso
@@ -461,7 +461,7 @@ class Sending:
         `record` is how the caller knows it, and must not have waited for anything since.
         """
         deadline = anyio.current_time() + seconds
-        while not (record.done or record.state in INTERRUPTED or (even_held and self._is_stuck(record))):
+        while not (at_rest(record.state) or (even_held and self._is_stuck(record))):
             changed = self._context.task_changes.event(record.id)
             if not await wait_until(changed, deadline - anyio.current_time()):
                 return self.latest(record.id)

@@ -34,7 +34,7 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
-from mcp_a2a.node.web_news import apply, is_resting, needs_nothing, remote_of, stops
+from mcp_a2a.node.web_news import apply, needs_nothing, remote_of, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
 from mcp_a2a.node.web_turns import has_made_something, is_old_question, wordless_rest
@@ -42,7 +42,7 @@ from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
-from mcp_a2a.protocol.state import is_terminal
+from mcp_a2a.protocol.state import at_rest, is_terminal
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (
@@ -236,7 +236,7 @@ class WebCourier:
 
     def _is_resting(self, errand: Errand) -> bool:
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        return record is None or is_resting(record)
+        return record is None or at_rest(record.state)
 
     def _may_stream(self, errand: Errand, peer: WebPeer) -> bool:
         """Whether the agent streams, as far as we know, and we have a connection to spare."""
@@ -277,7 +277,7 @@ class WebCourier:
                 heard.set()
                 record = self._context.database.read(lambda connection: find_task(connection, errand.task))
                 # The first word after a reply may still be the question.
-                if record is None or record.done or (is_resting(record) and not (first and follow_up)):
+                if record is None or record.done or (at_rest(record.state) and not (first and follow_up)):
                     return
                 first = False
                 # Where more is always there, the loop waits for nothing but the disk, and that cannot be interrupted.

@@ -20,7 +20,7 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
     words_of,
 )
-from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.state import INTERRUPTED, at_rest
 from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.machine import going_on
@@ -123,11 +123,6 @@ def end(record: TaskRecord, error: McpA2AError, now: float, *, delivery: Deliver
     record.error, record.updated, record.seq_in = error_view(error), now, record.seq_in + 1
 
 
-def is_resting(record: TaskRecord) -> bool:
-    """Whether nothing will come before somebody does something."""
-    return record.done or record.state in INTERRUPTED
-
-
 def needs_nothing(record: TaskRecord) -> bool:
     """True if its agent need not be asked before we say something.
 
@@ -142,5 +137,4 @@ def stops(event: StreamResponse) -> bool:
     """Whether the agent says that it will say no more by itself."""
     if event.status_update is None:
         return event.message is not None
-    state = event.status_update.status.state
-    return is_terminal(state) or state in INTERRUPTED
+    return at_rest(event.status_update.status.state)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from mcp_a2a.protocol.state import Delivery, TaskState
+from mcp_a2a.protocol import state as states
+from mcp_a2a.protocol.state import INTERRUPTED, TERMINAL, Delivery, TaskState
 
 
 class Moment(StrEnum):
@@ -48,10 +49,10 @@ MOMENTS: Mapping[tuple[TaskState, Delivery], Moment] = {
 }
 """The word for each pair. How far the message got is of interest until its agent says something of the work."""
 
-ASKING = frozenset({Moment.INPUT_REQUIRED, Moment.AUTH_REQUIRED})
+ASKING = frozenset(_BY_STATE[state] for state in INTERRUPTED)
 """The agent waits for its caller."""
 
-ENDED = frozenset({Moment.COMPLETED, Moment.FAILED, Moment.CANCELED, Moment.REJECTED})
+ENDED = frozenset(_BY_STATE[state] for state in TERMINAL)
 """Nothing can follow."""
 
 
@@ -64,6 +65,11 @@ def moment_of(state: TaskState, delivery: Delivery, *, leased: bool = False) -> 
 def state_of(moment: Moment) -> TaskState:
     """The state of A2A that a word stands for."""
     return TaskState[moment.name] if moment.name in TaskState.__members__ else TaskState.SUBMITTED
+
+
+def at_rest(moment: Moment) -> bool:
+    """True if a task with this word changes only when its caller says something (`state.at_rest`)."""
+    return states.at_rest(state_of(moment))
 
 
 def delivery_of(moment: Moment) -> Delivery | None:

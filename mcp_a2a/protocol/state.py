@@ -39,3 +39,8 @@ TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED,
 def is_terminal(state: TaskState) -> bool:
     """True if no other state can follow."""
     return state in TERMINAL
+
+
+def at_rest(state: TaskState) -> bool:
+    """True if a task changes only when its caller says something: it has ended, or its agent waits for its caller."""
+    return state in TERMINAL or state in INTERRUPTED

@@ -9,7 +9,7 @@ import anyio
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import StreamResponse, text_of
-from mcp_a2a.protocol.moment import ASKING, Moment
+from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, age_of_call, node_of, while_reporting
@@ -55,7 +55,7 @@ async def while_telling(ctx: Call, task: TaskView, request: GetTaskRequest, doin
 
 
 def _rests(task: TaskView) -> bool:
-    return task.done or task.state in ASKING or task.state == Moment.HELD or task.put_off is not None
+    return at_rest(task.state) or task.state == Moment.HELD or task.put_off is not None
 
 
 async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:

@@ -6,8 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from mcp_a2a.protocol.blob import PIECE_SIZE, BlobRef
+from mcp_a2a.store.schema import ENDED
 
-_TERMINAL = "('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
 DAY = 86_400.0
 
 DAMAGED = "damaged"
@@ -153,7 +153,7 @@ def forget_blobs(connection: sqlite3.Connection, now: float, unclaimed_seconds: 
           (NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = blobs.task)
             AND created < ? - CASE direction WHEN 'in' THEN ? ELSE 120.0 END)
           OR EXISTS (
-            SELECT 1 FROM tasks WHERE tasks.id = blobs.task AND tasks.state IN {_TERMINAL} AND (
+            SELECT 1 FROM tasks WHERE tasks.id = blobs.task AND tasks.state IN {ENDED} AND (
               (tasks.state <> 'TASK_STATE_COMPLETED' AND max(tasks.updated, ifnull(tasks.ended, 0)) < ? - 60.0)
               OR (max(tasks.updated, ifnull(tasks.ended, 0)) < ? - ? AND NOT (
                 (tasks.direction = 'sent' AND blobs.direction = 'in')
@@ -186,7 +186,7 @@ def make_room(connection: sqlite3.Connection, wanted: Wanted, *, for_result: boo
     rows = connection.execute(
         f"SELECT {', '.join(f'blobs.{name}' for name in _COLUMNS.split(', '))} FROM blobs"  # noqa: S608
         " JOIN tasks ON tasks.id = blobs.task"
-        f" WHERE blobs.direction='in' AND tasks.state IN {_TERMINAL} AND (? OR tasks.direction = 'received')"
+        f" WHERE blobs.direction='in' AND tasks.state IN {ENDED} AND (? OR tasks.direction = 'received')"
         " AND (? IS NULL OR blobs.peer = ?)"
         " ORDER BY blobs.saved IS NULL, tasks.direction = 'sent', tasks.updated, blobs.created",
         (for_result, wanted.peer, wanted.peer),
@@ -209,7 +209,7 @@ def make_room_out(connection: sqlite3.Connection, size: int) -> list[BlobRow]:
     """
     rows = connection.execute(
         f"SELECT {', '.join(f'blobs.{name}' for name in _COLUMNS.split(', '))} FROM blobs"  # noqa: S608
-        f" JOIN tasks ON tasks.id = blobs.task WHERE blobs.direction='out' AND tasks.state IN {_TERMINAL}"
+        f" JOIN tasks ON tasks.id = blobs.task WHERE blobs.direction='out' AND tasks.state IN {ENDED}"
         " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.task = blobs.task AND outbox.type <> 'cancel')"
         " ORDER BY tasks.updated, blobs.created",
     ).fetchall()

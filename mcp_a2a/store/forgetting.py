@@ -13,8 +13,8 @@ from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.protocol.model import Message, Part, Role, TaskStatus
 from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.store.schema import ENDED
 
-_FINISHED = "('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
 GONE = "Its result was removed from the machine of the agent."
 
 
@@ -29,7 +29,7 @@ class Removed:
 def finished_before(connection: sqlite3.Connection, before: float, after: str, limit: int) -> list[str]:
     """Finished tasks that did not change since then and are not forgotten, by id from after `after` on."""
     rows = connection.execute(
-        f"SELECT id FROM tasks WHERE forgotten IS NULL AND updated < ? AND id > ? AND state IN {_FINISHED}"  # noqa: S608
+        f"SELECT id FROM tasks WHERE forgotten IS NULL AND updated < ? AND id > ? AND state IN {ENDED}"  # noqa: S608
         " ORDER BY id LIMIT ?",
         (before, after, limit),
     )

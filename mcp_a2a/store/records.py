@@ -22,7 +22,7 @@ from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
-from mcp_a2a.store.schema import LISTED
+from mcp_a2a.store.schema import LISTED, OPEN
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +142,6 @@ _UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} W
 
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
 """What is left of a forgotten task is kept so long after its end: until no message of it can be accepted."""
-
-OPEN = "state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELED', 'TASK_STATE_REJECTED')"
-"""Spelled as in the partial index: SQLite uses it only when it can prove the match."""
 
 _WAITING = f"direction = 'received' AND {OPEN} AND state IN ('TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING')"
 

@@ -14,9 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from mcp_a2a.errors import SchemaTooNewError
+from mcp_a2a.protocol.state import TaskState, is_terminal
 
 LISTED = "NOT direct AND forgotten IS NULL AND (direction = 'sent' OR peer GLOB 'caller:*')"
 """Tasks that an A2A client may list; spelled so in each partial index over them and in each query that uses one."""
+
+ENDED = "(" + ", ".join(f"'{state}'" for state in TaskState if is_terminal(state)) + ")"
+"""The terminal states, as SQL."""
+
+OPEN = f"state NOT IN {ENDED}"
+"""Of a task that has not ended; spelled as in the partial indexes: SQLite uses one only when it can prove the match."""
 
 
 def _listed(row: str) -> str:

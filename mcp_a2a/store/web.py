@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_a2a.protocol.model import AgentCard
-from mcp_a2a.store.records import OPEN
+from mcp_a2a.store.schema import OPEN
 
 _HEADERS = TypeAdapter(dict[str, str])
 

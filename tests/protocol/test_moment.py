@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mcp_a2a.errors import NotAwaitingReplyError, TransitionError
+from mcp_a2a.protocol import state as states
 from mcp_a2a.protocol.model import Delivery, TaskState
-from mcp_a2a.protocol.moment import ASKING, ENDED, MOMENTS, Moment, delivery_of, moment_of, state_of
+from mcp_a2a.protocol.moment import ASKING, ENDED, MOMENTS, Moment, at_rest, delivery_of, moment_of, state_of
 from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 
 
@@ -23,6 +24,12 @@ def test_a_word_says_whether_the_task_is_over_and_whether_it_asks(state: TaskSta
     for delivery in Delivery:
         assert (moment_of(state, delivery) in ENDED) == is_terminal(state)
         assert (moment_of(state, delivery) in ASKING) == (state in INTERRUPTED)
+
+
+def test_a_task_rests_when_it_has_ended_or_asks_and_at_no_other_moment():
+    resting = {"input_required", "auth_required", "completed", "failed", "canceled", "rejected"}
+    assert {moment.value for moment in Moment if at_rest(moment)} == resting
+    assert {state.name.lower() for state in TaskState if states.at_rest(state)} == resting
 
 
 def test_how_far_the_message_got_counts_until_its_agent_says_something():
