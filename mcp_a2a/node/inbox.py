@@ -31,7 +31,7 @@ from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task.artifacts import grow, replace
 from mcp_a2a.protocol.task.error import ErrorDetail
-from mcp_a2a.protocol.task.machine import check_transition
+from mcp_a2a.protocol.task.table import check_transition
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import (

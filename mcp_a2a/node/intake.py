@@ -40,7 +40,7 @@ from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.repeated import check_message
-from mcp_a2a.node.result import is_too_large, too_large
+from mcp_a2a.node.result import is_too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
@@ -75,10 +75,12 @@ from mcp_a2a.protocol.receipt import (
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
 from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.strict_json import base64url_untrusted
-from mcp_a2a.protocol.task.artifacts import grow, replace
+from mcp_a2a.protocol.task.artifacts import grow, replace, too_large
+from mcp_a2a.protocol.task.effects import MAX_CONVERSATION
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.ids import task_id_of
-from mcp_a2a.protocol.task.machine import going_on
+from mcp_a2a.protocol.task.table import going_on
+from mcp_a2a.protocol.task.told import ENDINGS
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
@@ -117,17 +119,7 @@ MAX_OPEN = 10_000
 FORGOTTEN = "forgotten"
 """A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
 
-MAX_CONVERSATION = 16 * 1024 * 1024
-"""Characters of all messages of one task."""
-
 WITHDRAWN = "(withdrawn by its sender before it arrived)"
-
-ENDINGS = {
-    TaskState.FAILED: ("task_failed", "It failed, and no reason was given."),
-    TaskState.REJECTED: ("task_rejected", "It was rejected, and no reason was given."),
-    TaskState.CANCELED: ("canceled", "It was withdrawn."),
-}
-"""How a task ended that did not succeed, where the agent has not said more."""
 
 BUSY_RETRY_SECONDS = 10.0
 GAP_RETRY_SECONDS = 0.2

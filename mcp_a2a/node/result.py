@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from mcp_a2a.protocol.model import Artifact
+from mcp_a2a.protocol.task.artifacts import MAX_RESULT, size_of
 from mcp_a2a.store.records import TaskRecord
-
-MAX_RESULT = 32 * 1024 * 1024
-"""Of all artifacts of a task, as they are stored: data, names and what is around them count like text."""
 
 
 def is_too_large(record: TaskRecord) -> bool:
@@ -20,13 +15,3 @@ def is_too_large(record: TaskRecord) -> bool:
 def is_said(record: TaskRecord) -> bool:
     """True if the answer is a message and no artifact: nothing was made since its sender spoke last."""
     return not record.artifacts or size_of(record.artifacts) == record.made
-
-
-def too_large(peer: str) -> str:
-    """What is said of it."""
-    return f"{peer} sends more than {MAX_RESULT // 1024 // 1024} MiB as its result."
-
-
-def size_of(artifacts: Iterable[Artifact]) -> int:
-    """Characters of these as they are stored."""
-    return sum(len(artifact.to_json()) for artifact in artifacts)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mcp_a2a.node.result import size_of
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus
 from mcp_a2a.protocol.state import INTERRUPTED
-from mcp_a2a.protocol.task.artifacts import continued
+from mcp_a2a.protocol.task.artifacts import continued, size_of
 from mcp_a2a.store.records import TaskRecord
 
 OLD_QUESTION_SECONDS = 300.0

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.state import is_terminal
-from mcp_a2a.protocol.task.machine import TRANSITIONS, going_on
+from mcp_a2a.protocol.task.table import TRANSITIONS, going_on
 from tests.a2a.bindings import said
 from tests.a2a.conftest import Served
 
@@ -75,6 +75,6 @@ async def test_a_list_of_what_is_worked_on_has_a_task_that_was_replied_to(served
 @pytest.mark.parametrize("state", list(TaskState))
 def test_no_state_leads_back_to_submitted(state: TaskState) -> None:
     began = state != TaskState.SUBMITTED
-    assert (TaskState.SUBMITTED in TRANSITIONS[state]) == (not began)
+    assert (TaskState.SUBMITTED in TRANSITIONS[state].values()) == (not began)
     if not is_terminal(state):
         assert going_on(state, TaskState.SUBMITTED) == (TaskState.WORKING if began else TaskState.SUBMITTED)

@@ -6,6 +6,12 @@ from collections.abc import Iterable
 
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, text_of
 
+MAX_RESULT = 32 * 1024 * 1024
+"""Characters of all artifacts of a task, as they are stored: data, names and what is around them count like text.
+
+An agent could fill the disk with one task, and each update writes the whole of it.
+"""
+
 
 def grow(artifacts: tuple[Artifact, ...], chunks: Iterable[ArtifactChunk]) -> tuple[Artifact, ...]:
     """The artifacts with these chunks. A chunk to be appended to nothing begins its artifact.
@@ -53,3 +59,13 @@ def _continues(part: Part, following: Part) -> bool:
         and part.filename == following.filename
         and part.metadata == following.metadata
     )
+
+
+def size_of(artifacts: Iterable[Artifact]) -> int:
+    """Characters of these as they are stored."""
+    return sum(len(artifact.to_json()) for artifact in artifacts)
+
+
+def too_large(peer: str) -> str:
+    """The sentence about a result that is larger than is kept."""
+    return f"{peer} sends more than {MAX_RESULT // 1024 // 1024} MiB as its result."
