@@ -34,10 +34,10 @@ if TYPE_CHECKING:
         Message,
         Part,
         Role,
-        Task,
         TaskState,
         TaskStatus,
     )
+    from mcp_a2a.protocol.model import TaskDocument as Task
 
 __all__ = [
     "Agent",
@@ -76,12 +76,15 @@ _HOMES = {
     "open_node": "mcp_a2a.app",
     "skill": "mcp_a2a.agent.registry",
 }
+_NAMES_THERE = {"Task": "TaskDocument"}
+"""Inside, a task is the value of the task machine, and A2A's noun is the document about it."""
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "mcp_a2a.protocol.model")), name)
+    home = importlib.import_module(_HOMES.get(name, "mcp_a2a.protocol.model"))
+    return getattr(home, _NAMES_THERE.get(name, name))
 
 
 def __dir__() -> list[str]:

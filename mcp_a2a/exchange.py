@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from mcp_a2a.protocol.model import Message, StreamResponse, Task, TaskPushNotificationConfig, TaskState
+from mcp_a2a.protocol.model import Message, StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState
 from mcp_a2a.views import MAX_HOP, Consent, View
 
 OWN_KEY = "call-"
@@ -54,7 +54,7 @@ class A2ASendRequest(Reach):
 class A2AAnswer(View):
     """A task as it is now, or the message that the agent answered with instead."""
 
-    task: Task
+    task: TaskDocument
     reply: Message | None = None
     """The agent meant no task by it: A2A shows the message only."""
     cursor: str | None = None
@@ -90,7 +90,7 @@ class A2AListRequest(Reach):
 class A2ATaskPage(View):
     """A page of tasks, whole; which of their fields are shown is the binding's to decide."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[TaskDocument, ...]
     next_page_token: str = ""
     total_size: int
 
@@ -111,7 +111,7 @@ class A2AFollowView(View):
     `task` is there in the first answer, and when the thread was lost (the node restarted): events go on from it.
     """
 
-    task: Task | None = None
+    task: TaskDocument | None = None
     reply: Message | None = None
     """As in `A2AAnswer`."""
     events: tuple[StreamResponse, ...] = ()

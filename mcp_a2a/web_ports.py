@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mcp_a2a.errors import CardError, WebError
-from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, Task
+from mcp_a2a.protocol.model import AgentCard, Message, StreamResponse, TaskDocument
 from mcp_a2a.protocol.web_url import host_in_url
 
 NO_STREAM = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND", "NOT_FOUND"})
@@ -124,7 +124,7 @@ class WebCalls(Protocol):
         """
         ...
 
-    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+    async def send(self, agent: WebAgent, request: WebRequest) -> TaskDocument | Message:
         """A message, and what the agent makes of it. It is asked not to wait, but may."""
         ...
 
@@ -134,7 +134,7 @@ class WebCalls(Protocol):
         """The same, with what happens from then on: as many events at once as came together."""
         ...
 
-    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:
+    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> TaskDocument:
         """A task as it is now; with so many of its newest messages, where that is said."""
         ...
 
@@ -144,7 +144,7 @@ class WebCalls(Protocol):
         """A task as it is now, and what happens from then on."""
         ...
 
-    async def cancel(self, agent: WebAgent, task_id: str) -> Task:
+    async def cancel(self, agent: WebAgent, task_id: str) -> TaskDocument:
         """Ask the agent to stop."""
         ...
 

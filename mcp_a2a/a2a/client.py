@@ -32,7 +32,7 @@ from mcp_a2a.a2a.sse import EventReader, is_stream
 from mcp_a2a.a2a.unreachable import NotConnectedError
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
 from mcp_a2a.protocol.extensions import required_extensions
-from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, Task
+from mcp_a2a.protocol.model import AgentInterface, Message, StreamResponse, TaskDocument
 from mcp_a2a.protocol.signed_card import verify_card
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin, spelled
 from mcp_a2a.web_ports import (
@@ -182,7 +182,7 @@ class WebClient(WebCalls):
     # --- tasks -----------------------------------------------------------------------------------
 
     @override
-    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+    async def send(self, agent: WebAgent, request: WebRequest) -> TaskDocument | Message:
         value = await self._fetch(agent, partial(_ask_message, "send", request, agent), SEND_SECONDS, tells=True)
         return _read(agent, read_answer, value)
 
@@ -194,7 +194,7 @@ class WebClient(WebCalls):
             yield whole_messages(_about(None, events), agent.url)
 
     @override
-    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> Task:
+    async def get(self, agent: WebAgent, task_id: str, *, history: int | None = None) -> TaskDocument:
         return await self._task(agent, "get", task_id, history)
 
     @override
@@ -211,10 +211,12 @@ class WebClient(WebCalls):
             yield _about(task_id, events)
 
     @override
-    async def cancel(self, agent: WebAgent, task_id: str) -> Task:
+    async def cancel(self, agent: WebAgent, task_id: str) -> TaskDocument:
         return await self._task(agent, "cancel", task_id)
 
-    async def _task(self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None) -> Task:
+    async def _task(
+        self, agent: WebAgent, operation: Operation, task_id: str, history: int | None = None
+    ) -> TaskDocument:
         """What the agent says of a task that it has taken."""
         ask = partial(_ask_task, agent, operation, task_id, history)
         value = await self._fetch(agent, ask, CALL_SECONDS)
@@ -429,7 +431,7 @@ def _one_answer(agent: WebAgent, answer: Streaming, body: bytes) -> StreamRespon
     if event is not None:
         return event
     said = _read(agent, read_answer, value)
-    return StreamResponse(task=said) if isinstance(said, Task) else StreamResponse(message=said)
+    return StreamResponse(task=said) if isinstance(said, TaskDocument) else StreamResponse(message=said)
 
 
 async def _only(*events: StreamResponse) -> Events:

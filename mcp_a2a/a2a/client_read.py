@@ -22,8 +22,8 @@ from mcp_a2a.protocol.model import (
     Part,
     Role,
     StreamResponse,
-    Task,
     TaskArtifactUpdateEvent,
+    TaskDocument,
     TaskState,
     TaskStatus,
     TaskStatusUpdateEvent,
@@ -62,7 +62,7 @@ _OTHERWISE = {
 # --- answers -------------------------------------------------------------------------------------
 
 
-def read_answer(value: JsonValue) -> Task | Message:
+def read_answer(value: JsonValue) -> TaskDocument | Message:
     """What an agent makes of a message: a task, or a message of its own.
 
     Raises:
@@ -96,7 +96,7 @@ def read_event(value: JsonValue) -> StreamResponse | None:
     ):
         return _update(fields)
     answer = read_answer(value)
-    return StreamResponse(task=answer) if isinstance(answer, Task) else StreamResponse(message=answer)
+    return StreamResponse(task=answer) if isinstance(answer, TaskDocument) else StreamResponse(message=answer)
 
 
 _TELLING = frozenset(
@@ -128,7 +128,7 @@ def _update(fields: Fields) -> StreamResponse:
     )
 
 
-def read_task(value: JsonValue) -> Task:
+def read_task(value: JsonValue) -> TaskDocument:
     """A task; the least that it needs is an id. Its `history` is what the agent said since, if its status says nothing.
 
     Raises:
@@ -144,7 +144,7 @@ def read_task(value: JsonValue) -> Task:
     rests = status.state in INTERRUPTED or (is_terminal(status.state) and not artifacts)
     if said and rests:
         status = status.model_copy(update={"message": said[-1]})
-    return Task(
+    return TaskDocument(
         id=task_id,
         context_id=_id(fields.get("contextId")) or _id(fields.get("sessionId")),
         status=status,

@@ -31,7 +31,7 @@ from mcp_a2a.protocol.model import (
     AgentCard,
     Part,
     StreamResponse,
-    Task,
+    TaskDocument,
     TaskPushNotificationConfig,
 )
 from mcp_a2a.protocol.state import at_rest, is_terminal
@@ -122,7 +122,7 @@ class Dispatch:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def get(self, params: TaskParams, service: Service) -> Task:
+    async def get(self, params: TaskParams, service: Service) -> TaskDocument:
         """GetTask."""
         request = A2AGetRequest(agent=service.agent, caller=service.caller, task_id=params.id)
         task = _trimmed((await self._node.a2a_get(request)).task, params.history_length)
@@ -167,7 +167,7 @@ class Dispatch:
 
     # --- withdrawing -----------------------------------------------------------------------------
 
-    async def cancel(self, params: TaskParams, service: Service) -> Task:
+    async def cancel(self, params: TaskParams, service: Service) -> TaskDocument:
         """CancelTask."""
         request = A2ACancelRequest(
             agent=service.agent, caller=service.caller, task_id=params.id, wait_seconds=CANCEL_SECONDS
@@ -194,7 +194,7 @@ class Dispatch:
         await self._node.a2a_push_delete(_push_request(service, params.task_id, params.id))
 
 
-def _trimmed(task: Task, history_length: int | None) -> Task:
+def _trimmed(task: TaskDocument, history_length: int | None) -> TaskDocument:
     """The task with at most so many of its newest messages; None is all of them."""
     if history_length is None or len(task.history) <= history_length:
         return task

@@ -18,7 +18,7 @@ from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.errors import FileError, TaskNotFoundError
 from mcp_a2a.node.received import content_of
 from mcp_a2a.protocol.blob import SCHEME, is_blob
-from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, Task
+from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, TaskDocument
 from mcp_a2a.views import FileGrant, FilesRequest
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Presenter:
             return page
         return page.model_copy(update={"tasks": tuple(_Pass(self, task.id, {}).task(task) for task in page.tasks)})
 
-    async def task(self, task: Task, room: int = MAX_INLINE) -> Task:
+    async def task(self, task: TaskDocument, room: int = MAX_INLINE) -> TaskDocument:
         """A task with its files, so many bytes of them inside."""
         if not any(map(is_blob, _parts(task))):
             return task
@@ -170,7 +170,7 @@ class _Pass:
     def message(self, message: Message) -> Message:
         return message.model_copy(update={"parts": tuple(map(self.part, message.parts))})
 
-    def task(self, task: Task) -> Task:
+    def task(self, task: TaskDocument) -> TaskDocument:
         said = task.status.message
         return task.model_copy(
             update={
@@ -181,7 +181,7 @@ class _Pass:
         )
 
 
-def _parts(task: Task) -> Iterator[Part]:
+def _parts(task: TaskDocument) -> Iterator[Part]:
     for artifact in task.artifacts:
         yield from artifact.parts
     for message in task.history:

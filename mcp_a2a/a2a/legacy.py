@@ -17,7 +17,7 @@ from mcp_a2a.protocol.model import (
     Message,
     Part,
     StreamResponse,
-    Task,
+    TaskDocument,
     TaskPushNotificationConfig,
     TaskState,
     TaskStatus,
@@ -157,7 +157,7 @@ def answer(sent: A2AAnswer) -> Json:
     return message(sent.reply) if sent.reply is not None else task(sent.task)
 
 
-def task(noun: Task) -> Json:
+def task(noun: TaskDocument) -> Json:
     """A task."""
     written: Json = {"kind": "task", "id": noun.id, "contextId": noun.context_id or "", "status": status(noun.status)}
     if noun.artifacts:

@@ -19,7 +19,7 @@ from mcp_a2a.protocol.model import (
     Message,
     Part,
     StreamResponse,
-    Task,
+    TaskDocument,
     TaskPushNotificationConfig,
     TaskState,
     TaskStatus,
@@ -96,7 +96,7 @@ def answer(sent: A2AAnswer) -> Json:
     return {"message": message(sent.reply)} if sent.reply is not None else {"task": task(sent.task)}
 
 
-def task(noun: Task) -> Json:
+def task(noun: TaskDocument) -> Json:
     """A task."""
     written: Json = {"id": noun.id, "contextId": noun.context_id or "", "status": status(noun.status)}
     if noun.artifacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, Task, TaskStatus
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, TaskDocument, TaskStatus
 from mcp_a2a.protocol.times import iso_of
 from mcp_a2a.store.records import TaskRecord
 
@@ -13,9 +13,9 @@ METADATA = "mcp-a2a"
 """Under this name a task says how far its message got (`Delivery`), which A2A has no word for."""
 
 
-def document(record: TaskRecord) -> Task:
+def document(record: TaskRecord) -> TaskDocument:
     """The task with all that belongs to it."""
-    return Task(
+    return TaskDocument(
         id=record.id,
         context_id=record.context_id,
         status=_status(record),

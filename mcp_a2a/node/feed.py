@@ -21,8 +21,8 @@ from mcp_a2a.protocol.model import (
     Message,
     Part,
     StreamResponse,
-    Task,
     TaskArtifactUpdateEvent,
+    TaskDocument,
     TaskState,
     TaskStatus,
     TaskStatusUpdateEvent,
@@ -238,7 +238,7 @@ def _events(before: TaskRecord, after: TaskRecord) -> list[StreamResponse]:
     return [*made, moved]
 
 
-def _moved(task: Task, status: TaskStatus) -> StreamResponse:
+def _moved(task: TaskDocument, status: TaskStatus) -> StreamResponse:
     update = TaskStatusUpdateEvent(task_id=task.id, context_id=task.context_id or "", status=status)
     return StreamResponse(status_update=update)
 
@@ -271,7 +271,7 @@ def _whole(artifact: Artifact) -> ArtifactChunk:
     return ArtifactChunk(artifact=artifact, append=False, last_chunk=True)
 
 
-def _artifact_update(task: Task, chunk: ArtifactChunk) -> TaskArtifactUpdateEvent:
+def _artifact_update(task: TaskDocument, chunk: ArtifactChunk) -> TaskArtifactUpdateEvent:
     return TaskArtifactUpdateEvent(
         task_id=task.id,
         context_id=task.context_id or "",

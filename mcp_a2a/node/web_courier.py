@@ -40,7 +40,7 @@ from mcp_a2a.node.web_peer import WebPeer, way_to_allow
 from mcp_a2a.node.web_turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
-from mcp_a2a.protocol.model import Delivery, StreamResponse, Task, TaskState
+from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.state import at_rest, is_terminal
 from mcp_a2a.protocol.web_url import with_short_urls
@@ -192,7 +192,7 @@ class WebCourier:
             else:
                 return
         answer = await self._book.calls.send(peer.agent, request)
-        event = StreamResponse(task=answer) if isinstance(answer, Task) else StreamResponse(message=answer)
+        event = StreamResponse(task=answer) if isinstance(answer, TaskDocument) else StreamResponse(message=answer)
         await self._take(errand, await self._with_the_answer(errand, [event]), letter)
 
     async def _cancel(self, record: TaskRecord, letter: LetterRow, peer: WebPeer) -> None:

@@ -14,7 +14,7 @@ from mcp_a2a.protocol.model import (
     Delivery,
     Message,
     StreamResponse,
-    Task,
+    TaskDocument,
     TaskState,
     TaskStatus,
     words_of,
@@ -34,7 +34,7 @@ def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]
     task_id = context_id = None
     for event in events:
         match event:
-            case StreamResponse(task=Task() as task):
+            case StreamResponse(task=TaskDocument() as task):
                 task_id, context_id = task.id, task.context_id or context_id
             case StreamResponse(message=Message() as message):
                 context_id = message.context_id or context_id

@@ -145,8 +145,8 @@ class TaskStatus(A2AModel):
     timestamp: str | None = None
 
 
-class Task(A2AModel):
-    """A unit of work with an identity."""
+class TaskDocument(A2AModel):
+    """A unit of work with an identity: `Task` of A2A. The value from which it is made is `task.Task`."""
 
     id: str
     status: TaskStatus
@@ -176,7 +176,7 @@ class TaskArtifactUpdateEvent(ArtifactChunk):
 class StreamResponse(A2AModel):
     """One event of a stream: exactly one of them (A2A 3.2.3)."""
 
-    task: Task | None = None
+    task: TaskDocument | None = None
     message: Message | None = None
     status_update: TaskStatusUpdateEvent | None = None
     artifact_update: TaskArtifactUpdateEvent | None = None

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.protocol.model import StreamResponse, Task, TaskPushNotificationConfig, TaskState, TaskStatus
+from mcp_a2a.protocol.model import StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState, TaskStatus
 from tests.a2a.conftest import Served, serving
 from tests.a2a.test_push import Hook
 
@@ -150,4 +150,4 @@ async def test_a_hook_is_told_in_its_words_also_by_the_next_process(tmp_path: Pa
     assert ("kind" in last) == older
 
 
-EVENT = StreamResponse(task=Task(id="t", status=TaskStatus(state=TaskState.WORKING)))
+EVENT = StreamResponse(task=TaskDocument(id="t", status=TaskStatus(state=TaskState.WORKING)))

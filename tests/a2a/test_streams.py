@@ -17,7 +17,7 @@ from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.params import TaskParams
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.model import Task, TaskState, TaskStatus
+from mcp_a2a.protocol.model import TaskDocument, TaskState, TaskStatus
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from tests.a2a.bindings import Binding, said
@@ -145,7 +145,7 @@ class Silent(StandIn):
 
     async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
         self.asked.append(request)
-        task = Task(id="t", status=TaskStatus(state=TaskState.WORKING)) if request.cursor is None else None
+        task = TaskDocument(id="t", status=TaskStatus(state=TaskState.WORKING)) if request.cursor is None else None
         return A2AFollowView(task=task, cursor="c.1", over=request.cursor is not None)
 
 

@@ -24,8 +24,8 @@ from mcp_a2a.protocol.model import (
     Part,
     Role,
     StreamResponse,
-    Task,
     TaskArtifactUpdateEvent,
+    TaskDocument,
     TaskState,
     TaskStatus,
     TaskStatusUpdateEvent,
@@ -58,7 +58,7 @@ def artifact(name: str, *texts: str) -> Artifact:
 
 
 def whole(*artifacts: Artifact, over: bool = False) -> A2AFollowView:
-    known = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING), artifacts=artifacts)
+    known = TaskDocument(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING), artifacts=artifacts)
     return A2AFollowView(task=known, cursor="x.0", over=over)
 
 

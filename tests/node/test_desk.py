@@ -41,7 +41,7 @@ from mcp_a2a.protocol.model import (
     Part,
     Role,
     StreamResponse,
-    Task,
+    TaskDocument,
     TaskState,
     TaskStatus,
 )
@@ -296,7 +296,7 @@ async def test_who_says_something_while_it_is_streamed_misses_nothing_and_gets_n
     assert heard == ["".join(map(str, range(COUNT)))] * 20
 
 
-def rebuilt(task: Task, events: list[StreamResponse]) -> str:
+def rebuilt(task: TaskDocument, events: list[StreamResponse]) -> str:
     """The text that a client puts together from what it was told."""
     text = "".join(part.text or "" for artifact in task.artifacts for part in artifact.parts)
     for update in (event.artifact_update for event in events if event.artifact_update):

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.a2a.client_card import card_of, mended, usable
 from mcp_a2a.errors import AddressNotAllowedError, CardError, WebAnswerError, WebError, WebRefusedError
-from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, Task, TaskState
+from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.web_url import agent_url, card_urls, origin
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest
@@ -45,7 +45,7 @@ async def events(client: WebClient, agent: WebAgent) -> list[StreamResponse]:
 async def test_a_message_is_answered_with_a_task(client: WebClient, version: str, binding: str) -> None:
     async with Agent(shout, version=version, binding=binding).serve() as other:
         answer = await client.send(await found(client, other), request())
-    assert isinstance(answer, Task)
+    assert isinstance(answer, TaskDocument)
     assert (answer.status.state, answer.artifacts[0].parts[0].text) == (TaskState.COMPLETED, "HELLO")
     heard = other.heard[0]
     assert heard.version == ("1.0" if version == "1.0" else None)

@@ -17,7 +17,7 @@ from mcp_a2a.a2a.client_json import Fields, parse
 from mcp_a2a.a2a.client_read import MAX_ID, read_answer, read_event, read_message, read_task
 from mcp_a2a.a2a.sse import MAX_EVENT, EventReader
 from mcp_a2a.errors import WebAnswerError
-from mcp_a2a.protocol.model import Message, Part, Task, TaskState
+from mcp_a2a.protocol.model import Message, Part, TaskDocument, TaskState
 
 TOO_LONG = "x" * (MAX_ID + 1)
 
@@ -39,7 +39,7 @@ TASKS: dict[str, JsonValue] = {
 @pytest.mark.parametrize("shape", list(TASKS))
 def test_a_finished_task_is_one_however_it_is_written(shape: str) -> None:
     read = read_answer(TASKS[shape])
-    assert isinstance(read, Task)
+    assert isinstance(read, TaskDocument)
     assert read.status.state == TaskState.COMPLETED
 
 

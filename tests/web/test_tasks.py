@@ -22,7 +22,7 @@ from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
 from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError, StorageFullError
 from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
-from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, Task
+from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, TaskDocument
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -738,7 +738,7 @@ class Broken(WebClient):
     faults = 0
 
     @override
-    async def send(self, agent: WebAgent, request: WebRequest) -> Task | Message:
+    async def send(self, agent: WebAgent, request: WebRequest) -> TaskDocument | Message:
         raise ValueError("whatever")
 
     @override
