@@ -1,12 +1,14 @@
-"""Says which limit of the system stands behind a failure, so that a person can raise it."""
+"""What an error number of the system means: which limit a person can raise, or why there is no connection."""
 
 from __future__ import annotations
 
 import errno
+import socket
 import ssl
 import sys
 
 from mcp_a2a.errors import SystemLimitError
+from mcp_a2a.protocol.paths import zone_trouble
 
 
 def limit_behind(error: BaseException) -> SystemLimitError | None:
@@ -26,6 +28,22 @@ def limit_behind(error: BaseException) -> SystemLimitError | None:
             )
         case _:
             return None
+
+
+def why_not_connected(error: OSError, host: str) -> str:
+    """Why no connection to a host came about, as a clause for behind a colon."""
+    match error:
+        case ConnectionRefusedError():
+            return "no program listens there (connection refused)"
+        case OSError(errno=errno.EINVAL) | socket.gaierror() if (trouble := zone_trouble(host)) is not None:
+            return trouble
+        case socket.gaierror():
+            return "there is no machine of that name"
+        case TimeoutError():
+            return "no answer from that machine"
+        case _:
+            reason = limit_behind(error) or error.strerror or type(error).__name__
+            return f"that machine cannot be reached ({reason})"
 
 
 def _none() -> None:

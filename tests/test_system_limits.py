@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.system_limits import limit_behind
+from mcp_a2a.system_limits import limit_behind, why_not_connected
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,24 @@ def test_a_limit_of_the_system_is_named(error: BaseException, word: str) -> None
 @pytest.mark.parametrize("error", [OSError("none"), OSError(errno.EACCES, "no"), ssl.SSLError("x"), RuntimeError()])
 def test_what_is_no_limit_is_none(error: BaseException) -> None:
     assert limit_behind(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "host", "word"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "a.example", "connection refused"),
+        (socket.gaierror(-2, "x"), "a.example", "no machine of that name"),
+        (socket.gaierror(-2, "x"), "fe80::1%tun9", "an interface named tun9"),
+        (OSError(errno.EINVAL, "x"), "fe80::1", "[fe80::1%eth0]"),
+        (OSError(errno.EINVAL, "Invalid argument"), "a.example", "Invalid argument"),
+        (TimeoutError(), "a.example", "no answer"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "a.example", "No route to host"),
+        (OSError(errno.EMFILE, "Too many open files"), "a.example", "Raise the limit"),
+        (OSError("none"), "a.example", "OSError"),
+    ],
+)
+def test_why_there_is_no_connection_is_said_in_the_same_words_everywhere(error: OSError, host: str, word: str) -> None:
+    assert word in why_not_connected(error, host)
 
 
 @pytest.mark.slow

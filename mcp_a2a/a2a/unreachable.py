@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from urllib.parse import urlsplit
 
@@ -10,21 +9,13 @@ import aiohttp
 
 from mcp_a2a.certificates import why_not_accepted
 from mcp_a2a.errors import WebError
-from mcp_a2a.protocol.paths import zone_trouble
+from mcp_a2a.system_limits import why_not_connected
 
 
 class NotConnectedError(WebError):
     """No connection came about, so nothing was said."""
 
     code = "not_connected"
-
-
-_NOT_CONNECTED = {
-    errno.ECONNREFUSED: "nothing listens there (connection refused)",
-    errno.EHOSTUNREACH: "no way leads to that host",
-    errno.ENETUNREACH: "no way leads to that network",
-    errno.ETIMEDOUT: "nothing answers there in time",
-}
 
 
 _UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
@@ -38,11 +29,10 @@ def unreachable(url: str, error: Exception, lost: type[WebError] = WebError) -> 
             why = f"its TLS certificate is not accepted ({why_not_accepted(error.certificate_error)})"
         case aiohttp.ClientSSLError():
             why = "it does not speak TLS, or not one that is safe"
-        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
-            why = "its name is not known"
         case aiohttp.ClientConnectorError():
-            known = _NOT_CONNECTED.get(error.os_error.errno or 0)
-            why = known or zone_trouble(error.host) or "no connection could be made"
+            why = why_not_connected(error.os_error, error.host)
+        case socket.gaierror():
+            why = why_not_connected(error, host)
         case aiohttp.ServerDisconnectedError():
             why = "it closed the connection without an answer"
         case TimeoutError():

@@ -14,7 +14,7 @@ from aiohttp import AddrInfoType
 
 from mcp_a2a.certificates import why_not_accepted
 from mcp_a2a.errors import LinkError
-from mcp_a2a.protocol.paths import zone_trouble
+from mcp_a2a.system_limits import why_not_connected
 from mcp_a2a_transports._drive import CLOSE_SECONDS
 from mcp_a2a_transports._reception import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
@@ -72,7 +72,7 @@ async def connect(
     except aiohttp.ClientSSLError as error:
         raise LinkError("it does not speak TLS, or not one that is safe") from error
     except aiohttp.ClientConnectorError as error:
-        raise LinkError(_why_not_connected(error.os_error, error.host)) from error
+        raise LinkError(why_not_connected(error.os_error, error.host)) from error
     except _OtherAnswerError as error:
         raise LinkError(_why_no_upgrade(error.status, what)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -106,17 +106,3 @@ def _why_no_upgrade(status: int, what: str) -> str:
     if status in PROXY_STATUSES:
         return f"a proxy answers there, and {what} does not behind it (HTTP {status})"
     return f"something other than {what} answers there"
-
-
-def _why_not_connected(error: OSError, host: str) -> str:
-    match error:
-        case ConnectionRefusedError():
-            return "no program listens there (connection refused)"
-        case OSError(errno=errno.EINVAL) | socket.gaierror() if (trouble := zone_trouble(host)) is not None:
-            return trouble
-        case socket.gaierror():
-            return "there is no machine of that name"
-        case TimeoutError():
-            return "no answer from that machine"
-        case _:
-            return f"that machine cannot be reached ({error.strerror or type(error).__name__})"
