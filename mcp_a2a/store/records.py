@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from mcp_a2a.errors import DamagedRowError, TaskForgottenError, TaskNotFoundError
-from mcp_a2a.protocol.blob import BlobRef, by_content
-from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Artifact, Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
-from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.task.error import ErrorDetail
-from mcp_a2a.protocol.times import parse_iso_untrusted
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import LISTED, OPEN
@@ -30,108 +29,10 @@ _MESSAGES = TypeAdapter(tuple[Message, ...])
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 _TRIED = TypeAdapter(tuple[str, ...])
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
+TaskRecord = Task
+"""Its name in modules that write it in place."""
 
-
-@dataclass(slots=True)
-class TaskRecord:
-    """A row of `tasks`, parsed. Times are seconds since the epoch."""
-
-    id: str
-    direction: str
-    peer: str
-    peer_name: str
-    skill: str | None
-    context_id: str
-    hop: int
-    state: TaskState
-    delivery: Delivery
-    seq_out: int
-    seq_in: int
-    attempts: int
-    holder: str | None
-    worker: bool
-    lease_until: float | None
-    messages: tuple[Message, ...]
-    status: TaskStatus
-    artifacts: tuple[Artifact, ...]
-    error: ErrorDetail | None
-    tried: tuple[str, ...]
-    chosen: str | None
-    created: float
-    updated: float
-    caller: str = ""
-    """Whose it is: the owner's of this node, or an A2A client's."""
-    opening: str = ""
-    streamed: int = 0
-    direct: bool = False
-    remote: str | None = None
-    opened: float = 0.0
-    dated: float = 0.0
-    """The date of the message that opened it here, and the latest that any copy of it may have."""
-    forgotten: float | None = None
-    """When a person had its texts and files removed."""
-    heard: str | None = None
-    """Of a task at a URL: state and time of the newest status that its agent told, in the agent's words."""
-    made: int = 0
-    """Of a task at a URL: the size of its artifacts when we last said something."""
-    added: tuple[ArtifactChunk, ...] = field(default=(), metadata={"kept": False})
-    """What this change added to the artifacts, for those who follow it live; not stored."""
-    renewed: tuple[Artifact, ...] = field(default=(), metadata={"kept": False})
-    """Artifacts that this change made or replaced whole; likewise."""
-    spooled: tuple[BlobRef, ...] = field(default=(), metadata={"kept": False})
-    """Files that this change attached: they are in our spool, and their pieces go ahead of the message."""
-    size: int = field(default=0, metadata={"kept": False})
-    """Bytes of its artifacts as they are stored."""
-
-    @property
-    def opening_id(self) -> str:
-        """Id of the payload that opened it; its own id is derived from that."""
-        return self.opening or self.messages[0].message_id
-
-    @property
-    def said(self) -> tuple[Message, ...]:
-        """What whoever asked for it wrote, in order: the request first."""
-        return tuple(message for message in self.messages if message.role == Role.USER)
-
-    def has_heard(self, message: Message) -> bool:
-        """Whether this message came before. Its id alone does not tell: there are clients that use one for several."""
-        parts = tuple(map(by_content, message.parts))
-        return any(
-            known.message_id == message.message_id and tuple(map(by_content, known.parts)) == parts
-            for known in self.said
-        )
-
-    @property
-    def sent(self) -> bool:
-        """Whether we are the one who asked."""
-        return self.direction == "sent"
-
-    @property
-    def since(self) -> datetime:
-        """Since when it has its status. Where its agent told no time that can be read: since its newest change."""
-        return parse_iso_untrusted(self.status.timestamp) or datetime.fromtimestamp(self.updated, UTC)
-
-    @property
-    def status_at(self) -> int:
-        """The same in whole milliseconds since the epoch, which is what A2A shows of it."""
-        return (self.since - _EPOCH) // timedelta(milliseconds=1)
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing can follow."""
-        return is_terminal(self.state)
-
-    def leased(self, now: float) -> bool:
-        """Whether somebody is working on it."""
-        return self.lease_until is not None and now < self.lease_until
-
-    def end_lease(self) -> None:
-        """Nobody works on it any more."""
-        self.holder, self.worker, self.lease_until = None, False, None
-
-
-TASK_COLUMNS = tuple(column.name for column in fields(TaskRecord) if column.metadata.get("kept", True))
+TASK_COLUMNS = tuple(column.name for column in fields(Task) if column.metadata.get("kept", True))
 _SELECT = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
 _WRITTEN = (*TASK_COLUMNS, "status_at")
 _INSERT = (
@@ -168,17 +69,21 @@ def parse_task(row: tuple[object, ...]) -> TaskRecord:
     Raises:
         ValueError, TypeError: it holds something else than what was stored.
     """
-    record = TaskRecord(*row)  # type: ignore[arg-type]  # parsed field by field below
-    record.state = TaskState(record.state)
-    record.delivery = Delivery(record.delivery)
-    record.worker, record.direct = bool(record.worker), bool(record.direct)
-    record.messages = _MESSAGES.validate_json(_text(record.messages))
-    record.status = TaskStatus.model_validate_json(_text(record.status))
-    record.size = len(_text(record.artifacts))
-    record.artifacts = _ARTIFACTS.validate_json(_text(record.artifacts))
-    record.error = ErrorDetail.model_validate_json(_text(record.error)) if record.error else None
-    record.tried = _TRIED.validate_json(_text(record.tried))
-    return record
+    values = dict(zip(TASK_COLUMNS, row, strict=True))
+    artifacts = _text(values["artifacts"])
+    values.update(
+        state=TaskState(str(values["state"])),
+        delivery=Delivery(str(values["delivery"])),
+        worker=bool(values["worker"]),
+        direct=bool(values["direct"]),
+        messages=_MESSAGES.validate_json(_text(values["messages"])),
+        status=TaskStatus.model_validate_json(_text(values["status"])),
+        artifacts=_ARTIFACTS.validate_json(artifacts),
+        error=ErrorDetail.model_validate_json(_text(values["error"])) if values["error"] else None,
+        tried=_TRIED.validate_json(_text(values["tried"])),
+        size=len(artifacts),
+    )
+    return Task(**values)  # type: ignore[arg-type]  # the others are as SQLite has them
 
 
 def _record(connection: sqlite3.Connection, row: tuple[object, ...]) -> TaskRecord:
@@ -229,6 +134,19 @@ def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
     """Store a task that changed."""
     connection.execute(_UPDATE, (*_row(record)[1:], record.id))
     put_out(connection, record.spooled, record.id, record.updated)
+
+
+def save(connection: sqlite3.Connection, change: Change) -> bool:
+    """Store a change of a task, and the files that it attached.
+
+    Returns:
+        False, and nothing is stored, if the change opens a task and there is one of its id.
+    """
+    task = change.task
+    if change.before is None:
+        return insert_task(connection, task)
+    save_task(connection, task)
+    return True
 
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:

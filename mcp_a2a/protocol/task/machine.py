@@ -13,6 +13,7 @@ room. Checks that need only the task are made here.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from mcp_a2a.errors import LocalProtocolError, TransitionError
@@ -120,7 +121,10 @@ class Change:
             known, after = after, apply(after, event, now)
             if after is not known:
                 counted.append(event)
-        return cls(task, after, tuple(counted), files)
+        change = cls(task, after, tuple(counted), files)
+        return dataclasses.replace(
+            change, task=with_(after, added=change.chunks, renewed=change.replaced, spooled=files)
+        )
 
     @classmethod
     def opening(cls, event: e.Opened, *events: Event, now: float, files: tuple[BlobRef, ...] = ()) -> Change:

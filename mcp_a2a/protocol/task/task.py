@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mcp_a2a.protocol.blob import by_content
-from mcp_a2a.protocol.model import Artifact, Delivery, Message, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.blob import BlobRef, by_content
+from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
@@ -16,9 +16,12 @@ from mcp_a2a.protocol.times import parse_iso_untrusted
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
-    """A task, as one side of it knows it. Times are seconds since the epoch, by the wall clock of this machine."""
+    """A task, as one side of it knows it. Times are seconds since the epoch, by the wall clock of this machine.
+
+    It is written in place only by producers that do not make events yet.
+    """
 
     # Said once, when it is opened (`Entrusted` says some of it anew).
     id: str
@@ -73,10 +76,14 @@ class Task:
     """Of a task at a URL: state and time of the newest status that its agent told, in the agent's words."""
     made: int = 0
     """Of a task at a URL: characters of its artifacts when its caller last said something."""
-    events: int = 0
+    events: int = field(default=0, metadata={"kept": False})
     """How many of its events were logged: the number of the newest."""
-    size: int = field(default=0, compare=False)
+    size: int = field(default=0, compare=False, metadata={"kept": False})
     """Characters of its artifacts as they are stored, or more. Derived, and not stored."""
+    # What the newest change added, for letters and readers that are not given the `Change`. Not stored.
+    added: tuple[ArtifactChunk, ...] = field(default=(), compare=False, metadata={"kept": False})
+    renewed: tuple[Artifact, ...] = field(default=(), compare=False, metadata={"kept": False})
+    spooled: tuple[BlobRef, ...] = field(default=(), compare=False, metadata={"kept": False})
 
     @property
     def opening_id(self) -> str:
@@ -119,6 +126,10 @@ class Task:
     def leased(self, now: float) -> bool:
         """True if a holder works on it."""
         return self.lease_until is not None and now < self.lease_until
+
+    def end_lease(self) -> None:
+        """Take the task from its holder, in place."""
+        self.holder, self.worker, self.lease_until = None, False, None
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +16,6 @@ from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.machine import WITHDRAWN, Change, apply, opened, refusal, withdrawal
 from mcp_a2a.protocol.task.task import Task, with_
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.store.records import TASK_COLUMNS
 from tests.protocol.task.samples import ERROR, T0, T1, a_task, artifact, chunk, message, opening, said
 
 WORKING, ASKING = TaskState.WORKING, TaskState.INPUT_REQUIRED
@@ -29,15 +28,6 @@ def after(task: Task, *events: Event) -> Task:
 
 
 # --- the value ------------------------------------------------------------------------------------
-
-
-def test_a_task_has_the_columns_of_its_row_and_two_counts() -> None:
-    assert {field.name for field in fields(Task)} == {*TASK_COLUMNS, "events", "size"}
-
-
-def test_a_task_cannot_be_changed_in_place() -> None:
-    with pytest.raises(FrozenInstanceError):
-        a_task().state = WORKING  # type: ignore[misc]
 
 
 def test_the_quick_copy_is_the_copy_of_the_standard_library() -> None:
