@@ -1,4 +1,4 @@
-"""Write `known_answers.json`: messages, and what every version of ours must decide about each.
+"""Write `docs/vectors/messages.json`: messages, and what every version of ours must decide about each.
 
 Run it only to add a case: `python -m tests.protocol.make_known_answers`. Sealing draws randomness
 of its own, so every run writes other bytes; what is committed is what counts.
@@ -44,7 +44,7 @@ from tests.protocol.people import (
     task,
 )
 
-FILE = Path(__file__).with_name("known_answers.json")
+FILE = Path(__file__).parents[2] / "docs/vectors/messages.json"
 SUCCESS = "success"
 SECRETS = {suite: secret_of(BOB, suite) for suite in (SUITE_X25519, SUITE_MLKEM768_X25519)}
 BUNDLES = {

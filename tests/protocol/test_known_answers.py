@@ -34,7 +34,8 @@ class KnownAnswers(BaseModel):
     cases: tuple[Case, ...]
 
 
-KNOWN = KnownAnswers.model_validate(json.loads(Path(__file__).with_name("known_answers.json").read_text()))
+FILE = Path(__file__).parents[2] / "docs/vectors/messages.json"
+KNOWN = KnownAnswers.model_validate(json.loads(FILE.read_text()))
 BOB = Identity(bytes.fromhex(KNOWN.bob_seed))
 ALICE = PeerId.parse_untrusted(KNOWN.identities["alice"])
 RING = KeyRing.load(BOB, KNOWN.bob_ring)
