@@ -315,7 +315,7 @@ class Inbox:
                 record.error = ErrorDetail(code=f"task_{request.status}", message=request.text or "no reason given")
             return self._conclude(connection, record, state, request, now)
 
-        concluded = await self._context.database.write(answer, lambda made: self._outbox.seal_ahead(made.letter))
+        concluded = await self._context.database.write(answer)
         if not concluded.again:
             self._posted([concluded])
         if request.status == "crashed":

@@ -148,11 +148,11 @@ class Outbox:
             return False
         return self._context.database.read(lambda connection: has_open_sent(connection, peer.row.did))
 
-    def seal_ahead(self, row: OutboxRow | None) -> None:
+    def seal_ahead(self, row: OutboxRow) -> None:
         """Seal a message while its journal entry is on its way to the disk. It is not sent before `push`."""
-        lane = self._lanes.get(PeerId.parse_untrusted(row.peer)) if row else None
+        lane = self._lanes.get(PeerId.parse_untrusted(row.peer))
         link = lane.peer.link if lane is not None else None
-        if row is None or row.pieces or lane is None or not lane.resting or link is None:
+        if row.pieces or lane is None or lane.ahead is not None or not lane.resting or link is None:
             return  # in a crowd it is better to seal when it is a message's turn
         sealed = self._seal(row, lane.peer, _bundle_at(lane, link))
         if sealed is not None:

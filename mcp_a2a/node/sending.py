@@ -221,7 +221,7 @@ class Sending:
             put_outbox(connection, row)
             return None
 
-        existing = await self._context.database.write(journal, lambda _: self._outbox.seal_ahead(row))
+        existing = await self._context.database.write(journal, lambda: self._outbox.seal_ahead(row))
         if existing is not None:
             check_message(existing, record.messages[0], record.skill)
             return existing

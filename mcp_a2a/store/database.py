@@ -1,8 +1,15 @@
 """The one writer, and group commit.
 
 Operations are functions over a connection. They queue; one thread runs a whole batch in one transaction and commits
-it with one fsync (`synchronous=FULL`), and only then is anybody told. While a commit is on its way to the disk the
+it with one fsync (`synchronous=FULL`), and only then are the callers told. While a commit is on its way to the disk the
 next batch gathers, so 64 operations in flight cost a few fsyncs, not 64.
+
+An operation that a caller waits for wakes the writer. A lazy one does not: it stays in the queue, in its order, and the
+next batch takes it along. Waking a thread costs more than a statement, so the writer looks for lazy operations by
+itself, `LAZY_SECONDS` after its last commit. Only a writer that found none then has to be woken for the next.
+
+What follows a commit is called on the event loop in the callback that brings its news, outside of any task: a task
+would be one round of the loop later.
 
 An operation that raises is rolled back alone (each has a savepoint). A commit that fails fails its whole batch.
 Reads go through a second connection on the caller's thread: in WAL mode they never wait for the writer.
@@ -14,10 +21,10 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,13 +43,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LAZY_SECONDS = 0.05
-"""How long an operation that nobody waits for may wait for company. Losing it to a crash must be harmless."""
+"""How long a lazy operation may wait for company. Losing it to a crash must be harmless."""
 
 IDLE_SECONDS = 0.5
 """A moment as quiet as that is used for a checkpoint."""
-
-FEW = 4
-"""Operations in a batch that somebody waits for alone; with more, the event loop has better things to do."""
 
 MAX_BATCH = 256
 """Operations in one transaction: beyond that a longer transaction saves nothing more."""
@@ -54,9 +58,7 @@ class _Pending:
 
     run: Callable[[sqlite3.Connection], object]
     done: Callable[[object], None]
-    lazy: bool = False
     awaited: bool = False
-    meanwhile: Callable[[object], None] | None = None
 
 
 class Landing(Generic[T]):
@@ -100,10 +102,13 @@ class Database:
         self._reader = reader
         self._is_still = writer is None
         # A thread of our own rather than one borrowed per commit: handing over costs a third of the commit otherwise.
-        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._queued: deque[_Pending] = deque()
+        self._signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """Wake the writer after something was queued: True if a caller waits for it, False for a lazy operation."""
+        self._is_watching = True
+        """True if the writer looks for lazy operations by itself, within `LAZY_SECONDS`."""
         self._call_soon = _call_soon_from_threads()
         self._landed: deque[tuple[Sequence[_Pending], Sequence[object]]] = deque()
-        self._news = anyio.Event()
         self._after_commit: list[Callable[[], None]] = []
         self._uncheckpointed = True
         self._checkpoints = "PASSIVE"
@@ -148,30 +153,41 @@ class Database:
             raise self._translated(error) from error
 
     async def write(
-        self, operation: Callable[[sqlite3.Connection], T], meanwhile: Callable[[T], None] | None = None
+        self, operation: Callable[[sqlite3.Connection], T], meanwhile: Callable[[], None] = lambda: None
     ) -> T:
         """Run an operation and return when it is on the disk. Its exception is raised here.
 
         A caller that is cancelled meanwhile hears of it at its next wait: what must follow a commit follows it.
 
-        `meanwhile` is called with the operation's value while the disk works, outside of any task, and in a crowd not
-        at all: what it does may only save time.
+        Args:
+            operation: runs in the writer thread, within the transaction.
+            meanwhile: called at once, while the disk works. It may only save time: the operation may yet fail.
         """
         if self._closing:
             raise HomeUnusableError(str(self.path.parent), "the node is stopping")
         landing = Landing[T]()
-        self._queue.put(_Pending(operation, landing.land, awaited=True, meanwhile=meanwhile))  # type: ignore[arg-type]  # as below
+        self._put(_Pending(operation, landing.land, awaited=True))  # type: ignore[arg-type]  # as below
+        meanwhile()
         return await landing.landed()
 
     def enqueue(self, operation: Callable[[sqlite3.Connection], T], done: Callable[[T | Exception], None]) -> None:
-        """Queue an operation; `done` is called on the event loop with its value or exception, after the commit."""
-        self._queue.put(_Pending(operation, done))  # type: ignore[arg-type]  # T is erased in the queue
+        """Queue an operation; `done` is called on the event loop with its value or exception, after the commit.
+
+        `done` runs outside of any task, so it may start tasks and wait for nothing.
+        """
+        self._put(_Pending(operation, done))  # type: ignore[arg-type]  # T is erased in the queue
 
     def enqueue_lazily(
         self, operation: Callable[[sqlite3.Connection], object], done: Callable[[object], None] | None = None
     ) -> None:
-        """Queue an operation that nobody waits for: it rides with the next commit, or gets one soon."""
-        self._queue.put(_Pending(operation, done or log_failure, lazy=True))
+        """Queue an operation without a caller that waits: it rides with the next commit, or gets one soon."""
+        self._queued.append(_Pending(operation, done or log_failure))
+        if not self._is_watching:
+            self._signals.put(False)  # noqa: FBT003  the element type of the queue
+
+    def _put(self, pending: _Pending) -> None:
+        self._queued.append(pending)
+        self._signals.put(True)  # noqa: FBT003  as above
 
     def empty_log(self) -> None:
         """At the next quiet moment empty the log: it still holds what was just deleted."""
@@ -181,18 +197,10 @@ class Database:
         """Call `hook` once after every batch, when each operation's `done` has been called."""
         self._after_commit.append(hook)
 
-    async def run(self) -> None:
-        """Tell of commits until cancelled. In a task of its own, because what is called may start others."""
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            while self._landed:
-                self._tell(*self._landed.popleft())
-
     async def close(self) -> None:
-        """Commit what is queued and end the writer. Only who waits for one of these commits still hears of it."""
+        """Commit what is queued and end the writer. Of these commits only a `write` that waits is still told."""
         self._closing = True
-        self._queue.put(None)
+        self._signals.put(True)  # noqa: FBT003  as above
         await anyio.to_thread.run_sync(self._thread.join)
         for batch, outcomes in self._landed:
             for pending, outcome in zip(batch, outcomes, strict=True):
@@ -206,13 +214,12 @@ class Database:
         self._note_looks()
 
     def _work(self) -> None:
-        """The writer thread: a batch, a commit, the news of it; until it is told to end."""
-        going = True
-        while going:
-            batch, going = self._gather()
+        """The writer thread: a batch, a commit, the news of it; until the database is closed."""
+        while self._queued or not self._closing:
+            batch = self._gather()
             if batch:
                 self._landed.append((batch, self._outcomes(batch)))
-                self._call_soon(self._bring_news)
+                self._call_soon(self._tell)
 
     def _outcomes(self, batch: Sequence[_Pending]) -> Sequence[object]:
         """What became of each; whatever goes wrong, those that wait are told, and the thread goes on."""
@@ -224,25 +231,34 @@ class Database:
                 self._writer.execute("ROLLBACK")
             return [error] * len(batch)
 
-    def _gather(self) -> tuple[list[_Pending], bool]:
-        """Everything that is queued now. Where nobody waits for any of it, what comes in the next moment too."""
-        batch: list[_Pending] = []
-        hurried, closes_at = False, 0.0
-        while len(batch) < MAX_BATCH:
+    def _gather(self) -> list[_Pending]:
+        """Wait for something to do, and take everything that is queued then."""
+        self._wait()
+        self._is_watching = True
+        while not self._signals.empty():
+            self._signals.get()  # before the queue is emptied: what is queued later has its own
+        batch = [self._queued.popleft() for _ in range(min(len(self._queued), MAX_BATCH))]
+        if self._queued:
+            self._signals.put(True)  # noqa: FBT003  as above
+        return batch
+
+    def _wait(self) -> None:
+        """Wait for a signal, or until a lazy operation has waited long enough."""
+        watching = True
+        while True:
+            self._is_watching = watching
+            # What was queued while `_is_watching` was still True has sent no signal.
+            watching = watching or bool(self._queued)
             try:
-                # A steady trickle must not keep the first of it from the disk: the moment is counted from there.
-                moment = max(0.0, closes_at - time.monotonic()) if batch else self._idle_seconds()
-                pending = self._queue.get(block=not hurried, timeout=moment)
+                if self._signals.get(timeout=LAZY_SECONDS if watching else self._idle_seconds()):
+                    return
+                watching = True
             except queue.Empty:
-                if not batch:
+                if watching and self._queued:
+                    return
+                if not watching:
                     self._checkpoint()
-                break
-            if pending is None:
-                return batch, False
-            closes_at = closes_at or time.monotonic() + LAZY_SECONDS
-            batch.append(pending)
-            hurried = hurried or not pending.lazy
-        return batch, True
+                watching = False
 
     def _idle_seconds(self) -> float | None:
         """How long to wait for work before there is time for a checkpoint; for ever when there is nothing to write."""
@@ -264,20 +280,18 @@ class Database:
             self._looks = now
             renew_checked(self.path, now)
 
-    def _bring_news(self) -> None:
-        self._news.set()
-
-    def _tell(self, batch: Sequence[_Pending], outcomes: Sequence[object]) -> None:
-        for pending, outcome in zip(batch, outcomes, strict=True):
-            _call_safely(partial(pending.done, outcome))
-        for hook in self._after_commit:
-            _call_safely(hook)
+    def _tell(self) -> None:
+        """Call what follows the newest commits. Once the database is closed, `close` tells those that wait."""
+        while self._landed and not self._closing:
+            for pending, outcome in zip(*self._landed.popleft(), strict=True):
+                _call_safely(partial(pending.done, outcome))
+            for hook in self._after_commit:
+                _call_safely(hook)
 
     def _commit(self, batch: Sequence[_Pending]) -> list[object]:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(pending) for pending in batch]
-            self._use_the_time(batch, outcomes)
             self._writer.execute("COMMIT")
             self._uncheckpointed, self._trouble = True, ""
             self._note_looks()
@@ -305,14 +319,6 @@ class Database:
         self._writer.execute("RELEASE operation")
         return outcome
 
-    def _use_the_time(self, batch: Sequence[_Pending], outcomes: Sequence[object]) -> None:
-        """The commit that follows needs the disk, not the interpreter: let the event loop work beside it."""
-        if len(batch) > FEW:
-            return
-        for pending, outcome in zip(batch, outcomes, strict=True):
-            if pending.meanwhile is not None and not isinstance(outcome, Exception):
-                self._call_soon(partial(_call_safely, partial(pending.meanwhile, outcome)))
-
     def _undo(self) -> None:
         self._writer.execute("ROLLBACK TO operation")
         self._writer.execute("RELEASE operation")
@@ -337,17 +343,32 @@ class _TrioToken(Protocol):
 
 
 def _call_soon_from_threads() -> Callable[[Callable[[], None]], None]:
-    """How another thread has something called on this event loop, without waiting for it as anyio's way does."""
+    """How another thread has a function called on this event loop, without waiting for it as anyio's way does."""
     loop = cast("_AsyncioLoop | _TrioToken", anyio.lowlevel.current_token().native_token)
     call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+    context = _context_of_loop()
 
     def call(function: Callable[[], None]) -> None:
         try:
-            call_soon(function)
+            call_soon(partial(context.run, function))
         except RuntimeError:
             logger.debug("the event loop ended before it heard of a commit")
 
     return call
+
+
+def _context_of_loop() -> Context:
+    """A context in which anyio knows the event loop outside of tasks, where sniffio, if installed, finds none.
+
+    sniffio asks asyncio for the current task unless its variable is set, and only `anyio.run` sets that.
+    """
+    context = copy_context()
+    try:
+        import sniffio  # noqa: PLC0415  not a dependency: anyio asks it where it is installed
+    except ImportError:
+        return context
+    context.run(sniffio.current_async_library_cvar.set, sniffio.current_async_library())
+    return context
 
 
 def _call_safely(callback: Callable[[], None]) -> None:
@@ -358,8 +379,8 @@ def _call_safely(callback: Callable[[], None]) -> None:
 
 
 def log_failure(outcome: object) -> None:
-    """Log an operation that nobody waited for where it failed."""
+    """Log the failure of an operation without a caller that waits."""
     if isinstance(outcome, McpA2AError):
         logger.warning("not stored: %s", outcome)
     elif isinstance(outcome, Exception):
-        logger.error("an operation nobody waited for failed", exc_info=outcome)
+        logger.error("an operation without a caller that waits failed", exc_info=outcome)

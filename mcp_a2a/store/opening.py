@@ -108,27 +108,16 @@ async def open_database(
         writer.close()
         raise unusable(path, error) from error
     database = Database(path, writer, reader, noted=schema.salvages)
-    telling = anyio.CancelScope(shield=True)
-
-    async def tell() -> None:
-        with telling:  # also while everything around is cancelled: some still wait for a commit then
-            await database.run()
-
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(tell)
+    try:
         try:
             yield database
-        except Exception as error:  # noqa: BLE001  raised again, outside of the group: to the caller there are no tasks
-            failure = error
         finally:
-            telling.cancel()
             with anyio.CancelScope(shield=True):
                 await database.close()
-    if failure is not None:
-        if _may_be_of_a_row(failure):
+    except Exception as error:
+        if _may_be_of_a_row(error):
             forget_checked(path)  # or the next start would fail of the same
-        raise failure
+        raise
 
 
 def _may_be_of_a_row(failure: Exception) -> bool:

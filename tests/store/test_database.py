@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import sqlite3
@@ -172,3 +173,57 @@ async def test_what_is_read_from_a_closed_database_is_trouble_of_this_machine(tm
         pass
     with pytest.raises(HomeUnusableError, match="cannot be used"):
         database.read(lambda connection: get_meta(connection, "word"))
+
+
+async def test_lazy_operations_share_the_commit_of_the_next_operation_that_is_waited_for(database: Database) -> None:
+    statements: list[str] = []
+    await database.write(lambda connection: set_meta(connection, "first", "1"))
+    database._writer.set_trace_callback(statements.append)
+    for name in ("second", "third"):
+        database.enqueue_lazily(lambda connection, name=name: set_meta(connection, name, "lazy"))
+    last = await database.write(lambda connection: get_meta(connection, "third"))
+    assert last == "lazy"
+    assert statements.count("COMMIT") == 1
+
+
+async def test_a_lazy_operation_wakes_a_writer_that_has_gone_to_rest(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_a2a.store.database.IDLE_SECONDS", 0.01)
+    statements: list[str] = []
+    told = anyio.Event()
+    database._writer.set_trace_callback(statements.append)
+    await database.write(lambda connection: set_meta(connection, "word", "here"))
+    with anyio.fail_after(30):
+        while not any("wal_checkpoint" in statement for statement in statements):
+            await anyio.lowlevel.checkpoint()
+        database.enqueue_lazily(lambda connection: set_meta(connection, "word", "late"), lambda _: told.set())
+        await told.wait()
+    assert database.read(lambda connection: get_meta(connection, "word")) == "late"
+
+
+def test_what_follows_a_commit_may_ask_for_the_time_and_start_tasks(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    async def note() -> None:
+        times.append(anyio.current_time())
+
+    async def main() -> None:
+        async with open_database(tmp_path / "node.db", "test") as database, anyio.create_task_group() as tasks:
+
+            def done(_: object) -> None:
+                times.append(anyio.current_time())
+                tasks.start_soon(note)
+
+            database.enqueue(lambda _: None, done)
+            await database.write(lambda _: None)
+
+    asyncio.run(main())  # not by anyio.run, which would tell sniffio which loop it is
+    assert len(times) == 2
+
+
+async def test_what_a_writer_may_do_meanwhile_is_done_before_the_commit_is_told(database: Database) -> None:
+    order: list[str] = []
+    database.enqueue(lambda _: time.sleep(0.02), lambda _: order.append("told"))
+    await database.write(lambda _: None, lambda: order.append("meanwhile"))
+    assert order == ["meanwhile", "told"]
