@@ -1,0 +1,148 @@
+"""What an A2A client asks a node: the operations of A2A 3.1, whatever binding brought them.
+
+The nouns are those of A2A, raw as they travel. Every operation is within the reach of one caller at one agent: `agent`
+says whose tasks are meant ("self", or an agent behind this node by did or URL), `caller` who asks. What is outside of
+that reach does not exist (A2A 13.1).
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from mcp_a2a.api.tasks import MAX_HOP
+from mcp_a2a.api.view import Consent, View
+from mcp_a2a.protocol.model import Message, StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState
+
+OWN_KEY = "call-"
+"""So begins an idempotency key that was made for one call, by whoever passes it on."""
+
+HOP = "mcp-a2a/hop"
+"""Name in the metadata of a message: how often its work was passed on before. A2A has no word for it."""
+
+OWNER = ""
+"""The caller who owns this node."""
+
+OWN_AGENT = "self"
+"""The agent that this node is, beside those behind it."""
+
+
+class Reach(View):
+    """Whose tasks, and who asks. The A2A server has authenticated `caller`; "" is the owner of this node."""
+
+    agent: str = OWN_AGENT
+    caller: str = Field(default=OWNER, max_length=64)
+
+
+class A2AAnswer(View):
+    """A task as it is now, or the message that the agent answered with instead."""
+
+    task: TaskDocument
+    reply: Message | None = None
+    """The agent meant no task by it: A2A shows the message only."""
+    cursor: str | None = None
+    """Where to follow it from, if that was asked for; `task` is then the task as it was there."""
+
+
+class A2ASendRequest(Reach):
+    """A message: it opens a task, or with `task_id` in it goes on in one."""
+
+    message: Message
+    skill: str | None = Field(default=None, min_length=1, max_length=128)
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    """How long to wait for a terminal or interrupted state."""
+    idempotency_key: str | None = Field(default=None, max_length=256)
+    """Calling again with it is the same task. A message id is not enough: clients use one for several messages."""
+    again: bool = False
+    """The same call was made before, of a node that went away."""
+    push_config: TaskPushNotificationConfig | None = None
+    consent: Consent = "ask"
+    hop: int = Field(default=0, ge=0, le=MAX_HOP)
+    """How often the work was passed on before, as the message says (`HOP`)."""
+    follow: bool = False
+    """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
+
+
+class A2AGetRequest(Reach):
+    """A task of the caller by its whole id."""
+
+    task_id: str = Field(max_length=256)
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+
+
+class A2ACancelRequest(Reach):
+    """A task that the caller no longer wants."""
+
+    task_id: str = Field(max_length=256)
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    """How long to wait for the agent to say that it has stopped."""
+
+
+class A2ATaskPage(View):
+    """A page of tasks, whole; which of their fields are shown is the binding's to decide."""
+
+    tasks: tuple[TaskDocument, ...]
+    next_page_token: str = ""
+    total_size: int
+
+
+class A2AListRequest(Reach):
+    """Tasks of the caller, newest status first. `page_token` continues a list."""
+
+    context_id: str | None = None
+    status: TaskState | None = None
+    page_size: int = Field(default=50, ge=1, le=100)
+    page_token: str = ""
+    status_timestamp_after: float | None = None
+    """Seconds since the epoch."""
+
+
+class A2AFollowView(View):
+    """The next events of a task, the same and in the same order for everybody who follows it.
+
+    `task` is there in the first answer, and when the thread was lost (the node restarted): events go on from it.
+    """
+
+    task: TaskDocument | None = None
+    reply: Message | None = None
+    """As in `A2AAnswer`."""
+    events: tuple[StreamResponse, ...] = ()
+    cursor: str
+    over: bool
+    """The task is in a terminal state (or, without `to_end`, an interrupted one), and all up to there was told."""
+
+
+class A2AFollowRequest(Reach):
+    """What happens to a task. Without a cursor, the task as it is; with one, what came after."""
+
+    task_id: str = Field(max_length=256)
+    cursor: str | None = Field(default=None, max_length=128)
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    to_end: bool = False
+    """Follow it through all that it waits for, to a terminal state."""
+
+
+class A2APushView(View):
+    """The configurations that were asked for."""
+
+    configs: tuple[TaskPushNotificationConfig, ...] = ()
+
+
+class A2APushRequest(Reach):
+    """A push configuration of a task of the caller; `config_id` is not needed to set or list."""
+
+    task_id: str = Field(max_length=256)
+    config_id: str | None = Field(default=None, max_length=128)
+    config: TaskPushNotificationConfig | None = None
+    """The one to set."""
+
+
+class A2ACardView(View):
+    """The same card, signed."""
+
+    card: dict[str, JsonValue]
+
+
+class A2ACardRequest(View):
+    """The card of our own agent as an A2A server of ours shows it, to be signed."""
+
+    card: dict[str, JsonValue]

@@ -1,0 +1,47 @@
+"""Diagnostics: a ping of one agent, a check of the whole network."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mcp_a2a.api.view import AgentRef, View
+from mcp_a2a.protocol.untrusted import Fact, PeerText
+
+
+class PingView(View):
+    """What came back: `ms` is missing when nothing did, and `detail` says why."""
+
+    agent: AgentRef
+    route: Fact | None = None
+    address: PeerText | None = None
+    ms: float | None = None
+    detail: PeerText | None = None
+    tried: tuple[PeerText, ...] = ()
+
+
+class PingRequest(View):
+    """An agent to be pinged once."""
+
+    agent: str
+    timeout_seconds: float = Field(default=5, gt=0, le=60)
+
+
+class CheckView(View):
+    """One thing that was tried out."""
+
+    name: PeerText
+    ok: bool
+    absent: bool = False
+    """There is nothing to try out: no relay is known, or discovery on the LAN is switched off."""
+    detail: PeerText
+    ms: float | None = None
+
+
+class NetcheckView(View):
+    """Everything that was tried out, nearest first."""
+
+    checks: tuple[CheckView, ...]
+
+
+class NetcheckRequest(View):
+    """No arguments."""

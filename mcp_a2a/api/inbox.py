@@ -1,0 +1,80 @@
+"""The inbox: lease received tasks and answer them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mcp_a2a.api.files import Attachments, FileGrant
+from mcp_a2a.api.view import AgentRef, Trust, View
+from mcp_a2a.protocol.model import ArtifactChunk, Message, Part
+from mcp_a2a.protocol.untrusted import WHOLE, Fact, PeerText, Token
+
+CLIENT = "client"
+"""Who holds the tasks that the clients of this identity take from the inbox."""
+
+
+class InboxItem(View):
+    """One leased task: answer it before the lease ends, or it is offered again."""
+
+    task_id: Fact
+    agent: AgentRef
+    trust: Trust
+    skill: PeerText | None
+    context_id: Token | None
+    text: PeerText
+    """The request and any further messages, cleaned."""
+    messages: Annotated[tuple[Message, ...], WHOLE]
+    """The same as it came, for a worker; never for a model."""
+    files: tuple[FileGrant, ...] = ()
+    """Those of its parts that are files; likewise."""
+    attempt: int
+    hop: int
+    lease_until: Fact
+    received: Fact
+
+
+class InboxView(View):
+    """Leased work, and how many messages of strangers wait for a person's decision."""
+
+    items: tuple[InboxItem, ...]
+    canceled: tuple[Fact, ...] = ()
+    """Tasks leased to this holder that their sender no longer wants: stop working on them."""
+    waiting: int
+    """Further tasks that were not leased by this call."""
+    held: int
+    next: Fact
+
+
+class CheckInboxRequest(View):
+    """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process.
+
+    With `limit` 0 nothing is leased: the call waits for cancellations of what the holder has.
+    """
+
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    limit: int = Field(default=5, ge=0, le=100)
+    holder: str = CLIENT
+    worker: bool = False
+
+
+class AnswerRequest(Attachments):
+    """An answer to a task from the inbox; `working` reports progress and renews the lease.
+
+    `crashed` is no answer: this attempt came to nothing, and the task is offered again.
+    """
+
+    task_id: str
+    status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
+    text: str | None = None
+    parts: tuple[Part, ...] = ()
+    chunks: tuple[ArtifactChunk, ...] = ()
+    """What the artifacts have grown by since the last answer; they travel at once, in order."""
+    streamed: int | None = None
+    """How many chunks of this attempt were answered before these: what is repeated counts once."""
+    direct: bool = False
+    """The text and parts are a message, and no task is meant by it (A2A 3.1.1)."""
+    holder: str = CLIENT
+    attempt: int | None = None
+    """The attempt being answered, where the holder knows it: an answer to an older attempt is refused."""

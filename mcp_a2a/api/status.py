@@ -1,0 +1,50 @@
+"""This node: its state and its name."""
+
+from __future__ import annotations
+
+from mcp_a2a.api.networks import NetworkView
+from mcp_a2a.api.view import View
+from mcp_a2a.protocol.untrusted import Fact, Name, Who
+
+
+class StatusView(View):
+    """How this node is."""
+
+    version: Fact
+    identity: Fact
+    name: Name
+    did: Who
+    words: Fact
+    home: Fact
+    pid: int
+    uptime_seconds: float
+    listening: tuple[Fact, ...]
+    lookups: dict[Fact, Fact]
+    """Each source of agents, and "on" or why it is not."""
+    clocks: tuple[Fact, ...] = ()
+    """Whose clock is off and by how much, in sentences; empty while all agree."""
+    networks: tuple[NetworkView, ...] = ()
+    agents_online: int
+    outbox: int
+    inbox: int
+    held: int
+    kept: int = 0
+    """Finished answers that wait for room on the disk; they are stored as soon as there is some."""
+    runs_twice: Fact | None = None
+    """When a peer last said that the key of this identity runs on another machine as well."""
+    damage: tuple[Fact, ...] = ()
+    """What of the database was found damaged, in sentences, until a person ran `mcp-a2a repair`."""
+    accept: Fact
+
+
+class RenameView(View):
+    """What this node is called now."""
+
+    name: Name
+    kept: Name | None = None
+    given: Name | None = None
+    """The name that its process was started with, which counts as long as it runs."""
+
+
+class RenameRequest(View):
+    """No arguments: the name that is kept for this identity has changed."""

@@ -1,0 +1,183 @@
+"""Tasks: send, read, reply, cancel, list, forget."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mcp_a2a.api.files import Attachments, FileView, TransferView
+from mcp_a2a.api.view import AgentRef, View
+from mcp_a2a.protocol.model import Delivery, Part
+from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, PeerText, Token
+
+MAX_HOP = 4
+"""As `protocol.payload` has it, which whoever only asks a node need not import."""
+
+
+class PassedOn(Attachments):
+    """Work for others, which may be part of a task that is worked on here: a chain of agents must end."""
+
+    hop: int = Field(default=0, ge=0, le=MAX_HOP)
+    """How often the work was passed on before: the `hop` of the inbox item that it is sent for."""
+    holder: str | None = None
+    """Who sends it, where it may be for any of the tasks that this holder has leased: then the highest `hop` counts."""
+
+
+class ArtifactView(View):
+    """A result: the parts as they came, text cleaned."""
+
+    artifact_id: PeerText
+    name: PeerText | None = None
+    parts: Annotated[tuple[Part, ...], WHOLE] = ()
+
+
+class TaskView(View):
+    """Where a task stands.
+
+    `text` is what the other side wrote: the result of a task we sent, the request of one we got.
+    """
+
+    task_id: Fact
+    direction: Literal["sent", "received"]
+    state: Moment
+    done: bool
+    delivery: Delivery
+    route: Fact | None = None
+    agent: AgentRef
+    skill: PeerText | None = None
+    context_id: Token | None = None
+    request: Asked = ""
+    """What was asked, in one line: the beginning of the text, else the names of the files, else the data."""
+    answer: PeerText | None = None
+    """What came of it so far, in one line: the beginning of the result, of the question or of the reason."""
+    reply: Asked | None = None
+    """What its sender wrote last, where that is not the request; in one line."""
+    asked_here: bool = False
+    """Whether `request` and `reply` are words of the owner of this node, and of nobody else."""
+    text: PeerText | None = None
+    text_total: int | None = None
+    """Length of the whole text in characters."""
+    text_next: int | None = None
+    """`text_offset` of the next page; None at the end."""
+    artifacts: Annotated[tuple[ArtifactView, ...], WHOLE] = ()
+    files: tuple[FileView, ...] = ()
+    """What the other side sent."""
+    transfer: TransferView | None = None
+    question: PeerText | None = None
+    progress: PeerText | None = None
+    error: ErrorDetail | None = None
+    attempts: int = 0
+    tried: Annotated[tuple[str, ...], WHOLE] = ()
+    """Routes tried and failed so far, each with its reason."""
+    put_off: PeerText | None = None
+    """Why it is not taken now; it is kept here, and tried again."""
+    chosen: PeerText | None = None
+    """For a task sent by skill: which agent took it and why."""
+    created: Fact
+    updated: Fact
+    next: Fact
+    """What to do now."""
+
+
+class SendTaskRequest(PassedOn):
+    """Work for one agent."""
+
+    agent: str
+    message: str
+    parts: tuple[Part, ...] = ()
+    """Further parts (data) that travel behind the text."""
+    skill: str | None = Field(default=None, min_length=1, max_length=128)
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    context_id: str | None = Field(default=None, max_length=256)
+    idempotency_key: str | None = Field(default=None, max_length=256)
+    queue: bool = True
+    """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
+
+
+class SendTaskBySkillRequest(PassedOn):
+    """Work for whoever has the skill."""
+
+    skill: str = Field(min_length=1, max_length=128)
+    message: str
+    parts: tuple[Part, ...] = ()
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    context_id: str | None = Field(default=None, max_length=256)
+    idempotency_key: str | None = Field(default=None, max_length=256)
+    queue: bool = True
+
+
+class GetTaskRequest(View):
+    """A task by id (or unique prefix). `text_offset` pages through a long text, in characters."""
+
+    task_id: str
+    wait_seconds: float = Field(default=0, ge=0, le=86_400)
+    even_stuck: bool = False
+    """Do not wait on when a person must decide first, or it is not taken for a while."""
+    text_offset: int = Field(default=0, ge=0)
+    text_limit: int | None = Field(default=None, ge=1)
+
+
+class ReplyRequest(PassedOn):
+    """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
+
+    task_id: str
+    message: str
+    wait_seconds: float = Field(default=20, ge=0, le=86_400)
+    idempotency_key: str | None = Field(default=None, max_length=256)
+
+
+class CancelRequest(View):
+    """A task that we sent and no longer want."""
+
+    task_id: str
+
+
+class KeptTask(View):
+    """A task that could not be forgotten, and why."""
+
+    task_id: Token
+    reason: Fact
+
+
+class ForgetView(View):
+    """What was forgotten. With `after` there is more."""
+
+    tasks: tuple[Token, ...]
+    kept: tuple[KeptTask, ...] = ()
+    files: int
+    freed_bytes: int
+    """On the disk, and in the database, which uses the space again."""
+    after: Token | None = None
+
+
+class ForgetRequest(View):
+    """Finished tasks to be forgotten: those named, or some of those that ended so long ago (`after` goes on).
+
+    `count_only` says what would go. Only ever asked for a person.
+    """
+
+    task_ids: tuple[str, ...] = ()
+    older_than_seconds: float | None = Field(default=None, ge=0)
+    after: str | None = None
+    count_only: bool = False
+
+
+class TaskPage(View):
+    """A page of tasks."""
+
+    tasks: tuple[TaskView, ...]
+    next_cursor: Fact | None = None
+    damage: tuple[Fact, ...] = ()
+    """What of the database was found damaged, as in `StatusView`: tasks may be missing here."""
+
+
+class ListTasksRequest(View):
+    """Tasks, newest change first; `cursor` continues a list."""
+
+    state: Moment | None = None
+    direction: Literal["sent", "received"] | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = None
