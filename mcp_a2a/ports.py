@@ -22,6 +22,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from mcp_a2a.api.request import A, Request
 from mcp_a2a.exchange import (
     A2AAnswer,
     A2ACancelRequest,
@@ -31,7 +32,9 @@ from mcp_a2a.exchange import (
     A2AFollowView,
     A2AGetRequest,
     A2AListRequest,
-    A2APushRequest,
+    A2APushDeleteRequest,
+    A2APushGetRequest,
+    A2APushSetRequest,
     A2APushView,
     A2ASendRequest,
     A2ATaskPage,
@@ -100,6 +103,17 @@ class NodeApi(Protocol):
 
     A wait that ends is not an error: the view says that the task goes on and what to call next.
     """
+
+    async def call(self, request: Request[A], /) -> A:
+        """Answer a question. Each further method answers the questions of one class, and is named by its operation.
+
+        Args:
+            request: one of `api.operations.OPERATIONS`.
+
+        Returns:
+            The answer that the class of the question names.
+        """
+        ...
 
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks, best match first."""
@@ -309,7 +323,7 @@ class NodeApi(Protocol):
         """
         ...
 
-    async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
+    async def a2a_push_set(self, request: A2APushSetRequest) -> A2APushView:
         """Keep a push configuration.
 
         Raises:
@@ -317,7 +331,7 @@ class NodeApi(Protocol):
         """
         ...
 
-    async def a2a_push_get(self, request: A2APushRequest) -> A2APushView:
+    async def a2a_push_get(self, request: A2APushGetRequest) -> A2APushView:
         """The configuration with that id, or all of the task.
 
         Raises:
@@ -325,7 +339,7 @@ class NodeApi(Protocol):
         """
         ...
 
-    async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
+    async def a2a_push_delete(self, request: A2APushDeleteRequest) -> A2APushView:
         """Forget a configuration; one that is not there counts as forgotten.
 
         Raises:

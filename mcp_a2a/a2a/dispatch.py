@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
@@ -22,7 +22,10 @@ from mcp_a2a.exchange import (
     A2AFollowView,
     A2AGetRequest,
     A2AListRequest,
+    A2APushDeleteRequest,
+    A2APushGetRequest,
     A2APushRequest,
+    A2APushSetRequest,
     A2APushView,
     A2ASendRequest,
     A2ATaskPage,
@@ -39,6 +42,8 @@ from mcp_a2a.views import MAX_HOP
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
+
+_Push = TypeVar("_Push", bound=A2APushRequest)
 
 QUICK_SECONDS = 1.0
 """An answer that comes so soon is waited for without a look at whether the caller is still there."""
@@ -178,20 +183,22 @@ class Dispatch:
 
     async def set_push(self, config: TaskPushNotificationConfig, service: Service) -> TaskPushNotificationConfig:
         """CreateTaskPushNotificationConfig."""
-        request = _push_request(service, config.task_id or "")
+        request = _push_request(A2APushSetRequest, service, config.task_id or "")
         return _of_a2a(await self._node.a2a_push_set(request.model_copy(update={"config": config})))[0]
 
     async def get_push(self, params: OnePushParams, service: Service) -> TaskPushNotificationConfig:
         """GetTaskPushNotificationConfig."""
-        return _of_a2a(await self._node.a2a_push_get(_push_request(service, params.task_id, params.id)))[0]
+        return _of_a2a(
+            await self._node.a2a_push_get(_push_request(A2APushGetRequest, service, params.task_id, params.id))
+        )[0]
 
     async def list_push(self, params: PushParams, service: Service) -> tuple[TaskPushNotificationConfig, ...]:
         """ListTaskPushNotificationConfigs."""
-        return _of_a2a(await self._node.a2a_push_get(_push_request(service, params.task_id)))
+        return _of_a2a(await self._node.a2a_push_get(_push_request(A2APushGetRequest, service, params.task_id)))
 
     async def delete_push(self, params: OnePushParams, service: Service) -> None:
         """DeleteTaskPushNotificationConfig; what is not there is deleted."""
-        await self._node.a2a_push_delete(_push_request(service, params.task_id, params.id))
+        await self._node.a2a_push_delete(_push_request(A2APushDeleteRequest, service, params.task_id, params.id))
 
 
 def _trimmed(task: TaskDocument, history_length: int | None) -> TaskDocument:
@@ -270,9 +277,9 @@ def _of_a2a(view: A2APushView) -> tuple[TaskPushNotificationConfig, ...]:
     return tuple(config.model_copy(update={"protocol_version": None}) for config in view.configs)
 
 
-def _push_request(service: Service, task_id: str, config_id: str | None = None) -> A2APushRequest:
+def _push_request(kind: type[_Push], service: Service, task_id: str, config_id: str | None = None) -> _Push:
     _check_push(service)
-    return A2APushRequest(agent=service.agent, caller=service.caller, task_id=task_id, config_id=config_id)
+    return kind(agent=service.agent, caller=service.caller, task_id=task_id, config_id=config_id)
 
 
 def _check_push(service: Service) -> None:

@@ -7,8 +7,11 @@ that reach does not exist (A2A 13.1).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, JsonValue
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.tasks import MAX_HOP
 from mcp_a2a.api.view import Consent, View
 from mcp_a2a.protocol.model import Message, StreamResponse, TaskDocument, TaskPushNotificationConfig, TaskState
@@ -43,9 +46,10 @@ class A2AAnswer(View):
     """Where to follow it from, if that was asked for; `task` is then the task as it was there."""
 
 
-class A2ASendRequest(Reach):
+class A2ASendRequest(Reach, Request[A2AAnswer]):
     """A message: it opens a task, or with `task_id` in it goes on in one."""
 
+    operation: ClassVar[str] = "a2a_send"
     message: Message
     skill: str | None = Field(default=None, min_length=1, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
@@ -62,16 +66,18 @@ class A2ASendRequest(Reach):
     """Give a cursor from which `a2a_follow` tells all that happens to the task, from its very beginning."""
 
 
-class A2AGetRequest(Reach):
+class A2AGetRequest(Reach, Request[A2AAnswer]):
     """A task of the caller by its whole id."""
 
+    operation: ClassVar[str] = "a2a_get"
     task_id: str = Field(max_length=256)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
 
 
-class A2ACancelRequest(Reach):
+class A2ACancelRequest(Reach, Request[A2AAnswer]):
     """A task that the caller no longer wants."""
 
+    operation: ClassVar[str] = "a2a_cancel"
     task_id: str = Field(max_length=256)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     """How long to wait for the agent to say that it has stopped."""
@@ -85,9 +91,10 @@ class A2ATaskPage(View):
     total_size: int
 
 
-class A2AListRequest(Reach):
+class A2AListRequest(Reach, Request[A2ATaskPage]):
     """Tasks of the caller, newest status first. `page_token` continues a list."""
 
+    operation: ClassVar[str] = "a2a_list"
     context_id: str | None = None
     status: TaskState | None = None
     page_size: int = Field(default=50, ge=1, le=100)
@@ -111,9 +118,10 @@ class A2AFollowView(View):
     """The task is in a terminal state (or, without `to_end`, an interrupted one), and all up to there was told."""
 
 
-class A2AFollowRequest(Reach):
+class A2AFollowRequest(Reach, Request[A2AFollowView]):
     """What happens to a task. Without a cursor, the task as it is; with one, what came after."""
 
+    operation: ClassVar[str] = "a2a_follow"
     task_id: str = Field(max_length=256)
     cursor: str | None = Field(default=None, max_length=128)
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
@@ -136,13 +144,32 @@ class A2APushRequest(Reach):
     """The one to set."""
 
 
+class A2APushSetRequest(A2APushRequest, Request[A2APushView]):
+    """A configuration to keep."""
+
+    operation: ClassVar[str] = "a2a_push_set"
+
+
+class A2APushGetRequest(A2APushRequest, Request[A2APushView]):
+    """The configuration with that id, or all of the task."""
+
+    operation: ClassVar[str] = "a2a_push_get"
+
+
+class A2APushDeleteRequest(A2APushRequest, Request[A2APushView]):
+    """A configuration that is no longer wanted."""
+
+    operation: ClassVar[str] = "a2a_push_delete"
+
+
 class A2ACardView(View):
     """The same card, signed."""
 
     card: dict[str, JsonValue]
 
 
-class A2ACardRequest(View):
+class A2ACardRequest(Request[A2ACardView]):
     """The card of our own agent as an A2A server of ours shows it, to be signed."""
 
+    operation: ClassVar[str] = "a2a_card"
     card: dict[str, JsonValue]

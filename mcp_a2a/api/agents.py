@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.status import StatusView
 from mcp_a2a.api.view import Consent, Trust, View
 from mcp_a2a.protocol.model import AgentCard
@@ -62,9 +63,10 @@ class DiscoverView(View):
     """Ids of skills that agents here have, where none matches."""
 
 
-class DiscoverRequest(View):
+class DiscoverRequest(Request[DiscoverView]):
     """Which agents are wanted. `settle_seconds` bounds the wait for first answers right after a start."""
 
+    operation: ClassVar[str] = "discover"
     query: str | None = None
     skill: str | None = None
     limit: int = Field(default=20, ge=1, le=200)
@@ -81,9 +83,10 @@ class AgentDetail(View):
     """Only for `self`."""
 
 
-class GetAgentRequest(View):
+class GetAgentRequest(Request[AgentDetail]):
     """An agent by name, PeerId (did:key) or `self`. A URL that was never met is read only by consent."""
 
+    operation: ClassVar[str] = "get_agent"
     agent: str
     consent: Consent = "ask"
 
@@ -96,9 +99,10 @@ class SetTrustView(View):
     dropped: int = 0
 
 
-class SetTrustRequest(View):
+class SetTrustRequest(Request[SetTrustView]):
     """Trust, block or forget an agent, named by name or PeerId."""
 
+    operation: ClassVar[str] = "set_trust"
     agent: str
     level: Literal["trusted", "blocked", "stranger"]
 
@@ -113,12 +117,13 @@ class ConsentView(View):
     files: bool
 
 
-class ConsentRequest(View):
+class ConsentRequest(Request[ConsentView]):
     """What a person allowed to be sent to an agent; with `answer`, what they answered just now.
 
     Only ever answered for a person: by `mcp-a2a allow`, or after an elicitation.
     """
 
+    operation: ClassVar[str] = "consent"
     agent: str
     """Its did, the beginning of it, its URL or the handle of that. Never a name, which the agent chooses."""
     answer: Literal["allowed", "declined", "forgotten"] | None = None
@@ -149,16 +154,19 @@ class PeersView(View):
     """What the user calls whom: by did, or by the URL of an agent without one."""
 
 
-class PeersRequest(View):
+class PeersRequest(Request[PeersView]):
     """No arguments: everybody known, and the strangers who wait."""
 
+    operation: ClassVar[str] = "peers"
 
-class AddPeerRequest(View):
+
+class AddPeerRequest(Request[AgentView]):
     """An address to try: HOST:PORT of a node's listener, or the URL of an A2A agent.
 
     Only ever a person's: a URL may lead into a private network.
     """
 
+    operation: ClassVar[str] = "add_peer"
     address: str
     headers: dict[str, str] | None = Field(default=None, repr=False)
     """Credentials for an agent at a URL, for its origin only. None leaves those that it has."""

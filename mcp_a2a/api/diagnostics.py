@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 
@@ -19,9 +22,10 @@ class PingView(View):
     tried: tuple[PeerText, ...] = ()
 
 
-class PingRequest(View):
+class PingRequest(Request[PingView]):
     """An agent to be pinged once."""
 
+    operation: ClassVar[str] = "ping"
     agent: str
     timeout_seconds: float = Field(default=5, gt=0, le=60)
 
@@ -43,5 +47,7 @@ class NetcheckView(View):
     checks: tuple[CheckView, ...]
 
 
-class NetcheckRequest(View):
+class NetcheckRequest(Request[NetcheckView]):
     """No arguments."""
+
+    operation: ClassVar[str] = "netcheck"

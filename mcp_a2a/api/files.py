@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import Consent, View
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 
@@ -73,9 +74,10 @@ class FilesView(View):
     files: tuple[FileGrant, ...]
 
 
-class FilesRequest(View):
+class FilesRequest(Request[FilesView]):
     """The files of a task, both ways. `caller` sees its own tasks only; None is whoever runs this node."""
 
+    operation: ClassVar[str] = "open_files"
     task_id: str
     caller: str | None = None
 
@@ -99,8 +101,9 @@ class SavedFilesView(View):
     next: Fact
 
 
-class SaveFilesRequest(View):
+class SaveFilesRequest(Request[SavedFilesView]):
     """Write the files that the other side sent into a folder; without one, into that for downloads."""
 
+    operation: ClassVar[str] = "save_files"
     task_id: str
     folder: str | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from mcp_a2a.api.files import Attachments, FileGrant
+from mcp_a2a.api.request import Request
+from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.protocol.model import ArtifactChunk, Message, Part
 from mcp_a2a.protocol.untrusted import WHOLE, Fact, PeerText, Token
@@ -47,24 +49,26 @@ class InboxView(View):
     next: Fact
 
 
-class CheckInboxRequest(View):
+class CheckInboxRequest(Request[InboxView]):
     """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process.
 
     With `limit` 0 nothing is leased: the call waits for cancellations of what the holder has.
     """
 
+    operation: ClassVar[str] = "check_inbox"
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     limit: int = Field(default=5, ge=0, le=100)
     holder: str = CLIENT
     worker: bool = False
 
 
-class AnswerRequest(Attachments):
+class AnswerRequest(Attachments, Request[TaskView]):
     """An answer to a task from the inbox; `working` reports progress and renews the lease.
 
     `crashed` is no answer: this attempt came to nothing, and the task is offered again.
     """
 
+    operation: ClassVar[str] = "answer_task"
     task_id: str
     status: Literal["working", "completed", "failed", "input_required", "auth_required", "rejected", "crashed"]
     text: str | None = None

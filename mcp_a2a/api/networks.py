@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.protocol.untrusted import Fact, Name, PeerText, Who
 
@@ -44,9 +47,10 @@ class InviteView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class InviteRequest(View):
+class InviteRequest(Request[InviteView]):
     """A ticket for `network`. `relays` are added to those that the network has."""
 
+    operation: ClassVar[str] = "invite"
     network: str = Field(min_length=1, max_length=64)
     relays: tuple[str, ...] = ()
     uses: int | None = Field(default=None, ge=1, le=1000)
@@ -66,9 +70,10 @@ class JoinView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class JoinRequest(View):
+class JoinRequest(Request[JoinView]):
     """A ticket, and how long to wait for the first view of the members."""
 
+    operation: ClassVar[str] = "join"
     ticket: str
     wait_seconds: float = Field(default=10, ge=0, le=120)
     allow_private: bool = False
@@ -81,13 +86,16 @@ class NetworksView(View):
     networks: tuple[NetworkView, ...]
 
 
-class NetworksRequest(View):
+class NetworksRequest(Request[NetworksView]):
     """No arguments."""
 
+    operation: ClassVar[str] = "networks"
 
-class LeaveRequest(View):
+
+class LeaveRequest(Request[NetworkView]):
     """A network to leave."""
 
+    operation: ClassVar[str] = "leave"
     network: str
 
 
@@ -101,9 +109,10 @@ class RotateView(View):
     warnings: tuple[PeerText, ...] = ()
 
 
-class RotateRequest(View):
+class RotateRequest(Request[RotateView]):
     """A network of ours that gets a new secret, without these members (names or dids)."""
 
+    operation: ClassVar[str] = "rotate"
     network: str
     without: tuple[str, ...] = ()
     check_only: bool = False

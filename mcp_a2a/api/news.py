@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.untrusted import Fact, Name, PeerText
@@ -54,9 +55,10 @@ class NewsView(View):
     """Events that are no longer kept."""
 
 
-class NewsRequest(View):
+class NewsRequest(Request[NewsView]):
     """Events after number `after` of the run `run`; without these, only the number of the last one. For the owner."""
 
+    operation: ClassVar[str] = "news"
     after: int | None = None
     run: str | None = None
     wait_seconds: float = Field(default=0, ge=0, le=3_600)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mcp_a2a.api.networks import NetworkView
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
 from mcp_a2a.protocol.untrusted import Fact, Name, Who
 
@@ -46,5 +49,7 @@ class RenameView(View):
     """The name that its process was started with, which counts as long as it runs."""
 
 
-class RenameRequest(View):
+class RenameRequest(Request[RenameView]):
     """No arguments: the name that is kept for this identity has changed."""
+
+    operation: ClassVar[str] = "rename"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from mcp_a2a.api.files import Attachments, FileView, TransferView
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
@@ -82,9 +83,10 @@ class TaskView(View):
     """What to do now."""
 
 
-class SendTaskRequest(PassedOn):
+class SendTaskRequest(PassedOn, Request[TaskView]):
     """Work for one agent."""
 
+    operation: ClassVar[str] = "send_task"
     agent: str
     message: str
     parts: tuple[Part, ...] = ()
@@ -97,9 +99,10 @@ class SendTaskRequest(PassedOn):
     """False: fail at once with every attempt when the agent cannot be reached, and keep nothing."""
 
 
-class SendTaskBySkillRequest(PassedOn):
+class SendTaskBySkillRequest(PassedOn, Request[TaskView]):
     """Work for whoever has the skill."""
 
+    operation: ClassVar[str] = "send_task_by_skill"
     skill: str = Field(min_length=1, max_length=128)
     message: str
     parts: tuple[Part, ...] = ()
@@ -109,9 +112,10 @@ class SendTaskBySkillRequest(PassedOn):
     queue: bool = True
 
 
-class GetTaskRequest(View):
+class GetTaskRequest(Request[TaskView]):
     """A task by id (or unique prefix). `text_offset` pages through a long text, in characters."""
 
+    operation: ClassVar[str] = "get_task"
     task_id: str
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
     even_stuck: bool = False
@@ -120,18 +124,20 @@ class GetTaskRequest(View):
     text_limit: int | None = Field(default=None, ge=1)
 
 
-class ReplyRequest(PassedOn):
+class ReplyRequest(PassedOn, Request[TaskView]):
     """A further message in a task that we sent: answers INPUT_REQUIRED, or continues its context."""
 
+    operation: ClassVar[str] = "reply_to_task"
     task_id: str
     message: str
     wait_seconds: float = Field(default=20, ge=0, le=86_400)
     idempotency_key: str | None = Field(default=None, max_length=256)
 
 
-class CancelRequest(View):
+class CancelRequest(Request[TaskView]):
     """A task that we sent and no longer want."""
 
+    operation: ClassVar[str] = "cancel_task"
     task_id: str
 
 
@@ -153,12 +159,13 @@ class ForgetView(View):
     after: Token | None = None
 
 
-class ForgetRequest(View):
+class ForgetRequest(Request[ForgetView]):
     """Finished tasks to be forgotten: those named, or some of those that ended so long ago (`after` goes on).
 
     `count_only` says what would go. Only ever asked for a person.
     """
 
+    operation: ClassVar[str] = "forget"
     task_ids: tuple[str, ...] = ()
     older_than_seconds: float | None = Field(default=None, ge=0)
     after: str | None = None
@@ -174,9 +181,10 @@ class TaskPage(View):
     """What of the database was found damaged, as in `StatusView`: tasks may be missing here."""
 
 
-class ListTasksRequest(View):
+class ListTasksRequest(Request[TaskPage]):
     """Tasks, newest change first; `cursor` continues a list."""
 
+    operation: ClassVar[str] = "list_tasks"
     state: Moment | None = None
     direction: Literal["sent", "received"] | None = None
     limit: int = Field(default=20, ge=1, le=100)

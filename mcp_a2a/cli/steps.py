@@ -9,13 +9,10 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from pydantic import JsonValue
 
     from mcp_a2a.node.glance import Glance
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import View
 
 T = TypeVar("T")
 
@@ -38,12 +35,11 @@ def answered(steps: Steps[T], looking: Glance) -> T:
 
 async def perform(steps: Steps[T], node: NodeApi) -> T:
     """The same by a node, or by its remote twin."""
-    from mcp_a2a.node.operations import OPERATIONS
+    from mcp_a2a.api.operations import OPERATIONS
 
     try:
         operation, request = next(steps)
         while True:
-            ask: Callable[[View], Awaitable[View]] = getattr(node, operation)
-            operation, request = steps.send(await ask(OPERATIONS[operation][0].model_validate(request)))
+            operation, request = steps.send(await node.call(OPERATIONS[operation].model_validate(request)))
     except StopIteration as end:
         return cast("T", end.value)

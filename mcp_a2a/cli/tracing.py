@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.store.owner_file import read_owner
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.request import A, Request
     from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
     from mcp_a2a.views import TaskView, View
@@ -27,9 +29,14 @@ class _Told:
     def __init__(self, node: SharedNode) -> None:
         self._node = node
 
+    async def call(self, request: Request[A], /) -> A:
+        """Ask the node; the time counts by the operation of the question."""
+        with _timed(request.operation):
+            return await self._node.call(request)
+
     def __getattr__(self, name: str) -> object:
         asked = getattr(self._node, name)
-        return _timed(name, asked) if callable(asked) and not name.startswith("_") else asked
+        return _each_timed(name, asked) if callable(asked) and not name.startswith("_") else asked
 
 
 def told(node: SharedNode, settings: Settings) -> SharedNode:
@@ -43,13 +50,19 @@ def told(node: SharedNode, settings: Settings) -> SharedNode:
     return cast("SharedNode", _Told(node))
 
 
-def _timed(name: str, ask: Callable[[View], Awaitable[View]]) -> Callable[[View], Awaitable[View]]:
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        logger.info("%s: %.0f ms", name, (time.monotonic() - began) * 1000)
+
+
+def _each_timed(name: str, ask: Callable[[View], Awaitable[View]]) -> Callable[[View], Awaitable[View]]:
     async def timed(request: View) -> View:
-        began = time.monotonic()
-        try:
+        with _timed(name):
             return await ask(request)
-        finally:
-            logger.info("%s: %.0f ms", name, (time.monotonic() - began) * 1000)
 
     return timed
 

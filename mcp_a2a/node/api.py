@@ -18,7 +18,9 @@ from mcp_a2a.exchange import (
     A2AFollowView,
     A2AGetRequest,
     A2AListRequest,
-    A2APushRequest,
+    A2APushDeleteRequest,
+    A2APushGetRequest,
+    A2APushSetRequest,
     A2APushView,
     A2ASendRequest,
     A2ATaskPage,
@@ -29,6 +31,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.files import shown
 from mcp_a2a.node.forgetting import Forgetting
+from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
@@ -124,10 +127,11 @@ MAIL_SECONDS = 1.5
 _Sent = TypeVar("_Sent", SendTaskRequest, SendTaskBySkillRequest)
 
 
-class LocalApi:
+class LocalApi(LocalNode):
     """The owner's `NodeApi`."""
 
     def __init__(self, node: Node) -> None:
+        super().__init__()
         self._node = node
         self._search = Search(node)
         self._selector = Selector(node, self._search)
@@ -140,10 +144,12 @@ class LocalApi:
 
     # --- agents ----------------------------------------------------------------------------------
 
+    @answers(DiscoverRequest)
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks."""
         return await self._search.discover(request)
 
+    @answers(GetAgentRequest)
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
         """One agent; `self` is this node."""
         if request.agent == "self":
@@ -212,12 +218,14 @@ class LocalApi:
             accept=node.trust.accept,
         )
 
+    @answers(RenameRequest)
     async def rename(self, request: RenameRequest) -> RenameView:
         """Go by the name that is kept."""
         del request
         kept = self._node.rename()
         return RenameView(name=self._node.introduction.card.name, kept=kept, given=self._node.parts.given_name)
 
+    @answers(PeersRequest)
     async def peers(self, request: PeersRequest) -> PeersView:
         """Everybody known by key, and the contact requests."""
         await self._search.look_up()
@@ -227,6 +235,7 @@ class LocalApi:
         """The same at once."""
         return self._acquaintance.everybody()
 
+    @answers(AddPeerRequest)
     async def add_peer(self, request: AddPeerRequest) -> AgentView:
         """Dial an address and remember it."""
         if is_web(request.address):
@@ -237,20 +246,24 @@ class LocalApi:
             return self._node.web_view(web) if peer is None else self._agent(peer)
         return await self._acquaintance.add(request.address)
 
+    @answers(ConsentRequest)
     async def consent(self, request: ConsentRequest) -> ConsentView:
         """What may be sent to an agent, and a person's answer to that."""
         return await self._acquaintance.consent(request)
 
+    @answers(NewsRequest)
     async def news(self, request: NewsRequest) -> NewsView:
         """What happens here, for its owner."""
         return await self._node.news.read(request)
 
+    @answers(SetTrustRequest)
     async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
         """A person's decision about an agent."""
         return await self._acquaintance.decide(request)
 
     # --- tasks -----------------------------------------------------------------------------------
 
+    @answers(SendTaskRequest)
     async def send_task(self, request: SendTaskRequest) -> TaskView:
         """Journal, deliver, wait."""
         request = self._counted(request)
@@ -263,6 +276,7 @@ class LocalApi:
             record = await self._node.sending.send(peer, request)
         return await self._settled(record, request.wait_seconds)
 
+    @answers(SendTaskBySkillRequest)
     async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
         """The same for the best agent with the skill."""
         request = self._counted(request)
@@ -299,6 +313,7 @@ class LocalApi:
             return asked
         return self._node.sending.latest(asked).context_id
 
+    @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """Where a task stands."""
         await self._node.look(self._node.sending.latest(request.task_id))
@@ -310,6 +325,7 @@ class LocalApi:
         """Where a task stands, as far as it is known here."""
         return self._view(self._node.sending.latest(request.task_id), request.text_offset, request.text_limit)
 
+    @answers(ReplyRequest)
     async def reply_to_task(self, request: ReplyRequest) -> TaskView:
         """Answer a question; after the end of a task, open the next one in its context."""
         record = self._node.sending.latest(request.task_id)
@@ -332,16 +348,19 @@ class LocalApi:
         record = await self._node.sender_to(record.peer).reply(record.id, request)
         return await self._settled(record, request.wait_seconds)
 
+    @answers(CancelRequest)
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
         record = self._node.sending.latest(request.task_id)
         record = await self._node.sender_to(record.peer).cancel(record.id)
         return self._view(record)
 
+    @answers(ForgetRequest)
     async def forget(self, request: ForgetRequest) -> ForgetView:
         """Remove what finished tasks said and brought."""
         return await self._forgetting.forget(request)
 
+    @answers(ListTasksRequest)
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """Tasks by newest change; right after a start, with what waited for us at relays."""
         await self._node.networks.wait_settled(MAIL_SECONDS)
@@ -396,6 +415,7 @@ class LocalApi:
 
     # --- files -----------------------------------------------------------------------------------
 
+    @answers(FilesRequest)
     async def open_files(self, request: FilesRequest) -> FilesView:
         """How to read the files of a task."""
         record = self._node.sending.latest(request.task_id)
@@ -403,20 +423,24 @@ class LocalApi:
             raise TaskNotFoundError(request.task_id)
         return FilesView(files=self._node.files.all(record))
 
+    @answers(SaveFilesRequest)
     async def save_files(self, request: SaveFilesRequest) -> SavedFilesView:
         """Write the files that came with a task."""
         return await self._node.files.save(self._node.sending.latest(request.task_id), request.folder)
 
     # --- networks --------------------------------------------------------------------------------
 
+    @answers(InviteRequest)
     async def invite(self, request: InviteRequest) -> InviteView:
         """A ticket."""
         return await self._entrance.invite(request)
 
+    @answers(JoinRequest)
     async def join(self, request: JoinRequest) -> JoinView:
         """Use a ticket."""
         return await self._entrance.join(request)
 
+    @answers(NetworksRequest)
     async def networks(self, request: NetworksRequest) -> NetworksView:
         """Our networks, once their relays have answered or not."""
         await self._node.networks.wait_settled(RELAY_SECONDS)
@@ -426,14 +450,17 @@ class LocalApi:
         """The same at once."""
         return self._membership.all()
 
+    @answers(LeaveRequest)
     async def leave(self, request: LeaveRequest) -> NetworkView:
         """Leave a network."""
         return await self._membership.leave(request)
 
+    @answers(RotateRequest)
     async def rotate(self, request: RotateRequest) -> RotateView:
         """Give a network a new secret."""
         return await self._membership.rotate(request)
 
+    @answers(PingRequest)
     async def ping(self, request: PingRequest) -> PingView:
         """A sealed message there and a receipt back."""
         peer = await self._search.meant(request.agent)
@@ -441,12 +468,14 @@ class LocalApi:
             return await ping_web(self._node.web, peer, request.timeout_seconds)
         return await self._reach.ping(peer, request.timeout_seconds)
 
+    @answers(NetcheckRequest)
     async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
         """What works from here."""
         return await self._reach.check()
 
     # --- inbox -----------------------------------------------------------------------------------
 
+    @answers(CheckInboxRequest)
     async def check_inbox(self, request: CheckInboxRequest) -> InboxView:
         """Lease waiting tasks."""
         records, canceled = await self._node.inbox.take(request)
@@ -467,6 +496,7 @@ class LocalApi:
         name = self._node.called(record.peer, peer.name)
         return inbox_item(record, name, self._node.trust.of(peer), files)
 
+    @answers(AnswerRequest)
     async def answer_task(self, request: AnswerRequest) -> TaskView:
         """Answer a leased task."""
         if request.files and request.consent == "ask":
@@ -484,40 +514,49 @@ class LocalApi:
 
     # --- A2A -------------------------------------------------------------------------------------
 
+    @answers(A2ASendRequest)
     async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
         """A message to our own agent, or to one behind this node."""
         return await self._desk.send(request)
 
+    @answers(A2AGetRequest)
     async def a2a_get(self, request: A2AGetRequest) -> A2AAnswer:
         """A task of the caller."""
         return await self._desk.get(request)
 
+    @answers(A2AListRequest)
     async def a2a_list(self, request: A2AListRequest) -> A2ATaskPage:
         """Tasks of the caller."""
         return await self._desk.list(request)
 
+    @answers(A2ACancelRequest)
     async def a2a_cancel(self, request: A2ACancelRequest) -> A2AAnswer:
         """Withdraw a task of the caller."""
         return await self._desk.cancel(request)
 
+    @answers(A2AFollowRequest)
     async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """What happens to a task of the caller."""
         return await self._desk.follow(request)
 
+    @answers(A2ACardRequest)
     async def a2a_card(self, request: A2ACardRequest) -> A2ACardView:
         """Sign the card of our own agent."""
         own = self._node.introduction.card
         return A2ACardView(card=sign_own(request.card, own, self._node.context.identity))
 
-    async def a2a_push_set(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushSetRequest)
+    async def a2a_push_set(self, request: A2APushSetRequest) -> A2APushView:
         """Keep a push configuration."""
         return await self._desk.set_push(request)
 
-    async def a2a_push_get(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushGetRequest)
+    async def a2a_push_get(self, request: A2APushGetRequest) -> A2APushView:
         """The push configurations of a task."""
         return await self._desk.get_push(request)
 
-    async def a2a_push_delete(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushDeleteRequest)
+    async def a2a_push_delete(self, request: A2APushDeleteRequest) -> A2APushView:
         """Forget a push configuration."""
         return await self._desk.delete_push(request)
 

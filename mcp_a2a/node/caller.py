@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from mcp_a2a import exchange, views
+from mcp_a2a.api.request import A, Request
 from mcp_a2a.exchange import OWN_KEY
 from mcp_a2a.front.calls import call_name
 
@@ -51,6 +53,23 @@ class Caller:
     """Where it has files of others written, if it was told."""
     folder: str | None = None
     """Its working folder, where that is not the one of this process."""
+
+    def prepared(self, request: Request[A]) -> Request[A]:
+        """The request with all that counts for it because of its caller."""
+        prepare = PREPARED.get(type(request))
+        return request if prepare is None else cast("Request[A]", prepare(self, request))
+
+    def leaving(self, request: PassedOn) -> PassedOn:
+        """The request for work of another agent: with consent, hop, files and a key of its own."""
+        return once(self.with_files(self.passed_on(self.answered_for(request))))
+
+    def answering(self, request: views.AnswerRequest) -> views.AnswerRequest:
+        """The answer to a task, with consent and files."""
+        return self.with_files(self.answered_for(request))
+
+    def sending(self, request: exchange.A2ASendRequest) -> exchange.A2ASendRequest:
+        """The message of an A2A client, with consent and a key of its own."""
+        return once(self.answered_for(request))
 
     def answered_for(self, request: Answerable) -> Answerable:
         """The request with the consent that the caller was told to give."""
@@ -98,3 +117,25 @@ def once(request: _Sending) -> _Sending:
         return request
     name = call_name.get() or f"{_PROCESS}-{next(_NUMBERS)}"
     return request.model_copy(update={"idempotency_key": f"{OWN_KEY}{name}"})
+
+
+_Question = TypeVar("_Question", bound=views.View)
+_Prepare: TypeAlias = Callable[[Caller, views.View], views.View]
+
+
+def _by(kind: type[_Question], prepare: Callable[[Caller, _Question], _Question]) -> tuple[type[views.View], _Prepare]:
+    return kind, cast("_Prepare", prepare)
+
+
+PREPARED: Mapping[type[views.View], _Prepare] = dict(
+    (
+        _by(views.SendTaskRequest, Caller.leaving),
+        _by(views.SendTaskBySkillRequest, Caller.leaving),
+        _by(views.ReplyRequest, Caller.leaving),
+        _by(views.AnswerRequest, Caller.answering),
+        _by(views.GetAgentRequest, Caller.answered_for),
+        _by(views.SaveFilesRequest, Caller.saving),
+        _by(exchange.A2ASendRequest, Caller.sending),
+    )
+)
+"""How a request is prepared for its caller; one that is not here goes as it is."""

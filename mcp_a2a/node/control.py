@@ -26,19 +26,21 @@ from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, 
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue, ValidationError
 
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.operations import OPERATIONS
+from mcp_a2a.api.request import A, Request, answer_of
 from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node.operations import OPERATIONS
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.owner_file import HALTED_SECONDS, is_halted
 from mcp_a2a.store.short_places import make_private, short_places
 from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
-from mcp_a2a.views import CheckInboxRequest, View
 
 if TYPE_CHECKING:
     import socket
 
+    from mcp_a2a.api.view import View
     from mcp_a2a.ports import NodeApi
 
 logger = logging.getLogger(__name__)
@@ -292,12 +294,12 @@ class _Conversation:
                 f"The running node does not know {op!r}.", "Restart your apps: they run another version of mcp-a2a."
             )
         try:
-            request = OPERATIONS[op][0].model_validate(fields)
+            request = OPERATIONS[op].model_validate(fields)
         except ValidationError as error:
             raise ConfigurationError(f"{op}: {error}", "Restart your apps: they may run different versions.") from error
         if isinstance(request, CheckInboxRequest) and request.worker:
             self._workers.add(request.holder)
-        return cast("View", await getattr(self._api, op)(request))
+        return await self._api.call(request)
 
 
 def _fields(view: View) -> dict[str, JsonValue]:
@@ -389,7 +391,7 @@ class ControlClient:
             for question in self._questions.values():
                 question.answered.set()
 
-    async def call(self, op: str, request: View) -> View:
+    async def call(self, request: Request[A], /) -> A:
         """Ask the owner.
 
         Raises:
@@ -401,7 +403,7 @@ class ControlClient:
         number, question = next(self._numbers), _Question()
         self._questions[number] = question
         try:
-            await self._send({"id": number, "op": op, "request": _fields(request)})
+            await self._send({"id": number, "op": request.operation, "request": _fields(request)})
             await self._wait_for(question)
         except (anyio.get_cancelled_exc_class(), OwnerSilentError):
             with (
@@ -413,7 +415,7 @@ class ControlClient:
             raise
         finally:
             del self._questions[number]
-        return self._read(op, question.answer)
+        return self._read(type(request), question.answer)
 
     async def _wait_for(self, question: _Question) -> None:
         # A call that waited for its session has waited for this owner, too.
@@ -469,7 +471,7 @@ class ControlClient:
                 await anyio.aclose_forcefully(self._stream)
                 raise OwnerSilentError("The node does not listen.")
 
-    def _read(self, op: str, answer: dict[str, JsonValue] | None) -> View:
+    def _read(self, kind: type[Request[A]], answer: dict[str, JsonValue] | None) -> A:
         if answer is None:
             raise OwnerLostError("The node went away.")
         error = answer.get("error")
@@ -477,7 +479,7 @@ class ControlClient:
             details = error.get("details")
             facts = details if isinstance(details, dict) else None
             raise McpA2AError.rebuild(str(error["code"]), str(error["message"]), str(error["hint"]), facts)
-        return OPERATIONS[op][1].model_validate(answer["view"])
+        return answer_of(kind).model_validate(answer["view"])
 
 
 @asynccontextmanager

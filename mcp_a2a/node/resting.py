@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mcp_a2a.errors import RelayError, TaskNotFoundError
+from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.present import network_view
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.journal import pending_outbox
-from mcp_a2a.views import DiscoverView, NetworksView, PeersView, TaskPage
+from mcp_a2a.views import (
+    DiscoverRequest,
+    DiscoverView,
+    GetTaskRequest,
+    ListTasksRequest,
+    NetworksRequest,
+    NetworksView,
+    PeersRequest,
+    PeersView,
+    TaskPage,
+)
 
 if TYPE_CHECKING:
     from mcp_a2a.node.api import LocalApi
@@ -27,41 +38,37 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.network import Network
     from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
     from mcp_a2a.store.network_folder import NetworkFolder
-    from mcp_a2a.views import (
-        AgentView,
-        DiscoverRequest,
-        GetTaskRequest,
-        ListTasksRequest,
-        NetworksRequest,
-        NetworkView,
-        PeersRequest,
-        TaskView,
-    )
+    from mcp_a2a.views import AgentView, NetworkView, TaskView
 
 UNASKED = "not asked: no process is running"
 
 
-class RestingApi:
+class RestingApi(LocalNode):
     """The operations of `NodeApi` that only look, for an identity that does not run."""
 
     remembers = True
 
     def __init__(self, node: Node, api: LocalApi) -> None:
+        super().__init__()
         self._node = node
         self._api = api
 
+    @answers(DiscoverRequest)
     async def discover(self, _: DiscoverRequest) -> DiscoverView:
         """Nobody is looked for."""
         return DiscoverView(agents=(), total=0)
 
+    @answers(ListTasksRequest)
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """See `NodeApi`."""
         return await self._api.page(request)
 
+    @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """See `NodeApi`; the task as it is."""
         return self._api.remembered(request)
 
+    @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """See `NodeApi`."""
         known = self._api.everybody()
@@ -69,28 +76,33 @@ class RestingApi:
         waiting = Counter(row.peer for row in rows if row.type != "blob")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
 
+    @answers(NetworksRequest)
     async def networks(self, _: NetworksRequest) -> NetworksView:
         """See `NodeApi`."""
         known = self._api.all_networks()
         return known.model_copy(update={"networks": tuple(map(_unasked, known.networks))})
 
 
-class NothingYet:
+class NothingYet(LocalNode):
     """The same for an identity that was never used: it has no tasks and knows no agent."""
 
     remembers = False
 
     def __init__(self, networks: NetworkFolder) -> None:
+        super().__init__()
         self._networks = networks
 
+    @answers(DiscoverRequest)
     async def discover(self, _: DiscoverRequest) -> DiscoverView:
         """Nobody is looked for."""
         return DiscoverView(agents=(), total=0)
 
+    @answers(ListTasksRequest)
     async def list_tasks(self, _: ListTasksRequest) -> TaskPage:
         """None."""
         return TaskPage(tasks=())
 
+    @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """None.
 
@@ -99,10 +111,12 @@ class NothingYet:
         """
         raise TaskNotFoundError(request.task_id)
 
+    @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """Nobody."""
         return PeersView(peers=(), contacts=())
 
+    @answers(NetworksRequest)
     async def networks(self, _: NetworksRequest) -> NetworksView:
         """Those of the data folder, which every identity of it is in."""
         views = [_unasked(network_view(row, "", (), 0, 0)) for row in self._networks.rows()]

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from typing_extensions import override
 
-from mcp_a2a import exchange, views
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.request import A, Request
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.asking import AskedNode
@@ -59,8 +60,12 @@ OpenOwner = Callable[[], AbstractAsyncContextManager["NodeApi"]]
 """Opens the node itself, with its control socket. The caller holds the lock."""
 
 
-Call = Callable[[str, views.View], Awaitable[views.View]]
-"""Asks whoever owns the node."""
+class Call(Protocol):
+    """A call to the owner of the node, in this process or in another one."""
+
+    async def __call__(self, request: Request[A], /) -> A:
+        """Answer the question. A call that the end of its owner interrupts raises `OwnerLostError`."""
+        ...
 
 
 class Lock(Protocol):
@@ -78,11 +83,11 @@ class _Direct:
         self._api = api
         self._calls = calls
 
-    async def call(self, op: str, request: views.View) -> views.View:
+    async def call(self, request: Request[A], /) -> A:
         with anyio.CancelScope() as scope:
             self._calls.add(scope)
             try:
-                return cast("views.View", await getattr(self._api, op)(request))
+                return await self._api.call(request)
             finally:
                 self._calls.discard(scope)
         raise OwnerLostError("The node went away.")
@@ -221,18 +226,19 @@ class SharedNode(AskedNode):
         changed.set()
 
     @override
-    async def ask(self, op: str, request: views.View) -> views.View:
+    async def ask(self, request: Request[A]) -> A:
+        may_repeat = isinstance(request, A2ASendRequest)
         while True:
             await self.ready()
             call, owner_changes = self._call, self._changed
             if call is None:
                 continue
             try:
-                return await call(op, request)
+                return await call(request)
             except OwnerSilentError:
                 raise self._silent("does not answer") from None
             except OwnerLostError:
-                if isinstance(request, exchange.A2ASendRequest):
+                if may_repeat:
                     request = request.model_copy(update={"again": True})
                 if self._call is call:
                     await owner_changes.wait()

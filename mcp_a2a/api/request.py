@@ -1,0 +1,38 @@
+"""A question to a node. Its type names the answer, so one method of a node answers all of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import ConfigDict
+
+from mcp_a2a.api.view import View
+
+A_co = TypeVar("A_co", bound=View, covariant=True)
+A = TypeVar("A", bound=View)
+
+
+class Request(View, Generic[A_co]):
+    """A question that a node answers with an `A_co`: `class PingRequest(Request[PingView])`.
+
+    Named last among the bases of a class, it leaves them the order of their fields. A process asks few of the
+    questions, so the validator of each is built when it is first used.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+    operation: ClassVar[str]
+    """The name of the question on the control socket, where processes of two versions may meet."""
+
+
+def answer_of(kind: type[Request[A]]) -> type[A]:
+    """The model of the answer to a question.
+
+    Raises:
+        TypeError: the class names no answer.
+    """
+    for base in kind.__mro__:
+        if issubclass(base, Request) and base.__pydantic_generic_metadata__["origin"] is Request:
+            answer: type[A] = base.__pydantic_generic_metadata__["args"][0]
+            return answer
+    raise TypeError(f"{kind.__name__} names no answer")
