@@ -69,7 +69,7 @@ async def behind_a_relay(folder: Path) -> AsyncIterator[tuple[SharedNode, str]]:
     ann, ben = folder / "ann", folder / "ben"
     with relay(folder / "relay") as (_, url):
         async with open_node(Settings(home=ann, mdns=False, link_host="127.0.0.1")) as node:
-            ticket = (await node.invite(InviteRequest(network="bench", relays=(url,)))).ticket
+            ticket = (await node.call(InviteRequest(network="bench", relays=(url,)))).ticket
             joined = [MCP_A2A, "join", "-"]
             environment = {**os.environ, "MCP_A2A_HOME": str(ben), "MCP_A2A_MDNS": "false"}
             subprocess.run(  # noqa: ASYNC221  nothing else runs
@@ -82,7 +82,7 @@ async def behind_a_relay(folder: Path) -> AsyncIterator[tuple[SharedNode, str]]:
 
 
 async def until_seen(node: SharedNode) -> None:
-    while not any(seen.name == "echo" for seen in (await node.discover(DiscoverRequest())).agents):  # noqa: ASYNC110  another process gives no event
+    while not any(seen.name == "echo" for seen in (await node.call(DiscoverRequest())).agents):  # noqa: ASYNC110  another process gives no event
         await anyio.sleep(0.1)
 
 
@@ -108,7 +108,7 @@ async def round_trips(folder: Path) -> RoundTrips:
 
     async def one(route: str) -> dict[str, float]:
         async def task() -> None:
-            view = await node.send_task(SendTaskRequest(agent="echo", message=TEXT, wait_seconds=30))
+            view = await node.call(SendTaskRequest(agent="echo", message=TEXT, wait_seconds=30))
             assert view.text == TEXT, view
             assert (view.route == "relay") is (route == "relay"), view.route
 
@@ -117,7 +117,7 @@ async def round_trips(folder: Path) -> RoundTrips:
     async with behind_a_relay(folder) as (node, address):
         started, before = time.perf_counter(), busy_seconds() - cpu_seconds(os.getpid())
         through = await one("relay")
-        await node.add_peer(AddPeerRequest(address=address))
+        await node.call(AddPeerRequest(address=address))
         direct = await one("direct")
         foreign = busy_seconds() - cpu_seconds(os.getpid()) - before
     return RoundTrips(through, direct, max(0.0, foreign) / (time.perf_counter() - started))

@@ -129,7 +129,7 @@ async def round_trips(home: Path) -> tuple[dict[str, float], dict[str, float]]:
     async with beside_an_agent(home) as node:
 
         async def task() -> None:
-            view = await node.send_task(SendTaskRequest(agent="echo", message=TEXT, wait_seconds=30))
+            view = await node.call(SendTaskRequest(agent="echo", message=TEXT, wait_seconds=30))
             assert view.text == TEXT, view
 
         sequential = await timed_async(task)

@@ -15,7 +15,7 @@ from mcp_a2a.views import SendTaskRequest
 async def test_an_error_of_an_operation_leaves_the_context_as_it_was_raised(tmp_path: Path) -> None:
     with pytest.raises(PeerNotFoundError):
         async with open_node(Settings(home=tmp_path, mdns=False)) as node:
-            await node.send_task(SendTaskRequest(agent="nobody", message="hi"))
+            await node.call(SendTaskRequest(agent="nobody", message="hi"))
 
 
 async def test_a_home_that_cannot_be_used_is_said_when_opening(tmp_path: Path) -> None:

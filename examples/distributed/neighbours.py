@@ -48,7 +48,7 @@ class Neighbours:
             while True:
                 try:
                     address = await _ask_where(session, url)
-                    await self.node.add_peer(AddPeerRequest(address=address))
+                    await self.node.call(AddPeerRequest(address=address))
                 except (aiohttp.ClientError, TimeoutError, LookupError, McpA2AError):
                     await anyio.sleep(RETRY_SECONDS)
                 else:
@@ -56,12 +56,12 @@ class Neighbours:
 
     async def with_tag(self, tag: str) -> list[AgentView]:
         """Those that have a skill with a tag, also when they are down at the moment."""
-        known = (await self.node.peers(PeersRequest())).peers
+        known = (await self.node.call(PeersRequest())).peers
         return [peer for peer in known if any(tag in skill.tags for skill in peer.skills)]
 
     async def connected(self) -> list[str]:
         """Names of those that are there."""
-        return sorted(peer.name for peer in (await self.node.peers(PeersRequest())).peers if peer.online)
+        return sorted(peer.name for peer in (await self.node.call(PeersRequest())).peers if peer.online)
 
     # --- asking and telling ------------------------------------------------------------------------------------------
 
@@ -71,9 +71,9 @@ class Neighbours:
             agent=agent, message=text, skill=skill, wait_seconds=seconds, hop=hop, queue=False, consent="waived"
         )
         try:
-            view = await self.node.send_task(request)
+            view = await self.node.call(request)
             if not view.done:
-                await self.node.cancel_task(CancelRequest(task_id=view.task_id))
+                await self.node.call(CancelRequest(task_id=view.task_id))
                 return Result(view.agent.name, answered=False, text=f"nothing came within {seconds:g} s")
         except McpA2AError as error:
             return Result(agent, answered=False, text=error.message)
@@ -103,7 +103,7 @@ class Neighbours:
             request = SendTaskRequest(
                 agent=peer.did, message="", parts=(Part(data=event),), skill=OBSERVE, consent="waived"
             )
-            await self.node.send_task(request.model_copy(update={"wait_seconds": 0}))
+            await self.node.call(request.model_copy(update={"wait_seconds": 0}))
 
 
 def new_event(kind: str, **facts: JsonValue) -> dict[str, JsonValue]:

@@ -63,7 +63,7 @@ def agent_of(name: str, kind: str, neighbours: Neighbours) -> Agent:
     @agent.skill(tags=["distributed"])
     async def introduce() -> str:
         """Tell on which port the node of this server listens for peers."""
-        me = await neighbours.node.get_agent(GetAgentRequest(agent="self"))
+        me = await neighbours.node.call(GetAgentRequest(agent="self"))
         return me.addresses[0].rpartition(":")[2]
 
     @agent.skill(id=OBSERVE, tags=[OBSERVE])

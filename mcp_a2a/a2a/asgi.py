@@ -153,7 +153,7 @@ class A2AApp:
         caller = str(scope.get(CALLER, OWNER))
         if caller != OWNER:  # the task is one of an agent that the client still has
             agent, _ = await self._agents.find(request.agent, caller)
-            await self._node.a2a_get(A2AGetRequest(agent=agent, caller=caller, task_id=task_id))
+            await self._node.call(A2AGetRequest(agent=agent, caller=caller, task_id=task_id))
         download = await open_file(self._node, caller, task_id, file_id)
         headers = [
             # Somebody else's content, at an address of this machine: no browser shall take it for a page of ours.
@@ -215,7 +215,7 @@ class A2AApp:
         unsigned = dump(fields)
         known = self._signed.get(extended)
         if known is None or known[0] != unsigned:
-            view = await self._node.a2a_card(A2ACardRequest(card=fields))
+            view = await self._node.call(A2ACardRequest(card=fields))
             known = self._signed[extended] = unsigned, dump(view.card)
         return known[1]
 

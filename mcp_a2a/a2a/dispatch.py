@@ -73,9 +73,9 @@ class Dispatch:
         """SendMessage: the task when it has ended or waits for its caller, or the message it is answered with."""
         request = _send_request(params, service)
         if params.configuration is not None and params.configuration.return_immediately:
-            answer = await self._node.a2a_send(request.model_copy(update={"wait_seconds": 0}))
+            answer = await self._node.call(request.model_copy(update={"wait_seconds": 0}))
         else:
-            answer = await self._node.a2a_send(request)
+            answer = await self._node.call(request)
             if not at_rest(answer.task.status.state):
                 answer = await service.patiently(self._until_rest(answer, service))
         task = _trimmed(answer.task, params.history_length)
@@ -88,20 +88,20 @@ class Dispatch:
         request = A2AGetRequest(
             agent=service.agent, caller=service.caller, task_id=answer.task.id, wait_seconds=UNREACHED_SECONDS
         )
-        answer = await self._node.a2a_get(request)
+        answer = await self._node.call(request)
         while not at_rest(answer.task.status.state) and answer.task.metadata is None:
-            answer = await self._node.a2a_get(request.model_copy(update={"wait_seconds": SLICE_SECONDS}))
+            answer = await self._node.call(request.model_copy(update={"wait_seconds": SLICE_SECONDS}))
         service.check()
         return answer
 
     async def stream(self, params: SendParams, service: Service) -> AsyncIterator[StreamResponse]:
         """SendStreamingMessage: the task first and what happens to it, or one message (A2A 3.1.2)."""
         request = _send_request(params, service).model_copy(update={"follow": True, "wait_seconds": 0})
-        answer = await self._node.a2a_send(request)
+        answer = await self._node.call(request)
         if answer.cursor is None:
             raise TypeError("a followed task has a cursor")
         following = _follow_request(service, answer.task.id, answer.cursor)
-        view = await self._node.a2a_follow(following.model_copy(update={"wait_seconds": FIRST_WORD_SECONDS}))
+        view = await self._node.call(following.model_copy(update={"wait_seconds": FIRST_WORD_SECONDS}))
         present = self._presenter(service).event
         service.check()
         if view.reply is not None:
@@ -123,19 +123,19 @@ class Dispatch:
             if view.over:
                 return
             on = {"cursor": view.cursor, "wait_seconds": SLICE_SECONDS}
-            view = await self._node.a2a_follow(request.model_copy(update=on))
+            view = await self._node.call(request.model_copy(update=on))
 
     # --- looking ---------------------------------------------------------------------------------
 
     async def get(self, params: TaskParams, service: Service) -> TaskDocument:
         """GetTask."""
         request = A2AGetRequest(agent=service.agent, caller=service.caller, task_id=params.id)
-        task = _trimmed((await self._node.a2a_get(request)).task, params.history_length)
+        task = _trimmed((await self._node.call(request)).task, params.history_length)
         return await self._presenter(service).task(task)
 
     async def list(self, params: ListParams, service: Service) -> A2ATaskPage:
         """ListTasks; without artifacts unless they are asked for."""
-        page = await self._node.a2a_list(
+        page = await self._node.call(
             A2AListRequest(
                 agent=service.agent,
                 caller=service.caller,
@@ -163,7 +163,7 @@ class Dispatch:
             Fault: UNSUPPORTED_OPERATION for a task that has ended.
         """
         request = _follow_request(service, params.id, None).model_copy(update={"to_end": to_end})
-        view = await self._node.a2a_follow(request)
+        view = await self._node.call(request)
         if view.task is not None and is_terminal(view.task.status.state):
             raise Fault(Kind.UNSUPPORTED_OPERATION, f"The task {params.id} has ended; GetTask shows it.")
         async for event in self._events(request, view):
@@ -177,28 +177,26 @@ class Dispatch:
         request = A2ACancelRequest(
             agent=service.agent, caller=service.caller, task_id=params.id, wait_seconds=CANCEL_SECONDS
         )
-        return await self._presenter(service).task((await self._node.a2a_cancel(request)).task)
+        return await self._presenter(service).task((await self._node.call(request)).task)
 
     # --- push ------------------------------------------------------------------------------------
 
     async def set_push(self, config: TaskPushNotificationConfig, service: Service) -> TaskPushNotificationConfig:
         """CreateTaskPushNotificationConfig."""
         request = _push_request(A2APushSetRequest, service, config.task_id or "")
-        return _of_a2a(await self._node.a2a_push_set(request.model_copy(update={"config": config})))[0]
+        return _of_a2a(await self._node.call(request.model_copy(update={"config": config})))[0]
 
     async def get_push(self, params: OnePushParams, service: Service) -> TaskPushNotificationConfig:
         """GetTaskPushNotificationConfig."""
-        return _of_a2a(
-            await self._node.a2a_push_get(_push_request(A2APushGetRequest, service, params.task_id, params.id))
-        )[0]
+        return _of_a2a(await self._node.call(_push_request(A2APushGetRequest, service, params.task_id, params.id)))[0]
 
     async def list_push(self, params: PushParams, service: Service) -> tuple[TaskPushNotificationConfig, ...]:
         """ListTaskPushNotificationConfigs."""
-        return _of_a2a(await self._node.a2a_push_get(_push_request(A2APushGetRequest, service, params.task_id)))
+        return _of_a2a(await self._node.call(_push_request(A2APushGetRequest, service, params.task_id)))
 
     async def delete_push(self, params: OnePushParams, service: Service) -> None:
         """DeleteTaskPushNotificationConfig; what is not there is deleted."""
-        await self._node.a2a_push_delete(_push_request(A2APushDeleteRequest, service, params.task_id, params.id))
+        await self._node.call(_push_request(A2APushDeleteRequest, service, params.task_id, params.id))
 
 
 def _trimmed(task: TaskDocument, history_length: int | None) -> TaskDocument:

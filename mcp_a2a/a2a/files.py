@@ -55,7 +55,7 @@ async def open_file(node: NodeApi, caller: str, task_id: str, file_id: str) -> D
         TaskNotFoundError: there is no such task of this caller, or no such file of it.
         Fault: TASK_NOT_FOUND, it is no longer here.
     """
-    grants = (await node.open_files(FilesRequest(task_id=task_id, caller=caller))).files
+    grants = (await node.call(FilesRequest(task_id=task_id, caller=caller))).files
     grant = next((grant for grant in grants if grant.file_id == file_id and grant.size is not None), None)
     if grant is None:
         raise TaskNotFoundError(f"{task_id}/{file_id}")
@@ -132,7 +132,7 @@ class Presenter:
 
     async def _pass(self, task_id: str, room: int) -> _Pass:
         """One answer being made: the small files of its task, read."""
-        grants = (await self._node.open_files(FilesRequest(task_id=task_id, caller=self._caller))).files
+        grants = (await self._node.call(FilesRequest(task_id=task_id, caller=self._caller))).files
         small: dict[str, FileGrant] = {}
         for grant in grants:
             if grant.here and grant.size is not None and grant.size <= room:

@@ -64,7 +64,7 @@ class Agents:
     async def granted(self, caller: str) -> list[AgentView]:
         """The agents behind this node that a client was given, as far as the node knows them."""
         grant = self._grants(caller)
-        return [peer for peer in (await self._node.peers(PeersRequest())).peers if peer.did in grant]
+        return [peer for peer in (await self._node.call(PeersRequest())).peers if peer.did in grant]
 
     async def _granted_key(self, name: str, caller: str) -> str:
         grant = self._grants(caller)
@@ -87,7 +87,7 @@ class Agents:
         now = anyio.current_time()
         until, detail = self._known.get(name, (0.0, None))
         if detail is None or now >= until:
-            detail = await self._node.get_agent(GetAgentRequest(agent=name))
+            detail = await self._node.call(GetAgentRequest(agent=name))
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[name] = (now + KNOWN_SECONDS, detail)

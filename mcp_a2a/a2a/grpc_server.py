@@ -228,7 +228,7 @@ class CoreHandler(RequestHandler):
         """Our card, as it was a moment ago."""
         now = anyio.current_time()
         if self._known is None or now >= self._known[0]:
-            detail = await self._node.get_agent(GetAgentRequest(agent="self"))
+            detail = await self._node.call(GetAgentRequest(agent="self"))
             self._known = now + KNOWN_SECONDS, detail.card
         return self._known[1]
 

@@ -39,7 +39,7 @@ async def serve(node: NodeApi, agents: Agents, method: str, path: str, body: byt
 
 async def _peers(node: NodeApi, agents: Agents, caller: str) -> list[JsonValue]:
     if caller == OWNER:
-        found = (await node.discover(DiscoverRequest(limit=200, settle_seconds=1.0))).agents
+        found = (await node.call(DiscoverRequest(limit=200, settle_seconds=1.0))).agents
     else:  # a client makes this node look around for nothing
         found = tuple(await agents.granted(caller))
     return [
@@ -56,7 +56,7 @@ async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tupl
     agent = target if caller == OWNER else (await agents.find(target, caller))[0]
     message = Message(message_id=uuid.uuid4().hex, role=Role.USER, parts=(Part(text=text),))
     try:
-        answer = await node.a2a_send(A2ASendRequest(agent=agent, caller=caller, message=message))
+        answer = await node.call(A2ASendRequest(agent=agent, caller=caller, message=message))
     except McpA2AError as error:
         fault = told(error)
         return fault.kind.value.http, Reply(dump({"ok": False, "error": fault.message}), fault=fault.kind)

@@ -85,7 +85,7 @@ async def _host(
 ) -> None:
     clean_last_resort()
     async with open_node(settings, service.card) as node, anyio.create_task_group() as tasks:
-        me = await node.get_agent(GetAgentRequest(agent="self"))
+        me = await node.call(GetAgentRequest(agent="self"))
         _check_same(me, service, settings)
         to.ready(me, await _serve_a2a(tasks, node, a2a, settings, stopping, to) if a2a is not None else None)
         if to.watch is not None:

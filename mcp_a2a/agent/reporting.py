@@ -120,7 +120,7 @@ class Reporter:
         run, after = None, None
         while True:
             try:
-                view = await node.news(NewsRequest(after=after, run=run, wait_seconds=WAIT_SECONDS))
+                view = await node.call(NewsRequest(after=after, run=run, wait_seconds=WAIT_SECONDS))
             except McpA2AError:
                 await anyio.sleep(RETRY_SECONDS)  # an owner of an earlier version knows no news, or there is none now
                 continue

@@ -57,4 +57,4 @@ def allow(
 
 
 def _ask(session: Session, request: ConsentRequest) -> ConsentView:
-    return session.ask(lambda node: node.consent(request))
+    return session.ask(lambda node: node.call(request))

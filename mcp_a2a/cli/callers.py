@@ -155,18 +155,18 @@ async def _key(node: NodeApi, agent: str) -> str:
     from mcp_a2a.exchange import OWN_AGENT
     from mcp_a2a.views import GetAgentRequest, PeersRequest
 
-    me = (await node.get_agent(GetAgentRequest(agent=OWN_AGENT))).agent
+    me = (await node.call(GetAgentRequest(agent=OWN_AGENT))).agent
     if agent.strip().casefold() in (me.did.casefold(), me.name.casefold()):
         return OWN_AGENT
     if is_web(agent):
-        peers = (await node.peers(PeersRequest())).peers
+        peers = (await node.call(PeersRequest())).peers
         known = next((peer.did for peer in peers if peer.did in (agent, agent_url(agent))), None)
         if known is None:
             raise ConfigurationError(
                 f"{agent} is not one of your agents yet.", f"Add it first: mcp-a2a peers add {shlex.quote(agent)}"
             )
         return known
-    return (await node.get_agent(GetAgentRequest(agent=agent))).agent.did
+    return (await node.call(GetAgentRequest(agent=agent))).agent.did
 
 
 def remove(context: typer.Context, name: Name) -> None:

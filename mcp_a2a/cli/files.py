@@ -84,7 +84,7 @@ async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFiles
     """Write the files of a task into a folder, as seen from where we are."""
     from mcp_a2a.views import SaveFilesRequest
 
-    return await node.save_files(SaveFilesRequest(task_id=task_id, folder=str(_whole(folder)) if folder else None))
+    return await node.call(SaveFilesRequest(task_id=task_id, folder=str(_whole(folder)) if folder else None))
 
 
 def tell_saved(session: Session, saved: SavedFilesView) -> None:

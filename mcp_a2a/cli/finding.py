@@ -82,7 +82,7 @@ def _at_url(session: Session, agent: str) -> AgentDetail:
     from mcp_a2a.views import GetAgentRequest
 
     request = GetAgentRequest(agent=agent, consent=answered_for())
-    return session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request)))
+    return session.ask(lambda node: as_typed(node, agent, lambda: node.call(request)))
 
 
 peers = typer.Typer(
@@ -127,7 +127,7 @@ def add_peer(
     session.waiting_for = address
     check_address(address)
     headers = credentials(address, header_env, token_stdin=token_stdin)
-    view = session.ask(lambda node: node.add_peer(AddPeerRequest(address=address, headers=headers)))
+    view = session.ask(lambda node: node.call(AddPeerRequest(address=address, headers=headers)))
     session.output.show(view, lambda: session.output.table(render.agents_table([view])))
 
 
@@ -143,7 +143,7 @@ def remove_peer(
         )
     check_agent(agent)
     session = session_of(context)
-    view = session.ask(lambda node: node.set_trust(SetTrustRequest(agent=agent, level="stranger")))
+    view = session.ask(lambda node: node.call(SetTrustRequest(agent=agent, level="stranger")))
     who = f"{view.agent.name} ({shown_who(view.agent.did)})"
     session.output.show(view, lambda: session.output.line(f"Removed {who}."))
 
@@ -187,10 +187,10 @@ def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "
 
     async def operate(node: NodeApi) -> SetTrustView:
         try:
-            return await node.set_trust(request)
+            return await node.call(request)
         except PeerNotFoundError:  # a node that has just started has met nobody yet
-            await node.discover(DiscoverRequest())
-            return await node.set_trust(request)
+            await node.call(DiscoverRequest())
+            return await node.call(request)
 
     session.waiting_for = agent
     view = session.ask(operate)

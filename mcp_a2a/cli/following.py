@@ -49,7 +49,7 @@ class Writing:
         deadline, cursor = anyio.current_time() + seconds, None
         moving = Moving(self._session)
         while (remaining := deadline - anyio.current_time()) > 0:
-            view = await node.a2a_follow(
+            view = await node.call(
                 A2AFollowRequest(
                     agent=task.agent.did,
                     task_id=task.task_id,
@@ -64,11 +64,11 @@ class Writing:
         self._session.task_id = None
         if self._last is not None:
             self._session.output.piece("\n")
-        return await node.get_task(GetTaskRequest(task_id=task.task_id))
+        return await node.call(GetTaskRequest(task_id=task.task_id))
 
     async def _is_stuck(self, node: NodeApi, task: TaskView, moving: Moving) -> bool:
         """Whether somebody must decide something before anything can come."""
-        now = await node.get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))
+        now = await node.call(GetTaskRequest(task_id=task.task_id, text_limit=1))
         moving.show(now)
         return now.delivery == Delivery.HELD or now.put_off is not None
 

@@ -76,7 +76,7 @@ async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> Forge
 
     total = ForgetView(tasks=(), files=0, freed_bytes=0)
     while True:
-        view = await node.forget(request)
+        view = await node.call(request)
         total = ForgetView(
             tasks=(*total.tasks, *view.tasks),
             kept=(*total.kept, *view.kept),

@@ -102,7 +102,7 @@ def answer(
         raise UsageError("The text is empty, so there is no answer.")
 
     async def operate(node: NodeApi) -> TaskView:
-        task = await node.get_task(GetTaskRequest(task_id=before.task_id, text_limit=1))
+        task = await node.call(GetTaskRequest(task_id=before.task_id, text_limit=1))
         session.waiting_for = task.agent.name
         _check_open(task)  # what waited at a relay has come since
         if task.direction == "sent":
@@ -111,7 +111,7 @@ def answer(
             task = await reply(session, node, task.task_id, said, wait, attached)
             return await converse(session, node, task, wait)
         given = AnswerRequest(task_id=task.task_id, status=chosen, text=said, files=attached, consent=answered_for())
-        task = await node.answer_task(given)
+        task = await node.call(given)
         return await sent_off(session, node, task)
 
     task = session.ask(operate)
@@ -146,7 +146,7 @@ async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:
     moving = Moving(session)
     while moving.show(task) and anyio.current_time() - moving.moved_at < HANDOVER_SECONDS:
         await anyio.sleep(MOVING_SLICE)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id))
+        task = await node.call(GetTaskRequest(task_id=task.task_id))
     return task
 
 

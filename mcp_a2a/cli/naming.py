@@ -154,7 +154,7 @@ def _key_of(session: Session, agent: str) -> str:
     from mcp_a2a.views import GetAgentRequest
 
     request = GetAgentRequest(agent=agent, consent=answered_for())
-    return session.ask(lambda node: as_typed(node, agent, lambda: node.get_agent(request))).agent.did
+    return session.ask(lambda node: as_typed(node, agent, lambda: node.call(request))).agent.did
 
 
 def _remove(session: Session, called: str) -> None:

@@ -95,7 +95,7 @@ def invite(
         check_counted(session.settings(), name)
     urls = tuple(_read_url(session) if url == "-" else url for url in relay or ())
     request = request.model_copy(update={"relays": urls})
-    view = session.ask(lambda node: node.invite(request))
+    view = session.ask(lambda node: node.call(request))
     session.output.show(view, lambda: _show_ticket(session, view))
     if qr:
         session.output.drawing(partial(_draw, view.ticket))
@@ -172,12 +172,12 @@ def join(
     session.waiting_for = "the relay"
     request = JoinRequest(ticket=text, wait_seconds=wait, allow_private=allow_private)
     try:
-        view = session.ask(lambda node: node.join(request))
+        view = session.ask(lambda node: node.call(request))
     except TicketPlaceError as error:
         if not sys.stdin.isatty() or session.options.json:
             raise
         insist(session, clean(f"{error.message} Call it?"))
-        view = session.ask(lambda node: node.join(request.model_copy(update={"allow_private": True})))
+        view = session.ask(lambda node: node.call(request.model_copy(update={"allow_private": True})))
     session.output.show(view, lambda: _show_joined(session, view))
 
 
@@ -252,7 +252,7 @@ def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
     if _is_asked(session, yes=yes) and row.owner == published_did(settings.folder):
         insist(session, clean(f"You made {row.name}. When you leave, it can no longer be rotated. Leave anyway?"))
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.leave(LeaveRequest(network=network)))
+    view = session.ask(lambda node: node.call(LeaveRequest(network=network)))
     session.output.show(view, lambda: session.output.line(f"Left {view.name}."))
 
 
@@ -281,11 +281,11 @@ def rotate(
     request = RotateRequest(network=network, without=out)
     if _is_asked(session, yes=yes):
         if out:  # a person is asked about members only
-            session.ask(lambda node: node.rotate(request.model_copy(update={"check_only": True})))
+            session.ask(lambda node: node.call(request.model_copy(update={"check_only": True})))
         leaving = f", and remove {', '.join(out)}" if out else ""
         insist(session, clean(f"Give {row.name} a new secret{leaving}? Older tickets stop working."))
     session.waiting_for = "the relay"
-    view = session.ask(lambda node: node.rotate(request))
+    view = session.ask(lambda node: node.call(request))
     session.output.show(view, lambda: _show_rotated(session, view))
 
 

@@ -45,7 +45,7 @@ def ping(
         for number in range(count):
             if number:
                 await anyio.sleep(1)
-            reply = await node.ping(PingRequest(agent=agent, timeout_seconds=timeout))
+            reply = await node.call(PingRequest(agent=agent, timeout_seconds=timeout))
             replies.append(reply)
             session.waiting_for = "the next"
             if not session.options.json:
@@ -82,6 +82,6 @@ def netcheck(context: typer.Context) -> None:
 
     session = session_of(context)
     session.waiting_for = "the relays"
-    view = session.ask(lambda node: node.netcheck(NetcheckRequest()))
+    view = session.ask(lambda node: node.call(NetcheckRequest()))
     session.output.show(view, lambda: session.output.table(render.checks_table(view, session.output.mark)))
     raise typer.Exit(Exit.DONE if any(check.ok for check in view.checks) else Exit.UNREACHABLE)

@@ -227,7 +227,7 @@ class Session:
         from mcp_a2a.store.owner_file import read_owner
         from mcp_a2a.views import GetAgentRequest
 
-        called = (await node.get_agent(GetAgentRequest(agent="self"))).agent.name
+        called = (await node.call(GetAgentRequest(agent="self"))).agent.name
         if called != settings.name:
             pid, identity = read_owner(settings.folder), settings.identity
             why = f"--name {settings.name} has no effect: process {pid} runs {identity!r} as {called}."

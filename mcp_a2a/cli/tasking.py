@@ -135,8 +135,8 @@ async def _sent(node: NodeApi, request: SendTaskRequest | SendTaskBySkillRequest
     from mcp_a2a.views import SendTaskBySkillRequest
 
     if isinstance(request, SendTaskBySkillRequest):
-        return await node.send_task_by_skill(request)
-    return await as_typed(node, request.agent, lambda: node.send_task(request))
+        return await node.call(request)
+    return await as_typed(node, request.agent, lambda: node.call(request))
 
 
 def _addressed(words: list[str], skill: str | None) -> tuple[str | None, str | None]:
@@ -200,7 +200,7 @@ def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follo
     from mcp_a2a.views import GetTaskRequest
 
     async def operate(node: NodeApi) -> TaskView:
-        task = await node.get_task(GetTaskRequest(task_id=task_id, text_offset=offset))
+        task = await node.call(GetTaskRequest(task_id=task_id, text_offset=offset))
         if task.direction == "received" or at_rest(task.state):
             return task
         if follow_it:
@@ -294,11 +294,11 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
         raise NotSentError(task.task_id)
 
     async def operate(node: NodeApi) -> TaskView:
-        canceled = await node.cancel_task(CancelRequest(task_id=task.task_id))
+        canceled = await node.call(CancelRequest(task_id=task.task_id))
         with anyio.move_on_after(HANDOVER_SECONDS):
             while not canceled.done:
                 await anyio.sleep(STEP_SECONDS)
-                canceled = await node.get_task(GetTaskRequest(task_id=task.task_id))
+                canceled = await node.call(GetTaskRequest(task_id=task.task_id))
         return canceled
 
     if not task.done:

@@ -90,7 +90,7 @@ async def follow(
         if moving.show(task):  # the time that files take is not the agent's
             pause = min(pause, MOVING_SLICE)
             moved_at = max(moved_at, moving.moved_at)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
+        task = await node.call(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
         step += 1
         progress.look(task)
         if task.progress and task.progress != told:
@@ -114,7 +114,7 @@ async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView
         if anyio.current_time() - moving.moved_at >= HANDOVER_SECONDS:
             break
         await anyio.sleep(0.05)
-        task = await node.get_task(GetTaskRequest(task_id=task.task_id))
+        task = await node.call(GetTaskRequest(task_id=task.task_id))
         moving.show(task)
     session.task_id = None
     return task
@@ -150,7 +150,7 @@ async def reply(
     """Answer an agent that asked something, and wait for what it makes of it."""
     from mcp_a2a.views import ReplyRequest
 
-    task = await node.reply_to_task(
+    task = await node.call(
         ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
     )
     return await follow(session, node, task, seconds)

@@ -75,5 +75,5 @@ async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -
             raise
         from mcp_a2a.views import AddPeerRequest
 
-        await node.add_peer(AddPeerRequest(address=agent))
+        await node.call(AddPeerRequest(address=agent))
         return await ask()

@@ -250,7 +250,7 @@ class Job:
             consent="waived",  # the owner started this worker, so that it answers
         )
         try:
-            await self.node.answer_task(made_unicode(request))
+            await self.node.call(made_unicode(request))
         except Exception as error:
             if is_unsendable(error):
                 self._forget_chunks(len(chunks))  # they would keep every later answer from being sent

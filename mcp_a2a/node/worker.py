@@ -140,12 +140,12 @@ class Worker:
     async def _check(self, limit: int) -> InboxView | None:
         request = CheckInboxRequest(wait_seconds=STAND_SECONDS, limit=limit, holder=self._holder, worker=True)
         if limit:
-            return await self._node.check_inbox(request)
+            return await self._node.call(request)
         # Only listening for cancellations: a freed slot ends that, for then it can take work.
         with anyio.CancelScope() as listening:
             self._listening = listening
             try:
-                return await self._node.check_inbox(request)
+                return await self._node.call(request)
             finally:
                 self._listening = None
         return None
@@ -316,7 +316,7 @@ class Worker:
 
     async def _check_withdrawn(self, job: Job) -> None:
         # A task in INPUT_REQUIRED has no holder, so nobody is told of its cancellation.
-        view = await self._node.get_task(GetTaskRequest(task_id=job.item.task_id, text_limit=1))
+        view = await self._node.call(GetTaskRequest(task_id=job.item.task_id, text_limit=1))
         if view.done:
             job.scope.cancel("its sender withdrew the task")
 

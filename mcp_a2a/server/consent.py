@@ -172,7 +172,7 @@ async def tried(ctx: Call, sending: Awaitable[TaskView], text: str, data: dict[s
     except ConsentNeededError as needed:
         if not can_ask(ctx):
             raise
-        about = await node_of(ctx).consent(ConsentRequest(agent=str(needed.details.get("agent", ""))))
+        about = await node_of(ctx).call(ConsentRequest(agent=str(needed.details.get("agent", ""))))
         shown = json.dumps(data, ensure_ascii=False, default=str) if data is not None else ""
         return Question(about=about, text=text, data=shown, files=_files(needed.details.get("files")))
 
@@ -252,7 +252,7 @@ async def permitted(ctx: Call, question: Question, decision: Permitted) -> str:
 async def _keep(ctx: Call, question: Question, answer: Literal["yes", "no"]) -> None:
     verdict: Literal["allowed", "declined"] = "allowed" if answer == "yes" else "declined"
     request = ConsentRequest(agent=question.about.agent.did, answer=verdict, files=bool(question.files))
-    await node_of(ctx).consent(request)
+    await node_of(ctx).call(request)
 
 
 def _allows(permission: Permission) -> bool:

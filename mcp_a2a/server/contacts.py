@@ -65,7 +65,7 @@ async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
         NothingWaitsError: nobody was named, and nobody waits.
         AmbiguousNameError, PeerNotFoundError, AliasAlikeError: as the node raises it.
     """
-    known = await node_of(ctx).peers(PeersRequest())
+    known = await node_of(ctx).call(PeersRequest())
     requests = known.contacts
     if not agent and not requests:
         raise NothingWaitsError
@@ -77,7 +77,7 @@ async def find_contact(agent: WaitingAgent, ctx: Call) -> Contact:
         waiting = found[0]
         who = AgentRef(name=waiting.name, did=waiting.did)
         return Contact(agent=who, words=waiting.words, trust="stranger", askable=can_ask(ctx))
-    other = (await node_of(ctx).get_agent(GetAgentRequest(agent=agent))).agent
+    other = (await node_of(ctx).call(GetAgentRequest(agent=agent))).agent
     who = AgentRef(name=other.name, did=other.did)
     return Contact(agent=who, words=other.words, trust=other.trust, askable=can_ask(ctx))
 
@@ -132,7 +132,7 @@ async def accept_contact(
             return _reply(_refused(contact))
         case "yes":
             pass
-    change = await node_of(ctx).set_trust(SetTrustRequest(agent=contact.agent.did, level="trusted"))
+    change = await node_of(ctx).call(SetTrustRequest(agent=contact.agent.did, level="trusted"))
     return _reply(
         ContactDecision(
             agent=contact.agent,

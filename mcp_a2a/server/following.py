@@ -41,11 +41,11 @@ async def while_telling(ctx: Call, task: TaskView, request: GetTaskRequest, doin
         McpA2AError: what the node raised.
     """
     if task.direction == "received" or _rests(task) or request.wait_seconds <= 0:
-        return await node_of(ctx).get_task(request)
+        return await node_of(ctx).call(request)
     async with anyio.create_task_group() as group:
         group.start_soon(_tell, ctx, task, request.wait_seconds, doing)
         try:
-            outcome: TaskView | McpA2AError = await node_of(ctx).get_task(request)
+            outcome: TaskView | McpA2AError = await node_of(ctx).call(request)
         except McpA2AError as error:
             outcome = error  # raised outside of the group, which would wrap it
         group.cancel_scope.cancel()
@@ -78,7 +78,7 @@ async def _next(ctx: Call, task: TaskView, cursor: str | None) -> A2AFollowView 
         agent=task.agent.did, task_id=task.task_id, cursor=cursor, wait_seconds=context.PROGRESS_SECONDS
     )
     try:
-        return await node_of(ctx).a2a_follow(request)
+        return await node_of(ctx).call(request)
     except McpA2AError:
         return None
 
@@ -86,7 +86,7 @@ async def _next(ctx: Call, task: TaskView, cursor: str | None) -> A2AFollowView 
 async def _transfer(ctx: Call, task: TaskView) -> str:
     """How far its files are, where some are on their way."""
     try:
-        return transfer_line((await node_of(ctx).get_task(GetTaskRequest(task_id=task.task_id, text_limit=1))).transfer)
+        return transfer_line((await node_of(ctx).call(GetTaskRequest(task_id=task.task_id, text_limit=1))).transfer)
     except McpA2AError:
         return ""
 

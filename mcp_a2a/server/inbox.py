@@ -88,7 +88,7 @@ async def check_inbox(
     that is not answered is offered again, three times in all. Requests of strangers are counted, not shown: only your
     user may accept them (accept_contact).
     """
-    looking = node_of(ctx).check_inbox(CheckInboxRequest(wait_seconds=wait_seconds, limit=limit))
+    looking = node_of(ctx).call(CheckInboxRequest(wait_seconds=wait_seconds, limit=limit))
     page = _page(await while_reporting(ctx, looking, wait_seconds, "waiting for tasks"))
     return answer(page, _lines, NOTICE)
 
@@ -101,7 +101,7 @@ async def _answer(task_id: str, status: Status, ctx: Call, text: str, files: tup
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    return await node_of(ctx).answer_task(request)
+    return await node_of(ctx).call(request)
 
 
 async def try_to_answer(task_id: str, status: Status, ctx: Call, text: str, files: tuple[str, ...]) -> Sent:

@@ -75,7 +75,7 @@ async def _send(  # noqa: PLR0913, PLR0917  the arguments of the tool
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
     )
-    return await followed(ctx, node_of(ctx).send_task(request), wait_seconds, "waiting for the agent")
+    return await followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for the agent")
 
 
 async def try_to_send(  # noqa: PLR0913, PLR0917  as above
@@ -150,7 +150,7 @@ async def _send_by_skill(  # noqa: PLR0913, PLR0917  the arguments of the tool
         context_id=context_id or None,
         idempotency_key=idempotency_key or None,
     )
-    sending = node_of(ctx).send_task_by_skill(request)
+    sending = node_of(ctx).call(request)
     return await followed(ctx, sending, wait_seconds, "waiting for an agent with that skill")
 
 
@@ -214,8 +214,8 @@ async def get_task_status(
     """
     request = GetTaskRequest(task_id=task_id, wait_seconds=wait_seconds, text_offset=text_offset, text_limit=PAGE_CHARS)
     if wait_seconds <= 0:
-        return _about(await node_of(ctx).get_task(request), text_offset)
-    now = await node_of(ctx).get_task(request.model_copy(update={"wait_seconds": 0}))
+        return _about(await node_of(ctx).call(request), text_offset)
+    now = await node_of(ctx).call(request.model_copy(update={"wait_seconds": 0}))
     return _about(await while_telling(ctx, now, request, "waiting for the task"), text_offset)
 
 
@@ -228,7 +228,7 @@ async def _reply(task_id: str, message: str, ctx: Call, wait_seconds: float, fil
         files=attachments(files),
         roots=await roots_of(ctx, files),
     )
-    return await followed(ctx, node_of(ctx).reply_to_task(request), wait_seconds, "waiting for the agent")
+    return await followed(ctx, node_of(ctx).call(request), wait_seconds, "waiting for the agent")
 
 
 async def try_to_reply(task_id: str, message: str, ctx: Call, wait_seconds: float, files: tuple[str, ...]) -> Sent:
@@ -261,7 +261,7 @@ async def reply_to_task(  # noqa: PLR0913, PLR0917  these are the arguments of t
 
 async def cancel_task(task_id: TaskId, ctx: Call) -> Annotated[CallToolResult, TaskAnswer]:
     """Withdraw a task you sent; the agent is told to stop. Work it has already done is not undone."""
-    return _about(await node_of(ctx).cancel_task(CancelRequest(task_id=task_id)))
+    return _about(await node_of(ctx).call(CancelRequest(task_id=task_id)))
 
 
 async def list_tasks(
@@ -279,7 +279,7 @@ async def list_tasks(
     ] = "",
 ) -> Annotated[CallToolResult, TaskLines]:
     """Tasks sent and received, the one that changed last first. Long texts are shortened; get_task_status has them."""
-    page = await node_of(ctx).list_tasks(
+    page = await node_of(ctx).call(
         ListTasksRequest(
             state=state,
             direction=direction,

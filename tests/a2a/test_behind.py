@@ -45,13 +45,13 @@ async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve
         worker = Worker(node, service.handler, holder="2-test", concurrency=service.concurrency)
         tasks.start_soon(worker.run, stopping)
         async with serving(home, behaving("front"), token=TOKEN) as served:
-            await served.node.discover(DiscoverRequest(query="worker", settle_seconds=5))
+            await served.node.call(DiscoverRequest(query="worker", settle_seconds=5))
             yield served
         tasks.cancel_scope.cancel()
 
 
 async def worker_of(front: Served) -> str:
-    return (await front.node.get_agent(GetAgentRequest(agent="worker"))).agent.did
+    return (await front.node.call(GetAgentRequest(agent="worker"))).agent.did
 
 
 @pytest.fixture(params=["jsonrpc", "rest"])
@@ -122,7 +122,7 @@ async def test_tasks_of_one_agent_are_none_of_another(front: Served, client: Bin
 
 async def test_what_its_owner_sent_over_http_stands_among_the_tasks_of_the_node(front: Served, client: Binding) -> None:
     task = await client.task("one and the same")
-    listed = await front.node.list_tasks(ListTasksRequest(limit=100))
+    listed = await front.node.call(ListTasksRequest(limit=100))
     assert task["id"] in {item.task_id for item in listed.tasks}
 
 
@@ -180,7 +180,7 @@ async def test_the_routes_of_older_systems_send_for_whoever_calls(front: Served)
 
 async def test_an_agent_at_a_url_stands_behind_this_node_like_any_other(front: Served, tmp_path: Path) -> None:
     async with serving(tmp_path, behaving("remote")) as remote:
-        await front.node.add_peer(AddPeerRequest(address=f"{remote.url}/"))
+        await front.node.call(AddPeerRequest(address=f"{remote.url}/"))
         async with front.web.get(f"{front.url}/a2a/peers", headers=OWNER) as response:
             paths = {peer["name"]: peer["path"] for peer in (await response.json())["peers"]}
         for base in ("/a/remote", paths["remote"].removesuffix("/")):
@@ -241,7 +241,7 @@ async def test_a_client_sees_and_tasks_our_own_agent_where_none_is_said(front: S
 
 async def test_an_agent_that_was_not_given_is_as_unknown_as_one_that_never_was(front: Served) -> None:
     worker = await worker_of(front)
-    me = (await front.node.get_agent(GetAgentRequest(agent="self"))).agent
+    me = (await front.node.call(GetAgentRequest(agent="self"))).agent
     ours, theirs = keyed(front, "given-ours", "self"), keyed(front, "given-theirs", worker)
     for guest, hidden in ((ours, ("worker", worker)), (theirs, ("front", "self", me.did))):
         for method, rest, body in (
@@ -283,11 +283,11 @@ async def test_a_client_never_makes_this_node_look_around(front: Served, monkeyp
 async def test_an_agent_that_takes_the_name_of_a_given_one_gets_nothing(front: Served, tmp_path: Path) -> None:
     guest = keyed(front, "by-name", await worker_of(front))
     async with serving(tmp_path, behaving("worker")) as impostor:
-        await front.node.add_peer(AddPeerRequest(address=f"{impostor.url}/"))
+        await front.node.call(AddPeerRequest(address=f"{impostor.url}/"))
         task = await front.binding("rest", BASE, **guest).task("for the given one")
         assert task["artifacts"][0]["parts"] == [{"text": "FOR THE GIVEN ONE"}]
         assert (await impostor.binding("rest").list())["tasks"] == []
-        await front.node.set_trust(SetTrustRequest(agent=f"{impostor.url}/", level="blocked"))
+        await front.node.call(SetTrustRequest(agent=f"{impostor.url}/", level="blocked"))
 
 
 async def test_what_is_given_and_taken_away_counts_from_the_next_request_on(front: Served) -> None:
@@ -323,7 +323,7 @@ async def test_a_stream_tells_nothing_more_once_its_agent_or_its_client_is_taken
             else:
                 front.callers.remove(name)
             cancel = CancelRequest(task_id=task["id"])
-            await front.node.cancel_task(cancel)
+            await front.node.call(cancel)
             with pytest.raises(Failed) as refused:
                 await anext(events)
     assert refused.value.reason == "AGENT_NOT_FOUND"
@@ -334,16 +334,16 @@ async def test_a_stranger_behind_this_node_gets_nothing_before_the_owner_allows_
     front: Served, tmp_path: Path, kind: str
 ) -> None:
     async with serving(tmp_path, behaving(f"stranger-{kind}"), accept="anyone") as stranger:
-        did = (await stranger.node.get_agent(GetAgentRequest(agent="self"))).agent.did
-        status = (await front.node.get_agent(GetAgentRequest(agent="self"))).node
+        did = (await stranger.node.call(GetAgentRequest(agent="self"))).agent.did
+        status = (await front.node.call(GetAgentRequest(agent="self"))).node
         assert status is not None
-        await stranger.node.add_peer(AddPeerRequest(address=status.listening[0]))
-        await front.node.discover(DiscoverRequest(query=f"stranger-{kind}", settle_seconds=5))
+        await stranger.node.call(AddPeerRequest(address=status.listening[0]))
+        await front.node.call(DiscoverRequest(query=f"stranger-{kind}", settle_seconds=5))
         client = front.binding(kind, f"/a/{quote(did)}", **OWNER)
         with pytest.raises(Failed) as refused:
             await client.send("CANARY")
         assert refused.value.reason == "FORBIDDEN"
         assert f"mcp-a2a allow {did}" in refused.value.message
-        assert (await stranger.node.list_tasks(ListTasksRequest())).tasks == ()
-        await front.node.consent(ConsentRequest(agent=did, answer="allowed"))
+        assert (await stranger.node.call(ListTasksRequest())).tasks == ()
+        await front.node.call(ConsentRequest(agent=did, answer="allowed"))
         assert (await client.task("now"))["artifacts"][0]["parts"] == [{"text": "NOW"}]

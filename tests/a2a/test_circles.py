@@ -25,14 +25,14 @@ async def test_a_circle_of_agents_at_urls_stops(tmp_path: Path) -> None:
             hops.append(task.hop)
             assert len(hops) < 8, "it goes on and on"
             other = SendTaskRequest(agent=served[1 - number].url, message="go", wait_seconds=20, hop=task.hop)
-            return str((await served[number].node.send_task(other)).text)
+            return str((await served[number].node.call(other)).text)
 
         return agent
 
     async with serving(tmp_path / "0", asking(0)) as first, serving(tmp_path / "1", asking(1)) as second:
         served += [first, second]
         for asker, other in ((first, second), (second, first)):
-            await asker.node.add_peer(AddPeerRequest(address=other.url))
+            await asker.node.call(AddPeerRequest(address=other.url))
         await first.binding("jsonrpc").task("go")
     assert hops == [1, 2, 3, 4]
 

@@ -25,7 +25,16 @@ from mcp_a2a.errors import (
     QueueFullError,
     StorageFullError,
 )
-from mcp_a2a.exchange import OWNER, A2ACancelRequest, A2AGetRequest, A2AListRequest, A2APushRequest, A2ASendRequest
+from mcp_a2a.exchange import (
+    OWNER,
+    A2ACancelRequest,
+    A2AGetRequest,
+    A2AListRequest,
+    A2APushDeleteRequest,
+    A2APushGetRequest,
+    A2APushSetRequest,
+    A2ASendRequest,
+)
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
@@ -135,7 +144,7 @@ def secrets(token: str, credentials: str) -> dict[str, Any]:
 async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
     secret = config(hook, **secrets("the-token", "the-key"))
-    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=secret, wait_seconds=30))
+    sent = await alice.api.call(A2ASendRequest(message=say("stream"), push_config=secret, wait_seconds=30))
     events = await hook.until("completed")
     texts = [event["artifactUpdate"]["artifact"]["parts"][0]["text"] for event in events if "artifactUpdate" in event]
     assert texts == ["one ", "two ", "three"]
@@ -162,7 +171,7 @@ async def test_a_hook_that_was_named_in_0_3_is_told_tasks_of_0_3(
 ) -> None:
     alice, hook = scene
     older = TaskPushNotificationConfig.model_validate(made(hook.url))
-    sent = await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=older, wait_seconds=30))
+    sent = await alice.api.call(A2ASendRequest(message=say("stream"), push_config=older, wait_seconds=30))
     tasks = await hook.until("completed")
     assert {(task["kind"], task["id"]) for task in tasks} == {("task", sent.task.id)}
     assert tasks[-1]["status"]["state"] == "completed"
@@ -172,13 +181,13 @@ async def test_a_hook_that_was_named_in_0_3_is_told_tasks_of_0_3(
 
 async def test_an_answer_to_a_question_may_name_a_hook_too(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
-    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
+    asked = (await alice.api.call(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
     answer = say("this", taskId=asked.id)
     elsewhere = TaskPushNotificationConfig(url="http://127.0.0.1/events")
     with pytest.raises(AddressNotAllowedError):
-        await alice.api.a2a_send(A2ASendRequest(message=answer, push_config=elsewhere))
-    assert (await alice.api.a2a_get(A2AGetRequest(task_id=asked.id))).task == asked  # nothing was said
-    await alice.api.a2a_send(A2ASendRequest(message=answer, push_config=config(hook)))
+        await alice.api.call(A2ASendRequest(message=answer, push_config=elsewhere))
+    assert (await alice.api.call(A2AGetRequest(task_id=asked.id))).task == asked  # nothing was said
+    await alice.api.call(A2ASendRequest(message=answer, push_config=config(hook)))
     assert "completed" in map(_state, await hook.until("completed"))
 
 
@@ -187,22 +196,20 @@ async def test_a_hook_that_is_named_with_each_message_is_told_once(scene: tuple[
     older = config(hook, **secrets("t", "k"), protocol_version="0.3")
     for again in (config(hook, **secrets("t", "k")), older, config(hook, id="mine")):
         hook.got.clear()
-        asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), push_config=again, wait_seconds=30))).task
+        asked = (await alice.api.call(A2ASendRequest(message=say("ask"), push_config=again, wait_seconds=30))).task
         await hook.until("input-required" if again is older else "input_required")
         answer = A2ASendRequest(message=say("this", taskId=asked.id), push_config=again)
-        await alice.api.a2a_send(answer)
+        await alice.api.call(answer)
         await hook.until("completed")
         await nothing_left_to_tell(alice)
         states = list(map(_state, (event for _, event in hook.got)))
         assert states.count("completed") == 1
-        assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == 1
+        assert len((await alice.api.call(A2APushGetRequest(task_id=asked.id))).configs) == 1
     other = config(hook, **secrets("another", "k"))
-    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), push_config=other, wait_seconds=30))).task
-    await alice.api.a2a_push_set(A2APushRequest(task_id=asked.id, config=config(hook)))
-    await alice.api.a2a_push_set(
-        A2APushRequest(task_id=asked.id, config=config(hook, **secrets("another", "k"), id="mine"))
-    )
-    assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == 3
+    asked = (await alice.api.call(A2ASendRequest(message=say("ask"), push_config=other, wait_seconds=30))).task
+    await alice.api.call(A2APushSetRequest(task_id=asked.id, config=config(hook)))
+    await alice.api.call(A2APushSetRequest(task_id=asked.id, config=config(hook, **secrets("another", "k"), id="mine")))
+    assert len((await alice.api.call(A2APushGetRequest(task_id=asked.id))).configs) == 3
 
 
 async def test_requests_at_the_same_time_name_a_hook_once_and_no_more_hooks_than_one_task_may_have(
@@ -213,29 +220,29 @@ async def test_requests_at_the_same_time_name_a_hook_once_and_no_more_hooks_than
 
     async def name(task_id: str, token: str) -> None:
         try:
-            await alice.api.a2a_push_set(A2APushRequest(task_id=task_id, config=config(hook, token=token)))
+            await alice.api.call(A2APushSetRequest(task_id=task_id, config=config(hook, token=token)))
         except QueueFullError as error:
             refused.append(error)
 
     for tokens, kept in ((["t"] * 3, 1), ([f"t-{number}" for number in range(pushes.MAX_EACH + 2)], pushes.MAX_EACH)):
-        asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
+        asked = (await alice.api.call(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
         async with anyio.create_task_group() as tasks:
             for token in tokens:
                 tasks.start_soon(name, asked.id, token)
-        assert len((await alice.api.a2a_push_get(A2APushRequest(task_id=asked.id))).configs) == kept
+        assert len((await alice.api.call(A2APushGetRequest(task_id=asked.id))).configs) == kept
     assert len(refused) == 2
 
 
 async def test_a_task_that_ends_while_its_hook_waits_to_be_kept_is_told_of(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
-    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
+    task = (await alice.api.call(A2ASendRequest(message=say("wait")))).task
     turn = alice.node.pushes._turn  # another request has it
     async with anyio.create_task_group() as requests, turn:
-        requests.start_soon(alice.api.a2a_push_set, A2APushRequest(task_id=task.id, config=config(hook)))
+        requests.start_soon(alice.api.call, A2APushSetRequest(task_id=task.id, config=config(hook)))
         with anyio.fail_after(30):
             while not turn.statistics().tasks_waiting:
                 await anyio.lowlevel.checkpoint()
-        await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
+        await alice.api.call(A2ACancelRequest(task_id=task.id))
     await hook.until("canceled")
     await nothing_left_to_tell(alice)
 
@@ -246,7 +253,7 @@ async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
     alice, hook = scene
     hook.answers = [503, 500, 429]
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     events = await hook.until("completed")
     assert sum("artifactUpdate" in event for event in events) == 3
 
@@ -259,7 +266,7 @@ async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back
     monkeypatch.setattr(pushes, "AWAY_CAP_SECONDS", 0.01)
     alice, hook = scene
     hook.always = 404  # as a gateway says while what is behind it is started
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     with anyio.fail_after(60):
         while hook.asked < 5 * pushes.ATTEMPTS:
             await hook.news.wait()
@@ -277,7 +284,7 @@ async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
         monkeypatch.setattr(pushes, name, 0.0)
     alice, hook = scene
     hook.always = 503
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     await nothing_left_to_tell(alice)
     assert not hook.got
 
@@ -298,7 +305,7 @@ async def test_a_moment_without_open_files_takes_no_hook_away(
         return read(path, *args, **options)
 
     monkeypatch.setattr(Path, "read_text", full)
-    await alice.api.a2a_send(A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook)))
+    await alice.api.call(A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook)))
     await hook.until("input_required")
     assert refused.is_set()
 
@@ -306,7 +313,7 @@ async def test_a_moment_without_open_files_takes_no_hook_away(
 async def test_a_hook_that_is_gone_is_asked_once(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
     hook.always = 410
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     await nothing_left_to_tell(alice)
     assert hook.asked == 1
 
@@ -319,19 +326,19 @@ async def test_a_full_disk_ends_no_node_that_has_told_a_hook_everything(
 
     alice, hook = scene
     monkeypatch.setattr(pushes, "mark_told", full)
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     await hook.until("completed")
     with anyio.fail_after(30):
         while alice.node.pushes._couriers:
             await anyio.lowlevel.checkpoint()
-    again = await alice.api.a2a_send(A2ASendRequest(message=say("hello", messageId="m-2"), wait_seconds=30))
+    again = await alice.api.call(A2ASendRequest(message=say("hello", messageId="m-2"), wait_seconds=30))
     assert is_terminal(again.task.status.state)
 
 
 async def test_what_a_hook_says_beside_its_status_has_nothing_posted_twice(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
     hook.says = bytes(1_000_000)
-    await alice.api.a2a_send(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
     await hook.until("completed")
     events = [json.dumps(event) for _, event in hook.got]
     assert len(events) == len(set(events))
@@ -355,7 +362,7 @@ async def test_a_hook_is_left_alone_for_as_long_as_it_says(
     monkeypatch.setattr(pushes, "anyio", Clock())
     alice, hook = scene
     hook.answers, hook.later = [429], "120"
-    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook)))
+    await alice.api.call(A2ASendRequest(message=say("hello"), push_config=config(hook)))
     await hook.until("completed")
     assert paused == [120.0]
 
@@ -367,47 +374,47 @@ async def test_a_client_that_was_taken_away_is_posted_nothing_more(scene: tuple[
     callers = CallerFolder(open_folder(parts.home / "identities" / parts.identity_name))
     callers.add("ann")
     asked = A2ASendRequest(caller="ann", message=say("ask"), push_config=config(hook), wait_seconds=30)
-    task = (await alice.api.a2a_send(asked)).task
+    task = (await alice.api.call(asked)).task
     await hook.until("input_required")
     if end == "grant":
         callers.grant("ann", ["did:key:z6MkAnother"])
     else:
         callers.remove("ann")
     told = len(hook.got)
-    await alice.api.a2a_cancel(A2ACancelRequest(caller="ann", task_id=task.id))
+    await alice.api.call(A2ACancelRequest(caller="ann", task_id=task.id))
     await nothing_left_to_tell(alice)
     assert len(hook.got) == told
 
 
 async def test_a_configuration_is_kept_until_its_task_has_ended(scene: tuple[Person, Hook]) -> None:
     alice, hook = scene
-    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
-    first = (await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook)))).configs[0]
-    second = (await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="mine")))).configs[0]
+    task = (await alice.api.call(A2ASendRequest(message=say("wait")))).task
+    first = (await alice.api.call(A2APushSetRequest(task_id=task.id, config=config(hook)))).configs[0]
+    second = (await alice.api.call(A2APushSetRequest(task_id=task.id, config=config(hook, id="mine")))).configs[0]
     assert (first.task_id, second.id) == (task.id, "mine")
-    listed = (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs
+    listed = (await alice.api.call(A2APushGetRequest(task_id=task.id))).configs
     assert {one.id for one in listed} == {first.id, "mine"}
     for _ in range(2):  # deleting is idempotent
-        await alice.api.a2a_push_delete(A2APushRequest(task_id=task.id, config_id="mine"))
+        await alice.api.call(A2APushDeleteRequest(task_id=task.id, config_id="mine"))
     with pytest.raises(PushConfigNotFoundError):
-        await alice.api.a2a_push_get(A2APushRequest(task_id=task.id, config_id="mine"))
-    await alice.api.a2a_cancel(A2ACancelRequest(task_id=task.id))
+        await alice.api.call(A2APushGetRequest(task_id=task.id, config_id="mine"))
+    await alice.api.call(A2ACancelRequest(task_id=task.id))
     await hook.until("canceled")
     await nothing_left_to_tell(alice)
-    assert (await alice.api.a2a_push_get(A2APushRequest(task_id=task.id))).configs == (first,)
+    assert (await alice.api.call(A2APushGetRequest(task_id=task.id))).configs == (first,)
 
 
 async def test_where_there_are_as_many_as_may_be_one_may_still_be_replaced(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, hook = scene
-    task = (await alice.api.a2a_send(A2ASendRequest(message=say("wait")))).task
+    task = (await alice.api.call(A2ASendRequest(message=say("wait")))).task
     monkeypatch.setattr(pushes, "MAX_ALL", 1)
-    await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="mine")))
+    await alice.api.call(A2APushSetRequest(task_id=task.id, config=config(hook, id="mine")))
     with pytest.raises(QueueFullError):
-        await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=config(hook, id="another")))
+        await alice.api.call(A2APushSetRequest(task_id=task.id, config=config(hook, id="another")))
     again = config(hook, id="mine", **secrets("new", "key"))
-    replaced = await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=again))
+    replaced = await alice.api.call(A2APushSetRequest(task_id=task.id, config=again))
     assert replaced.configs == (again.model_copy(update={"task_id": task.id}),)
 
 
@@ -415,30 +422,30 @@ async def test_a_message_whose_hook_has_no_place_begins_nothing_and_is_not_heard
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, hook = scene
-    asked = (await alice.api.a2a_send(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
+    asked = (await alice.api.call(A2ASendRequest(message=say("ask"), wait_seconds=30))).task
     monkeypatch.setattr(pushes, "MAX_ALL", 1)
     first = A2ASendRequest(message=say("wait"), push_config=config(hook), idempotency_key="k")
-    task = (await alice.api.a2a_send(first)).task
+    task = (await alice.api.call(first)).task
     for message in (say("hello"), say("this", taskId=asked.id)):
         with pytest.raises(QueueFullError):
-            await alice.api.a2a_send(A2ASendRequest(message=message, push_config=config(hook)))
-    assert (await alice.api.a2a_list(A2AListRequest(page_size=10))).total_size == 2
-    assert (await alice.api.a2a_get(A2AGetRequest(task_id=asked.id))).task == asked
-    assert (await alice.api.a2a_send(first)).task.id == task.id  # one that has its place keeps it
+            await alice.api.call(A2ASendRequest(message=message, push_config=config(hook)))
+    assert (await alice.api.call(A2AListRequest(page_size=10))).total_size == 2
+    assert (await alice.api.call(A2AGetRequest(task_id=asked.id))).task == asked
+    assert (await alice.api.call(first)).task.id == task.id  # one that has its place keeps it
 
 
 async def test_a_caller_takes_no_places_of_others(scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch) -> None:
     alice, hook = scene
     monkeypatch.setattr(pushes, "MAX_OF_CALLER", 1)
     tasks = {
-        caller: (await alice.api.a2a_send(A2ASendRequest(caller=caller, message=say("wait")))).task.id
+        caller: (await alice.api.call(A2ASendRequest(caller=caller, message=say("wait")))).task.id
         for caller in ("ann", "bea", OWNER)
     }
     for caller, name in (("ann", "1"), ("bea", "1"), (OWNER, "1"), (OWNER, "2")):
-        request = A2APushRequest(caller=caller, task_id=tasks[caller], config=config(hook, id=name))
-        await alice.api.a2a_push_set(request)
+        request = A2APushSetRequest(caller=caller, task_id=tasks[caller], config=config(hook, id=name))
+        await alice.api.call(request)
     with pytest.raises(QueueFullError, match="holds 1 items"):
-        await alice.api.a2a_push_set(A2APushRequest(caller="ann", task_id=tasks["ann"], config=config(hook, id="2")))
+        await alice.api.call(A2APushSetRequest(caller="ann", task_id=tasks["ann"], config=config(hook, id="2")))
 
 
 async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_and_goes_with_its_task(
@@ -447,13 +454,11 @@ async def test_one_that_was_told_of_the_end_is_not_told_again_after_a_restart_an
     world = World(tmp_path)
     async with hooked(authority(tmp_path)) as (hook, hooks):
         async with world.person("alice", hooks=hooks) as alice, working(alice):
-            await alice.api.a2a_send(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=30))
+            await alice.api.call(A2ASendRequest(message=say("one"), push_config=config(hook), wait_seconds=30))
             await nothing_left_to_tell(alice)
         told = len(hook.got)
         async with world.person("alice", hooks=hooks) as alice, working(alice):
-            sent = await alice.api.a2a_send(
-                A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=30)
-            )
+            sent = await alice.api.call(A2ASendRequest(message=say("two"), push_config=config(hook), wait_seconds=30))
             await nothing_left_to_tell(alice)
             assert all(sent.task.id in json.dumps(event) for _, event in hook.got[told:])
         world.clock.advance(KEEP_SECONDS + 60)
@@ -467,7 +472,7 @@ async def test_after_a_restart_the_hook_gets_the_task_as_it_is(tmp_path: Path) -
     world = World(tmp_path)
     async with hooked(authority(tmp_path)) as (hook, hooks):
         async with world.person("alice", hooks=hooks) as alice:
-            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook)))
+            await alice.api.call(A2ASendRequest(message=say("hello"), push_config=config(hook)))
         assert not any(_state(event) == "completed" for _, event in hook.got)
         async with world.person("alice", hooks=hooks) as alice, working(alice):
             await hook.until("completed")
@@ -499,12 +504,10 @@ def test_what_would_be_two_headers_is_no_secret_of_a_configuration(secret: str) 
 async def test_an_address_that_is_not_public_https_is_refused_before_anything_is_kept(tmp_path: Path, url: str) -> None:
     async with WebHooks() as hooks, World(tmp_path).person("alice", hooks=hooks) as alice:
         with pytest.raises(AddressNotAllowedError):
-            await alice.api.a2a_send(
-                A2ASendRequest(message=say("hello"), push_config=TaskPushNotificationConfig(url=url))
-            )
-        task = (await alice.api.a2a_send(A2ASendRequest(message=say("hello")))).task
+            await alice.api.call(A2ASendRequest(message=say("hello"), push_config=TaskPushNotificationConfig(url=url)))
+        task = (await alice.api.call(A2ASendRequest(message=say("hello")))).task
         with pytest.raises(AddressNotAllowedError):
-            await alice.api.a2a_push_set(A2APushRequest(task_id=task.id, config=TaskPushNotificationConfig(url=url)))
+            await alice.api.call(A2APushSetRequest(task_id=task.id, config=TaskPushNotificationConfig(url=url)))
         assert alice.node.context.database.read(untold_configs) == []
 
 
@@ -520,18 +523,18 @@ async def test_a_name_that_leads_to_this_machine_is_never_called(tmp_path: Path)
             World(tmp_path).person("alice", hooks=hooks) as alice,
             working(alice),
         ):
-            await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=30))
+            await alice.api.call(A2ASendRequest(message=say("hello"), push_config=config(hook), wait_seconds=30))
             await nothing_left_to_tell(alice)
         assert hook.got == []
 
 
 async def test_without_hooks_there_are_no_push_notifications(tmp_path: Path) -> None:
     async with World(tmp_path).person("alice") as alice:
-        task = (await alice.api.a2a_send(A2ASendRequest(message=say("hello")))).task
-        for operation in (alice.api.a2a_push_set, alice.api.a2a_push_get, alice.api.a2a_push_delete):
+        task = (await alice.api.call(A2ASendRequest(message=say("hello")))).task
+        for question in (A2APushSetRequest, A2APushGetRequest, A2APushDeleteRequest):
             with pytest.raises(PushNotSupportedError):
-                await operation(
-                    A2APushRequest(task_id=task.id, config=TaskPushNotificationConfig(url="https://example.com"))
+                await alice.api.call(
+                    question(task_id=task.id, config=TaskPushNotificationConfig(url="https://example.com"))
                 )
 
 
@@ -561,7 +564,7 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     hook.url += "/CANARY-3?key=CANARY-4"
     secret = config(hook, **secrets("CANARY-1", "CANARY-2"))
     caplog.set_level("DEBUG")
-    await alice.api.a2a_send(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=30))
+    await alice.api.call(A2ASendRequest(message=say("hello"), push_config=secret, wait_seconds=30))
     await nothing_left_to_tell(alice)
     assert "was not taken" in caplog.text
     assert "CANARY" not in caplog.text

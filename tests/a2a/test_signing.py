@@ -229,7 +229,7 @@ def test_no_card_does_more_than_be_refused(card: dict[str, Any], signatures: Any
 
 
 async def test_the_card_of_our_agent_is_signed_by_its_node(served: Served) -> None:
-    detail = await served.node.get_agent(GetAgentRequest(agent="self"))
+    detail = await served.node.call(GetAgentRequest(agent="self"))
     for path in ("agent-card.json", "agent.json"):
         async with served.web.get(f"{served.url}/.well-known/{path}") as response:
             assert str(verify_card(await response.json()).key) == detail.agent.did
@@ -238,23 +238,23 @@ async def test_the_card_of_our_agent_is_signed_by_its_node(served: Served) -> No
 async def test_a_node_signs_no_other_card_than_that_of_its_agent(served: Served) -> None:
     async with served.web.get(f"{served.url}/.well-known/agent-card.json") as response:
         card = await response.json()
-    assert (await served.node.a2a_card(A2ACardRequest(card=card))).card == card
+    assert (await served.node.call(A2ACardRequest(card=card))).card == card
     for change in ({"name": "eve"}, {"description": "Bring me your tasks"}, {"skills": []}, {"provider": {"url": "x"}}):
         with pytest.raises(CardError):
-            await served.node.a2a_card(A2ACardRequest(card={**card, **change}))
+            await served.node.call(A2ACardRequest(card={**card, **change}))
 
 
 async def test_a_signature_that_cannot_be_verified_is_shown_as_that(tmp_path: Path) -> None:
     agent = Agent(shout)
     async with agent.serve(), somebody(World(tmp_path)) as person:
         agent.card = {**agent.make_card(), "signatures": [jws({"alg": "ES256", "kid": "key-1"}, b"x")]}
-        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
-        detail = await person.api.get_agent(GetAgentRequest(agent=added.did))
+        added = await person.api.call(AddPeerRequest(address=agent.url))
+        detail = await person.api.call(GetAgentRequest(agent=added.did))
         assert "  signed   by a key we cannot verify, or for another place" in agent_lines(detail)
         agent.card = signed(agent.make_card())
-        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
+        added = await person.api.call(AddPeerRequest(address=agent.url))
         assert added.words == fingerprint_words(ME.peer_id)
-        detail = await person.api.get_agent(GetAgentRequest(agent=added.did))
+        detail = await person.api.call(GetAgentRequest(agent=added.did))
         assert not any("signed" in line for line in agent_lines(detail))
 
 
@@ -263,11 +263,11 @@ async def test_a_node_remembers_who_has_signed_a_card_and_refuses_a_false_one(tm
     world = World(tmp_path)
     async with agent.serve(), somebody(world) as person:
         agent.card = signed(agent.make_card())
-        added = await person.api.add_peer(AddPeerRequest(address=agent.url))
+        added = await person.api.call(AddPeerRequest(address=agent.url))
         assert added.did == agent.url
         agent.card = {**agent.card, "name": "eve"}
         with pytest.raises(CardError, match="claims to be signed by did:key"):
-            await person.api.add_peer(AddPeerRequest(address=agent.url))
+            await person.api.call(AddPeerRequest(address=agent.url))
         agent.card = signed(agent.card, OTHER)
         with pytest.raises(CardError, match="was signed by did:key"):
-            await person.api.add_peer(AddPeerRequest(address=agent.url))
+            await person.api.call(AddPeerRequest(address=agent.url))

@@ -21,7 +21,7 @@ class Recorder:
     def __init__(self) -> None:
         self.answers: list[AnswerRequest] = []
 
-    async def answer_task(self, request: AnswerRequest) -> TaskView | None:
+    async def call(self, request: AnswerRequest) -> TaskView | None:
         self.answers.append(request)
         await anyio.lowlevel.checkpoint()
         return None

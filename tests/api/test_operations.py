@@ -260,8 +260,8 @@ def test_every_question_with_consent_files_hop_or_a_folder_is_prepared() -> None
 
 async def test_a_method_by_name_asks_as_call_does() -> None:
     node = Asked(Caller(hop=3))
-    view: DiscoverView = await node.discover(DiscoverRequest(query="q"))
+    view: DiscoverView = await node.call(DiscoverRequest(query="q"))
     assert view.total == 1
-    await node.send_task(SendTaskRequest(agent="rev", message="x"))
+    await node.call(SendTaskRequest(agent="rev", message="x"))
     assert [type(asked) for asked in node.asked] == [DiscoverRequest, SendTaskRequest]
     assert node.asked[1].hop == 3

@@ -46,11 +46,8 @@ class Telling:
         self._views: Iterator[A2AFollowView] = iter(views)
         self.text = text
 
-    async def a2a_follow(self, _: A2AFollowRequest) -> A2AFollowView:
-        return next(self._views)
-
-    async def get_task(self, _: GetTaskRequest) -> TaskView:
-        return task(text=self.text)
+    async def call(self, request: A2AFollowRequest | GetTaskRequest) -> A2AFollowView | TaskView:
+        return next(self._views) if isinstance(request, A2AFollowRequest) else task(text=self.text)
 
 
 def artifact(name: str, *texts: str) -> Artifact:

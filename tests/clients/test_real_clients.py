@@ -179,15 +179,15 @@ async def _stage(post: Post, folder: Path, name: str) -> AsyncIterator[tuple[str
         open_node(_settings(post.home, "evil")) as evil,
         open_node(_settings(folder / "elsewhere", f"stranger-{name}")) as stranger,
     ):
-        me = await us.get_agent(GetAgentRequest(agent="self"))
-        await stranger.add_peer(AddPeerRequest(address=_address(me.addresses)))
-        await evil.send_task(SendTaskRequest(agent=me.agent.did, message=REQUEST, wait_seconds=0))
+        me = await us.call(GetAgentRequest(agent="self"))
+        await stranger.call(AddPeerRequest(address=_address(me.addresses)))
+        await evil.call(SendTaskRequest(agent=me.agent.did, message=REQUEST, wait_seconds=0))
         yield await _seen(us, "mallory"), stranger, await _seen(us, f"stranger-{name}")
 
 
 async def _received(node: SharedNode) -> int:
     """How many tasks have arrived, those that wait for consent among them."""
-    inbox = await node.check_inbox(CheckInboxRequest())
+    inbox = await node.call(CheckInboxRequest())
     return inbox.held + inbox.waiting + len(inbox.items)
 
 
@@ -204,7 +204,7 @@ def _address(told: Sequence[str]) -> str:
 async def _seen(node: SharedNode, name: str) -> str:
     with anyio.fail_after(30):
         while True:
-            for found in (await node.discover(DiscoverRequest(settle_seconds=5))).agents:
+            for found in (await node.call(DiscoverRequest(settle_seconds=5))).agents:
                 if name in found.name.lower():
                     return found.did
             await anyio.sleep(0.05)
@@ -363,8 +363,8 @@ async def test_both_questions_reach_the_person_at_a_desk_and_one_yes_to_each_is_
     yes = {"action": "accept", "content": {"allow": True, "accept": True}}
     async with _stage(own_post, tmp_path, f"desk-{client}") as (_, stranger, far):
         to_them = Call("send_task", {"agent": far, "message": MESSAGE, "wait_seconds": 0})
-        (us,) = (await stranger.discover(DiscoverRequest())).agents
-        await stranger.send_task(SendTaskRequest(agent=us.did, message=REQUEST, wait_seconds=0))
+        (us,) = (await stranger.call(DiscoverRequest())).agents
+        await stranger.call(SendTaskRequest(agent=us.did, message=REQUEST, wait_seconds=0))
         async with serving(to_them, to_them, Call("accept_contact", {"agent": far})) as model:
             place = Place(tmp_path, model.url, Server(_variables(own_post)))
             async with sitting(client, installed, place, yes, SECONDS) as desk:

@@ -65,18 +65,18 @@ async def converse(alice: Person, bob: Person, said: dict[str, str]) -> None:
     request = SendTaskRequest(
         agent=bob.did, message=said["task"], skill=said["skill"], context_id=said["context"], wait_seconds=0
     )
-    sent = await alice.api.send_task(request)
-    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-    await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=said["result"]))
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    sent = await alice.api.call(request)
+    await bob.api.call(CheckInboxRequest(wait_seconds=30))
+    await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text=said["result"]))
+    view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.text, view.route) == (Moment.COMPLETED, said["result"], "relay")
 
 
 async def leave_something(alice: Person, bob_did: str, said: dict[str, str]) -> None:
     """A task for somebody who is away: it stays at the relay."""
-    sent = await alice.api.send_task(SendTaskRequest(agent=bob_did, message=said["later"], wait_seconds=0))
+    sent = await alice.api.call(SendTaskRequest(agent=bob_did, message=said["later"], wait_seconds=0))
     with anyio.fail_after(30):
-        while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.STORED:
+        while (await alice.api.call(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.STORED:
             await alice.node.context.task_changes.event(f"{sent.task_id}/delivery").wait()
 
 
@@ -88,12 +88,12 @@ async def everything(world: World, tap: TcpTap, url: str, said: dict[str, str]) 
         alice = await stack.enter_async_context(world.person("alice"))
         async with world.person("bob", card=card(said)) as bob:
             invitation = InviteRequest(network=said["network"], relays=(tapped,), uses=2)
-            await bob.api.join(JoinRequest(ticket=(await alice.api.invite(invitation)).ticket))
+            await bob.api.call(JoinRequest(ticket=(await alice.api.call(invitation)).ticket))
             with anyio.fail_after(30):
-                while not (await alice.api.discover(DiscoverRequest(settle_seconds=0, query=said["skill"]))).agents:
+                while not (await alice.api.call(DiscoverRequest(settle_seconds=0, query=said["skill"]))).agents:
                     await alice.node.directory.changes.event().wait()
             await converse(alice, bob, said)
-            assert (await alice.api.ping(PingRequest(agent=bob.did))).ms is not None
+            assert (await alice.api.call(PingRequest(agent=bob.did))).ms is not None
         await leave_something(alice, bob.did, said)
         return bob.did
 

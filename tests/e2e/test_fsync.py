@@ -92,9 +92,9 @@ async def acknowledge_under_trace(home: Path, folder: Path, **env: str) -> tuple
         listening = answer(home, "--identity", "acknowledger", "--no-mdns", "status")["listening"][0]
         # A folder of its own, so that the sender dials: what a listener sends is not masked, and can be read.
         async with open_node(Settings(home=folder / "sender", identity="sender", mdns=False)) as node:
-            await node.add_peer(AddPeerRequest(address=f"127.0.0.1:{listening.rpartition(':')[2]}"))
+            await node.call(AddPeerRequest(address=f"127.0.0.1:{listening.rpartition(':')[2]}"))
             for number in range(ACKNOWLEDGEMENTS):
-                view = await node.send_task(SendTaskRequest(agent="acknowledger", message=str(number), wait_seconds=20))
+                view = await node.call(SendTaskRequest(agent="acknowledger", message=str(number), wait_seconds=20))
                 assert view.text == str(number)
     return audit(trace.read_text(errors="replace"), "node.db-wal", "delivered")
 
@@ -118,9 +118,9 @@ async def store_under_trace(folder: Path, **env: str) -> tuple[int, int]:
     trace, world = folder / "trace.txt", World(folder)
     with traced(trace, folder, "relay.py", str(folder / "relay"), **env) as url:
         async with world.person("alice") as alice:
-            ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(url,)))).ticket
+            ticket = (await alice.api.call(InviteRequest(network="shop", relays=(url,)))).ticket
         async with world.person("bob") as bob:
-            await bob.api.join(JoinRequest(ticket=ticket))
+            await bob.api.call(JoinRequest(ticket=ticket))
         async with world.person("alice") as alice:
             for number in range(ACKNOWLEDGEMENTS):
                 await left_for(alice, bob.did, str(number))
@@ -129,11 +129,11 @@ async def store_under_trace(folder: Path, **env: str) -> tuple[int, int]:
 
 async def left_for(alice: Person, did: str, text: str) -> None:
     """Send a task to somebody who is away, and wait until the relay says that it has it."""
-    sent = await alice.api.send_task(SendTaskRequest(agent=did, message=text, wait_seconds=0))
+    sent = await alice.api.call(SendTaskRequest(agent=did, message=text, wait_seconds=0))
     with anyio.fail_after(30):
         while True:
             changed = alice.node.context.task_changes.event(delivery_of(sent.task_id))
-            if (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery == Delivery.STORED:
+            if (await alice.api.call(GetTaskRequest(task_id=sent.task_id))).delivery == Delivery.STORED:
                 return
             await changed.wait()
 

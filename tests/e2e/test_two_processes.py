@@ -32,7 +32,7 @@ async def seconds_until_seen(home: Path, identity: str, name: str, limit: float)
     async with open_node(Settings(home=home, identity=identity)) as node:
         assert not node.owner
         while True:
-            found = await node.discover(DiscoverRequest(settle_seconds=0))
+            found = await node.call(DiscoverRequest(settle_seconds=0))
             seen = {agent.name: [skill.id for skill in agent.skills] for agent in found.agents if agent.online}
             waited = time.monotonic() - started
             if seen.get(name) == ["reverse"]:

@@ -38,16 +38,14 @@ def task(*files: Path, text: str = "look", wait: float = 0, **more: object) -> S
 
 
 async def next_item(person: Person, seconds: float = 30) -> InboxItem:
-    inbox = await person.api.check_inbox(CheckInboxRequest(wait_seconds=seconds))
+    inbox = await person.api.call(CheckInboxRequest(wait_seconds=seconds))
     assert inbox.items, "nothing came"
     return inbox.items[0]
 
 
 async def answer(person: Person, item: InboxItem, *files: Path, text: str = "done") -> TaskView:
     arguments = tuple(FileArg(path=str(path)) for path in files)
-    return await person.api.answer_task(
-        AnswerRequest(task_id=item.task_id, status="completed", text=text, files=arguments)
-    )
+    return await person.api.call(AnswerRequest(task_id=item.task_id, status="completed", text=text, files=arguments))
 
 
 def spooled(world: World, name: str) -> list[Path]:

@@ -54,10 +54,10 @@ async def test_a_skill_reads_files_and_returns_some(tmp_path: Path) -> None:
         return [f"{file.name} {file.size} {file.media_type}", File(result), File(content=b"hi", name="hi.txt")]
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
-        view = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB, "in.csv"), wait=20))
+        view = await alice.api.call(task(some_file(tmp_path, 2 * MIB, "in.csv"), wait=20))
         assert (view.state, view.text) == (Moment.COMPLETED, f"in.csv {2 * MIB} text/csv")
         assert {(file.name, file.size) for file in view.files} == {("result.bin", MIB + 1), ("hi.txt", 2)}
-        saved = await alice.api.save_files(SaveFilesRequest(task_id=view.task_id))
+        saved = await alice.api.call(SaveFilesRequest(task_id=view.task_id))
         assert {sha256(file.path) for file in saved.files} >= {sha256(result)}
 
 
@@ -76,7 +76,7 @@ async def test_files_that_a_skill_yields_follow_the_text_that_it_streams(tmp_pat
         yield File(paths[2])
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
-        view = await alice.api.send_task(task(wait=20))
+        view = await alice.api.call(task(wait=20))
     assert (view.state, view.text) == (Moment.COMPLETED, "one two")
     assert [file.name for file in view.files] == ["hi.txt", "0.bin", "1.bin", "2.bin"]
     assert [part.data for artifact in view.artifacts for part in artifact.parts if part.data] == [{"n": 1}]
@@ -91,7 +91,7 @@ async def test_a_result_that_cannot_be_read_fails_the_task_with_the_reason(tmp_p
         return File(tmp_path / "missing")
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
-        view = await alice.api.send_task(task(wait=20))
+        view = await alice.api.call(task(wait=20))
     assert view.state == Moment.FAILED
     assert view.error is not None
     assert "No such file" in view.error.message
@@ -102,8 +102,8 @@ async def test_a_program_finds_the_files_in_a_folder_that_is_gone_afterwards(tmp
     skill = CommandSkill("look", program, dict(os.environ), Limits(), Workroom(tmp_path / "home"))
     first, second = some_file(tmp_path, MIB, "a.bin"), some_file(tmp_path, 10, "b.txt")
     async with at_work(tmp_path, skill) as (alice, _):
-        view = await alice.api.send_task(task(first, second, wait=20))
-        without = await alice.api.send_task(task(wait=20))
+        view = await alice.api.call(task(first, second, wait=20))
+        without = await alice.api.call(task(wait=20))
     assert view.text is not None
     folder, *lines = view.text.splitlines()
     assert lines == ["700 .", "600 a.bin", "600 b.txt", sha256(first), sha256(second)]
@@ -130,7 +130,7 @@ async def test_a_disk_that_is_full_while_files_are_written_for_a_program_is_wait
     first.write_text("one ")
     second.write_text("two")
     async with at_work(tmp_path, skill) as (alice, _):
-        view = await alice.api.send_task(task(first, second, wait=20))
+        view = await alice.api.call(task(first, second, wait=20))
     assert (view.state, view.text) == (Moment.COMPLETED, "one two")
     assert not full
 
@@ -163,6 +163,6 @@ async def test_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
         return "read"
 
     async with at_work(tmp_path, agent.service("filer").handler) as (alice, _):
-        view = await alice.api.send_task(task(some_file(tmp_path, MIB), wait=20))
+        view = await alice.api.call(task(some_file(tmp_path, MIB), wait=20))
     assert view.text is not None
     assert "cannot be read any more" in view.text

@@ -145,7 +145,7 @@ async def test_files_of_finished_tasks_make_room_for_new_ones(tmp_path: Path, mo
 
 async def test_a_result_with_a_damaged_file_fails_the_task_here(tmp_path: Path) -> None:
     async with met(tmp_path) as (_, bob, eve, link):
-        sent = await bob.api.send_task(task(agent=eve.did))
+        sent = await bob.api.call(task(agent=eve.did))
         parcel = Parcel(os.urandom(MIB))
         await parcel.send(eve, link, bob, sent.task_id)
         wrong = BlobRef(parcel.ref.id, MIB, "0" * 64, parcel.ref.key, parcel.ref.header)
@@ -153,7 +153,7 @@ async def test_a_result_with_a_damaged_file_fails_the_task_here(tmp_path: Path) 
         body = UpdateBody(status=TaskStatus(state=TaskState.COMPLETED), artifacts=(artifact,))
         update = letter("update", eve.peer_id, bob.node.context.me, body, task=sent.task_id, seq=1)
         assert isinstance(await eve.send(link, update), Delivered)
-        view = await bob.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        view = await bob.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert view.state == Moment.FAILED
     assert view.error is not None
     assert view.error.code == "file_damaged"
@@ -163,7 +163,7 @@ async def test_a_result_with_a_damaged_file_fails_the_task_here(tmp_path: Path) 
 async def test_files_for_a_task_of_somebody_else_are_not_taken(tmp_path: Path) -> None:
     async with met(tmp_path, trusted=False) as (world, bob, eve, link):
         async with outsider(world.network, "mallory") as mallory:
-            sent = await bob.api.send_task(task(agent=eve.did))
+            sent = await bob.api.call(task(agent=eve.did))
             theirs = await mallory.dial(bob)
             assert isinstance(await mallory.send(theirs, Parcel(b"x").piece(mallory, bob, sent.task_id, 0)), Held)
         assert isinstance(await eve.send(link, Parcel(b"x").piece(eve, bob, sent.task_id, 0)), Delivered)

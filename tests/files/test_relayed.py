@@ -42,8 +42,8 @@ async def relay(tmp_path: Path) -> AsyncIterator[ServingRelay]:
 
 
 async def in_one_network(alice: Person, bob: Person, relay: str) -> None:
-    ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay,)))).ticket
-    await bob.api.join(JoinRequest(ticket=ticket))
+    ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay,)))).ticket
+    await bob.api.call(JoinRequest(ticket=ticket))
     await until(lambda: any(peer.name == "bob" and peer.online for peer in alice.node.directory))
 
 
@@ -53,18 +53,18 @@ async def test_files_wait_at_a_relay_and_larger_ones_are_not_sent_there(
     async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await in_one_network(alice, bob, relay.url)
-        sent = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB)))
+        sent = await alice.api.call(task(some_file(tmp_path, 2 * MIB)))
         await until(lambda: stage(alice, sent.task_id) == Delivery.STORED)
 
         with pytest.raises(FileError, match="at most 10 MiB may go through one"):
-            await alice.api.send_task(task(some_file(tmp_path, 10 * MIB + 1)))
+            await alice.api.call(task(some_file(tmp_path, 10 * MIB + 1)))
 
         async with world.person("bob") as bob:
             item = await next_item(bob)
             assert item.files[0].size == 2 * MIB
             await until(lambda: stage(alice, sent.task_id) == Delivery.DELIVERED)
             await answer(bob, item, some_file(tmp_path, 10 * MIB + 1))
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "larger than may go through one" in (view.text or "")
 
@@ -74,14 +74,14 @@ async def test_a_reply_with_a_file_that_no_relay_takes_is_refused_and_the_task_g
 ) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await in_one_network(alice, bob, relay.url)
-        sent = await alice.api.send_task(task(some_file(tmp_path, 1000)))
+        sent = await alice.api.call(task(some_file(tmp_path, 1000)))
         item = await next_item(bob)
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which?"))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="input_required", text="which?"))
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
         large = (FileArg(path=str(some_file(tmp_path, 10 * MIB + 1))),)
         with pytest.raises(FileError, match="at most 10 MiB may go through one"):
-            await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", files=large))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            await alice.api.call(ReplyRequest(task_id=sent.task_id, message="this", files=large))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
         assert (view.state, view.error) == (Moment.INPUT_REQUIRED, None)
 
 
@@ -92,10 +92,8 @@ async def test_a_file_that_no_relay_takes_is_refused_by_skill_too(
         await in_one_network(alice, bob, relay.url)
         large = (FileArg(path=str(some_file(tmp_path, 10 * MIB + 1))),)
         with pytest.raises(FileError, match="at most 10 MiB may go through one"):
-            await alice.api.send_task_by_skill(
-                SendTaskBySkillRequest(skill="review", message="look", files=large, wait_seconds=0)
-            )
-        assert (await alice.api.list_tasks(ListTasksRequest())).tasks == ()
+            await alice.api.call(SendTaskBySkillRequest(skill="review", message="look", files=large, wait_seconds=0))
+        assert (await alice.api.call(ListTasksRequest())).tasks == ()
 
 
 def stage(person: Person, task_id: str) -> Delivery | None:

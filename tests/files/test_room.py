@@ -41,15 +41,15 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 async def drawn(pair: Pair, folder: Path, number: int, *more: Path) -> TaskView:
     """Alice asks for a picture, and gets it."""
     _, alice, bob = pair
-    sent = await alice.api.send_task(task(text=f"picture {number}"))
+    sent = await alice.api.call(task(text=f"picture {number}"))
     await answer(bob, await next_item(bob), some_file(folder, SIZE, f"{number}.png"), *more)
-    return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    return await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
 
 
 async def kept(pair: Pair, views: list[TaskView]) -> list[bool]:
     """Of which of these tasks the file is still here."""
     alice = pair[1]
-    now = [await alice.api.get_task(GetTaskRequest(task_id=view.task_id)) for view in views]
+    now = [await alice.api.call(GetTaskRequest(task_id=view.task_id)) for view in views]
     return [view.files[0].here for view in now]
 
 
@@ -72,7 +72,7 @@ async def test_bytes_count_as_well_as_files(pair: Pair, tmp_path: Path, monkeypa
 async def test_what_was_saved_makes_room_first(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "MAX_FILES_PER_PEER", 3)
     views = [await drawn(pair, tmp_path, number) for number in range(3)]
-    await pair[1].api.save_files(SaveFilesRequest(task_id=views[1].task_id, folder=str(tmp_path / "out")))
+    await pair[1].api.call(SaveFilesRequest(task_id=views[1].task_id, folder=str(tmp_path / "out")))
     views.append(await drawn(pair, tmp_path, 3))
     assert await kept(pair, views) == [True, False, True, True]
 
@@ -88,7 +88,7 @@ async def test_the_files_of_a_task_that_are_still_here_can_be_saved_without_thos
         connection.execute("DELETE FROM blobs WHERE direction='in' AND id=?", (first.file_id,))
 
     await alice.node.context.database.write(make_room)
-    saved = await alice.api.save_files(SaveFilesRequest(task_id=view.task_id, folder=str(tmp_path / "out")))
+    saved = await alice.api.call(SaveFilesRequest(task_id=view.task_id, folder=str(tmp_path / "out")))
     assert [file.name for file in saved.files] == [second.name]
     assert "1 other file of this task is not here" in saved.next
     assert [path.name for path in (tmp_path / "out").iterdir()] == [second.name]
@@ -107,7 +107,7 @@ async def test_a_result_whose_file_has_no_room_arrives_with_its_text_and_says_so
     large = tmp_path / "large.bin"
     large.write_bytes(os.urandom(2 * SIZE))
     module, most = (pieces, 1) if where == "pieces" else (spool, 1 << 60)
-    sent = await pair[1].api.send_task(task(text="a picture and its source"))
+    sent = await pair[1].api.call(task(text="a picture and its source"))
     item = await next_item(pair[2])
     file = some_file(tmp_path, SIZE, "0.png")
     seen = iter([0])
@@ -120,13 +120,13 @@ async def test_a_result_whose_file_has_no_room_arrives_with_its_text_and_says_so
     else:
         monkeypatch.setattr(spool.Spool, "free_bytes", property(free))  # the worker has room to send it, once
     await answer(pair[2], item, file)
-    view = await pair[1].api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    view = await pair[1].api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert view.state is Moment.COMPLETED
     assert (view.text or "").startswith("done")
     assert "0.png was not kept" in (view.text or "")
     assert why in (view.text or "")
     assert view.error is None
-    worked = await pair[2].api.get_task(GetTaskRequest(task_id=sent.task_id))
+    worked = await pair[2].api.call(GetTaskRequest(task_id=sent.task_id))
     assert (worked.state, worked.error) == (Moment.COMPLETED, None)
     await until(lambda: pair[2].node.outbox.waiting(pair[1].node.context.me) == 0)
 
@@ -145,15 +145,15 @@ async def test_a_result_is_told_without_a_file_for_which_too_many_wait_here(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice, bob = pair
-    sent = await alice.api.send_task(task(text="a picture"))
+    sent = await alice.api.call(task(text="a picture"))
     item = await next_item(bob)
     monkeypatch.setattr(attaching, "MAX_OUT_BYTES", -1)
     files = (FileArg(path=str(some_file(tmp_path, SIZE, "0.png"))),)
     typed = AnswerRequest(task_id=item.task_id, status="completed", text="done", files=files, consent="typed")
     with pytest.raises(FilesWaitError):  # whoever is there can answer without it
-        await bob.api.answer_task(typed)
-    await bob.api.answer_task(typed.model_copy(update={"consent": "waived"}))
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+        await bob.api.call(typed)
+    await bob.api.call(typed.model_copy(update={"consent": "waived"}))
+    view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert (view.text or "").startswith("done")
     assert "The file 0.png was not kept" in (view.text or "")
@@ -163,7 +163,7 @@ async def test_a_file_that_was_streamed_is_named_in_its_place_where_too_many_wai
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice, bob = pair
-    sent = await alice.api.send_task(task(text="a picture, as it grows"))
+    sent = await alice.api.call(task(text="a picture, as it grows"))
     item = await next_item(bob)
     monkeypatch.setattr(attaching, "MAX_OUT_BYTES", -1)
     part = Part(raw=base64.b64encode(os.urandom(10 * SIZE)).decode(), filename="0.png")
@@ -171,15 +171,15 @@ async def test_a_file_that_was_streamed_is_named_in_its_place_where_too_many_wai
     streamed = AnswerRequest(
         task_id=item.task_id, status="completed", text="done", chunks=(chunk,), streamed=0, consent="waived"
     )
-    await bob.api.answer_task(streamed)
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    await bob.api.call(streamed)
+    view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "The file 0.png was not kept" in (view.text or "")
 
 
 async def test_files_of_many_pieces_of_one_answer_share_what_a_message_holds(pair: Pair) -> None:
     _, alice, bob = pair
-    sent = await alice.api.send_task(task(text="twenty pictures"))
+    sent = await alice.api.call(task(text="twenty pictures"))
     item = await next_item(bob)
     pictures = [
         Part(raw=base64.b64encode(os.urandom(60 * 1024)).decode(), filename=f"{number}.png") for number in range(20)
@@ -191,8 +191,8 @@ async def test_files_of_many_pieces_of_one_answer_share_what_a_message_holds(pai
     streamed = AnswerRequest(
         task_id=item.task_id, status="completed", text="done", chunks=chunks, streamed=0, consent="waived"
     )
-    await bob.api.answer_task(streamed)
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    await bob.api.call(streamed)
+    view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert sorted(file.name for file in view.files) == sorted(f"{number}.png" for number in range(20))
 
@@ -202,24 +202,24 @@ async def test_a_result_with_more_files_than_its_asker_takes_is_refused_where_it
 ) -> None:
     monkeypatch.setattr(blob, "MAX_FILES", 2)
     _, alice, bob = pair
-    await alice.api.send_task(task(text="pictures"))
+    await alice.api.call(task(text="pictures"))
     item = await next_item(bob)
     for number in range(2):
         part = Part(raw=base64.b64encode(os.urandom(SIZE)).decode(), filename=f"{number}.png")
         chunk = ArtifactChunk(artifact=Artifact(artifact_id="result", parts=(part,)), append=number > 0)
-        await bob.api.answer_task(
+        await bob.api.call(
             AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number, consent="waived")
         )
     more = (FileArg(path=str(some_file(tmp_path, SIZE, "2.png"))),)
     with pytest.raises(UnsendableError, match="More than 2 files"):  # or she would wait for it without end
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", files=more, consent="waived"))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", files=more, consent="waived"))
 
 
 async def test_a_result_whose_file_cannot_be_opened_for_want_of_open_files_has_not_failed(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice, bob = pair
-    await alice.api.send_task(task(text="a picture"))
+    await alice.api.call(task(text="a picture"))
     item = await next_item(bob)
 
     def open_resolved(path: Path) -> int:
@@ -235,7 +235,7 @@ async def test_a_task_whose_file_has_no_room_names_who_has_none(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", 1)
-    view = await pair[1].api.send_task(task(some_file(tmp_path, SIZE), wait=20))
+    view = await pair[1].api.call(task(some_file(tmp_path, SIZE), wait=20))
     assert view.state is Moment.REJECTED
     assert view.error is not None
     assert view.error.message == "The agent bob has no room for more files from you."
@@ -247,7 +247,7 @@ async def test_a_file_that_was_not_asked_for_pushes_out_no_result(
     monkeypatch.setattr(pieces, "MAX_FILES", 1)
     result = await drawn(pair, tmp_path, 0)
     request = task(some_file(tmp_path, SIZE, "push.bin"), agent="alice", wait=20)
-    view = await pair[2].api.send_task(request)
+    view = await pair[2].api.call(request)
     assert view.state is Moment.REJECTED
     assert await kept(pair, [result]) == [True]
 

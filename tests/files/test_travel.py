@@ -44,17 +44,17 @@ async def test_a_file_goes_there_and_another_comes_back(world: World, tmp_path: 
     back = some_file(tmp_path, size + 3, "back.txt")
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task(there))
+        sent = await alice.api.call(task(there))
         item = await next_item(bob)
         (received,) = item.files
         assert (received.name, received.size, received.sha256) == ("there.bin", size, sha256(there))
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
         assert sha256(saved.files[0].path) == sha256(there)
         await answer(bob, item, back)
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
         assert (view.state, view.text, view.delivery) == (Moment.COMPLETED, "done", Delivery.DELIVERED)
         assert [(file.name, file.size, file.here) for file in view.files] == [("back.txt", size + 3, True)]
-        saved = await alice.api.save_files(SaveFilesRequest(task_id=sent.task_id, folder=str(tmp_path / "out")))
+        saved = await alice.api.call(SaveFilesRequest(task_id=sent.task_id, folder=str(tmp_path / "out")))
         assert sha256(saved.files[0].path) == sha256(back)
 
 
@@ -63,14 +63,14 @@ async def test_a_file_arrives_whole_though_the_line_is_cut_again_and_again(world
     chances = random.Random(7)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(there))
+        await alice.api.call(task(there))
         for _ in range(10):
             await anyio.sleep(chances.uniform(0, 0.05))
             world.network.cut("alice", "bob")
             world.network.heal()
             alice.sees(bob)
         item = await next_item(bob, 40)
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
     assert sha256(saved.files[0].path) == sha256(there)
 
 
@@ -80,7 +80,7 @@ async def test_files_travel_on_after_a_restart_of_either_side(world: World, tmp_
     async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await acquainted(alice, bob)
-        sent = await alice.api.send_task(task(there))
+        sent = await alice.api.call(task(there))
         assert sent.transfer is not None
         assert (sent.transfer.direction, sent.transfer.done, sent.transfer.file) == ("sending", 0, "data.bin")
     there.unlink()  # what was attached does not depend on it
@@ -92,7 +92,7 @@ async def test_files_travel_on_after_a_restart_of_either_side(world: World, tmp_
             alice.sees(bob)
             item = await next_item(bob)
             assert item.files[0].size == 3 * MIB
-            saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+            saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
     assert sha256(saved.files[0].path) == digest
 
 
@@ -112,9 +112,9 @@ async def test_a_file_is_not_lost_for_want_of_open_files(
     monkeypatch.setattr(lane, "WAITING_SECONDS", 0.01)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(there))
+        await alice.api.call(task(there))
         item = await next_item(bob)
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
     assert not failures
     assert sha256(saved.files[0].path) == sha256(there)
 
@@ -126,15 +126,15 @@ async def test_what_several_files_hold_and_are_called_is_kept_apart(world: World
     files = [some_file(folder, 70_000 + number, "same.txt") for number, folder in enumerate(folders)]
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(*files))
+        await alice.api.call(task(*files))
         item = await next_item(bob)
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
         assert [file.name for file in saved.files] == ["same.txt", "same (2).txt", "same (3).txt"]
         assert [file.sha256 for file in saved.files] == [sha256(path) for path in files]
-        again = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        again = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
         assert [file.name for file in again.files] == ["same (4).txt", "same (5).txt", "same (6).txt"]
         with pytest.raises(FileError, match="may name another folder with MCP_A2A_DOWNLOADS"):
-            await bob.api.save_files(SaveFilesRequest(task_id=item.task_id, folder=str(files[0])))
+            await bob.api.call(SaveFilesRequest(task_id=item.task_id, folder=str(files[0])))
     assert {mode(file.path) for file in again.files} == {0o600}
 
 
@@ -142,11 +142,11 @@ async def test_a_large_raw_part_of_a_result_travels_as_a_file(world: World) -> N
     raw = "QUJD" * 500_000
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task())
+        sent = await alice.api.call(task())
         item = await next_item(bob)
         part = Part(raw=raw, filename="abc.txt", media_type="text/plain")
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", parts=(part,)))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", parts=(part,)))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert [(file.name, file.size) for file in view.files] == [("abc.txt", 1_500_000)]
         assert '"key"' not in view.model_dump_json(exclude_none=True)
 
@@ -156,13 +156,13 @@ async def test_a_stranger_is_known_by_its_message_before_any_file_of_it_is_here(
     there = some_file(tmp_path, 2 * MIB)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        view = await alice.api.send_task(task(there, wait=5))
+        view = await alice.api.call(task(there, wait=5))
         assert view.delivery == Delivery.HELD
-        assert [contact.preview for contact in (await bob.api.peers(PeersRequest())).contacts] == ["look"]
+        assert [contact.preview for contact in (await bob.api.call(PeersRequest())).contacts] == ["look"]
         assert spooled(world, "bob") == []
-        await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
+        await bob.api.call(SetTrustRequest(agent=alice.did, level="trusted"))
         item = await next_item(bob)
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
         assert sha256(saved.files[0].path) == sha256(there)
 
 
@@ -172,7 +172,7 @@ async def test_whoever_sends_more_than_its_share_is_refused_and_told(
     monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        view = await alice.api.send_task(task(some_file(tmp_path, 2 * MIB), wait=10))
+        view = await alice.api.call(task(some_file(tmp_path, 2 * MIB), wait=10))
         assert (view.state, view.delivery) == (Moment.REJECTED, Delivery.REFUSED)
         assert view.error is not None
         assert "no room for more files" in view.error.message
@@ -184,11 +184,11 @@ async def test_a_result_whose_files_are_refused_arrives_without_them_and_says_so
 ) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task())
+        sent = await alice.api.call(task())
         item = await next_item(bob)
         monkeypatch.setattr(pieces, "MAX_BYTES_PER_PEER", MIB)
         await answer(bob, item, some_file(tmp_path, 2 * MIB))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.error) == (Moment.COMPLETED, None)
     assert "no room for more files" in (view.text or "")
 
@@ -197,9 +197,9 @@ async def test_nothing_of_a_canceled_task_stays(world: World, tmp_path: Path) ->
     async with world.person("alice") as alice:
         async with world.person("bob") as bob:
             await acquainted(alice, bob)
-        sent = await alice.api.send_task(task(some_file(tmp_path, MIB)))
+        sent = await alice.api.call(task(some_file(tmp_path, MIB)))
         assert len(spooled(world, "alice")) == 1
-        await alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        await alice.api.call(CancelRequest(task_id=sent.task_id))
         world.clock.advance(300)
         alice.node.files.tidy()
         await until(lambda: spooled(world, "alice") == [])
@@ -217,11 +217,11 @@ async def test_a_task_that_did_not_come_to_be_leaves_no_file(world: World, tmp_p
     there = some_file(tmp_path, MIB)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(there, idempotency_key="k"))
-        again = await alice.api.send_task(task(there, idempotency_key="k"))
+        await alice.api.call(task(there, idempotency_key="k"))
+        again = await alice.api.call(task(there, idempotency_key="k"))
         assert len(spooled(world, "alice")) == 1
         with pytest.raises(FileError):
-            await alice.api.send_task(task(there, tmp_path / "missing"))
+            await alice.api.call(task(there, tmp_path / "missing"))
         assert len(spooled(world, "alice")) == 1
         assert again.task_id
 
@@ -229,12 +229,12 @@ async def test_a_task_that_did_not_come_to_be_leaves_no_file(world: World, tmp_p
 async def test_a_reply_brings_files_too(world: World, tmp_path: Path) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task())
+        sent = await alice.api.call(task())
         item = await next_item(bob)
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="input_required", text="which file?"))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="input_required", text="which file?"))
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         this = FileArg(path=str(some_file(tmp_path, MIB, "this.bin")))
-        await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="this", wait_seconds=0, files=(this,)))
+        await alice.api.call(ReplyRequest(task_id=sent.task_id, message="this", wait_seconds=0, files=(this,)))
         item = await next_item(bob)
         assert (item.text, [file.name for file in item.files]) == ("look\nthis", ["this.bin"])
 
@@ -242,15 +242,15 @@ async def test_a_reply_brings_files_too(world: World, tmp_path: Path) -> None:
 async def test_a_file_in_a_streamed_piece_of_a_result_comes_with_it(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task())
+        sent = await alice.api.call(task())
         item = await next_item(bob)
         for number in range(2):
             part = Part(raw="QUJD" * 50_000, filename=f"{number}.txt")
             chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(part,)), append=bool(number))
             chunks = AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number)
-            await bob.api.answer_task(chunks)
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+            await bob.api.call(chunks)
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed"))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert [(file.name, file.size, file.here) for file in view.files] == [
             ("0.txt", 150_000, True),
             ("1.txt", 150_000, True),
@@ -260,9 +260,9 @@ async def test_a_file_in_a_streamed_piece_of_a_result_comes_with_it(world: World
 async def test_results_stay_with_their_task_and_inputs_go_a_day_after_it(world: World, tmp_path: Path) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task(some_file(tmp_path, MIB, "in")))
+        sent = await alice.api.call(task(some_file(tmp_path, MIB, "in")))
         await answer(bob, await next_item(bob), some_file(tmp_path, MIB + 1, "out"))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         for days, at_alice, at_bob in ((0.9, 2, 2), (0.2, 1, 0), (31, 0, 0)):
             world.clock.advance(days * 86_400)
             for person in (alice, bob):
@@ -282,9 +282,9 @@ async def test_a_file_arrives_whole_over_a_network_that_loses_doubles_and_delays
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         world.network.faults = Faults(loss=0.02, delay_seconds=0.001, jitter_seconds=0.004, duplication=0.5)
-        sent = await alice.api.send_task(task(there))
+        sent = await alice.api.call(task(there))
         item = await next_item(bob, 40)
         assert item.files[0].sha256 == sha256(there)
         await answer(bob, item, back)
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=40))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=40))
         assert [file.sha256 for file in view.files] == [sha256(back)]

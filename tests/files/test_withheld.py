@@ -515,7 +515,7 @@ async def test_a_worker_does_not_answer_with_a_key(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(text="give"))
+        await alice.api.call(task(text="give"))
         item = await next_item(bob)
         with pytest.raises(FileError, match="may not be attached"):
             await answer(bob, item, tmp_path / "id_ed25519")
@@ -527,11 +527,11 @@ async def test_a_link_that_waits_in_the_folder_for_downloads_is_not_followed(tmp
     victim.write_text("mine")
     async with world.person("alice") as alice, world.person("bob", accept="anyone") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(task(some_file(tmp_path, 9, "report.pdf")))
+        await alice.api.call(task(some_file(tmp_path, 9, "report.pdf")))
         item = await next_item(bob)
         saved_to = tmp_path / "bob" / "files"
         saved_to.mkdir(mode=0o700)
         (saved_to / "report.pdf").symlink_to(victim)
-        saved = await bob.api.save_files(SaveFilesRequest(task_id=item.task_id))
+        saved = await bob.api.call(SaveFilesRequest(task_id=item.task_id))
         assert victim.read_text() == "mine"
         assert [file.name for file in saved.files] == ["report (2).pdf"]

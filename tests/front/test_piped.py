@@ -151,13 +151,13 @@ async def test_lines_of_any_size_and_garbage_pass_whole_and_in_order(home: Path)
                 assert fields(front.call("get_task_status", task_id=sent["task_id"]))["state"]
 
         await aside(use)
-        items = (await worker.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        items = (await worker.call(CheckInboxRequest(wait_seconds=30))).items
         assert items[0].text == "é" * 300_000
 
 
 async def test_a_call_that_its_client_cancels_or_leaves_is_withdrawn_at_the_owner(home: Path) -> None:
     async with open_node(settings(home)) as owner, open_node(settings(home, "sender")) as sender:
-        await sender.get_agent(GetAgentRequest(agent="default"))
+        await sender.call(GetAgentRequest(agent="default"))
 
         def use() -> None:
             with attached(home) as front:
@@ -170,9 +170,9 @@ async def test_a_call_that_its_client_cancels_or_leaves_is_withdrawn_at_the_owne
                 assert front.process.wait(60) == 0
 
         await aside(use)
-        await sender.send_task(SendTaskRequest(agent="default", message="hello", wait_seconds=0))
+        await sender.call(SendTaskRequest(agent="default", message="hello", wait_seconds=0))
         with anyio.fail_after(60):
-            items = (await owner.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+            items = (await owner.call(CheckInboxRequest(wait_seconds=30))).items
         assert [(item.text, item.attempt) for item in items] == [("hello", 1)], "no earlier call has taken it"
 
 
@@ -195,11 +195,11 @@ async def test_progress_and_answers_reach_the_client_that_asked_and_no_other(hom
 async def with_a_stranger(home: Path, folder: Path) -> AsyncIterator[tuple[SharedNode, SharedNode]]:
     """The owner of a folder, and a node of another person that it sees."""
     async with open_node(settings(home)) as owner, open_node(settings(folder / "m", "mallory")) as mallory:
-        detail = await owner.get_agent(GetAgentRequest(agent="self"))
+        detail = await owner.call(GetAgentRequest(agent="self"))
         address = re.search(r"127\.0\.0\.1:\d+", " ".join(detail.addresses))
         assert address is not None
-        await mallory.add_peer(AddPeerRequest(address=address[0]))
-        while not any(peer.name == "mallory" for peer in (await owner.peers(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
+        await mallory.call(AddPeerRequest(address=address[0]))
+        while not any(peer.name == "mallory" for peer in (await owner.call(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
             await anyio.sleep(0.01)
         yield owner, mallory
 
@@ -221,7 +221,7 @@ async def test_each_front_is_told_for_itself_whether_strangers_may_be_sent_to(ho
                 assert fields(free.call("send_task", **TO_MALLORY))["task_id"]
 
         await aside(ask_first)
-        assert (await owner.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await owner.call(ListTasksRequest())).tasks == ()
         await aside(allowed)
 
 
@@ -271,7 +271,7 @@ async def test_files_are_those_of_the_front_its_folders_its_client_and_where_it_
                 assert send(untold, allowed / "note.txt")["isError"]
 
         await aside(use)
-        items = (await worker.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        items = (await worker.call(CheckInboxRequest(wait_seconds=30))).items
         assert {item.files[0].name for item in items} == {"note.txt"}
 
 
@@ -424,11 +424,11 @@ async def test_an_answer_to_a_question_of_the_owner_that_ended_answers_none_of_t
 
         async def own(*, task_status: anyio.abc.TaskStatus[str]) -> None:
             async with open_node(settings(home)) as owner:
-                detail = await owner.get_agent(GetAgentRequest(agent="self"))
+                detail = await owner.call(GetAgentRequest(agent="self"))
                 address = re.search(r"127\.0\.0\.1:\d+", " ".join(detail.addresses))
                 assert address is not None
-                await mallory.add_peer(AddPeerRequest(address=address[0]))
-                while not any(peer.name == "mallory" for peer in (await owner.peers(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
+                await mallory.call(AddPeerRequest(address=address[0]))
+                while not any(peer.name == "mallory" for peer in (await owner.call(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
                     await anyio.sleep(0.01)
                 task_status.started(await did_of(mallory))
                 await ended.wait()
@@ -563,7 +563,7 @@ async def test_an_owner_that_closes_every_connection_is_not_tried_without_a_paus
         with FileLock(folder / "lock"):
             async with open_node(settings(home), eager=False) as node:
                 with anyio.move_on_after(1.0):
-                    await node.list_tasks(ListTasksRequest())
+                    await node.call(ListTasksRequest())
         tasks.cancel_scope.cancel()
     assert 1 <= tried <= 15
 

@@ -91,10 +91,10 @@ async def test_an_agent_of_a_framework_is_an_agent_like_any_other(
 
 
 async def _use(node: SharedNode, url: str, can: frozenset[str]) -> None:
-    agent = (await node.add_peer(AddPeerRequest(address=url))).did
+    agent = (await node.call(AddPeerRequest(address=url))).did
 
     async def ask(text: str, seconds: float = 30) -> TaskView:
-        return await node.send_task(SendTaskRequest(agent=agent, message=text, wait_seconds=seconds))
+        return await node.call(SendTaskRequest(agent=agent, message=text, wait_seconds=seconds))
 
     hello, failed = await ask("hello"), await ask("fail")
     assert (hello.state, hello.text) == (Moment.COMPLETED, "HELLO")
@@ -110,14 +110,14 @@ async def _use(node: SharedNode, url: str, can: frozenset[str]) -> None:
         asked = await ask("ask")
         assert (asked.state, asked.question) == (Moment.INPUT_REQUIRED, "which?")
         reply = ReplyRequest(task_id=asked.task_id, message="slowly", wait_seconds=30)
-        answered = await node.reply_to_task(reply)
+        answered = await node.call(reply)
         assert (answered.state, answered.text) == (Moment.COMPLETED, "SLOWLY")
     if "cancel" in can:
         waiting = await ask("wait", 0)
         while not waiting.progress:
-            waiting = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
-        await node.cancel_task(CancelRequest(task_id=waiting.task_id))
-        canceled = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
+            waiting = await node.call(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
+        await node.call(CancelRequest(task_id=waiting.task_id))
+        canceled = await node.call(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
         assert canceled.state == Moment.CANCELED
 
 
@@ -125,7 +125,7 @@ async def _mirrored(node: SharedNode, agent: str) -> bytes:
     """A file there and back."""
     file = Part(raw=base64.b64encode(BINARY).decode(), filename="b.bin", media_type="application/octet-stream")
     message = Message(message_id="m", role=Role.USER, parts=(Part(text="mirror"), file))
-    task = (await node.a2a_send(A2ASendRequest(agent=agent, message=message, wait_seconds=20))).task
+    task = (await node.call(A2ASendRequest(agent=agent, message=message, wait_seconds=20))).task
     assert task.status.state == TaskState.COMPLETED
     return base64.b64decode(task.artifacts[0].parts[0].raw or "")
 

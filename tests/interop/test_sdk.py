@@ -156,34 +156,34 @@ async def test_an_agent_of_the_sdk_is_an_agent_like_any_other(sdk: tuple[str, Pa
 
 
 async def _use(node: SharedNode, url: str) -> None:
-    added = await node.add_peer(AddPeerRequest(address=url))
+    added = await node.call(AddPeerRequest(address=url))
     assert (added.name, [skill.id for skill in added.skills]) == ("sdk-agent", ["behave"])
-    found = await node.discover(DiscoverRequest(query="sdk-agent"))
+    found = await node.call(DiscoverRequest(query="sdk-agent"))
     assert [agent.did for agent in found.agents] == [added.did]
 
-    done = await node.send_task(SendTaskRequest(agent=added.did, message="hello"))
+    done = await node.call(SendTaskRequest(agent=added.did, message="hello"))
     assert (done.state, done.text) == (Moment.COMPLETED, "HELLO")
-    by_skill = await node.send_task_by_skill(SendTaskBySkillRequest(skill="behave", message="by skill"))
+    by_skill = await node.call(SendTaskBySkillRequest(skill="behave", message="by skill"))
     assert by_skill.text == "BY SKILL"
-    streamed = await node.send_task(SendTaskRequest(agent="sdk-agent", message="stream"))
+    streamed = await node.call(SendTaskRequest(agent="sdk-agent", message="stream"))
     assert streamed.text == "one two three"
-    direct = await node.send_task(SendTaskRequest(agent=added.did, message="direct"))
+    direct = await node.call(SendTaskRequest(agent=added.did, message="direct"))
     assert direct.text == "no task here"
-    failed = await node.send_task(SendTaskRequest(agent=added.did, message="fail"))
+    failed = await node.call(SendTaskRequest(agent=added.did, message="fail"))
     assert failed.state == Moment.FAILED
     assert failed.error is not None
     assert "it broke" in failed.error.message
-    asked = await node.send_task(SendTaskRequest(agent=added.did, message="ask"))
+    asked = await node.call(SendTaskRequest(agent=added.did, message="ask"))
     assert (asked.state, asked.question) == (Moment.INPUT_REQUIRED, "which?")
-    answered = await node.reply_to_task(ReplyRequest(task_id=asked.task_id, message="blue"))
+    answered = await node.call(ReplyRequest(task_id=asked.task_id, message="blue"))
     assert (answered.task_id, answered.state, answered.text) == (asked.task_id, Moment.COMPLETED, "BLUE"), (
         answered.error
     )
-    waiting = await node.send_task(SendTaskRequest(agent=added.did, message="wait", wait_seconds=0))
+    waiting = await node.call(SendTaskRequest(agent=added.did, message="wait", wait_seconds=0))
     while not waiting.progress:
-        waiting = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
-    await node.cancel_task(CancelRequest(task_id=waiting.task_id))
-    canceled = await node.get_task(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
+        waiting = await node.call(GetTaskRequest(task_id=waiting.task_id, wait_seconds=0.2))
+    await node.call(CancelRequest(task_id=waiting.task_id))
+    canceled = await node.call(GetTaskRequest(task_id=waiting.task_id, wait_seconds=30))
     assert canceled.state == Moment.CANCELED
     await _stream_through(node, added.did)
 
@@ -191,17 +191,17 @@ async def _use(node: SharedNode, url: str) -> None:
 async def _stream_through(node: SharedNode, url: str) -> None:
     """An A2A client of ours that follows an agent behind us sees what that agent streams."""
     message = Message(message_id="m", role=Role.USER, parts=(Part(text="stream"),), reference_task_ids=("task-0",))
-    sent = await node.a2a_send(A2ASendRequest(agent=url, message=message, follow=True))
+    sent = await node.call(A2ASendRequest(agent=url, message=message, follow=True))
     chunks, cursor = [], sent.cursor
     while True:
-        view = await node.a2a_follow(A2AFollowRequest(agent=url, task_id=sent.task.id, cursor=cursor, wait_seconds=30))
+        view = await node.call(A2AFollowRequest(agent=url, task_id=sent.task.id, cursor=cursor, wait_seconds=30))
         chunks += [event.artifact_update.artifact for event in view.events if event.artifact_update]
         cursor = view.cursor
         if view.over:
             break
     assert "".join(part.text or "" for artifact in chunks for part in artifact.parts) == "one two three"
     file = Part(raw=base64.b64encode(b"\x00\x01binary").decode(), filename="b.bin")
-    mirrored = await node.a2a_send(
+    mirrored = await node.call(
         A2ASendRequest(
             agent=url,
             message=message.model_copy(update={"parts": (Part(text="mirror"), file)}),
@@ -209,5 +209,5 @@ async def _stream_through(node: SharedNode, url: str) -> None:
         )
     )
     assert base64.b64decode(mirrored.task.artifacts[0].parts[0].raw or "") == b"\x00\x01binary"
-    listed = await node.a2a_list(A2AListRequest(agent=url))
+    listed = await node.call(A2AListRequest(agent=url))
     assert listed.total_size >= 2

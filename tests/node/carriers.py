@@ -113,10 +113,10 @@ async def answering(worker: Person) -> AsyncIterator[list[str]]:
 
     async def work() -> None:
         while True:
-            for item in (await worker.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items:
+            for item in (await worker.api.call(CheckInboxRequest(wait_seconds=30))).items:
                 texts.append(item.text)
                 said = AnswerRequest(task_id=item.task_id, status="completed", text=item.text[::-1])
-                await worker.api.answer_task(said)
+                await worker.api.call(said)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work)
@@ -127,14 +127,14 @@ async def answering(worker: Person) -> AsyncIterator[list[str]]:
 async def sent(person: Person, to: str, texts: list[str]) -> list[str]:
     """Tasks with these texts, under way."""
     requests = [SendTaskRequest(agent=to, message=text, wait_seconds=0) for text in texts]
-    return [(await person.api.send_task(request)).task_id for request in requests]
+    return [(await person.api.call(request)).task_id for request in requests]
 
 
 async def answered(person: Person, task_ids: list[str], texts: list[str]) -> None:
     """Every one of these tasks gets its answer."""
     with anyio.fail_after(30):
         for task_id, text in zip(task_ids, texts, strict=True):
-            while not (view := await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))).done:
+            while not (view := await person.api.call(GetTaskRequest(task_id=task_id, wait_seconds=30))).done:
                 pass
             assert (view.state, view.text) == (Moment.COMPLETED, text[::-1])
 

@@ -45,11 +45,11 @@ def aliases(world: World, person: str = "me") -> Aliases:
 
 
 async def got(person: Person) -> int:
-    return len((await person.api.list_tasks(ListTasksRequest(direction="received"))).tasks)
+    return len((await person.api.call(ListTasksRequest(direction="received"))).tasks)
 
 
 async def sent(me: Person, agent: str) -> str:
-    return (await me.api.send_task(SendTaskRequest(agent=agent, message="for Anna", wait_seconds=0))).agent.did
+    return (await me.api.call(SendTaskRequest(agent=agent, message="for Anna", wait_seconds=0))).agent.did
 
 
 @pytest.mark.parametrize("claimed", ["anna", "Anna", CYRILLIC, "ANNA"], ids=ascii)
@@ -63,19 +63,19 @@ async def test_what_is_meant_for_an_alias_never_goes_to_an_agent_that_claims_its
     ):
         for other in (bob, liar):
             await acquainted(me, other)
-        await me.api.set_trust(SetTrustRequest(agent=liar.did, level="trusted"))  # even then
+        await me.api.call(SetTrustRequest(agent=liar.did, level="trusted"))  # even then
         aliases(world).give("anna", bob.did)
         for asked in ("anna", "ANNA", "Anna"):
             assert await sent(me, asked) == bob.did
-            assert (await me.api.get_agent(GetAgentRequest(agent=asked))).agent.did == bob.did
-            assert (await me.api.ping(PingRequest(agent=asked, timeout_seconds=5))).agent.did == bob.did
-            assert (await me.api.consent(ConsentRequest(agent=asked))).agent.did == bob.did
+            assert (await me.api.call(GetAgentRequest(agent=asked))).agent.did == bob.did
+            assert (await me.api.call(PingRequest(agent=asked, timeout_seconds=5))).agent.did == bob.did
+            assert (await me.api.call(ConsentRequest(agent=asked))).agent.did == bob.did
         for asked in (CYRILLIC, "4nna".replace("4", "\u13aa")):
             with pytest.raises((AliasAlikeError, PeerNotFoundError)):
                 await sent(me, asked)
-        await me.api.set_trust(SetTrustRequest(agent="anna", level="blocked"))
-        assert {agent.did: agent.trust for agent in (await me.api.peers(PeersRequest())).peers}[bob.did] == "blocked"
-        assert (await liar.api.check_inbox(CheckInboxRequest())).held == 0
+        await me.api.call(SetTrustRequest(agent="anna", level="blocked"))
+        assert {agent.did: agent.trust for agent in (await me.api.call(PeersRequest())).peers}[bob.did] == "blocked"
+        assert (await liar.api.call(CheckInboxRequest())).held == 0
         assert await got(liar) == 0
 
 
@@ -85,18 +85,18 @@ async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(wor
         async with world.person("bob") as bob:
             await acquainted(me, bob)
             aliases(world).give("anna", bob.did)
-            (agent,) = (await me.api.discover(DiscoverRequest())).agents
+            (agent,) = (await me.api.call(DiscoverRequest())).agents
             assert (agent.name, agent.alias, agent.claimed, agent.look_alike) == ("anna", "anna", "bob", False)
-            assert (await me.api.discover(DiscoverRequest(query="Anna"))).total == 1
+            assert (await me.api.call(DiscoverRequest(query="Anna"))).total == 1
             assert await sent(me, "bob") == bob.did
-            assert (await me.api.list_tasks(ListTasksRequest())).tasks[0].agent.name == "anna"
-            (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=10))).items
+            assert (await me.api.call(ListTasksRequest())).tasks[0].agent.name == "anna"
+            (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=10))).items
             assert item.agent.name == "me"  # others are not told
-            assert (await bob.api.get_agent(GetAgentRequest(agent="self"))).agent.name == "bob"
+            assert (await bob.api.call(GetAgentRequest(agent="self"))).agent.name == "bob"
         async with world.person("bob", card=card_of("robert")) as renamed:
             await acquainted(me, renamed)
             assert await sent(me, "anna") == renamed.did
-            (agent,) = (await me.api.discover(DiscoverRequest())).agents
+            (agent,) = (await me.api.call(DiscoverRequest())).agents
             assert (agent.name, agent.claimed) == ("anna", "robert")
         aliases(world).remove("anna")
         with pytest.raises(PeerNotFoundError):
@@ -107,9 +107,9 @@ async def test_an_alias_is_shown_in_place_of_the_name_and_stays_with_the_key(wor
 async def test_an_agent_that_calls_itself_self_is_shown_by_the_name_of_its_key(world: World, claimed: str) -> None:
     async with world.person("me") as me, world.person("liar", card=card_of(claimed)) as liar:
         await acquainted(me, liar)
-        (agent,) = (await me.api.discover(DiscoverRequest())).agents
+        (agent,) = (await me.api.call(DiscoverRequest())).agents
         assert agent.name == memorable_name(PeerId.parse_untrusted(liar.did))
-        assert (await me.api.get_agent(GetAgentRequest(agent="self"))).agent.did == me.did
+        assert (await me.api.call(GetAgentRequest(agent="self"))).agent.did == me.did
 
 
 async def test_an_agent_that_claims_the_name_of_an_alias_is_marked_as_a_look_alike(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_an_agent_that_claims_the_name_of_an_alias_is_marked_as_a_look_ali
         for other in (bob, liar, eve):
             await acquainted(me, other)
         aliases(world).give("anna", bob.did)
-        found = (await me.api.discover(DiscoverRequest())).agents
+        found = (await me.api.call(DiscoverRequest())).agents
         assert {agent.did: agent.look_alike for agent in found} == {bob.did: True, liar.did: True, eve.did: False}
 
 

@@ -63,12 +63,12 @@ class Diligent:
     async def work(self, person: Person) -> None:
         while True:
             request = CheckInboxRequest(wait_seconds=60, limit=20, holder="diligent", worker=True)
-            for item in (await person.api.check_inbox(request)).items:
+            for item in (await person.api.call(request)).items:
                 await self.answer(person, item)
 
     async def answer(self, person: Person, item: InboxItem) -> None:
         self.offers[item.text] += 1
-        await person.api.answer_task(
+        await person.api.call(
             AnswerRequest(
                 task_id=item.task_id,
                 status="completed",
@@ -97,19 +97,19 @@ class Diligent:
 async def results(person: Person, ids: dict[str, str]) -> dict[str, str | None]:
     """What became of each text that was sent."""
     return {
-        text: (await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))).text
+        text: (await person.api.call(GetTaskRequest(task_id=task_id, wait_seconds=30))).text
         for text, task_id in ids.items()
     }
 
 
 async def all_tasks(person: Person) -> list[str]:
     found: list[str] = []
-    page = await person.api.list_tasks(ListTasksRequest(limit=100))
+    page = await person.api.call(ListTasksRequest(limit=100))
     while True:
         found += [view.task_id for view in page.tasks]
         if page.next_cursor is None:
             return found
-        page = await person.api.list_tasks(ListTasksRequest(limit=100, cursor=page.next_cursor))
+        page = await person.api.call(ListTasksRequest(limit=100, cursor=page.next_cursor))
 
 
 async def parted(one: Person, other: Person) -> None:
@@ -144,7 +144,7 @@ async def test_two_hundred_tasks_survive_a_network_that_loses_delays_doubles_and
         with anyio.fail_after(30):
             async with anyio.create_task_group() as group:
                 group.start_soon(storm)
-                ids = {str(n): (await alice.api.send_task(task(str(n)))).task_id for n in range(tasks)}
+                ids = {str(n): (await alice.api.call(task(str(n)))).task_id for n in range(tasks)}
                 assert await results(alice, ids) == {text: f"did {text}" for text in ids}
         assert worker.offers == Counter(ids.keys())
         assert sorted(await all_tasks(bob)) == sorted(await all_tasks(alice)) == sorted(ids.values())
@@ -157,9 +157,9 @@ async def test_a_peer_that_was_out_of_reach_for_long_is_found_again_when_the_net
         await parted(alice, bob)
         while alice.node.dialer.busy or bob.node.dialer.busy:  # both try for a while, and give up
             await alice.node.directory.changes.event().wait()
-        sent = await alice.api.send_task(task("still there?"))
+        sent = await alice.api.call(task("still there?"))
         world.network.heal()
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -171,13 +171,13 @@ async def test_a_task_for_a_peer_that_was_forgotten_meanwhile_still_arrives(
     async with world.person("alice") as alice:
         async with world.person("bob", accept="anyone") as bob:
             await acquainted(alice, bob)
-        sent = await alice.api.send_task(task("hello"))
+        sent = await alice.api.call(task("hello"))
         for name in ("carol", "dave", "erin", "frank"):
             async with world.person(name) as passer_by:
                 await acquainted(alice, passer_by)
         async with world.person("bob", accept="anyone") as bob:
             alice.sees(bob)
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -189,16 +189,16 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
         monkeypatch.setattr(f"mcp_a2a.node.{who}.backoff", lambda count, _=0.0, to=failures: to.append(count) or 0.0)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await bob.api.set_trust(SetTrustRequest(agent="alice", level="blocked"))
+        await bob.api.call(SetTrustRequest(agent="alice", level="blocked"))
         await parted(alice, bob)
-        sent = await alice.api.send_task(task("please"))
+        sent = await alice.api.call(task("please"))
         with anyio.fail_after(30):
             while max(map(len, pauses.values())) < 6:
                 await alice.node.directory.changes.event().wait()
         for failures in filter(None, pauses.values()):
             assert failures == list(range(failures[0], failures[0] + len(failures)))
         with anyio.fail_after(30):
-            while not (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).tried:
+            while not (view := await alice.api.call(GetTaskRequest(task_id=sent.task_id))).tried:
                 await parted(alice, bob)  # while a link is open for its moment, nothing was tried in vain
         assert view.delivery == Delivery.QUEUED
         assert "closed the link" in view.tried[0]
@@ -225,7 +225,7 @@ async def test_tasks_survive_restarts_of_either_side_in_the_middle_of_them(world
                 await acquainted(alice, bob)
                 await stack.enter_async_context(worker.at(bob))
                 for number in range(start, start + 12):
-                    ids[str(number)] = (await alice.api.send_task(task(str(number)))).task_id
+                    ids[str(number)] = (await alice.api.call(task(str(number)))).task_id
                 await worker.until(start + 6)
         async with world.person("alice") as alice, world.person("bob") as bob, worker.at(bob):
             await acquainted(alice, bob)
@@ -244,7 +244,7 @@ async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: Wo
 
         async def collect(holder: str, scope: anyio.CancelScope) -> None:
             while sum(map(len, taken.values())) < 40:
-                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=2, holder=holder))
+                inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=2, holder=holder))
                 taken[holder] += [item.text for item in inbox.items]
             scope.cancel()
 
@@ -253,7 +253,7 @@ async def test_two_waiting_calls_share_the_work_without_a_task_in_both(world: Wo
                 for holder in taken:
                     tasks.start_soon(collect, holder, tasks.cancel_scope)
                 for number in range(40):
-                    tasks.start_soon(alice.api.send_task, task(str(number)))
+                    tasks.start_soon(alice.api.call, task(str(number)))
         assert Counter(taken["one"] + taken["two"]) == Counter(map(str, range(40)))
         assert min(map(len, taken.values())) > 0  # how evenly, the machine decides
 
@@ -269,14 +269,14 @@ async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_sa
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         if already_there:
-            sent = await alice.api.send_task(task("hello"))
-            while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
+            sent = await alice.api.call(task("hello"))
+            while (await alice.api.call(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
                 await alice.node.context.task_changes.event(delivery_of(sent.task_id)).wait()
         async with anyio.create_task_group() as tasks:
 
             async def call(scope: anyio.CancelScope) -> None:
                 with scope:
-                    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+                    await bob.api.call(CheckInboxRequest(wait_seconds=30))
 
             scope = anyio.CancelScope()
             tasks.start_soon(call, scope)
@@ -285,38 +285,38 @@ async def test_what_a_cancelled_call_was_about_to_get_is_offered_again_as_the_sa
             if already_there:
                 scope.cancel()  # the lease is on its way to the disk
             else:
-                sent = await alice.api.send_task(task("hello"))
+                sent = await alice.api.call(task("hello"))
                 while not bob.node.inbox._orders[0].reserved:
                     await anyio.lowlevel.checkpoint()
                 scope.cancel()
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [(item.task_id, item.attempt) for item in inbox.items] == [(sent.task_id, 1)]
 
 
 async def test_an_answer_counts_once_however_often_it_is_given(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task("hello"))
-        item = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items[0]
+        sent = await alice.api.call(task("hello"))
+        item = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items[0]
         answer = AnswerRequest(task_id=item.task_id, status="completed", text="olleh", attempt=1)
-        first = await bob.api.answer_task(answer)
-        assert await bob.api.answer_task(answer) == first
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        first = await bob.api.call(answer)
+        assert await bob.api.call(answer) == first
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
 
 
 async def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        over = await alice.api.send_task(task("over"))
-        still_open = await alice.api.send_task(task("open"))
-        await alice.api.cancel_task(CancelRequest(task_id=over.task_id))
-        await alice.api.get_task(GetTaskRequest(task_id=over.task_id, wait_seconds=30))
+        over = await alice.api.call(task("over"))
+        still_open = await alice.api.call(task("open"))
+        await alice.api.call(CancelRequest(task_id=over.task_id))
+        await alice.api.call(GetTaskRequest(task_id=over.task_id, wait_seconds=30))
     world.clock.advance(31 * 86_400)
     async with world.person("alice") as alice:
         await alice.node.context.database.write(lambda _: None)
         with anyio.fail_after(30):
-            while len(listed := (await alice.api.list_tasks(ListTasksRequest())).tasks) > 1:
+            while len(listed := (await alice.api.call(ListTasksRequest())).tasks) > 1:
                 await alice.node.context.database.write(lambda _: None)
     assert [one.task_id for one in listed] == [still_open.task_id]
 
@@ -350,18 +350,18 @@ async def give_up_in_the_middle(person: Person, call: Callable[[], Awaitable[obj
 async def test_a_task_whose_call_was_given_up_is_sent_and_called_again_the_same(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await give_up_in_the_middle(alice, lambda: alice.api.send_task(task("hello", idempotency_key="k")))
-        again = await alice.api.send_task(task("hello", idempotency_key="k"))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await give_up_in_the_middle(alice, lambda: alice.api.call(task("hello", idempotency_key="k")))
+        again = await alice.api.call(task("hello", idempotency_key="k"))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [again.task_id]
 
 
 async def test_an_answer_whose_call_was_given_up_reaches_the_sender(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(task("hello"))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         answer = AnswerRequest(task_id=sent.task_id, status="completed", text="olleh")
-        await give_up_in_the_middle(bob, lambda: bob.api.answer_task(answer))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await give_up_in_the_middle(bob, lambda: bob.api.call(answer))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert view.text == "olleh"

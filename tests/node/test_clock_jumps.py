@@ -84,14 +84,14 @@ class Town:
     async def send(self) -> None:
         if "alice" in self.here:
             request = SendTaskRequest(agent=self.world.did("bob"), message=f"{len(self.asked)}", wait_seconds=0)
-            self.asked.append((await self.here["alice"].person.api.send_task(request)).task_id)
+            self.asked.append((await self.here["alice"].person.api.call(request)).task_id)
 
     async def answer(self, wait_seconds: float) -> None:
         if "bob" not in self.here:
             return
         bob = self.here["bob"].person
-        for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=wait_seconds))).items:
-            await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text=item.task_id))
+        for item in (await bob.api.call(CheckInboxRequest(wait_seconds=wait_seconds))).items:
+            await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", text=item.task_id))
             self.done.append(item.task_id)
 
     async def put_right(self) -> None:
@@ -131,7 +131,7 @@ async def play(town: Town, course: list[tuple[object, ...]]) -> None:
             await town.put_right()
             alice = town.here["alice"].person
             for task_id in town.asked:
-                view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))
+                view = await alice.api.call(GetTaskRequest(task_id=task_id, wait_seconds=30))
                 assert (view.state, view.text) == (Moment.COMPLETED, task_id), view
         assert sorted(town.done) == sorted(town.asked)
     finally:

@@ -55,11 +55,11 @@ def clock(offset: float) -> Clock:
 async def a_task(alice: Person, bob: Person) -> TaskView:
     """Sent by Alice, answered by Bob."""
     with anyio.fail_after(30):
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
-        return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+        return await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 @pytest.mark.parametrize("minutes", [-9, 9])
@@ -109,7 +109,7 @@ async def test_clocks_may_differ_by_a_time_zone(world: World, hours: int, whose:
         assert (await a_task(alice, bob)).text == "olleh"
         assert (await a_task(bob, alice)).text == "olleh"
         for person in (alice, bob):
-            said = " ".join((await person.api.get_agent(GetAgentRequest(agent="self"))).node.clocks)
+            said = " ".join((await person.api.call(GetAgentRequest(agent="self"))).node.clocks)
             assert f"{abs(hours)} h 0 min" in said, said
 
 
@@ -117,7 +117,7 @@ async def refused_for_clocks(person: Person, sent: TaskView) -> TaskView:
     """The task, once its agent has said that the clocks differ."""
     with anyio.fail_after(30):
         while True:
-            view = await person.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            view = await person.api.call(GetTaskRequest(task_id=sent.task_id))
             if any("clock" in said for said in view.tried):
                 return view
             await person.node.context.database.write(lambda _: None)
@@ -131,7 +131,7 @@ async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_c
     async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         of_alice.jump(days * DAY)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         view = await refused_for_clocks(alice, sent)
         assert (view.state, view.delivery) == (Moment.QUEUED, Delivery.QUEUED)
         assert f"{days} d 0 h" in " ".join(view.tried)
@@ -139,7 +139,7 @@ async def test_a_task_sent_under_a_clock_that_is_ahead_waits_and_goes_when_the_c
         of_alice.jump(-days * DAY)
         alice.node.context.clocks.now()
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -149,14 +149,14 @@ async def test_a_task_that_was_sent_under_a_clock_that_was_behind_goes_after_a_r
     world.boot, mine = "this start", clock(-40 * DAY)
     async with world.person("alice", clock=mine) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         await refused_for_clocks(alice, sent)
     mine.jump(40 * DAY)
     async with world.person("alice", clock=mine) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="late"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="late"))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.text) == (Moment.COMPLETED, "late")
 
 
@@ -165,17 +165,17 @@ async def test_a_result_sealed_under_a_clock_that_is_ahead_is_not_lost(world: Wo
     of_bob = clock(0)
     async with world.person("alice") as alice, world.person("bob", clock=of_bob) as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         of_bob.jump(days * DAY)
-        await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="olleh"))
+        await bob.api.call(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="olleh"))
         with anyio.fail_after(30):
             while not any("clock" in said for said in bob.node.outbox.tried(alice.node.context.me)):
                 await bob.node.context.database.write(lambda _: None)
         assert len(bob.node.outbox) == 1
         of_bob.jump(-days * DAY)
         bob.node.context.clocks.now()
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
 
 
@@ -185,16 +185,16 @@ async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: 
     async with world.person("alice") as alice, world.person("bob", clock=of_bob) as bob:
         await acquainted(alice, bob)
         of_bob.jump(days * DAY)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         if days != 1:  # by a day behind, a message is merely a day old
             view = await refused_for_clocks(alice, sent)
             assert view.state == Moment.QUEUED
-            said = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node.clocks
+            said = (await alice.api.call(GetAgentRequest(agent="self"))).node.clocks
             assert f"{abs(days)} d 0 h {'ahead of' if days > 0 else 'behind'} this machine's" in said[0]
         of_bob.jump(-days * DAY)
         bob.node.context.clocks.now()
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -206,11 +206,11 @@ async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
     async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         of_alice.jump(30 * DAY)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         await refused_for_clocks(alice, sent)
         of_alice.advance(1.01 * DAY)
         with anyio.fail_after(30):
-            while (view := await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).state != Moment.REJECTED:
+            while (view := await alice.api.call(GetTaskRequest(task_id=sent.task_id))).state != Moment.REJECTED:
                 await alice.node.context.database.write(lambda _: None)
     assert view.error is not None
     assert "31 d" in view.error.message
@@ -221,10 +221,10 @@ async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
 async def test_a_stranger_to_the_clock_is_found_or_the_reason_names_the_clock(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob", clock=clock(30 * DAY)) as bob:
         await acquainted(alice, bob)
-        view = await alice.api.discover(DiscoverRequest(query="nothing like it", settle_seconds=0))
+        view = await alice.api.call(DiscoverRequest(query="nothing like it", settle_seconds=0))
         assert "The clock of bob is 30 d 0 h ahead of this machine's" in (view.reason or "")
         with pytest.raises(PeerNotFoundError, match="The clock of bob is 30 d 0 h ahead"):
-            await alice.api.send_task(SendTaskRequest(agent="carol", message="hello", wait_seconds=0))
+            await alice.api.call(SendTaskRequest(agent="carol", message="hello", wait_seconds=0))
 
 
 async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_known(
@@ -248,7 +248,7 @@ async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_k
 
         monkeypatch.setattr(bob.node.introduction, "greet", greet_late)
         alice.sees(bob)
-        found = await alice.api.discover(DiscoverRequest())
+        found = await alice.api.call(DiscoverRequest())
         assert [agent.name for agent in found.agents] == ["bob"]
         assert "12 d 0 h ahead" in (found.reason or "")
 
@@ -280,7 +280,7 @@ async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
         await acquainted(alice, bob)
         done = await a_task(alice, bob)
     async with world.person("alice") as alice:  # and one that has not gone yet, to somebody who is away
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="later", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="later", wait_seconds=0))
     for _ in range(3):
         world.clock.jump(days * DAY)
         async with world.person("alice") as alice:
@@ -290,10 +290,10 @@ async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
         async with world.person("alice") as alice:
             await housekeeping(alice)
     async with world.person("alice") as alice, world.person("bob") as bob:
-        assert (await alice.api.get_task(GetTaskRequest(task_id=done.task_id))).text == "olleh"
+        assert (await alice.api.call(GetTaskRequest(task_id=done.task_id))).text == "olleh"
         await acquainted(alice, bob)
         with anyio.fail_after(30):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -308,11 +308,11 @@ async def test_a_task_that_ended_while_the_clock_was_behind_is_kept_as_long(
         await housekeeping(alice)
         world.clock.jump(20_000 * DAY)
         await housekeeping(alice)
-        assert (await alice.api.get_task(GetTaskRequest(task_id=done.task_id))).text == "olleh"
+        assert (await alice.api.call(GetTaskRequest(task_id=done.task_id))).text == "olleh"
         world.clock.advance(31 * DAY)
         await housekeeping(alice)
         with pytest.raises(TaskNotFoundError):
-            await alice.api.get_task(GetTaskRequest(task_id=done.task_id))
+            await alice.api.call(GetTaskRequest(task_id=done.task_id))
 
 
 async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_transactions(
@@ -365,8 +365,8 @@ async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_se
         letter = task_letter(alice.peer_id, bob.node.context.me, now=now, expires=now + 7 * DAY)
         envelope = sealed(world.identity("alice"), letter, link.bundle)
         assert isinstance(await alice.submit(link, envelope), Delivered)
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-        await bob.api.answer_task(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done"))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done"))
         await bob.node.context.database.write(lambda c: c.execute("DELETE FROM outbox"))
         again = sealed(world.identity("alice"), letter, link.bundle)
         assert isinstance(await alice.submit(link, again), Delivered), "known as long as it is remembered"
@@ -399,10 +399,10 @@ async def test_a_task_that_was_taken_while_the_clock_was_ahead_is_offered_again_
     async with world.person("alice") as alice:
         async with world.person("bob", clock=clock(5 * DAY)) as bob:
             await acquainted(alice, bob)
-            sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
         world.lease_seconds = 0.05
         async with world.person("bob") as bob:  # its clock was put right while no process ran
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]

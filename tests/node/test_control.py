@@ -111,7 +111,7 @@ async def test_nonsense_ends_its_own_conversation_and_no_other(tmp_path: Path, s
             with anyio.fail_after(30), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 while True:
                     await stranger.receive()
-        assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await other.call(ListTasksRequest())).tasks == ()
         assert owner.owner
 
 
@@ -120,7 +120,7 @@ async def test_processes_that_vanish_while_they_are_answered_leave_the_node_to_t
     async with open_node(settings) as owner, open_node(settings) as other:
         for _ in range(20):
             await anyio.to_thread.run_sync(vanish, socket_path(settings.folder))
-            assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+            assert (await other.call(ListTasksRequest())).tasks == ()
         assert owner.owner
 
 
@@ -145,7 +145,7 @@ async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
             before = len(asyncio.all_tasks())
             await anyio.to_thread.run_sync(insist, stranger, said, 100)
             assert len(asyncio.all_tasks()) - before < 3000  # what came in one piece of 64 KiB is begun
-        assert (await other.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await other.call(ListTasksRequest())).tasks == ()
 
 
 async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_node_goes_on(
@@ -154,7 +154,7 @@ async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_no
     monkeypatch.setattr(control, "WATCH_SECONDS", 0.05)
     settings = alone(tmp_path / "home")
     async with open_node(settings) as owner:
-        await owner.list_tasks(ListTasksRequest())
+        await owner.call(ListTasksRequest())
         with socket.socket(socket.AF_UNIX) as other:
             other.settimeout(60)
             with no_further_file():
@@ -198,11 +198,11 @@ async def test_what_is_in_an_inbox_and_an_answer_reads_the_same_through_the_sock
     async with open_node(sender) as asking, open_node(settings) as owner, open_node(settings) as other:
         assert owner.owner
         with anyio.fail_after(30):
-            me = (await other.get_agent(GetAgentRequest(agent="self"))).agent.did
-            await asking.discover(DiscoverRequest(settle_seconds=5))
-            task = await asking.send_task(SendTaskRequest(agent=me, message="look", parts=said, wait_seconds=0))
-            inbox = await other.check_inbox(CheckInboxRequest(wait_seconds=30))
+            me = (await other.call(GetAgentRequest(agent="self"))).agent.did
+            await asking.call(DiscoverRequest(settle_seconds=5))
+            task = await asking.call(SendTaskRequest(agent=me, message="look", parts=said, wait_seconds=0))
+            inbox = await other.call(CheckInboxRequest(wait_seconds=30))
             assert [message.parts[1:] for message in inbox.items[0].messages] == [said]
-            await other.answer_task(AnswerRequest(task_id=task.task_id, status="completed", parts=said))
-            ended = await asking.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
+            await other.call(AnswerRequest(task_id=task.task_id, status="completed", parts=said))
+            ended = await asking.call(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
         assert ended.state == Moment.COMPLETED

@@ -122,7 +122,7 @@ def say(text: str, **more: str) -> Message:
 
 async def send(desk: tuple[Person, str], text: str, *, caller: str = "", wait: float = 10, **more: str) -> A2AAnswer:
     person, agent = desk
-    return await person.api.a2a_send(
+    return await person.api.call(
         A2ASendRequest(agent=agent, caller=caller, message=say(text, **more), wait_seconds=wait)
     )
 
@@ -133,9 +133,7 @@ async def listen(desk: tuple[Person, str], task_id: str, cursor: str | None) -> 
     views = []
     with anyio.fail_after(30):
         while True:
-            view = await person.api.a2a_follow(
-                A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor, wait_seconds=30)
-            )
+            view = await person.api.call(A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor, wait_seconds=30))
             views.append(view)
             cursor = view.cursor
             if view.over:
@@ -159,11 +157,11 @@ async def test_two_messages_with_one_id_are_two_tasks_and_one_key_is_one(desk: t
     assert first.task.id != second.task.id
     person, agent = desk
     keyed = A2ASendRequest(agent=agent, message=say("b"), wait_seconds=30, idempotency_key="k")
-    assert (await person.api.a2a_send(keyed)).task == (await person.api.a2a_send(keyed)).task
+    assert (await person.api.call(keyed)).task == (await person.api.call(keyed)).task
     other = keyed.model_copy(update={"message": say("c")})
     with pytest.raises(KeyReusedError):
-        await person.api.a2a_send(other)
-    await person.api.a2a_send(other.model_copy(update={"caller": "somebody"}))  # whose keys are their own
+        await person.api.call(other)
+    await person.api.call(other.model_copy(update={"caller": "somebody"}))  # whose keys are their own
 
 
 async def test_of_two_messages_under_one_key_at_once_one_is_refused(desk: tuple[Person, str]) -> None:
@@ -173,7 +171,7 @@ async def test_of_two_messages_under_one_key_at_once_one_is_refused(desk: tuple[
     async def ask(text: str) -> None:
         request = A2ASendRequest(agent=agent, message=say(text), wait_seconds=30, idempotency_key="once")
         try:
-            answers.append(f"{text} {(await person.api.a2a_send(request)).task.artifacts[0].parts[0].text}")
+            answers.append(f"{text} {(await person.api.call(request)).task.artifacts[0].parts[0].text}")
         except KeyReusedError:
             answers.append("refused")
 
@@ -188,7 +186,7 @@ async def test_a_client_gets_a_message_where_the_agent_means_no_task(desk: tuple
     assert answer.reply is not None
     assert answer.reply.text == "no task here"
     person, agent = desk
-    assert (await person.api.a2a_list(A2AListRequest(agent=agent))).tasks == ()
+    assert (await person.api.call(A2AListRequest(agent=agent))).tasks == ()
 
 
 @pytest.mark.parametrize(("text", "state"), [("ask", "INPUT_REQUIRED"), ("authorize", "AUTH_REQUIRED")])
@@ -203,7 +201,7 @@ async def test_a_task_goes_on_when_its_question_is_answered(desk: tuple[Person, 
 
 async def test_what_is_streamed_is_told_in_order_and_kept_as_one_text(desk: tuple[Person, str]) -> None:
     person, agent = desk
-    sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+    sent = await person.api.call(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
     views = await listen(desk, sent.task.id, sent.cursor)
     updates = [event.artifact_update for event in events_of(views) if event.artifact_update]
     assert [(update.artifact.parts[0].text, update.append, update.last_chunk) for update in updates] == [
@@ -213,13 +211,13 @@ async def test_what_is_streamed_is_told_in_order_and_kept_as_one_text(desk: tupl
     ]
     states = [event.status_update.status.state for event in events_of(views) if event.status_update]
     assert states == [TaskState.WORKING, TaskState.COMPLETED]  # that it works is told once, not with every chunk
-    done = (await person.api.a2a_get(A2AGetRequest(agent=agent, task_id=sent.task.id))).task
+    done = (await person.api.call(A2AGetRequest(agent=agent, task_id=sent.task.id))).task
     assert done.artifacts[0].parts == (Part(text="one two three"),)
 
 
 async def test_everybody_who_follows_reads_the_same(desk: tuple[Person, str]) -> None:
     person, agent = desk
-    sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+    sent = await person.api.call(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
     heard: list[list[StreamResponse]] = []
 
     async def reader() -> None:
@@ -235,11 +233,11 @@ async def test_everybody_who_follows_reads_the_same(desk: tuple[Person, str]) ->
 async def test_who_begins_to_follow_gets_the_task_first(desk: tuple[Person, str]) -> None:
     waiting = (await send(desk, "wait", wait=0)).task
     person, agent = desk
-    view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.id))
+    view = await person.api.call(A2AFollowRequest(agent=agent, task_id=waiting.id))
     assert view.task is not None
     assert view.task.id == waiting.id
     assert not view.over
-    lost = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.id, cursor="elsewhere.7"))
+    lost = await person.api.call(A2AFollowRequest(agent=agent, task_id=waiting.id, cursor="elsewhere.7"))
     assert lost.task is not None
 
 
@@ -249,7 +247,7 @@ async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
     monkeypatch.setattr(feed, "IDLE_SECONDS", 0.0)
     person, agent = desk
     waiting = await send(desk, "wait", wait=0)
-    begun = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=waiting.task.id))
+    begun = await person.api.call(A2AFollowRequest(agent=agent, task_id=waiting.task.id))
     views: list[A2AFollowView] = []
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
@@ -260,19 +258,19 @@ async def test_what_somebody_waits_for_is_told_however_long_it_was_silent(
             tasks.start_soon(follow)
             await anyio.wait_all_tasks_blocked()
             other = await send(desk, "hello")
-            await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=other.task.id))
-            await person.api.a2a_cancel(A2ACancelRequest(agent=agent, task_id=waiting.task.id))
+            await person.api.call(A2AFollowRequest(agent=agent, task_id=other.task.id))
+            await person.api.call(A2ACancelRequest(agent=agent, task_id=waiting.task.id))
     assert [view.task for view in views] == [None] * len(views)  # nobody had to begin anew
 
 
 async def test_who_asks_again_with_the_same_key_is_told_how_the_task_ended(desk: tuple[Person, str]) -> None:
     person, agent = desk
     asked = A2ASendRequest(agent=agent, message=say("hello"), idempotency_key="k", wait_seconds=30)
-    task = (await person.api.a2a_send(asked)).task
-    again = await person.api.a2a_send(asked.model_copy(update={"follow": True, "wait_seconds": 0}))
+    task = (await person.api.call(asked)).task
+    again = await person.api.call(asked.model_copy(update={"follow": True, "wait_seconds": 0}))
     assert again.task == task
     assert [view.over for view in await listen(desk, task.id, again.cursor)] == [True]
-    view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=task.id))
+    view = await person.api.call(A2AFollowRequest(agent=agent, task_id=task.id))
     assert (view.task, view.over) == (task, True)
 
 
@@ -286,7 +284,7 @@ async def test_who_says_something_while_it_is_streamed_misses_nothing_and_gets_n
     async def say_more(number: int) -> None:
         more = A2ASendRequest(agent=agent, message=say(f"more {number}", taskId=task.id), follow=True)
         await anyio.sleep(number * 0.01)
-        answer = await person.api.a2a_send(more)
+        answer = await person.api.call(more)
         views = await listen(desk, task.id, answer.cursor)
         heard.append(rebuilt(answer.task, events_of(views)))
 
@@ -375,12 +373,12 @@ async def test_threads_that_nobody_reads_go_when_there_is_too_much_of_them(
     cursors = {}
     for number in range(5):
         sent = A2ASendRequest(agent=agent, message=say(str(number) * 4_000), follow=True)
-        answer = await person.api.a2a_send(sent)
+        answer = await person.api.call(sent)
         await listen(desk, answer.task.id, answer.cursor)
         cursors[answer.task.id] = answer.cursor
     kept = []
     for task_id, cursor in reversed(cursors.items()):
-        view = await person.api.a2a_follow(A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor))
+        view = await person.api.call(A2AFollowRequest(agent=agent, task_id=task_id, cursor=cursor))
         assert view.over
         kept.append(view.task is None)
     assert kept == [True, False, False, False, False]  # who reads what was dropped gets the task
@@ -421,9 +419,9 @@ async def test_a_canceled_task_is_canceled_once(desk: tuple[Person, str]) -> Non
     waiting = (await send(desk, "wait", wait=0)).task
     person, agent = desk
     request = A2ACancelRequest(agent=agent, task_id=waiting.id, wait_seconds=30)
-    assert (await person.api.a2a_cancel(request)).task.status.state == TaskState.CANCELED
+    assert (await person.api.call(request)).task.status.state == TaskState.CANCELED
     with pytest.raises(TransitionError):
-        await person.api.a2a_cancel(request)
+        await person.api.call(request)
 
 
 async def test_a_rejected_task_says_why(desk: tuple[Person, str]) -> None:
@@ -439,15 +437,15 @@ async def test_a_caller_reaches_only_its_own_tasks(desk: tuple[Person, str]) -> 
     for caller in ("", "bea"):
         reach = {"agent": agent, "caller": caller, "task_id": theirs.id}
         with pytest.raises(TaskNotFoundError):
-            await person.api.a2a_get(A2AGetRequest.model_validate(reach))
+            await person.api.call(A2AGetRequest.model_validate(reach))
         with pytest.raises(TaskNotFoundError):
-            await person.api.a2a_cancel(A2ACancelRequest.model_validate(reach))
+            await person.api.call(A2ACancelRequest.model_validate(reach))
         with pytest.raises(TaskNotFoundError):
-            await person.api.a2a_follow(A2AFollowRequest.model_validate(reach))
+            await person.api.call(A2AFollowRequest.model_validate(reach))
         with pytest.raises(TaskNotFoundError):
             await send(desk, "me too", caller=caller, taskId=theirs.id)
-        assert (await person.api.a2a_list(A2AListRequest(agent=agent, caller=caller))).total_size == 0
-    assert (await person.api.a2a_list(A2AListRequest(agent=agent, caller="ann"))).tasks[0].id == theirs.id
+        assert (await person.api.call(A2AListRequest(agent=agent, caller=caller))).total_size == 0
+    assert (await person.api.call(A2AListRequest(agent=agent, caller="ann"))).tasks[0].id == theirs.id
 
 
 async def test_a_task_of_another_agent_is_not_found_here(desk: tuple[Person, str]) -> None:
@@ -455,7 +453,7 @@ async def test_a_task_of_another_agent_is_not_found_here(desk: tuple[Person, str
     task = (await send(desk, "hello")).task
     other = "self" if agent != "self" else person.did
     with pytest.raises(TaskNotFoundError):
-        await person.api.a2a_get(A2AGetRequest(agent=other, task_id=task.id))
+        await person.api.call(A2AGetRequest(agent=other, task_id=task.id))
 
 
 async def test_a_task_that_has_ended_takes_no_message_and_a_context_must_match(desk: tuple[Person, str]) -> None:
@@ -473,15 +471,15 @@ async def test_a_list_is_read_page_by_page_and_by_state_and_context(desk: tuple[
     sent = [(await send(desk, f"t{number}", contextId="c" if number % 2 else "d")).task for number in range(5)]
     seen, token = [], ""
     while True:
-        page = await person.api.a2a_list(A2AListRequest(agent=agent, page_size=2, page_token=token))
+        page = await person.api.call(A2AListRequest(agent=agent, page_size=2, page_token=token))
         assert page.total_size == 5
         seen += [task.id for task in page.tasks]
         if not (token := page.next_page_token):
             break
     assert seen == [task.id for task in reversed(sent)]
-    in_context = await person.api.a2a_list(A2AListRequest(agent=agent, context_id="c"))
+    in_context = await person.api.call(A2AListRequest(agent=agent, context_id="c"))
     assert {task.id for task in in_context.tasks} == {sent[1].id, sent[3].id}
-    assert (await person.api.a2a_list(A2AListRequest(agent=agent, status=TaskState.WORKING))).total_size == 0
+    assert (await person.api.call(A2AListRequest(agent=agent, status=TaskState.WORKING))).total_size == 0
 
 
 async def test_a_list_goes_by_the_status_and_not_by_what_is_streamed(tmp_path: Path) -> None:
@@ -497,33 +495,33 @@ async def test_a_list_goes_by_the_status_and_not_by_what_is_streamed(tmp_path: P
 
     world = World(tmp_path)
     async with world.person("alice", "any") as alice, working(alice, function):
-        sent = await alice.api.a2a_send(A2ASendRequest(agent="self", message=say("slow"), follow=True))
+        sent = await alice.api.call(A2ASendRequest(agent="self", message=say("slow"), follow=True))
         follow = A2AFollowRequest(agent="self", task_id=sent.task.id, cursor=sent.cursor, wait_seconds=30)
-        begun = await alice.api.a2a_follow(follow)
+        begun = await alice.api.call(follow)
         assert [event.status_update is not None for event in begun.events] == [True]
         world.clock.advance(1)
         quick = (await send((alice, "self"), "quick")).task
         world.clock.advance(1)
         going_on.set()
-        streamed = await alice.api.a2a_follow(follow.model_copy(update={"cursor": begun.cursor}))
+        streamed = await alice.api.call(follow.model_copy(update={"cursor": begun.cursor}))
         assert [event.artifact_update is not None for event in streamed.events] == [True]
-        listed = (await alice.api.a2a_list(A2AListRequest(agent="self"))).tasks
+        listed = (await alice.api.call(A2AListRequest(agent="self"))).tasks
         assert [task.id for task in listed] == [quick.id, sent.task.id]
 
 
 async def test_what_a2a_sent_and_what_mcp_sent_are_one_list(tmp_path: Path) -> None:
     async with both(tmp_path) as (alice, bob):
         task = (await send((alice, bob.did), "hello")).task
-        assert (await alice.api.get_task(GetTaskRequest(task_id=task.id))).text == "HELLO"
-        listed = (await alice.api.list_tasks(ListTasksRequest())).tasks
+        assert (await alice.api.call(GetTaskRequest(task_id=task.id))).text == "HELLO"
+        listed = (await alice.api.call(ListTasksRequest())).tasks
         assert [view.task_id for view in listed] == [task.id]
 
 
 async def test_who_waits_looks_again_when_two_changes_came_at_once(tmp_path: Path) -> None:
     async with both(tmp_path) as (alice, bob):
-        sent = await alice.api.a2a_send(A2ASendRequest(agent=bob.did, message=say("hello")))
+        sent = await alice.api.call(A2ASendRequest(agent=bob.did, message=say("hello")))
         begun = alice.node.sending.latest(sent.task.id)
-        await alice.api.a2a_get(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=30))
+        await alice.api.call(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=30))
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(partial(alice.node.sending.settled, begun, 30, even_held=False))
@@ -537,7 +535,7 @@ async def test_a_message_survives_a_restart_of_the_node_with_all_it_holds(tmp_pa
         answer = await send((alice, "self"), "later", wait=0)
     async with world.person("alice", "any") as alice, working(alice):
         request = A2AGetRequest(task_id=answer.task.id, wait_seconds=30)
-        assert (await alice.api.a2a_get(request)).task.artifacts[0].parts[0].text == "LATER"
+        assert (await alice.api.call(request)).task.artifacts[0].parts[0].text == "LATER"
 
 
 def test_a_stream_ends_where_a_task_rests() -> None:

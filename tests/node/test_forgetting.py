@@ -42,16 +42,16 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 async def finished(pair: Pair, folder: Path, text: str = "a secret request", **more: object) -> str:
     """A task from alice to bob with files both ways, done and known to be."""
     _, alice, bob = pair
-    sent = await alice.api.send_task(task(some_file(folder, SIZE, "there.bin"), text=text, **more))
+    sent = await alice.api.call(task(some_file(folder, SIZE, "there.bin"), text=text, **more))
     await answer(bob, await next_item(bob), some_file(folder, SIZE, "back.bin"), text="a secret answer")
-    await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
+    await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20))
     await until(lambda: bob.node.outbox.waiting(alice.node.context.me) == 0)
     await bob.node.context.database.write(lambda connection: None)  # so is the note of its delivery
     return sent.task_id
 
 
 async def count(person: Person) -> int:
-    return len((await person.api.list_tasks(ListTasksRequest())).tasks)
+    return len((await person.api.call(ListTasksRequest())).tasks)
 
 
 async def test_texts_files_and_result_are_gone_at_both_ends(pair: Pair, tmp_path: Path) -> None:
@@ -59,14 +59,14 @@ async def test_texts_files_and_result_are_gone_at_both_ends(pair: Pair, tmp_path
     task_id = await finished(pair, tmp_path)
     assert len(spooled(world, "alice")) + len(spooled(world, "bob")) == 4
     for person in (alice, bob):
-        view = await person.api.forget(ForgetRequest(task_ids=(task_id,)))
+        view = await person.api.call(ForgetRequest(task_ids=(task_id,)))
         assert (view.tasks, view.files) == ((task_id,), 2)
         assert view.freed_bytes > 2 * SIZE
         assert await count(person) == 0
         with pytest.raises(TaskForgottenError, match=f"{task_id} was deleted by you at 20"):
-            await person.api.get_task(GetTaskRequest(task_id=task_id))
+            await person.api.call(GetTaskRequest(task_id=task_id))
         with pytest.raises(TaskForgottenError):
-            await person.api.forget(ForgetRequest(task_ids=(task_id,)))
+            await person.api.call(ForgetRequest(task_ids=(task_id,)))
     assert spooled(world, "alice") == spooled(world, "bob") == []
 
 
@@ -74,7 +74,7 @@ async def test_nothing_that_was_said_stays_on_the_disk(pair: Pair, tmp_path: Pat
     world, alice, _ = pair
     task_id = await finished(pair, tmp_path)
     assert b"a secret" in content(world)
-    await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
+    await alice.api.call(ForgetRequest(task_ids=(task_id,)))
     await until(lambda: b"a secret" not in content(world))
 
 
@@ -86,11 +86,11 @@ def content(world: World) -> bytes:
 async def test_the_same_key_again_sends_nothing_and_tells_the_end(pair: Pair, tmp_path: Path) -> None:
     _, alice, bob = pair
     task_id = await finished(pair, tmp_path, idempotency_key="once")
-    await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
-    again = await alice.api.send_task(task(text="a secret request", idempotency_key="once"))
+    await alice.api.call(ForgetRequest(task_ids=(task_id,)))
+    again = await alice.api.call(task(text="a secret request", idempotency_key="once"))
     assert (again.task_id, again.state) == (task_id, Moment.COMPLETED)
     assert "was deleted by you at" in (again.text or "")
-    assert not (await bob.api.check_inbox(CheckInboxRequest())).items
+    assert not (await bob.api.call(CheckInboxRequest())).items
 
 
 async def test_a_message_that_comes_again_gets_the_end_and_no_second_run(pair: Pair) -> None:
@@ -102,13 +102,13 @@ async def test_a_message_that_comes_again_gets_the_end_and_no_second_run(pair: P
         await answer(bob, await next_item(bob))
         await until(lambda: bob.node.outbox.waiting(eve.peer_id) == 0)
         await bob.node.context.database.write(lambda connection: None)
-        await bob.api.forget(ForgetRequest(task_ids=(letter.task,)))
+        await bob.api.call(ForgetRequest(task_ids=(letter.task,)))
         before = len(eve.received_of("update"))
         assert isinstance(await eve.send(link, letter), Delivered)
         await until(lambda: len(eve.received_of("update")) > before)
         last = eve.received_of("update")[-1].body
         assert getattr(last, "status").state is TaskState.COMPLETED  # noqa: B009  of one body among several
-        assert not (await bob.api.check_inbox(CheckInboxRequest())).items
+        assert not (await bob.api.call(CheckInboxRequest())).items
 
         await kept_books(bob)  # its end is noted
         world.clock.advance(MAX_LIFETIME_SECONDS + 2 * DAY)
@@ -127,15 +127,15 @@ async def kept_books(person: Person) -> None:
 
 async def test_what_is_not_finished_or_not_delivered_is_kept_with_the_reason(pair: Pair, tmp_path: Path) -> None:
     world, alice, bob = pair
-    sent = await alice.api.send_task(task(text="for later"))
+    sent = await alice.api.call(task(text="for later"))
     await until(lambda: alice.node.outbox.waiting(bob.node.context.me) == 0)
     with pytest.raises(NotForgettableError, match="is not finished: cancel it first"):
-        await alice.api.forget(ForgetRequest(task_ids=(sent.task_id,)))
+        await alice.api.call(ForgetRequest(task_ids=(sent.task_id,)))
     item = await next_item(bob)
     with pytest.raises(NotForgettableError, match="is not finished: answer it first"):
-        await bob.api.forget(ForgetRequest(task_ids=(item.task_id,)))
+        await bob.api.call(ForgetRequest(task_ids=(item.task_id,)))
     world.clock.advance(DAY)
-    assert (await alice.api.forget(ForgetRequest(older_than_seconds=60))).tasks == ()
+    assert (await alice.api.call(ForgetRequest(older_than_seconds=60))).tasks == ()
 
 
 async def test_an_age_takes_what_ended_before_it_and_nothing_else(pair: Pair, tmp_path: Path) -> None:
@@ -143,12 +143,12 @@ async def test_an_age_takes_what_ended_before_it_and_nothing_else(pair: Pair, tm
     old = [await finished(pair, tmp_path, f"old {number}") for number in range(2)]
     world.clock.advance(3 * DAY)
     young = await finished(pair, tmp_path, "young")
-    looked = await alice.api.forget(ForgetRequest(older_than_seconds=2 * DAY, count_only=True))
+    looked = await alice.api.call(ForgetRequest(older_than_seconds=2 * DAY, count_only=True))
     assert await count(alice) == 3, "a look removes nothing"
-    done = await alice.api.forget(ForgetRequest(older_than_seconds=2 * DAY))
+    done = await alice.api.call(ForgetRequest(older_than_seconds=2 * DAY))
     assert sorted(looked.tasks) == sorted(done.tasks) == sorted(old)
     assert looked.files == done.files
-    assert [view.task_id for view in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [young]
+    assert [view.task_id for view in (await alice.api.call(ListTasksRequest())).tasks] == [young]
 
 
 async def test_many_tasks_are_forgotten_a_few_at_a_time(
@@ -157,9 +157,9 @@ async def test_many_tasks_are_forgotten_a_few_at_a_time(
     monkeypatch.setattr("mcp_a2a.node.forgetting.BATCH", 2)
     _, alice, _ = pair
     tasks = [await finished(pair, tmp_path, f"number {number}") for number in range(3)]
-    first = await alice.api.forget(ForgetRequest(older_than_seconds=0))
+    first = await alice.api.call(ForgetRequest(older_than_seconds=0))
     assert (len(first.tasks), first.after) == (2, first.tasks[-1])
-    second = await alice.api.forget(ForgetRequest(older_than_seconds=0, after=first.after))
+    second = await alice.api.call(ForgetRequest(older_than_seconds=0, after=first.after))
     assert sorted((*first.tasks, *second.tasks)) == sorted(tasks)
     assert second.after is None
 
@@ -174,9 +174,9 @@ async def test_the_copy_of_an_older_database_goes_with_the_first_thing_that_is_f
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     assert b"a secret request" in copy.read_bytes()
-    await alice.api.forget(ForgetRequest(task_ids=(task_id,), count_only=True))
+    await alice.api.call(ForgetRequest(task_ids=(task_id,), count_only=True))
     assert copy.exists()
-    await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
+    await alice.api.call(ForgetRequest(task_ids=(task_id,)))
     assert not copy.exists()
 
 

@@ -32,11 +32,11 @@ def world(tmp_path: Path) -> World:
 async def passed_on(holder: Person, to: str, hop: int = 0) -> TaskView:
     """As a tool does, for a client that may be working on what it has leased."""
     request = SendTaskRequest(agent=to, message="do it", wait_seconds=0, holder=CLIENT, hop=hop)
-    return await holder.api.send_task(request)
+    return await holder.api.call(request)
 
 
 async def leased_hop(person: Person) -> int:
-    (item,) = (await person.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+    (item,) = (await person.api.call(CheckInboxRequest(wait_seconds=30))).items
     return item.hop
 
 
@@ -60,10 +60,10 @@ async def test_what_a_client_has_answered_counts_no_longer(world: World) -> None
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await passed_on(alice, "bob", hop=3)
-        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
         with pytest.raises(HopLimitError):
             await passed_on(bob, "alice")
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
         await passed_on(bob, "alice")
         assert await leased_hop(alice) == 1
 
@@ -73,22 +73,20 @@ async def test_a_person_at_a_terminal_is_not_held_to_what_an_assistant_works_on(
         await acquainted(alice, bob)
         await passed_on(alice, "bob", hop=3)
         await leased_hop(bob)
-        await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
+        await bob.api.call(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
         assert await leased_hop(alice) == 1
 
 
 async def test_the_next_task_of_a_conversation_carries_the_hop_too(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        first = await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
-        (item,) = (await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
-        await alice.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
-        await bob.api.get_task(GetTaskRequest(task_id=first.task_id, wait_seconds=30))
+        first = await bob.api.call(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
+        (item,) = (await alice.api.call(CheckInboxRequest(wait_seconds=30))).items
+        await alice.api.call(AnswerRequest(task_id=item.task_id, status="completed", text="done"))
+        await bob.api.call(GetTaskRequest(task_id=first.task_id, wait_seconds=30))
         await passed_on(alice, "bob", hop=2)
         assert await leased_hop(bob) == 3
-        await bob.api.reply_to_task(
-            ReplyRequest(task_id=first.task_id, message="and now?", wait_seconds=0, holder=CLIENT)
-        )
+        await bob.api.call(ReplyRequest(task_id=first.task_id, message="and now?", wait_seconds=0, holder=CLIENT))
         assert await leased_hop(alice) == 4
 
 
@@ -97,7 +95,7 @@ async def test_what_the_command_of_an_agent_sends_carries_its_hop(world: World) 
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         request = Caller(hop=2).passed_on(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
-        await alice.api.send_task(request)
+        await alice.api.call(request)
         assert await leased_hop(bob) == 3
         with pytest.raises(HopLimitError):
-            await alice.api.send_task(Caller(hop=99).passed_on(SendTaskRequest(agent="bob", message="x")))
+            await alice.api.call(Caller(hop=99).passed_on(SendTaskRequest(agent="bob", message="x")))

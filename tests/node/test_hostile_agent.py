@@ -36,8 +36,8 @@ def world(tmp_path: Path) -> World:
 async def given_a_task(alice: Person, evil: Outsider) -> tuple[Link, TaskView]:
     """The agent is trusted, and has a task of Alice's."""
     link = await evil.dial(alice)
-    await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
-    sent = await alice.api.send_task(SendTaskRequest(agent=evil.did, message="Work", wait_seconds=0))
+    await alice.api.call(SetTrustRequest(agent=evil.did, level="trusted"))
+    sent = await alice.api.call(SendTaskRequest(agent=evil.did, message="Work", wait_seconds=0))
     await evil.until(lambda: evil.received_of("task"))
     return link, sent
 
@@ -83,7 +83,7 @@ async def test_a_result_that_never_ends_ends_its_task_with_what_there_was(
             update = letter("update", evil.peer_id, me, body_of(number), task=sent.task_id, seq=seq)
             answer = await evil.send(link, update)
             assert isinstance(answer, Delivered)  # so that it need not say it again
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=0))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=0))
         assert view.state == Moment.FAILED
         assert view.error is not None
         assert (view.error.code, "as its result" in view.error.message) == ("result_too_large", True)
@@ -111,21 +111,21 @@ async def test_a_trusted_agent_does_not_get_what_is_meant_for_another_by_taking_
         async with world.person("alice") as alice:
             async with world.person("bob") as bob:
                 await acquainted(alice, bob)
-                await alice.api.set_trust(SetTrustRequest(agent=bob.did, level="trusted"))
+                await alice.api.call(SetTrustRequest(agent=bob.did, level="trusted"))
             link = await evil.dial(alice)
             await calls_itself(evil, alice, link, "eve", 1)
-            await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
+            await alice.api.call(SetTrustRequest(agent=evil.did, level="trusted"))
             await calls_itself(evil, alice, link, name, 2)
             for asked in ("bob", name):
                 with pytest.raises((KeyChangedError, AmbiguousNameError)):
-                    await alice.api.send_task(SendTaskRequest(agent=asked, message="for Bob", wait_seconds=0))
+                    await alice.api.call(SendTaskRequest(agent=asked, message="for Bob", wait_seconds=0))
         async with world.person("alice") as alice:  # and after a restart
             await evil.dial(alice)
             with pytest.raises(KeyChangedError):
-                await alice.api.send_task(SendTaskRequest(agent="bob", message="for Bob", wait_seconds=0))
+                await alice.api.call(SendTaskRequest(agent="bob", message="for Bob", wait_seconds=0))
             assert not evil.received_of("task")
-            await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))  # as the error says
-            sent = await alice.api.send_task(SendTaskRequest(agent=name, message="for Eve", wait_seconds=0))
+            await alice.api.call(SetTrustRequest(agent=evil.did, level="trusted"))  # as the error says
+            sent = await alice.api.call(SendTaskRequest(agent=name, message="for Eve", wait_seconds=0))
             assert sent.agent.did == evil.did
 
 
@@ -133,9 +133,9 @@ async def test_a_trusted_agent_may_take_a_name_that_no_other_has(world: World) -
     async with world.person("alice") as alice, outsider(world.network, "evil") as evil:
         link = await evil.dial(alice)
         await calls_itself(evil, alice, link, "eve", 1)
-        await alice.api.set_trust(SetTrustRequest(agent=evil.did, level="trusted"))
+        await alice.api.call(SetTrustRequest(agent=evil.did, level="trusted"))
         await calls_itself(evil, alice, link, "carol", 2)
-        sent = await alice.api.send_task(SendTaskRequest(agent="carol", message="hi", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent="carol", message="hi", wait_seconds=0))
         assert sent.agent.did == evil.did
 
 

@@ -54,15 +54,15 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def added(alice: Person, bob: Person) -> None:
     """Alice knows where Bob listens. Nothing ever tells Bob where Alice does."""
-    await alice.api.add_peer(AddPeerRequest(address=str(bob.addresses[0])))
+    await alice.api.call(AddPeerRequest(address=str(bob.addresses[0])))
 
 
 async def send(alice: Person, text: str = "x") -> TaskView:
-    return await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+    return await alice.api.call(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
 
 
 async def leased(bob: Person) -> str:
-    (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+    (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
     return item.task_id
 
 
@@ -76,7 +76,7 @@ async def at_work(alice: Person, bob: Person) -> tuple[TaskView, str]:
 
 
 async def answered(bob: Person, task_id: str, text: str = "done") -> None:
-    await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", text=text))
+    await bob.api.call(AnswerRequest(task_id=task_id, status="completed", text=text))
 
 
 def waiting_for(alice: Person, bob: Person) -> set[str]:
@@ -145,7 +145,7 @@ async def test_a_look_at_a_task_from_a_clock_that_was_ahead_asks_its_agent_all_t
         await leased(bob)
         world.clock.jump(-5 * 86_400)
         monkeypatch.setattr(alice.node.inquiry, "_ask", lambda _, tasks: asked.extend(tasks))
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id))
     assert [task_id for task_id, _ in asked] == [sent.task_id]
 
 
@@ -164,7 +164,7 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
         await until(lambda: lane.failures > 1)
         async with world.person("bob") as bob:
             await answered(bob, task_id)
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, view.text) == (Moment.COMPLETED, "done")
 
 
@@ -214,13 +214,13 @@ async def test_an_agent_that_a_person_added_is_there_when_somebody_asks(world: W
     async with world.person("alice") as alice:
         async with world.person("bob", "reverse") as bob:
             await added(alice, bob)
-        assert not (await alice.api.discover(DiscoverRequest())).agents
+        assert not (await alice.api.call(DiscoverRequest())).agents
         async with world.person("bob", "reverse"):
-            (found,) = (await alice.api.discover(DiscoverRequest())).agents
+            (found,) = (await alice.api.call(DiscoverRequest())).agents
             assert (found.name, found.online) == ("bob", True)
             cut(alice)
             await until(lambda: not alice.node.directory.get(PeerId.parse_untrusted(bob.did)).links)
-            node = (await alice.api.get_agent(GetAgentRequest(agent="self"))).node
+            node = (await alice.api.call(GetAgentRequest(agent="self"))).node
             assert node is not None
             assert node.agents_online == 1
 
@@ -253,14 +253,14 @@ async def test_a_restored_asker_is_told_an_answer_that_is_a_message_with_a_file(
             message = AnswerRequest(
                 task_id=task_id, status="completed", text="done", parts=(Part(raw=raw, filename="a.bin"),), direct=True
             )
-            await bob.api.answer_task(message)
+            await bob.api.call(message)
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
         world.restore("alice")
         if not is_here:
             bob.node.context.spool.remove(bob.node.context.spool.folder.iterdir())
         async with world.person("alice") as alice:
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED)
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
             assert (view.text or "").startswith("done")
             assert ("no longer at its agent" in (view.text or "")) != is_here
             assert [file.here for file in view.files] == [True] * is_here
@@ -286,7 +286,7 @@ async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
         async with world.person("alice") as alice:
             parts = (Part(raw=raw, filename="a.bin"),)
             answer = AnswerRequest(task_id=task_id, status="completed", text="done", parts=parts)
-            await bob.api.answer_task(answer)
+            await bob.api.call(answer)
             await until(lambda: waiting_for(alice, bob) == {"update"})
             if is_told_twice:
                 (link,) = alice.node.directory.get(bob.node.context.me).links
@@ -296,7 +296,7 @@ async def test_a_restored_asker_gets_a_result_whose_files_it_had_signed_for(
         held_back.clear()
         async with world.person("alice") as alice:
             await until(lambda: state_of(alice, sent.task_id) == TaskState.COMPLETED and not bob.node.outbox)
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
             assert (view.text, [file.here for file in view.files]) == ("done", [True])
 
 
@@ -310,7 +310,7 @@ async def test_a_sender_that_takes_files_and_never_the_letter_that_names_them_ha
     )
     async with world.person("alice") as alice, world.person("bob") as bob:
         sent, task_id = await at_work(alice, bob)
-        await bob.api.answer_task(
+        await bob.api.call(
             AnswerRequest(task_id=task_id, status="completed", text="done", parts=(Part(raw=raw, filename="a.bin"),))
         )
         (link,) = alice.node.directory.get(bob.node.context.me).links
@@ -335,9 +335,9 @@ async def test_a_task_that_its_agent_lost_with_its_database_can_be_canceled(worl
         (world.folder / "bob" / "node.db").unlink()
         async with world.person("bob") as bob:
             await added(alice, bob)
-            await alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+            await alice.api.call(CancelRequest(task_id=sent.task_id))
             await until(lambda: state_of(alice, sent.task_id) == TaskState.CANCELED)
-            assert not (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0))).items
+            assert not (await bob.api.call(CheckInboxRequest(wait_seconds=0))).items
 
 
 async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(world: World) -> None:
@@ -348,15 +348,15 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_its_result(w
             await added(alice, bob)
         world.back_up("alice")
         async with world.person("alice") as alice:
-            sent = await alice.api.send_task(request)
+            sent = await alice.api.call(request)
             await answered(bob, await leased(bob))
             await until(lambda: text_of(alice, sent.task_id) == "done" and not bob.node.outbox)
         world.restore("alice")
         async with world.person("alice") as alice:
-            again = await alice.api.send_task(request)
+            again = await alice.api.call(request)
             assert again.task_id == sent.task_id
             await until(lambda: text_of(alice, sent.task_id) == "done")
-        assert not (await bob.api.check_inbox(CheckInboxRequest())).items  # the work was done once
+        assert not (await bob.api.call(CheckInboxRequest())).items  # the work was done once
 
 
 async def test_a_restored_asker_that_sends_the_same_task_again_gets_what_is_streamed_meanwhile(world: World) -> None:
@@ -366,14 +366,14 @@ async def test_a_restored_asker_that_sends_the_same_task_again_gets_what_is_stre
             await added(alice, bob)
         world.back_up("alice")
         async with world.person("alice") as alice:
-            await alice.api.send_task(request)
+            await alice.api.call(request)
             task_id = await leased(bob)
             await steps(bob, task_id, "a", "b")
             await until(lambda: not bob.node.outbox)
         world.restore("alice")
         await steps(bob, task_id, "c", since=2)
         async with world.person("alice") as alice:
-            await alice.api.send_task(request)
+            await alice.api.call(request)
             await until(lambda: text_of(alice, task_id) == "abc", 10)
 
 
@@ -386,12 +386,12 @@ async def test_a_restored_asker_that_uses_a_key_for_another_request_is_not_told_
             await added(alice, bob)
         world.back_up("alice")
         async with world.person("alice") as alice:
-            await alice.api.send_task(request)
+            await alice.api.call(request)
             await answered(bob, await leased(bob))
             await until(lambda: not bob.node.outbox)
         world.restore("alice")
         async with world.person("alice") as alice:
-            other = await alice.api.send_task(request.model_copy(update={"message": "y", "wait_seconds": 30}))
+            other = await alice.api.call(request.model_copy(update={"message": "y", "wait_seconds": 30}))
             assert (other.state, other.text) == (Moment.REJECTED, None)
             assert "idempotency key" in str(other.error)
 
@@ -408,14 +408,12 @@ async def test_what_was_streamed_is_told_again_as_a_whole(world: World) -> None:
                     append=number > 0,
                     last_chunk=False,
                 )
-                await bob.api.answer_task(
-                    AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number)
-                )
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=3))
+                await bob.api.call(AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="completed", streamed=3))
             await until(lambda: not bob.node.outbox)
         world.restore("alice")
         async with world.person("alice") as alice:
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, (view.text or "").replace("\n", "")) == (Moment.COMPLETED, "abc")
 
 
@@ -437,8 +435,8 @@ async def test_a_restored_asker_is_told_what_was_streamed_and_what_follows(
         async with world.person("alice") as alice:
             await until(lambda: (text_of(alice, task_id) or "").endswith(meanwhile[-1]), 10)
             await steps(bob, task_id, "d", since=len(meanwhile) + 1)
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=len(meanwhile) + 2))
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="completed", streamed=len(meanwhile) + 2))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=10))
             assert (view.state, view.text) == (Moment.COMPLETED, f"a{''.join(meanwhile)}d")
 
 
@@ -448,11 +446,11 @@ async def test_a_question_is_told_again_too(world: World) -> None:
             sent, task_id = await at_work(alice, bob)
         world.back_up("alice")
         async with world.person("alice") as alice:
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
             await until(lambda: not bob.node.outbox)
         world.restore("alice")
         async with world.person("alice") as alice:
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert view.question == "which?"
 
 
@@ -462,7 +460,7 @@ async def steps(bob: Person, task_id: str, *texts: str, since: int = 0) -> None:
         chunk = ArtifactChunk(
             artifact=Artifact(artifact_id="result", parts=(Part(text=text),)), append=number > 0, last_chunk=False
         )
-        await bob.api.answer_task(AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number))
+        await bob.api.call(AnswerRequest(task_id=task_id, status="working", chunks=(chunk,), streamed=number))
 
 
 async def goes_back_in_time(world: World, alice: Person) -> str:
@@ -494,10 +492,10 @@ async def test_a_restored_agent_that_has_a_question_is_heard(world: World) -> No
         task_id = await goes_back_in_time(world, alice)
         async with world.person("bob") as bob:
             assert await leased(bob) == task_id
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
-            view = await alice.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="input_required", text="which?"))
+            view = await alice.api.call(GetTaskRequest(task_id=task_id, wait_seconds=30))
             assert view.question == "which?"
-            await alice.api.reply_to_task(ReplyRequest(task_id=task_id, message="that", wait_seconds=0))
+            await alice.api.call(ReplyRequest(task_id=task_id, message="that", wait_seconds=0))
             assert await leased(bob) == task_id
             await answered(bob, task_id)
             await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
@@ -511,7 +509,7 @@ async def test_what_a_restored_agent_streams_takes_the_place_of_what_it_has_forg
             await until(lambda: bool(bob.node.directory.get(alice.node.context.me).links))
             await until(lambda: bob.node.sending.latest(task_id).seq_out > 3)
             await steps(bob, task_id, "made ", "anew")
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=2))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="completed", streamed=2))
             await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
             assert (text_of(alice, task_id) or "").replace("\n", "") == "made anew"
 
@@ -528,8 +526,8 @@ async def test_what_a_restored_agent_streams_at_once_is_not_taken_for_what_it_ha
                 ArtifactChunk(artifact=piece, append=number > 0, last_chunk=False)
                 for number, piece in enumerate(pieces)
             )
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="working", chunks=chunks, streamed=0))
-            await bob.api.answer_task(AnswerRequest(task_id=task_id, status="completed", streamed=len(chunks)))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="working", chunks=chunks, streamed=0))
+            await bob.api.call(AnswerRequest(task_id=task_id, status="completed", streamed=len(chunks)))
             await until(lambda: state_of(alice, task_id) == TaskState.COMPLETED)
             assert text_of(alice, task_id) == "made anew by bob"
 
@@ -567,7 +565,7 @@ async def test_of_two_machines_with_one_key_each_gets_the_answers_to_what_it_ask
 
         async def work() -> None:
             while True:
-                for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=20))).items:
+                for item in (await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=20))).items:
                     await answered(bob, item.task_id, f"did {item.text}")
 
         sent = [(person, await send(person, str(number))) for number, person in enumerate((one, two) * 6)]
@@ -594,7 +592,7 @@ async def test_a_key_that_runs_twice_is_told_to_both_copies_and_a_restart_is_no_
             await added(two, bob)
             await until(lambda: None not in (one.node.twins.noticed_at, two.node.twins.noticed_at))
             for copy in (one, two):
-                status = (await copy.api.get_agent(GetAgentRequest(agent="self"))).node
+                status = (await copy.api.call(GetAgentRequest(agent="self"))).node
                 assert status is not None
                 assert status.runs_twice is not None
             assert bob.node.twins.noticed_at is None
@@ -606,7 +604,7 @@ async def test_a_stranger_learns_nothing_by_asking_after_tasks_of_others(world: 
         sent = await send(alice)
         await answered(bob, await leased(bob))
         await until(lambda: not bob.node.outbox)
-        await carol.api.add_peer(AddPeerRequest(address=str(bob.addresses[0])))
+        await carol.api.call(AddPeerRequest(address=str(bob.addresses[0])))
         link = carol.node.directory.get(PeerId.parse_untrusted(bob.did)).link
         assert link is not None
         carol.node.inquiry._ask(link, [(sent.task_id, -1)])

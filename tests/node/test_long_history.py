@@ -62,7 +62,7 @@ async def steps_of_a_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patched:
         patched.setattr(opening, "_connect", counted)
         async with open_node(settings) as node:
-            page = await node.list_tasks(ListTasksRequest(limit=3, state=Moment.COMPLETED))
+            page = await node.call(ListTasksRequest(limit=3, state=Moment.COMPLETED))
     assert len(page.tasks) == 3
     return steps["all"] * EVERY
 
@@ -86,7 +86,7 @@ async def test_lists_are_read_and_parsed_outside_of_the_event_loop(
 
     async with open_node(settings) as node:
         monkeypatch.setattr(records, "parse_task", noted)
-        await node.list_tasks(ListTasksRequest())
-        await node.a2a_list(A2AListRequest(agent="self", caller="owner", page_size=5))
+        await node.call(ListTasksRequest())
+        await node.call(A2AListRequest(agent="self", caller="owner", page_size=5))
     assert len(threads) >= 10
     assert threading.main_thread().name not in threads

@@ -140,7 +140,7 @@ async def test_an_address_with_a_zone_is_told_to_no_other_machine(
     async with world.person("alice") as alice:
         told = ("192.168.1.5:7301", "[fd77::5]:7301")
         await until(lambda: alice.node.introduction.addresses == told)
-        invited = await alice.api.invite(InviteRequest(network="shop"))
+        invited = await alice.api.call(InviteRequest(network="shop"))
         assert Ticket.parse_untrusted(invited.ticket).addresses == told
-        (addresses,) = [one for one in (await alice.api.netcheck(NetcheckRequest())).checks if one.name == "addresses"]
+        (addresses,) = [one for one in (await alice.api.call(NetcheckRequest())).checks if one.name == "addresses"]
         assert "[fe80::5%v0]:7301" in addresses.detail

@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> World:
 
 
 async def begin(person: Person) -> NewsView:
-    return await person.api.news(NewsRequest())
+    return await person.api.call(NewsRequest())
 
 
 async def heard(person: Person, since: NewsView, *kinds: str) -> list[EventView]:
@@ -39,7 +39,7 @@ async def heard(person: Person, since: NewsView, *kinds: str) -> list[EventView]
     found: list[EventView] = []
     with anyio.fail_after(30):
         while not found or found[-1].kind != kinds[-1] or len(found) < len(kinds):
-            since = await person.api.news(NewsRequest(after=since.number, run=since.run, wait_seconds=10))
+            since = await person.api.call(NewsRequest(after=since.number, run=since.run, wait_seconds=10))
             found += since.events
     assert [event.kind for event in found] == [*kinds]
     return found
@@ -50,14 +50,14 @@ async def test_a_task_is_told_when_it_comes_when_it_asks_and_when_it_is_answered
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         here, there = await begin(bob), await begin(alice)
-        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="a secret", wait_seconds=0))
-        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="a secret", wait_seconds=0))
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
         given = {"task_id": item.task_id}
-        await bob.api.answer_task(AnswerRequest(**given, status="input_required", text="a secret question"))
+        await bob.api.call(AnswerRequest(**given, status="input_required", text="a secret question"))
         await heard(alice, there, "question_received")
-        await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message="yes", wait_seconds=0))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-        await bob.api.answer_task(AnswerRequest(**given, status="completed", text="a secret answer"))
+        await alice.api.call(ReplyRequest(task_id=sent.task_id, message="yes", wait_seconds=0))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(AnswerRequest(**given, status="completed", text="a secret answer"))
         events = await heard(bob, here, "task_received", "question_asked", "task_answered")
         told = await heard(alice, there, "question_received", "answer_received")
     assert {event.task_id for event in (*events, *told)} == {sent.task_id}
@@ -71,7 +71,7 @@ async def test_an_agent_is_told_of_by_what_its_owner_calls_it(world: World) -> N
         await acquainted(alice, bob)
         bob.node.directory.aliases.give("the boss", alice.did)
         since = await begin(bob)
-        await alice.api.send_task(SendTaskRequest(agent="bob", message="hi", wait_seconds=0))
+        await alice.api.call(SendTaskRequest(agent="bob", message="hi", wait_seconds=0))
         (event,) = await heard(bob, since, "task_received")
     assert event.agent is not None
     assert (event.agent.name, event.agent.did) == ("the boss", alice.did)
@@ -86,7 +86,7 @@ async def test_a_contact_request_is_told_once_however_often_the_stranger_writes(
         (event,) = await heard(bob, since, "contact_request")
         assert event.agent is not None
         assert event.agent.did == stranger.did
-        await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="blocked"))
+        await bob.api.call(SetTrustRequest(agent=stranger.did, level="blocked"))
         _, decision = await heard(bob, since, "contact_request", "agent_blocked")
         assert decision.detail == "5 waiting messages dropped"
 
@@ -119,9 +119,9 @@ async def test_a_clock_that_is_set_back_silences_nothing(world: World) -> None:
         await acquainted(alice, bob)
         here = await begin(bob)
         world.clock.jump(-200)
-        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
-        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
+        await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", text="here"))
         await heard(bob, here, "task_received", "task_answered")
 
 
@@ -129,8 +129,8 @@ async def test_a_node_that_nobody_watches_notes_nothing(world: World) -> None:
     world.make_own("alice", "bob")
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert (await begin(bob)).number == 0
 
 
@@ -140,7 +140,7 @@ async def test_a_reader_that_is_late_hears_how_much_it_has_missed(world: World) 
         peer = bob.node.directory.get(world.identity("alice").peer_id)
         for _ in range(MAX_EVENTS + 7):
             bob.node.news.member_joined(peer, "shop")
-        view = await bob.api.news(NewsRequest(after=since.number, run=since.run))
+        view = await bob.api.call(NewsRequest(after=since.number, run=since.run))
     assert (len(view.events), view.missed) == (MAX_EVENTS, 7)
 
 
@@ -148,5 +148,5 @@ async def test_the_numbers_of_an_earlier_run_mean_nothing(world: World) -> None:
     async with world.person("bob") as bob:
         await begin(bob)
         bob.node.news.member_joined(bob.node.directory.get(world.identity("alice").peer_id), "shop")
-        view = await bob.api.news(NewsRequest(after=4_000, run="of another process"))
+        view = await bob.api.call(NewsRequest(after=4_000, run="of another process"))
     assert (view.events, view.number, view.missed) == ((), 1, 0)

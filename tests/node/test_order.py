@@ -48,7 +48,7 @@ async def test_updates_in_any_order_never_move_a_task_backwards(drawn: tuple[Lif
             outsider(world.network, "bob", world.identity("bob")) as bob,
         ):
             link = await bob.dial(alice)
-            sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hi", wait_seconds=0))
+            sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hi", wait_seconds=0))
             await bob.until(lambda: bob.received_of("task"))
             letters = [
                 update_letter(

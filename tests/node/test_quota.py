@@ -64,9 +64,9 @@ async def test_a_stranger_that_floods_is_told_when_to_come_again_and_a_member_is
         assert (refused.code, bool(refused.retry_after)) == ("busy", True)
         assert isinstance(await stranger.send(link, letters[0]), Refused | Delivered)  # once more: no new task
         async with outsider(world.network, "friend") as friend:
-            await bob.api.set_trust(SetTrustRequest(agent=friend.did, level="trusted"))
+            await bob.api.call(SetTrustRequest(agent=friend.did, level="trusted"))
             other = await friend.dial(bob)
             for number in range(40):
                 assert isinstance(await friend.send(other, task_letter(friend.peer_id, me, str(number))), Delivered)
-        inbox = await bob.api.check_inbox(CheckInboxRequest(limit=20))
+        inbox = await bob.api.call(CheckInboxRequest(limit=20))
         assert inbox.waiting + len(inbox.items) == 70

@@ -45,22 +45,22 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 async def ask(person: Person, text: str, **more: object) -> TaskView:
     request = SendTaskRequest.model_validate({"agent": "bob", "message": text, "wait_seconds": 0, **more})
-    return await person.api.send_task(request)
+    return await person.api.call(request)
 
 
 async def taken(person: Person) -> str:
-    (item,) = (await person.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+    (item,) = (await person.api.call(CheckInboxRequest(wait_seconds=30))).items
     return item.task_id
 
 
 async def answer(person: Person, task_id: str, status: str, text: str) -> None:
-    await person.api.answer_task(AnswerRequest.model_validate({"task_id": task_id, "status": status, "text": text}))
+    await person.api.call(AnswerRequest.model_validate({"task_id": task_id, "status": status, "text": text}))
 
 
 async def seen(person: Person, task_id: str, wait: float = 20) -> TaskView:
     """The task, which a list shows in the same words as a question about it does."""
-    view = await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=wait))
-    (listed,) = [task for task in (await person.api.list_tasks(ListTasksRequest())).tasks if task.task_id == task_id]
+    view = await person.api.call(GetTaskRequest(task_id=task_id, wait_seconds=wait))
+    (listed,) = [task for task in (await person.api.call(ListTasksRequest())).tasks if task.task_id == task_id]
     for name in ("request", "answer", "reply", "state", "asked_here"):
         assert getattr(view, name) == getattr(listed, name)
     return view
@@ -100,7 +100,7 @@ async def test_a_question_and_its_reply_are_shown_beside_the_request(pair: Pair)
     await answer(bob, task_id, "input_required", "Which color?")
     asked = await seen(alice, task_id)
     assert (asked.request, asked.answer, asked.reply) == ("paint it", "Which color?", None)
-    await alice.api.reply_to_task(ReplyRequest(task_id=task_id, message="blue", wait_seconds=0))
+    await alice.api.call(ReplyRequest(task_id=task_id, message="blue", wait_seconds=0))
     await taken(bob)
     for person in (alice, bob):
         view = await seen(person, task_id, 0)
@@ -114,7 +114,7 @@ async def test_a_follow_up_has_a_request_of_its_own(pair: Pair) -> None:
     first = (await ask(alice, "one")).task_id
     await answer(bob, await taken(bob), "completed", "1")
     await seen(alice, first)
-    more = await alice.api.reply_to_task(ReplyRequest(task_id=first, message="and two?", wait_seconds=0))
+    more = await alice.api.call(ReplyRequest(task_id=first, message="and two?", wait_seconds=0))
     assert more.task_id != first
     assert (more.request, more.context_id) == ("and two?", (await seen(alice, first)).context_id)
 
@@ -131,7 +131,7 @@ async def test_a_conversation_is_named_by_a_task_of_it(pair: Pair) -> None:
 
 async def test_a_request_of_nothing_but_files_is_their_names(pair: Pair, tmp_path: Path) -> None:
     _, alice, bob = pair
-    sent = await alice.api.send_task(task_with(some_file(tmp_path, 300_000, "report.pdf"), text="", wait=0))
+    sent = await alice.api.call(task_with(some_file(tmp_path, 300_000, "report.pdf"), text="", wait=0))
     assert sent.request == "report.pdf"
     await until(
         lambda: bob.node.context.database.read(lambda c: c.execute("SELECT 1 FROM tasks").fetchone() is not None)
@@ -164,8 +164,8 @@ async def test_what_a_client_of_our_a2a_server_asks_is_not_ours(pair: Pair) -> N
     said = Message(message_id="m-1", role=Role.USER, parts=(Part(text="from a client"),))
     for agent, caller in (("bob", "laptop"), ("self", "laptop"), ("self", "")):
         request = A2ASendRequest(agent=agent, caller=caller, message=said, wait_seconds=0)
-        made = await alice.api.a2a_send(request)
-        view = await alice.api.get_task(GetTaskRequest(task_id=made.task.id))
+        made = await alice.api.call(request)
+        view = await alice.api.call(GetTaskRequest(task_id=made.task.id))
         assert (view.request, view.asked_here) == ("from a client", False)
 
 
@@ -179,21 +179,21 @@ async def test_what_is_forgotten_is_not_remembered_here(pair: Pair) -> None:
     task_id = (await ask(alice, "a secret request")).task_id
     await answer(bob, await taken(bob), "completed", "a secret answer")
     await seen(alice, task_id)
-    await alice.api.forget(ForgetRequest(task_ids=(task_id,)))
-    listed = (await alice.api.list_tasks(ListTasksRequest())).tasks
+    await alice.api.call(ForgetRequest(task_ids=(task_id,)))
+    listed = (await alice.api.call(ListTasksRequest())).tasks
     assert "secret" not in "".join(task.model_dump_json() for task in listed)
 
 
 async def filtered(person: Person) -> dict[str, str]:
     """The word for each task, which is also what finds it."""
-    everything = (await person.api.list_tasks(ListTasksRequest())).tasks
+    everything = (await person.api.call(ListTasksRequest())).tasks
     for moment in Moment:
-        listed = (await person.api.list_tasks(ListTasksRequest(state=moment))).tasks
+        listed = (await person.api.call(ListTasksRequest(state=moment))).tasks
         assert [task.task_id for task in listed] == [task.task_id for task in everything if task.state == moment]
-        page = await person.api.list_tasks(ListTasksRequest(state=moment, limit=1))
+        page = await person.api.call(ListTasksRequest(state=moment, limit=1))
         while page.next_cursor:
             assert [task.state for task in page.tasks] == [moment]
-            page = await person.api.list_tasks(ListTasksRequest(state=moment, limit=1, cursor=page.next_cursor))
+            page = await person.api.call(ListTasksRequest(state=moment, limit=1, cursor=page.next_cursor))
     return {task.task_id: task.state for task in everything}
 
 
@@ -209,7 +209,7 @@ async def test_a_filter_takes_each_word_that_a_view_prints(tmp_path: Path) -> No
             await until(lambda: not len(alice.node.outbox))
             assert await filtered(bob) == {first: "working", second: "submitted", third: "submitted"}
             await answer(bob, second, "working", "on it")
-            await alice.api.get_task(GetTaskRequest(task_id=second, wait_seconds=0.1))
+            await alice.api.call(GetTaskRequest(task_id=second, wait_seconds=0.1))
             await until(lambda: not len(bob.node.outbox))
             assert await filtered(bob) == {first: "working", second: "working", third: "submitted"}
             assert await filtered(alice) == {first: "submitted", second: "working", third: "submitted"}

@@ -55,14 +55,14 @@ def task(text: str = "hello", **more: object) -> SendTaskRequest:
 
 async def answered(alice: Person, bob: Person, text: str = "olleh") -> TaskView:
     """A task of Alice's that Bob has completed."""
-    sent = await alice.api.send_task(task())
-    await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-    await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
-    return await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    sent = await alice.api.call(task())
+    await bob.api.call(CheckInboxRequest(wait_seconds=30))
+    await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
+    return await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 async def tasks_of(person: Person) -> list[tuple[str, TaskState, str | None, str]]:
-    page = await person.api.list_tasks(ListTasksRequest())
+    page = await person.api.call(ListTasksRequest())
     return [(view.task_id, state_of(view.state), view.text, view.updated) for view in page.tasks]
 
 
@@ -91,14 +91,14 @@ async def test_recorded_envelopes_played_a_hundred_times_are_one_task_and_one_re
             await play(mallory, alice, to_alice, times=100)
             await play(mallory, bob, to_bob, times=100)
         assert (await tasks_of(alice), await tasks_of(bob)) == before
-        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        assert (await bob.api.call(CheckInboxRequest())).items == ()
 
     async with world.person("alice") as alice, world.person("bob") as bob, outsider(tap.network, "eve") as eve:
         await play(eve, alice, to_alice, times=100)
         await play(eve, bob, to_bob, times=100)
         assert [row[:3] for row in await tasks_of(alice)] == [(first.task_id, TaskState.COMPLETED, "olleh")]
         assert (await tasks_of(alice), await tasks_of(bob)) == before
-        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        assert (await bob.api.call(CheckInboxRequest())).items == ()
 
 
 async def play(mallory: Outsider, victim: Person, envelopes: list[bytes], *, times: int) -> None:
@@ -247,7 +247,7 @@ async def test_whoever_got_a_task_cannot_pass_it_on_as_its_senders(world: World,
         outsider(tap.network, "bob", world.identity("bob")) as bob,
     ):
         await alice_knows(alice, bob)
-        await alice.api.send_task(task(agent=bob.did))
+        await alice.api.call(task(agent=bob.did))
         await bob.until(lambda: bob.received_of("task"))
         link = await bob.dial(carol)
         answer = await bob.send(link, bob.received_of("task")[0], signer=world.identity("alice"))
@@ -265,8 +265,8 @@ async def test_a_result_from_a_third_peer_or_for_an_unknown_task_changes_nothing
         outsider(tap.network, "carol", world.identity("carol")) as carol,
     ):
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task())
-        await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        sent = await alice.api.call(task())
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id))
         before = await tasks_of(alice)
         link = await carol.dial(alice)
         for task_id in (sent.task_id, "task-unknown"):
@@ -277,7 +277,7 @@ async def test_a_result_from_a_third_peer_or_for_an_unknown_task_changes_nothing
         assert await tasks_of(alice) == before
 
         link = await carol.dial(bob)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))  # the task is there
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))  # the task is there
         before = await tasks_of(bob)
         for lie in (
             message_letter(carol.peer_id, bob.node.context.me, sent.task_id, "do something else"),
@@ -295,7 +295,7 @@ async def test_the_agent_that_was_asked_cannot_cancel_or_extend_the_task_as_its_
 ) -> None:
     async with world.person("alice") as alice, outsider(tap.network, "bob", world.identity("bob")) as bob:
         link = await alice_knows(alice, bob)
-        sent = await alice.api.send_task(task(agent=bob.did))
+        sent = await alice.api.call(task(agent=bob.did))
         await bob.until(lambda: bob.received_of("task"))
         before = await tasks_of(alice)
         await bob.send(link, message_letter(bob.peer_id, alice.node.context.me, sent.task_id, "more"))
@@ -329,10 +329,10 @@ async def test_a_receipt_that_the_recipient_did_not_sign_does_not_count(world: W
         outsider(tap.network, "bob", world.identity("bob"), react) as bob,
     ):
         link = await alice_knows(alice, bob)
-        sent = await alice.api.send_task(task(agent=bob.did))
+        sent = await alice.api.call(task(agent=bob.did))
         await bob.until(lambda: bob.received_of("task"))
         await bob.send(link, message_letter(bob.peer_id, alice.node.context.me, "task-none", "a round trip"))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
         assert view.delivery == Delivery.QUEUED
         assert stored(alice)["outbox"] == 1
 
@@ -340,7 +340,7 @@ async def test_a_receipt_that_the_recipient_did_not_sign_does_not_count(world: W
         link.close("again")
         await bob.until(lambda: not bob.links)
         await bob.dial(alice)
-        while (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
+        while (await alice.api.call(GetTaskRequest(task_id=sent.task_id))).delivery != Delivery.DELIVERED:
             await alice.node.context.task_changes.event(delivery_of(sent.task_id)).wait()
         assert stored(alice)["outbox"] == 0
         assert len({payload.id for payload in bob.received_of("task")}) == 1
@@ -357,8 +357,8 @@ async def test_an_unknown_key_is_answered_with_the_current_one_and_the_same_mess
         old = bob.node.ring.current
         bob.node.ring._kept.clear()  # as if its disk had been lost a moment ago
         bob.node.ring.handle_timeout(time.time() + 5, os.urandom)
-        sent = await alice.api.send_task(task())
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(task())
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
         assert inbox.waiting == 0
         kids = [envelope[36:44] for envelope in tap.envelopes("alice", "bob")]
@@ -380,7 +380,7 @@ async def test_a_key_bundle_is_never_rolled_back(world: World, tap: FrameTap) ->
             return Refused(Header.parse_untrusted(envelope).envelope_id, "unknown_key", bundle=old)
 
         bob.reaction = nack_with_the_old_key
-        await alice.api.send_task(task(agent=bob.did))
+        await alice.api.call(task(agent=bob.did))
         await bob.until(lambda: len(bob.received_of("task")) >= 3)
         assert known.bundle == newest
 

@@ -79,12 +79,12 @@ def task(text: str, **more: object) -> SendTaskRequest:
 
 async def next_item(node: SharedNode, **more: object) -> InboxItem:
     request = CheckInboxRequest.model_validate({"wait_seconds": 30, "limit": 1, **more})
-    return (await node.check_inbox(request)).items[0]
+    return (await node.call(request)).items[0]
 
 
 async def answer(node: SharedNode, item: InboxItem, text: str, **more: object) -> TaskView:
     request = {"task_id": item.task_id, "status": "completed", "text": text, **more}
-    return await node.answer_task(AnswerRequest.model_validate(request))
+    return await node.call(AnswerRequest.model_validate(request))
 
 
 # --- both answer ----------------------------------------------------------------------------------
@@ -93,29 +93,28 @@ async def answer(node: SharedNode, item: InboxItem, text: str, **more: object) -
 async def test_one_owns_the_node_and_both_answer_for_it(home: Path) -> None:
     async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
         assert (
-            await owner.get_agent(GetAgentRequest(agent="self"))
-            == (await guest.get_agent(GetAgentRequest(agent="self")))
-            or (await guest.get_agent(GetAgentRequest(agent="self"))).agent.did
+            await owner.call(GetAgentRequest(agent="self")) == (await guest.call(GetAgentRequest(agent="self")))
+            or (await guest.call(GetAgentRequest(agent="self"))).agent.did
         )
-        sent = await guest.send_task(task("hello"))
+        sent = await guest.call(task("hello"))
         await answer(worker, await next_item(worker), "olleh")
-        seen = [await node.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30)) for node in (owner, guest)]
+        seen = [await node.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30)) for node in (owner, guest)]
         assert [view.text for view in seen] == ["olleh", "olleh"]
 
 
 async def test_a_process_that_asks_later_than_it_started_starts_the_node_then(home: Path) -> None:
     async with open_node(settings(home), eager=False) as node:
         assert not (home / "identities" / "default" / "node.db").exists()
-        assert (await node.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await node.call(ListTasksRequest())).tasks == ()
         assert node.owner
 
 
 @pytest.mark.parametrize(
     ("ask", "kind"),
     [
-        (lambda node: node.get_task(GetTaskRequest(task_id="task-none")), TaskNotFoundError),
-        (lambda node: node.send_task(SendTaskRequest(agent="nobody", message="hi")), PeerNotFoundError),
-        (lambda node: node.send_task(task("\n" * 1_000_000)), TooLargeError),
+        (lambda node: node.call(GetTaskRequest(task_id="task-none")), TaskNotFoundError),
+        (lambda node: node.call(SendTaskRequest(agent="nobody", message="hi")), PeerNotFoundError),
+        (lambda node: node.call(task("\n" * 1_000_000)), TooLargeError),
     ],
 )
 async def test_an_error_keeps_class_message_and_hint_on_its_way_to_another_process(home: Path, ask, kind) -> None:
@@ -135,10 +134,10 @@ async def test_an_error_keeps_class_message_and_hint_on_its_way_to_another_proce
 
 async def test_a_call_that_is_cancelled_is_withdrawn_at_the_owner(home: Path) -> None:
     async with two_processes(home, "worker") as (_, guest), open_node(settings(home)) as sender:
-        await sender.get_agent(GetAgentRequest(agent="worker"))
+        await sender.call(GetAgentRequest(agent="worker"))
         with anyio.move_on_after(0.05):
-            await guest.check_inbox(CheckInboxRequest(wait_seconds=60))
-        sent = await sender.send_task(task("hello"))
+            await guest.call(CheckInboxRequest(wait_seconds=60))
+        sent = await sender.call(task("hello"))
         item = await next_item(guest)
         assert (item.task_id, item.attempt) == (sent.task_id, 1)
 
@@ -150,11 +149,11 @@ async def test_an_agent_that_starts_now_is_found_by_a_node_that_is_not_young(
         monkeypatch.setattr(local, interval, 3600.0)  # it looks by itself at its start, and never again
     monkeypatch.setattr(search, "SETTLE_LOCAL_SECONDS", 0.0)
     async with open_node(settings(home)) as sender:
-        assert (await sender.discover(DiscoverRequest())).agents == ()
+        assert (await sender.call(DiscoverRequest())).agents == ()
         async with open_node(settings(home, "worker")):
-            assert (await sender.send_task(task("hello"))).agent.name == "worker"
+            assert (await sender.call(task("hello"))).agent.name == "worker"
         async with open_node(settings(home, "other")):
-            assert [agent.name for agent in (await sender.discover(DiscoverRequest(query="other"))).agents] == ["other"]
+            assert [agent.name for agent in (await sender.call(DiscoverRequest(query="other"))).agents] == ["other"]
 
 
 # --- the socket -----------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ async def test_a_home_too_deep_for_a_socket_works(tmp_path: Path) -> None:
         path = socket_path(settings(home).folder)
         assert len(os.fsencode(path)) <= MAX_SOCKET_PATH
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await guest.call(ListTasksRequest())).tasks == ()
 
 
 def test_processes_with_different_temporary_folders_meet_all_the_same(
@@ -260,15 +259,15 @@ def test_a_place_for_sockets_that_was_taken_first_is_refused_in_a_sentence(
 async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:
     async with two_processes(home) as (_, sender), two_processes(home, "worker") as (_, worker):
         for number in range(10):
-            await sender.send_task(task(f"{number}{MEGABYTE[1:]}"))
+            await sender.call(task(f"{number}{MEGABYTE[1:]}"))
         items: list[InboxItem] = []
         with anyio.fail_after(30):
             while len(items) < 10:
-                inbox = await worker.check_inbox(CheckInboxRequest(wait_seconds=30, limit=100))
+                inbox = await worker.call(CheckInboxRequest(wait_seconds=30, limit=100))
                 items += inbox.items
         assert {item.text for item in items} == {f"{number}{MEGABYTE[1:]}" for number in range(10)}
         done = await answer(worker, items[0], MEGABYTE)
-        view = await sender.get_task(GetTaskRequest(task_id=done.task_id, wait_seconds=30))
+        view = await sender.call(GetTaskRequest(task_id=done.task_id, wait_seconds=30))
         assert view.text == MEGABYTE
 
 
@@ -279,13 +278,13 @@ async def test_what_is_too_large_for_the_socket_is_an_error_and_not_an_endless_a
     assert MAX_LINE > 200_000_000
     async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
         with anyio.fail_after(30), pytest.raises(TooLargeError):
-            await guest.send_task(task("x" * 150_000))
-        sent = await owner.send_task(task("short"))
+            await guest.call(task("x" * 150_000))
+        sent = await owner.call(task("short"))
         await answer(worker, await next_item(worker), "y" * 150_000)
-        await owner.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+        await owner.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
         with anyio.fail_after(30), pytest.raises(McpA2AError, match="smaller limit or text_limit"):
-            await guest.get_task(GetTaskRequest(task_id=sent.task_id))
-        assert (await guest.get_task(GetTaskRequest(task_id=sent.task_id, text_limit=100))).text == "y" * 100
+            await guest.call(GetTaskRequest(task_id=sent.task_id))
+        assert (await guest.call(GetTaskRequest(task_id=sent.task_id, text_limit=100))).text == "y" * 100
 
 
 async def test_a_large_question_that_is_cancelled_half_sent_spoils_no_other(home: Path) -> None:
@@ -293,11 +292,11 @@ async def test_a_large_question_that_is_cancelled_half_sent_spoils_no_other(home
         lost = guest._changed
         for moments in range(30):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(guest.send_task, task(MEGABYTE))
+                tasks.start_soon(guest.call, task(MEGABYTE))
                 for _ in range(moments):
                     await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
-            await guest.list_tasks(ListTasksRequest(limit=1))
+            await guest.call(ListTasksRequest(limit=1))
         assert guest._changed is lost, "the connection to the owner was never lost"
         assert owner.owner
 
@@ -308,7 +307,7 @@ async def test_a_large_question_that_is_cancelled_half_sent_spoils_no_other(home
 async def test_what_a_worker_held_is_offered_again_as_soon_as_its_process_is_gone(home: Path) -> None:
     async with open_node(settings(home, "worker")) as owner, open_node(settings(home)) as sender:
         async with open_node(settings(home, "worker")) as guest:
-            sent = await sender.send_task(task("hello"))
+            sent = await sender.call(task("hello"))
             item = await next_item(guest, holder="999-worker", worker=True)
             assert item.attempt == 1
         again = await next_item(owner)
@@ -320,9 +319,9 @@ async def test_what_a_worker_held_is_offered_again_as_soon_as_its_process_is_gon
 async def test_what_a_client_that_is_no_worker_held_stays_its_own_until_the_lease_ends(home: Path) -> None:
     async with open_node(settings(home, "worker")) as owner, open_node(settings(home)) as sender:
         async with open_node(settings(home, "worker")) as guest:
-            await sender.send_task(task("hello"))
+            await sender.call(task("hello"))
             item = await next_item(guest)
-        assert (await owner.check_inbox(CheckInboxRequest())).items == ()
+        assert (await owner.call(CheckInboxRequest())).items == ()
         assert (await answer(owner, item, "from another window")).state == Moment.COMPLETED
 
 
@@ -340,12 +339,12 @@ async def test_when_the_owner_leaves_a_waiting_call_of_another_goes_on_at_the_ne
     async with open_node(settings(home, "worker")) as worker, anyio.create_task_group() as owning:
         await owning.start(own)
         async with open_node(settings(home)) as guest:
-            sent = await guest.send_task(task("hello"))
+            sent = await guest.call(task("hello"))
             item = await next_item(worker)
             views: list[TaskView] = []
 
             async def wait() -> None:
-                views.append(await guest.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=20)))
+                views.append(await guest.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=20)))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
@@ -377,16 +376,16 @@ async def test_when_the_owner_is_killed_another_answers_soon_and_no_task_is_lost
         with owner_process(home) as owner:
             async with open_node(settings(home)) as guest:
                 assert not guest.owner
-                ids = {(await guest.send_task(task(f"before {n}"))).task_id for n in range(10)}
+                ids = {(await guest.call(task(f"before {n}"))).task_id for n in range(10)}
                 killed_at = anyio.current_time()
                 async with anyio.create_task_group() as tasks:
                     for number in range(10):
                         tasks.start_soon(send_and_keep, guest, f"during {number}", ids)
                     await anyio.lowlevel.checkpoint()
                     owner.send_signal(signal.SIGKILL)
-                    await guest.list_tasks(ListTasksRequest())
+                    await guest.call(ListTasksRequest())
                     assert anyio.current_time() - killed_at < 15
-                ids |= {(await guest.send_task(task(f"after {n}"))).task_id for n in range(10)}
+                ids |= {(await guest.call(task(f"after {n}"))).task_id for n in range(10)}
                 assert guest.owner
                 texts: list[str] = []
                 with anyio.fail_after(30):
@@ -397,14 +396,14 @@ async def test_when_the_owner_is_killed_another_answers_soon_and_no_task_is_lost
                 expected = {f"{when} {number}" for when in ("before", "during", "after") for number in range(10)}
                 assert sorted(texts) == sorted(expected)
                 assert len(ids) == 30
-                views = [await guest.get_task(GetTaskRequest(task_id=task_id, wait_seconds=30)) for task_id in ids]
+                views = [await guest.call(GetTaskRequest(task_id=task_id, wait_seconds=30)) for task_id in ids]
                 assert {view.text for view in views} == {f"did {text}" for text in expected}
-                assert (await worker.check_inbox(CheckInboxRequest())).items == ()
-                assert len((await guest.list_tasks(ListTasksRequest(limit=100))).tasks) == 30
+                assert (await worker.call(CheckInboxRequest())).items == ()
+                assert len((await guest.call(ListTasksRequest(limit=100))).tasks) == 30
 
 
 async def send_and_keep(node: SharedNode, text: str, ids: set[str]) -> None:
-    ids.add((await node.send_task(task(text))).task_id)
+    ids.add((await node.call(task(text))).task_id)
 
 
 async def test_one_of_many_that_start_at_once_owns_the_node(home: Path) -> None:
@@ -414,7 +413,7 @@ async def test_one_of_many_that_start_at_once_owns_the_node(home: Path) -> None:
             for node in nodes:
                 tasks.start_soon(node.ready)
         assert sum(node.owner for node in nodes) == 1
-        dids = {(await node.get_agent(GetAgentRequest(agent="self"))).agent.did for node in nodes}
+        dids = {(await node.call(GetAgentRequest(agent="self"))).agent.did for node in nodes}
         assert len(dids) == 1
 
 
@@ -431,7 +430,7 @@ async def test_a_node_that_cannot_start_for_a_reason_nobody_foresaw_is_an_error_
 
     async with share(SharedNode(settings(home).folder, broken)) as node:
         with anyio.fail_after(30), pytest.raises(McpA2AError, match="ZeroDivisionError") as raised:
-            await node.list_tasks(ListTasksRequest())
+            await node.call(ListTasksRequest())
         assert raised.value.hint
 
 
@@ -444,7 +443,7 @@ async def test_a_part_of_a_home_that_is_something_else_is_named(
     wrong.touch()
     with anyio.fail_after(60), pytest.raises(HomeUnusableError, match=re.escape(str(wrong.parent))):
         async with open_node(settings(home)) as node:
-            await node.list_tasks(ListTasksRequest())
+            await node.call(ListTasksRequest())
     assert "unexpectedly" not in caplog.text
 
 
@@ -470,25 +469,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_owner_that_was_stopped_is_named_and_answers_again_when_it_goes_on(home: Path) -> None:
     with owner_process(home) as process, anyio.fail_after(30):
         async with open_node(settings(home)) as guest:
-            await guest.get_agent(GetAgentRequest(agent="self"))
+            await guest.call(GetAgentRequest(agent="self"))
             process.send_signal(signal.SIGSTOP)
             with pytest.raises(NodeSilentError, match=f"process {process.pid}, stopped") as raised:
-                await guest.list_tasks(ListTasksRequest())
+                await guest.call(ListTasksRequest())
             assert f"kill -CONT {process.pid}" in raised.value.hint
             process.send_signal(signal.SIGCONT)
-            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+            assert (await guest.call(ListTasksRequest())).tasks == ()
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_what_was_asked_of_a_stopped_owner_is_withdrawn(home: Path) -> None:
     with owner_process(home) as process, anyio.fail_after(30):
         async with open_node(settings(home)) as guest, open_node(settings(home, "worker")):
-            await guest.discover(DiscoverRequest(settle_seconds=5))
+            await guest.call(DiscoverRequest(settle_seconds=5))
             process.send_signal(signal.SIGSTOP)
             with pytest.raises(NodeSilentError):
-                await guest.send_task(task("not now"))
+                await guest.call(task("not now"))
             process.send_signal(signal.SIGCONT)
-            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+            assert (await guest.call(ListTasksRequest())).tasks == ()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -499,7 +498,7 @@ async def test_a_stopped_owner_is_noticed_by_who_comes_later_and_during_a_long_w
 
             async def wait_long() -> None:
                 with pytest.raises(NodeSilentError):
-                    await early.check_inbox(CheckInboxRequest(wait_seconds=600, limit=1))
+                    await early.call(CheckInboxRequest(wait_seconds=600, limit=1))
                 silent.set()
 
             tasks.start_soon(wait_long)
@@ -508,10 +507,10 @@ async def test_a_stopped_owner_is_noticed_by_who_comes_later_and_during_a_long_w
             process.send_signal(signal.SIGSTOP)
             with pytest.raises(NodeSilentError):
                 async with open_node(settings(home)) as late:
-                    await late.get_agent(GetAgentRequest(agent="self"))
+                    await late.call(GetAgentRequest(agent="self"))
             await silent.wait()
             process.send_signal(signal.SIGCONT)
-            assert (await early.list_tasks(ListTasksRequest())).tasks == ()
+            assert (await early.call(ListTasksRequest())).tasks == ()
 
 
 async def test_a_call_that_waited_for_its_session_is_told_soon_of_an_owner_that_runs_and_is_silent(
@@ -532,7 +531,7 @@ async def test_a_call_that_waited_for_its_session_is_told_soon_of_an_owner_that_
         with FileLock(folder / "lock"):
             async with open_node(settings(home), eager=False) as node:
                 with anyio.fail_after(30), pytest.raises(NodeSilentError, match=f"process {os.getpid()}"):
-                    await node.list_tasks(ListTasksRequest())
+                    await node.call(ListTasksRequest())
         tasks.cancel_scope.cancel()
 
 
@@ -544,8 +543,8 @@ async def test_a_socket_that_was_removed_is_made_again(home: Path, monkeypatch: 
         for _ in range(2):
             path.unlink()
             async with open_node(settings(home)) as late:
-                assert (await late.list_tasks(ListTasksRequest())).tasks == ()
-            assert (await guest.list_tasks(ListTasksRequest())).tasks == ()  # its old connection lives on
+                assert (await late.call(ListTasksRequest())).tasks == ()
+            assert (await guest.call(ListTasksRequest())).tasks == ()  # its old connection lives on
         assert owner.owner
 
 
@@ -567,4 +566,4 @@ async def test_a_folder_is_the_same_one_by_whichever_path_it_is_reached(tmp_path
     assert len(os.fsencode(socket_path(link))) <= MAX_SOCKET_PATH
     async with open_node(settings(link)) as owner, open_node(settings(deep)) as guest:
         assert (owner.owner, guest.owner) == (True, False)
-        assert (await guest.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await guest.call(ListTasksRequest())).tasks == ()

@@ -34,14 +34,14 @@ async def test_every_question_takes_the_short_form(world: World) -> None:
         short = short_key(bob.did)
         assert len(short) == SHORT_KEY
         for asked in (short, f" {short} ", f"did:key:{short}", bob.did.removeprefix("did:key:"), bob.did):
-            assert (await alice.api.get_agent(GetAgentRequest(agent=asked))).agent.did == bob.did
+            assert (await alice.api.call(GetAgentRequest(agent=asked))).agent.did == bob.did
             request = SendTaskRequest(agent=asked, message="hi", wait_seconds=0)
-            assert (await alice.api.send_task(request)).agent.did == bob.did
-            assert (await alice.api.ping(PingRequest(agent=asked))).agent.did == bob.did
-            assert (await alice.api.consent(ConsentRequest(agent=asked))).agent.did == bob.did
-            assert (await alice.api.set_trust(SetTrustRequest(agent=asked, level="trusted"))).agent.did == bob.did
+            assert (await alice.api.call(request)).agent.did == bob.did
+            assert (await alice.api.call(PingRequest(agent=asked))).agent.did == bob.did
+            assert (await alice.api.call(ConsentRequest(agent=asked))).agent.did == bob.did
+            assert (await alice.api.call(SetTrustRequest(agent=asked, level="trusted"))).agent.did == bob.did
         with pytest.raises(SelfSendError):
-            await alice.api.send_task(SendTaskRequest(agent=short_key(alice.did), message="hi"))
+            await alice.api.call(SendTaskRequest(agent=short_key(alice.did), message="hi"))
 
 
 async def test_fewer_letters_name_nobody_since_a_key_can_be_made_to_begin_so(world: World) -> None:
@@ -50,7 +50,7 @@ async def test_fewer_letters_name_nobody_since_a_key_can_be_made_to_begin_so(wor
         for asked in (short_key(bob.did)[:-1], f"did:key:{short_key(bob.did)[:-1]}"):
             assert key_beginning(asked) == ""
             with pytest.raises(PeerNotFoundError):
-                await alice.api.send_task(SendTaskRequest(agent=asked, message="hi"))
+                await alice.api.call(SendTaskRequest(agent=asked, message="hi"))
 
 
 async def test_two_keys_that_begin_alike_are_never_taken_for_each_other(
@@ -64,12 +64,12 @@ async def test_two_keys_that_begin_alike_are_never_taken_for_each_other(
         peer = Peer(PeerId(b"\1" * 32), PeerRow(twin, "twin"))
         monkeypatch.setitem(directory._peers, peer.peer_id, peer)
         with pytest.raises(AmbiguousNameError) as caught:
-            await alice.api.send_task(SendTaskRequest(agent=short_key(bob.did), message="hi"))
+            await alice.api.call(SendTaskRequest(agent=short_key(bob.did), message="hi"))
         assert bob.did in str(caught.value)
         assert twin in str(caught.value)
         with pytest.raises(PeerNotFoundError):
-            await alice.api.consent(ConsentRequest(agent=short_key(bob.did)))
-        assert (await alice.api.get_agent(GetAgentRequest(agent=bob.did))).agent.did == bob.did
+            await alice.api.call(ConsentRequest(agent=short_key(bob.did)))
+        assert (await alice.api.call(GetAgentRequest(agent=bob.did))).agent.did == bob.did
 
 
 async def test_a_name_that_looks_like_a_key_is_never_meant_by_it(world: World, tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ async def test_a_name_that_looks_like_a_key_is_never_meant_by_it(world: World, t
             known.row.name = bobs if known.row.did == bob.did else known.row.name
         stranger = directory.get(PeerId.parse_untrusted("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"))
         stranger.row.name = short_key(bob.did)
-        assert (await alice.api.get_agent(GetAgentRequest(agent=short_key(bob.did)))).agent.did == bob.did
+        assert (await alice.api.call(GetAgentRequest(agent=short_key(bob.did)))).agent.did == bob.did

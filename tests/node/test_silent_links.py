@@ -55,7 +55,7 @@ async def test_no_message_waits_for_one_silent_link_after_another(
         peer = alice.node.directory.get(bob.peer_id)
         await until(lambda: len(peer.links) == 3 and all(link.rtt_seconds is not None for link in peer.links))
         world.network.cut("alice", "bob", silently=True)
-        await alice.api.send_task(SendTaskRequest(agent=bob.did, message="x", wait_seconds=0))
+        await alice.api.call(SendTaskRequest(agent=bob.did, message="x", wait_seconds=0))
         await until(lambda: not peer.links)
         world.network.heal()
         await bob.dial(alice)

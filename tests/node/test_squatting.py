@@ -33,7 +33,7 @@ async def test_a_cancellation_of_a_task_that_is_to_come_does_not_keep_out_the_ta
         world.person("alice") as alice,
         outsider(world.network, "mallory") as mallory,
     ):
-        await bob.api.set_trust(SetTrustRequest(agent=mallory.did, level="trusted"))
+        await bob.api.call(SetTrustRequest(agent=mallory.did, level="trusted"))
         link = await mallory.dial(bob)
         opening = hashlib.sha256(f"{bob.did}\0monday".encode()).hexdigest()[:32]
         wanted = task_id_of(alice.node.context.me, opening)
@@ -42,11 +42,11 @@ async def test_a_cancellation_of_a_task_that_is_to_come_does_not_keep_out_the_ta
             assert isinstance(await mallory.send(link, withdrawn), Delivered)
         await acquainted(alice, bob)
         request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="monday")
-        sent = await alice.api.send_task(request)
+        sent = await alice.api.call(request)
         assert sent.task_id == wanted
         if accept == "trusted":
-            await bob.api.set_trust(SetTrustRequest(agent=alice.did, level="trusted"))
-        (item,) = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))).items
+            await bob.api.call(SetTrustRequest(agent=alice.did, level="trusted"))
+        (item,) = (await bob.api.call(CheckInboxRequest(wait_seconds=20))).items
         assert (item.task_id, item.agent.did) == (wanted, alice.did)
 
 
@@ -62,8 +62,8 @@ async def test_nor_does_it_keep_its_own_sender_from_sending_it(world: World) -> 
         await mallory.send(link, cancel_letter(mallory.peer_id, alice.node.context.me, wanted, opening))
         await acquainted(alice, bob)
         request = SendTaskRequest(agent="bob", message="x", wait_seconds=0, idempotency_key="monday")
-        assert (await alice.api.send_task(request)).state == Moment.QUEUED
-        assert len((await bob.api.check_inbox(CheckInboxRequest(wait_seconds=20))).items) == 1
+        assert (await alice.api.call(request)).state == Moment.QUEUED
+        assert len((await bob.api.call(CheckInboxRequest(wait_seconds=20))).items) == 1
 
 
 async def test_cancellations_and_messages_of_a_stranger_are_limited_like_its_tasks(world: World) -> None:

@@ -87,7 +87,7 @@ async def test_a_ticket_of_elsewhere_does_not_have_this_machine_call_itself(
     async with canary() as seen, World(tmp_path).person("ann") as ann:
         for relay in (f"ws://{host}:{seen.port}/#{MALLORY}", f"wss://{host}:{seen.port}/x/#{MALLORY}"):
             with pytest.raises(TicketPlaceError, match="Nothing was called") as refused:
-                await ann.api.join(JoinRequest(ticket=ticket(relay=relay, token=token), wait_seconds=2))
+                await ann.api.call(JoinRequest(ticket=ticket(relay=relay, token=token), wait_seconds=2))
             assert "--allow-private" in refused.value.hint
         assert (seen.touched, list(ann.node.networks)) == (0, [])
 
@@ -98,14 +98,14 @@ async def test_an_address_of_this_machine_on_its_network_is_this_machine(tmp_pat
         pytest.skip("this machine has no way out, so no address to be called at")
     async with World(tmp_path).person("ann") as ann:
         with pytest.raises(TicketPlaceError, match="Nothing was called"):
-            await ann.api.join(JoinRequest(ticket=ticket(relay=f"ws://{own}:22/#{MALLORY}"), wait_seconds=2))
+            await ann.api.call(JoinRequest(ticket=ticket(relay=f"ws://{own}:22/#{MALLORY}"), wait_seconds=2))
 
 
 async def test_a_person_who_knows_what_is_there_may_say_so(tmp_path: Path) -> None:
     async with canary() as seen, World(tmp_path).person("ann") as ann:
         text = ticket(relay=f"ws://127.0.0.1:{seen.port}/#{MALLORY}", token=True)
         with pytest.raises(NetworkError) as failed:
-            await ann.api.join(JoinRequest(ticket=text, wait_seconds=2, allow_private=True))
+            await ann.api.call(JoinRequest(ticket=text, wait_seconds=2, allow_private=True))
         assert not isinstance(failed.value, TicketError | TicketPlaceError)
         assert seen.touched
 
@@ -113,8 +113,8 @@ async def test_a_person_who_knows_what_is_there_may_say_so(tmp_path: Path) -> No
 async def test_a_relay_of_this_machine_that_its_user_invites_to_is_joined_without_a_word(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with ScriptedRelay().serve() as relay, world.person("ann") as ann, world.person("bob") as bob:
-        invited = await ann.api.invite(InviteRequest(network="shop", relays=(relay.url,)))
-        assert (await bob.api.join(JoinRequest(ticket=invited.ticket))).network.name == "shop"
+        invited = await ann.api.call(InviteRequest(network="shop", relays=(relay.url,)))
+        assert (await bob.api.call(JoinRequest(ticket=invited.ticket))).network.name == "shop"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_what_is_no_place_for_a_relay_is_never_called(tmp_path: Path, host
     async with World(tmp_path).person("ann") as ann:
         request = JoinRequest(ticket=ticket(relay=f"ws://{host}:6060/#{MALLORY}"), allow_private=allow)
         with pytest.raises(TicketError, match="where no relay can be"):
-            await ann.api.join(request)
+            await ann.api.call(request)
 
 
 async def test_a_name_that_leads_to_this_machine_is_this_machine(
@@ -151,10 +151,10 @@ async def test_a_name_that_leads_to_this_machine_is_this_machine(
     async with World(tmp_path).person("ann") as ann:
         text = ticket(relay=f"ws://relay.example:6060/#{MALLORY}")
         with pytest.raises(TicketPlaceError):
-            await ann.api.join(JoinRequest(ticket=text))
+            await ann.api.call(JoinRequest(ticket=text))
         leads_to = "169.254.169.254"
         with pytest.raises(TicketError, match="where no relay can be"):
-            await ann.api.join(JoinRequest(ticket=text))
+            await ann.api.call(JoinRequest(ticket=text))
 
 
 async def test_a_name_that_leads_elsewhere_later_is_not_followed_there() -> None:
@@ -173,7 +173,7 @@ async def test_a_name_that_leads_elsewhere_later_is_not_followed_there() -> None
 async def test_without_a_relay_only_other_machines_are_dialled(tmp_path: Path, host: str) -> None:
     async with canary() as seen, World(tmp_path).person("ann") as ann:
         with pytest.raises(TicketError, match="where no agent of another machine can be"):
-            await ann.api.join(JoinRequest(ticket=ticket(address=f"{host}:{seen.port}"), wait_seconds=1))
+            await ann.api.call(JoinRequest(ticket=ticket(address=f"{host}:{seen.port}"), wait_seconds=1))
         assert seen.touched == 0
 
 

@@ -61,7 +61,7 @@ async def fate(world: World, first: Verdict) -> tuple[TaskView, int]:
 
         bob.reaction = react
         await bob.dial(alice)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         return await delivered_or_over(alice, sent.task_id), seen
 
 
@@ -69,7 +69,7 @@ async def delivered_or_over(person: Person, task_id: str) -> TaskView:
     with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(f"{task_id}/delivery")
-            view = await person.api.get_task(GetTaskRequest(task_id=task_id))
+            view = await person.api.call(GetTaskRequest(task_id=task_id))
             if view.done or view.delivery == Delivery.DELIVERED:
                 return view
             await changed.wait()
@@ -147,7 +147,7 @@ async def test_a_copy_at_a_relay_is_not_waited_for_while_the_recipient_is_here_i
 
         bob.reaction = react
         await bob.dial(alice)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         await until(lambda: bool(seen))
         relay, envelope_id = cast("Link", RelayLink(bob.peer_id)), envelope_id_of(seen[0])
         alice.node.outbox._sent[envelope_id][1].link = relay  # the way that it went before Bob came
@@ -166,8 +166,8 @@ async def test_a_task_that_arrives_after_it_was_withdrawn_is_not_offered(world: 
         link = await sender.dial(bob)
         for letter in (cancel, task):
             assert isinstance(await sender.submit(link, sealed(alice, letter, link.bundle)), Delivered)
-        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
-        listed = (await bob.api.list_tasks(ListTasksRequest())).tasks
+        assert (await bob.api.call(CheckInboxRequest())).items == ()
+        listed = (await bob.api.call(ListTasksRequest())).tasks
         assert [view.state for view in listed] == [Moment.CANCELED]
 
 
@@ -191,10 +191,10 @@ async def test_a_task_that_its_recipient_is_too_busy_for_says_so(
 
         bob.reaction = react
         await bob.dial(alice)
-        sent = await alice.api.send_task(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent=bob.did, message="hello", wait_seconds=0))
         await answered.wait()
         await until(lambda: bool(alice.node.outbox.tried(bob.peer_id)))
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
         said = f"it accepts no more for now; tried again in {seconds:.0f} s"
         assert (view.delivery, said in view.tried[-1]) == (Delivery.QUEUED, True)
         assert (view.put_off is not None) == interrupts

@@ -40,25 +40,23 @@ class Secrets:
 
 async def a_whole_conversation(alice: Person, bob: Person, said: Secrets) -> None:
     """A task with progress, a question, its reply and a result."""
-    sent = await alice.api.send_task(
+    sent = await alice.api.call(
         SendTaskRequest(
             agent=bob.did, message=said["task"], skill=said["skill"], context_id=said["context"], wait_seconds=0
         )
     )
 
     async def work(status: str, text: str) -> None:
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-        await bob.api.answer_task(
-            AnswerRequest.model_validate({"task_id": sent.task_id, "status": status, "text": text})
-        )
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(AnswerRequest.model_validate({"task_id": sent.task_id, "status": status, "text": text}))
 
     await work("working", said["progress"])
-    await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="input_required", text=said["question"]))
-    asked = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    await bob.api.call(AnswerRequest(task_id=sent.task_id, status="input_required", text=said["question"]))
+    asked = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert asked.question == said["question"]
-    await alice.api.reply_to_task(ReplyRequest(task_id=sent.task_id, message=said["reply"], wait_seconds=0))
+    await alice.api.call(ReplyRequest(task_id=sent.task_id, message=said["reply"], wait_seconds=0))
     await work("completed", said["result"])
-    view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.text) == (Moment.COMPLETED, said["result"])
 
 

@@ -14,6 +14,7 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.errors import StorageFullError
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
@@ -32,6 +33,7 @@ from mcp_a2a.views import (
     ReplyRequest,
     SendTaskRequest,
     TaskView,
+    View,
 )
 from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted
@@ -84,10 +86,10 @@ class Scene:
         return Worker(self.bob.api, handler, holder="1-test", concurrency=concurrency, log=self.log, **more)
 
     async def send(self, text: str, wait: float = 10) -> TaskView:
-        return await self.alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=wait))
+        return await self.alice.api.call(SendTaskRequest(agent="bob", message=text, wait_seconds=wait))
 
     async def look(self, task: TaskView, wait: float = 10) -> TaskView:
-        return await self.alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))
+        return await self.alice.api.call(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ async def test_a_question_waits_for_its_reply_without_a_slot(scene: Scene) -> No
         asked = await scene.send("ask")
         assert (asked.state, asked.question) == (Moment.INPUT_REQUIRED, "which one?")
         assert (await scene.send("other")).text == "quick"
-        replied = await scene.alice.api.reply_to_task(
+        replied = await scene.alice.api.call(
             ReplyRequest(task_id=asked.task_id, message="the red one", wait_seconds=30)
         )
     assert replied.text == "so the red one"
@@ -241,9 +243,7 @@ async def test_questions_that_a_skill_asks_at_the_same_time_are_put_one_after_th
         asked = await scene.send("ask")
         assert asked.question == "red?"
         for reply, following in (("yes", "blue?"), ("no", None)):
-            asked = await scene.alice.api.reply_to_task(
-                ReplyRequest(task_id=asked.task_id, message=reply, wait_seconds=10)
-            )
+            asked = await scene.alice.api.call(ReplyRequest(task_id=asked.task_id, message=reply, wait_seconds=10))
             assert asked.question == following
     assert asked.text == "red: yes, blue: no"
 
@@ -254,20 +254,20 @@ async def test_a_skill_that_goes_on_without_the_answer_to_its_question_ends_no_w
     monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.01)
     begun: list[str] = []
     looked, full, go_on = anyio.Event(), anyio.Event(), anyio.Event()
-    check, answer = scene.bob.api.check_inbox, scene.bob.api.answer_task
+    ask = scene.bob.api.call
 
     async def checked(request: CheckInboxRequest) -> InboxView:
         if begun and request.limit:
             looked.set()
         if len(begun) == 2 and not request.limit:
             full.set()
-        return await check(request)
+        return await ask(request)
 
     async def answered(request: AnswerRequest) -> TaskView:
         if request.status == "input_required":
             await looked.wait()  # for another task: one that asks has no slot
             raise StorageFullError("the database")
-        return await answer(request)
+        return await ask(request)
 
     async def go_on_anyhow(task: TaskContext) -> Outcome:
         begun.append(task.text)
@@ -277,8 +277,12 @@ async def test_a_skill_that_goes_on_without_the_answer_to_its_question_ends_no_w
         await go_on.wait()
         return Outcome("completed", task.text)
 
-    monkeypatch.setattr(scene.bob.api, "check_inbox", checked)
-    monkeypatch.setattr(scene.bob.api, "answer_task", answered)
+    async def call(request: Request[View]) -> View:
+        if isinstance(request, CheckInboxRequest):
+            return await checked(request)
+        return await answered(request) if isinstance(request, AnswerRequest) else await ask(request)
+
+    monkeypatch.setattr(scene.bob.api, "call", call)
     async with working(scene, scene.worker(go_on_anyhow, concurrency=1)):
         first, second = await scene.send("first", wait=0), await scene.send("second", wait=0)
         with anyio.fail_after(30):
@@ -299,13 +303,11 @@ async def test_replies_that_came_before_a_restart_are_given_again(scene: Scene) 
 
     async with working(scene, scene.worker(interview)):
         asked = await scene.send("start")
-        second = await scene.alice.api.reply_to_task(
-            ReplyRequest(task_id=asked.task_id, message="Ada", wait_seconds=30)
-        )
+        second = await scene.alice.api.call(ReplyRequest(task_id=asked.task_id, message="Ada", wait_seconds=30))
         assert second.question == "age?"
     scene.stopping = anyio.Event()
     async with working(scene, scene.worker(interview)):
-        done = await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="36", wait_seconds=30))
+        done = await scene.alice.api.call(ReplyRequest(task_id=asked.task_id, message="36", wait_seconds=30))
     assert done.text == "Ada, 36"
     assert questions == ["name", "age", "name", "age"]
 
@@ -324,7 +326,7 @@ async def test_withdrawing_a_task_cancels_its_handler(scene: Scene) -> None:
     async with working(scene, scene.worker(hang, concurrency=1)):
         sent = await scene.send("wait", wait=0)
         await begun.wait()
-        await scene.alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        await scene.alice.api.call(CancelRequest(task_id=sent.task_id))
         with anyio.fail_after(30):
             await cancelled.wait()
         await scene.until("canceled")
@@ -359,7 +361,7 @@ async def test_a_full_worker_hears_of_a_withdrawal_without_spinning_over_tasks_i
         with anyio.move_on_after(0.2):
             await scene.look(first)
         assert looks < 20
-        await scene.alice.api.cancel_task(CancelRequest(task_id=first.task_id))
+        await scene.alice.api.call(CancelRequest(task_id=first.task_id))
         await scene.until("canceled")
         gate.set()
         assert (await scene.look(second)).text == "second"
@@ -375,7 +377,7 @@ async def test_withdrawing_a_task_whose_handler_waits_for_a_reply_ends_it(
 
     async with working(scene, scene.worker(ask)):
         asked = await scene.send("hm")
-        await scene.alice.api.cancel_task(CancelRequest(task_id=asked.task_id))
+        await scene.alice.api.call(CancelRequest(task_id=asked.task_id))
         await scene.until("input_required", "canceled")
 
 
@@ -484,8 +486,8 @@ async def test_a_finished_answer_waits_for_room_on_the_disk_and_the_work_is_done
         sent = await scene.send("x", wait=0)
         await until(lambda: scene.bob.node.inbox.kept == 1)
         scene.world.clock.advance(1_000)  # its lease is over, and nobody else may have it
-        assert (await scene.bob.api.check_inbox(CheckInboxRequest(holder="2-other", worker=True))).items == ()
-        assert (await scene.bob.api.get_agent(GetAgentRequest(agent="self"))).node.kept == 1
+        assert (await scene.bob.api.call(CheckInboxRequest(holder="2-other", worker=True))).items == ()
+        assert (await scene.bob.api.call(GetAgentRequest(agent="self"))).node.kept == 1
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count=1073741823").fetchone())
         view = await scene.look(sent)
     assert (view.text, view.attempts, runs) == (result, 1, 1)
@@ -504,7 +506,7 @@ async def test_an_answer_after_the_task_was_withdrawn_is_dropped(scene: Scene) -
     async with working(scene, scene.worker(stubborn)):
         sent = await scene.send("x", wait=0)
         await begun.wait()
-        await scene.alice.api.cancel_task(CancelRequest(task_id=sent.task_id))
+        await scene.alice.api.call(CancelRequest(task_id=sent.task_id))
         await scene.until_recorded(scene.bob, sent, lambda record: record.state == TaskState.CANCELED)
         gate.set()
         await scene.until("lost")
@@ -517,7 +519,7 @@ async def test_data_parts_reach_the_handler_and_the_sender(scene: Scene) -> None
         return Outcome("completed", "see data", (Part(data={"got": numbers}),))
 
     async with working(scene, scene.worker(double)):
-        view = await scene.alice.api.send_task(
+        view = await scene.alice.api.call(
             SendTaskRequest(agent="bob", message="numbers", parts=(Part(data=[1, 2]),), wait_seconds=30)
         )
     assert view.text == "see data"
@@ -678,7 +680,7 @@ async def test_text_that_is_no_unicode_travels_as_unicode_wherever_a_skill_says_
     async with working(scene, scene.worker(work)):
         asked = await scene.send("x")
         assert asked.question == "a\ufffd"
-        await scene.alice.api.reply_to_task(ReplyRequest(task_id=asked.task_id, message="yes"))
+        await scene.alice.api.call(ReplyRequest(task_id=asked.task_id, message="yes"))
         view = await scene.look(asked)
     assert view.state is Moment.COMPLETED
     assert "\ud83d" not in repr(view)

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 
-from mcp_a2a.exchange import A2AAnswer, A2ASendRequest
+from mcp_a2a.api.request import A, Request
+from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node, NodeParts, run_node
 from mcp_a2a.ports import Hooks, Sighting, Transport
@@ -23,16 +23,7 @@ from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.views import (
-    AgentDetail,
-    AnswerRequest,
-    GetAgentRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    TaskView,
-    View,
-)
+from mcp_a2a.views import AnswerRequest, GetAgentRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.web_ports import WebCalls
 from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport
@@ -65,31 +56,19 @@ class Clock:
 class Unasked(LocalApi):
     """The API of a process that was started with --allow-strangers."""
 
-    async def send_task(self, request: SendTaskRequest) -> TaskView:
-        return await super().send_task(waived(request))
-
-    async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
-        return await super().send_task_by_skill(waived(request))
-
-    async def reply_to_task(self, request: ReplyRequest) -> TaskView:
-        return await super().reply_to_task(waived(request))
-
-    async def answer_task(self, request: AnswerRequest) -> TaskView:
-        return await super().answer_task(waived(request))
-
-    async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
-        return await super().get_agent(waived(request))
-
-    async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
-        return await super().a2a_send(waived(request))
+    async def call(self, request: Request[A], /) -> A:
+        return await super().call(waived(request))
 
 
-Request = TypeVar("Request", bound=View)
+ASKABLE = (SendTaskRequest, SendTaskBySkillRequest, ReplyRequest, AnswerRequest, GetAgentRequest, A2ASendRequest)
+"""The questions that a person may have to consent to."""
 
 
-def waived(request: Request) -> Request:
+def waived(request: Request[A]) -> Request[A]:
     """The request as such a process makes it."""
-    return request.model_copy(update={"consent": "waived"}) if request.consent == "ask" else request
+    if not isinstance(request, ASKABLE) or request.consent != "ask":
+        return request
+    return request.model_copy(update={"consent": "waived"})
 
 
 @dataclass

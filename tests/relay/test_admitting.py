@@ -216,17 +216,17 @@ async def test_each_network_is_admitted_for_itself_when_it_is_made_and_when_it_i
     world = World(people)
     async with open_relay(closed=True) as (relay, door), world.person("alice") as alice, world.person("bob") as bob:
         for name in ("one", "two"):
-            made = await alice.api.invite(InviteRequest(network=name, relays=(relay.admission_url or "",)))
+            made = await alice.api.call(InviteRequest(network=name, relays=(relay.admission_url or "",)))
             assert not [warning for warning in made.warnings if "closed" in warning]
-        await bob.api.join(JoinRequest(ticket=made.ticket, allow_private=True))
-        rotated = await alice.api.rotate(RotateRequest(network="two"))
+        await bob.api.call(JoinRequest(ticket=made.ticket, allow_private=True))
+        rotated = await alice.api.call(RotateRequest(network="two"))
         assert rotated.warnings == ()
         assert await is_served(door, alice.node.networks.named("two").network), "not only those who are in the other"
 
-        without = await bob.api.invite(InviteRequest(network="three", relays=(relay.url,)))
+        without = await bob.api.call(InviteRequest(network="three", relays=(relay.url,)))
         assert [warning for warning in without.warnings if "relay admit" in warning], "a member is no maker"
         await relay_admit(tmp_path, without.network.id)
-        again = await bob.api.invite(InviteRequest(network="three", relays=(relay.url,)))
+        again = await bob.api.call(InviteRequest(network="three", relays=(relay.url,)))
         assert not [warning for warning in again.warnings if "relay admit" in warning]
 
 
@@ -237,12 +237,12 @@ async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_it
     world = World(people)
     async with open_relay(closed=True) as (relay, _):
         async with world.person("alice") as alice, world.person("bob") as bob:
-            made = await alice.api.invite(InviteRequest(network="shop", relays=(relay.admission_url or "",)))
-            await bob.api.join(JoinRequest(ticket=made.ticket, allow_private=True))
+            made = await alice.api.call(InviteRequest(network="shop", relays=(relay.admission_url or "",)))
+            await bob.api.call(JoinRequest(ticket=made.ticket, allow_private=True))
             await until(alice, "bob")
         async with world.person("alice") as alice:
             refused: list[str] = []
-            monkeypatch.setattr(alice.node.networks, "relay_closed", lambda _, reason: refused.append(reason))
+            monkeypatch.setattr(alice.node.call, "relay_closed", lambda _, reason: refused.append(reason))
             admit = alice.node.networks.relays.admit
 
             async def admit_slowly(url: str, network: Network, secret: bytes | None) -> None:
@@ -251,7 +251,7 @@ async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_it
 
             monkeypatch.setattr(alice.node.networks.relays, "admit", admit_slowly)
             for number in range(1, 4):
-                rotated = await alice.api.rotate(RotateRequest(network="shop"))
+                rotated = await alice.api.call(RotateRequest(network="shop"))
                 assert (rotated.told, rotated.warnings) == (1, ())
                 assert (await relay_status(tmp_path)).messages == number
             assert refused == [], "a closed relay has heard of the next network before the last one is given up"

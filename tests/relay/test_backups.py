@@ -49,9 +49,9 @@ async def test_a_folder_from_a_backup_is_sealed_to_by_what_it_shows_on_its_link(
     world.restore("bob")
     async with world.person("bob") as bob, world.person("alice") as alice:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="x", wait_seconds=0))
         with anyio.fail_after(60):
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=50))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=50))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -67,7 +67,7 @@ async def test_a_folder_from_a_backup_is_reached_through_a_relay(world: World, r
         world.clock.advance(60)  # two keys of one second cannot be told apart
         async with world.person("bob") as bob:
             with anyio.fail_after(60):
-                inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=50))
+                inbox = await bob.api.call(CheckInboxRequest(wait_seconds=50))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await until(alice, sent.task_id, Delivery.DELIVERED)
 
@@ -80,7 +80,7 @@ async def test_a_folder_from_before_its_agent_left_a_network_is_that_of_a_member
     async with world.person("alice") as alice:
         me, networks = world.identity("bob").peer_id, alice.node.networks
         async with world.person("bob") as bob:
-            await bob.api.leave(LeaveRequest(network="shop"))
+            await bob.api.call(LeaveRequest(network="shop"))
         await met(lambda: networks.settled and not networks.is_member(me), 10)
         world.restore("bob")
         async with world.person("bob"):
@@ -101,8 +101,8 @@ async def test_of_two_machines_with_one_identity_behind_a_relay_the_one_that_has
             assert newer.node.ring.current.supersedes(older.node.ring.current)
             key = older.node.context.me.key
             await met(lambda: len(relay.listener.desk.roster.wires_of(key)) == 2)
-            sent = await alice.api.send_task(SendTaskRequest(agent=newer.did, message="x", wait_seconds=0))
+            sent = await alice.api.call(SendTaskRequest(agent=newer.did, message="x", wait_seconds=0))
             with anyio.fail_after(60):
-                inbox = await newer.api.check_inbox(CheckInboxRequest(wait_seconds=50))
+                inbox = await newer.api.call(CheckInboxRequest(wait_seconds=50))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await until(alice, sent.task_id, Delivery.DELIVERED)

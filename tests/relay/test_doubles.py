@@ -63,7 +63,7 @@ async def test_two_machines_with_one_key_learn_of_each_other_behind_a_relay_and_
             assert one.node.twins.noticed_at is None
             await until(lambda: None not in (one.node.twins.noticed_at, two.node.twins.noticed_at))
             for twin in (one, two):
-                status = (await twin.api.get_agent(GetAgentRequest(agent="self"))).node
+                status = (await twin.api.call(GetAgentRequest(agent="self"))).node
                 assert status is not None
                 assert status.runs_twice is not None
 

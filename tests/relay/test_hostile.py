@@ -61,8 +61,8 @@ MALLORY = Identity(b"mallory".ljust(32, b"!"))
 async def pair(world: World, relay: ScriptedRelay) -> AsyncIterator[tuple[Person, Person]]:
     """Alice and Bob in a network at this relay."""
     async with relay.serve(), world.person("alice") as alice, world.person("bob") as bob:
-        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
-        await bob.api.join(JoinRequest(ticket=ticket))
+        ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        await bob.api.call(JoinRequest(ticket=ticket))
         with anyio.fail_after(30):
             while not any(peer.name == "bob" for peer in alice.node.directory):
                 await alice.node.directory.changes.event().wait()
@@ -70,11 +70,11 @@ async def pair(world: World, relay: ScriptedRelay) -> AsyncIterator[tuple[Person
 
 
 async def send(alice: Person, text: str = "hello") -> TaskView:
-    return await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+    return await alice.api.call(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
 
 
 async def state_after(person: Person, task_id: str, seconds: float = 0.5) -> TaskView:
-    return await person.api.get_task(GetTaskRequest(task_id=task_id, wait_seconds=seconds))
+    return await person.api.call(GetTaskRequest(task_id=task_id, wait_seconds=seconds))
 
 
 # --- lies about delivery --------------------------------------------------------------------------
@@ -132,7 +132,7 @@ async def test_a_receipt_for_another_envelope_counts_for_none(world: World) -> N
 
     async with pair(world, Shuffler()) as (alice, bob):
         sent = [await send(alice, text) for text in ("one", "two")]
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert {(await state_after(alice, task.task_id, 0.2)).delivery for task in sent} == {Delivery.QUEUED}
         assert len(alice.node.outbox) == 2
 
@@ -151,7 +151,7 @@ async def test_a_relay_cannot_make_a_task_of_a_member(world: World) -> None:
         assert caller is not None
         relay.depositors[Header.parse_untrusted(forged).envelope_id] = alice.node.context.me
         await caller.say(forged)
-        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
+        assert (await bob.api.call(CheckInboxRequest(wait_seconds=0.3))).items == ()
 
 
 async def test_an_envelope_that_was_changed_on_the_way_is_no_task(world: World) -> None:
@@ -164,7 +164,7 @@ async def test_an_envelope_that_was_changed_on_the_way_is_no_task(world: World) 
 
     async with pair(world, Changer()) as (alice, bob):
         sent = await send(alice)
-        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.5))).items == ()
+        assert (await bob.api.call(CheckInboxRequest(wait_seconds=0.5))).items == ()
         view = await state_after(alice, sent.task_id)
         assert not view.done, "Bob says that he cannot read it; Alice seals it anew, and tries on"
 
@@ -183,12 +183,12 @@ async def test_a_letter_that_is_brought_to_somebody_else_is_no_task_there(world:
 
     relay = Redirector()
     async with pair(world, relay) as (alice, bob), world.person("carol") as carol:
-        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
-        await carol.api.join(JoinRequest(ticket=ticket))
+        ticket = (await alice.api.call(InviteRequest(network="shop"))).ticket
+        await carol.api.call(JoinRequest(ticket=ticket))
         relay.to = carol.node.context.me
         await send(alice)
         for person in (bob, carol):
-            assert (await person.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
+            assert (await person.api.call(CheckInboxRequest(wait_seconds=0.3))).items == ()
 
 
 # --- replaying and re-ordering --------------------------------------------------------------------
@@ -209,9 +209,9 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
     relay = Repeater()
     async with pair(world, relay) as (alice, bob):
         sent = await send(alice)
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert len(inbox.items) == 1
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
         view = await state_after(alice, sent.task_id, 5)
         assert (view.state, view.text) == (Moment.COMPLETED, "olleh")
         envelopes = [frame for frame in relay.seen if isinstance(frame, bytes) and frame.startswith(b"A2E")]
@@ -219,8 +219,8 @@ async def test_everything_played_again_and_again_is_one_task_and_one_result(worl
             caller = relay.newest(Header.parse_untrusted(envelope).to)
             assert caller is not None
             await caller.say(envelope)
-        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=0.3))).items == ()
-        assert [task.state for task in (await alice.api.list_tasks(ListTasksRequest())).tasks] == [Moment.COMPLETED]
+        assert (await bob.api.call(CheckInboxRequest(wait_seconds=0.3))).items == ()
+        assert [task.state for task in (await alice.api.call(ListTasksRequest())).tasks] == [Moment.COMPLETED]
 
 
 async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: World) -> None:
@@ -238,11 +238,11 @@ async def test_updates_in_the_wrong_order_never_move_a_task_backwards(world: Wor
     async with pair(world, relay) as (alice, bob):
         relay.to = alice.node.context.me
         sent = await send(alice)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         for number in range(3):
             progress = AnswerRequest(task_id=sent.task_id, status="working", text=f"step {number}")
-            await bob.api.answer_task(progress)
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+            await bob.api.call(progress)
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
         with anyio.fail_after(30):
             while len(relay.mail[relay.to]) < 4:
                 await anyio.lowlevel.checkpoint()
@@ -273,7 +273,7 @@ async def test_a_relay_cannot_put_a_key_of_its_own_under_anothers_name(world: Wo
         sent = await send(alice)
         view = await state_after(alice, sent.task_id)
         assert view.delivery == Delivery.QUEUED
-        assert (await bob.api.check_inbox(CheckInboxRequest())).items == ()
+        assert (await bob.api.call(CheckInboxRequest())).items == ()
         envelopes = [frame for frame in relay.seen if isinstance(frame, bytes) and frame.startswith(b"A2E")]
         assert envelopes == [], "nothing was sealed to that key"
 
@@ -304,10 +304,10 @@ async def test_an_old_entry_does_not_take_the_place_of_a_new_one(world: World) -
         assert caller is not None
         await caller.say(replace(old, revision=1000).to_bytes())
         with anyio.fail_after(30):
-            while (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description != "new":
+            while (await alice.api.call(DiscoverRequest(settle_seconds=0))).agents[0].description != "new":
                 await alice.node.directory.changes.event().wait()
         await send(alice)
-        assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents[0].description == "new"
+        assert (await alice.api.call(DiscoverRequest(settle_seconds=0))).agents[0].description == "new"
 
 
 async def withdrawn(alice: Person, relay: ScriptedRelay, listing: Listing) -> None:
@@ -343,14 +343,14 @@ async def test_a_withdrawal_of_who_has_come_back_is_no_news_and_neither_is_the_e
     relay = ScriptedRelay()
     async with pair(world, relay) as (alice, bob):
         joined, me = alice.node.networks.named("shop"), bob.node.context.me
-        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        ticket = (await alice.api.call(InviteRequest(network="shop"))).ticket
         entry = relay.listings[joined.network.id, me]
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         await until_member(alice, me, is_one=False)
         left = relay.listings[joined.network.id, me]
         await withdrawn(alice, relay, entry)  # as another relay lists it, which was away then
         assert not alice.node.networks.is_member(me)
-        await bob.api.join(JoinRequest(ticket=ticket))
+        await bob.api.call(JoinRequest(ticket=ticket))
         await until_member(alice, me, is_one=True)
         await withdrawn(alice, relay, left)
         assert alice.node.networks.is_member(me)
@@ -375,12 +375,12 @@ async def test_a_withdrawal_is_no_news_either_of_who_has_come_back_and_is_known_
     relay = Forgetful()
     async with pair(world, relay) as (alice, bob):
         joined, me = alice.node.networks.named("shop"), bob.node.context.me
-        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
-        await bob.api.leave(LeaveRequest(network="shop"))
+        ticket = (await alice.api.call(InviteRequest(network="shop"))).ticket
+        await bob.api.call(LeaveRequest(network="shop"))
         await until_member(alice, me, is_one=False)
         left = relay.listings[joined.network.id, me]
         relay.keeps_back = True
-        await bob.api.join(JoinRequest(ticket=ticket))
+        await bob.api.call(JoinRequest(ticket=ticket))
         alice.sees(bob)
         await until_member(alice, me, is_one=True)
         await withdrawn(alice, relay, left)
@@ -393,7 +393,7 @@ async def test_a_greeting_from_before_it_left_makes_nobody_a_member_again(world:
     async with pair(world, relay) as (alice, bob):
         me = bob.node.context.me
         advert, vouchers = bob.node.introduction.advert(), bob.node.networks.vouchers(alice.node.context.me)
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         with anyio.fail_after(30):
             while alice.node.networks.is_member(me):
                 await alice.node.networks.changes.event().wait()
@@ -405,11 +405,11 @@ async def test_who_has_left_is_not_listed_to_a_newcomer_that_hears_of_it_first(w
     relay = ScriptedRelay()
     async with pair(world, relay) as (alice, bob):
         joined, me = alice.node.networks.named("shop"), bob.node.context.me
-        ticket = (await alice.api.invite(InviteRequest(network="shop"))).ticket
+        ticket = (await alice.api.call(InviteRequest(network="shop"))).ticket
         entry = relay.listings[joined.network.id, me]
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         async with world.person("carol") as carol:
-            await carol.api.join(JoinRequest(ticket=ticket))
+            await carol.api.call(JoinRequest(ticket=ticket))
             await withdrawn(carol, relay, entry)  # as another relay lists it, which was away then
             assert not carol.node.networks.is_member(me)
 
@@ -437,7 +437,7 @@ async def test_a_relay_with_another_key_is_not_talked_to(world: World) -> None:
     async with relay.serve(), world.person("alice") as alice:
         elsewhere = relay.url.replace(str(relay.identity.peer_id), str(MALLORY.peer_id))
         with pytest.raises(RelayError, match="another agent answers there"):
-            await alice.api.invite(InviteRequest(network="shop", relays=(elsewhere,)))
+            await alice.api.call(InviteRequest(network="shop", relays=(elsewhere,)))
 
 
 async def test_an_agent_is_not_taken_for_a_relay_nor_a_relay_for_an_agent(world: World) -> None:
@@ -445,6 +445,6 @@ async def test_an_agent_is_not_taken_for_a_relay_nor_a_relay_for_an_agent(world:
     async with relay.serve(), world.person("alice") as alice, world.person("bob", transport=direct) as bob:
         port = str(bob.addresses[0]).rpartition(":")[2]
         with pytest.raises(RelayError, match="an agent answers there, not a relay"):
-            await alice.api.invite(InviteRequest(network="shop", relays=(f"ws://127.0.0.1:{port}/#{bob.did}",)))
+            await alice.api.call(InviteRequest(network="shop", relays=(f"ws://127.0.0.1:{port}/#{bob.did}",)))
         with pytest.raises(NoRouteError, match="a relay answers there, not an agent"):
             await bob.node.dialer.dial_address(f"127.0.0.1:{relay.port}")

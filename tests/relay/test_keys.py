@@ -32,13 +32,13 @@ def lose_keys(world: World, name: str) -> None:
 
 async def meet(world: World, relay: ServingRelay) -> None:
     async with world.person("alice") as alice:
-        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay.url,)))).ticket
     async with world.person("bob") as bob:
-        await bob.api.join(JoinRequest(ticket=ticket))
+        await bob.api.call(JoinRequest(ticket=ticket))
 
 
 async def stored(alice: Person) -> TaskView:
-    sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+    sent = await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
     return await until(alice, sent.task_id, Delivery.STORED)
 
 
@@ -46,7 +46,7 @@ async def until(person: Person, task_id: str, delivery: Delivery) -> TaskView:
     with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(f"{task_id}/delivery")
-            view = await person.api.get_task(GetTaskRequest(task_id=task_id))
+            view = await person.api.call(GetTaskRequest(task_id=task_id))
             if view.delivery == delivery:
                 return view
             await changed.wait()
@@ -57,9 +57,7 @@ async def test_first_contact_with_somebody_who_is_away_needs_its_entry_only(worl
     async with world.person("alice") as alice:
         assert (await stored(alice)).delivery == Delivery.STORED
     async with world.person("bob") as bob:
-        assert [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items] == [
-            "hello"
-        ]
+        assert [item.text for item in (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items] == ["hello"]
 
 
 async def test_a_key_that_was_lost_while_a_task_waited_costs_nothing(world: World, relay: ServingRelay) -> None:
@@ -68,10 +66,10 @@ async def test_a_key_that_was_lost_while_a_task_waited_costs_nothing(world: Worl
         sent = await stored(alice)
         lose_keys(world, "bob")
         async with world.person("bob") as bob:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             await until(alice, sent.task_id, Delivery.DELIVERED)
-            assert len((await bob.api.list_tasks(ListTasksRequest())).tasks) == 1
+            assert len((await bob.api.call(ListTasksRequest())).tasks) == 1
 
 
 async def test_the_news_of_a_new_key_waits_for_a_sender_that_has_gone(world: World, relay: ServingRelay) -> None:
@@ -80,17 +78,17 @@ async def test_the_news_of_a_new_key_waits_for_a_sender_that_has_gone(world: Wor
         sent = await stored(alice)
     lose_keys(world, "bob")
     async with world.person("bob") as bob:
-        assert (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=1))).items == ()
+        assert (await bob.api.call(CheckInboxRequest(wait_seconds=1))).items == ()
     async with world.person("alice") as alice:
         # It was told over there that the key is gone, has sealed the same task again, and Bob is away again.
         with anyio.fail_after(30):
             while alice.node.outbox.waiting(world.identity("bob").peer_id) != 1:
                 await anyio.lowlevel.checkpoint()
         async with world.person("bob") as bob:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
-            await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+            await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
             assert (view.state, view.text, view.delivery) == (Moment.COMPLETED, "olleh", Delivery.DELIVERED)
 
 

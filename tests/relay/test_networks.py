@@ -46,11 +46,11 @@ async def relay() -> AsyncIterator[ScriptedRelay]:
 
 async def ticket_of(person: Person, relay: ScriptedRelay, **more: object) -> str:
     request = InviteRequest.model_validate({"network": "shop", "relays": (relay.url,), **more})
-    return (await person.api.invite(request)).ticket
+    return (await person.api.call(request)).ticket
 
 
 async def joined(person: Person, ticket: str) -> int:
-    return (await person.api.join(JoinRequest(ticket=ticket))).agents_visible
+    return (await person.api.call(JoinRequest(ticket=ticket))).agents_visible
 
 
 async def until(person: Person, name: str, *, online: bool = True) -> None:
@@ -64,10 +64,10 @@ async def until(person: Person, name: str, *, online: bool = True) -> None:
 
 
 async def answered(sender: Person, worker: Person, name: str, text: str = "olleh") -> TaskView:
-    sent = await sender.api.send_task(SendTaskRequest(agent=name, message="hello", wait_seconds=0))
-    await worker.api.check_inbox(CheckInboxRequest(wait_seconds=30))
-    await worker.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
-    return await sender.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    sent = await sender.api.call(SendTaskRequest(agent=name, message="hello", wait_seconds=0))
+    await worker.api.call(CheckInboxRequest(wait_seconds=30))
+    await worker.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text=text))
+    return await sender.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
 
 
 async def test_two_agents_that_only_a_relay_connects_find_and_task_each_other(
@@ -78,7 +78,7 @@ async def test_two_agents_that_only_a_relay_connects_find_and_task_each_other(
         assert await joined(bob, ticket) == 1
         await until(alice, "bob")
         await until(bob, "alice")
-        found = await alice.api.discover(DiscoverRequest(skill="reverse"))
+        found = await alice.api.call(DiscoverRequest(skill="reverse"))
         assert [(agent.name, agent.route, agent.trust, agent.networks) for agent in found.agents] == [
             ("bob", "relay", "member", ("shop",))
         ]
@@ -95,7 +95,7 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
 
     async with world.person("alice") as alice:
         sent = [
-            await alice.api.send_task(SendTaskRequest(agent="bob", message=f"task {number}", wait_seconds=0))
+            await alice.api.call(SendTaskRequest(agent="bob", message=f"task {number}", wait_seconds=0))
             for number in range(5)
         ]
         for task in sent:
@@ -104,11 +104,11 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
     async with world.person("bob", "reverse") as bob:
         texts = []
         while len(texts) < 5:
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=1))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=1))
             for item in inbox.items:
                 texts.append(item.text)
                 answer = AnswerRequest(task_id=item.task_id, status="completed", text=item.text.upper())
-                await bob.api.answer_task(answer)
+                await bob.api.call(answer)
         assert texts == [f"task {number}" for number in range(5)]
         with anyio.fail_after(30):
             while True:
@@ -119,7 +119,7 @@ async def test_tasks_wait_for_who_is_away_and_results_for_who_has_gone(world: Wo
 
     async with world.person("alice") as alice:
         for number, task in enumerate(sent):
-            view = await alice.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
+            view = await alice.api.call(GetTaskRequest(task_id=task.task_id, wait_seconds=30))
             assert (view.state, view.text, view.delivery) == (
                 Moment.COMPLETED,
                 f"TASK {number}",
@@ -131,7 +131,7 @@ async def settled(person: Person, task_id: str) -> TaskView:
     with anyio.fail_after(30):
         while True:
             changed = person.node.context.task_changes.event(f"{task_id}/delivery")
-            view = await person.api.get_task(GetTaskRequest(task_id=task_id))
+            view = await person.api.call(GetTaskRequest(task_id=task_id))
             if view.delivery != Delivery.QUEUED:
                 return view
             await changed.wait()
@@ -153,7 +153,7 @@ async def test_a_stored_task_is_not_left_there_twice_by_a_node_that_restarts(
     for _ in range(3):
         async with world.person("alice") as alice:
             request = SendTaskRequest(agent="bob", message="once", wait_seconds=0, idempotency_key="k")
-            sent = await alice.api.send_task(request)
+            sent = await alice.api.call(request)
             assert (await settled(alice, sent.task_id)).delivery == Delivery.STORED
             assert len(relay.mail[did]) == 1
 
@@ -164,11 +164,11 @@ async def test_what_a_relay_has_lost_is_sent_again(world: World, relay: Scripted
     async with world.person("bob") as bob:
         await joined(bob, ticket)
     async with world.person("alice") as alice:
-        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
         await settled(alice, sent.task_id)
     relay.mail.clear()
     async with world.person("alice") as alice, world.person("bob") as bob:
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.text for item in inbox.items] == ["hello"]
         assert alice.did
 
@@ -179,11 +179,11 @@ async def test_a_ping_goes_the_whole_way_and_says_which(world: World, relay: Scr
         async with world.person("bob") as bob:
             await joined(bob, ticket)
             await until(alice, "bob")
-            reply = await alice.api.ping(PingRequest(agent="bob"))
+            reply = await alice.api.call(PingRequest(agent="bob"))
             assert (reply.route, reply.address, reply.detail) == ("relay", relay.url, None)
             assert reply.ms is not None
         await until(alice, "bob", online=False)
-        reply = await alice.api.ping(PingRequest(agent="bob"))
+        reply = await alice.api.call(PingRequest(agent="bob"))
         assert (reply.ms, reply.detail) == (None, "the relay has its mailbox, but it is not connected")
 
 
@@ -200,7 +200,7 @@ async def test_whoever_joins_joins_with_all_agents_of_the_data_folder(world: Wor
             await until(alice, "worker")
             view = await answered(alice, worker, "worker")
             assert (view.state, view.route) == (Moment.COMPLETED, "relay")
-            await bob.api.leave(LeaveRequest(network="shop"))
+            await bob.api.call(LeaveRequest(network="shop"))
             with anyio.fail_after(30):
                 while list(worker.node.networks):
                     await worker.node.networks.changes.event().wait()
@@ -235,9 +235,9 @@ async def test_a_network_that_is_left_or_renewed_while_it_is_invited_to_does_not
 
         async def slow(url: str) -> float:
             if what == "leave":
-                await alice.api.leave(LeaveRequest(network="shop"))
+                await alice.api.call(LeaveRequest(network="shop"))
             else:
-                await alice.api.rotate(RotateRequest(network="shop"))
+                await alice.api.call(RotateRequest(network="shop"))
             return await try_out(url)
 
         monkeypatch.setattr(alice.node.networks.relays, "try_out", slow)
@@ -252,7 +252,7 @@ async def test_two_invitations_at_once_by_two_relays_leave_the_network_both(
 ) -> None:
     """Another process of the data folder may make the other one."""
     async with ScriptedRelay().serve() as other, world.person("alice") as alice:
-        await alice.api.invite(InviteRequest(network="shop"))
+        await alice.api.call(InviteRequest(network="shop"))
         networks = alice.node.networks
         shop, try_out = networks.named("shop").row, networks.relays.try_out
 
@@ -269,10 +269,10 @@ async def test_a_ticket_for_one_admits_one_and_that_one_again(world: World, rela
     async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
         ticket = await ticket_of(alice, relay, uses=1)
         assert await joined(bob, ticket) == 1
-        assert (await bob.api.join(JoinRequest(ticket=ticket))).already_member
+        assert (await bob.api.call(JoinRequest(ticket=ticket))).already_member
         with pytest.raises(TicketError, match="used as often as it may be"):
             await joined(carol, ticket)
-        assert (await carol.api.networks(NetworksRequest())).networks == ()
+        assert (await carol.api.call(NetworksRequest())).networks == ()
 
 
 async def test_an_expired_ticket_admits_nobody(world: World, relay: ScriptedRelay) -> None:
@@ -286,7 +286,7 @@ async def test_an_expired_ticket_admits_nobody(world: World, relay: ScriptedRela
 async def test_a_limited_ticket_does_not_hold_the_secret_and_needs_a_relay(world: World, relay: ScriptedRelay) -> None:
     async with world.person("alice") as alice:
         with pytest.raises(NetworkError, match="needs a relay that counts"):
-            await alice.api.invite(InviteRequest(network="home", uses=1))
+            await alice.api.call(InviteRequest(network="home", uses=1))
         assert await ticket_of(alice, relay, uses=1)
 
 
@@ -308,7 +308,7 @@ async def test_a_ticket_for_one_needs_only_one_relay_of_the_network_that_is_ther
         async with ScriptedRelay().serve() as older:
             await ticket_of(alice, older)
             await ticket_of(alice, relay)
-        ticket = (await alice.api.invite(InviteRequest(network="shop", uses=1))).ticket
+        ticket = (await alice.api.call(InviteRequest(network="shop", uses=1))).ticket
         assert await joined(bob, ticket) == 1
 
 
@@ -320,15 +320,15 @@ async def test_a_relay_that_is_not_there_is_said_and_nothing_is_joined(world: Wo
         relay.identity, relay.ring = other.identity, other.ring
         with pytest.raises(RelayError, match=r"another agent answers there.*127\.0\.0\.1 is an address of the machine"):
             await joined(bob, ticket)
-        assert (await bob.api.networks(NetworksRequest())).networks == ()
+        assert (await bob.api.call(NetworksRequest())).networks == ()
 
 
 async def test_a_relay_that_cannot_be_reached_makes_no_network(world: World) -> None:
     async with world.person("alice") as alice:
         gone = f"ws://127.0.0.1:9/#{alice.did}"
         with pytest.raises(RelayError, match="no program listens there"):
-            await alice.api.invite(InviteRequest(network="shop", relays=(gone,)))
-        assert (await alice.api.networks(NetworksRequest())).networks == ()
+            await alice.api.call(InviteRequest(network="shop", relays=(gone,)))
+        assert (await alice.api.call(NetworksRequest())).networks == ()
 
 
 # --- leaving and renewing -------------------------------------------------------------------------
@@ -341,7 +341,7 @@ async def test_a_command_that_leaves_as_soon_as_it_runs_leaves(world: World, rel
             await joined(bob, await ticket_of(alice, relay))
             await until(alice, "bob")
         async with world.person("bob") as bob:
-            await bob.api.leave(LeaveRequest(network="shop"))
+            await bob.api.call(LeaveRequest(network="shop"))
         with anyio.fail_after(10):
             while alice.node.networks.is_member(bob.node.context.me):
                 await alice.node.networks.changes.event().wait()
@@ -353,12 +353,12 @@ async def test_who_leaves_is_no_longer_seen_and_sees_nobody(world: World, relay:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
         await until(alice, "bob")
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         with anyio.fail_after(30):
             while alice.node.networks.named("shop").members:
                 await alice.node.networks.changes.event().wait()
-        assert (await alice.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
-        assert (await bob.api.discover(DiscoverRequest(settle_seconds=0))).agents == ()
+        assert (await alice.api.call(DiscoverRequest(settle_seconds=0))).agents == ()
+        assert (await bob.api.call(DiscoverRequest(settle_seconds=0))).agents == ()
 
 
 async def test_an_invitation_lists_no_agent_anew_that_is_leaving_meanwhile(world: World, relay: ScriptedRelay) -> None:
@@ -394,9 +394,9 @@ async def test_who_cannot_leave_is_there_again_for_the_others(
             else:
                 patch.setattr(alice.node.networks.folder, moment, refuse)
             if moment == "drop":
-                await alice.api.leave(LeaveRequest(network="shop"))
+                await alice.api.call(LeaveRequest(network="shop"))
             else:
-                await alice.api.rotate(RotateRequest(network="shop"))
+                await alice.api.call(RotateRequest(network="shop"))
         assert [row.id for row in alice.node.networks.folder.rows()] == [str(network)]
         with anyio.fail_after(30):
             while relay.listings[network, me].is_withdrawal:
@@ -410,7 +410,7 @@ async def test_who_left_can_come_back(world: World, relay: ScriptedRelay) -> Non
     async with world.person("alice") as alice, world.person("bob") as bob:
         ticket = await ticket_of(alice, relay)
         await joined(bob, ticket)
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         assert await joined(bob, ticket) == 1
         await until(alice, "bob")
         assert (await answered(alice, bob, "bob")).state == Moment.COMPLETED
@@ -426,7 +426,7 @@ async def test_a_new_secret_reaches_those_who_stay_and_shuts_out_who_does_not(
         await until(alice, "bob")
         await until(alice, "carol")
         before = alice.node.networks.named("shop").network.id
-        view = await alice.api.rotate(RotateRequest(network="shop", without=("carol",)))
+        view = await alice.api.call(RotateRequest(network="shop", without=("carol",)))
         assert (view.told, [agent.name for agent in view.left_out]) == (1, ["carol"])
         assert [agent.name for agent in view.stay] == ["bob"]
         with anyio.fail_after(30):
@@ -473,7 +473,7 @@ async def test_an_agent_that_leaves_while_it_moves_to_the_renewed_network_is_in_
         shop = bob.node.networks.named("shop")
         body = renewed(shop)
         bob.node.intake.on_network(alice.node.context.me, body, lambda _: None)
-        await bob.api.leave(LeaveRequest(network="shop"))
+        await bob.api.call(LeaveRequest(network="shop"))
         await anyio.wait_all_tasks_blocked()
         assert list(bob.node.networks) == []
         assert bob.node.networks.folder.rows() == []
@@ -490,7 +490,7 @@ async def test_a_network_with_more_relays_than_a_letter_has_room_for_is_renewed_
         gone = tuple(f"ws://127.0.0.1:{port}/#{alice.did}" for port in range(1, 10))
         alice.node.networks.folder.save(replace(shop.row, relays=(*gone, relay.url)))
         alice.node.networks.reload()
-        assert (await alice.api.rotate(RotateRequest(network="shop"))).told == 1
+        assert (await alice.api.call(RotateRequest(network="shop"))).told == 1
         with anyio.fail_after(30):
             while bob.node.networks.by_id(shop.network.id) is not None:
                 await bob.node.networks.changes.event().wait()
@@ -550,7 +550,7 @@ async def test_two_renewals_at_once_follow_each_other_and_both_shut_out_whom_the
             await until(alice, name)
         async with anyio.create_task_group() as tasks:
             for name in ("carol", "dave"):
-                tasks.start_soon(alice.api.rotate, RotateRequest(network="shop", without=(name,)))
+                tasks.start_soon(alice.api.call, RotateRequest(network="shop", without=(name,)))
         (network,) = alice.node.networks
         assert set(network.members) == {bob.node.context.me}
         with anyio.fail_after(30):
@@ -565,12 +565,12 @@ async def test_an_old_ticket_says_that_its_network_was_renewed_and_a_new_one_bri
 ) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob, world.person("carol") as carol:
         ticket = await ticket_of(alice, relay)
-        assert (await bob.api.join(JoinRequest(ticket=ticket))).warnings == ()
+        assert (await bob.api.call(JoinRequest(ticket=ticket))).warnings == ()
         await until(alice, "bob")
-        await alice.api.rotate(RotateRequest(network="shop", without=("bob",)))
-        late = await carol.api.join(JoinRequest(ticket=ticket))
+        await alice.api.call(RotateRequest(network="shop", without=("bob",)))
+        late = await carol.api.call(JoinRequest(ticket=ticket))
         assert "ask for a new ticket" in " ".join(late.warnings)
-        again = await bob.api.join(JoinRequest(ticket=await ticket_of(alice, relay)))
+        again = await bob.api.call(JoinRequest(ticket=await ticket_of(alice, relay)))
         assert (again.network.name, again.agents_visible) == ("shop-2", 1)
         assert [warning[:25] for warning in again.warnings] == ["You are in another networ"]
         await until(alice, "bob")
@@ -588,7 +588,7 @@ async def test_who_was_away_goes_through_every_renewal_in_whatever_order_they_co
             await until(alice, "bob")
             me = bob.node.context.me
         for _ in range(3):
-            await alice.api.rotate(RotateRequest(network="shop"))
+            await alice.api.call(RotateRequest(network="shop"))
         newest = alice.node.networks.named("shop").network.id
         mail = relay.mail[me]
         assert len(mail) == 3
@@ -621,10 +621,10 @@ async def test_a_renewal_that_is_cut_short_leaves_no_member_behind(
         with monkeypatch.context() as patch:
             patch.setattr(membership.Membership, moment, end)
             with pytest.raises(KilledError):
-                await alice.api.rotate(RotateRequest(network="shop"))
+                await alice.api.call(RotateRequest(network="shop"))
             patch.setattr(alice.node.context.database, "enqueue_lazily", lambda *_: None)
     async with world.person("alice") as alice:
-        view = await alice.api.rotate(RotateRequest(network="shop"))
+        view = await alice.api.call(RotateRequest(network="shop"))
         assert [agent.did for agent in view.stay] == [did]
         async with world.person("bob") as bob:
             with anyio.fail_after(30):
@@ -639,4 +639,4 @@ async def test_only_its_owner_renews_a_network(world: World, relay: ScriptedRela
     async with world.person("alice") as alice, world.person("bob") as bob:
         await joined(bob, await ticket_of(alice, relay))
         with pytest.raises(NetworkError, match="Only the creator of shop"):
-            await bob.api.rotate(RotateRequest(network="shop"))
+            await bob.api.call(RotateRequest(network="shop"))

@@ -38,7 +38,7 @@ async def members(world: World, *relays: ScriptedRelay) -> AsyncIterator[tuple[P
     """Alice and Bob in one network at these relays; they do not know yet that they could reach each other directly."""
     async with world.person("alice") as alice, world.person("bob") as bob:
         request = InviteRequest(network="shop", relays=tuple(relay.url for relay in relays))
-        await bob.api.join(JoinRequest(ticket=(await alice.api.invite(request)).ticket))
+        await bob.api.call(JoinRequest(ticket=(await alice.api.call(request)).ticket))
         with anyio.fail_after(30):
             while not any(peer.name == "bob" and peer.online for peer in alice.node.directory):
                 await alice.node.directory.changes.event().wait()
@@ -47,14 +47,14 @@ async def members(world: World, *relays: ScriptedRelay) -> AsyncIterator[tuple[P
 
 async def taken(alice: Person, bob: Person, text: str) -> TaskView:
     """Send a task, and see how it went as far as Bob's inbox."""
-    sent = await alice.api.send_task(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
+    sent = await alice.api.call(SendTaskRequest(agent="bob", message=text, wait_seconds=0))
     with anyio.fail_after(30):
-        while text not in [item.text for item in (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items]:
+        while text not in [item.text for item in (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items]:
             pass
     with anyio.fail_after(30):
         while True:
             changed = alice.node.context.task_changes.event(f"{sent.task_id}/delivery")
-            view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))
+            view = await alice.api.call(GetTaskRequest(task_id=sent.task_id))
             if view.delivery == Delivery.DELIVERED:
                 return view
             await changed.wait()
@@ -93,7 +93,7 @@ async def test_where_the_direct_way_fails_the_relay_is_taken_and_the_failure_is_
         with anyio.fail_after(30):
             while not bob_of(alice, bob).tried:
                 await alice.node.directory.changes.event().wait()
-        reply = await alice.api.ping(PingRequest(agent="bob"))
+        reply = await alice.api.call(PingRequest(agent="bob"))
         assert reply.route == "relay"
         assert reply.tried == ("direct bob.memory:7301: no program listens there (connection refused)",)
 
@@ -161,15 +161,15 @@ async def test_what_waits_at_a_relay_that_is_gone_goes_through_another(
     async with first.serve(), second.serve(), members(world, first, second):
         pass
     async with first.serve(first.port), world.person("alice") as alice:
-        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
         with anyio.fail_after(30):
             while True:
                 changed = alice.node.context.task_changes.event(f"{sent.task_id}/delivery")
-                if (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id))).delivery == Delivery.STORED:
+                if (await alice.api.call(GetTaskRequest(task_id=sent.task_id))).delivery == Delivery.STORED:
                     break
                 await changed.wait()
     async with second.serve(second.port), world.person("alice"), world.person("bob") as bob:
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id]
 
 
@@ -183,11 +183,11 @@ async def test_a_network_lives_while_one_of_its_relays_does(world: World) -> Non
                 while not any(peer.name == "bob" and peer.online for peer in alice.node.directory):
                     await alice.node.directory.changes.event().wait()
             assert (await taken(alice, bob, "two")).route == "relay"
-            view = await alice.api.get_agent(GetAgentRequest(agent="self"))
+            view = await alice.api.call(GetAgentRequest(agent="self"))
             assert view.node is not None
             states = {relay.url: relay.connected for relay in view.node.networks[0].relays}
             assert states == {first.url: False, second.url: True}
-            checks = {check.name: check for check in (await alice.api.netcheck(NetcheckRequest())).checks}
+            checks = {check.name: check for check in (await alice.api.call(NetcheckRequest())).checks}
             assert (checks[f"relay {first.url}"].ok, checks[f"relay {second.url}"].ok) == (False, True)
             assert "no program listens there" in checks[f"relay {first.url}"].detail
 
@@ -202,24 +202,24 @@ class Deserted(MemoryTransport):
 
 async def test_a_ticket_without_a_relay_whose_maker_is_away_says_what_its_maker_must_do(world: World) -> None:
     async with world.person("alice") as alice:
-        made = Ticket.parse_untrusted((await alice.api.invite(InviteRequest(network="home"))).ticket)
+        made = Ticket.parse_untrusted((await alice.api.call(InviteRequest(network="home"))).ticket)
     ticket = replace(made, addresses=("10.9.9.9:7301", "10.9.9.9:7302")).to_text()
     async with world.person("bob", transport=Deserted(world.network, "bob")) as bob:
         with pytest.raises(NoRouteError, match=r"10.9.9.9:7301: no .*; 10.9.9.9:7302: no .*mcp-a2a invite again"):
-            await bob.api.join(JoinRequest(ticket=ticket, wait_seconds=0.2))
+            await bob.api.call(JoinRequest(ticket=ticket, wait_seconds=0.2))
         assert not list(bob.node.networks)
 
 
 async def test_a_ticket_without_a_relay_makes_members_of_who_meet_directly(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
-        view = await alice.api.invite(InviteRequest(network="home"))
+        view = await alice.api.call(InviteRequest(network="home"))
         assert any("names no relay" in warning for warning in view.warnings)
         bob.sees(alice)
         await direct_link(bob, alice, there=True)
-        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=30))
+        joined = await bob.api.call(JoinRequest(ticket=view.ticket, wait_seconds=30))
         assert joined.agents_visible == 1
-        sent = await bob.api.send_task(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
-        inbox = await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await bob.api.call(SendTaskRequest(agent="alice", message="hello", wait_seconds=0))
+        inbox = await alice.api.call(CheckInboxRequest(wait_seconds=30))
         assert [(item.task_id, item.trust) for item in inbox.items] == [(sent.task_id, "member")]
 
 
@@ -227,17 +227,17 @@ async def test_who_joins_over_a_link_that_was_open_long_before_sees_the_inviter(
     async with world.person("alice") as alice, world.person("bob") as bob:
         bob.sees(alice)
         await direct_link(bob, alice, there=True)
-        await alice.api.ping(PingRequest(agent=bob.did))
-        await bob.api.ping(PingRequest(agent=alice.did))  # both have introduced themselves
-        view = await alice.api.invite(InviteRequest(network="home"))
-        joined = await bob.api.join(JoinRequest(ticket=view.ticket, wait_seconds=30))
+        await alice.api.call(PingRequest(agent=bob.did))
+        await bob.api.call(PingRequest(agent=alice.did))  # both have introduced themselves
+        view = await alice.api.call(InviteRequest(network="home"))
+        joined = await bob.api.call(JoinRequest(ticket=view.ticket, wait_seconds=30))
         assert joined.agents_visible == 1
 
 
 async def test_a_key_that_is_only_known_by_its_did_is_found_at_a_relay(world: World) -> None:
     relay = ScriptedRelay()
     async with relay.serve(), members(world, relay) as (alice, _), world.person("carol") as carol:
-        await carol.api.invite(InviteRequest(network="other", relays=(relay.url,)))
-        sent = await alice.api.send_task(SendTaskRequest(agent=carol.did, message="hello", wait_seconds=30))
+        await carol.api.call(InviteRequest(network="other", relays=(relay.url,)))
+        sent = await alice.api.call(SendTaskRequest(agent=carol.did, message="hello", wait_seconds=30))
         assert sent.delivery == Delivery.HELD, "she does not know Alice"
-        assert (await carol.api.check_inbox(CheckInboxRequest())).held == 1
+        assert (await carol.api.call(CheckInboxRequest())).held == 1

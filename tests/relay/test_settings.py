@@ -87,18 +87,18 @@ async def test_over_tls_the_key_in_the_url_counts_beside_the_certificate(
     async with serve_relay(settings) as relay:
         async with world.person("wary") as wary:
             with pytest.raises(RelayError, match="TLS certificate is not accepted"):
-                await wary.api.invite(InviteRequest(network="shop", relays=(relay.url,)))
+                await wary.api.call(InviteRequest(network="shop", relays=(relay.url,)))
         monkeypatch.setattr("tests.node.world.RelayTransport", partial(RelayTransport, trusting))
         elsewhere = relay.url.replace(str(relay.relay), world.did("mallory"))
         async with world.person("alice") as alice:
             with pytest.raises(RelayError, match="another agent answers there"):
-                await alice.api.invite(InviteRequest(network="shop", relays=(elsewhere,)))
-            ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+                await alice.api.call(InviteRequest(network="shop", relays=(elsewhere,)))
+            ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay.url,)))).ticket
         renewed(cert, key)
         trusting = ssl.create_default_context(cafile=str(cert))
         monkeypatch.setattr("tests.node.world.RelayTransport", partial(RelayTransport, trusting))
         async with world.person("bob") as bob:
-            assert (await bob.api.join(JoinRequest(ticket=ticket))).agents_visible == 1
+            assert (await bob.api.call(JoinRequest(ticket=ticket))).agents_visible == 1
 
 
 async def test_a_certificate_that_cannot_be_used_is_said_to_be_before_anything_starts(

@@ -112,7 +112,7 @@ async def test_a_genuine_answer_to_another_message_says_nothing_about_a_task(
         assert view.state in (Moment.QUEUED, Moment.STORED)
         assert (view.done, len(alice.node.outbox)) == (False, 1)
         relay.victim = None
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
         assert [item.task_id for item in inbox.items] == [sent.task_id], "an honest relay brings it"
 
 
@@ -123,9 +123,9 @@ async def test_a_genuine_answer_to_another_message_says_nothing_about_a_result(
     relay = Thief(bait)
     async with pair(world, relay) as (alice, bob):
         sent = await send(alice)
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         relay.victim = alice.node.context.me
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="olleh"))
         await misled(bob)
         assert {type(answer) for answer in relay.genuine} == {kind}
         assert len(bob.node.outbox) == 1, "the result is still to be delivered"
@@ -160,6 +160,6 @@ async def test_what_the_recipient_must_sign_is_known_after_a_restart(world: Worl
                 assert (await state_after(alice, sent.task_id, 0)).delivery == Delivery.STORED
                 relay.victim = None
             await delivery_is(alice, sent.task_id, Delivery.DELIVERED)
-            inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+            inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30))
             assert [item.task_id for item in inbox.items] == [sent.task_id]
             assert (relay.deposits() == envelopes) == is_honest, "sent again only where it had to be"

@@ -60,7 +60,7 @@ async def test_a_stream_tells_the_same_on_every_path(tmp_path: Path) -> None:
         folder.mkdir()
         async with by_way_of(way, folder) as desk:
             person, agent = desk
-            sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+            sent = await person.api.call(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
             heard[way] = told(events_of(await listen(desk, sent.task.id, sent.cursor)))
     assert len(heard["self"]) == 5
     assert heard["self"] == heard["direct"] == heard["relay"]
@@ -70,7 +70,7 @@ async def test_a_stream_tells_the_same_on_every_path(tmp_path: Path) -> None:
 async def test_whoever_follows_later_gets_what_was_written_and_then_the_rest(tmp_path: Path, way: str) -> None:
     async with by_way_of(way, tmp_path) as desk:
         person, agent = desk
-        sent = await person.api.a2a_send(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
+        sent = await person.api.call(A2ASendRequest(agent=agent, message=say("stream"), follow=True))
         await listen(desk, sent.task.id, sent.cursor)
         (late,) = await listen(desk, sent.task.id, None)
         assert late.task is not None
@@ -83,19 +83,17 @@ async def test_a_stream_through_a_slow_relay_ends_when_it_ends_and_not_a_minute_
     world.folder.mkdir()
     settings = RelaySettings(home=tmp_path, listen="127.0.0.1:0", closed=False, rate=120, burst=8)
     async with serve_relay(settings) as relay, world.person("alice") as alice, world.person("bob") as bob:
-        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
-        await bob.api.join(JoinRequest(ticket=ticket))
+        ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        await bob.api.call(JoinRequest(ticket=ticket))
         await until(lambda: any(peer.name == "bob" and peer.online for peer in alice.node.directory))
-        sent = await alice.api.send_task(SendTaskRequest(agent="bob", message="stream", wait_seconds=0))
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="stream", wait_seconds=0))
         item = await next_item(bob)
         for number, piece in enumerate(pieces):
             chunk = ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(Part(text=piece),)), append=number > 0)
-            await bob.api.answer_task(
-                AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number)
-            )
-        await bob.api.answer_task(AnswerRequest(task_id=item.task_id, status="completed", streamed=len(pieces)))
+            await bob.api.call(AnswerRequest(task_id=item.task_id, status="working", chunks=(chunk,), streamed=number))
+        await bob.api.call(AnswerRequest(task_id=item.task_id, status="completed", streamed=len(pieces)))
         # One by one, at two a second, they would take a minute.
-        view = await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=15))
+        view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=15))
         assert (view.state, view.text) == (Moment.COMPLETED, "".join(pieces))
         assert relay.listener.facts().deposited < len(pieces) / 2
         await until(lambda: len(bob.node.outbox) == 0)

@@ -174,9 +174,9 @@ async def conversation(relay: Tamperer, folder: Path) -> Promises:
         world.person("carol") as carol,
     ):
         budget, relay.mischief.budget = relay.mischief.budget, 0
-        ticket = (await alice.api.invite(InviteRequest(network="shop", relays=(relay.url,)))).ticket
+        ticket = (await alice.api.call(InviteRequest(network="shop", relays=(relay.url,)))).ticket
         for person in (bob, carol):
-            await person.api.join(JoinRequest(ticket=ticket))
+            await person.api.call(JoinRequest(ticket=ticket))
         await seen_by(alice, bob)
         await seen_by(bob, alice)
         relay.mischief.budget = budget

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.exchange import A2ACardRequest, A2ACardView, A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
@@ -159,6 +160,10 @@ class StandIn:
     """Nothing is answered before this is set."""
     asked: list[View] = field(default_factory=list)
     when_asked: Callable[[], Awaitable[None]] | None = None
+
+    async def call(self, request: Request[View]) -> object:
+        """Each question goes to the method that has the name of its operation: tests put their own in its place."""
+        return await getattr(self, request.operation)(request)
 
     async def _hear(self, request: View) -> None:
         self.asked.append(request)

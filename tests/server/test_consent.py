@@ -54,21 +54,21 @@ async def strangers(folder: Path, mode: str, person: object) -> AsyncIterator[tu
     async with AsyncExitStack() as stack:
         alice, alices = await stack.enter_async_context(assistant(folder / "a", "alice", mode, person))
         _, mallorys = await stack.enter_async_context(assistant(folder / "m", "mallory", mode))
-        detail = await alices.get_agent(GetAgentRequest(agent="self"))
+        detail = await alices.call(GetAgentRequest(agent="self"))
         address = re.search(r"127\.0\.0\.1:\d+", " ".join(detail.addresses))
         assert address is not None
-        await mallorys.add_peer(AddPeerRequest(address=address[0]))
-        while not any(peer.name == "mallory" for peer in (await alices.peers(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
+        await mallorys.call(AddPeerRequest(address=address[0]))
+        while not any(peer.name == "mallory" for peer in (await alices.call(PeersRequest())).peers):  # noqa: ASYNC110  asked from outside
             await anyio.sleep(0.01)
         yield alice, alices, mallorys
 
 
 async def did_of(node: SharedNode) -> str:
-    return (await node.get_agent(GetAgentRequest(agent="self"))).agent.did
+    return (await node.call(GetAgentRequest(agent="self"))).agent.did
 
 
 async def sent(node: SharedNode) -> int:
-    return len((await node.list_tasks(ListTasksRequest())).tasks)
+    return len((await node.call(ListTasksRequest())).tasks)
 
 
 async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -> None:
@@ -81,11 +81,11 @@ async def test_a_yes_sends_it_and_is_asked_for_once(tmp_path: Path, mode: str) -
             assert not (await client.call_tool("send_task", arguments | {"message": message})).is_error
         (question,) = person.asked
         did = await did_of(mallory)
-        words = (await mallory.get_agent(GetAgentRequest(agent="self"))).agent.words
+        words = (await mallory.call(GetAgentRequest(agent="self"))).agent.words
         for fact in ('"mallory"', did, words, "a stranger", "Look at CANARY-1", "Route: "):
             assert fact in question
         assert await sent(alice) == 3
-        assert {peer.did: peer.trust for peer in (await alice.peers(PeersRequest())).peers}[did] == "stranger"
+        assert {peer.did: peer.trust for peer in (await alice.call(PeersRequest())).peers}[did] == "stranger"
 
 
 @pytest.mark.parametrize("answer", [YES, NO[0], ElicitResult(action="cancel")], ids=["yes", "no", "none"])
@@ -125,7 +125,7 @@ async def test_the_question_about_an_agent_that_was_blocked_says_so(tmp_path: Pa
     person = Person(YES)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
         did = await did_of(mallory)
-        await alice.set_trust(SetTrustRequest(agent=did, level="blocked"))
+        await alice.call(SetTrustRequest(agent=did, level="blocked"))
         await client.call_tool("send_task", {"agent": did, "message": "CANARY", "wait_seconds": 0})
         (question,) = person.asked  # though its links end meanwhile
         assert "an agent that YOU HAVE BLOCKED" in question
@@ -155,7 +155,7 @@ async def test_a_no_sends_nothing_and_is_not_asked_again(
             assert "did not allow it" in text_of(result)
         assert len(person.asked) == 1
         assert await sent(alice) == 0
-        assert (await mallory.check_inbox(CheckInboxRequest())).held == 0
+        assert (await mallory.call(CheckInboxRequest())).held == 0
 
 
 async def test_a_dialog_that_is_closed_is_no_answer_and_may_be_asked_again(tmp_path: Path, mode: str) -> None:
@@ -253,7 +253,7 @@ async def test_a_person_who_never_answers_ends_in_the_command_and_not_in_silence
 async def test_a_file_to_an_agent_that_is_trusted_is_asked_about_by_name_and_size(tmp_path: Path, mode: str) -> None:
     person = Person(YES)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
-        await alice.set_trust(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
+        await alice.call(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
         downloads = tmp_path / "a" / "files"
         downloads.mkdir(exist_ok=True)
         (downloads / "report.pdf").write_bytes(b"x" * 2048)
@@ -274,11 +274,11 @@ async def test_a_file_to_an_agent_that_is_trusted_is_asked_about_by_name_and_siz
 async def test_a_file_with_an_answer_is_asked_about(tmp_path: Path, mode: str) -> None:
     person = Person(YES)
     async with strangers(tmp_path, mode, person) as (client, alice, mallory):
-        await alice.set_trust(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
-        await mallory.send_task(
+        await alice.call(SetTrustRequest(agent=await did_of(mallory), level="trusted"))
+        await mallory.call(
             SendTaskRequest(agent=await did_of(alice), message="Your report?", wait_seconds=0, consent="waived")
         )
-        (item,) = (await alice.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        (item,) = (await alice.call(CheckInboxRequest(wait_seconds=30))).items
         downloads = tmp_path / "a" / "files"
         downloads.mkdir(exist_ok=True)
         (downloads / "report.pdf").write_bytes(b"x" * 2048)
@@ -310,7 +310,7 @@ async def test_a_process_that_was_started_to_send_unasked_does_and_no_other_with
         request = SendTaskRequest(agent=await did_of(mallory), message="CANARY", wait_seconds=0)
         async with open_node(settings) as attached:
             assert not attached.owner
-            assert (await attached.send_task(request)).agent.did == request.agent
+            assert (await attached.call(request)).agent.did == request.agent
         arguments = {"agent": request.agent, "message": "CANARY", "wait_seconds": 0}
         assert (await client.call_tool("send_task", arguments)).is_error
 

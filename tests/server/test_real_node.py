@@ -115,10 +115,10 @@ async def strangers(folder: Path, mode: str, person: Person | None) -> AsyncIter
     async with AsyncExitStack() as stack:
         alice, alices = await stack.enter_async_context(assistant(folder / "a", "alice", mode, person))
         mallory, mallorys = await stack.enter_async_context(assistant(folder / "m", "mallory", mode))
-        detail = await alices.get_agent(GetAgentRequest(agent="self"))
+        detail = await alices.call(GetAgentRequest(agent="self"))
         address = re.search(r"127\.0\.0\.1:\d+", " ".join(detail.addresses))
         assert address is not None
-        await mallorys.add_peer(AddPeerRequest(address=address[0]))
+        await mallorys.call(AddPeerRequest(address=address[0]))
         held = await call(mallory, "send_task", agent=detail.agent.did, message="CANARY", wait_seconds=0)
         while held["state"] != "held":
             held = await call(mallory, "get_task_status", task_id=held["task_id"])

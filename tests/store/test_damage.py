@@ -98,17 +98,17 @@ async def a_life(world: World) -> None:
         async with world.person("alice", "sing") as alice, world.person("stranger") as stranger:
             await acquainted(alice, bob)
             await acquainted(stranger, bob)
-            await stranger.api.send_task(SendTaskRequest(agent="bob", message="let me in", wait_seconds=30))
+            await stranger.api.call(SendTaskRequest(agent="bob", message="let me in", wait_seconds=30))
             for number in range(12):
-                await alice.api.send_task(
+                await alice.api.call(
                     SendTaskRequest(agent="bob", message=f"task {number} " + "word " * 500, wait_seconds=0)
                 )
                 if number % 3:
-                    inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=1))
-                    await bob.api.answer_task(
+                    inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=1))
+                    await bob.api.call(
                         AnswerRequest(task_id=inbox.items[0].task_id, status="completed", text="done " * 300)
                     )
-        await bob.api.send_task(SendTaskRequest(agent="alice", message="when you are back", wait_seconds=0))
+        await bob.api.call(SendTaskRequest(agent="alice", message="when you are back", wait_seconds=0))
 
 
 @pytest.mark.parametrize("seed", [*range(50), 80, 325, 365])
@@ -205,7 +205,7 @@ async def test_what_another_program_has_added_to_the_schema_is_no_damage(tmp_pat
 async def test_a_node_starts_on_a_damaged_log_and_works(tmp_path: Path, healthy: Path, harm: Damage) -> None:
     world = World(tmp_path)
     async with world.person("alice") as alice:
-        await alice.api.list_tasks(ListTasksRequest())
+        await alice.api.call(ListTasksRequest())
         folder = tmp_path / "alice"
         live = folder / "node.db-wal"
         copy = tmp_path / "bob"
@@ -433,7 +433,7 @@ async def test_a_row_that_keeps_the_node_from_starting_does_so_once(tmp_path: Pa
     world.make_own("alice", "bob")
     async with world.person("bob") as bob, world.person("alice") as alice:
         await acquainted(alice, bob)
-        await alice.api.send_task(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
     path = tmp_path / "bob" / "node.db"
     before = path.stat()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -443,7 +443,7 @@ async def test_a_row_that_keeps_the_node_from_starting_does_so_once(tmp_path: Pa
         async with world.person("bob"):
             pass
     async with world.person("bob") as bob:
-        assert len((await bob.api.list_tasks(ListTasksRequest())).tasks) == 1
+        assert len((await bob.api.call(ListTasksRequest())).tasks) == 1
         assert "1 of peers" in bob.node.context.database.read(damage)[0]
 
 
@@ -550,16 +550,16 @@ async def starts_and_works(world: World) -> None:
         assert bob.did == world.did("bob")
         cursor = None
         while True:
-            page = await bob.api.list_tasks(ListTasksRequest(limit=5, cursor=cursor))
+            page = await bob.api.call(ListTasksRequest(limit=5, cursor=cursor))
             cursor = page.next_cursor
             if cursor is None:
                 break
-        await bob.api.peers(PeersRequest())
-        await bob.api.discover(DiscoverRequest())
-        await bob.api.check_inbox(CheckInboxRequest(limit=100))
+        await bob.api.call(PeersRequest())
+        await bob.api.call(DiscoverRequest())
+        await bob.api.call(CheckInboxRequest(limit=100))
         await acquainted(carol, bob)
-        sent = await carol.api.send_task(SendTaskRequest(agent=bob.did, message="still there?", wait_seconds=0))
-        inbox = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=100))
+        sent = await carol.api.call(SendTaskRequest(agent=bob.did, message="still there?", wait_seconds=0))
+        inbox = await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=100))
         assert sent.task_id in [item.task_id for item in inbox.items]
     async with world.person("bob") as bob:
-        assert sent.task_id in [view.task_id for view in (await bob.api.list_tasks(ListTasksRequest(limit=1))).tasks]
+        assert sent.task_id in [view.task_id for view in (await bob.api.call(ListTasksRequest(limit=1))).tasks]

@@ -70,12 +70,12 @@ async def test_the_sender_is_told_and_nothing_is_sent_or_kept(world: World) -> N
         await acquainted(alice, bob)
         await fill(alice)
         with pytest.raises(StorageFullError, match="full"):
-            await alice.api.send_task(task(LARGE))
-        assert (await alice.api.list_tasks(ListTasksRequest())).tasks == ()
+            await alice.api.call(task(LARGE))
+        assert (await alice.api.call(ListTasksRequest())).tasks == ()
         assert len(alice.node.outbox) == 0
         await make_room(alice)
-        sent = await alice.api.send_task(task("small again"))
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        sent = await alice.api.call(task("small again"))
+        items = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
         assert [(item.task_id, item.text) for item in items] == [(sent.task_id, "small again")]
 
 
@@ -88,29 +88,29 @@ async def test_the_receiver_acknowledges_nothing_that_it_did_not_store(world: Wo
             answer = await carrier.send(await carrier.dial(bob), payload, signer=world.identity("alice"))
         assert isinstance(answer, Refused)
         assert answer.code == "busy"
-        sent = await alice.api.send_task(task(LARGE))
+        sent = await alice.api.call(task(LARGE))
         assert sent.delivery == Delivery.QUEUED
-        assert (await bob.api.list_tasks(ListTasksRequest())).tasks == ()
+        assert (await bob.api.call(ListTasksRequest())).tasks == ()
 
         await make_room(bob)
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        items = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
         assert [item.task_id for item in items] == [sent.task_id]
-        await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="completed", text="at last"))
-        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == "at last"
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="at last"))
+        assert (await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == "at last"
 
 
 async def test_an_answer_that_could_not_be_stored_can_be_given_again(world: World) -> None:
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(task("hello"))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         await fill(bob)
         answer = AnswerRequest(task_id=sent.task_id, status="completed", text=LARGE)
         with pytest.raises(StorageFullError):
-            await bob.api.answer_task(answer)
+            await bob.api.call(answer)
         await make_room(bob)
-        await bob.api.answer_task(answer)
-        assert (await alice.api.get_task(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == LARGE
+        await bob.api.call(answer)
+        assert (await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))).text == LARGE
 
 
 async def test_a_decision_that_could_not_be_stored_is_not_made(world: World) -> None:
@@ -120,12 +120,12 @@ async def test_a_decision_that_could_not_be_stored_is_not_made(world: World) -> 
         await stranger.send(link, task_letter(stranger.peer_id, bob.node.context.me, LARGE))
         await fill(bob)
         with pytest.raises(StorageFullError):
-            await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))
-        peers = (await bob.api.peers(PeersRequest())).peers
+            await bob.api.call(SetTrustRequest(agent=stranger.did, level="trusted"))
+        peers = (await bob.api.call(PeersRequest())).peers
         assert [peer.trust for peer in peers if peer.did == stranger.did] == ["stranger"]
-        assert (await bob.api.check_inbox(CheckInboxRequest())).held == 1
+        assert (await bob.api.call(CheckInboxRequest())).held == 1
         await make_room(bob)
-        assert (await bob.api.set_trust(SetTrustRequest(agent=stranger.did, level="trusted"))).released == 1
+        assert (await bob.api.call(SetTrustRequest(agent=stranger.did, level="trusted"))).released == 1
 
 
 async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_keys_rotate(
@@ -136,20 +136,20 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
     monkeypatch.setattr("mcp_a2a.node.inbox.RETRY_SECONDS", 0.02)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
-        sent = await alice.api.send_task(task("hello"))
-        await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))
+        sent = await alice.api.call(task("hello"))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
         writing = switch(bob, monkeypatch)
         writing("OFF")
         key = bob.node.ring.current
         world.clock.advance(86_400 + 900)
         with pytest.raises(HomeUnusableError):
-            await bob.api.answer_task(AnswerRequest(task_id=sent.task_id, status="working"))
+            await bob.api.call(AnswerRequest(task_id=sent.task_id, status="working"))
         with anyio.fail_after(30):
             while caplog.text.count("keys") < 2 or caplog.text.count("leases") < 2:
                 await anyio.lowlevel.checkpoint()
         assert bob.node.ring.current is not key
         writing("ON")
-        items = (await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30))).items
+        items = (await bob.api.call(CheckInboxRequest(wait_seconds=30))).items
         assert [(item.task_id, item.attempt) for item in items] == [(sent.task_id, 2)]
         newest = bob.node.ring.current
         with anyio.fail_after(30):

@@ -71,7 +71,7 @@ async def test_an_agent_of_version_1_is_no_route_and_the_error_says_what_to_upda
     direct = DirectTransport("127.0.0.1")
     async with old_listener("node", said) as port, world.person("alice", transport=direct) as alice:
         with pytest.raises(NoRouteError) as failed:
-            await alice.api.add_peer(AddPeerRequest(address=f"127.0.0.1:{port}"))
+            await alice.api.call(AddPeerRequest(address=f"127.0.0.1:{port}"))
         assert UPDATE_IT in str(failed.value)
     assert [json.loads(frame) for frame in said] == [{"t": "bye", "code": "version"}]
 
@@ -81,7 +81,7 @@ async def test_a_relay_of_version_1_is_named_with_what_to_update(world: World) -
     async with old_listener("relay", said) as port, world.person("alice") as alice:
         url = f"ws://127.0.0.1:{port}/#{OLD.peer_id}"
         with pytest.raises(RelayError) as failed:
-            await alice.api.invite(InviteRequest(network="shop", relays=(url,)))
+            await alice.api.call(InviteRequest(network="shop", relays=(url,)))
         assert UPDATE_IT in str(failed.value)
     assert json.loads(said[0]) == {"t": "bye", "code": "version"}
 

@@ -22,14 +22,14 @@ async def somebody(
 
 async def added(person: Person, agent: Agent) -> str:
     """The person types the agent's address."""
-    return (await person.api.add_peer(AddPeerRequest(address=agent.url))).did
+    return (await person.api.call(AddPeerRequest(address=agent.url))).did
 
 
 async def sent(person: Person, agent: str, text: str = "hello", wait: float = 5, **more: object) -> TaskView:
-    return await person.api.send_task(
+    return await person.api.call(
         SendTaskRequest.model_validate({"agent": agent, "message": text, "wait_seconds": wait, **more})
     )
 
 
 async def looked(person: Person, task: TaskView, wait: float = 5) -> TaskView:
-    return await person.api.get_task(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))
+    return await person.api.call(GetTaskRequest(task_id=task.task_id, wait_seconds=wait))

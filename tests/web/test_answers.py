@@ -53,7 +53,7 @@ def update(state: str, **more: object) -> dict[str, Any]:
 
 
 async def replied(ada: Person, view: TaskView, text: str = "blue", wait: float = 30) -> TaskView:
-    return await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message=text, wait_seconds=wait))
+    return await ada.api.call(ReplyRequest(task_id=view.task_id, message=text, wait_seconds=wait))
 
 
 class Scripted:
@@ -173,9 +173,9 @@ async def test_a_client_behind_us_that_looks_at_a_task_sees_it_as_it_is(world: W
     async with Agent(Scripted(ASKS, DONE)).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
-        opened = (await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=30))).task
+        opened = (await ada.api.call(A2ASendRequest(agent=url, message=message, wait_seconds=30))).task
         assert opened.status.state == TaskState.INPUT_REQUIRED
-        seen = (await ada.api.a2a_get(A2AGetRequest(agent=url, task_id=opened.id))).task
+        seen = (await ada.api.call(A2AGetRequest(agent=url, task_id=opened.id))).task
     assert seen.status.state == TaskState.COMPLETED
 
 

@@ -56,7 +56,7 @@ async def test_another_agent_is_found_for_the_skill_of_one_that_insists(world: W
         await added(ada, strict)
         await added(ada, kind)
         request = SendTaskBySkillRequest(skill="shout", message="hello", wait_seconds=30)
-        view = await ada.api.send_task_by_skill(request)
+        view = await ada.api.call(request)
     assert (view.text, strict.heard, kind.asked) == ("HELLO", [], ["send"])
 
 
@@ -76,9 +76,9 @@ async def test_who_calls_through_us_and_knows_an_extension_names_it_to_the_agent
         url = await added(ada, other)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
         with pytest.raises(ExtensionRequiredError):
-            await ada.api.a2a_send(A2ASendRequest(agent=url, message=message))
+            await ada.api.call(A2ASendRequest(agent=url, message=message))
         known = message.model_copy(update={"extensions": (NEEDED, OFFERED, "https://ext.example/unknown")})
-        answered = await ada.api.a2a_send(A2ASendRequest(agent=url, message=known, wait_seconds=30))
+        answered = await ada.api.call(A2ASendRequest(agent=url, message=known, wait_seconds=30))
     assert answered.task.artifacts[0].parts[0].text == "paid"
     name, other_name = (
         ("A2A-Extensions", "X-A2A-Extensions") if version == "1.0" else ("X-A2A-Extensions", "A2A-Extensions")
@@ -106,7 +106,7 @@ async def test_an_agent_that_begins_to_insist_is_told_no_more(world: World, monk
 async def test_an_extension_is_shown_with_what_its_agent_says_of_it(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         demanding(other, *EXTENSIONS, {"uri": 5}, {"uri": ""}, "nonsense")
-        detail = await ada.api.get_agent(GetAgentRequest(agent=await added(ada, other)))
+        detail = await ada.api.call(GetAgentRequest(agent=await added(ada, other)))
     needed, offered = detail.card.capabilities.extensions or ()
     assert (needed.uri, needed.required, needed.params) == (NEEDED, True, {"currency": "EUR"})
     assert (needed.description, offered.uri, offered.required) == ("Asks for a budget", OFFERED, False)
@@ -135,7 +135,7 @@ async def test_the_card_for_who_has_a_credential_is_read_with_one(
         if version == "0.3":
             other.card["supportsAuthenticatedExtendedCard"] = True
         headers = {"Authorization": "Bearer s3cret"} if credential else None
-        added_peer = await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+        added_peer = await ada.api.call(AddPeerRequest(address=other.url, headers=headers))
         assert [skill.id for skill in added_peer.skills] == (["shout", "whisper"] if credential else ["shout"])
         view = await sent(ada, added_peer.did)
     assert view.text == "HELLO"
@@ -155,7 +155,7 @@ async def test_the_card_for_callers_of_an_agent_of_0_2_is_read_where_that_has_it
         card = {name: value for name, value in other.make_card().items() if name != "protocolVersion"}
         other.card = {**card, "supportsAuthenticatedExtendedCard": True}
         headers = {"Authorization": "Bearer s3cret"}
-        peer = await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+        peer = await ada.api.call(AddPeerRequest(address=other.url, headers=headers))
         assert [skill.id for skill in peer.skills] == ["whisper"]
         assert (await sent(ada, peer.did)).text == "HELLO"
 
@@ -180,6 +180,6 @@ async def test_an_agent_whose_card_for_callers_is_not_to_be_had_keeps_the_other(
         card = other.make_card()
         other.card = {**card, "capabilities": {"streaming": False, "extendedAgentCard": True}}
         headers = {"Authorization": "Bearer s3cret"}
-        peer = await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+        peer = await ada.api.call(AddPeerRequest(address=other.url, headers=headers))
         assert [skill.id for skill in peer.skills] == ["shout"]
         assert (await sent(ada, peer.did)).text == "HELLO"

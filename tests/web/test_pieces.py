@@ -58,7 +58,7 @@ async def test_pieces_read_as_they_were_written_and_artifacts_on_lines_of_their_
     async with Agent(answer, streaming="stream" in way).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
         view = await sent(ada, url)
-        shown = (await ada.api.a2a_get(A2AGetRequest(agent=url, task_id=view.task_id))).task
+        shown = (await ada.api.call(A2AGetRequest(agent=url, task_id=view.task_id))).task
     text = "".join(TOKENS)
     assert (view.state, view.text) == (Moment.COMPLETED, f"{text}\n{text}")
     assert [[part.text for part in one.parts] for one in shown.artifacts] == [[text], [text]]

@@ -207,7 +207,7 @@ async def test_a_redirect_to_another_origin_is_not_followed(world: World) -> Non
 async def test_a_url_with_a_tenant_is_the_agent_that_a_person_added(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         there = f"{other.url}?tenant=a"
-        did = (await ada.api.add_peer(AddPeerRequest(address=there))).did
+        did = (await ada.api.call(AddPeerRequest(address=there))).did
         assert did == there
         assert (await sent(ada, there)).text == "HELLO"
         assert (await sent(ada, f"{other.url}.well-known/agent-card.json?tenant=a")).text == "HELLO"
@@ -219,7 +219,7 @@ async def test_a_url_with_a_tenant_is_the_agent_that_a_person_added(world: World
 async def test_an_agent_is_known_by_each_url_that_it_was_added_by(world: World, typed: str) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = f"{other.url}{typed}"
-        did = (await ada.api.add_peer(AddPeerRequest(address=url))).did
+        did = (await ada.api.call(AddPeerRequest(address=url))).did
         for spelling in (url, other.url):
             known = ada.node.web.known(spelling)
             assert known is not None
@@ -371,7 +371,7 @@ async def test_an_answer_to_a_question_of_an_agent_that_lost_the_task_says_so(wo
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other))
-        view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+        view = await ada.api.call(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
     assert view.error is not None
     assert (view.state, view.error.code, view.error.retryable) == (Moment.FAILED, "task_lost", True)
 
@@ -382,7 +382,7 @@ async def test_a_task_that_was_not_asked_for_is_no_answer(world: World) -> None:
 
     async with Agent(answer).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=1)
-        shown = await ada.api.get_task(GetTaskRequest(task_id=view.task_id))
+        shown = await ada.api.call(GetTaskRequest(task_id=view.task_id))
     assert (shown.state, shown.text) == (Moment.WORKING, None)
     assert "get" in other.asked
 
@@ -534,7 +534,7 @@ async def test_the_question_that_was_answered_is_no_news(
         # A question without words is looked for in the history, once.
         assert other.asked == (["send", "get"] if first is SILENT else ["send"])
         other.heard.clear()
-        view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+        view = await ada.api.call(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
     assert (view.state, view.text) == (Moment.COMPLETED, "a blue one")
     assert other.asked == ["send", "get", "get"]
 
@@ -560,7 +560,7 @@ async def test_another_question_is_asked_and_the_same_one_again_after_a_while_or
     ):
         view = await sent(ada, await added(ada, other), wait=60)
         for _ in range(2):
-            view = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
+            view = await ada.api.call(ReplyRequest(task_id=view.task_id, message="blue", wait_seconds=60))
             assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which color?")
     assert other.asked[:3] == ["send", "send", "send"]
     assert "get" in other.asked[3:]

@@ -78,19 +78,19 @@ async def test_an_agent_at_a_url_takes_a_task(world: World, version: str, bindin
 async def test_it_was_there_when_it_last_answered_and_not_when_its_card_was_read(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
-        first = (await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen
+        first = (await ada.api.call(GetAgentRequest(agent=url))).agent.last_seen
         world.clock.advance(300)
-        assert (await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen == first
+        assert (await ada.api.call(GetAgentRequest(agent=url))).agent.last_seen == first
         await sent(ada, url)
-        assert ((await ada.api.get_agent(GetAgentRequest(agent=url))).agent.last_seen or "") > (first or "")
+        assert ((await ada.api.call(GetAgentRequest(agent=url))).agent.last_seen or "") > (first or "")
 
 
 async def test_it_is_listed_with_its_skills_and_found_by_them(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
-        found = await ada.api.discover(DiscoverRequest(skill="shout"))
-        detail = await ada.api.get_agent(GetAgentRequest(agent="stranger"))
-        view = await ada.api.send_task_by_skill(SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=30))
+        found = await ada.api.call(DiscoverRequest(skill="shout"))
+        detail = await ada.api.call(GetAgentRequest(agent="stranger"))
+        view = await ada.api.call(SendTaskBySkillRequest(skill="shout", message="hi", wait_seconds=30))
     assert [(agent.did, agent.route, agent.skills[0].id) for agent in found.agents] == [(url, "http", "shout")]
     assert detail.addresses == (f"{url}rpc (JSONRPC 1.0)",)
     assert (view.text, view.agent.did) == ("HI", url)
@@ -113,15 +113,15 @@ async def test_a_skill_is_asked_of_the_next_agent_when_one_is_away_or_refuses(wo
             await added(ada, away)
         await added(ada, rude)
         await added(ada, kind)
-        view = await ada.api.send_task_by_skill(request)
-        again = await ada.api.send_task_by_skill(request)
+        view = await ada.api.call(request)
+        again = await ada.api.call(request)
     assert (view.text, view.agent.name, again.task_id) == ("HI", "c", view.task_id)
     assert [reason.split(" ")[0] for reason in view.tried] == ["a", "b:"]
     async with somebody(world) as ada:
-        kept = await ada.api.send_task_by_skill(request.model_copy(update={"idempotency_key": None, "wait_seconds": 0}))
+        kept = await ada.api.call(request.model_copy(update={"idempotency_key": None, "wait_seconds": 0}))
         assert kept.delivery == Delivery.QUEUED
         with pytest.raises(NoRouteError):
-            await ada.api.send_task_by_skill(request.model_copy(update={"idempotency_key": None, "queue": False}))
+            await ada.api.call(request.model_copy(update={"idempotency_key": None, "queue": False}))
 
 
 async def test_a_request_by_skill_gets_no_task_of_another_with_its_key_that_came_to_be_meanwhile(world: World) -> None:
@@ -152,9 +152,7 @@ async def test_an_agent_at_a_url_that_could_not_be_added_is_the_one_that_it_was(
             patch.setattr(ada.node.context.database, "write", full)
             for agent in (other, announced):
                 with pytest.raises(StorageFullError):
-                    await ada.api.add_peer(
-                        AddPeerRequest(address=agent.url, headers={"Authorization": "Bearer s3cret"})
-                    )
+                    await ada.api.call(AddPeerRequest(address=agent.url, headers={"Authorization": "Bearer s3cret"}))
         assert ada.node.web.known(other.url) is None
         met = ada.node.web.known(announced.url)
         assert met is not None
@@ -166,7 +164,7 @@ async def test_nobody_but_a_person_opens_a_private_address(world: World) -> None
         with pytest.raises(AddressNotAllowedError, match=f"mcp-a2a peers add {other.url}"):
             await sent(ada, other.url)
         with pytest.raises(AddressNotAllowedError):
-            await ada.api.get_agent(GetAgentRequest(agent=other.url))
+            await ada.api.call(GetAgentRequest(agent=other.url))
         assert (other.cards_read, other.heard) == (0, [])
         await added(ada, other)
         assert (await sent(ada, other.url)).text == "HELLO"
@@ -187,7 +185,7 @@ async def test_an_agent_that_was_public_gets_at_nothing_private_by_moving_its_na
 
 async def test_an_agent_on_this_machine_is_called_by_the_name_that_was_typed(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
-        view = await ada.api.add_peer(AddPeerRequest(address=other.url.replace("127.0.0.1", "localhost")))
+        view = await ada.api.call(AddPeerRequest(address=other.url.replace("127.0.0.1", "localhost")))
         assert (await sent(ada, view.did)).text == "HELLO"
 
 
@@ -245,11 +243,11 @@ async def test_who_adds_an_agent_that_is_at_another_private_place_hears_what_tha
 
 
 async def looked_up(person: Person, url: str) -> AgentDetail:
-    return await person.api.get_agent(GetAgentRequest(agent=url))
+    return await person.api.call(GetAgentRequest(agent=url))
 
 
 async def typed(person: Person, url: str) -> AgentView:
-    return await person.api.add_peer(AddPeerRequest(address=url))
+    return await person.api.call(AddPeerRequest(address=url))
 
 
 @pytest.mark.parametrize("password", ["S3CRET", "S3/CRET", "S3 CRET", "S3@CRET", "S3:CRET%"])
@@ -270,7 +268,7 @@ async def test_where_an_agent_says_that_it_is_comes_cleaned(world: World) -> Non
     async with Agent(shout).serve() as other, somebody(world) as ada:
         interfaces = [{"url": f"{other.url}rpc", "protocolBinding": binding} for binding in ("JSONRPC", "a\x9b31mb\n")]
         other.card = {"name": "x", "supportedInterfaces": interfaces}
-        detail = await ada.api.get_agent(GetAgentRequest(agent=await added(ada, other)))
+        detail = await ada.api.call(GetAgentRequest(agent=await added(ada, other)))
     assert detail.addresses == (f"{other.url}rpc (JSONRPC 1.0)", f"{other.url}rpc (ab 1.0)")
 
 
@@ -300,18 +298,18 @@ async def test_a_stream_is_told_as_it_comes_to_whoever_follows(world: World) -> 
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
-        opened = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, follow=True))
+        opened = await ada.api.call(A2ASendRequest(agent=url, message=message, follow=True))
         told: list[str] = []
         view = A2AFollowView(cursor=opened.cursor or "", over=False)
         while not view.over:
-            view = await ada.api.a2a_follow(
+            view = await ada.api.call(
                 A2AFollowRequest(agent=url, task_id=opened.task.id, cursor=view.cursor, wait_seconds=30)
             )
             for event in view.events:
                 if event.artifact_update is not None:
                     told.append(event.artifact_update.artifact.parts[0].text or "")
                     more.set()
-        final = await looked(ada, (await ada.api.list_tasks(ListTasksRequest())).tasks[0])
+        final = await looked(ada, (await ada.api.call(ListTasksRequest())).tasks[0])
     assert told == ["one ", "two"]
     assert (final.text, final.state) == ("one two", Moment.COMPLETED)
     assert other.asked == ["stream"]
@@ -343,7 +341,7 @@ async def test_a_task_at_a_url_remembers_what_was_asked_beside_what_is_streamed(
         go_on.set()
         view = await looked(ada, view, wait=20)
         assert (view.state, view.request, view.answer) == ("completed", "count", "one two")
-        (listed,) = (await ada.api.list_tasks(ListTasksRequest(state=Moment.COMPLETED))).tasks
+        (listed,) = (await ada.api.call(ListTasksRequest(state=Moment.COMPLETED))).tasks
     assert (listed.request, listed.answer) == ("count", "one two")
 
 
@@ -492,8 +490,8 @@ async def test_a_question_is_answered_in_their_task_and_conversation(world: Worl
         view = await sent(ada, await added(ada, other))
         assert (view.state, view.question) == (Moment.INPUT_REQUIRED, "Which?")
         request = ReplyRequest(task_id=view.task_id, message="this", wait_seconds=30)
-        done = await ada.api.reply_to_task(request)
-        again = await ada.api.reply_to_task(request)
+        done = await ada.api.call(request)
+        again = await ada.api.call(request)
     assert (done.state, done.text) == (Moment.COMPLETED, "this")
     first, second, third = (heard.params["message"] for heard in other.heard)
     assert "contextId" not in first
@@ -535,7 +533,7 @@ async def test_a_message_in_place_of_a_task_is_the_answer(world: World) -> None:
         url = await added(ada, other)
         view = await sent(ada, url)
         message = Message(message_id="m", role=Role.USER, parts=(Part(text="go"),))
-        direct = await ada.api.a2a_send(A2ASendRequest(agent=url, message=message, wait_seconds=30))
+        direct = await ada.api.call(A2ASendRequest(agent=url, message=message, wait_seconds=30))
     assert (view.state, view.text) == (Moment.COMPLETED, "just words")
     assert direct.reply is not None
     assert direct.reply.text == "just words"
@@ -561,7 +559,7 @@ async def test_cancelling_reaches_the_agent_also_while_it_streams(world: World) 
                 view = await looked(ada, view, 0)
                 if view.state != Moment.WORKING:
                     await changed.wait()
-        await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+        await ada.api.call(CancelRequest(task_id=view.task_id))
         view = await looked(ada, view)
     assert view.state == Moment.CANCELED
     assert other.asked == ["stream", "cancel"]
@@ -580,7 +578,7 @@ async def test_a_task_for_an_agent_that_is_away_waits_and_says_why(world: World)
         assert f"127.0.0.1:{port} could not be reached" in view.tried[0]
         with pytest.raises(NoRouteError, match="could not be reached"):
             await sent(ada, url, queue=False)
-        listed = (await ada.api.discover(DiscoverRequest(settle_seconds=0))).agents
+        listed = (await ada.api.call(DiscoverRequest(settle_seconds=0))).agents
         assert [agent.online for agent in listed] == [False]
 
 
@@ -783,10 +781,10 @@ async def test_an_agent_that_is_named_by_a_page_of_its_host_keeps_what_a_person_
     async with Agent(shout).serve() as other:
         async with somebody(world, calls=Public) as ada:
             secret = {"Authorization": "Bearer s3cret"}
-            await ada.api.add_peer(AddPeerRequest(address=other.url, headers=secret))
+            await ada.api.call(AddPeerRequest(address=other.url, headers=secret))
             named = await ada.node.web.find(f"{other.url}some/page")
             assert (named.url, named.is_typed, named.row.headers) == (other.url, True, secret)
-            again = await ada.api.add_peer(AddPeerRequest(address=f"{other.url}some/page"))
+            again = await ada.api.call(AddPeerRequest(address=f"{other.url}some/page"))
             assert again.did == other.url
         async with somebody(world) as ada:
             kept = ada.node.web.known(other.url)
@@ -824,13 +822,13 @@ async def test_an_agent_that_is_removed_while_its_card_is_read_stays_removed_and
     async with Agent(shout).serve() as other:
         async with somebody(world, calls=partial(Held, gate)) as ada:
             secret = AddPeerRequest(address=other.url, headers={"Authorization": "Bearer s3cret"})
-            peer = ada.node.web.known((await ada.api.add_peer(secret)).did)
+            peer = ada.node.web.known((await ada.api.call(secret)).did)
             assert peer is not None
             gate.is_shut, peer.read_at = True, float("-inf")  # it was read long ago
             view = await sent(ada, peer.url, wait=0)
             with anyio.fail_after(30):
                 await gate.reached.wait()
-                await ada.api.set_trust(SetTrustRequest(agent=peer.url, level="stranger"))
+                await ada.api.call(SetTrustRequest(agent=peer.url, level="stranger"))
                 gate.opened.set()
                 while ada.node.web_courier._errands:
                     await anyio.lowlevel.checkpoint()
@@ -845,7 +843,7 @@ async def test_a_credential_is_sent_to_its_origin_and_kept_for_the_next_start(wo
     async with Agent(shout).serve() as other:
         async with somebody(world) as ada:
             headers = {"Authorization": "Bearer s3cret"}
-            await ada.api.add_peer(AddPeerRequest(address=other.url, headers=headers))
+            await ada.api.call(AddPeerRequest(address=other.url, headers=headers))
             await added(ada, other)  # once more, without saying anything about credentials
         async with somebody(world) as ada:
             await sent(ada, other.url)
@@ -886,10 +884,10 @@ async def test_an_agent_that_shouts_a_name_on_the_lan_does_not_take_it_from_anyb
         by_shout = (await sent(ada, "stranger")).agent.did
         by_person = await added(ada, typed)
         assert (by_shout, (await sent(ada, "stranger")).agent.did) == (other.url, by_person)
-        trust = {agent.did: agent.trust for agent in (await ada.api.discover(DiscoverRequest())).agents}
+        trust = {agent.did: agent.trust for agent in (await ada.api.call(DiscoverRequest())).agents}
         assert trust == {other.url: "stranger", by_person: "trusted"}
         ada.node.web.lost("x")
-        assert [agent.online for agent in (await ada.api.discover(DiscoverRequest())).agents] == [True, False]
+        assert [agent.online for agent in (await ada.api.call(DiscoverRequest())).agents] == [True, False]
 
 
 async def test_an_agent_that_made_room_for_others_is_told_nothing_more_without_consent(
@@ -972,16 +970,16 @@ async def test_an_announced_agent_is_called_where_it_announced_itself_only(world
         with anyio.fail_after(30):
             while not other.cards_read:
                 await anyio.lowlevel.checkpoint()
-        assert (await ada.api.discover(DiscoverRequest(settle_seconds=0.1))).agents == ()
+        assert (await ada.api.call(DiscoverRequest(settle_seconds=0.1))).agents == ()
 
 
 async def test_a_ping_reads_the_card(world: World) -> None:
     async with Agent(shout).serve() as other, somebody(world) as ada:
         url = await added(ada, other)
-        pong = await ada.api.ping(PingRequest(agent="stranger"))
+        pong = await ada.api.call(PingRequest(agent="stranger"))
     assert (pong.route, pong.address, other.cards_read) == ("http", url, 2)
     async with somebody(world) as ada:
-        silence = await ada.api.ping(PingRequest(agent=url))
+        silence = await ada.api.call(PingRequest(agent=url))
     assert "connection refused" in (silence.detail or "")
 
 
@@ -997,7 +995,7 @@ async def test_an_agent_that_sends_a_byte_at_a_time_holds_nobody_up(world: World
         url = await added(ada, other)
         with anyio.fail_after(30):
             view = await sent(ada, url, wait=0.2)
-            view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+            view = await ada.api.call(CancelRequest(task_id=view.task_id))
     assert view.state == Moment.CANCELED
 
 
@@ -1025,7 +1023,7 @@ async def test_an_agent_that_is_never_silent_can_be_interrupted(world: World) ->
         view = await sent(ada, await added(ada, other), wait=0)
         with anyio.fail_after(30):
             await begun.wait()
-        view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+        view = await ada.api.call(CancelRequest(task_id=view.task_id))
         assert (await looked(ada, view, wait=10)).state == Moment.CANCELED
 
 
@@ -1051,7 +1049,7 @@ async def test_a_task_that_was_withdrawn_while_it_was_handed_over_is_stopped_the
         view = await sent(ada, await added(ada, other), wait=0)
         with anyio.fail_after(30):
             await handing.wait()
-            view = await ada.api.cancel_task(CancelRequest(task_id=view.task_id))
+            view = await ada.api.call(CancelRequest(task_id=view.task_id))
             assert view.state == Moment.CANCELED
             go_on.set()
             await stopped.wait()
@@ -1100,6 +1098,6 @@ async def test_a_word_more_reaches_an_agent_that_is_still_streaming(world: World
     async with Agent(answer, streaming=True).serve() as other, somebody(world) as ada:
         view = await sent(ada, await added(ada, other), wait=0.3)
         assert view.state == Moment.WORKING
-        done = await ada.api.reply_to_task(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=30))
+        done = await ada.api.call(ReplyRequest(task_id=view.task_id, message="more", wait_seconds=30))
     assert (done.state, done.text, done.task_id) == (Moment.COMPLETED, "heard", view.task_id)
     assert other.heard[1].params["message"]["taskId"] == "t-1"

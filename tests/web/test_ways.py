@@ -54,17 +54,17 @@ async def at_url(
 
 
 async def add(me: Person, agent: Agent) -> Any:
-    return await me.api.add_peer(AddPeerRequest(address=agent.url))
+    return await me.api.call(AddPeerRequest(address=agent.url))
 
 
 async def sent(me: Person, agent: str) -> str:
     asked = SendTaskRequest(agent=agent, message="for rev", wait_seconds=0, consent="typed")
-    return (await me.api.send_task(asked)).agent.did
+    return (await me.api.call(asked)).agent.did
 
 
 async def listed(me: Person) -> dict[str, tuple[str, ...]]:
     """Each agent that is found, with its further ways."""
-    return {one.did: one.urls for one in (await me.api.discover(DiscoverRequest())).agents}
+    return {one.did: one.urls for one in (await me.api.call(DiscoverRequest())).agents}
 
 
 async def test_a_url_with_the_card_of_a_key_is_the_same_agent_and_its_name_means_the_sealed_way(world: World) -> None:
@@ -73,15 +73,15 @@ async def test_a_url_with_the_card_of_a_key_is_the_same_agent_and_its_name_means
         added = await add(me, url)
         assert (added.did, added.urls) == (rev.did, (url.url,))
         assert await listed(me) == {rev.did: (url.url,)}
-        assert [peer.did for peer in (await me.api.peers(PeersRequest())).peers] == [rev.did]
-        assert (await me.api.get_agent(GetAgentRequest(agent="rev"))).agent.urls == (url.url,)
-        assert not (await me.api.discover(DiscoverRequest())).agents[0].look_alike
+        assert [peer.did for peer in (await me.api.call(PeersRequest())).peers] == [rev.did]
+        assert (await me.api.call(GetAgentRequest(agent="rev"))).agent.urls == (url.url,)
+        assert not (await me.api.call(DiscoverRequest())).agents[0].look_alike
         assert await sent(me, "rev") == rev.did
         by_skill = SendTaskBySkillRequest(skill="shout", message="x", wait_seconds=0, consent="typed")
-        assert (await me.api.send_task_by_skill(by_skill)).agent.did == rev.did
+        assert (await me.api.call(by_skill)).agent.did == rev.did
         assert not url.heard
         assert await sent(me, url.url) == url.url
-        by_url = await me.api.get_agent(GetAgentRequest(agent=url.url))
+        by_url = await me.api.call(GetAgentRequest(agent=url.url))
         assert (by_url.agent.did, by_url.agent.words) == (url.url, added.words)
 
 
@@ -103,9 +103,9 @@ async def test_the_sealed_way_alone_is_used_also_while_the_agent_is_away(world: 
             await add(me, url)
         assert await sent(me, "rev") == rev.did
         by_skill = SendTaskBySkillRequest(skill="shout", message="x", wait_seconds=0, consent="typed")
-        assert (await me.api.send_task_by_skill(by_skill)).agent.did == rev.did
+        assert (await me.api.call(by_skill)).agent.did == rev.did
         assert not url.heard
-        assert {task.delivery for task in (await me.api.list_tasks(ListTasksRequest())).tasks} == {"QUEUED"}
+        assert {task.delivery for task in (await me.api.call(ListTasksRequest())).tasks} == {"QUEUED"}
 
 
 async def test_a_key_that_is_only_known_from_a_card_is_reached_at_its_url_and_by_no_key(world: World) -> None:
@@ -115,7 +115,7 @@ async def test_a_key_that_is_only_known_from_a_card_is_reached_at_its_url_and_by
         did = str(world.identity("rev").peer_id)
         ((first, others),) = (await listed(me)).items()
         assert {first, *others} == {one.url, two.url}
-        assert len((await me.api.peers(PeersRequest())).peers) == 1
+        assert len((await me.api.call(PeersRequest())).peers) == 1
         assert (await sent(me, "rev"), await sent(me, "rev2")) == (one.url, two.url)
         with pytest.raises(PeerNotFoundError, match="not sealed"):
             await sent(me, did)
@@ -184,8 +184,8 @@ async def test_a_url_inherits_neither_trust_nor_consent_of_its_key_and_the_key_n
     ):
         await acquainted(me, rev)
         await acquainted(me, eve)
-        await me.api.set_trust(SetTrustRequest(agent=rev.did, level="trusted"))
-        await me.api.consent(ConsentRequest(agent=rev.did, answer="allowed", files=True))
+        await me.api.call(SetTrustRequest(agent=rev.did, level="trusted"))
+        await me.api.call(ConsentRequest(agent=rev.did, answer="allowed", files=True))
         consent, book = me.node.consent, me.node.web
         met = await book.find(url.url) if book.known(url.url) else None
         assert met is None
@@ -194,11 +194,11 @@ async def test_a_url_inherits_neither_trust_nor_consent_of_its_key_and_the_key_n
         at_place = book.known(url.url)
         assert at_place is not None
         assert consent.files(at_place) == "open"
-        by_name = await me.api.get_agent(GetAgentRequest(agent="eve"))
+        by_name = await me.api.call(GetAgentRequest(agent="eve"))
         assert (by_name.agent.did, by_name.agent.trust) == (eve.did, "stranger")
         assert not me.node.trust.admits(me.node.directory.get(eve.node.context.me))
-        await me.api.set_trust(SetTrustRequest(agent=url.url, level="stranger"))
-        assert (await me.api.get_agent(GetAgentRequest(agent="rev"))).agent.trust == "trusted"
+        await me.api.call(SetTrustRequest(agent=url.url, level="stranger"))
+        assert (await me.api.call(GetAgentRequest(agent="rev"))).agent.trust == "trusted"
         assert await listed(me) == {rev.did: (), eve.did: (other.url,)}
 
 
@@ -246,7 +246,7 @@ async def test_the_url_of_a_blocked_agent_is_no_way_around_the_block(world: Worl
         with_url = me.node.web.known(url.url)
         assert with_url is not None
         assert me.node.consent.text(with_url) == "allowed"
-        await me.api.set_trust(SetTrustRequest(agent="rev", level="blocked"))
+        await me.api.call(SetTrustRequest(agent="rev", level="blocked"))
         assert await listed(me) == {}
         assert me.node.consent.text(with_url) == "open"  # a person is asked, although a person has added it
 

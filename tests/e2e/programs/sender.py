@@ -36,7 +36,7 @@ async def send(node: SharedNode, number: int, answers: dict[int, TaskView], room
         request = SendTaskRequest(
             agent="receiver", message=str(number), idempotency_key=f"key-{number}", wait_seconds=300
         )
-        answers[number] = await node.send_task(request)
+        answers[number] = await node.call(request)
 
 
 hurry.where_asked()

@@ -23,12 +23,12 @@ def peak() -> int:
 async def main(path: str, address: str) -> None:
     async with open_node(load_settings({})) as node:
         if address != "relay":
-            await node.add_peer(AddPeerRequest(address=address))
-        while not (await node.discover(DiscoverRequest(query="digester"))).agents:  # noqa: ASYNC110  asked from outside
+            await node.call(AddPeerRequest(address=address))
+        while not (await node.call(DiscoverRequest(query="digester"))).agents:  # noqa: ASYNC110  asked from outside
             await anyio.sleep(0.1)
         request = SendTaskRequest(agent="digester", message="read", files=(FileArg(path=path),), wait_seconds=90)
         request = request.model_copy(update={"idempotency_key": "the one"})  # started again, it is the same task
-        view = await node.send_task(request)
+        view = await node.call(request)
     answer = {"state": view.state, "text": view.text, "route": view.route, "tried": view.tried, "peak_kib": peak()}
     sys.stdout.write(json.dumps(answer) + "\n")
 
