@@ -5,7 +5,8 @@ Importing this package is cheap; each name below is imported when it is first us
 | to | use |
 |---|---|
 | make an agent | `Agent`, `skill`, `TaskContext`, `Chunk`, `File`, `Reject` |
-| be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`; it speaks `views` |
+| be a peer in your own program | `open_node(Settings(…))`, which yields a `NodeApi`: `await node.call(question)` |
+| ask a node | the questions of `mcp_a2a.api`, by subject; the class of a question names its answer |
 | speak A2A | `AgentCard`, `AgentSkill`, `Task`, `TaskState`, `Message`, `Part`, `Artifact`, … |
 """
 

@@ -2,7 +2,7 @@
 
 | port | implemented by |
 |---|---|
-| `NodeApi` | `node.Node` (the owner of an identity), its twin over the control socket |
+| `NodeApi` | `node.api.LocalApi` (the owner of an identity), `node.shared.SharedNode` (any process), `node.resting` |
 | `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct`, `.relay.client` |
 | `LinkHandler` | `node` |
 | `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` |
@@ -23,22 +23,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcp_a2a.api.request import A, Request
-from mcp_a2a.exchange import (
-    A2AAnswer,
-    A2ACancelRequest,
-    A2ACardRequest,
-    A2ACardView,
-    A2AFollowRequest,
-    A2AFollowView,
-    A2AGetRequest,
-    A2AListRequest,
-    A2APushDeleteRequest,
-    A2APushGetRequest,
-    A2APushSetRequest,
-    A2APushView,
-    A2ASendRequest,
-    A2ATaskPage,
-)
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
@@ -47,303 +31,27 @@ from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.paths import TransportAddr
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AgentDetail,
-    AgentView,
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    ConsentRequest,
-    ConsentView,
-    DiscoverRequest,
-    DiscoverView,
-    FilesRequest,
-    FilesView,
-    ForgetRequest,
-    ForgetView,
-    GetAgentRequest,
-    GetTaskRequest,
-    InboxView,
-    InviteRequest,
-    InviteView,
-    JoinRequest,
-    JoinView,
-    LeaveRequest,
-    ListTasksRequest,
-    NetcheckRequest,
-    NetcheckView,
-    NetworksRequest,
-    NetworksView,
-    NetworkView,
-    NewsRequest,
-    NewsView,
-    PeersRequest,
-    PeersView,
-    PingRequest,
-    PingView,
-    RenameRequest,
-    RenameView,
-    ReplyRequest,
-    RotateRequest,
-    RotateView,
-    SavedFilesView,
-    SaveFilesRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-    SetTrustView,
-    TaskPage,
-    TaskView,
-)
 
 
 class NodeApi(Protocol):
-    """What can be asked of a running node. Every method raises only `McpA2AError`.
+    """A running node, which answers every question of `mcp_a2a.api`.
 
-    A wait that ends is not an error: the view says that the task goes on and what to call next.
+    The class of a question says what is done and which errors are raised.
     """
 
     async def call(self, request: Request[A], /) -> A:
-        """Answer a question. Each further method answers the questions of one class, and is named by its operation.
+        """Answer a question.
+
+        A wait that ends is not an error: the answer says that the task goes on and what to ask next.
 
         Args:
             request: one of `api.operations.OPERATIONS`.
 
         Returns:
             The answer that the class of the question names.
-        """
-        ...
-
-    async def discover(self, request: DiscoverRequest) -> DiscoverView:
-        """Agents that can be sent tasks, best match first."""
-        ...
-
-    async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
-        """One agent; `self` is this node."""
-        ...
-
-    async def rename(self, request: RenameRequest) -> RenameView:
-        """Go by the name that a person has kept for this identity, and tell everybody.
-
-        Only ever called for a person, by the command line.
-        """
-        ...
-
-    async def peers(self, request: PeersRequest) -> PeersView:
-        """Everybody known by key, and the contact requests that wait for a person."""
-        ...
-
-    async def add_peer(self, request: AddPeerRequest) -> AgentView:
-        """Dial an address and remember it.
 
         Raises:
-            NoRouteError: nobody answers there.
-        """
-        ...
-
-    async def news(self, request: NewsRequest) -> NewsView:
-        """What happens at this node, waiting for it. Only ever asked for its owner."""
-        ...
-
-    async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
-        """Trust (which releases held tasks), block (which drops them) or forget an agent.
-
-        Only ever called for a person: by the command line, or after an elicitation was accepted.
-        """
-        ...
-
-    async def consent(self, request: ConsentRequest) -> ConsentView:
-        """What may be sent to an agent unasked; records what a person answered.
-
-        Raises:
-            PeerNotFoundError: no such agent; a name is none.
-        """
-        ...
-
-    async def send_task(self, request: SendTaskRequest) -> TaskView:
-        """Journal a task, deliver it, and wait for its answer up to `wait_seconds`.
-
-        Raises:
-            ConsentNeededError, ConsentDeclinedError: a person has to allow it first, or has not; nothing was sent.
-        """
-        ...
-
-    async def send_task_by_skill(self, request: SendTaskBySkillRequest) -> TaskView:
-        """The same for the best agent with the skill; the next one is tried while nobody has accepted."""
-        ...
-
-    async def get_task(self, request: GetTaskRequest) -> TaskView:
-        """Where a task stands; waits up to `wait_seconds` for it to finish or to ask something."""
-        ...
-
-    async def reply_to_task(self, request: ReplyRequest) -> TaskView:
-        """Answer an agent that asked something."""
-        ...
-
-    async def cancel_task(self, request: CancelRequest) -> TaskView:
-        """Withdraw a task we sent."""
-        ...
-
-    async def forget(self, request: ForgetRequest) -> ForgetView:
-        """Remove what finished tasks said and brought."""
-        ...
-
-    async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
-        """Tasks sent and received."""
-        ...
-
-    async def check_inbox(self, request: CheckInboxRequest) -> InboxView:
-        """Lease waiting tasks (15 min, renewed by `answer_task` with `working`)."""
-        ...
-
-    async def answer_task(self, request: AnswerRequest) -> TaskView:
-        """Report progress, a result, a failure or a question for a leased task.
-
-        Raises:
-            LeaseLostError: the task was offered to somebody else since.
-        """
-        ...
-
-    async def open_files(self, request: FilesRequest) -> FilesView:
-        """How to read the files of a task, for programs of this person and its A2A server.
-
-        Raises:
-            TaskNotFoundError
-        """
-        ...
-
-    async def save_files(self, request: SaveFilesRequest) -> SavedFilesView:
-        """Write the files that came with a task under new names; nothing is overwritten.
-
-        Raises:
-            TaskNotFoundError
-            FileError: there are none, or they cannot be written.
-        """
-        ...
-
-    async def invite(self, request: InviteRequest) -> InviteView:
-        """A ticket to a network, which is made when there is none of that name.
-
-        Raises:
-            RelayError, NetworkError
-        """
-        ...
-
-    async def join(self, request: JoinRequest) -> JoinView:
-        """Become a member by a ticket.
-
-        Raises:
-            TicketError, RelayError, NetworkError
-        """
-        ...
-
-    async def networks(self, request: NetworksRequest) -> NetworksView:
-        """The networks we are members of, and how it stands with their relays."""
-        ...
-
-    async def leave(self, request: LeaveRequest) -> NetworkView:
-        """Stop being a member: withdraw our entry, forget the secret and whom we only knew by it.
-
-        Raises:
-            NetworkNotFoundError
-        """
-        ...
-
-    async def rotate(self, request: RotateRequest) -> RotateView:
-        """A new secret for a network that we made, handed sealed to the members that stay.
-
-        Raises:
-            NetworkNotFoundError, NetworkError, PeerNotFoundError
-        """
-        ...
-
-    async def ping(self, request: PingRequest) -> PingView:
-        """One sealed message there and its signed receipt back.
-
-        Raises:
-            PeerNotFoundError, AmbiguousNameError
-        """
-        ...
-
-    async def netcheck(self, request: NetcheckRequest) -> NetcheckView:
-        """What of the network works from here, tried out now."""
-        ...
-
-    async def a2a_send(self, request: A2ASendRequest) -> A2AAnswer:
-        """A message to `self`, or to an agent behind this node; durable before this returns.
-
-        Raises:
-            TaskNotFoundError: it names a task that is not the caller's at that agent.
-            NotAwaitingReplyError: that task has ended.
-            ContextMismatchError: its context is not that of its task.
-            ConversationFullError: there is no room in that task for what it says.
-            PeerNotFoundError, AmbiguousNameError, TooLargeError, UnsendableError
-        """
-        ...
-
-    async def a2a_get(self, request: A2AGetRequest) -> A2AAnswer:
-        """A task of the caller.
-
-        Raises:
-            TaskNotFoundError
-        """
-        ...
-
-    async def a2a_list(self, request: A2AListRequest) -> A2ATaskPage:
-        """Tasks of the caller at that agent.
-
-        Raises:
-            ConfigurationError: the page token is not one of ours.
-        """
-        ...
-
-    async def a2a_cancel(self, request: A2ACancelRequest) -> A2AAnswer:
-        """Withdraw a task of the caller.
-
-        Raises:
-            TaskNotFoundError
-            TransitionError: it has ended.
-        """
-        ...
-
-    async def a2a_follow(self, request: A2AFollowRequest) -> A2AFollowView:
-        """What happens to a task of the caller, from where the caller knows it.
-
-        Raises:
-            TaskNotFoundError
-        """
-        ...
-
-    async def a2a_card(self, request: A2ACardRequest) -> A2ACardView:
-        """Sign the card of our own agent, which may say where and how it is served, and nothing else than ours does.
-
-        Raises:
-            CardError: it is not the card of this agent.
-        """
-        ...
-
-    async def a2a_push_set(self, request: A2APushSetRequest) -> A2APushView:
-        """Keep a push configuration.
-
-        Raises:
-            TaskNotFoundError, PushUrlError
-        """
-        ...
-
-    async def a2a_push_get(self, request: A2APushGetRequest) -> A2APushView:
-        """The configuration with that id, or all of the task.
-
-        Raises:
-            TaskNotFoundError: no such task, or no such configuration of it.
-        """
-        ...
-
-    async def a2a_push_delete(self, request: A2APushDeleteRequest) -> A2APushView:
-        """Forget a configuration; one that is not there counts as forgotten.
-
-        Raises:
-            TaskNotFoundError
+            McpA2AError: the question cannot be answered; no other error is raised.
         """
         ...
 

@@ -17,7 +17,8 @@ import anyio
 from pydantic import JsonValue
 
 from mcp_a2a import McpA2AError, NodeApi, Part
-from mcp_a2a.views import AddPeerRequest, AgentView, CancelRequest, PeersRequest, SendTaskRequest
+from mcp_a2a.api.agents import AddPeerRequest, AgentView, PeersRequest
+from mcp_a2a.api.tasks import CancelRequest, SendTaskRequest
 
 RETRY_SECONDS = 0.5
 

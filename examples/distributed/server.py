@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from roles import Coordinator, Courier, Monitor, Role, Worker
 
 from mcp_a2a import Agent, Settings, TaskContext, open_node
-from mcp_a2a.views import GetAgentRequest
+from mcp_a2a.api.agents import GetAgentRequest
 
 ROLES = {
     "mixed": {"coordinator", "worker", "monitor"},

@@ -47,7 +47,15 @@ class A2AAnswer(View):
 
 
 class A2ASendRequest(Reach, Request[A2AAnswer]):
-    """A message: it opens a task, or with `task_id` in it goes on in one."""
+    """A message to an agent: it opens a task, or with `task_id` in it goes on in one. Durable before the answer.
+
+    Raises:
+        TaskNotFoundError: it names a task that is not the caller's at that agent.
+        NotAwaitingReplyError: that task has ended.
+        ContextMismatchError: its context is not that of its task.
+        ConversationFullError: there is no room in that task for what it says.
+        PeerNotFoundError, AmbiguousNameError, TooLargeError, UnsendableError
+    """
 
     operation: ClassVar[str] = "a2a_send"
     message: Message
@@ -67,7 +75,11 @@ class A2ASendRequest(Reach, Request[A2AAnswer]):
 
 
 class A2AGetRequest(Reach, Request[A2AAnswer]):
-    """A task of the caller by its whole id."""
+    """A task of the caller by its whole id.
+
+    Raises:
+        TaskNotFoundError
+    """
 
     operation: ClassVar[str] = "a2a_get"
     task_id: str = Field(max_length=256)
@@ -75,7 +87,12 @@ class A2AGetRequest(Reach, Request[A2AAnswer]):
 
 
 class A2ACancelRequest(Reach, Request[A2AAnswer]):
-    """A task that the caller no longer wants."""
+    """Withdraw a task of the caller.
+
+    Raises:
+        TaskNotFoundError
+        TransitionError: it has ended.
+    """
 
     operation: ClassVar[str] = "a2a_cancel"
     task_id: str = Field(max_length=256)
@@ -92,7 +109,11 @@ class A2ATaskPage(View):
 
 
 class A2AListRequest(Reach, Request[A2ATaskPage]):
-    """Tasks of the caller, newest status first. `page_token` continues a list."""
+    """Tasks of the caller at that agent, newest status first. `page_token` continues a list.
+
+    Raises:
+        ConfigurationError: the page token is not one of ours.
+    """
 
     operation: ClassVar[str] = "a2a_list"
     context_id: str | None = None
@@ -119,7 +140,11 @@ class A2AFollowView(View):
 
 
 class A2AFollowRequest(Reach, Request[A2AFollowView]):
-    """What happens to a task. Without a cursor, the task as it is; with one, what came after."""
+    """What happens to a task of the caller. Without a cursor, the task as it is; with one, what came after.
+
+    Raises:
+        TaskNotFoundError
+    """
 
     operation: ClassVar[str] = "a2a_follow"
     task_id: str = Field(max_length=256)
@@ -145,19 +170,31 @@ class A2APushRequest(Reach):
 
 
 class A2APushSetRequest(A2APushRequest, Request[A2APushView]):
-    """A configuration to keep."""
+    """A configuration to keep.
+
+    Raises:
+        TaskNotFoundError, PushUrlError
+    """
 
     operation: ClassVar[str] = "a2a_push_set"
 
 
 class A2APushGetRequest(A2APushRequest, Request[A2APushView]):
-    """The configuration with that id, or all of the task."""
+    """The configuration with that id, or all of the task.
+
+    Raises:
+        TaskNotFoundError: no such task, or no such configuration of it.
+    """
 
     operation: ClassVar[str] = "a2a_push_get"
 
 
 class A2APushDeleteRequest(A2APushRequest, Request[A2APushView]):
-    """A configuration that is no longer wanted."""
+    """A configuration to forget; one that is not there counts as forgotten.
+
+    Raises:
+        TaskNotFoundError
+    """
 
     operation: ClassVar[str] = "a2a_push_delete"
 
@@ -169,7 +206,13 @@ class A2ACardView(View):
 
 
 class A2ACardRequest(Request[A2ACardView]):
-    """The card of our own agent as an A2A server of ours shows it, to be signed."""
+    """Sign the card of our own agent as an A2A server of ours shows it.
+
+    It may say where and how it is served, and nothing else than ours does.
+
+    Raises:
+        CardError: it is not the card of this agent.
+    """
 
     operation: ClassVar[str] = "a2a_card"
     card: dict[str, JsonValue]

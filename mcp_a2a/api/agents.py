@@ -64,7 +64,10 @@ class DiscoverView(View):
 
 
 class DiscoverRequest(Request[DiscoverView]):
-    """Which agents are wanted. `settle_seconds` bounds the wait for first answers right after a start."""
+    """Agents that can be sent tasks, best match first.
+
+    `settle_seconds` bounds the wait for first answers right after a start.
+    """
 
     operation: ClassVar[str] = "discover"
     query: str | None = None
@@ -100,7 +103,11 @@ class SetTrustView(View):
 
 
 class SetTrustRequest(Request[SetTrustView]):
-    """Trust, block or forget an agent, named by name or PeerId."""
+    """Trust an agent (which releases its held messages), block it (which drops them) or forget it.
+
+    The agent is named by name or PeerId. Only ever asked for a person: by the command line, or after an elicitation was
+    accepted.
+    """
 
     operation: ClassVar[str] = "set_trust"
     agent: str
@@ -120,7 +127,10 @@ class ConsentView(View):
 class ConsentRequest(Request[ConsentView]):
     """What a person allowed to be sent to an agent; with `answer`, what they answered just now.
 
-    Only ever answered for a person: by `mcp-a2a allow`, or after an elicitation.
+    Only ever asked for a person: by `mcp-a2a allow`, or after an elicitation.
+
+    Raises:
+        PeerNotFoundError: no such agent; a name does not count.
     """
 
     operation: ClassVar[str] = "consent"
@@ -161,9 +171,12 @@ class PeersRequest(Request[PeersView]):
 
 
 class AddPeerRequest(Request[AgentView]):
-    """An address to try: HOST:PORT of a node's listener, or the URL of an A2A agent.
+    """Dial an address and remember it: HOST:PORT of a node's listener, or the URL of an A2A agent.
 
     Only ever a person's: a URL may lead into a private network.
+
+    Raises:
+        NoRouteError: no node answers there.
     """
 
     operation: ClassVar[str] = "add_peer"

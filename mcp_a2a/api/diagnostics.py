@@ -23,7 +23,11 @@ class PingView(View):
 
 
 class PingRequest(Request[PingView]):
-    """An agent to be pinged once."""
+    """One sealed message to an agent, and its signed receipt back.
+
+    Raises:
+        PeerNotFoundError, AmbiguousNameError
+    """
 
     operation: ClassVar[str] = "ping"
     agent: str
@@ -48,6 +52,6 @@ class NetcheckView(View):
 
 
 class NetcheckRequest(Request[NetcheckView]):
-    """No arguments."""
+    """What of the network works from here, tried out now."""
 
     operation: ClassVar[str] = "netcheck"

@@ -75,7 +75,13 @@ class FilesView(View):
 
 
 class FilesRequest(Request[FilesView]):
-    """The files of a task, both ways. `caller` sees its own tasks only; None is whoever runs this node."""
+    """How to read the files of a task, both ways, for programs of this person and its A2A server.
+
+    `caller` sees its own tasks only; None is the owner of this node.
+
+    Raises:
+        TaskNotFoundError
+    """
 
     operation: ClassVar[str] = "open_files"
     task_id: str
@@ -102,7 +108,14 @@ class SavedFilesView(View):
 
 
 class SaveFilesRequest(Request[SavedFilesView]):
-    """Write the files that the other side sent into a folder; without one, into that for downloads."""
+    """Write the files that the other side sent, under new names, into a folder; without one, into that for downloads.
+
+    Nothing is overwritten.
+
+    Raises:
+        TaskNotFoundError
+        FileError: there are none, or they cannot be written.
+    """
 
     operation: ClassVar[str] = "save_files"
     task_id: str

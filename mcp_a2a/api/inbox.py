@@ -50,9 +50,10 @@ class InboxView(View):
 
 
 class CheckInboxRequest(Request[InboxView]):
-    """Lease waiting work. `holder` names who will answer; a "worker" holder's leases end with its process.
+    """Lease waiting work, for 15 min; `working` renews the lease.
 
-    With `limit` 0 nothing is leased: the call waits for cancellations of what the holder has.
+    `holder` names who will answer; the leases of a "worker" end with its process. With `limit` 0 nothing is leased: the
+    call waits for cancellations of what the holder has.
     """
 
     operation: ClassVar[str] = "check_inbox"
@@ -63,9 +64,12 @@ class CheckInboxRequest(Request[InboxView]):
 
 
 class AnswerRequest(Attachments, Request[TaskView]):
-    """An answer to a task from the inbox; `working` reports progress and renews the lease.
+    """Report progress, a result, a failure or a question for a leased task; `working` also renews the lease.
 
     `crashed` is no answer: this attempt came to nothing, and the task is offered again.
+
+    Raises:
+        LeaseLostError: the task was offered to another holder since.
     """
 
     operation: ClassVar[str] = "answer_task"

@@ -48,7 +48,13 @@ class InviteView(View):
 
 
 class InviteRequest(Request[InviteView]):
-    """A ticket for `network`. `relays` are added to those that the network has."""
+    """A ticket to a network, which is made when there is none of that name.
+
+    `relays` are added to those that the network has.
+
+    Raises:
+        RelayError, NetworkError
+    """
 
     operation: ClassVar[str] = "invite"
     network: str = Field(min_length=1, max_length=64)
@@ -71,7 +77,13 @@ class JoinView(View):
 
 
 class JoinRequest(Request[JoinView]):
-    """A ticket, and how long to wait for the first view of the members."""
+    """Become a member of a network by a ticket.
+
+    `wait_seconds` bounds the wait for the first view of the members.
+
+    Raises:
+        TicketError, RelayError, NetworkError
+    """
 
     operation: ClassVar[str] = "join"
     ticket: str
@@ -87,13 +99,17 @@ class NetworksView(View):
 
 
 class NetworksRequest(Request[NetworksView]):
-    """No arguments."""
+    """The networks that we are a member of, and the state of their relays."""
 
     operation: ClassVar[str] = "networks"
 
 
 class LeaveRequest(Request[NetworkView]):
-    """A network to leave."""
+    """Leave a network: withdraw our entry, forget the secret and the agents that are known only by it.
+
+    Raises:
+        NetworkNotFoundError
+    """
 
     operation: ClassVar[str] = "leave"
     network: str
@@ -110,7 +126,11 @@ class RotateView(View):
 
 
 class RotateRequest(Request[RotateView]):
-    """A network of ours that gets a new secret, without these members (names or dids)."""
+    """A new secret for a network of ours, handed sealed to all members but these (names or dids).
+
+    Raises:
+        NetworkNotFoundError, NetworkError, PeerNotFoundError
+    """
 
     operation: ClassVar[str] = "rotate"
     network: str

@@ -56,7 +56,10 @@ class NewsView(View):
 
 
 class NewsRequest(Request[NewsView]):
-    """Events after number `after` of the run `run`; without these, only the number of the last one. For the owner."""
+    """Events after number `after` of the run `run`, waiting for some; without these, only the number of the last one.
+
+    Only ever asked for the owner of the node.
+    """
 
     operation: ClassVar[str] = "news"
     after: int | None = None

@@ -50,6 +50,9 @@ class RenameView(View):
 
 
 class RenameRequest(Request[RenameView]):
-    """No arguments: the name that is kept for this identity has changed."""
+    """Go by the name that a person has kept for this identity, and tell it to every peer.
+
+    Only ever asked for a person, by the command line.
+    """
 
     operation: ClassVar[str] = "rename"

@@ -84,7 +84,11 @@ class TaskView(View):
 
 
 class SendTaskRequest(PassedOn, Request[TaskView]):
-    """Work for one agent."""
+    """Journal work for one agent, deliver it, and wait for its answer up to `wait_seconds`.
+
+    Raises:
+        ConsentNeededError, ConsentDeclinedError: a person has to allow it first, or has not; nothing was sent.
+    """
 
     operation: ClassVar[str] = "send_task"
     agent: str
@@ -100,7 +104,7 @@ class SendTaskRequest(PassedOn, Request[TaskView]):
 
 
 class SendTaskBySkillRequest(PassedOn, Request[TaskView]):
-    """Work for whoever has the skill."""
+    """Work for the best agent with the skill; the next one is tried while none has accepted."""
 
     operation: ClassVar[str] = "send_task_by_skill"
     skill: str = Field(min_length=1, max_length=128)
@@ -113,7 +117,11 @@ class SendTaskBySkillRequest(PassedOn, Request[TaskView]):
 
 
 class GetTaskRequest(Request[TaskView]):
-    """A task by id (or unique prefix). `text_offset` pages through a long text, in characters."""
+    """The state of a task, by its id or a unique prefix of that.
+
+    Waits up to `wait_seconds` for it to finish or to ask something. `text_offset` pages through a long text, in
+    characters.
+    """
 
     operation: ClassVar[str] = "get_task"
     task_id: str

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from mcp_a2a import logs
 from mcp_a2a.cli.options import Options
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
-    from mcp_a2a.ports import NodeApi
 
 T = TypeVar("T")
 
@@ -148,7 +147,7 @@ class Session:
         async def operate() -> T:
             async with resting_node(settings) as node:
                 self._remembers = node.remembers
-                return await perform(steps(), cast("NodeApi", node))
+                return await perform(steps(), node)
 
         try:
             answer = run(operate)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp_a2a.api.request import A, Request
     from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
-    from mcp_a2a.views import TaskView, View
+    from mcp_a2a.views import TaskView
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,10 @@ class _Told:
         with _timed(request.operation):
             return await self._node.call(request)
 
-    def __getattr__(self, name: str) -> object:
-        asked = getattr(self._node, name)
-        return _each_timed(name, asked) if callable(asked) and not name.startswith("_") else asked
+    @property
+    def owner(self) -> bool:
+        """As of the node."""
+        return self._node.owner
 
 
 def told(node: SharedNode, settings: Settings) -> SharedNode:
@@ -57,14 +58,6 @@ def _timed(name: str) -> Iterator[None]:
         yield
     finally:
         logger.info("%s: %.0f ms", name, (time.monotonic() - began) * 1000)
-
-
-def _each_timed(name: str, ask: Callable[[View], Awaitable[View]]) -> Callable[[View], Awaitable[View]]:
-    async def timed(request: View) -> View:
-        with _timed(name):
-            return await ask(request)
-
-    return timed
 
 
 class Progress:

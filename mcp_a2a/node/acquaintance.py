@@ -12,6 +12,7 @@ import anyio
 from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.consent import key_of, shown_key
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.plurals import many
@@ -100,6 +101,7 @@ class Acquaintance:
                 await self._node.directory.changes.event().wait()
         return self._view(peer)
 
+    @answers(ConsentRequest)
     async def consent(self, request: ConsentRequest) -> ConsentView:
         """What may be sent to an agent unasked; keeps what a person answered.
 
@@ -122,6 +124,7 @@ class Acquaintance:
         allowed = consent.text(agent) == "allowed", consent.files(agent) == "allowed"
         return ConsentView(agent=view, key=shown, text=allowed[0], files=allowed[1])
 
+    @answers(SetTrustRequest)
     async def decide(self, request: SetTrustRequest) -> SetTrustView:
         """Trust, block or forget an agent; what waits for the decision moves in the same transaction.
 

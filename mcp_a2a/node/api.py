@@ -1,4 +1,4 @@
-"""`NodeApi` over a running node: each operation is the services it needs, and a view of what came out."""
+"""`NodeApi` over a running node: a question goes to the method of the service that answers it, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -71,29 +71,17 @@ from mcp_a2a.views import (
     CancelRequest,
     CheckInboxRequest,
     Consent,
-    ConsentRequest,
-    ConsentView,
-    DiscoverRequest,
-    DiscoverView,
     FilesRequest,
     FilesView,
-    ForgetRequest,
-    ForgetView,
     GetAgentRequest,
     GetTaskRequest,
     InboxItem,
     InboxView,
-    InviteRequest,
-    InviteView,
-    JoinRequest,
-    JoinView,
-    LeaveRequest,
     ListTasksRequest,
     NetcheckRequest,
     NetcheckView,
     NetworksRequest,
     NetworksView,
-    NetworkView,
     NewsRequest,
     NewsView,
     PeersRequest,
@@ -103,14 +91,10 @@ from mcp_a2a.views import (
     RenameRequest,
     RenameView,
     ReplyRequest,
-    RotateRequest,
-    RotateView,
     SavedFilesView,
     SaveFilesRequest,
     SendTaskBySkillRequest,
     SendTaskRequest,
-    SetTrustRequest,
-    SetTrustView,
     StatusView,
     TaskPage,
     TaskView,
@@ -131,7 +115,6 @@ class LocalApi(LocalNode):
     """The owner's `NodeApi`."""
 
     def __init__(self, node: Node) -> None:
-        super().__init__()
         self._node = node
         self._search = Search(node)
         self._selector = Selector(node, self._search)
@@ -141,13 +124,9 @@ class LocalApi(LocalNode):
         self._reach = Reach(node)
         self._forgetting = Forgetting(node.context)
         self._desk = Desk(node, self._search)
+        super().__init__(self._search, self._acquaintance, self._membership, self._entrance, self._forgetting)
 
     # --- agents ----------------------------------------------------------------------------------
-
-    @answers(DiscoverRequest)
-    async def discover(self, request: DiscoverRequest) -> DiscoverView:
-        """Agents that can be sent tasks."""
-        return await self._search.discover(request)
 
     @answers(GetAgentRequest)
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
@@ -246,20 +225,10 @@ class LocalApi(LocalNode):
             return self._node.web_view(web) if peer is None else self._agent(peer)
         return await self._acquaintance.add(request.address)
 
-    @answers(ConsentRequest)
-    async def consent(self, request: ConsentRequest) -> ConsentView:
-        """What may be sent to an agent, and a person's answer to that."""
-        return await self._acquaintance.consent(request)
-
     @answers(NewsRequest)
     async def news(self, request: NewsRequest) -> NewsView:
         """What happens here, for its owner."""
         return await self._node.news.read(request)
-
-    @answers(SetTrustRequest)
-    async def set_trust(self, request: SetTrustRequest) -> SetTrustView:
-        """A person's decision about an agent."""
-        return await self._acquaintance.decide(request)
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -355,11 +324,6 @@ class LocalApi(LocalNode):
         record = await self._node.sender_to(record.peer).cancel(record.id)
         return self._view(record)
 
-    @answers(ForgetRequest)
-    async def forget(self, request: ForgetRequest) -> ForgetView:
-        """Remove what finished tasks said and brought."""
-        return await self._forgetting.forget(request)
-
     @answers(ListTasksRequest)
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """Tasks by newest change; right after a start, with what waited for us at relays."""
@@ -430,16 +394,6 @@ class LocalApi(LocalNode):
 
     # --- networks --------------------------------------------------------------------------------
 
-    @answers(InviteRequest)
-    async def invite(self, request: InviteRequest) -> InviteView:
-        """A ticket."""
-        return await self._entrance.invite(request)
-
-    @answers(JoinRequest)
-    async def join(self, request: JoinRequest) -> JoinView:
-        """Use a ticket."""
-        return await self._entrance.join(request)
-
     @answers(NetworksRequest)
     async def networks(self, request: NetworksRequest) -> NetworksView:
         """Our networks, once their relays have answered or not."""
@@ -449,16 +403,6 @@ class LocalApi(LocalNode):
     def all_networks(self) -> NetworksView:
         """The same at once."""
         return self._membership.all()
-
-    @answers(LeaveRequest)
-    async def leave(self, request: LeaveRequest) -> NetworkView:
-        """Leave a network."""
-        return await self._membership.leave(request)
-
-    @answers(RotateRequest)
-    async def rotate(self, request: RotateRequest) -> RotateView:
-        """Give a network a new secret."""
-        return await self._membership.rotate(request)
 
     @answers(PingRequest)
     async def ping(self, request: PingRequest) -> PingView:

@@ -92,7 +92,7 @@ class Desk:
     # --- sending ---------------------------------------------------------------------------------
 
     async def send(self, request: A2ASendRequest) -> A2AAnswer:
-        """See `NodeApi.a2a_send`."""
+        """See `A2ASendRequest`."""
         message = request.message.model_copy(update={"role": Role.USER})
         if request.push_config is not None:
             self._node.pushes.check(request.push_config)
@@ -265,13 +265,13 @@ class Desk:
     # --- looking ---------------------------------------------------------------------------------
 
     async def get(self, request: A2AGetRequest) -> A2AAnswer:
-        """See `NodeApi.a2a_get`."""
+        """See `A2AGetRequest`."""
         await self._node.look(await self._mine(request, request.task_id))
         record = self._node.sending.latest(request.task_id)
         return await self._rested(record, request.wait_seconds)
 
     async def list(self, request: A2AListRequest) -> A2ATaskPage:
-        """See `NodeApi.a2a_list`."""
+        """See `A2AListRequest`."""
         within = replace(
             await self._within(request),
             context_id=request.context_id,
@@ -287,7 +287,7 @@ class Desk:
         return A2ATaskPage(tasks=tuple(document(record) for record in shown), next_page_token=token, total_size=total)
 
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
-        """See `NodeApi.a2a_follow`."""
+        """See `A2AFollowRequest`."""
         await self._node.look(await self._mine(request, request.task_id))
         record = self._node.sending.latest(request.task_id)
         reading = await self._node.feed.read(record, request.cursor, request.wait_seconds, to_end=request.to_end)
@@ -296,7 +296,7 @@ class Desk:
     # --- withdrawing -----------------------------------------------------------------------------
 
     async def cancel(self, request: A2ACancelRequest) -> A2AAnswer:
-        """See `NodeApi.a2a_cancel`."""
+        """See `A2ACancelRequest`."""
         record = await self._mine(request, request.task_id)
         if record.done:
             raise TransitionError(record.state, TaskState.CANCELED)
@@ -327,19 +327,19 @@ class Desk:
     # --- push ------------------------------------------------------------------------------------
 
     async def set_push(self, request: A2APushRequest) -> A2APushView:
-        """See `NodeApi.a2a_push_set`."""
+        """See `A2APushSetRequest`."""
         record = await self._mine(request, request.task_id)
         if request.config is None:
             raise PushNotSupportedError
         return A2APushView(configs=(await self._node.pushes.set(record, request.config),))
 
     async def get_push(self, request: A2APushRequest) -> A2APushView:
-        """See `NodeApi.a2a_push_get`."""
+        """See `A2APushGetRequest`."""
         record = await self._mine(request, request.task_id)
         return A2APushView(configs=self._node.pushes.get(record.id, request.config_id))
 
     async def delete_push(self, request: A2APushRequest) -> A2APushView:
-        """See `NodeApi.a2a_push_delete`."""
+        """See `A2APushDeleteRequest`."""
         record = await self._mine(request, request.task_id)
         await self._node.pushes.delete(record.id, request.config_id)
         return A2APushView()

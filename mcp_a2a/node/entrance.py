@@ -23,6 +23,7 @@ from mcp_a2a.errors import (
     TicketError,
 )
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
 from mcp_a2a.node.node import Node
@@ -72,6 +73,7 @@ class Entrance:
 
     # --- inviting --------------------------------------------------------------------------------
 
+    @answers(InviteRequest)
     async def invite(self, request: InviteRequest) -> InviteView:
         """A ticket; the network is made when there is none of that name.
 
@@ -238,6 +240,7 @@ class Entrance:
 
     # --- joining ---------------------------------------------------------------------------------
 
+    @answers(JoinRequest)
     async def join(self, request: JoinRequest) -> JoinView:
         """Become a member.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.store.blobs import BlobRow, blobs_of
 from mcp_a2a.store.forgetting import Removed, finished_before, forget, forgettable, size_of, why_kept
 from mcp_a2a.store.records import TaskRecord, get_task, moment
@@ -23,6 +24,7 @@ class Forgetting:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @answers(ForgetRequest)
     async def forget(self, request: ForgetRequest) -> ForgetView:
         """Forget tasks by id, or the next of those that are old enough; with `count_only` only say what would go.
 

@@ -28,6 +28,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.node import Node
@@ -110,6 +111,7 @@ class Membership:
         self._networks.folder.drop(joined.row.id)
         self._networks.reload()
 
+    @answers(LeaveRequest)
     async def leave(self, request: LeaveRequest) -> NetworkView:
         """Withdraw our entry where that is possible, and forget the network.
 
@@ -141,6 +143,7 @@ class Membership:
 
     # --- renewing --------------------------------------------------------------------------------
 
+    @answers(RotateRequest)
     async def rotate(self, request: RotateRequest) -> RotateView:
         """Give a network of ours a new secret, and hand it to the members that stay.
 

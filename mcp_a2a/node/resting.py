@@ -44,7 +44,7 @@ UNASKED = "not asked: no process is running"
 
 
 class RestingApi(LocalNode):
-    """The operations of `NodeApi` that only look, for an identity that does not run."""
+    """Answers the questions that only look, for an identity that does not run."""
 
     remembers = True
 
@@ -60,17 +60,17 @@ class RestingApi(LocalNode):
 
     @answers(ListTasksRequest)
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
-        """See `NodeApi`."""
+        """See `ListTasksRequest`."""
         return await self._api.page(request)
 
     @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
-        """See `NodeApi`; the task as it is."""
+        """See `GetTaskRequest`; the task as it is."""
         return self._api.remembered(request)
 
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
-        """See `NodeApi`."""
+        """See `PeersRequest`."""
         known = self._api.everybody()
         rows = self._node.context.database.read(pending_outbox)
         waiting = Counter(row.peer for row in rows if row.type != "blob")
@@ -78,7 +78,7 @@ class RestingApi(LocalNode):
 
     @answers(NetworksRequest)
     async def networks(self, _: NetworksRequest) -> NetworksView:
-        """See `NodeApi`."""
+        """See `NetworksRequest`."""
         known = self._api.all_networks()
         return known.model_copy(update={"networks": tuple(map(_unasked, known.networks))})
 

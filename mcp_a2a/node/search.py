@@ -11,6 +11,7 @@ import anyio
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, SelfSendError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.plurals import many
@@ -186,6 +187,7 @@ class Search:
 
     # --- everybody -------------------------------------------------------------------------------
 
+    @answers(DiscoverRequest)
     async def discover(self, request: DiscoverRequest) -> DiscoverView:
         """Agents that can be sent tasks; when none matches, why."""
         await self.look_up()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from mcp_a2a.api import a2a, agents, diagnostics, operations, tasks
 from mcp_a2a.api.a2a import A2APushGetRequest, A2APushRequest, A2ASendRequest
-from mcp_a2a.api.agents import DiscoverRequest, DiscoverView, GetAgentRequest
+from mcp_a2a.api.agents import GetAgentRequest
 from mcp_a2a.api.diagnostics import PingRequest, PingView
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.networks import NetworksRequest
@@ -21,12 +21,17 @@ from mcp_a2a.api.operations import OPERATIONS, operations_of
 from mcp_a2a.api.request import Request, answer_of
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import AgentRef, View
+from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.asking import AskedNode
 from mcp_a2a.node.caller import NO_CALLER, PREPARED, Caller
 from mcp_a2a.node.control import _fields
+from mcp_a2a.node.entrance import Entrance
+from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
+from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.resting import NothingYet, RestingApi
+from mcp_a2a.node.search import Search
 from mcp_a2a.protocol.model import Message, Part, Role
 
 NAMES = (
@@ -144,13 +149,19 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 # --- who answers ---------------------------------------------------------------------------------
 
 
+SERVICES = (LocalApi, Search, Acquaintance, Membership, Entrance, Forgetting)
+"""What a node that runs is made of, as far as it answers questions."""
+
+
 def test_a_node_has_one_method_for_every_operation() -> None:
-    assert set(marked(LocalApi)) == set(OPERATIONS.values())
+    found = [kind for service in SERVICES for kind in marked(service)]
+    assert len(found) == len(set(found))
+    assert set(found) == set(OPERATIONS.values())
 
 
-@pytest.mark.parametrize("node", [LocalApi, RestingApi, NothingYet])
-def test_a_method_takes_the_question_that_it_is_marked_with_and_returns_its_answer(node: type[object]) -> None:
-    for kind, method in marked(node).items():
+@pytest.mark.parametrize("service", [*SERVICES, RestingApi, NothingYet])
+def test_a_method_takes_the_question_that_it_is_marked_with_and_returns_its_answer(service: type[object]) -> None:
+    for kind, method in marked(service).items():
         hints = get_type_hints(method, MODELS)
         answer = hints.pop("return")
         assert (list(hints.values()), answer) == ([kind], answer_of(kind)), method.__qualname__
@@ -256,12 +267,3 @@ def test_every_question_with_consent_files_hop_or_a_folder_is_prepared() -> None
     by_field = {kind for kind in OPERATIONS.values() if marks & set(kind.model_fields)}
     own_answer = {OPERATIONS["consent"]}  # `files` of it is a yes or no, given by a person
     assert set(PREPARED) == (by_field - own_answer) | {GetAgentRequest}
-
-
-async def test_a_method_by_name_asks_as_call_does() -> None:
-    node = Asked(Caller(hop=3))
-    view: DiscoverView = await node.call(DiscoverRequest(query="q"))
-    assert view.total == 1
-    await node.call(SendTaskRequest(agent="rev", message="x"))
-    assert [type(asked) for asked in node.asked] == [DiscoverRequest, SendTaskRequest]
-    assert node.asked[1].hop == 3
