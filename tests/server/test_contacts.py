@@ -190,5 +190,5 @@ async def test_the_answer_cannot_be_given_as_an_argument(connect: Connect, stran
 
 
 def test_no_other_tool_can_trust_anybody():
-    named = [tool.function.__name__ for tool in TOOLS if "set_trust" in tool.function.__code__.co_names]
+    named = [tool.function.__name__ for tool in TOOLS if "SetTrustRequest" in tool.function.__code__.co_names]
     assert named == ["accept_contact"]
