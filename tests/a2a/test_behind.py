@@ -12,9 +12,11 @@ from yarl import URL
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.agent.hosting import agent_settings
+from mcp_a2a.api.request import Request
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import CardError
+from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.views import (
     AddPeerRequest,
@@ -24,6 +26,7 @@ from mcp_a2a.views import (
     GetAgentRequest,
     ListTasksRequest,
     SetTrustRequest,
+    View,
 )
 from mcp_a2a.web_ports import Range
 from tests.a2a.bindings import Binding, Failed, said
@@ -272,10 +275,13 @@ async def test_an_agent_that_was_not_given_is_as_unknown_as_one_that_never_was(f
 async def test_a_client_never_makes_this_node_look_around(front: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     guest = keyed(front, "looks-nowhere", "self", await worker_of(front))
 
-    async def fail(_: object) -> None:
-        raise AssertionError("it looked around")
+    call = type(front.node).call
 
-    monkeypatch.setattr(type(front.node), "discover", lambda _, request: fail(request))
+    async def fail_to_discover(node: SharedNode, request: Request[View]) -> View:
+        assert not isinstance(request, DiscoverRequest), "it looked around"
+        return await call(node, request)
+
+    monkeypatch.setattr(type(front.node), "call", fail_to_discover)
     assert '"name":"worker"' in (await told(front, "GET", "/a2a/peers", guest))[1]
     assert (await told(front, "GET", "/a/never-was/tasks", guest))[0] == 404
 
