@@ -61,7 +61,7 @@ async def observe(url, binding):
     client, streamer = [await factory[streaming].create_from_url(url) for streaming in (False, True)]
     seen = {"send": await first(client, request("hello"))}
     task_id = seen["send"]["task"]["id"]
-    seen["get"] = MessageToDict(await client.call(GetTaskRequest(id=task_id)))
+    seen["get"] = MessageToDict(await client.get_task(GetTaskRequest(id=task_id)))
     seen["stream"] = await events_of(streamer.send_message(request("stream")))
     seen["direct"] = await first(client, request("direct"))
     asked = (await first(client, request("ask")))["task"]
@@ -73,12 +73,12 @@ async def observe(url, binding):
     seen["subscribed"] = [MessageToDict(await anext(subscription))]
     seen["canceled"] = MessageToDict(await client.cancel_task(CancelTaskRequest(id=waiting["id"])))
     seen["subscribed"] += await events_of(subscription)
-    seen["listed"] = MessageToDict(await client.call(ListTasksRequest(page_size=2)))
+    seen["listed"] = MessageToDict(await client.list_tasks(ListTasksRequest(page_size=2)))
     raw = Part(raw=b"\x00\x01binary", filename="b.bin", media_type="application/octet-stream")
     link = Part(url="https://example.com/f.txt", filename="f.txt", media_type="text/plain")
     seen["files"] = await first(client, request("mirror", [raw, link]))
     seen["errors"] = {
-        "unknown": await reason(client.call(GetTaskRequest(id="nothing"))),
+        "unknown": await reason(client.get_task(GetTaskRequest(id="nothing"))),
         "canceled": await reason(client.cancel_task(CancelTaskRequest(id=task_id))),
         "ended": await reason(first(client, request("more", task_id=task_id))),
         "media_type": await reason(first(client, request("x", [Part(raw=b"x", media_type="video/mp4")]))),
