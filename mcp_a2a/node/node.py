@@ -81,6 +81,7 @@ from mcp_a2a.store.own_name import read_name
 from mcp_a2a.store.push import drop_orphaned_push
 from mcp_a2a.store.records import TaskRecord, forget_finished, note_finished, peers_with_open_tasks, shift_leases
 from mcp_a2a.store.schema import drop_copies
+from mcp_a2a.store.task_events import trim
 from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
@@ -560,15 +561,16 @@ def _turn(ring: KeyRing, context: Context) -> bool:
 
 def _bookkeeping(clocks: Clocks) -> Callable[[sqlite3.Connection], bool]:
     """What is to be noted and forgotten by the clocks as they are now; whether there is more to forget."""
-    return partial(_keep_books, mark=clocks.mark(), stamp=clocks.stamp(), aged=clocks.aged())
+    return partial(_keep_books, mark=clocks.mark(), stamp=clocks.stamp(), aged=clocks.aged(), now=clocks.now())
 
 
-def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: float) -> bool:
+def _keep_books(connection: sqlite3.Connection, mark: Mark, stamp: float, aged: float, now: float) -> bool:
     before = Mark.parse(get_meta(connection, MARK))
     set_meta(connection, MARK, mark.to_text())
     note_finished(connection, before.sound if before else 0.0, stamp)
     dropped = forget_finished(connection, aged, KEEP_SECONDS)
     drop_orphaned_push(connection)
+    trim(connection, now)
     forget_members(connection, aged)
     expire_held(connection, aged - HELD_SECONDS)
     dates = dropped.dates + forget_held(connection, aged - MAX_LIFETIME_SECONDS - MAX_CLOCK_SKEW_SECONDS)

@@ -20,6 +20,7 @@ from mcp_a2a.protocol.payload import Payload
 from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import NotUtf8, Value
 from mcp_a2a.store.records import TASK_COLUMNS, parse_task
+from mcp_a2a.store.task_events import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +138,12 @@ def _check_held(row: Named) -> None:
         Payload.parse_untrusted(payload if isinstance(payload, bytes) else b"")
 
 
+def _check_event(row: Named) -> None:
+    _one_of(str(row["kind"]), WORDS)
+    if row["body"] is not None:
+        json.loads(row["body"] if isinstance(row["body"], bytes) else b"")
+
+
 def _one_of(value: str, allowed: frozenset[str]) -> None:
     if value not in allowed:
         raise ValueError("a word that is none of those known")
@@ -147,4 +154,5 @@ CHECKS: Mapping[str, Callable[[Named], None]] = {
     "outbox": _check_letter,
     "peers": _check_peer,
     "held": _check_held,
+    "task_events": _check_event,
 }

@@ -14,6 +14,7 @@ from mcp_a2a.protocol.model import Message, Part, Role, TaskStatus
 from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.store.schema import ENDED
+from mcp_a2a.store.task_events import forget_events
 
 GONE = "Its result was removed from the machine of the agent."
 
@@ -68,6 +69,7 @@ def forget(connection: sqlite3.Connection, record: TaskRecord, now: float, said:
     record.error, record.tried, record.chosen, record.skill = None, (), None, None
     record.forgotten = now
     save_task(connection, record)
+    forget_events(connection, record.id)
     connection.execute("DELETE FROM push_configs WHERE task=?", (record.id,))
     files = drop_blobs_of(connection, record.id)
     return Removed(before, tuple(files))

@@ -17,11 +17,14 @@ from mcp_a2a.protocol.moment import Moment, delivery_of, state_of
 from mcp_a2a.protocol.naming import tail_of
 from mcp_a2a.protocol.replay import DEDUPE_MARGIN_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
 from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Delivered, Stored
 from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.table import DELIVERIES
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import put_out
 from mcp_a2a.store.checked import forget_checked
 from mcp_a2a.store.schema import LISTED, OPEN
+from mcp_a2a.store.task_events import log, log_one
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +39,10 @@ TASK_COLUMNS = tuple(column.name for column in fields(Task) if column.metadata.g
 _SELECT = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"  # noqa: S608  the names are ours
 _WRITTEN = (*TASK_COLUMNS, "status_at")
 _INSERT = (
-    f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))}) ON CONFLICT(id) DO NOTHING"  # noqa: S608
+    f"INSERT INTO tasks({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
+    " ON CONFLICT(id) DO NOTHING RETURNING n"
 )
-_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} WHERE id=?"  # noqa: S608
+_UPDATE = f"UPDATE tasks SET {', '.join(f'{name}=?' for name in _WRITTEN[1:])} WHERE id=? RETURNING n"  # noqa: S608
 
 
 FORGOTTEN_SECONDS = float(MAX_LIFETIME_SECONDS + DEDUPE_MARGIN_SECONDS)
@@ -59,7 +63,7 @@ def _row(record: TaskRecord) -> tuple[object, ...]:
         _TRIED.dump_json(record.tried),
         record.chosen, record.created, record.updated,
         record.caller, record.opening, record.streamed, record.direct, record.remote,
-        record.opened, record.dated, record.forgotten, record.heard, record.made, record.status_at,
+        record.opened, record.dated, record.forgotten, record.heard, record.made, record.events, record.status_at,
     )  # fmt: skip
 
 
@@ -124,29 +128,56 @@ def _text(value: object) -> str | bytes:
 
 def insert_task(connection: sqlite3.Connection, record: TaskRecord) -> bool:
     """Store a new task; False, and nothing changed, when there is one of this id."""
-    inserted = connection.execute(_INSERT, _row(record)).rowcount > 0
-    if inserted:
-        put_out(connection, record.spooled, record.id, record.updated)
-    return inserted
+    return _insert(connection, record) is not None
 
 
-def save_task(connection: sqlite3.Connection, record: TaskRecord) -> None:
-    """Store a task that changed."""
-    connection.execute(_UPDATE, (*_row(record)[1:], record.id))
+def _insert(connection: sqlite3.Connection, task: Task) -> int | None:
+    row: tuple[int] | None = connection.execute(_INSERT, _row(task)).fetchone()
+    if row is None:
+        return None
+    put_out(connection, task.spooled, task.id, task.updated)
+    return row[0]
+
+
+def save_task(connection: sqlite3.Connection, record: TaskRecord) -> int | None:
+    """Store a task that changed; returns the number of its row, None where it is gone."""
+    row: tuple[int] | None = connection.execute(_UPDATE, (*_row(record)[1:], record.id)).fetchone()
     put_out(connection, record.spooled, record.id, record.updated)
+    return None if row is None else row[0]
 
 
 def save(connection: sqlite3.Connection, change: Change) -> bool:
-    """Store a change of a task, and the files that it attached.
+    """Store a change of a task, log its events, and keep the files that it attached.
 
     Returns:
         False, and nothing is stored, if the change opens a task and there is one of its id.
     """
-    task = change.task
     if change.before is None:
-        return insert_task(connection, task)
-    save_task(connection, task)
+        n = _insert(connection, change.task)
+        if n is None:
+            return False
+    else:
+        n = save_task(connection, change.task)
+    if n is not None:
+        log(connection, n, change)
     return True
+
+
+def move_delivery(connection: sqlite3.Connection, task_id: str, event: type[Stored | Delivered], now: float) -> bool:
+    """What a receipt says of the message that opened a task, stored without a look at its texts.
+
+    Returns:
+        True if the task moved: it does as `machine.apply` has it, in each state.
+    """
+    move = DELIVERIES[event]
+    row = connection.execute(
+        "UPDATE tasks SET delivery=?, events=events+1 WHERE id=? AND direction='sent'"  # noqa: S608  placeholders
+        f" AND delivery IN ({', '.join('?' * len(move.sources))}) RETURNING n, events",
+        (move.target, task_id, *move.sources),
+    ).fetchone()
+    if row is not None:
+        log_one(connection, row[0], row[1], event, now)
+    return row is not None
 
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:

@@ -17,6 +17,7 @@ from mcp_a2a.store.disk import is_unreadable
 from mcp_a2a.store.folder import replace_file
 from mcp_a2a.store.layout import Table, tables_of
 from mcp_a2a.store.pages import FoundRow, NotUtf8, Pages, Value
+from mcp_a2a.store.task_events import WORDS
 
 DID = "did:key:"
 
@@ -46,8 +47,9 @@ def _did_at(column: int) -> Callable[[Sequence[Value]], bool]:
     return lambda values: str(values[column]).startswith(DID)
 
 
-DERIVED = ("sqlite_sequence", "task_counts")
-"""Tables that SQLite fills again when the rows of others are brought in."""
+DERIVED = ("sqlite_sequence", "task_counts", "task_events")
+"""Tables that SQLite fills again when the rows of others are brought in; and the log of tasks, whose readers get the
+tasks as they are instead: an event without its task could be taken for one of another."""
 
 MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
     "members": _did_at(1),
@@ -55,6 +57,7 @@ MARKS: Mapping[str, Callable[[Sequence[Value]], bool]] = {
     "push_configs": lambda values: str(values[2]).startswith("{"),
     "peers": _did_at(0),
     "blobs": lambda values: values[0] in ("in", "out"),
+    "task_events": lambda values: values[2] in WORDS,
 }
 """Tells apart tables whose rows have the same types, and from the entries of an index."""
 
@@ -63,7 +66,7 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, stamp: str) -> Salvage:
     """Fill a database that was just made with what can be read in a damaged file and in its log."""
     _merge_log(damaged)
     outcome, pages = Salvage(), Pages(_content(damaged)[0])
-    tables = [table for table in tables_of(fresh) if table.name not in DERIVED]
+    tables = [table for table in tables_of(fresh) if table.name not in DERIVED or table.has_rowid]
     named: set[str] = set()
     fresh.execute("BEGIN IMMEDIATE")
     for row in pages.rows():
@@ -129,7 +132,8 @@ def _take(fresh: sqlite3.Connection, tables: Sequence[Table], row: FoundRow, out
     values = row.values
     table = next((table for table in candidates if _is_row_of(table, values)), None)
     if table is not None:
-        _insert(fresh, table, row, outcome, stamp)
+        if table.name not in DERIVED:
+            _insert(fresh, table, row, outcome, stamp)
         return
     if row.rowid is None or _is_of_the_schema(values):
         return  # an entry of an index

@@ -347,6 +347,23 @@ MIGRATIONS: tuple[str, ...] = (
     -- Number of the newest entry of a member that a relay has listed: an older withdrawal is no news.
     ALTER TABLE members ADD COLUMN seq INTEGER NOT NULL DEFAULT -1;
     """,
+    """
+    -- The number of a task's newest logged event. Of a task of before: none; its first one to come is number 1.
+    ALTER TABLE tasks ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+
+    -- What a reader may be told of each task (`store.task_events`). Appended; the events of a task are a range of ids.
+    CREATE TABLE task_events(
+      id   INTEGER PRIMARY KEY,               -- tasks.n << 24 | number within the task, from 1
+      at   REAL NOT NULL,
+      kind TEXT NOT NULL,
+      size INTEGER NOT NULL DEFAULT 0,        -- bytes of the body as it was; before it, so that it is read alone
+      body BLOB                               -- what the row of the task will not say later; none: nothing, or dropped
+    );
+    CREATE INDEX task_events_full ON task_events(at, size) WHERE body IS NOT NULL;
+    CREATE TRIGGER tasks_events_out AFTER DELETE ON tasks WHEN OLD.events > 0 BEGIN
+      DELETE FROM task_events WHERE id BETWEEN OLD.n << 24 AND OLD.n << 24 | 16777215;
+    END;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

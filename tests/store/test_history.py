@@ -19,7 +19,9 @@ from benchmarks.history import a_task, multiply
 from mcp_a2a.errors import TaskNotFoundError
 from mcp_a2a.protocol.model import Delivery, TaskPushNotificationConfig, TaskState
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.store import blobs, consents, forgetting, journal, networks, push, records, web
+from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.store import blobs, consents, forgetting, journal, networks, push, records, task_events, web
 from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.records import TaskRecord, Within
 from mcp_a2a.store.schema import LISTED
@@ -78,6 +80,12 @@ QUESTIONS: dict[str, Query] = {
     "by the end of an id": nothing_found,
     "new": lambda c: records.insert_task(c, a_task()),
     "changed": lambda c: records.save_task(c, a_task()),
+    "changed by an event": lambda c: records.save(c, Change.of(a_task(), e.FileLost("blob:1", "no room"), now=1.0)),
+    "delivered": lambda c: records.move_delivery(c, "task-x", e.Delivered, 1.0),
+    "events": lambda c: task_events.page_after(c, "task-0", "0"),
+    "newest event": lambda c: task_events.cursor_of(c, a_task()),
+    "old events": lambda c: task_events.trim(c, 9e9),
+    "events of a forgotten one": lambda c: task_events.forget_events(c, "task-x"),
     "tasks to offer": lambda c: records.waiting_tasks(c, 1.0, 10),
     "next lease": records.next_lease_end,
     "leases": records.leased_tasks,
@@ -137,14 +145,17 @@ def plans_of(connection: sqlite3.Connection, question: Query) -> list[str]:
         question(connection)
     finally:
         connection.set_trace_callback(None)
-    about = [one for one in said if re.search(r"\btasks\b", one) and not one.startswith("--")]
+    about = [one for one in said if re.search(r"\btask(?:s|_events)\b", one) and not one.startswith("--")]
     return [
         "; ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")) for statement in about
     ]
 
 
-SCAN = re.compile(r"SCAN (?:tasks|task_counts)(?! USING (?:COVERING )?INDEX tasks_(?:open|asked|forgotten)\b)")
-"""A walk through all rows; but the indexes of what is open hold no history."""
+SCAN = re.compile(
+    r"SCAN (?:tasks|task_counts|task_events)"
+    r"(?! USING (?:COVERING )?INDEX (?:tasks_(?:open|asked|forgotten)|task_events_full)\b)"
+)
+"""A walk through all rows; but the indexes of what is open, or has a body, hold no history."""
 
 
 async def test_no_question_looks_at_every_task(tables: Path) -> None:
@@ -173,7 +184,7 @@ def asking(module: ModuleType) -> set[str]:
 
 def test_every_function_that_asks_for_tasks_is_among_the_questions() -> None:
     asked = inspect.getsource(inspect.getmodule(asking))  # type: ignore[arg-type]
-    for module in (blobs, consents, forgetting, journal, networks, push, records, web):
+    for module in (blobs, consents, forgetting, journal, networks, push, records, task_events, web):
         for name in asking(module):
             assert name in WALKS or name.startswith("_") or f".{name}" in asked, (module.__name__, name)
 

@@ -123,6 +123,7 @@ async def test_a_database_of_before_learns_since_when_its_tasks_have_their_statu
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP TRIGGER tasks_counted_in; DROP TRIGGER tasks_counted_out; DROP TRIGGER tasks_counted_anew;"
+            "DROP TRIGGER tasks_events_out; DROP TABLE task_events; ALTER TABLE tasks DROP COLUMN events;"
             "DROP TABLE task_counts; DROP INDEX tasks_by_peer_state; DROP INDEX tasks_by_peer_context;"
             "DROP INDEX tasks_by_ending; DROP INDEX tasks_by_context; DROP INDEX tasks_forgotten;"
             "DROP INDEX tasks_by_peer;"

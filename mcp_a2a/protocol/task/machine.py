@@ -106,6 +106,10 @@ class Change:
     task: Task
     events: tuple[e.Opened | Event, ...]
     """Those that changed it, in order; none of a repetition."""
+    statuses: tuple[TaskStatus | None, ...]
+    """For each of them the status that the task has since; None where it is the one before."""
+    at: float
+    """When they happened."""
     files: tuple[BlobRef, ...] = ()
     """Files that it attached: they are in the spool, and their pieces go ahead of the letter."""
 
@@ -116,12 +120,14 @@ class Change:
         Raises:
             TransitionError, ConversationFullError, LocalProtocolError: as `apply`.
         """
-        after, counted = task, list[e.Opened | Event]()
+        after, counted, statuses = task, list[e.Opened | Event](), list[TaskStatus | None]()
         for event in events:
             known, after = after, apply(after, event, now)
             if after is not known:
                 counted.append(event)
-        change = cls(task, after, tuple(counted), files)
+                is_same = after.status is known.status or after.status == known.status
+                statuses.append(None if is_same else after.status)
+        change = cls(task, after, tuple(counted), tuple(statuses), now, files)
         return dataclasses.replace(
             change, task=with_(after, added=change.chunks, renewed=change.replaced, spooled=files)
         )
@@ -134,7 +140,7 @@ class Change:
             TransitionError, ConversationFullError, LocalProtocolError: as `apply`.
         """
         change = cls.of(opened(event, now), *events, now=now, files=files)
-        return cls(None, change.task, (event, *change.events), files)
+        return cls(None, change.task, (event, *change.events), (None, *change.statuses), now, files)
 
     @property
     def is_spoken(self) -> bool:

@@ -76,7 +76,7 @@ class Task:
     """Of a task at a URL: state and time of the newest status that its agent told, in the agent's words."""
     made: int = 0
     """Of a task at a URL: characters of its artifacts when its caller last said something."""
-    events: int = field(default=0, metadata={"kept": False})
+    events: int = 0
     """How many of its events were logged: the number of the newest."""
     size: int = field(default=0, compare=False, metadata={"kept": False})
     """Characters of its artifacts as they are stored, or more. Derived, and not stored."""
