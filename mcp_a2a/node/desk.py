@@ -48,6 +48,7 @@ from mcp_a2a.node.sending import Draft, new_record, with_files
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState
 from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
     Position,
@@ -167,12 +168,16 @@ class Desk:
     async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
         """Store a task, leased to somebody who waits for one; None where it was stored before."""
         fresh: TaskRecord | None = None
-        self._node.inbox.lease(record, order, record.created)
+        record = self._leased(record, order)
         try:
             fresh = await self._context.database.write(partial(_insert, record))
         finally:
             self._node.inbox.filled(order, fresh)
         return fresh
+
+    def _leased(self, record: TaskRecord, order: Order) -> TaskRecord:
+        leased = self._node.inbox.lease(order, record.created)
+        return Change.of(record, leased, now=record.created, files=record.spooled).task
 
     def _may_go_ahead(self, request: A2ASendRequest, record: TaskRecord) -> bool:
         """Whether the task is waited for, surely new, and not one too many."""
@@ -200,7 +205,7 @@ class Desk:
             if isinstance(outcome, Exception):
                 self._context.task_changes.notify(record.id)
 
-        self._node.inbox.lease(record, order, record.created)
+        record = self._leased(record, order)
         self._node.inbox.filled(order, record)
         self._context.database.enqueue_lazily(lambda connection: insert_task(connection, record), landed)
         try:

@@ -29,8 +29,10 @@ from mcp_a2a.node.letters import post_update
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.protocol.blob import BlobRef
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import grow, replace
 from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.table import check_transition
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import OutboxRow
@@ -42,6 +44,7 @@ from mcp_a2a.store.records import (
     get_task,
     leased_tasks,
     next_lease_end,
+    save,
     save_task,
     waiting_tasks,
 )
@@ -143,13 +146,9 @@ class Inbox:
             order.reserved += 1
         return order
 
-    def lease(self, record: TaskRecord, order: Order | CheckInboxRequest, now: float) -> None:
-        """Hand a task over, within a transaction."""
-        record.attempts += 1
-        record.holder, record.worker = order.holder, order.worker
-        record.lease_until = now + self._lease_seconds
-        if record.attempts > 1 and record.streamed:
-            record.streamed, record.artifacts = 0, ()  # what an attempt that failed had begun is begun anew
+    def lease(self, order: Order | CheckInboxRequest, now: float) -> e.Leased:
+        """The event that a task is handed over to this holder."""
+        return e.Leased(order.holder, order.worker, now + self._lease_seconds)
 
     def filled(self, order: Order, record: TaskRecord | None) -> None:
         """The transaction of a reserved task has ended: with the leased task, or without one."""
@@ -247,9 +246,9 @@ class Inbox:
                 if record.attempts >= MAX_ATTEMPTS:
                     given_up.append(self._give_up(connection, record, now))
                     continue
-                self.lease(record, request, now)
-                save_task(connection, record)
-                leased.append(record)
+                change = Change.of(record, self.lease(request, now), now=now)
+                save(connection, change)
+                leased.append(change.task)
             return leased, given_up
 
         with anyio.CancelScope(shield=True):  # it is on its way to the disk, whoever still waits for it

@@ -20,7 +20,6 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as changed
 
 from mcp_a2a.errors import (
     ConversationFullError,
@@ -40,7 +39,6 @@ from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.repeated import check_message
-from mcp_a2a.node.result import is_too_large
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
@@ -50,7 +48,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Header, open_untrusted
 from mcp_a2a.protocol.link import Delivered, Held, Refused
-from mcp_a2a.protocol.model import Artifact, Delivery, Message, Part, Role, TaskState, TaskStatus, words_of
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
     LAST_SEQ,
     MAX_HOP,
@@ -75,13 +73,13 @@ from mcp_a2a.protocol.receipt import (
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
 from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.strict_json import base64url_untrusted
-from mcp_a2a.protocol.task.artifacts import grow, replace, too_large
+from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.effects import MAX_CONVERSATION
-from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Event
 from mcp_a2a.protocol.task.ids import task_id_of
-from mcp_a2a.protocol.task.table import going_on
-from mcp_a2a.protocol.task.told import ENDINGS
-from mcp_a2a.protocol.text import clean
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.told import facts_of
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
     HeldLimits,
@@ -97,7 +95,7 @@ from mcp_a2a.store.journal import (
     put_outbox,
     was_held,
 )
-from mcp_a2a.store.records import TaskRecord, count_open, find_task, has_task, insert_task, save_task
+from mcp_a2a.store.records import count_open, find_task, has_task, save
 
 logger = logging.getLogger(__name__)
 
@@ -128,12 +126,10 @@ GAP_RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class _Applied:
-    """A task that a message changed, and what is to be done once the change is on the disk."""
+    """A change that a message made, and what is to be done once it is on the disk."""
 
-    record: TaskRecord
+    change: Change
     then: Callable[[], None]
-    was_here: bool = True
-    """Whether the task was known before."""
 
 
 class Intake:
@@ -160,7 +156,7 @@ class Intake:
         self._quota = quota
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
-        self.on_task: Callable[[TaskRecord], None] = lambda _: None
+        self.on_task: Callable[[Task], None] = lambda _: None
         """Called with every new task, once it is stored."""
         self.on_held: Callable[[Peer], None] = lambda _: None
         """Called with the sender of every message that waits for the owner's decision."""
@@ -320,12 +316,10 @@ class Intake:
         for payload in current:
             if self._pieces.missing(connection, sender, refs_untrusted(payload)):
                 continue  # it comes again, with its files, now that they are welcome
-            record = self.accept(connection, payload, name, None, now)
-            if record is None:
+            change = self.accept(connection, payload, name, now, e.Accepted(), e.Spoken())
+            if change is None:
                 continue
-            record.seq_out += 1
-            save_task(connection, record)
-            letter = update_letter(self._context, record, now)  # tells the sender that it was let in
+            letter = update_letter(self._context, change.task, now)  # tells the sender that it was let in
             put_outbox(connection, letter)
             letters.append(letter)
         drop_held(connection, sender)
@@ -376,8 +370,8 @@ class Intake:
             raise Refusal("busy", round(wait + 0.05, 1))
         order = self._inbox.reserve()
 
-        def done(outcome: TaskRecord | OutboxRow | Exception | None) -> None:
-            fresh = outcome if isinstance(outcome, TaskRecord) else None
+        def done(outcome: Change | OutboxRow | Exception | None) -> None:
+            fresh = outcome.task if isinstance(outcome, Change) else None
             if isinstance(outcome, OutboxRow):
                 self._memory.push(outcome)
             if fresh is None:
@@ -388,10 +382,10 @@ class Intake:
         now, under_way = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
         is_telling = self._memory.is_telling(payload.task)
 
-        def admit(connection: sqlite3.Connection) -> TaskRecord | OutboxRow | None:
-            record = self._admit(connection, payload, sender.name, order, now)
-            if record is not None:
-                return record
+        def admit(connection: sqlite3.Connection) -> Change | OutboxRow | None:
+            change = self._admit(connection, payload, sender.name, order, now)
+            if change is not None:
+                return change
             # It was accepted before: its sender may have forgotten how it stands, and what was streamed.
             known = _check_repeated(connection, payload)
             is_enough = is_telling or (under_way and not (known is not None and known.streamed))
@@ -399,7 +393,7 @@ class Intake:
 
         self._context.database.enqueue(admit, done)
 
-    def _taken(self, order: Order | None, fresh: TaskRecord | None) -> None:
+    def _taken(self, order: Order | None, fresh: Task | None) -> None:
         """Hand a new task on, or the place back that was reserved for one."""
         if fresh is not None:
             self.on_task(fresh)
@@ -410,35 +404,23 @@ class Intake:
 
     def _admit(
         self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
-    ) -> TaskRecord | None:
+    ) -> Change | None:
         if _may_be_forgotten(connection, payload):
             raise Refusal("stale")
-        record = self.accept(connection, payload, name, order, now)
-        if record is not None and too_many_open(connection, record.peer):
+        leased = (self._inbox.lease(order, now),) if order is not None else ()
+        change = self.accept(connection, payload, name, now, *leased)
+        if change is not None and too_many_open(connection, change.task.peer):
             raise Refusal("busy", BUSY_RETRY_SECONDS)
-        return record
+        return change
 
     def accept(
-        self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
-    ) -> TaskRecord | None:
-        """Store a task, leased at once where somebody waits; None when it was accepted before."""
+        self, connection: sqlite3.Connection, payload: Payload, name: str, now: float, *events: Event
+    ) -> Change | None:
+        """Store a task, and what happens to it at once; None if it was accepted before."""
         if not isinstance(payload.body, TaskBody):
             raise TypeError(payload.type)
-        record = self._record(payload, payload.body, name, now)
-        if order is not None:
-            self._inbox.lease(record, order, now)
-        return record if insert_task(connection, record) else None
-
-    def _record(self, payload: Payload, body: TaskBody, name: str, now: float) -> TaskRecord:
-        message = body.message.model_copy(update={"role": Role.USER})
-        return TaskRecord(
-            id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
-            context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, state=TaskState.SUBMITTED,
-            delivery=Delivery.DELIVERED, seq_out=0, seq_in=payload.seq, attempts=0, holder=None, worker=False,
-            lease_until=None, messages=(message,), status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)),
-            artifacts=(), error=None, tried=(), chosen=None, created=now, updated=now, opening=payload.id,
-            opened=payload.created, dated=max(payload.created, payload.latest or 0.0),
-        )  # fmt: skip
+        change = Change.opening(_opening(payload, payload.body, name), *events, now=now)
+        return change if save(connection, change) else None
 
     def _hold(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         received = self._context.clocks.stamp()
@@ -487,7 +469,7 @@ class Intake:
             raise Refusal("busy", round(wait + 0.05, 1))
 
         def settled(outcome: _Applied | Exception | None) -> None:
-            ended = isinstance(outcome, _Applied) and outcome.was_here
+            ended = isinstance(outcome, _Applied) and outcome.change.before is not None
             if ended == (payload.type == "cancel"):
                 self._quota.give_back(sender.peer_id, trust, uptime)
 
@@ -508,7 +490,7 @@ class Intake:
             settled(outcome)
             if isinstance(outcome, _Applied):
                 outcome.then()
-                self._context.task_changes.notify(payload.task, outcome.record)
+                self._context.task_changes.notify(payload.task, outcome.change.task)
             self._conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda connection: change(connection, now), done)
@@ -528,113 +510,95 @@ class Intake:
     def _add_message(
         self, connection: sqlite3.Connection, payload: Payload, message: Message, now: float
     ) -> _Applied | None:
-        record = find_task(connection, payload.task)
-        if record is None or record.sent or record.peer != str(payload.from_) or record.done:
+        task = find_task(connection, payload.task)
+        if task is None or task.sent or task.peer != str(payload.from_) or task.done or task.has_heard(message):
             return None
-        if record.has_heard(message):
-            return None
-        record.seq_in = max(record.seq_in, payload.seq)
+        reply = e.Replied(message.model_copy(update={"role": Role.USER}), seq=payload.seq)
         try:
-            take_turn(record, message.model_copy(update={"role": Role.USER}), now)
+            change = Change.of(task, reply, now=now)
         except ConversationFullError as error:
             raise Refusal(error.code) from error
-        save_task(connection, record)
-        return _Applied(record, self._inbox.offer)
+        save(connection, change)
+        return _Applied(change, self._inbox.offer)
 
     def _cancel(
         self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool
     ) -> _Applied | None:
-        sender = str(payload.from_)
-        drop_held(connection, sender, payload.task)
-        record = find_task(connection, payload.task)
-        if record is None and admitted and _is_of_its_sender(payload):
-            lost = self._cancel_ahead(connection, payload, now)
-            told = post_update(self._context, connection, lost, now)
-            return _Applied(lost, lambda: self._canceled(lost, told), was_here=False)
-        if record is None or record.sent or record.peer != sender or record.done:
+        drop_held(connection, str(payload.from_), payload.task)
+        task = find_task(connection, payload.task)
+        if task is None and admitted and _is_of_its_sender(payload):
+            change = self._cancel_ahead(payload, now)
+        elif task is None or task.sent or task.peer != str(payload.from_) or task.done:
             return None
-        leased = changed(record)
-        call_off(record, now)
-        save_task(connection, record)
-        row = post_update(self._context, connection, record, now)
-        return _Applied(record, lambda: self._canceled(leased, row))
+        else:
+            change = Change.of(task, e.Canceled(), e.Spoken(), now=now)
+        save(connection, change)
+        row = post_update(self._context, connection, change.task, now)
+        return _Applied(change, lambda: self._canceled(change.before, row))
 
-    def _cancel_ahead(self, connection: sqlite3.Connection, payload: Payload, now: float) -> TaskRecord:
+    def _cancel_ahead(self, payload: Payload, now: float) -> Change:
         """The task itself is still on its way, by a slower path: it is over before it comes.
 
-        Or we had it, and lost our database: its sender, who may know any of our updates, has no other way to end it.
+        Or it was here, and the database was lost: its sender, who may know any update of it, has no other way to end
+        it.
         """
         peer = self._directory.get(payload.from_)
         opening = TaskBody(message=Message(message_id=payload.id, role=Role.USER, parts=(Part(text=WITHDRAWN),)))
-        record = self._record(payload, opening, peer.name, now)
-        record.state, record.status = TaskState.CANCELED, TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-        record.seq_out = LAST_SEQ
-        insert_task(connection, record)
-        return record
+        opened = _opening(payload, opening, peer.name, seq_out=LAST_SEQ - 1)
+        return Change.opening(opened, e.Canceled(), e.Spoken(), now=now)
 
-    def _canceled(self, leased: TaskRecord, row: OutboxRow | None) -> None:
-        self._inbox.withdraw(leased)
+    def _canceled(self, leased: Task | None, row: OutboxRow | None) -> None:
+        if leased is not None:
+            self._inbox.withdraw(leased)
         if row is not None:
             self._outbox.push(row)
 
     def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
-        record = find_task(connection, payload.task)
-        if record is None:
+        task = find_task(connection, payload.task)
+        if task is None:
             # Another one with our key may have asked for it (a copied machine), or we before our journal went back in
             # time: the agent keeps it until that one is there, or it expires.
             logger.warning("an update of %s is about a task that is not known here", payload.from_)
             raise Refusal("unknown_task")
-        if not record.sent or record.peer != str(payload.from_):
+        if not task.sent or task.peer != str(payload.from_):
             logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
             return None
-        if record.done or not isinstance(payload.body, UpdateBody):
+        facts = facts_of(task, payload.seq, payload.body) if isinstance(payload.body, UpdateBody) else ()
+        if facts is None:
+            raise Refusal("busy", GAP_RETRY_SECONDS)
+        if not facts:
             return None
-        body, delivered, before = payload.body, record.delivery == Delivery.DELIVERED, record.artifacts
-        is_newest = payload.seq > record.seq_in
-        _grow(record, body, is_newest=is_newest)
-        if is_newest:
-            record.renewed, record.artifacts = body.artifacts, replace(record.artifacts, body.artifacts)
-        if is_too_large(record):
-            return self._overflow(connection, record, before, now)
-        if not is_newest:
-            # Late, or out of order: a task never moves backwards. What it brings of the artifacts still counts.
-            if record.added:
-                save_task(connection, record)
-            return _Applied(record, _nothing) if record.added else None
-        record.seq_in, record.updated, record.attempts = payload.seq, now, body.attempt
-        record.state, record.delivery = going_on(record.state, body.status.state), Delivery.DELIVERED
-        record.status = body.status.model_copy(update={"state": record.state})
-        record.direct = body.direct
-        if body.error is not None:
-            record.error = ErrorDetail(code=clean(body.error.code), message=clean(body.error.message))
-        if record.state in ENDINGS and record.error is None:
-            code, otherwise = ENDINGS[record.state]
-            said = clean(words_of(record.status.message)) if record.status.message else ""
-            record.error = ErrorDetail(code=code, message=said[:4096] or otherwise)
-        save_task(connection, record)
-        # Its word about the task is as good as its receipt for it.
-        dropped = [] if delivered else drop_outbox_of_task(connection, record.id, "task")
-        return _Applied(record, lambda: self._outbox.drop(dropped))
+        if isinstance(facts[0], e.Failed):
+            return self._overflow(connection, Change.of(task, *facts, e.Spoken(), now=now), now)
+        change = Change.of(task, *facts, now=now)
+        save(connection, change)
+        # The agent's word about the task is as good as its receipt for it.
+        has_arrived = any(isinstance(fact, e.Delivered) for fact in facts)
+        dropped = drop_outbox_of_task(connection, task.id, "task") if has_arrived else []
+        return _Applied(change, lambda: self._outbox.drop(dropped))
 
-    def _overflow(
-        self, connection: sqlite3.Connection, record: TaskRecord, before: tuple[Artifact, ...], now: float
-    ) -> _Applied:
-        """Its agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
-        record.artifacts, record.added, record.renewed = before, (), ()
-        record.state, record.delivery, record.updated = TaskState.FAILED, Delivery.DELIVERED, now
-        record.status = TaskStatus(state=TaskState.FAILED, timestamp=iso(now))
-        record.error = ErrorDetail(code="result_too_large", message=too_large(record.peer))
-        record.seq_out += 1
-        dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")
-        letter = cancel_letter(self._context, record, now)
-        save_task(connection, record)
+    def _overflow(self, connection: sqlite3.Connection, change: Change, now: float) -> _Applied:
+        """The agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
+        dropped = drop_outbox_of_task(connection, change.task.id, "task", "message", "blob")
+        letter = cancel_letter(self._context, change.task, now)
+        save(connection, change)
         put_outbox(connection, letter)
 
         def then() -> None:
             self._outbox.drop(dropped)
             self._outbox.push(letter)
 
-        return _Applied(record, then)
+        return _Applied(change, then)
+
+
+def _opening(payload: Payload, body: TaskBody, name: str, seq_out: int = 0) -> e.Opened:
+    message = body.message.model_copy(update={"role": Role.USER})
+    return e.Opened(
+        id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
+        context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, delivery=Delivery.DELIVERED,
+        seq_out=seq_out, seq_in=payload.seq, message=message, opening=payload.id, opened=payload.created,
+        dated=max(payload.created, payload.latest or 0.0),
+    )  # fmt: skip
 
 
 def _is_of_its_sender(payload: Payload) -> bool:
@@ -652,7 +616,7 @@ def _check_task_untrusted(payload: Payload) -> None:
         raise RemoteProtocolError("the task id is not the one of its first message")
 
 
-def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> TaskRecord | None:
+def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> Task | None:
     """Refuse another request under the id of a task: it is not stored, so it must not be acknowledged.
 
     Returns the task.
@@ -677,7 +641,7 @@ def _host_of(link: Link) -> str:
     return HERE if is_here(host) else host
 
 
-def take_turn(record: TaskRecord, message: Message, now: float) -> None:
+def take_turn(record: Task, message: Message, now: float) -> None:
     """The sender says something more in a task. After a question it is a new turn: the attempts count anew.
 
     It is not submitted again: a task that was begun goes on (A2A 4.1.3 has no way back).
@@ -696,7 +660,7 @@ def take_turn(record: TaskRecord, message: Message, now: float) -> None:
         record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))
 
 
-def call_off(record: TaskRecord, now: float) -> None:
+def call_off(record: Task, now: float) -> None:
     """The sender no longer wants it: it is over, whoever works on it."""
     record.state, record.updated = TaskState.CANCELED, now
     record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
@@ -714,30 +678,3 @@ def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> b
     """Whether more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
     theirs, everybodys = count_open(connection, peer)
     return theirs + more > MAX_OPEN_PER_PEER or everybodys + more > MAX_OPEN
-
-
-def _grow(record: TaskRecord, body: UpdateBody, *, is_newest: bool) -> None:
-    """Add what an update brings to the artifacts, whatever it says about the task; what was added before, once.
-
-    Raises:
-        Refusal: something before it is still on its way, and it must be sent again behind that.
-    """
-    if body.attempt > max(record.attempts, 1) and record.streamed:
-        record.streamed, record.artifacts = 0, ()  # its agent has begun anew
-    if is_newest and body.whole is not None:
-        record.streamed = body.whole
-        return
-    before = body.streamed - len(body.chunks)
-    if is_newest and body.attempt == record.attempts and 0 < body.streamed < record.streamed:
-        record.streamed = before  # its journal went back in time; what it had by then, it has told as a whole
-    if body.attempt < record.attempts or before + len(body.chunks) <= record.streamed:
-        return
-    if before > record.streamed:
-        raise Refusal("busy", GAP_RETRY_SECONDS)
-    record.added = body.chunks[record.streamed - before :]
-    record.streamed = body.streamed
-    record.artifacts = grow(record.artifacts, record.added)
-
-
-def _nothing() -> None:
-    """Nothing follows the commit."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mcp_a2a.node import intake
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task import effects
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.store.records import find_task
 from mcp_a2a.views import CheckInboxRequest, SendTaskRequest, SetTrustRequest
@@ -88,7 +88,7 @@ async def test_cancellations_and_messages_of_a_stranger_are_limited_like_its_tas
 
 
 async def test_a_conversation_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_CONVERSATION", 10_000)
+    monkeypatch.setattr(effects, "MAX_CONVERSATION", 10_000)
     async with world.person("bob", accept="anyone") as bob, outsider(world.network, "stranger") as stranger:
         link, me = await stranger.dial(bob), bob.node.context.me
         task = task_letter(stranger.peer_id, me, "first")
