@@ -398,7 +398,7 @@ class Node:
             self.outbox.expect(self.context.database.read(peers_with_open_tasks))
             self.web_courier.start()
             self.pushes.load()
-            self.context.tasks.start_soon(self.inbox.run)
+            self.context.tasks.start_soon(self.inbox.clock.run)
             self.context.tasks.start_soon(self._keep_house)
             self.context.tasks.start_soon(self._watch_addresses)
             self.context.tasks.start_soon(self._watch_clock)

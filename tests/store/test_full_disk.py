@@ -132,8 +132,8 @@ async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_ke
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.02)
-    monkeypatch.setattr("mcp_a2a.node.inbox.GATHER_SECONDS", 0.02)
-    monkeypatch.setattr("mcp_a2a.node.inbox.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.lease_clock.GATHER_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.lease_clock.RETRY_SECONDS", 0.02)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         sent = await alice.api.call(task("hello"))

@@ -62,8 +62,7 @@ _SAYS: Mapping[TaskState, type[e.Accepted | e.Progressed | e.Asked | e.Authoriza
     TaskState.INPUT_REQUIRED: e.Asked,
     TaskState.AUTH_REQUIRED: e.AuthorizationAsked,
 }
-_ENDS: Mapping[TaskState, type[e.Completed | e.Failed | e.Canceled | e.Rejected]] = {
-    TaskState.COMPLETED: e.Completed,
+_ENDS: Mapping[TaskState, type[e.Failed | e.Canceled | e.Rejected]] = {
     TaskState.FAILED: e.Failed,
     TaskState.CANCELED: e.Canceled,
     TaskState.REJECTED: e.Rejected,
@@ -108,7 +107,7 @@ def _newest(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
     if _is_too_large(known, made):
         return _overflow(task)
     arrived = (e.Delivered(),) if task.delivery in DELIVERIES[e.Delivered].sources else ()
-    return (told, *arrived, *_in_order(task, made, _fact(task, body), body.status.timestamp))
+    return (told, *arrived, *in_order(task, made, _fact(task, body), body.status.timestamp))
 
 
 def _counted_anew(task: Task, body: UpdateBody) -> int | None:
@@ -151,7 +150,15 @@ def _overflow(task: Task) -> tuple[Event, ...]:
     return (e.Failed(error=error, delivered=True),)
 
 
-def _in_order(task: Task, made: Made, fact: Event | None, time: str | None) -> tuple[Event, ...]:
+def in_order(task: Task, made: Made, fact: Event | None, time: str | None) -> tuple[Event, ...]:
+    """What an agent made and what it says of the work, in the order in which a reader may be told of them.
+
+    Args:
+        task: as it was before.
+        made: what became of its artifacts.
+        fact: what is said of the work; None: nothing new.
+        time: of the status, as ISO 8601.
+    """
     if fact is None:
         return made
     if isinstance(fact, e.Accepted | e.Progressed):
@@ -161,14 +168,29 @@ def _in_order(task: Task, made: Made, fact: Event | None, time: str | None) -> t
     return (*made, fact)
 
 
+def fact_of(status: TaskStatus, error: ErrorDetail | None = None, *, direct: bool | None = None) -> Event:
+    """The event that a status tells.
+
+    Args:
+        status: what the agent says.
+        error: why it did not succeed, where it ended so.
+        direct: the message of an end that succeeded is the answer; None: as the task has it.
+    """
+    says = _SAYS.get(status.state)
+    if says is not None:
+        return says(status)
+    if status.state == TaskState.COMPLETED:
+        return e.Completed(status, error, direct=direct)
+    return _ENDS[status.state](status, error)
+
+
 def _fact(task: Task, body: UpdateBody) -> Event | None:
     """The event behind the status of an update; None if it is the status that the task has."""
     state = going_on(task.state, body.status.state)
     status = body.status.model_copy(update={"state": state})
     if status == task.status:
         return None
-    says = _SAYS.get(state)
-    return says(status) if says is not None else _ENDS[state](status, _error_of(task, status, body))
+    return fact_of(status, _error_of(task, status, body))
 
 
 def _error_of(task: Task, status: TaskStatus, body: UpdateBody) -> ErrorDetail | None:
