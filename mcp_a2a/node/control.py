@@ -30,6 +30,7 @@ from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.operations import OPERATIONS
 from mcp_a2a.api.request import A, Request, answer_of
 from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
+from mcp_a2a.file_events import watched
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.writing_down import written_down
 from mcp_a2a.store.disk import refused
@@ -64,8 +65,8 @@ again it counts as silent."""
 LOOK_AGAIN_SECONDS = 15.0
 """How often it is asked that again during a long wait."""
 
-WATCH_SECONDS = 3.0
-"""How often the owner looks whether its socket's file is still there."""
+AGAIN_SECONDS = 3.0
+"""How soon the owner tries again to make its socket, or to open a file for a process that waits."""
 
 WRITE_SECONDS = 2.0
 """How long a process that is stopping waits for an owner that does not read."""
@@ -141,15 +142,15 @@ class ControlServer:
 
     async def _listen(self, path: Path, *, task_status: TaskStatus[None]) -> None:
         """Listen, and listen anew when the socket's file is gone or another: programs that tidy up remove it."""
-        async with anyio.create_task_group() as conversations:
+        async with anyio.create_task_group() as conversations, watched(path.parent) as changes:
             listener, file = await self._open(path)
             task_status.started()
             trouble = ""
             while True:
                 async with listener, anyio.create_task_group() as accepting:
                     accepting.start_soon(self._accept, listener, conversations)
-                    while _file_of(path) == file:  # noqa: ASYNC110  another program removes it, and sets no event
-                        await anyio.sleep(WATCH_SECONDS)
+                    while _file_of(path) == file:
+                        await changes.wait()
                     accepting.cancel_scope.cancel()
                 if not trouble:
                     logger.warning("the control socket %s was removed; it is made again", path)
@@ -160,7 +161,7 @@ class ControlServer:
                     if str(error) != trouble:  # said once, not with each try
                         trouble = str(error)
                         logger.warning("%s", error)
-                    await anyio.sleep(WATCH_SECONDS)
+                    await anyio.sleep(AGAIN_SECONDS)
 
     async def _accept(self, listener: SocketListener, conversations: TaskGroup) -> None:
         """Take on other processes. Where the system has no open file for one, it waits: the node goes on."""
@@ -174,7 +175,7 @@ class ControlServer:
                 if not told:
                     logger.warning("another process of this identity waits to be taken on: %s", error.__cause__)
                 told = True
-                await anyio.sleep(WATCH_SECONDS)
+                await anyio.sleep(AGAIN_SECONDS)
                 continue
             told = False
             conversations.start_soon(self._converse, stream)

@@ -23,6 +23,7 @@ from mcp_a2a.errors import (
     RelayError,
     RemoteProtocolError,
 )
+from mcp_a2a.file_events import watched
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.introduction import Introduction
@@ -46,9 +47,6 @@ from mcp_a2a.store.networks import (
 )
 
 logger = logging.getLogger(__name__)
-
-FOLDER_SECONDS = 1.0
-"""How soon what another process of this data folder has joined is noticed."""
 
 MAX_NETWORKS = 32
 """Networks that one data folder may be in: a hello to a relay proves no more (`control.MAX_MEMBERSHIPS`)."""
@@ -129,10 +127,13 @@ class Networks:
 
     async def watch_folder(self) -> None:
         """Notice what another identity of this data folder has joined or left, until cancelled."""
-        while True:
-            await anyio.sleep(FOLDER_SECONDS)
-            if self.folder.stamp() not in (self._stamp, None):
-                self.reload()
+        if self.folder.path is None:
+            return
+        async with watched(self.folder.path) as changes:
+            while True:
+                if self.folder.stamp() not in (self._stamp, None):
+                    self.reload()
+                await changes.wait()
 
     def reload(self) -> None:
         """Be in the networks that the folder names, and in no other; for want of open files alone none is left."""

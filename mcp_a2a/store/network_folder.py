@@ -41,22 +41,22 @@ class NetworkFolder:
     """The folder `networks` of a data folder; None as `home` is a person without any."""
 
     def __init__(self, home: Path | None) -> None:
-        self._folder = home / "networks" if home is not None else None
+        self.path = home / "networks" if home is not None else None
 
     @property
     def usable(self) -> bool:
         """Whether networks can be joined here."""
-        return self._folder is not None
+        return self.path is not None
 
     def stamp(self) -> frozenset[tuple[str, int, int]] | None:
         """Changes whenever a file was added, replaced or removed; None where that cannot be told now.
 
         The folder's own time would not do: two changes within one tick of the file system's clock (4 ms) have the same.
         """
-        if self._folder is None:
+        if self.path is None:
             return frozenset()
         try:
-            with os.scandir(self._folder) as entries:
+            with os.scandir(self.path) as entries:
                 return frozenset((entry.name, entry.inode(), entry.stat().st_mtime_ns) for entry in entries)
         except FileNotFoundError:
             return frozenset()
@@ -65,19 +65,19 @@ class NetworkFolder:
 
     def rows(self) -> list[NetworkRow]:
         """Every network, by name. A file that cannot be read is left where it is."""
-        if self._folder is None or not self._folder.is_dir():
+        if self.path is None or not self.path.is_dir():
             return []
         try:
-            paths = sorted(path for path in self._folder.iterdir() if path.suffix == ".json")
+            paths = sorted(path for path in self.path.iterdir() if path.suffix == ".json")
         except OSError as error:
-            logger.error("THE NETWORKS in %s cannot be read: %s", self._folder, error.strerror or error)  # noqa: TRY400  no more is known
+            logger.error("THE NETWORKS in %s cannot be read: %s", self.path, error.strerror or error)  # noqa: TRY400  no more is known
             return []
         found = [_read(path) for path in paths]
         return sorted((row for row in found if row is not None), key=lambda row: row.name)
 
     def holds(self, network: str) -> bool:
         """Whether there is a file of this network, whether or not it can be read now."""
-        return self._folder is not None and self._path(network).exists()
+        return self.path is not None and self._file(network).exists()
 
     def save(self, row: NetworkRow) -> None:
         """Be a member from now on.
@@ -86,15 +86,15 @@ class NetworkFolder:
             HomeUnusableError: the folder cannot be written.
             ConfigurationError: we stay out of networks.
         """
-        if self._folder is None:
+        if self.path is None:
             raise ConfigurationError(
                 "This agent was started to stay out of networks.", "Start it without MCP_A2A_NETWORKS=false."
             )
-        open_folder(self._folder)
+        open_folder(self.path)
         try:
-            replace_file(self._path(row.id), json.dumps(asdict(row)).encode())
+            replace_file(self._file(row.id), json.dumps(asdict(row)).encode())
         except OSError as error:
-            raise refused(self._folder, error) from error
+            raise refused(self.path, error) from error
 
     def drop(self, network: str) -> None:
         """Be no member any more.
@@ -102,18 +102,18 @@ class NetworkFolder:
         Raises:
             HomeUnusableError: the folder cannot be written.
         """
-        if self._folder is not None:
+        if self.path is not None:
             try:
-                self._path(network).unlink()
-                sync_folder(self._folder)
+                self._file(network).unlink()
+                sync_folder(self.path)
             except FileNotFoundError:
                 return
             except OSError as error:
-                raise refused(self._folder, error) from error
+                raise refused(self.path, error) from error
 
-    def _path(self, network: str) -> Path:
+    def _file(self, network: str) -> Path:
         name = hashlib.sha256(network.encode()).hexdigest()[:32]
-        return (self._folder or Path()) / f"{name}.json"
+        return (self.path or Path()) / f"{name}.json"
 
 
 def _read(path: Path) -> NetworkRow | None:

@@ -12,8 +12,8 @@ import pytest
 
 HEAVY = (
     "aiohttp", "anyio", "asyncio", "concurrent.futures", "cryptography", "email", "filelock", "httptools",
-    "importlib.metadata", "mcp", "nacl", "pydantic", "pydantic_core", "pydantic_settings", "sqlite3", "ssl", "uvicorn",
-    "uvloop", "zeroconf",
+    "importlib.metadata", "inotify_simple", "mcp", "nacl", "pydantic", "pydantic_core", "pydantic_settings", "sqlite3",
+    "ssl", "uvicorn", "uvloop", "zeroconf",
 )  # fmt: skip
 """What a node is made of. Together they take five times as long as all that a line of help needs."""
 

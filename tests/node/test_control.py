@@ -72,7 +72,7 @@ async def test_a_folder_in_the_place_of_the_socket_is_named_with_what_to_do(tmp_
 async def test_a_socket_that_cannot_be_made_again_is_said_once_and_not_with_each_try(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(control, "AGAIN_SECONDS", 0.01)
     place, tries, opened = tmp_path / "place", 0, control.ControlServer._open
 
     async def counted(server: control.ControlServer, path: Path) -> object:
@@ -151,7 +151,7 @@ async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
 async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_node_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(control, "AGAIN_SECONDS", 0.05)
     settings = alone(tmp_path / "home")
     async with open_node(settings) as owner:
         await owner.call(ListTasksRequest())
@@ -163,7 +163,7 @@ async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_no
                 with anyio.fail_after(60):
                     while "waits to be taken on" not in caplog.text:  # noqa: ASYNC110  a log sets no event
                         await anyio.sleep(0.01)
-                await anyio.sleep(4 * control.WATCH_SECONDS)
+                await anyio.sleep(4 * control.AGAIN_SECONDS)
             assert caplog.text.count("waits to be taken on") == 1
             assert b'"id":1' in await anyio.to_thread.run_sync(other.recv, 65_536)
         assert "stopped unexpectedly" not in caplog.text

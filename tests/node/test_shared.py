@@ -145,7 +145,7 @@ async def test_a_call_that_is_cancelled_is_withdrawn_at_the_owner(home: Path) ->
 async def test_an_agent_that_starts_now_is_found_by_a_node_that_is_not_young(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for interval in ("EAGER_INTERVAL", "CALM_INTERVAL", "MAX_INTERVAL"):
+    for interval in ("REST_SECONDS", "MAX_REST_SECONDS"):
         monkeypatch.setattr(local, interval, 3600.0)  # it looks by itself at its start, and never again
     monkeypatch.setattr(search, "SETTLE_LOCAL_SECONDS", 0.0)
     async with open_node(settings(home)) as sender:
@@ -537,7 +537,6 @@ async def test_a_call_that_waited_for_its_session_is_told_soon_of_an_owner_that_
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_socket_that_was_removed_is_made_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "WATCH_SECONDS", 0.1)
     async with two_processes(home) as (owner, guest):
         path = socket_path(home / "identities" / "default")
         for _ in range(2):

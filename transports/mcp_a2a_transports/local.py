@@ -5,8 +5,9 @@ what else hangs there. So one laptop works with multicast blocked, or with no ne
 whose process is gone is ignored and taken down; when the machine started again since, or it belongs
 to another machine that shares the folder, it is ignored and taken down after a day.
 
-Looking is one `stat` of the folder, and one `kill(pid, 0)` per peer: what nobody touched is not read
-again. Nothing here trusts the content: it is a hint like any other, and the handshake decides.
+A peer looks when the kernel tells of a change, and every few seconds for notices of dead processes. One look is a
+`stat` of the folder and a `kill(pid, 0)` per peer: unchanged notices are not read again. Nothing here trusts the
+content: it is a hint like any other, and the handshake decides.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import anyio
 from typing_extensions import override
 
 from mcp_a2a.errors import RemoteProtocolError
+from mcp_a2a.file_events import watched
 from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.paths import DirectAddr
@@ -39,13 +41,13 @@ logger = logging.getLogger(__name__)
 
 NAME = "local"
 HOST = "127.0.0.1"
-EAGER_SECONDS = 5.0
-EAGER_INTERVAL = 0.05
-CALM_INTERVAL = 0.25
-"""A newcomer dials whom it sees, so those who have been here longer may look less often."""
+REST_SECONDS = 0.05
+"""Shortest time between two looks."""
+AGAIN_SECONDS = 0.25
+"""Pause after a look that failed."""
 FEW = 8
-MAX_INTERVAL = 3.0
-"""In a crowd everybody looks at everybody: with more than `FEW` peers the pause grows with their number."""
+MAX_REST_SECONDS = 3.0
+"""In a crowd each peer reads the notices of all: with more than `FEW` peers the rest grows with their number."""
 
 MAX_NOTICE_BYTES = 4096
 MAX_FILES = 1024
@@ -131,10 +133,14 @@ class _Watch:
         self._shown: dict[PeerId, Notice] = {}
 
     async def run(self) -> None:
-        calm_at = anyio.current_time() + EAGER_SECONDS
-        while True:
-            self.look()
-            await anyio.sleep(pause(len(self._shown), eager=anyio.current_time() < calm_at))
+        async with watched(self._board.folder) as changes:
+            while True:
+                self.look()
+                await anyio.sleep(rest(len(self._shown)))
+                if self._board.is_read:
+                    await changes.wait()
+                else:
+                    await anyio.sleep(AGAIN_SECONDS)
 
     def look(self) -> None:
         before, self._shown = self._shown, self._board.look()
@@ -145,17 +151,16 @@ class _Watch:
             self._sightings.lose(peer)
 
 
-def pause(peers: int, *, eager: bool) -> float:
-    """Seconds until the next look, when so many peers are there."""
-    crowd = max(1.0, peers / FEW)
-    return min(MAX_INTERVAL, (EAGER_INTERVAL if eager else CALM_INTERVAL) * crowd)
+def rest(peers: int) -> float:
+    """Seconds until the next look at the earliest, when so many peers are there."""
+    return min(MAX_REST_SECONDS, REST_SECONDS * max(1.0, peers / FEW))
 
 
 class _Board:
     """The folder, as one peer uses it."""
 
     def __init__(self, folder: Path, announcement: Announcement) -> None:
-        self._folder = folder
+        self.folder = folder
         self._ours = Notice(announcement.peer, announcement.port, os.getpid(), _boot())
         self._path = folder / self._ours.file_name
         self._read_at = -1
@@ -165,9 +170,9 @@ class _Board:
 
     def post(self) -> None:
         """Hang up our notice, in one step: nobody ever reads half of it."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
-        draft = self._folder / f".{self._ours.file_name}.{self._ours.pid}"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        draft = self.folder / f".{self._ours.file_name}.{self._ours.pid}"
         with suppress(FileNotFoundError):
             draft.unlink()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -181,6 +186,11 @@ class _Board:
             if Notice.parse_untrusted(_read(self._path)) == self._ours:
                 self._path.unlink()
 
+    @property
+    def is_read(self) -> bool:
+        """False if the last look failed, for want of open files perhaps."""
+        return not self._trouble
+
     def look(self) -> dict[PeerId, Notice]:
         """The notices of others that are there now."""
         try:
@@ -189,7 +199,7 @@ class _Board:
         except OSError as error:
             if str(error) != self._trouble:  # said once, not with each look
                 self._trouble = str(error)
-                logger.warning("the announcements in %s cannot be read: %s", self._folder, error)
+                logger.warning("the announcements in %s cannot be read: %s", self.folder, error)
         self._drop_the_dead()
         return {notice.peer: notice for notice in self._notices.values()}
 
@@ -208,13 +218,13 @@ class _Board:
 
     def _changed_at(self) -> int:
         try:
-            return self._folder.stat().st_mtime_ns
+            return self.folder.stat().st_mtime_ns
         except FileNotFoundError:
             self.post()
-            return self._folder.stat().st_mtime_ns
+            return self.folder.stat().st_mtime_ns
 
     def _others(self) -> Iterator[tuple[Path, Notice]]:
-        with os.scandir(self._folder) as entries:
+        with os.scandir(self.folder) as entries:
             paths = [Path(entry.path) for entry in islice(entries, MAX_FILES)]
         for path in paths:
             if path == self._path or path.suffix != ".json":
