@@ -70,6 +70,7 @@ def _without_fence(value: object) -> object:
     return unwrapped(value) if isinstance(value, str) else value
 
 
+# Work-around (mcp), look again 2027-03: https://github.com/modelcontextprotocol/python-sdk/issues/1873
 # A plain string with "" for "not given", and not `str | None`: into an optional string the SDK parses JSON, so a text
 # that happens to be a JSON object would be refused.
 OptionalText: TypeAlias = Annotated[str, BeforeValidator(_without_fence)]

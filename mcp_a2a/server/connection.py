@@ -204,6 +204,7 @@ class Connection(HttpToolsProtocol):
         self._reception.asks(self)
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
+            # Work-around (uvicorn), look again 2027-06: not reported
             self.cycle.__class__ = _PlainCycle  # uvicorn has no other place to say which
 
     @override

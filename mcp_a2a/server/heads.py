@@ -24,6 +24,7 @@ class HeadTooLargeError(Exception):
     """Raised inside a callback of the parser, which stops there."""
 
 
+# Work-around (httptools), look again 2027-06: https://github.com/MagicStack/httptools/issues/87
 class HeadCount:
     """What one connection has sent of its current request."""
 

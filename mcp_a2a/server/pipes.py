@@ -40,6 +40,7 @@ MAX_WARNINGS = 20
 _CHUNK = 64 * 1024
 
 
+# Work-around (mcp), look again 2027-03: https://github.com/modelcontextprotocol/python-sdk/issues/3551
 class LineReader:
     """Lines of a file descriptor that does not block."""
 

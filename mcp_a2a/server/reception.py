@@ -16,6 +16,7 @@ from typing import Protocol
 
 from mcp_a2a.protocol.door import Door, host_of, is_here
 
+# Work-around (uvicorn), look again 2027-06: https://github.com/Kludex/uvicorn/issues/157
 MAX_CONNECTIONS = 1_000
 
 

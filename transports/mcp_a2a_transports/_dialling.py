@@ -88,6 +88,7 @@ class _OtherAnswerError(Exception):
         self.status = status
 
 
+# Work-around (aiohttp), look again 2027-06: https://github.com/aio-libs/aiohttp/issues/3678
 async def _only_an_upgrade(
     request: aiohttp.ClientRequest,
     handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],

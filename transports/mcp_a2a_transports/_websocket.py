@@ -14,6 +14,7 @@ from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a_transports._channel import Channel
 from mcp_a2a_transports.surroundings import text_of_end
 
+# Work-around (aiohttp), look again 2027-06: not reported
 MAX_MESSAGE = MAX_FRAME + 1
 """aiohttp refuses a message of exactly the size that it is given."""
 

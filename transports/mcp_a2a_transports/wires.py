@@ -52,6 +52,7 @@ _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 """Of linux/in.h and linux/in6.h."""
 
 
+# Work-around (zeroconf), look again 2027-06: https://github.com/python-zeroconf/python-zeroconf/issues/806
 class Multicast:
     """The wires of this machine, as long as it is open. They are made when the first guest joins."""
 

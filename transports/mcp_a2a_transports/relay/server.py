@@ -261,6 +261,7 @@ def _account_of_host(identity: Identity, host: str) -> bytes:
     return kind + sha256(identity.sign(_HOST_LABEL, host.encode()))[:16]
 
 
+# Work-around (aiohttp), look again 2027-06: not reported
 def _source(websocket: web.WebSocketResponse) -> Callable[[], Awaitable[_Heard]]:
     """What gives its messages one by one: the queue that `receive` reads from, where this aiohttp has it.
 
