@@ -28,10 +28,12 @@ from loads.servers import GENERATOR_CORE, MCP_A2A, relay
 from loads.shape import Shape
 from roundtrip import TEXT, program, shown, timed_async
 
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest
+from mcp_a2a.api.networks import InviteRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
-from mcp_a2a.views import AddPeerRequest, DiscoverRequest, InviteRequest, SendTaskRequest
 
 PAIRS, MANY_PAIRS, IN_FLIGHT = 32, 256, 64
 COUNT = 20_000

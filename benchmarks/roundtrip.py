@@ -26,6 +26,7 @@ from loads.servers import PROGRAMS, process
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
@@ -34,7 +35,6 @@ from mcp_a2a.protocol.envelope import open_untrusted, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.payload import Payload, TaskBody
-from mcp_a2a.views import SendTaskRequest
 
 TEXT = "x" * 300
 CLIENT_CORE = 0

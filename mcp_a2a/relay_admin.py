@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import anyio
 
+from mcp_a2a.api.relay import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView
+from mcp_a2a.api.view import View
 from mcp_a2a.errors import STOPPED, ConfigurationError, McpA2AError, RelayRunsError, named_process
 from mcp_a2a.store.owner_file import LOCK, holder_of, state_of
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 
 SOCKET = "admin.sock"
 ANSWER_SECONDS = 5.0

@@ -16,6 +16,8 @@ from pathlib import Path
 import anyio
 from aiohttp import web
 
+from mcp_a2a.api.relay import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView
+from mcp_a2a.api.view import View
 from mcp_a2a.errors import ConfigurationError, McpA2AError, RemoteProtocolError
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
@@ -23,7 +25,6 @@ from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import MailboxStore, RelayMember
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.version import __version__
-from mcp_a2a.views import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView, View
 from mcp_a2a_transports.relay.server import RelayListener
 
 SOCKET = "admin.sock"

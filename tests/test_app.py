@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a import open_node
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import HomeUnusableError, PeerNotFoundError
-from mcp_a2a.views import SendTaskRequest
 
 
 async def test_an_error_of_an_operation_leaves_the_context_as_it_was_raised(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 import mcp_a2a
 from mcp_a2a import errors
+from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.paths import parse_address
 from mcp_a2a.protocol.plain_words import faults_of
-from mcp_a2a.views import InviteRequest
 
 DID, OTHER = "did:key:z6MkOne", "did:key:z6MkTwo"
 

@@ -45,7 +45,7 @@ import anyio
 from mcp_a2a import Agent
 from mcp_a2a.config import load_settings
 from mcp_a2a.app import open_node
-from mcp_a2a.views import SendTaskRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 
 agent = Agent("raiser")
 
@@ -60,7 +60,7 @@ async def main():
             while True:
                 sent = SendTaskRequest(agent="raiser", message="{HOSTILE}", wait_seconds=30, queue=False)
                 try:
-                    task = await node.send_task(sent)
+                    task = await node.call(sent)
                     break
                 except Exception:
                     await anyio.sleep(0.05)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a.agent.reporting import line_of
+from mcp_a2a.api.news import EventView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
@@ -16,7 +18,6 @@ from mcp_a2a.cli.table import COMMANDS as TABLE
 from mcp_a2a.errors import NetworkNotFoundError, SchemaTooNewError
 from mcp_a2a.own_command import COMMANDS, own_command, typeable
 from mcp_a2a.screen import put
-from mcp_a2a.views import AgentRef, EventView
 from mcp_a2a_transports.relay.questions import NEWEST_URL_HINT
 from tests.cli.inside import call
 from tests.emulator import seen

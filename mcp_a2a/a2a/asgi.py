@@ -31,12 +31,12 @@ from mcp_a2a.a2a.grants import Agents, Grants, own_agent_only
 from mcp_a2a.a2a.old_routes import BEHIND
 from mcp_a2a.a2a.service import Service
 from mcp_a2a.a2a.wire import header, query, read_body, send_chunks, send_json, send_reply, unless_gone
+from mcp_a2a.api.a2a import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import OWN_AGENT, OWNER, A2ACardRequest, A2AGetRequest
 from mcp_a2a.protocol.web_url import own_host_in_url, without_zone
 
 if TYPE_CHECKING:
-    from mcp_a2a.exchange import A2AAnswer
+    from mcp_a2a.api.a2a import A2AAnswer
     from mcp_a2a.ports import NodeApi
     from mcp_a2a.protocol.model import AgentCard
 

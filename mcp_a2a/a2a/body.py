@@ -14,7 +14,7 @@ from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
 from mcp_a2a.a2a.params import ListParams
 from mcp_a2a.a2a.service import Service
-from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
+from mcp_a2a.api.a2a import A2AAnswer, A2ATaskPage
 from mcp_a2a.protocol.model import TaskPushNotificationConfig
 from mcp_a2a.protocol.strict_json import JsonLimitError, read_json
 

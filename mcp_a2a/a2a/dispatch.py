@@ -14,7 +14,7 @@ from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import Presenter
 from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
 from mcp_a2a.a2a.service import CLIENTS_KEY, Service
-from mcp_a2a.exchange import (
+from mcp_a2a.api.a2a import (
     HOP,
     A2AAnswer,
     A2ACancelRequest,
@@ -30,6 +30,7 @@ from mcp_a2a.exchange import (
     A2ASendRequest,
     A2ATaskPage,
 )
+from mcp_a2a.api.tasks import MAX_HOP
 from mcp_a2a.protocol.model import (
     AgentCard,
     Part,
@@ -38,7 +39,6 @@ from mcp_a2a.protocol.model import (
     TaskPushNotificationConfig,
 )
 from mcp_a2a.protocol.state import at_rest, is_terminal
-from mcp_a2a.views import MAX_HOP
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.api.files import FileGrant, FilesRequest
 from mcp_a2a.errors import FileError, TaskNotFoundError
 from mcp_a2a.node.received import content_of
 from mcp_a2a.protocol.blob import SCHEME, is_blob
 from mcp_a2a.protocol.model import Artifact, Message, Part, StreamResponse, TaskDocument
-from mcp_a2a.views import FileGrant, FilesRequest
 
 if TYPE_CHECKING:
-    from mcp_a2a.exchange import A2AAnswer, A2ATaskPage
+    from mcp_a2a.api.a2a import A2AAnswer, A2ATaskPage
     from mcp_a2a.ports import NodeApi
 
 MAX_INLINE = 4 * 1024 * 1024

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mcp_a2a.a2a.faults import Fault, Kind
+from mcp_a2a.api.a2a import OWN_AGENT, OWNER
+from mcp_a2a.api.agents import GetAgentRequest, PeersRequest
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web
-from mcp_a2a.views import GetAgentRequest, PeersRequest
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.agents import AgentDetail, AgentView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import AgentDetail, AgentView
 
 Grants = Callable[[str], frozenset[str]]
 """Keys and URLs of the agents that a caller was given, and `OWN_AGENT`; as they are now."""

@@ -30,10 +30,10 @@ from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams
 from mcp_a2a.a2a.protobuf import Event, event_of, made, parsed, read_message
 from mcp_a2a.a2a.service import MAX_OPEN_PER_CALLER, Arrival, Service, check_service, no_card, no_url
 from mcp_a2a.accepting import raise_open_files
+from mcp_a2a.api.agents import GetAgentRequest
 from mcp_a2a.certificates import CertificateFiles
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.model import AgentCard, TaskPushNotificationConfig
-from mcp_a2a.views import GetAgentRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

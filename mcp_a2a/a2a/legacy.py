@@ -11,7 +11,7 @@ import uuid
 from pydantic import JsonValue
 
 from mcp_a2a.a2a.faults import Fault, Kind
-from mcp_a2a.exchange import A2AAnswer
+from mcp_a2a.api.a2a import A2AAnswer
 from mcp_a2a.protocol.model import (
     Artifact,
     Message,

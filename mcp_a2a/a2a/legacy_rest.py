@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.legacy import Json
-from mcp_a2a.exchange import A2AAnswer
+from mcp_a2a.api.a2a import A2AAnswer
 from mcp_a2a.protocol.model import (
     Artifact,
     Message,

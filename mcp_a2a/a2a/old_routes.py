@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.body import Reply, dump, parse
 from mcp_a2a.a2a.faults import Fault, Kind, told
+from mcp_a2a.api.a2a import OWNER, A2ASendRequest
+from mcp_a2a.api.agents import DiscoverRequest
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import OWNER, A2ASendRequest
 from mcp_a2a.protocol.model import Message, Part, Role
-from mcp_a2a.views import DiscoverRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.a2a.grants import Agents

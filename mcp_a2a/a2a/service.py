@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.a2a.files import FileUrl
-from mcp_a2a.exchange import A2AAnswer
+from mcp_a2a.api.a2a import A2AAnswer
 from mcp_a2a.protocol.extensions import required_extensions
 from mcp_a2a.protocol.model import AgentCard
 

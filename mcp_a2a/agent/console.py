@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from pydantic import JsonValue
 
+from mcp_a2a.api.agents import AgentDetail
+from mcp_a2a.api.news import EventView
 from mcp_a2a.node.worker import TaskEvent
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.screen import put
-from mcp_a2a.views import AgentDetail, EventView
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -14,6 +14,7 @@ import anyio
 from mcp_a2a.agent.console import Console, console, silent
 from mcp_a2a.agent.registry import registry
 from mcp_a2a.agent.service import Service, slug
+from mcp_a2a.api.agents import AgentDetail, GetAgentRequest
 from mcp_a2a.app import announce_a2a, open_node
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.errors import ConfigurationError, McpA2AError
@@ -23,7 +24,6 @@ from mcp_a2a.loop import run, unwrapped
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.secrecy import keep_memory_private
 from mcp_a2a.streams import open_standard_streams
-from mcp_a2a.views import AgentDetail, GetAgentRequest
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 import anyio.to_thread
 
+from mcp_a2a.api.news import EventKind, EventView, NewsRequest
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import ENDED
@@ -26,7 +27,6 @@ from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.screen import put
 from mcp_a2a.server.fence import shown_who
 from mcp_a2a.server.outgoing import for_programs
-from mcp_a2a.views import EventKind, EventView, NewsRequest
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

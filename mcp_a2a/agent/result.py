@@ -13,10 +13,10 @@ from types import NoneType
 from pydantic import JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from mcp_a2a.api.files import FileArg
 from mcp_a2a.node.job import Outcome
 from mcp_a2a.protocol.model import Artifact, Message, Part
 from mcp_a2a.protocol.unicode import made_unicode, unicode_text
-from mcp_a2a.views import FileArg
 
 _KINDS = {
     "path": (str, PathLike, NoneType),

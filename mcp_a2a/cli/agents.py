@@ -33,11 +33,11 @@ from mcp_a2a.screen import put_end
 
 if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
+    from mcp_a2a.api.agents import AgentDetail
     from mcp_a2a.config import Settings
     from mcp_a2a.protocol.model import AgentSkill
     from mcp_a2a.server.hosting import Served
     from mcp_a2a.server.listening import Listening
-    from mcp_a2a.views import AgentDetail
 
 agents = typer.Typer(
     cls=HelpfulGroup,

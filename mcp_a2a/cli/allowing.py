@@ -16,7 +16,7 @@ from mcp_a2a.protocol.naming import key_beginning
 from mcp_a2a.protocol.web_url import is_web
 
 if TYPE_CHECKING:
-    from mcp_a2a.views import ConsentRequest, ConsentView
+    from mcp_a2a.api.agents import ConsentRequest, ConsentView
 
 
 def allow(
@@ -29,8 +29,8 @@ def allow(
     You see who the agent is and confirm at the terminal; no option confirms for you. This does not change what the
     agent may send to you: `mcp-a2a trust` does.
     """
+    from mcp_a2a.api.agents import ConsentRequest
     from mcp_a2a.store.aliases import Aliases
-    from mcp_a2a.views import ConsentRequest
 
     session = session_of(context)
     key = Aliases(session.settings().home).meant(key)

@@ -25,9 +25,9 @@ from mcp_a2a.protocol.naming import key_beginning, same_name, short_key
 from mcp_a2a.protocol.web_url import is_shortened, is_web, spelled
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.config import Settings
     from mcp_a2a.store.network_folder import NetworkRow
-    from mcp_a2a.views import TaskView
 
 MIN_TASK_ID = 4
 """Letters of an id that a node looks for."""

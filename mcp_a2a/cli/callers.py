@@ -88,7 +88,7 @@ def _listed(session: Session, agents: Sequence[str]) -> list[JsonValue]:
 
 def _named(agents: Sequence[str], name: Callable[[str], str]) -> Iterator[str]:
     """What the owner calls each: only the own agent has a word of its own."""
-    from mcp_a2a.exchange import OWN_AGENT
+    from mcp_a2a.api.a2a import OWN_AGENT
 
     return (agent if agent == OWN_AGENT else name(agent) for agent in agents)
 
@@ -98,7 +98,7 @@ def add(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
     The client may use your own agent, or the agents named with --agent. It sees only its own tasks.
     """
-    from mcp_a2a.exchange import OWN_AGENT
+    from mcp_a2a.api.a2a import OWN_AGENT
 
     session = session_of(context)
     folder = _folder(session)
@@ -138,7 +138,7 @@ def grant(context: typer.Context, name: Name, agent: Agents = None) -> None:
 
 def _keys(session: Session, agents: Sequence[str]) -> list[str]:
     """The agents that are meant, by key or URL: what is called so tomorrow may be another."""
-    from mcp_a2a.exchange import OWN_AGENT
+    from mcp_a2a.api.a2a import OWN_AGENT
 
     named = [agent for agent in agents if agent != OWN_AGENT]
     for agent in named:
@@ -152,8 +152,8 @@ def _keys(session: Session, agents: Sequence[str]) -> list[str]:
 
 
 async def _key(node: NodeApi, agent: str) -> str:
-    from mcp_a2a.exchange import OWN_AGENT
-    from mcp_a2a.views import GetAgentRequest, PeersRequest
+    from mcp_a2a.api.a2a import OWN_AGENT
+    from mcp_a2a.api.agents import GetAgentRequest, PeersRequest
 
     me = (await node.call(GetAgentRequest(agent=OWN_AGENT))).agent
     if agent.strip().casefold() in (me.did.casefold(), me.name.casefold()):

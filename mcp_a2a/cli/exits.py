@@ -25,7 +25,7 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
-    from mcp_a2a.views import TaskView
+    from mcp_a2a.api.tasks import TaskView
 
 
 class Exit(IntEnum):

@@ -34,7 +34,7 @@ _OURS = (FileNotFoundError, FileExistsError)
 """Errors of a file in the data folder that are no refusal: then it is we who did not expect them."""
 
 _REQUESTS = ("Request", "FileArg")
-"""How the names of what commands ask a node for end (`views`): what does not fit in there was typed."""
+"""How the names of what commands ask a node for end (`api`): what does not fit in there was typed."""
 
 
 def report_failure(output: Output, error: Exception) -> int:

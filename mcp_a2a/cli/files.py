@@ -16,8 +16,9 @@ from mcp_a2a.cli.sizes import MIB, file_lines
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.files import FileArg, SavedFilesView, TransferView
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import FileArg, SavedFilesView, TaskView, TransferView
 
 FileOption = Annotated[
     list[str] | None,
@@ -35,7 +36,7 @@ def attachments(paths: Sequence[str] | None) -> tuple[FileArg, ...]:
     Raises:
         UsageError, FileError: one of them cannot be sent.
     """
-    from mcp_a2a.views import FileArg
+    from mcp_a2a.api.files import FileArg
 
     whole = [_whole(path) for path in paths or ()]
     for path in whole:
@@ -82,7 +83,7 @@ def save(
 
 async def save_to(node: NodeApi, task_id: str, folder: str | None) -> SavedFilesView:
     """Write the files of a task into a folder, as seen from where we are."""
-    from mcp_a2a.views import SaveFilesRequest
+    from mcp_a2a.api.files import SaveFilesRequest
 
     return await node.call(SaveFilesRequest(task_id=task_id, folder=str(_whole(folder)) if folder else None))
 

@@ -25,8 +25,8 @@ from mcp_a2a.server.fence import shown_who
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.agents import AgentDetail, DiscoverView, PeersView, SetTrustView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import AgentDetail, DiscoverView, PeersView, SetTrustView
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name or did:key.")]
 
@@ -79,7 +79,7 @@ def _agent(agent: str) -> Steps[AgentDetail]:
 
 def _at_url(session: Session, agent: str) -> AgentDetail:
     """An agent by its URL, which may have to be called first."""
-    from mcp_a2a.views import GetAgentRequest
+    from mcp_a2a.api.agents import GetAgentRequest
 
     request = GetAgentRequest(agent=agent, consent=answered_for())
     return session.ask(lambda node: as_typed(node, agent, lambda: node.call(request)))
@@ -121,7 +121,7 @@ def add_peer(
     From then on, an A2A agent at a URL is listed like any other. Its credential is stored in the data folder, which
     only you can read, and is sent to that host only. Adding the URL again without a credential keeps the old one.
     """
-    from mcp_a2a.views import AddPeerRequest
+    from mcp_a2a.api.agents import AddPeerRequest
 
     session = session_of(context)
     session.waiting_for = address
@@ -135,7 +135,7 @@ def remove_peer(
     context: typer.Context, agent: Annotated[str, typer.Argument(metavar="URL", help="The URL of an A2A agent.")]
 ) -> None:
     """Remove an A2A agent at a URL and its credential, and cancel its open tasks."""
-    from mcp_a2a.views import SetTrustRequest
+    from mcp_a2a.api.agents import SetTrustRequest
 
     if not is_web(agent):
         raise UsageError(
@@ -180,7 +180,7 @@ def block(context: typer.Context, agent: Agent, undo: Undo = False) -> None:
 
 
 def _decide(session: Session, agent: str, level: Literal["trusted", "blocked", "stranger"]) -> None:
-    from mcp_a2a.views import DiscoverRequest, SetTrustRequest
+    from mcp_a2a.api.agents import DiscoverRequest, SetTrustRequest
 
     check_other(agent)
     request = SetTrustRequest(agent=agent, level=level)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.cli.files import Moving
 from mcp_a2a.cli.render import quoted
 from mcp_a2a.cli.session import Session
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -20,7 +21,6 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.protocol.text import clean
-from mcp_a2a.views import GetTaskRequest, TaskView
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -17,8 +17,8 @@ from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.plurals import many
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.tasks import ForgetRequest, ForgetView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import ForgetRequest, ForgetView
 
 _AGE = re.compile(r"(\d{1,6})\s*(d|h|w)")
 _SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
@@ -40,7 +40,7 @@ def forget(
     A task that is not finished is kept: cancel it first. If a message of a deleted task arrives again, the answer is
     the final state, and the task does not run twice.
     """
-    from mcp_a2a.views import ForgetRequest
+    from mcp_a2a.api.tasks import ForgetRequest
 
     session = session_of(context)
     if bool(tasks) == (older_than is not None):
@@ -72,7 +72,7 @@ def _seconds(age: str) -> float:
 
 async def _all(session: Session, node: NodeApi, request: ForgetRequest) -> ForgetView:
     """Go on until there is no more; what is done so far is shown while it lasts."""
-    from mcp_a2a.views import ForgetView
+    from mcp_a2a.api.tasks import ForgetView
 
     total = ForgetView(tasks=(), files=0, freed_bytes=0)
     while True:

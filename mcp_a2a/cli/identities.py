@@ -12,9 +12,10 @@ from mcp_a2a.store.owner_file import LOCK, has_stand_in, holder_of, read_owner, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mcp_a2a.api.agents import AgentDetail
+    from mcp_a2a.api.status import RenameView, StatusView
     from mcp_a2a.config import Settings
     from mcp_a2a.protocol.did import PeerId
-    from mcp_a2a.views import AgentDetail, RenameView, StatusView
 
 SILENCE_SECONDS = 0.5
 """A node that is not heard in twice that time starts, ends or hangs: it runs, and nothing more is known of it."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 from mcp_a2a.cli.arguments import check_task
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.cli.session import Session
     from mcp_a2a.cli.steps import Steps
-    from mcp_a2a.views import TaskView
 
 
 def seen_task(session: Session, task_id: str) -> TaskView:

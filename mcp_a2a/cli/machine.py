@@ -23,8 +23,9 @@ from mcp_a2a.version import __version__
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.agents import AgentDetail, DiscoverView
+    from mcp_a2a.api.status import StatusView
     from mcp_a2a.cli.identities import Identity
-    from mcp_a2a.views import AgentDetail, DiscoverView, StatusView
 
 IDENTITIES = (
     Column("IDENTITY", least=10),

@@ -21,8 +21,10 @@ from mcp_a2a.errors import AlreadyEndedError, NothingAskedError
 from mcp_a2a.protocol.moment import at_rest
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.agents import ContactView, PeersView
+    from mcp_a2a.api.inbox import InboxView
+    from mcp_a2a.api.tasks import TaskPage, TaskView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import ContactView, InboxView, PeersView, TaskPage, TaskView
 
 Status = Literal["working", "completed", "failed", "input_required", "rejected"]
 STATUSES: tuple[Status, ...] = ("working", "completed", "failed", "input_required", "rejected")
@@ -87,7 +89,8 @@ def answer(
     files: FileOption = None,
 ) -> None:
     """Answer a task from your inbox, or a question about a task you sent."""
-    from mcp_a2a.views import AnswerRequest, GetTaskRequest
+    from mcp_a2a.api.inbox import AnswerRequest
+    from mcp_a2a.api.tasks import GetTaskRequest
 
     session = session_of(context)
     chosen = _status(status)
@@ -141,7 +144,7 @@ async def sent_off(session: Session, node: NodeApi, task: TaskView) -> TaskView:
     """Stay while files move: this process may be the one that sends them."""
     import anyio
 
-    from mcp_a2a.views import GetTaskRequest
+    from mcp_a2a.api.tasks import GetTaskRequest
 
     moving = Moving(session)
     while moving.show(task) and anyio.current_time() - moving.moved_at < HANDOVER_SECONDS:

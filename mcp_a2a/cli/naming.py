@@ -150,8 +150,8 @@ def _give(session: Session, agent: str, called: str) -> None:
 
 def _key_of(session: Session, agent: str) -> str:
     """The key, or the URL, of the agent that goes by this name now."""
+    from mcp_a2a.api.agents import GetAgentRequest
     from mcp_a2a.cli.web import as_typed
-    from mcp_a2a.views import GetAgentRequest
 
     request = GetAgentRequest(agent=agent, consent=answered_for())
     return session.ask(lambda node: as_typed(node, agent, lambda: node.call(request))).agent.did

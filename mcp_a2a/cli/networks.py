@@ -22,8 +22,8 @@ from mcp_a2a.protocol.naming import shown_name
 from mcp_a2a.protocol.text import clean, preview
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.networks import InviteView, JoinView, NetworksView, RotateView
     from mcp_a2a.screen import Screen
-    from mcp_a2a.views import InviteView, JoinView, NetworksView, RotateView
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd])", re.ASCII)
@@ -78,8 +78,8 @@ def invite(
     The URL of a closed relay contains a secret (&admit=…). Use --relay - to type it, or to read it from stdin: then
     it is in no process list and no shell history. Tickets do not contain it.
     """
+    from mcp_a2a.api.networks import InviteRequest
     from mcp_a2a.protocol.relay_url import parse_relay_url
-    from mcp_a2a.views import InviteRequest
 
     session = session_of(context)
     session.waiting_for = "the relay"
@@ -164,7 +164,7 @@ def join(
 
     Without an argument you are asked for the ticket: then it is in no process list and no shell history.
     """
-    from mcp_a2a.views import JoinRequest
+    from mcp_a2a.api.networks import JoinRequest
 
     session = session_of(context)
     text = ticket if ticket is not None and ticket != "-" else _read_ticket(session)
@@ -243,8 +243,8 @@ def leave(context: typer.Context, network: Name, yes: Yes = False) -> None:
 
     Its members no longer see you, and you no longer see them.
     """
+    from mcp_a2a.api.networks import LeaveRequest
     from mcp_a2a.store.keyfile import published_did
-    from mcp_a2a.views import LeaveRequest
 
     session = session_of(context)
     settings = session.settings()
@@ -267,8 +267,8 @@ def rotate(
     The remaining members receive the new secret sealed. Tickets created before stop working. To remove a person, name
     all of their agents: agents in one data folder share the secrets they receive.
     """
+    from mcp_a2a.api.networks import RotateRequest
     from mcp_a2a.store.keyfile import published_did
-    from mcp_a2a.views import RotateRequest
 
     session = session_of(context)
     out = tuple(without or ())

@@ -16,8 +16,8 @@ from mcp_a2a.cli.session import Session, session_of
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.diagnostics import PingView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import PingView
 
 
 def ping(
@@ -34,7 +34,7 @@ def ping(
     """
     import anyio
 
-    from mcp_a2a.views import PingRequest
+    from mcp_a2a.api.diagnostics import PingRequest
 
     session = session_of(context)
     session.waiting_for = agent
@@ -78,7 +78,7 @@ def _summarize(session: Session, agent: str, replies: Sequence[PingView]) -> Non
 
 def netcheck(context: typer.Context) -> None:
     """Check the network from here: addresses, LAN, relays."""
-    from mcp_a2a.views import NetcheckRequest
+    from mcp_a2a.api.diagnostics import NetcheckRequest
 
     session = session_of(context)
     session.waiting_for = "the relays"

@@ -19,21 +19,13 @@ from mcp_a2a.screen import GLUE, Style, width
 from mcp_a2a.server.fence import shown_who
 
 if TYPE_CHECKING:
-    from mcp_a2a.views import (
-        AgentDetail,
-        AgentView,
-        ConsentView,
-        ContactView,
-        InboxItem,
-        NetcheckView,
-        NetworkView,
-        PingView,
-        RelayMemberView,
-        RelayStatusView,
-        SkillView,
-        StatusView,
-        TaskView,
-    )
+    from mcp_a2a.api.agents import AgentDetail, AgentView, ConsentView, ContactView, SkillView
+    from mcp_a2a.api.diagnostics import NetcheckView, PingView
+    from mcp_a2a.api.inbox import InboxItem
+    from mcp_a2a.api.networks import NetworkView
+    from mcp_a2a.api.relay import RelayMemberView, RelayStatusView
+    from mcp_a2a.api.status import StatusView
+    from mcp_a2a.api.tasks import TaskView
 
 INBOUND = {
     "self": "this node",

@@ -223,8 +223,8 @@ class Session:
         """A name is that of a running node: another one that is given to a command changes nothing, and is told so."""
         if "name" not in self.options.settings or node.owner:
             return
+        from mcp_a2a.api.agents import GetAgentRequest
         from mcp_a2a.store.owner_file import read_owner
-        from mcp_a2a.views import GetAgentRequest
 
         called = (await node.call(GetAgentRequest(agent="self"))).agent.name
         if called != settings.name:

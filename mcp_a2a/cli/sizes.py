@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcp_a2a.protocol.text import preview
 
 if TYPE_CHECKING:
-    from mcp_a2a.views import FileView
+    from mcp_a2a.api.files import FileView
 
 KIB, MIB = 1024, 1024 * 1024
 

@@ -36,8 +36,9 @@ from mcp_a2a.protocol.web_url import is_web
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.files import SavedFilesView
+    from mcp_a2a.api.tasks import SendTaskBySkillRequest, SendTaskRequest, TaskPage, TaskView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import SavedFilesView, SendTaskBySkillRequest, SendTaskRequest, TaskPage, TaskView
 
 
 STEP_SECONDS = 0.1
@@ -81,8 +82,8 @@ def send(
     Exit codes: 0 done, 3 no such agent, 4 not reachable (the task is queued), 5 refused, 6 still running, 7 failed,
     8 the agent has a question.
     """
+    from mcp_a2a.api.tasks import SendTaskBySkillRequest, SendTaskRequest
     from mcp_a2a.cli.following import Writing
-    from mcp_a2a.views import SendTaskBySkillRequest, SendTaskRequest
 
     session = session_of(context)
     agent, given = _addressed(words or [], skill)
@@ -132,7 +133,7 @@ def send(
 
 
 async def _sent(node: NodeApi, request: SendTaskRequest | SendTaskBySkillRequest) -> TaskView:
-    from mcp_a2a.views import SendTaskBySkillRequest
+    from mcp_a2a.api.tasks import SendTaskBySkillRequest
 
     if isinstance(request, SendTaskBySkillRequest):
         return await node.call(request)
@@ -196,8 +197,8 @@ def show_task(
 
 def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follow_it: bool, save: bool) -> None:
     """Show a task that is not done, or write its files."""
+    from mcp_a2a.api.tasks import GetTaskRequest
     from mcp_a2a.cli.following import Writing
-    from mcp_a2a.views import GetTaskRequest
 
     async def operate(node: NodeApi) -> TaskView:
         task = await node.call(GetTaskRequest(task_id=task_id, text_offset=offset))
@@ -286,7 +287,7 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
     """Cancel a task you sent."""
     import anyio
 
-    from mcp_a2a.views import CancelRequest, GetTaskRequest
+    from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest
 
     session = session_of(context)
     task = seen_task(session, task_id)

@@ -22,9 +22,9 @@ from mcp_a2a.protocol.text import preview
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.cli.session import Session
     from mcp_a2a.protocol.model import Part
-    from mcp_a2a.views import TaskView
 
 SHORT_ID = 6
 """The last letters of an id, which every command takes."""

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from mcp_a2a.views import Consent
+    from mcp_a2a.api.view import Consent
 
 
 def answered_for() -> Consent:

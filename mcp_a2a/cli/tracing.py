@@ -16,9 +16,9 @@ from mcp_a2a.store.owner_file import read_owner
 
 if TYPE_CHECKING:
     from mcp_a2a.api.request import A, Request
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.config import Settings
     from mcp_a2a.node.shared import SharedNode
-    from mcp_a2a.views import TaskView
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,9 @@ from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.files import FileArg
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import FileArg, TaskView
 
 Wait = Annotated[
     float | None,
@@ -74,7 +75,7 @@ async def follow(
     """
     import anyio
 
-    from mcp_a2a.views import GetTaskRequest
+    from mcp_a2a.api.tasks import GetTaskRequest
 
     session.task_id = task.task_id
     whole, at_first = patience(seconds), SCRIPT_SECONDS if seconds is None else FOREVER
@@ -106,7 +107,7 @@ async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView
     """Wait until the agent's node has the task and its files, but not for its work."""
     import anyio
 
-    from mcp_a2a.views import GetTaskRequest
+    from mcp_a2a.api.tasks import GetTaskRequest
 
     session.task_id = task.task_id
     moving = Moving(session)
@@ -148,7 +149,7 @@ async def reply(
     session: Session, node: NodeApi, task_id: str, text: str, seconds: float | None, files: tuple[FileArg, ...] = ()
 ) -> TaskView:
     """Answer an agent that asked something, and wait for what it makes of it."""
-    from mcp_a2a.views import ReplyRequest
+    from mcp_a2a.api.tasks import ReplyRequest
 
     task = await node.call(
         ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())

@@ -73,7 +73,7 @@ async def as_typed(node: NodeApi, agent: str, ask: Callable[[], Awaitable[T]]) -
     except AddressNotAllowedError:
         if not is_web(agent) or answered_for() != "typed":
             raise
-        from mcp_a2a.views import AddPeerRequest
+        from mcp_a2a.api.agents import AddPeerRequest
 
         await node.call(AddPeerRequest(address=agent))
         return await ask()

@@ -9,6 +9,15 @@ from dataclasses import replace
 
 import anyio
 
+from mcp_a2a.api.agents import (
+    AgentView,
+    ConsentRequest,
+    ConsentView,
+    ContactView,
+    PeersView,
+    SetTrustRequest,
+    SetTrustView,
+)
 from mcp_a2a.errors import PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.consent import key_of, shown_key
 from mcp_a2a.node.directory import Peer
@@ -27,15 +36,6 @@ from mcp_a2a.store.consents import forget_consents
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
 from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
 from mcp_a2a.store.web import drop_web_letters, forget_web_agent
-from mcp_a2a.views import (
-    AgentView,
-    ConsentRequest,
-    ConsentView,
-    ContactView,
-    PeersView,
-    SetTrustRequest,
-    SetTrustView,
-)
 
 DESCRIBE_SECONDS = 3.0
 """How long an agent that was just reached may take to say who it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import grow
@@ -11,7 +12,6 @@ from mcp_a2a.protocol.task.table import check_transition
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.task.told import Made, fact_of, in_order
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.views import AnswerRequest
 
 RESULT = "result"
 """The artifact that an answer is."""

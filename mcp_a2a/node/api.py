@@ -8,8 +8,7 @@ import anyio
 import anyio.lowlevel
 from typing_extensions import TypeVar
 
-from mcp_a2a.errors import ConfigurationError, HopLimitError, TaskNotFoundError
-from mcp_a2a.exchange import (
+from mcp_a2a.api.a2a import (
     A2AAnswer,
     A2ACancelRequest,
     A2ACardRequest,
@@ -25,6 +24,25 @@ from mcp_a2a.exchange import (
     A2ASendRequest,
     A2ATaskPage,
 )
+from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, GetAgentRequest, PeersRequest, PeersView
+from mcp_a2a.api.diagnostics import NetcheckRequest, NetcheckView, PingRequest, PingView
+from mcp_a2a.api.files import FilesRequest, FilesView, SavedFilesView, SaveFilesRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem, InboxView
+from mcp_a2a.api.networks import NetworksRequest, NetworksView
+from mcp_a2a.api.news import NewsRequest, NewsView
+from mcp_a2a.api.status import RenameRequest, RenameView, StatusView
+from mcp_a2a.api.tasks import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskPage,
+    TaskView,
+)
+from mcp_a2a.api.view import Consent
+from mcp_a2a.errors import ConfigurationError, HopLimitError, TaskNotFoundError
 from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.directory import Peer
@@ -63,42 +81,6 @@ from mcp_a2a.store.records import (
 )
 from mcp_a2a.store.web import count_web_letters
 from mcp_a2a.version import __version__
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AgentDetail,
-    AgentView,
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    Consent,
-    FilesRequest,
-    FilesView,
-    GetAgentRequest,
-    GetTaskRequest,
-    InboxItem,
-    InboxView,
-    ListTasksRequest,
-    NetcheckRequest,
-    NetcheckView,
-    NetworksRequest,
-    NetworksView,
-    NewsRequest,
-    NewsView,
-    PeersRequest,
-    PeersView,
-    PingRequest,
-    PingView,
-    RenameRequest,
-    RenameView,
-    ReplyRequest,
-    SavedFilesView,
-    SaveFilesRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    StatusView,
-    TaskPage,
-    TaskView,
-)
 
 RELAY_SECONDS = 1.8
 """How long a list of networks waits for relays that have not answered yet."""

@@ -23,6 +23,8 @@ from typing import BinaryIO, Protocol
 import anyio
 import anyio.to_thread
 
+from mcp_a2a.api.files import Attachments, FileArg
+from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.errors import FileError, FilesWaitError, StorageFullError
 from mcp_a2a.node.beneath import open_resolved
 from mcp_a2a.node.context import Context
@@ -45,7 +47,6 @@ from mcp_a2a.store.blobs import blobs_of, bytes_out, make_room_out
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.workroom import FOLDER as WORK
 from mcp_a2a.system_limits import limit_behind
-from mcp_a2a.views import AnswerRequest, Attachments, FileArg
 
 MIB = 1024 * 1024
 MAX_OUT_BYTES = 4 * 1024 * MIB

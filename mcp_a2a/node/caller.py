@@ -13,27 +13,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
-from mcp_a2a import exchange, views
+from mcp_a2a.api.a2a import OWN_KEY, A2ASendRequest
+from mcp_a2a.api.agents import GetAgentRequest
+from mcp_a2a.api.files import Attachments, SaveFilesRequest
+from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.request import A, Request
-from mcp_a2a.exchange import OWN_KEY
+from mcp_a2a.api.tasks import MAX_HOP, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
+from mcp_a2a.api.view import View
 from mcp_a2a.front.calls import call_name
 
 Answerable = TypeVar(
     "Answerable",
-    views.SendTaskRequest,
-    views.SendTaskBySkillRequest,
-    views.ReplyRequest,
-    views.AnswerRequest,
-    views.GetAgentRequest,
-    exchange.A2ASendRequest,
+    SendTaskRequest,
+    SendTaskBySkillRequest,
+    ReplyRequest,
+    AnswerRequest,
+    GetAgentRequest,
+    A2ASendRequest,
 )
 """What something may leave with."""
 
-PassedOn = TypeVar("PassedOn", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest)
-_WithFiles = TypeVar("_WithFiles", bound=views.Attachments)
-_Sending = TypeVar(
-    "_Sending", views.SendTaskRequest, views.SendTaskBySkillRequest, views.ReplyRequest, exchange.A2ASendRequest
-)
+PassedOn = TypeVar("PassedOn", SendTaskRequest, SendTaskBySkillRequest, ReplyRequest)
+_WithFiles = TypeVar("_WithFiles", bound=Attachments)
+_Sending = TypeVar("_Sending", SendTaskRequest, SendTaskBySkillRequest, ReplyRequest, A2ASendRequest)
 
 _PROCESS, _NUMBERS = uuid.uuid4().hex, itertools.count()
 """Together they name a call of this process that was given no name."""
@@ -63,11 +65,11 @@ class Caller:
         """The request for work of another agent: with consent, hop, files and a key of its own."""
         return once(self.with_files(self.passed_on(self.answered_for(request))))
 
-    def answering(self, request: views.AnswerRequest) -> views.AnswerRequest:
+    def answering(self, request: AnswerRequest) -> AnswerRequest:
         """The answer to a task, with consent and files."""
         return self.with_files(self.answered_for(request))
 
-    def sending(self, request: exchange.A2ASendRequest) -> exchange.A2ASendRequest:
+    def sending(self, request: A2ASendRequest) -> A2ASendRequest:
         """The message of an A2A client, with consent and a key of its own."""
         return once(self.answered_for(request))
 
@@ -79,7 +81,7 @@ class Caller:
 
     def passed_on(self, request: PassedOn) -> PassedOn:
         """The request with the hop of the task that the caller works on."""
-        return request.model_copy(update={"hop": max(request.hop, min(self.hop, views.MAX_HOP))})
+        return request.model_copy(update={"hop": max(request.hop, min(self.hop, MAX_HOP))})
 
     def with_files(self, request: _WithFiles) -> _WithFiles:
         """The request with its files as the caller names them, from the folders that it was told of."""
@@ -88,7 +90,7 @@ class Caller:
         files = tuple(file.model_copy(update={"path": self._whole(file.path)}) for file in request.files)
         return request.model_copy(update={"files": files, "roots": self._roots(request.roots)})
 
-    def saving(self, request: views.SaveFilesRequest) -> views.SaveFilesRequest:
+    def saving(self, request: SaveFilesRequest) -> SaveFilesRequest:
         """The request with the folder for downloads that the caller was told of."""
         if request.folder is not None or self.downloads is None:
             return request
@@ -119,23 +121,23 @@ def once(request: _Sending) -> _Sending:
     return request.model_copy(update={"idempotency_key": f"{OWN_KEY}{name}"})
 
 
-_Question = TypeVar("_Question", bound=views.View)
-_Prepare: TypeAlias = Callable[[Caller, views.View], views.View]
+_Question = TypeVar("_Question", bound=View)
+_Prepare: TypeAlias = Callable[[Caller, View], View]
 
 
-def _by(kind: type[_Question], prepare: Callable[[Caller, _Question], _Question]) -> tuple[type[views.View], _Prepare]:
+def _by(kind: type[_Question], prepare: Callable[[Caller, _Question], _Question]) -> tuple[type[View], _Prepare]:
     return kind, cast("_Prepare", prepare)
 
 
-PREPARED: Mapping[type[views.View], _Prepare] = dict(
+PREPARED: Mapping[type[View], _Prepare] = dict(
     (
-        _by(views.SendTaskRequest, Caller.leaving),
-        _by(views.SendTaskBySkillRequest, Caller.leaving),
-        _by(views.ReplyRequest, Caller.leaving),
-        _by(views.AnswerRequest, Caller.answering),
-        _by(views.GetAgentRequest, Caller.answered_for),
-        _by(views.SaveFilesRequest, Caller.saving),
-        _by(exchange.A2ASendRequest, Caller.sending),
+        _by(SendTaskRequest, Caller.leaving),
+        _by(SendTaskBySkillRequest, Caller.leaving),
+        _by(ReplyRequest, Caller.leaving),
+        _by(AnswerRequest, Caller.answering),
+        _by(GetAgentRequest, Caller.answered_for),
+        _by(SaveFilesRequest, Caller.saving),
+        _by(A2ASendRequest, Caller.sending),
     )
 )
 """How a request is prepared for its caller; one that is not here goes as it is."""

@@ -17,6 +17,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Literal
 
+from mcp_a2a.api.files import Attachments
+from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError, PeerNotFoundError, RemoteProtocolError
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.context import Context
@@ -29,7 +31,6 @@ from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.naming import key_beginning
 from mcp_a2a.protocol.web_url import agent_url, is_shortened, is_web, shown_url
 from mcp_a2a.store.consents import Subject, find_consent, forget_consents, save_consent
-from mcp_a2a.views import Attachments, Consent
 
 DECLINED_SECONDS = 86_400.0
 """How long a no answers for the person: a model that asks again the next minute must not wear them down."""

@@ -13,17 +13,7 @@ from functools import partial
 
 import anyio
 
-from mcp_a2a.errors import (
-    ContextMismatchError,
-    HopLimitError,
-    NotAwaitingReplyError,
-    PageTokenError,
-    PushNotSupportedError,
-    QueueFullError,
-    TaskNotFoundError,
-    TransitionError,
-)
-from mcp_a2a.exchange import (
+from mcp_a2a.api.a2a import (
     OWN_KEY,
     A2AAnswer,
     A2ACancelRequest,
@@ -36,6 +26,18 @@ from mcp_a2a.exchange import (
     A2ASendRequest,
     A2ATaskPage,
     Reach,
+)
+from mcp_a2a.api.files import Attachments
+from mcp_a2a.api.tasks import MAX_HOP
+from mcp_a2a.errors import (
+    ContextMismatchError,
+    HopLimitError,
+    NotAwaitingReplyError,
+    PageTokenError,
+    PushNotSupportedError,
+    QueueFullError,
+    TaskNotFoundError,
+    TransitionError,
 )
 from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Beginning, Reading
@@ -63,7 +65,6 @@ from mcp_a2a.store.records import (
     save_task,
     tasks_within,
 )
-from mcp_a2a.views import MAX_HOP, Attachments
 
 SELF = "self"
 

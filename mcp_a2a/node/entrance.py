@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import anyio
 
+from mcp_a2a.api.networks import InviteRequest, InviteView, JoinRequest, JoinView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import (
     ConfigurationError,
     NetworkError,
@@ -45,7 +47,6 @@ from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.relays_here import note_relay
-from mcp_a2a.views import AgentRef, InviteRequest, InviteView, JoinRequest, JoinView
 
 INVITATION_SECONDS = 86_400.0
 """How long a ticket with a number of uses is good for, where nobody says."""

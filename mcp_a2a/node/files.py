@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from mcp_a2a.api.files import FileGrant, FileView, SavedFile, SavedFilesView, TransferView
 from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, NoFilesError, RemoteProtocolError
 from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
@@ -28,7 +29,6 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.store.blobs import BlobRow, all_blobs, blobs_of, forget_blobs, mark_saved, pieces_waiting
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.views import FileGrant, FileView, SavedFile, SavedFilesView, TransferView
 
 UNCLAIMED_SECONDS = MAX_LIFETIME_SECONDS + MAX_CLOCK_SKEW_SECONDS
 """A file without a task is kept so long: its message may come until then, and its pieces are not sent twice."""

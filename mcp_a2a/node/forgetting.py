@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from mcp_a2a.api.tasks import ForgetRequest, ForgetView, KeptTask
 from mcp_a2a.errors import NotForgettableError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.handlers import answers
@@ -12,7 +13,6 @@ from mcp_a2a.store.blobs import BlobRow, blobs_of
 from mcp_a2a.store.forgetting import Removed, finished_before, forget, forgettable, size_of, why_kept
 from mcp_a2a.store.records import TaskRecord, get_task, moment
 from mcp_a2a.store.schema import drop_copies
-from mcp_a2a.views import ForgetRequest, ForgetView, KeptTask
 
 BATCH = 200
 """Tasks of one transaction: others wait for a commit no longer than that takes."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.errors import (
     HomeUnusableError,
     LeaseLostError,
@@ -41,7 +42,6 @@ from mcp_a2a.store.records import (
     save,
     waiting_tasks,
 )
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest
 
 MAX_ATTEMPTS = 3
 """A task that was leased so often without an answer is given up, with the reason."""

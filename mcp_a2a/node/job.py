@@ -10,6 +10,9 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
+from mcp_a2a.api.files import FileArg
+from mcp_a2a.api.inbox import AnswerRequest, InboxItem
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import (
     DeliveryError,
     FileError,
@@ -22,7 +25,6 @@ from mcp_a2a.errors import (
 from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Message, Part, text_of
 from mcp_a2a.protocol.unicode import made_unicode
-from mcp_a2a.views import AgentRef, AnswerRequest, FileArg, InboxItem
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

@@ -14,6 +14,8 @@ from functools import partial
 
 import anyio
 
+from mcp_a2a.api.networks import LeaveRequest, NetworksView, NetworkView, RotateRequest, RotateView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import (
     ConfigurationError,
     HomeUnusableError,
@@ -46,7 +48,6 @@ from mcp_a2a.protocol.strict_json import base64url_untrusted, to_base64url
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.networks import MemberRow, save_member
-from mcp_a2a.views import AgentRef, LeaveRequest, NetworksView, NetworkView, RotateRequest, RotateView
 
 logger = logging.getLogger(__name__)
 

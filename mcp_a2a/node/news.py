@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import anyio
 
+from mcp_a2a.api.news import EventKind, EventView, NewsRequest, NewsView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.intake import HELD_SECONDS, Intake
@@ -21,7 +23,6 @@ from mcp_a2a.protocol.state import INTERRUPTED, TaskState
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.records import TaskRecord, find_task
-from mcp_a2a.views import AgentRef, EventKind, EventView, NewsRequest, NewsView
 
 MAX_EVENTS = 512
 """Events that a reader may be late for: more than a terminal shows in minutes."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import anyio
 
+from mcp_a2a.api.agents import AgentView
 from mcp_a2a.errors import McpA2AError, ProtocolError
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.clocks import Clocks
@@ -82,7 +83,6 @@ from mcp_a2a.store.push import drop_orphaned_push
 from mcp_a2a.store.records import TaskRecord, forget_finished, note_finished, peers_with_open_tasks, shift_leases
 from mcp_a2a.store.schema import drop_copies
 from mcp_a2a.store.task_events import trim
-from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import WebCalls, WebWatch
 
 logger = logging.getLogger(__name__)

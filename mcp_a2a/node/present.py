@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mcp_a2a.api.agents import AgentView, SkillView
+from mcp_a2a.api.files import FileGrant, FileView, TransferView
+from mcp_a2a.api.inbox import InboxItem
+from mcp_a2a.api.networks import NetworkView, RelayView
+from mcp_a2a.api.tasks import ArtifactView, TaskView
+from mcp_a2a.api.view import AgentRef, Trust
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.result import is_said
 from mcp_a2a.node.summary import answer_of, reply_of, request_of
@@ -19,20 +25,6 @@ from mcp_a2a.protocol.times import iso
 from mcp_a2a.relay_ports import RelayState
 from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.views import (
-    AgentRef,
-    AgentView,
-    ArtifactView,
-    FileGrant,
-    FileView,
-    InboxItem,
-    NetworkView,
-    RelayView,
-    SkillView,
-    TaskView,
-    TransferView,
-    Trust,
-)
 
 MAX_SKILLS_LISTED = 64
 

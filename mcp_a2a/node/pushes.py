@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import anyio
 
+from mcp_a2a.api.a2a import OWN_AGENT, OWNER
 from mcp_a2a.errors import (
     AddressNotAllowedError,
     McpA2AError,
@@ -25,7 +26,6 @@ from mcp_a2a.errors import (
     QueueFullError,
     WebError,
 )
-from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.document import document
 from mcp_a2a.node.feed import Feed, Reading

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mcp_a2a.api.view import Trust
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.rates import Bucket, Buckets, Rate
-from mcp_a2a.views import Trust
 
 DAY_SECONDS = 86_400
 MINUTES_A_DAY = 1000 / 60

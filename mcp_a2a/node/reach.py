@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from mcp_a2a.api.diagnostics import CheckView, NetcheckView, PingView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import LinkError, NoRouteError, RelayError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
@@ -16,7 +18,6 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import envelopes_of
 from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.receipt import envelope_id_of, receipt_is_valid
-from mcp_a2a.views import AgentRef, CheckView, NetcheckView, PingView
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from typing_extensions import Buffer, override
 
+from mcp_a2a.api.files import FileGrant
 from mcp_a2a.errors import FileError, ProtocolError
 from mcp_a2a.node.beneath import write_new
 from mcp_a2a.protocol.blob import BlobRef, open_file_untrusted
@@ -17,7 +18,6 @@ from mcp_a2a.protocol.crypto import STREAM_KEY_SIZE
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.store.spool import sealed_chunks
 from mcp_a2a.system_limits import limit_behind
-from mcp_a2a.views import FileGrant
 
 
 class ReceivedFile:

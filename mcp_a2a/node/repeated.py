@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcp_a2a.api.files import FileArg
 from mcp_a2a.errors import KeyReusedError
 from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.filename import safe_name
 from mcp_a2a.protocol.model import Message, Part
 from mcp_a2a.store.records import TaskRecord
-from mcp_a2a.views import FileArg
 
 
 def check_opening(known: TaskRecord, message: Message, skill: str | None, files: Sequence[FileArg] = ()) -> None:

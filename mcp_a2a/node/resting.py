@@ -12,24 +12,19 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mcp_a2a.api.agents import DiscoverRequest, DiscoverView, PeersRequest, PeersView
+from mcp_a2a.api.networks import NetworksRequest, NetworksView
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, TaskPage
 from mcp_a2a.errors import RelayError, TaskNotFoundError
 from mcp_a2a.node.handlers import LocalNode, answers
 from mcp_a2a.node.present import network_view
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.journal import pending_outbox
-from mcp_a2a.views import (
-    DiscoverRequest,
-    DiscoverView,
-    GetTaskRequest,
-    ListTasksRequest,
-    NetworksRequest,
-    NetworksView,
-    PeersRequest,
-    PeersView,
-    TaskPage,
-)
 
 if TYPE_CHECKING:
+    from mcp_a2a.api.agents import AgentView
+    from mcp_a2a.api.networks import NetworkView
+    from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.node.api import LocalApi
     from mcp_a2a.node.node import Node
     from mcp_a2a.protocol.bundle import KeyBundle
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
     from mcp_a2a.protocol.network import Network
     from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
     from mcp_a2a.store.network_folder import NetworkFolder
-    from mcp_a2a.views import AgentView, NetworkView, TaskView
 
 UNASKED = "not asked: no process is running"
 

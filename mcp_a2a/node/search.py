@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 
 import anyio
 
+from mcp_a2a.api.agents import AgentView, DiscoverRequest, DiscoverView
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError, PeerNotFoundError, SelfSendError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.directory import Peer
@@ -21,7 +22,6 @@ from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.web_url import is_web, shown_url
 from mcp_a2a.store.records import peers_with_open_tasks
-from mcp_a2a.views import AgentView, DiscoverRequest, DiscoverView
 
 SETTLE_LOCAL_SECONDS = 0.3
 SETTLE_LAN_SECONDS = 1.6

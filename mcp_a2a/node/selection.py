@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors import ConsentDeclinedError, SkillNotFoundError
 from mcp_a2a.node.consent import Standing, key_of, shown_key
 from mcp_a2a.node.directory import Peer
@@ -17,7 +18,6 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Candidate
 from mcp_a2a.node.web_peer import WebPeer
-from mcp_a2a.views import SendTaskBySkillRequest
 
 _WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
 _RANK = {"own": 0, "trusted": 0, "member": 1}

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from mcp_a2a.api.files import Attachments
+from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
+from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import (
     FileError,
     NoRouteError,
@@ -36,7 +39,6 @@ from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
-from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mcp_a2a.api.view import Trust
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.link_places import Standing
-from mcp_a2a.views import Trust
 
 if TYPE_CHECKING:
     from mcp_a2a.node.directory import Peer

@@ -17,6 +17,8 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from mcp_a2a.api.diagnostics import PingView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import AddressNotAllowedError, AmbiguousNameError, CardError, PeerNotFoundError, WebError
 from mcp_a2a.node.context import Changes, Context
 from mcp_a2a.node.web_peer import LAN, NEAR, RANGES, TASK, TYPED, WebPeer, way_to_allow
@@ -34,7 +36,6 @@ from mcp_a2a.protocol.web_url import (
 )
 from mcp_a2a.protocol.web_url import origin as origin_of
 from mcp_a2a.store.web import WebRow, all_web_agents, forget_web_agent, save_web_agent
-from mcp_a2a.views import AgentRef, PingView
 from mcp_a2a.web_ports import FoundCard, NoCardError, WebAgent, WebCalls, WebSighting
 
 logger = logging.getLogger(__name__)

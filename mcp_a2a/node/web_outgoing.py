@@ -6,8 +6,9 @@ import base64
 
 import anyio.to_thread
 
+from mcp_a2a.api.a2a import HOP
+from mcp_a2a.api.files import FileGrant
 from mcp_a2a.errors import FileError
-from mcp_a2a.exchange import HOP
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.received import content_of
@@ -15,7 +16,6 @@ from mcp_a2a.protocol.blob import is_blob
 from mcp_a2a.protocol.model import Message, Part
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.web import find_web_context
-from mcp_a2a.views import FileGrant
 
 MAX_SENT_FILES = 20 * 1024 * 1024
 """Of files with one message: over HTTP they travel in it."""

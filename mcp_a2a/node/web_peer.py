@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from mcp_a2a.api.agents import AgentView
 from mcp_a2a.errors import AddressNotAllowedError
 from mcp_a2a.node.present import skill_views
 from mcp_a2a.protocol.did import PeerId
@@ -15,7 +16,6 @@ from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import origin, shown_url
 from mcp_a2a.store.web import WebRow
-from mcp_a2a.views import AgentView
 from mcp_a2a.web_ports import Range, WebAgent
 
 TYPED, NEAR, TASK, LAN = "typed", "near", "task", "lan"

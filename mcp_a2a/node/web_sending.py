@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
+from mcp_a2a.api.files import Attachments
+from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
+from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, NotSentError, QueueFullError, WebError
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
@@ -26,7 +29,6 @@ from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
-from mcp_a2a.views import Attachments, Consent, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 
 
 class WebSending:

@@ -19,11 +19,12 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from mcp_a2a.api.inbox import CheckInboxRequest, InboxItem, InboxView
+from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.errors import ConfigurationError, McpA2AError
 from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.node.reason import reason_of
 from mcp_a2a.node.skill_tasks import keep_exits_in_tasks
-from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, InboxItem, InboxView
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

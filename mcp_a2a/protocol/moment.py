@@ -67,9 +67,15 @@ def state_of(moment: Moment) -> TaskState:
     return TaskState[moment.name] if moment.name in TaskState.__members__ else TaskState.SUBMITTED
 
 
+_AT_REST = frozenset(moment for moment in Moment if states.at_rest(state_of(moment)))
+
+
 def at_rest(moment: Moment) -> bool:
-    """True if a task with this word changes only when its caller says something (`state.at_rest`)."""
-    return states.at_rest(state_of(moment))
+    """True if a task with this word changes only when its caller says something (`state.at_rest`).
+
+    A quick read of the command line has the word as plain text.
+    """
+    return moment in _AT_REST
 
 
 def delivery_of(moment: Moment) -> Delivery | None:

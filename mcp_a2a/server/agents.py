@@ -10,6 +10,9 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.api.agents import AgentDetail, AgentView, DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.status import StatusView
+from mcp_a2a.api.view import Trust
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.answer import answer
@@ -18,14 +21,6 @@ from mcp_a2a.server.brief import AgentLine, AgentLines, brief_agents, brief_deta
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import LIST_NOTICE, Fence, label, plain, whole_label
 from mcp_a2a.server.outgoing import NOTICE
-from mcp_a2a.views import (
-    AgentDetail,
-    AgentView,
-    DiscoverRequest,
-    GetAgentRequest,
-    StatusView,
-    Trust,
-)
 
 
 async def discover(

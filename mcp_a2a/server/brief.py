@@ -1,6 +1,6 @@
 """What a model gets of the node's views: nothing twice, nothing that says nothing, and no more than it can act on.
 
-Each word costs it room, in every turn that follows. The names are those of `views`, which `--json` prints whole.
+Each word costs it room, in every turn that follows. The names are those of `api`, which `--json` prints whole.
 Record: docs/decisions/0036-what-a-model-pays.md.
 """
 
@@ -11,6 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mcp_a2a.api.agents import AgentDetail, AgentView, DiscoverView, SkillView
+from mcp_a2a.api.files import FileView, TransferView
+from mcp_a2a.api.tasks import ArtifactView, TaskPage, TaskView
+from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import by_source, route_word
@@ -18,20 +22,6 @@ from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.untrusted import WHOLE, Asked, Fact, Name, PeerText, Who
 from mcp_a2a.server.room import PAGE_CHARS, fitting
-from mcp_a2a.views import (
-    AgentDetail,
-    AgentRef,
-    AgentView,
-    ArtifactView,
-    DiscoverView,
-    FileView,
-    SkillView,
-    TaskPage,
-    TaskView,
-    TransferView,
-    Trust,
-    View,
-)
 
 FILES_LISTED = 32
 """Files of a task that are listed; save_files writes the others as well."""

@@ -25,13 +25,14 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from mcp_a2a.api.agents import ConsentRequest, ConsentView
+from mcp_a2a.api.tasks import TaskView
 from mcp_a2a.errors import ConsentDeclinedError, ConsentNeededError
 from mcp_a2a.protocol.paths import ROUTE_WORDS
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server.context import Call, deadline, node_of, proves_user
 from mcp_a2a.server.fence import whole_label
 from mcp_a2a.server.files import size
-from mcp_a2a.views import ConsentRequest, ConsentView, TaskView
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,8 @@ from mcp.server.mcpserver import Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.api.agents import ContactView, GetAgentRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.errors import AmbiguousNameError, NothingWaitsError
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.naming import key_beginning, look_alike
@@ -19,7 +21,6 @@ from mcp_a2a.server.consent import Form, Reply, ask, can_ask, read
 from mcp_a2a.server.context import Call, node_of
 from mcp_a2a.server.fence import Fence, whole_label
 from mcp_a2a.store.aliases import meant_by
-from mcp_a2a.views import AgentRef, ContactView, GetAgentRequest, PeersRequest, SetTrustRequest, Trust, View
 
 WaitingAgent: TypeAlias = Annotated[
     OptionalText,

@@ -6,8 +6,9 @@ from collections.abc import Awaitable
 
 import anyio
 
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import StreamResponse, text_of
 from mcp_a2a.protocol.moment import Moment, at_rest
 from mcp_a2a.protocol.text import preview
@@ -15,7 +16,6 @@ from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, age_of_call, node_of, while_reporting
 from mcp_a2a.server.fence import Fence
 from mcp_a2a.server.files import transfer_line
-from mcp_a2a.views import GetTaskRequest, TaskView
 
 FIRST_SECONDS = 2.0
 """An answer that comes so soon needs no sign of life before it."""

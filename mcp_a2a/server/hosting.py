@@ -14,10 +14,10 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.a2a.asgi import A2AApp, Offer
+from mcp_a2a.api.a2a import OWN_AGENT, OWNER
 from mcp_a2a.certificates import CertificateFiles
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import ConfigurationError
-from mcp_a2a.exchange import OWN_AGENT, OWNER
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import Rules, admitted
 from mcp_a2a.server.http import serve_http
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from mcp_a2a.a2a.grpc_server import GrpcOffer
+    from mcp_a2a.api.news import EventView
     from mcp_a2a.ports import NodeApi
-    from mcp_a2a.views import EventView
 
 
 @dataclass(frozen=True)

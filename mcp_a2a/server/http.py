@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from mcp_a2a.a2a.asgi import CALLER
 from mcp_a2a.a2a.card import PATHS as CARD_PATHS
 from mcp_a2a.accepting import MAX_HANDSHAKES, RESERVED_FILES, accept, raise_open_files
+from mcp_a2a.api.news import EventView
 from mcp_a2a.certificates import ServerTls
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.times import iso
@@ -40,7 +41,6 @@ from mcp_a2a.server.reception import MAX_CONNECTIONS, Guest, Limits, Reception
 from mcp_a2a.server.sdk import LifespanT
 from mcp_a2a.server.signals import stop_on_signal
 from mcp_a2a.server.visitors import Visitors, name_in
-from mcp_a2a.views import EventView
 from mcp_a2a.wall_clock import wall_clock
 
 MAX_BODY_BYTES = 4 * 1024 * 1024

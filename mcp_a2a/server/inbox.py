@@ -9,6 +9,10 @@ from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.api.files import FileView
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem, InboxView
+from mcp_a2a.api.tasks import TaskView
+from mcp_a2a.api.view import AgentRef, Trust, View
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.untrusted import Fact, PeerText
 from mcp_a2a.server.answer import answer
@@ -20,17 +24,6 @@ from mcp_a2a.server.fence import Fence, label
 from mcp_a2a.server.files import Files, attachments, file_lines, roots_of
 from mcp_a2a.server.prose import data_parts, task_lines
 from mcp_a2a.server.room import PAGE_WEIGHT, RESULT_WEIGHT, fitting
-from mcp_a2a.views import (
-    AgentRef,
-    AnswerRequest,
-    CheckInboxRequest,
-    FileView,
-    InboxItem,
-    InboxView,
-    TaskView,
-    Trust,
-    View,
-)
 
 _FACTS = 1_400
 """Weight of what a task has besides words and files."""

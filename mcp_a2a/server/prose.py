@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from mcp_a2a.api.tasks import ArtifactView
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import ENDED
 from mcp_a2a.protocol.text import cleaned_value, preview
 from mcp_a2a.server.brief import OFFERED_AGAIN, TaskAnswer, TaskLine
 from mcp_a2a.server.fence import Fence, label, plain
 from mcp_a2a.server.files import file_lines, transfer_line
-from mcp_a2a.views import ArtifactView
 
 ALL_OF_IT = "Your user, or you where you have a shell, can read all of it: mcp-a2a task {} --json"
 

@@ -9,6 +9,16 @@ from mcp.server.mcpserver import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from mcp_a2a.api.inbox import CLIENT
+from mcp_a2a.api.tasks import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskView,
+)
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
@@ -34,16 +44,6 @@ from mcp_a2a.server.files import Files, attachments, roots_of
 from mcp_a2a.server.following import FIRST_SECONDS, followed, while_telling
 from mcp_a2a.server.prose import asked, headline, task_lines
 from mcp_a2a.server.room import PAGE_CHARS
-from mcp_a2a.views import (
-    CLIENT,
-    CancelRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    TaskView,
-)
 
 LISTED_TASKS = 12
 """Tasks that one result has room for, whatever was asked for; the cursor goes on behind them."""

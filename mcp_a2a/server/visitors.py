@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from starlette.types import Scope
 
+from mcp_a2a.api.news import EventKind, EventView
 from mcp_a2a.protocol.text import preview
-from mcp_a2a.views import EventKind, EventView
 
 LINGER_SECONDS = 60.0
 """How long a client may be without a connection before it counts as gone."""

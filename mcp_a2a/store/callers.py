@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mcp_a2a.api.a2a import OWN_AGENT
 from mcp_a2a.errors import ConfigurationError, McpA2AError
-from mcp_a2a.exchange import OWN_AGENT
 from mcp_a2a.store.changing import changing
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder, written_aside

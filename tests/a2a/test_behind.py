@@ -12,22 +12,15 @@ from yarl import URL
 
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.agent.hosting import agent_settings
+from mcp_a2a.api.agents import AddPeerRequest, ConsentRequest, DiscoverRequest, GetAgentRequest, SetTrustRequest
 from mcp_a2a.api.request import Request
+from mcp_a2a.api.tasks import CancelRequest, ListTasksRequest
+from mcp_a2a.api.view import View
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import CardError
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.node.worker import Worker
-from mcp_a2a.views import (
-    AddPeerRequest,
-    CancelRequest,
-    ConsentRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    ListTasksRequest,
-    SetTrustRequest,
-    View,
-)
 from mcp_a2a.web_ports import Range
 from tests.a2a.bindings import Binding, Failed, said
 from tests.a2a.conftest import Served, behaving, serving

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a import Agent, TaskContext
-from mcp_a2a.exchange import HOP
-from mcp_a2a.views import AddPeerRequest, SendTaskRequest
+from mcp_a2a.api.a2a import HOP
+from mcp_a2a.api.agents import AddPeerRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 from tests.a2a.bindings import Failed
 from tests.a2a.conftest import Served, serving
 

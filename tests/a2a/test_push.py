@@ -18,14 +18,7 @@ from pydantic import ValidationError
 from mcp_a2a.a2a import legacy, legacy_rest
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
-from mcp_a2a.errors import (
-    AddressNotAllowedError,
-    PushConfigNotFoundError,
-    PushNotSupportedError,
-    QueueFullError,
-    StorageFullError,
-)
-from mcp_a2a.exchange import (
+from mcp_a2a.api.a2a import (
     OWNER,
     A2ACancelRequest,
     A2AGetRequest,
@@ -34,6 +27,13 @@ from mcp_a2a.exchange import (
     A2APushGetRequest,
     A2APushSetRequest,
     A2ASendRequest,
+)
+from mcp_a2a.errors import (
+    AddressNotAllowedError,
+    PushConfigNotFoundError,
+    PushNotSupportedError,
+    QueueFullError,
+    StorageFullError,
 )
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS

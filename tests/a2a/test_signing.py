@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_a2a.api.a2a import A2ACardRequest
+from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest
 from mcp_a2a.cli.render import agent_lines
 from mcp_a2a.errors import CardError
-from mcp_a2a.exchange import A2ACardRequest
 from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.names import fingerprint_words
 from mcp_a2a.protocol.signed_card import MAX_SIGNATURES, canonical_json, known_part, sign_card, verify_card
-from mcp_a2a.views import AddPeerRequest, GetAgentRequest
 from tests.a2a.conftest import Served
 from tests.node.world import World
 from tests.web.agents import Agent, shout

@@ -16,7 +16,7 @@ from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.params import TaskParams
 from mcp_a2a.a2a.service import Service
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import TaskDocument, TaskState, TaskStatus
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http

@@ -9,10 +9,12 @@ from typing import cast
 import anyio
 from pydantic import JsonValue
 
+from mcp_a2a.api.inbox import AnswerRequest, InboxItem
+from mcp_a2a.api.tasks import TaskView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.node.job import Job, TaskContext
 from mcp_a2a.ports import NodeApi
 from mcp_a2a.protocol.model import Message, Part, Role
-from mcp_a2a.views import AgentRef, AnswerRequest, InboxItem, TaskView
 
 
 class Recorder:

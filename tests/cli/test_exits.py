@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mcp_a2a import errors
+from mcp_a2a.api.tasks import TaskView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.exits import BY_DELIVERY, BY_STATE, Exit, exit_of, exit_of_error
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment, moment_of
-from mcp_a2a.views import AgentRef, TaskView
 from tests.cli.inside import call
 
 

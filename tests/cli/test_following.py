@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import pytest
 import typer
 
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.cli.following import Writing
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.render import EXCERPT_CHARS, EXCERPT_LINES, inbox_lines
 from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.tasking import report
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -35,7 +36,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.artifacts import grow
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.text import clean
-from mcp_a2a.views import GetTaskRequest, TaskView
 from tests.server.standin import leased, task
 
 

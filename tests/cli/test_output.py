@@ -14,6 +14,9 @@ import termios
 import pytest
 from typing_extensions import override
 
+from mcp_a2a.api.agents import AgentDetail, AgentView, DiscoverView, SkillView
+from mcp_a2a.api.diagnostics import CheckView, NetcheckView, PingView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli import render
 from mcp_a2a.cli.columns import Cell
 from mcp_a2a.cli.failure import report_failure
@@ -23,7 +26,6 @@ from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import CardError, PeerNotFoundError
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.screen import Screen
-from mcp_a2a.views import AgentDetail, AgentRef, AgentView, CheckView, DiscoverView, NetcheckView, PingView, SkillView
 from tests.e2e.command import MCP_A2A, environment
 from tests.screens import At
 

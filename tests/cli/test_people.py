@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from mcp_a2a.api.tasks import TaskView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.exits import Exit
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
@@ -17,7 +19,6 @@ from mcp_a2a.cli.wording import COMMANDS, for_people
 from mcp_a2a.errors import ConsentError, PeerNotFoundError
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.state import Delivery
-from mcp_a2a.views import AgentRef, TaskView
 from tests import test_errors
 from tests.cli.inside import call
 from tests.cli.keyboard import CTRL_C, CTRL_D, typed

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import typer
 
+from mcp_a2a.api.networks import JoinView, NetworkView
+from mcp_a2a.api.status import StatusView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli.networks import _show_joined
 from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
@@ -13,7 +16,6 @@ from mcp_a2a.cli.session import Session
 from mcp_a2a.cli.telling import head_lines, report
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.error import ErrorDetail
-from mcp_a2a.views import AgentRef, JoinView, NetworkView, StatusView
 from tests.protocol.people import ALICE, BOB
 from tests.screens import Terminal
 from tests.server.standin import task

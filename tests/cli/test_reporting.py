@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from mcp_a2a.agent.reporting import LINES, WORDS, Bound, line_of
+from mcp_a2a.api.news import EventKind, EventView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AgentRef, EventKind, EventView
 from tests.cli.inside import call
 from tests.e2e.command import MCP_A2A, environment
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from mcp_a2a import errors
+from mcp_a2a.api.agents import AgentView
 from mcp_a2a.cli import render
 from mcp_a2a.cli.failure import report_failure
 from mcp_a2a.cli.options import Options
@@ -28,7 +29,6 @@ from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.screen import width
 from mcp_a2a.store.keyfile import DID_FILE
-from mcp_a2a.views import AgentView
 from tests.cli.conftest import two_agents
 from tests.cli.inside import Finished, call, own_logging
 from tests.cli.test_help import EVERY

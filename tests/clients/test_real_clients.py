@@ -22,12 +22,14 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.surface import INSTRUCTIONS, listing
-from mcp_a2a.views import AddPeerRequest, CheckInboxRequest, DiscoverRequest, GetAgentRequest, SendTaskRequest
 from tests.clients.clients import CLIENTS, Place, Ran, Server, run
 from tests.clients.desk import DESKS, sitting
 from tests.clients.dialects import Call, Turn

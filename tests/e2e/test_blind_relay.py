@@ -11,21 +11,16 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import DiscoverRequest
+from mcp_a2a.api.diagnostics import PingRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.protocol.envelope import WIRE_SIZES
 from mcp_a2a.protocol.listing import LISTING_SIZES
 from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.relay_url import parse_relay_url
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    PingRequest,
-    SendTaskRequest,
-)
 from tests.e2e.relays import GENEROUS, relay
 from tests.node.wiretap import TcpTap, canary, found, tcp_tap
 from tests.node.world import Person, World

@@ -18,11 +18,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import AddPeerRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.model import Delivery
-from mcp_a2a.views import AddPeerRequest, GetTaskRequest, InviteRequest, JoinRequest, SendTaskRequest
 from tests.e2e.command import answer, environment
 from tests.node.world import Person, World
 

@@ -15,10 +15,10 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from mcp_a2a.api.agents import DiscoverRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.server.fence import unwrapped
-from mcp_a2a.views import DiscoverRequest
 from tests.e2e.command import MCP_A2A, agent, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

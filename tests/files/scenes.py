@@ -9,7 +9,9 @@ from pathlib import Path
 
 import anyio
 
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, FileArg, InboxItem, SendTaskRequest, TaskView
+from mcp_a2a.api.files import FileArg
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
+from mcp_a2a.api.tasks import SendTaskRequest, TaskView
 from tests.node.world import Person, World
 
 MIB = 1024 * 1024

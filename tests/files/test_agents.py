@@ -13,6 +13,7 @@ import pytest
 
 from mcp_a2a import Agent, Chunk, File, Part, TaskContext
 from mcp_a2a.agent.result import outcome_of
+from mcp_a2a.api.files import SaveFilesRequest
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import command
 from mcp_a2a.node.command import CommandSkill, Limits
@@ -21,7 +22,6 @@ from mcp_a2a.node.received import ReceivedFile
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.workroom import Workroom
-from mcp_a2a.views import SaveFilesRequest
 from tests.files.scenes import MIB, sha256, some_file, task
 from tests.node.world import Person, World, acquainted
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.files import Attachments, FileArg
+from mcp_a2a.api.tasks import SendTaskRequest
+from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import attaching as attaching_module
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.caller import Caller
 from mcp_a2a.protocol.blob import MAX_INLINE_SIZE, BlobRef
 from mcp_a2a.protocol.model import Part
-from mcp_a2a.views import Attachments, Consent, FileArg, SendTaskRequest
 from tests.files.scenes import MIB, some_file, spooled
 from tests.node.world import World
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.files import TransferView
 from mcp_a2a.cli.files import bar
-from mcp_a2a.views import TransferView
 from tests.cli.inside import call
 from tests.e2e.command import agent
 

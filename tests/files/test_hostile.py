@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.node import pieces
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import CHUNK_SIZE, PIECE_CHUNKS, BlobRef, FileSealer, piece_id
@@ -18,7 +19,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import BlobBody, Payload, TaskBody, UpdateBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store import spool
-from mcp_a2a.views import GetTaskRequest
 from tests.files.scenes import MIB, answer, next_item, spooled, task
 from tests.node.outsider import Outsider, letter, outsider, task_letter
 from tests.node.world import Person, World

@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.files import FileArg
+from mcp_a2a.api.inbox import AnswerRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import outbox
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import ServingRelay, serve_relay
-from mcp_a2a.views import (
-    AnswerRequest,
-    FileArg,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    ListTasksRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-)
 from tests.files.scenes import MIB, answer, next_item, some_file, task, until
 from tests.node.world import Person, World
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.files import FileArg, SaveFilesRequest
+from mcp_a2a.api.inbox import AnswerRequest
+from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.errors import FilesWaitError, SystemLimitError, UnsendableError
 from mcp_a2a.node import attaching, intake, pieces
 from mcp_a2a.node.job import is_unsendable
@@ -19,7 +22,6 @@ from mcp_a2a.protocol.blob import PIECE_SIZE
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import spool
-from mcp_a2a.views import AnswerRequest, FileArg, GetTaskRequest, SaveFilesRequest, TaskView
 from tests.files.scenes import answer, next_item, some_file, spooled, task, until
 from tests.node.world import Person, World, acquainted
 

@@ -10,21 +10,15 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import PeersRequest, SetTrustRequest
+from mcp_a2a.api.files import FileArg, SaveFilesRequest
+from mcp_a2a.api.inbox import AnswerRequest
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import lane, letters, outbox, pieces
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import forget_finished, note_finished
-from mcp_a2a.views import (
-    AnswerRequest,
-    CancelRequest,
-    FileArg,
-    GetTaskRequest,
-    PeersRequest,
-    ReplyRequest,
-    SaveFilesRequest,
-    SetTrustRequest,
-)
 from mcp_a2a_transports.memory import Faults
 from tests.files.scenes import MIB, answer, mode, next_item, sha256, some_file, spooled, task, until
 from tests.node.world import World, acquainted

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from mcp_a2a.api.files import Attachments, FileArg, SaveFilesRequest
 from mcp_a2a.errors import FileError
 from mcp_a2a.node import attaching as attaching_module
 from mcp_a2a.node.attaching import Attaching
@@ -29,7 +30,6 @@ from mcp_a2a.protocol.ticket import PREFIX
 from mcp_a2a.store.keyfile import KEY_FILE, load_identity
 from mcp_a2a.store.schema import MIGRATIONS
 from mcp_a2a.store.workroom import workroom
-from mcp_a2a.views import Attachments, FileArg, SaveFilesRequest
 from tests.files.scenes import MIB, answer, next_item, some_file, task
 from tests.node.world import World, acquainted
 

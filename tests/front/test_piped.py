@@ -25,6 +25,9 @@ from anyio.abc import SocketStream
 from filelock import FileLock
 
 from mcp_a2a import composition
+from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest, PeersRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Decoder, Greeting, Kind
@@ -37,14 +40,6 @@ from mcp_a2a.server import piped
 from mcp_a2a.server.lines import FromClient, Unreadable
 from mcp_a2a.store.owner_file import has_stand_in, read_owner
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.views import (
-    AddPeerRequest,
-    CheckInboxRequest,
-    GetAgentRequest,
-    ListTasksRequest,
-    PeersRequest,
-    SendTaskRequest,
-)
 from tests.front.client import FrontClient, client
 from tests.front.regenerate import envelope
 from tests.node.test_stand_in import Opened, identity

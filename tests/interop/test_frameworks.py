@@ -18,15 +18,16 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.agents import AddPeerRequest
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.protocol.model import Message, Part, Role, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.hosting import host
 from mcp_a2a.server.listening import Listening
-from mcp_a2a.views import AddPeerRequest, CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from tests.a2a.conftest import serving
 from tests.interop.conftest import program
 

@@ -14,23 +14,16 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AListRequest, A2ASendRequest
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.exchange import A2AFollowRequest, A2AListRequest, A2ASendRequest
 from mcp_a2a.node.shared import SharedNode
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.hosting import host
 from mcp_a2a.server.listening import Listening
-from mcp_a2a.views import (
-    AddPeerRequest,
-    CancelRequest,
-    DiscoverRequest,
-    GetTaskRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-)
 from tests.a2a.conftest import Served, serving
 from tests.interop.conftest import python_with
 

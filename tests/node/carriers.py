@@ -13,6 +13,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
@@ -24,7 +26,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, Payload
 from mcp_a2a.store.journal import OutboxRow
 from mcp_a2a.store.records import find_task
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, SendTaskRequest
 from tests.node.outsider import letter, task_letter
 from tests.node.world import Person
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.agents import ConsentRequest, DiscoverRequest, GetAgentRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.diagnostics import PingRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.errors import (
     AliasAlikeError,
     AliasTakenError,
@@ -18,17 +22,6 @@ from mcp_a2a.errors import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.store.aliases import FILE, MAX_ALIASES, Aliases
-from mcp_a2a.views import (
-    CheckInboxRequest,
-    ConsentRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    ListTasksRequest,
-    PeersRequest,
-    PingRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.node.world import Person, World, acquainted, card_of
 
 CYRILLIC = "\u0430nna"

@@ -13,22 +13,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.agents import SetTrustRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.node import dialer
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.database import _Pending
-from mcp_a2a.views import (
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    GetTaskRequest,
-    InboxItem,
-    ListTasksRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from mcp_a2a_transports.memory import Faults, MemoryNetwork
 from tests.node.world import Person, World, acquainted
 

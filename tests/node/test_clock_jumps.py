@@ -12,8 +12,9 @@ from anyio.abc import TaskGroup, TaskStatus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, SendTaskRequest
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.world import Clock, Person, World, acquainted
 

@@ -12,6 +12,9 @@ import pytest
 
 from benchmarks.history import a_task as a_finished_task
 from benchmarks.history import multiply
+from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
 from mcp_a2a.node import node as node_module
 from mcp_a2a.node import search
@@ -24,15 +27,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.witness import MAX_WITNESSES
 from mcp_a2a.store import records
 from mcp_a2a.store.journal import get_meta, set_meta
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from tests.node.outsider import outsider, sealed, task_letter
 from tests.node.world import Clock, Person, World, acquainted
 

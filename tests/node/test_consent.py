@@ -11,6 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from mcp_a2a.a2a.client import WebClient
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.agents import AddPeerRequest, ConsentRequest, GetAgentRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.files import FileArg
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.errors import (
     AmbiguousNameError,
     ConsentDeclinedError,
@@ -19,24 +24,9 @@ from mcp_a2a.errors import (
     PeerNotFoundError,
     StorageFullError,
 )
-from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.consent import DECLINED_SECONDS
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
 from mcp_a2a.protocol.web_url import shown_url
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AnswerRequest,
-    CheckInboxRequest,
-    ConsentRequest,
-    FileArg,
-    GetAgentRequest,
-    ListTasksRequest,
-    PeersRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from mcp_a2a.web_ports import WebSighting
 from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted, card_of

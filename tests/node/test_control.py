@@ -15,6 +15,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import HomeUnusableError, PortInUseError
@@ -23,15 +26,6 @@ from mcp_a2a.node.shared import _only_reason as only_reason
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    SendTaskRequest,
-)
 
 NONSENSE = {
     "no JSON": b"garbage\n",

@@ -8,6 +8,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.agents import DiscoverRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+)
 from mcp_a2a.errors import (
     KeyReusedError,
     LeaseLostError,
@@ -20,19 +30,6 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.model import AgentSkill, Delivery
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import (
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    PeersRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.node.world import Person, World, acquainted, card_of
 
 

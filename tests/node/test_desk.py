@@ -12,6 +12,16 @@ import anyio
 import pytest
 
 from mcp_a2a.agent.function import FunctionSkill, SkillNotes
+from mcp_a2a.api.a2a import (
+    A2AAnswer,
+    A2ACancelRequest,
+    A2AFollowRequest,
+    A2AFollowView,
+    A2AGetRequest,
+    A2AListRequest,
+    A2ASendRequest,
+)
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest
 from mcp_a2a.errors import (
     ContextMismatchError,
     ConversationFullError,
@@ -20,15 +30,6 @@ from mcp_a2a.errors import (
     QueueFullError,
     TaskNotFoundError,
     TransitionError,
-)
-from mcp_a2a.exchange import (
-    A2AAnswer,
-    A2ACancelRequest,
-    A2AFollowRequest,
-    A2AFollowView,
-    A2AGetRequest,
-    A2AListRequest,
-    A2ASendRequest,
 )
 from mcp_a2a.node import feed, intake
 from mcp_a2a.node.document import document
@@ -47,7 +48,6 @@ from mcp_a2a.protocol.model import (
 )
 from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
 from mcp_a2a.protocol.task.artifacts import grow
-from mcp_a2a.views import GetTaskRequest, ListTasksRequest
 from tests.node.world import Person, World, acquainted
 
 Handler = Callable[[TaskContext], Awaitable[Outcome]]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest
 from mcp_a2a.errors import NotForgettableError, TaskForgottenError
 from mcp_a2a.node.node import _bookkeeping
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
@@ -18,7 +20,6 @@ from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.store.records import find_task
-from mcp_a2a.views import CheckInboxRequest, ForgetRequest, GetTaskRequest, ListTasksRequest
 from tests.files.scenes import answer, next_item, some_file, spooled, task, until
 from tests.node.outsider import outsider, task_letter
 from tests.node.world import Person, World, acquainted

@@ -17,6 +17,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from mcp_a2a.api.agents import SkillView
+from mcp_a2a.api.files import FileView
+from mcp_a2a.api.status import StatusView
+from mcp_a2a.api.tasks import ArtifactView, TaskPage, TaskView
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import NodeSilentError, TaskNotFoundError
 from mcp_a2a.node.glance import NoGlanceError, glance
 from mcp_a2a.node.told import Told, fields_of
@@ -25,7 +30,6 @@ from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.store.short_places import socket_path
-from mcp_a2a.views import AgentRef, ArtifactView, FileView, SkillView, StatusView, TaskPage, TaskView
 
 HOSTILE = {"get": "x", "items": 1, "": [2, {"fields_of": None}], "_fields": {}}
 """What an agent may call things in its own data."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.agents import SetTrustRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
@@ -20,7 +22,6 @@ from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.payload import AdvertBody, NetworkBody, UpdateBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.store.network_folder import NetworkFolder, NetworkRow
-from mcp_a2a.views import GetTaskRequest, SendTaskRequest, SetTrustRequest, TaskView
 from tests.node.outsider import Outsider, letter, outsider
 from tests.node.world import Person, World, acquainted
 

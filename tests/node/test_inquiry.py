@@ -12,6 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.node import pieces
 from mcp_a2a.node.lane import Entry, Lane
 from mcp_a2a.ports import Link
@@ -21,18 +24,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import AskBody, Asked
 from mcp_a2a.store.journal import pending_outbox
 from mcp_a2a.store.records import find_task
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    ReplyRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from tests.files.scenes import until
 from tests.node.world import Person, World
 

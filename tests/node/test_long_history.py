@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.history import a_task, multiply
+from mcp_a2a.api.a2a import A2AListRequest
+from mcp_a2a.api.tasks import ListTasksRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.exchange import A2AListRequest
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store import opening, records
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.views import ListTasksRequest
 
 EVERY = 100
 """Steps of SQLite's machine that are counted at once."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.diagnostics import NetcheckRequest
+from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.node import MOVED_SECONDS, Node
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.views import InviteRequest, NetcheckRequest
 from mcp_a2a_transports._drive import DrivenLink
 from tests.files.scenes import until
 from tests.node.outsider import outsider

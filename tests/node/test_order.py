@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcp_a2a.api.tasks import ReplyRequest, SendTaskRequest
 from mcp_a2a.protocol.link import Delivered
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import UpdateBody
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.records import find_task
-from mcp_a2a.views import ReplyRequest, SendTaskRequest
 from mcp_a2a_transports.memory import MemoryNetwork
 from tests.node.outsider import letter, outsider, update_letter
 from tests.node.world import Person, World

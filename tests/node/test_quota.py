@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.agents import SetTrustRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.node.quota import KNOWN, TaskQuota
 from mcp_a2a.protocol.link import Delivered, Refused
-from mcp_a2a.views import CheckInboxRequest, SetTrustRequest
 from tests.node.outsider import outsider, task_letter
 from tests.node.world import World
 from tests.protocol.people import ALICE, BOB

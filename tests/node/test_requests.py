@@ -8,22 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import TaskNotFoundError
-from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.node.job import Outcome, TaskContext
 from mcp_a2a.node.summary import LINE_CHARS
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    ForgetRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    ReplyRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from tests.files.scenes import some_file, until
 from tests.files.scenes import task as task_with
 from tests.node.test_worker import Scene, working

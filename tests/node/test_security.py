@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.ports import Link
@@ -20,7 +22,6 @@ from mcp_a2a.protocol.link import Answer, Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import state_of
 from mcp_a2a.protocol.receipt import sign_receipt
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from tests.node.outsider import (
     WEEK,
     Outsider,

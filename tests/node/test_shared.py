@@ -21,6 +21,9 @@ import pytest
 from anyio.abc import SocketStream, TaskStatus
 from filelock import FileLock
 
+from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import (
@@ -39,17 +42,6 @@ from mcp_a2a.node.control import MAX_LINE
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import MAX_SOCKET_PATH, socket_path
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    InboxItem,
-    ListTasksRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from mcp_a2a_transports import local
 
 PROGRAM = Path(__file__).with_name("owner_program.py")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.node.lane import PROBE_AFTER_SECONDS, Entry, Lane
 from mcp_a2a.protocol.receipt import POSTMARK_SIZE
 from mcp_a2a.store.journal import OutboxRow
-from mcp_a2a.views import SendTaskRequest
 from tests.files.scenes import until
 from tests.node.outsider import outsider
 from tests.node.world import World

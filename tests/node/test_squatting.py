@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.agents import SetTrustRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import effects
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.store.records import find_task
-from mcp_a2a.views import CheckInboxRequest, SendTaskRequest, SetTrustRequest
 from tests.node.outsider import cancel_letter, message_letter, outsider, task_letter
 from tests.node.world import World, acquainted
 

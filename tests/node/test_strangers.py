@@ -11,6 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.node.intake import FORGOTTEN
 from mcp_a2a.protocol.link import Answer, Held, Refused
@@ -19,19 +22,6 @@ from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
 from mcp_a2a.protocol.replay import Forgotten
 from mcp_a2a.store.journal import set_meta
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    PeersRequest,
-    ReplyRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.node.outsider import Outsider, message_letter, outsider, task_letter
 from tests.node.world import Person, World, acquainted, card_of
 

@@ -15,13 +15,13 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.errors import LinkError, NetworkError, TicketError, TicketPlaceError
 from mcp_a2a.node import ticket_places
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.ticket import Ticket
 from mcp_a2a.server.address import seen_address
 from mcp_a2a.store import relays_here, short_places
-from mcp_a2a.views import InviteRequest, JoinRequest
 from mcp_a2a_transports._dialling import connect, open_client
 from mcp_a2a_transports.relay.client import _is_refused
 from tests.node.world import World

@@ -11,6 +11,8 @@ from typing import cast
 import anyio
 import pytest
 
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.node import outbox
 from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
@@ -21,7 +23,6 @@ from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict
 from mcp_a2a.protocol.replay import stale_code
-from mcp_a2a.views import CheckInboxRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from tests.files.scenes import until
 from tests.node.outsider import Outsider, cancel_letter, outsider, sealed, task_letter
 from tests.node.world import Person, World

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import anyio
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.control import MAX_FRAME
 from mcp_a2a.protocol.envelope import WIRE_SIZES
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, GetTaskRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a_transports.direct import DirectTransport
 from tests.node.wiretap import FrameTap, canary, found, spellings, tcp_tap
 from tests.node.world import Person, World, acquainted

@@ -14,7 +14,11 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from mcp_a2a.api.agents import GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxView
 from mcp_a2a.api.request import Request
+from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskRequest, TaskView
+from mcp_a2a.api.view import View
 from mcp_a2a.errors import StorageFullError
 from mcp_a2a.node import worker as worker_module
 from mcp_a2a.node.context import delivery_of
@@ -23,18 +27,6 @@ from mcp_a2a.node.worker import TaskEvent, Worker
 from mcp_a2a.protocol.model import Part, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.records import TaskRecord, count_open, find_task
-from mcp_a2a.views import (
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    InboxView,
-    ReplyRequest,
-    SendTaskRequest,
-    TaskView,
-    View,
-)
 from tests.files.scenes import until
 from tests.node.world import Person, World, acquainted
 

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import anyio
 
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.agents import GetAgentRequest
+from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.request import A, Request
-from mcp_a2a.exchange import A2ASendRequest
+from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.node import Node, NodeParts, run_node
 from mcp_a2a.ports import Hooks, Sighting, Transport
@@ -23,7 +26,6 @@ from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.store.network_folder import NetworkFolder
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.views import AnswerRequest, GetAgentRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.web_ports import WebCalls
 from mcp_a2a_transports.memory import MemoryNetwork
 from mcp_a2a_transports.relay.client import RelayTransport

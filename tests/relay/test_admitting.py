@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.networks import InviteRequest, JoinRequest, RotateRequest
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found
@@ -19,7 +20,6 @@ from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_
 from mcp_a2a.relay_operator import ServingRelay
 from mcp_a2a.relay_ports import RelayMember
 from mcp_a2a.store import relay_schema
-from mcp_a2a.views import InviteRequest, JoinRequest, RotateRequest
 from tests.node.world import World
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, entry, person

@@ -8,9 +8,11 @@ import shutil
 
 import anyio
 
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.networks import LeaveRequest
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.relaying import ServingRelay
-from mcp_a2a.views import CheckInboxRequest, LeaveRequest, SendTaskRequest
 from tests.files.scenes import until as met
 from tests.node.world import Person, World, acquainted
 from tests.relay.test_keys import meet, stored, until

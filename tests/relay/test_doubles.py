@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import GetAgentRequest
 from mcp_a2a.protocol.control import Doubled, Ping
 from mcp_a2a.relaying import ServingRelay
-from mcp_a2a.views import GetAgentRequest
 from mcp_a2a_transports.relay import server_doubles
 from tests.files.scenes import until
 from tests.node.world import World

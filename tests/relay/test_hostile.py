@@ -12,6 +12,10 @@ import anyio
 import pytest
 from typing_extensions import override
 
+from mcp_a2a.api.agents import DiscoverRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import NoRouteError, RelayError
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (
@@ -36,18 +40,6 @@ from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment, moment_of
 from mcp_a2a.protocol.receipt import sign_receipt, sign_verdict
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    LeaveRequest,
-    ListTasksRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from mcp_a2a_transports.direct import DirectTransport
 from tests.node.outsider import task_letter
 from tests.node.world import Person, World

@@ -7,19 +7,12 @@ from contextlib import closing
 
 import anyio
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest, TaskView
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import ServingRelay
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    ListTasksRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from tests.node.world import Person, World
 
 

@@ -8,6 +8,11 @@ from dataclasses import replace
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import DiscoverRequest
+from mcp_a2a.api.diagnostics import PingRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest, LeaveRequest, NetworksRequest, RotateRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import HomeUnusableError, NetworkError, RelayError, StorageFullError, TicketError
 from mcp_a2a.node import membership
 from mcp_a2a.node.context import delivery_of
@@ -20,20 +25,6 @@ from mcp_a2a.protocol.network import SECRET_SIZE, Network
 from mcp_a2a.protocol.payload import MAX_RELAYS, NetworkBody
 from mcp_a2a.protocol.strict_json import to_base64url
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    LeaveRequest,
-    NetworksRequest,
-    PingRequest,
-    RotateRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay
 

@@ -10,6 +10,11 @@ import anyio
 import pytest
 from typing_extensions import override
 
+from mcp_a2a.api.agents import GetAgentRequest
+from mcp_a2a.api.diagnostics import NetcheckRequest, PingRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import NoRouteError
 from mcp_a2a.node import lane, node
 from mcp_a2a.protocol import heartbeat
@@ -17,17 +22,6 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr
 from mcp_a2a.protocol.ticket import Ticket
-from mcp_a2a.views import (
-    CheckInboxRequest,
-    GetAgentRequest,
-    GetTaskRequest,
-    InviteRequest,
-    JoinRequest,
-    NetcheckRequest,
-    PingRequest,
-    SendTaskRequest,
-    TaskView,
-)
 from mcp_a2a_transports.memory import MemoryTransport
 from tests.node.world import Person, World
 from tests.relay.scripted import ScriptedRelay

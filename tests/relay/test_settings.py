@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.config import RelaySettings, load_relay_settings
 from mcp_a2a.errors import ConfigurationError, PortInUseError, RelayError
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relaying import serve_relay
-from mcp_a2a.views import InviteRequest, JoinRequest
 from mcp_a2a_transports.relay import server
 from mcp_a2a_transports.relay.client import RelayTransport
 from tests.node.world import World

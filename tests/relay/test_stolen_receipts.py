@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 from typing_extensions import override
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
@@ -26,7 +27,6 @@ from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, Payload
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest
 from tests.node.outsider import letter, task_letter
 from tests.node.world import Person, World
 from tests.relay.scripted import Caller, ScriptedRelay

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.inbox import AnswerRequest
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.config import RelaySettings
-from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, StreamResponse
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.relaying import serve_relay
-from mcp_a2a.views import AnswerRequest, GetTaskRequest, InviteRequest, JoinRequest, SendTaskRequest
 from tests.files.scenes import next_item, until
 from tests.node.test_desk import events_of, listen, say, working
 from tests.node.world import Person, World, acquainted

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Delivered, Held, Refused, Stored, envelopes_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HEADER_SIZE
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.receipt import sign_receipt, sign_verdict
-from mcp_a2a.views import InviteRequest, JoinRequest
 from tests.node.carriers import (
     BAITS,
     MALLORY,

@@ -7,44 +7,39 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.api.request import Request
-from mcp_a2a.exchange import A2ACardRequest, A2ACardView, A2AFollowRequest, A2AFollowView
-from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
-from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import (
+from mcp_a2a.api.a2a import A2ACardRequest, A2ACardView, A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.agents import (
     AddPeerRequest,
     AgentDetail,
-    AgentRef,
     AgentView,
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
     ContactView,
     DiscoverRequest,
     DiscoverView,
     GetAgentRequest,
-    GetTaskRequest,
-    InboxItem,
-    InboxView,
-    ListTasksRequest,
-    NewsRequest,
-    NewsView,
     PeersRequest,
     PeersView,
-    ReplyRequest,
-    SavedFile,
-    SavedFilesView,
-    SaveFilesRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
     SetTrustRequest,
     SetTrustView,
     SkillView,
-    StatusView,
+)
+from mcp_a2a.api.files import SavedFile, SavedFilesView, SaveFilesRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem, InboxView
+from mcp_a2a.api.news import NewsRequest, NewsView
+from mcp_a2a.api.request import Request
+from mcp_a2a.api.status import StatusView
+from mcp_a2a.api.tasks import (
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
     TaskPage,
     TaskView,
-    View,
 )
+from mcp_a2a.api.view import AgentRef, View
+from mcp_a2a.protocol.model import AgentCard, AgentSkill, Delivery
+from mcp_a2a.protocol.moment import Moment
 
 DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 OTHER_DID = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"

@@ -18,6 +18,9 @@ from mcp.server.elicitation import render_elicitation_schema
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mcp_a2a.api.agents import AddPeerRequest, ConsentView, GetAgentRequest, PeersRequest, SetTrustRequest
+from mcp_a2a.api.inbox import CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
@@ -26,16 +29,6 @@ from mcp_a2a.server.address import Listen
 from mcp_a2a.server.consent import Form
 from mcp_a2a.server.http import serve_http
 from mcp_a2a.server.surface import build_server
-from mcp_a2a.views import (
-    AddPeerRequest,
-    CheckInboxRequest,
-    ConsentView,
-    GetAgentRequest,
-    ListTasksRequest,
-    PeersRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.server.standin import agent
 from tests.server.test_contacts import Person
 from tests.server.test_http import TOKEN

@@ -10,9 +10,9 @@ from mcp.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mcp_a2a.api.agents import AgentDetail, PeersView, SetTrustRequest
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.toolset import TOOLS
-from mcp_a2a.views import AgentDetail, PeersView, SetTrustRequest
 from tests.server.standin import CARD, OTHER_DID, WORDS, StandIn, agent, contact
 from tests.server.test_tools import text_of
 

@@ -22,6 +22,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 
+from mcp_a2a.api.agents import PeersView, SetTrustRequest
 from mcp_a2a.server import local_user
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.guard import is_passed_on
@@ -31,7 +32,6 @@ from mcp_a2a.server.reception import Limits
 from mcp_a2a.server.surface import build_server
 from mcp_a2a.server.token import TOKEN_FILE, load_token
 from mcp_a2a.store.folder import open_folder
-from mcp_a2a.views import PeersView, SetTrustRequest
 from tests.e2e.command import agent
 from tests.server.standin import OTHER_DID, StandIn, contact
 from tests.server.test_http import TOKEN, Web, has_ipv6, serving

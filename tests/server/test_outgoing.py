@@ -18,9 +18,15 @@ from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, JsonValue
 
-from mcp_a2a import views
+from mcp_a2a.api import a2a, operations, relay
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
+from mcp_a2a.api.agents import AgentDetail, AgentView, DiscoverView, PeersView, SkillView
+from mcp_a2a.api.files import FileGrant, FileView, SavedFile, SavedFilesView, SaveFilesRequest, TransferView
+from mcp_a2a.api.inbox import InboxView
+from mcp_a2a.api.networks import NetworkView, RelayView
+from mcp_a2a.api.tasks import ArtifactView, GetTaskRequest, ListTasksRequest, TaskPage, TaskView
+from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.errors import McpA2AError, NoRouteError, PeerNotFoundError, RefusedError, SkillNotFoundError, WebError
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView
 from mcp_a2a.protocol.model import (
     AgentCard,
     AgentInterface,
@@ -46,26 +52,6 @@ from mcp_a2a.server.outgoing import for_models, for_programs, shows_of
 from mcp_a2a.server.prose import data_parts
 from mcp_a2a.server.room import PAGE_CHARS, PAGE_WEIGHT
 from mcp_a2a.server.surface import build_server
-from mcp_a2a.views import (
-    AgentDetail,
-    AgentRef,
-    AgentView,
-    ArtifactView,
-    DiscoverView,
-    FileGrant,
-    FileView,
-    InboxView,
-    NetworkView,
-    PeersView,
-    RelayView,
-    SavedFile,
-    SavedFilesView,
-    SaveFilesRequest,
-    SkillView,
-    TaskPage,
-    TransferView,
-    View,
-)
 from tests.server.standin import DID, OTHER_DID, WORDS, StandIn, agent, contact, leased, status, task
 
 Connect = Callable[..., Client]
@@ -160,7 +146,7 @@ def nasty_agent(did: str) -> AgentView:
     return nasty.model_copy(update={"trust": "member", "look_alike": True})
 
 
-def nasty_task(did: str, **changes: object) -> views.TaskView:
+def nasty_task(did: str, **changes: object) -> TaskView:
     return task(
         agent=AgentRef(name=NASTY_NAME, did=did),
         state=Moment.FAILED,
@@ -321,7 +307,7 @@ async def test_progress_is_fenced_too(connect: Connect, node: StandIn, monkeypat
             told.set()
 
     async def wait_for_it() -> None:
-        if any(isinstance(asked, views.GetTaskRequest) and asked.wait_seconds for asked in node.asked):
+        if any(isinstance(asked, GetTaskRequest) and asked.wait_seconds for asked in node.asked):
             await told.wait()
 
     node.when_asked = wait_for_it
@@ -383,7 +369,7 @@ async def test_a_list_of_tasks_asks_for_no_more_than_it_has_room_for(connect: Co
     async with connect() as client:
         await client.call_tool("list_tasks", {"limit": 100})
         await client.call_tool("list_tasks", {"limit": 3})
-    assert [asked.limit for asked in node.asked if isinstance(asked, views.ListTasksRequest)] == [tasks.LISTED_TASKS, 3]
+    assert [asked.limit for asked in node.asked if isinstance(asked, ListTasksRequest)] == [tasks.LISTED_TASKS, 3]
 
 
 def test_a_page_ends_where_the_fence_ends():
@@ -441,7 +427,8 @@ def test_a_program_gets_every_string_cleaned_and_none_fenced(did: str):
 
 
 def _models() -> Iterator[type[BaseModel]]:
-    for module in (views, agents, contacts, files, inbox, tasks):
+    subjects = (subject for subject in (*operations.SUBJECTS, relay) if subject is not a2a)
+    for module in (*subjects, agents, contacts, files, inbox, tasks):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, View) and value is not View and not _is_question(value):
                 yield value

@@ -12,10 +12,11 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, TextContent, TextResourceContents
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from mcp_a2a.api.agents import AgentDetail, DiscoverView, GetAgentRequest
+from mcp_a2a.api.tasks import TaskPage
 from mcp_a2a.errors import PeerNotFoundError, StorageFullError, TaskNotFoundError
 from mcp_a2a.server.fence import LIST_NOTICE
 from mcp_a2a.server.surface import build_server
-from mcp_a2a.views import AgentDetail, DiscoverView, GetAgentRequest, TaskPage
 from tests.front.regenerate import envelope, handshake, told
 from tests.server.standin import CARD, StandIn, agent, task
 from tests.server.test_tools import outside_fences

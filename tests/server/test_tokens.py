@@ -9,10 +9,12 @@ import pytest
 from mcp.client import Client
 from pydantic import JsonValue
 
+from mcp_a2a.api.agents import AgentDetail, DiscoverView, SkillView
+from mcp_a2a.api.tasks import TaskPage
+from mcp_a2a.api.view import AgentRef
 from mcp_a2a.cli import render
 from mcp_a2a.node.api import next_of_inbox
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AgentDetail, AgentRef, DiscoverView, SkillView, TaskPage
 from tests.server.standin import CARD, StandIn, agent, leased, task
 from tests.tokens import ENCODINGS, forms, tokens
 

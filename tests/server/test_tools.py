@@ -12,6 +12,20 @@ import pytest
 from mcp.client import Client
 from mcp.types import CallToolResult, ElicitResult, TextContent
 
+from mcp_a2a.api.agents import AgentDetail, ConsentRequest, ConsentView, DiscoverRequest, DiscoverView, GetAgentRequest
+from mcp_a2a.api.files import FileGrant, FileView
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxView
+from mcp_a2a.api.networks import NetworkView, RelayView
+from mcp_a2a.api.tasks import (
+    ArtifactView,
+    CancelRequest,
+    GetTaskRequest,
+    ListTasksRequest,
+    ReplyRequest,
+    SendTaskBySkillRequest,
+    SendTaskRequest,
+    TaskPage,
+)
 from mcp_a2a.errors import (
     AddressNotAllowedError,
     CardError,
@@ -37,29 +51,6 @@ from mcp_a2a.server.outgoing import NOTICE
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.server.surface import INSTRUCTIONS, build_server
 from mcp_a2a.server.tasks import LISTED_TASKS
-from mcp_a2a.views import (
-    AgentDetail,
-    AnswerRequest,
-    ArtifactView,
-    CancelRequest,
-    CheckInboxRequest,
-    ConsentRequest,
-    ConsentView,
-    DiscoverRequest,
-    DiscoverView,
-    FileGrant,
-    FileView,
-    GetAgentRequest,
-    GetTaskRequest,
-    InboxView,
-    ListTasksRequest,
-    NetworkView,
-    RelayView,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    TaskPage,
-)
 from tests.server.standin import CARD, DID, OTHER_DID, StandIn, agent, leased, status, task
 
 Connect = Callable[..., Client]

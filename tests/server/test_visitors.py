@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mcp_a2a.api.news import EventView
 from mcp_a2a.server.visitors import LINGER_SECONDS, MAX_VISITORS, Visitors, name_in
-from mcp_a2a.views import EventView
 
 HERE = ("127.0.0.1", 4000)
 ELSEWHERE = ("127.0.0.1", 4001)

@@ -18,6 +18,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.agents import DiscoverRequest, PeersRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.errors import DamagedRowError, DiskUnreadableError, HomeUnusableError, StorageFullError
 from mcp_a2a.store import opening
 from mcp_a2a.store.checked import forget_checked, frames_in_log
@@ -27,14 +30,6 @@ from mcp_a2a.store.records import get_task, list_tasks
 from mcp_a2a.store.repair import repair
 from mcp_a2a.store.salvage import SECTOR_BYTES, Salvage, salvage
 from mcp_a2a.store.schema import VERSION, migrate
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    DiscoverRequest,
-    ListTasksRequest,
-    PeersRequest,
-    SendTaskRequest,
-)
 from tests.node.world import World, acquainted
 
 WORDS = (

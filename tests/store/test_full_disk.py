@@ -17,6 +17,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.agents import PeersRequest, SetTrustRequest
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.errors import HomeUnusableError, StorageFullError
 from mcp_a2a.protocol.link import Refused
 from mcp_a2a.protocol.model import Delivery
@@ -24,15 +27,6 @@ from mcp_a2a.store.database import _Pending
 from mcp_a2a.store.disk import spare
 from mcp_a2a.store.journal import get_meta
 from mcp_a2a.store.opening import open_database
-from mcp_a2a.views import (
-    AnswerRequest,
-    CheckInboxRequest,
-    GetTaskRequest,
-    ListTasksRequest,
-    PeersRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.node.outsider import outsider, task_letter
 from tests.node.world import Person, World, acquainted
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -29,7 +31,6 @@ from mcp_a2a.store.opening import open_database
 from mcp_a2a.store.push import untold_configs
 from mcp_a2a.store.records import find_task, leased_tasks
 from mcp_a2a.store.schema import MIGRATIONS, VERSION
-from mcp_a2a.views import AnswerRequest, CheckInboxRequest, ListTasksRequest, SendTaskRequest
 from tests.node.world import World, acquainted
 
 DUMP = Path(__file__).parent / "old" / "schema-4.sql"
@@ -175,30 +176,30 @@ async def test_a_node_goes_on_where_it_was_with_an_old_database(old: Path, tmp_p
     streaming = next(str(row["id"]) for row in before["tasks"] if row["streamed"] and row["direction"] == "received")
     async with world.person("bob", "sing", hooks=hooks) as bob, world.person("alice", "sing") as alice:
         await acquainted(alice, bob)
-        listed = await bob.api.list_tasks(ListTasksRequest(limit=100))
+        listed = await bob.api.call(ListTasksRequest(limit=100))
         assert len(listed.tasks) == len(before["tasks"])
 
         # What waited for alice is brought to her; and a key that was used then names the task of then.
         texts = set[str]()
         while not {"when you are back", "read"} <= texts:
-            inbox = await alice.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=9))
+            inbox = await alice.api.call(CheckInboxRequest(wait_seconds=30, limit=9))
             assert inbox.items
             texts |= {item.text for item in inbox.items}
         again = SendTaskRequest(agent="alice", message="when you are back", wait_seconds=0, idempotency_key="key-back")
         known = next(row["id"] for row in before["tasks"] if "when you are back" in str(row["messages"]))
-        assert (await bob.api.send_task(again)).task_id == known
+        assert (await bob.api.call(again)).task_id == known
 
         # A stream goes on behind the chunks that there were.
         more = ArtifactChunk(artifact=Artifact(artifact_id="out", parts=(Part(text="d"),)), append=True)
-        await bob.api.answer_task(AnswerRequest(task_id=streaming, status="working", chunks=(more,), streamed=3))
+        await bob.api.call(AnswerRequest(task_id=streaming, status="working", chunks=(more,), streamed=3))
         task = bob.node.sending.latest(streaming)
         assert (text_of(task.artifacts[0].parts), task.streamed) == ("a b c d", 4)
 
         # What was leased to a process that is gone is offered again, as the attempt that it is. Nothing is forgotten.
         world.clock.advance(30)
-        offered = await bob.api.check_inbox(CheckInboxRequest(wait_seconds=30, limit=10))
+        offered = await bob.api.call(CheckInboxRequest(wait_seconds=30, limit=10))
         assert {item.attempt for item in offered.items if item.task_id == "task-received-working-delivered"} == {3}
         with anyio.fail_after(30):
             await hooks.posted.wait()
         assert hooks.tasks == [hook]
-        assert len((await bob.api.list_tasks(ListTasksRequest(limit=100))).tasks) == len(before["tasks"])
+        assert len((await bob.api.call(ListTasksRequest(limit=100))).tasks) == len(before["tasks"])

@@ -13,10 +13,11 @@ import anyio
 import pytest
 from aiohttp import web
 
+from mcp_a2a.api.agents import AddPeerRequest
+from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.errors import NoRouteError, RelayError
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.views import AddPeerRequest, InviteRequest
 from mcp_a2a_transports.direct import DirectTransport
 from tests.node.world import World
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from mcp_a2a.a2a.client import WebClient
-from mcp_a2a.views import AddPeerRequest, GetTaskRequest, SendTaskRequest, TaskView
+from mcp_a2a.api.agents import AddPeerRequest
+from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from tests.node.world import Person, World
 from tests.web.agents import Agent
 

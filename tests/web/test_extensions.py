@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from mcp_a2a.api.a2a import A2ASendRequest
+from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest
+from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.cli.render import agent_lines
 from mcp_a2a.errors import ExtensionRequiredError
-from mcp_a2a.exchange import A2ASendRequest
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import AddPeerRequest, GetAgentRequest, SendTaskBySkillRequest
 from tests.node.world import World
 from tests.web.agents import Agent, Heard, shout, task
 from tests.web.people import added, sent, somebody

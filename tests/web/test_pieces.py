@@ -10,7 +10,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from mcp_a2a.exchange import A2AGetRequest
+from mcp_a2a.api.a2a import A2AGetRequest
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.artifacts import continued

@@ -20,23 +20,13 @@ from typing_extensions import override
 
 from mcp_a2a.a2a.client import Events, WebClient
 from mcp_a2a.a2a.client_read import read_event
+from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView, A2ASendRequest
+from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, DiscoverRequest, GetAgentRequest, SetTrustRequest
+from mcp_a2a.api.diagnostics import PingRequest
+from mcp_a2a.api.tasks import CancelRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
 from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError, StorageFullError
-from mcp_a2a.exchange import A2AFollowRequest, A2AFollowView, A2ASendRequest
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, TaskDocument
 from mcp_a2a.protocol.moment import Moment
-from mcp_a2a.views import (
-    AddPeerRequest,
-    AgentDetail,
-    AgentView,
-    CancelRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    ListTasksRequest,
-    PingRequest,
-    ReplyRequest,
-    SendTaskBySkillRequest,
-    SetTrustRequest,
-)
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
 from tests.node.world import Person, World
 from tests.web.agents import Agent, Heard, raw, shout, task

@@ -10,6 +10,15 @@ from typing import Any
 import pytest
 
 from mcp_a2a.a2a.client_card import names_only
+from mcp_a2a.api.agents import (
+    AddPeerRequest,
+    ConsentRequest,
+    DiscoverRequest,
+    GetAgentRequest,
+    PeersRequest,
+    SetTrustRequest,
+)
+from mcp_a2a.api.tasks import ListTasksRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.errors import (
     AddressNotAllowedError,
     AmbiguousNameError,
@@ -18,17 +27,6 @@ from mcp_a2a.errors import (
     PeerNotFoundError,
 )
 from mcp_a2a.protocol.signed_card import sign_card
-from mcp_a2a.views import (
-    AddPeerRequest,
-    ConsentRequest,
-    DiscoverRequest,
-    GetAgentRequest,
-    ListTasksRequest,
-    PeersRequest,
-    SendTaskBySkillRequest,
-    SendTaskRequest,
-    SetTrustRequest,
-)
 from tests.node.world import Person, World, acquainted, card_of
 from tests.web.agents import Agent, shout
 from tests.web.people import somebody

@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 import hurry  # beside this program
 
+from mcp_a2a.api.tasks import SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.shared import SharedNode
-from mcp_a2a.views import SendTaskRequest, TaskView
 
 AT_A_TIME = 6
 

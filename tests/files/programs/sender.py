@@ -9,9 +9,11 @@ from pathlib import Path
 import anyio
 import quick  # beside this program
 
+from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest
+from mcp_a2a.api.files import FileArg
+from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import load_settings
-from mcp_a2a.views import AddPeerRequest, DiscoverRequest, FileArg, SendTaskRequest
 
 
 def peak() -> int:

@@ -18,8 +18,17 @@ import time
 from pathlib import Path
 
 import anyio
-
 from mcp_a2a.exchange import A2ASendRequest
+from mcp_a2a.views import (
+    AnswerRequest,
+    CancelRequest,
+    CheckInboxRequest,
+    FileArg,
+    ReplyRequest,
+    SendTaskRequest,
+    TaskErrorView,
+)
+
 from mcp_a2a.node.desk import SELF
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -38,15 +47,6 @@ from mcp_a2a.store.networks import MemberRow, save_member, save_sync
 from mcp_a2a.store.push import mark_told, put_push
 from mcp_a2a.store.records import TaskRecord, insert_task
 from mcp_a2a.store.web import WebRow, put_web_context, put_web_letter, save_web_agent
-from mcp_a2a.views import (
-    AnswerRequest,
-    CancelRequest,
-    CheckInboxRequest,
-    FileArg,
-    ReplyRequest,
-    SendTaskRequest,
-    TaskErrorView,
-)
 from tests.node.world import World, acquainted, card_of
 
 URL = "https://agent.example/.well-known/agent-card.json"
