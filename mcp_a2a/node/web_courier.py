@@ -34,15 +34,15 @@ from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
-from mcp_a2a.node.web_news import apply, needs_nothing, remote_of, stops
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
-from mcp_a2a.node.web_turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.state import at_rest, is_terminal
+from mcp_a2a.protocol.task.responses import apply, needs_nothing, remote_of, stops
+from mcp_a2a.protocol.task.turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
 from mcp_a2a.store.web import (

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.web_news import apply, end, remote_of
 from mcp_a2a.protocol.model import Delivery, StreamResponse
+from mcp_a2a.protocol.task.responses import apply, end, remote_of
 from mcp_a2a.store.records import TaskRecord, find_task, save_task
 from mcp_a2a.store.web import LetterRow, drop_web_letter, drop_web_letters, put_web_context
 

@@ -20,11 +20,11 @@ from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_recor
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
-from mcp_a2a.node.web_turns import speak
 from mcp_a2a.protocol.extensions import check_extensions
 from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.turns import speak
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task

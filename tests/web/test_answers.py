@@ -15,9 +15,9 @@ from aiohttp import web
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.api.a2a import A2AGetRequest, A2ASendRequest
 from mcp_a2a.api.tasks import ReplyRequest, TaskView
-from mcp_a2a.node.web_turns import OLD_QUESTION_SECONDS
 from mcp_a2a.protocol.model import Message, Part, Role, TaskState
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.turns import OLD_QUESTION_SECONDS
 from tests.node.world import Clock, Person, World
 from tests.web.agents import Agent, Heard
 from tests.web.people import added, looked, sent, somebody

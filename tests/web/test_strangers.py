@@ -19,9 +19,9 @@ from mcp_a2a.a2a.guarded import Call, GuardedSession
 from mcp_a2a.api.agents import AddPeerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, TaskView
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.node.web_turns import OLD_QUESTION_SECONDS
 from mcp_a2a.protocol.model import AgentInterface
 from mcp_a2a.protocol.moment import Moment
+from mcp_a2a.protocol.task.turns import OLD_QUESTION_SECONDS
 from mcp_a2a.web_ports import Range, WebAgent
 from tests.node.world import Clock, World
 from tests.web.agents import Agent, Answer, Heard, raw, shout, task

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from mcp_a2a.errors import McpA2AError, WebAnswerError
 from mcp_a2a.node.result import is_too_large
 from mcp_a2a.node.settlement import error_view
-from mcp_a2a.node.web_turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
@@ -24,6 +23,7 @@ from mcp_a2a.protocol.task.artifacts import grow, too_large
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.table import going_on
 from mcp_a2a.protocol.task.told import ENDINGS
+from mcp_a2a.protocol.task.turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.records import TaskRecord
