@@ -41,7 +41,7 @@ from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.state import at_rest, is_terminal
-from mcp_a2a.protocol.task.responses import apply, needs_nothing, remote_of, stops
+from mcp_a2a.protocol.task.responses import facts_of_responses, needs_nothing, remote_of, stops
 from mcp_a2a.protocol.task.turns import has_made_something, is_old_question, wordless_rest
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.records import TaskRecord, find_task
@@ -339,7 +339,7 @@ class WebCourier:
 
     def _is_news(self, errand: Errand, events: Sequence[StreamResponse], now: float) -> bool:
         record = self._context.database.read(lambda connection: find_task(connection, errand.task))
-        return record is not None and apply(record, events, now)
+        return record is not None and bool(facts_of_responses(record, events, now))
 
     async def _drop(self, letter: LetterRow) -> None:
         await self._context.database.write(lambda connection: drop_web_letter(connection, letter))

@@ -14,20 +14,21 @@ from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, NotSentError, Qu
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, delivery_of
-from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
 from mcp_a2a.node.web_peer import LAN, WebPeer
 from mcp_a2a.protocol.extensions import check_extensions
-from mcp_a2a.protocol.model import Delivery, Message, TaskState, TaskStatus
-from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.model import Delivery, Message
+from mcp_a2a.protocol.task.artifacts import size_of
+from mcp_a2a.protocol.task.events import Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
-from mcp_a2a.protocol.task.turns import speak
-from mcp_a2a.protocol.times import iso
+from mcp_a2a.protocol.task.machine import Change, withdrawal
+from mcp_a2a.protocol.task.table import can
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import shown_url, with_short_urls
-from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
+from mcp_a2a.store.records import find_task, get_task, insert_task, save
 from mcp_a2a.store.web import count_web_letters, drop_web_letters, put_web_letter
 
 
@@ -50,7 +51,7 @@ class WebSending:
 
     # --- opening ---------------------------------------------------------------------------------
 
-    async def send(self, peer: WebPeer, request: SendTaskRequest) -> TaskRecord:
+    async def send(self, peer: WebPeer, request: SendTaskRequest) -> Task:
         """See `Sending.send`.
 
         Raises:
@@ -72,9 +73,7 @@ class WebSending:
         attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, lambda _: None)
 
-    async def send_message(
-        self, peer: WebPeer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
-    ) -> TaskRecord:
+    async def send_message(self, peer: WebPeer, draft: Draft, follow: Callable[[Task], None], consent: Consent) -> Task:
         """See `Sending.send_message`."""
         existing = self._sending.find(task_id_of(self._context.me, draft.opening))
         if existing is not None:
@@ -93,20 +92,18 @@ class WebSending:
                 raise NoRouteError(peer.name, [reason]) from error
             raise
 
-    async def _open(
-        self, peer: WebPeer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
-    ) -> TaskRecord:
+    async def _open(self, peer: WebPeer, draft: Draft, attached: Attached, follow: Callable[[Task], None]) -> Task:
         record = new_record(self._context, peer.url, peer.name, with_files(draft, attached))
         with self._attaching.given_to(record.id, attached.refs):
             follow(record)
             return await self._journal(peer, record)
 
-    async def _journal(self, peer: WebPeer, record: TaskRecord) -> TaskRecord:
+    async def _journal(self, peer: WebPeer, record: Task) -> Task:
         if peer.row.origin == LAN:
             await self._book.keep(peer)  # who a task is with is to be known after a restart
         stamp = self._context.clocks.stamp()
 
-        def journal(connection: sqlite3.Connection) -> TaskRecord | None:
+        def journal(connection: sqlite3.Connection) -> Task | None:
             if not insert_task(connection, record):
                 return find_task(connection, record.id)
             if count_web_letters(connection) >= MAX_OUTBOX:
@@ -123,14 +120,14 @@ class WebSending:
 
     # --- by skill --------------------------------------------------------------------------------
 
-    async def send_by_skill(self, peers: Sequence[WebPeer], request: SendTaskBySkillRequest) -> TaskRecord:
+    async def send_by_skill(self, peers: Sequence[WebPeer], request: SendTaskBySkillRequest) -> Task:
         """To the first of them that is there and takes it; kept for the best one where none is.
 
         Raises:
             NoRouteError: with `queue` False, when none is there.
             KeyReusedError: the key names a task that was another request.
         """
-        refused: list[TaskRecord] = []
+        refused: list[Task] = []
         for attempt in range(len(peers)):  # what an earlier call with the same key came to
             opening = self._opening(request, attempt)
             record = self._sending.find(task_id_of(self._context.me, opening))
@@ -169,12 +166,12 @@ class WebSending:
 
     async def _entrust(
         self, peer: WebPeer, request: SendTaskBySkillRequest, attempt: int, tried: Sequence[str]
-    ) -> TaskRecord:
+    ) -> Task:
         draft = draft_of(request, self._opening(request, attempt))
         attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
 
-    async def _accepted(self, record: TaskRecord, deadline: float) -> TaskRecord:
+    async def _accepted(self, record: Task, deadline: float) -> Task:
         with anyio.move_on_at(deadline):
             while record.delivery == Delivery.QUEUED:
                 changed = self._context.task_changes.event(delivery_of(record.id))
@@ -185,12 +182,12 @@ class WebSending:
 
     # --- going on --------------------------------------------------------------------------------
 
-    async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
+    async def reply(self, task_id: str, request: ReplyRequest) -> Task:
         """See `Sending.reply`."""
         message, before = self._sending.turn(task_id, request)
         return before or await self.go_on(task_id, message, request)
 
-    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
+    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> Task:
         """See `Sending.go_on`.
 
         Raises:
@@ -204,26 +201,26 @@ class WebSending:
         with self._attaching.given_to(task_id, attached.refs):
             return await self._go_on(task_id, message.model_copy(update={"parts": attached.parts}), attached)
 
-    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
+    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> Task:
         now, stamp = self._context.clock(), self._context.clocks.stamp()
 
-        def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, bool]:
-            record = get_task(connection, task_id)
-            if record.has_heard(message):
-                return record, False
-            if not record.sent or record.done:
-                raise NotAwaitingReplyError(record.id, record.state)
+        def go_on(connection: sqlite3.Connection) -> tuple[Task, bool]:
+            task = get_task(connection, task_id)
+            if task.has_heard(message):
+                return task, False
+            if not task.sent or not can(task.state, Replied):
+                raise NotAwaitingReplyError(task.id, task.state)
             # Its agent must be able to tell it from the others, and so must we.
-            fresh = any(known.message_id == message.message_id for known in record.messages)
-            message_id = self._context.fresh_id() if fresh else message.message_id
-            update = {"message_id": message_id, "context_id": record.context_id, "task_id": record.id}
-            record.seq_out += 1
-            record.spooled = attached.refs
-            take_turn(record, message.model_copy(update=update), now)
-            speak(record)
-            save_task(connection, record)
-            put_web_letter(connection, record.id, "message", message_id, stamp)
-            return record, True
+            is_used = any(known.message_id == message.message_id for known in task.messages)
+            message_id = self._context.fresh_id() if is_used else message.message_id
+            said = message.model_copy(
+                update={"message_id": message_id, "context_id": task.context_id, "task_id": task.id}
+            )
+            replied = Replied(said, made=size_of(task.artifacts))
+            change = Change.of(task, replied, Spoken(), now=now, files=attached.refs)
+            save(connection, change)
+            put_web_letter(connection, task.id, "message", message_id, stamp)
+            return change.task, True
 
         record, is_new = await self._context.database.write(go_on)
         if is_new:
@@ -231,26 +228,21 @@ class WebSending:
             self._courier.kick(record.id)
         return record
 
-    async def cancel(self, task_id: str) -> TaskRecord:
+    async def cancel(self, task_id: str) -> Task:
         """See `Sending.cancel`."""
         now, stamp = self._context.clock(), self._context.clocks.stamp()
 
-        def cancel(connection: sqlite3.Connection) -> TaskRecord:
-            record = get_task(connection, task_id)
-            if not record.sent:
-                raise NotSentError(record.id)
-            if record.done:
-                return record
-            drop_web_letters(connection, record.id)
-            if record.remote is None:
-                record.state = TaskState.CANCELED
-                record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-                record.error = ErrorDetail(code="canceled", message="You withdrew it before it was accepted.")
-            record.seq_out += 1
-            record.updated = now
-            save_task(connection, record)
-            put_web_letter(connection, record.id, "cancel", "", stamp)
-            return record
+        def cancel(connection: sqlite3.Connection) -> Task:
+            task = get_task(connection, task_id)
+            if not task.sent:
+                raise NotSentError(task.id)
+            if task.done:
+                return task
+            drop_web_letters(connection, task.id)
+            change = Change.of(task, withdrawal(task), Spoken(), now=now)
+            save(connection, change)
+            put_web_letter(connection, task.id, "cancel", "", stamp)
+            return change.task
 
         record = await self._context.database.write(cancel)
         self._context.task_changes.notify(record.id, record)
@@ -258,8 +250,8 @@ class WebSending:
         return record
 
 
-def _chosen(peer: WebPeer, tried: tuple[str, ...]) -> Callable[[TaskRecord], None]:
-    def note(record: TaskRecord) -> None:
+def _chosen(peer: WebPeer, tried: tuple[str, ...]) -> Callable[[Task], None]:
+    def note(record: Task) -> None:
         record.chosen, record.tried = f"{peer.name}: it offers this skill at {shown_url(peer.url)}", tried
 
     return note

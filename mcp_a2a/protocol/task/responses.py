@@ -1,16 +1,17 @@
-"""What an agent at a URL says about a task, applied to our record of it: no I/O, and what is over stays as it ended."""
+"""What an agent at a URL says about a task, as the events that are news of it. No I/O; what is over stays as it ended.
+
+It has no numbers and repeats itself: each look shows the whole task. So a response is compared with the task as it is.
+Of several statuses at once the last one counts, behind what was made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from mcp_a2a.errors import McpA2AError, WebAnswerError
-from mcp_a2a.node.result import is_too_large
-from mcp_a2a.node.settlement import error_view
+from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
-    Delivery,
     Message,
     StreamResponse,
     TaskDocument,
@@ -19,14 +20,17 @@ from mcp_a2a.protocol.model import (
     words_of,
 )
 from mcp_a2a.protocol.state import INTERRUPTED, at_rest
-from mcp_a2a.protocol.task.artifacts import grow, too_large
+from mcp_a2a.protocol.task import events as e
+from mcp_a2a.protocol.task.artifacts import too_large
 from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Event
+from mcp_a2a.protocol.task.machine import apply
 from mcp_a2a.protocol.task.table import going_on
-from mcp_a2a.protocol.task.told import ENDINGS
+from mcp_a2a.protocol.task.task import Task
+from mcp_a2a.protocol.task.told import ENDINGS, MAX_REASON, Made, fact_of, in_order, is_too_large
 from mcp_a2a.protocol.task.turns import answered, asks_again, content_of, heard_of, is_old_question
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.store.records import TaskRecord
 
 
 def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]:
@@ -45,96 +49,117 @@ def remote_of(events: Sequence[StreamResponse]) -> tuple[str | None, str | None]
     return task_id, context_id
 
 
-def apply(record: TaskRecord, events: Sequence[StreamResponse], now: float) -> bool:
-    """Take in what the agent says; whether it was anything new.
+def facts_of_responses(task: Task, told: Sequence[StreamResponse], now: float) -> tuple[Event, ...]:
+    """What is new in what the agent says, in the order in which readers are told of it.
+
+    Args:
+        task: as its caller knows it.
+        told: what the agent says, in order.
+        now: seconds since the epoch.
+
+    Returns:
+        The events to be applied to `task`; none where nothing is new.
 
     Raises:
-        WebAnswerError: it says more than anybody can keep.
+        WebAnswerError: it says more than is kept.
     """
-    if record.done:
-        return False
-    before = (record.state, record.status, record.artifacts, record.heard)
-    for event in events:
-        if not record.done:
-            _apply(record, event, now)
-    if is_too_large(record):
-        raise WebAnswerError(too_large(record.peer))
-    if (record.state, record.status, record.artifacts, record.heard) == before:
-        return False
-    record.seq_in, record.updated = record.seq_in + 1, now
-    return True
+    facts, after = list[Event](), task
+    for response in told:
+        for step in (_made, _said):
+            for fact in () if after.done else step(after, response, now):
+                facts.append(fact)
+                after = apply(after, fact, task.updated)  # how long it is silent is asked of each response
+    if not facts:
+        return ()
+    made = _together([fact for fact in facts if isinstance(fact, e.ArtifactsGrown | e.ArtifactsReplaced)])
+    if is_too_large(task, made):
+        raise WebAnswerError(too_large(task.peer))
+    heard = [fact for fact in facts if isinstance(fact, e.Heard)][-1:]
+    status = None if after.status is task.status else fact_of(after.status, after.error)
+    newest = e.Told(task.seq_in + 1, task.attempts, after.direct)
+    return (newest, *heard, *in_order(task, made, status, iso(now)))
 
 
-def _apply(record: TaskRecord, event: StreamResponse, now: float) -> None:
-    if event.task is not None:
-        _replace(record, event.task.artifacts)
-        _move(record, answered(record, event.task.status, event.task.history), now)
-    elif event.message is not None:
-        record.direct = not record.artifacts
-        _move(record, TaskStatus(state=TaskState.COMPLETED, message=event.message), now)
-    elif event.artifact_update is not None:
-        update = event.artifact_update
+def _together(made: Sequence[e.ArtifactsGrown | e.ArtifactsReplaced]) -> Made:
+    """The same with chunks that came one behind the other as one event."""
+    joined = list[e.ArtifactsGrown | e.ArtifactsReplaced]()
+    for fact in made:
+        last = joined[-1] if joined else None
+        if isinstance(fact, e.ArtifactsGrown) and isinstance(last, e.ArtifactsGrown):
+            joined[-1] = e.ArtifactsGrown((*last.chunks, *fact.chunks), fact.streamed)
+        else:
+            joined.append(fact)
+    return tuple(joined)
+
+
+def _made(task: Task, response: StreamResponse, _now: float) -> Iterator[Event]:
+    if response.task is not None:
+        fresh = _fresh(task, response.task.artifacts)
+        if fresh:
+            yield e.ArtifactsReplaced(fresh)
+    elif response.artifact_update is not None:
+        update = response.artifact_update
         chunk = ArtifactChunk(artifact=update.artifact, append=update.append, last_chunk=update.last_chunk)
-        record.artifacts = grow(record.artifacts, (chunk,))
-        record.added, record.streamed = (*record.added, chunk), record.streamed + 1
-    elif event.status_update is not None:
-        _move(record, answered(record, event.status_update.status, ()), now)
+        yield e.ArtifactsGrown((chunk,), task.streamed + 1)
 
 
-def _replace(record: TaskRecord, artifacts: tuple[Artifact, ...]) -> None:
-    """The artifacts as the agent has them; some leave them out when they tell of something else."""
-    known = {artifact.artifact_id: artifact for artifact in record.artifacts}
-    fresh = tuple(artifact for artifact in artifacts if known.get(artifact.artifact_id) != artifact)
-    record.artifacts = grow(record.artifacts, (ArtifactChunk(artifact=artifact) for artifact in fresh))
-    record.renewed = (*record.renewed, *fresh)
+def _fresh(task: Task, artifacts: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
+    """The artifacts that are other than they were; some agents leave out those that they told of before."""
+    known = {artifact.artifact_id: artifact for artifact in task.artifacts}
+    return tuple(artifact for artifact in artifacts if known.get(artifact.artifact_id) != artifact)
 
 
-def _move(record: TaskRecord, told: TaskStatus, now: float) -> None:
-    if is_old_question(record, told, now):
+def _said(task: Task, response: StreamResponse, now: float) -> Iterator[Event]:
+    if response.task is not None:
+        yield from _moved(task, answered(task, response.task.status, response.task.history), now)
+    elif response.message is not None:
+        answer = TaskStatus(state=TaskState.COMPLETED, message=response.message)
+        yield from _moved(task, answer, now, direct=not task.artifacts)
+    elif response.status_update is not None:
+        yield from _moved(task, answered(task, response.status_update.status, ()), now)
+
+
+def _moved(task: Task, told: TaskStatus, now: float, *, direct: bool | None = None) -> Iterator[Event]:
+    if is_old_question(task, told, now):
         return
-    status = told.model_copy(update={"state": going_on(record.state, told.state)})
-    said = _named(record, status.message) if status.message is not None else None
-    moved = status.state != record.state or content_of(said) != content_of(record.status.message)
-    if status.state == record.state in INTERRUPTED and said is None:
+    state = going_on(task.state, told.state)
+    said = _named(task, told.message) if told.message is not None else None
+    moved = state != task.state or content_of(said) != content_of(task.status.message)
+    if state == task.state in INTERRUPTED and said is None:
         moved = False  # a question is not taken back by a status without one
-    if moved or heard_of(record)[0] != told.state:
-        record.heard = f"{told.state} {told.timestamp or ''}"
-    if not moved:
-        return
-    record.state = status.state
-    record.status = TaskStatus(state=status.state, message=said, timestamp=iso(now))
-    if record.state in ENDINGS:
-        code, otherwise = ENDINGS[record.state]
-        reason = clean(words_of(said)).strip() if said is not None else ""
-        record.error = ErrorDetail(code=code, message=(reason or otherwise)[:4096])
+    if moved or heard_of(task)[0] != told.state:
+        yield e.Heard(told.state, told.timestamp or "")
+    if moved:
+        status = TaskStatus(state=state, message=said, timestamp=iso(now))
+        yield fact_of(status, _error_of(status), direct=direct)
 
 
-def _named(record: TaskRecord, message: Message) -> Message:
-    """Their message under our names."""
-    message_id = message.message_id or f"{record.id}-{record.seq_in + 2}"
+def _error_of(status: TaskStatus) -> ErrorDetail | None:
+    if status.state not in ENDINGS:
+        return None
+    code, otherwise = ENDINGS[status.state]
+    reason = clean(words_of(status.message)).strip() if status.message is not None else ""
+    return ErrorDetail(code=code, message=(reason or otherwise)[:MAX_REASON])
+
+
+def _named(task: Task, message: Message) -> Message:
+    """The agent's message under the names that it has here."""
+    message_id = message.message_id or f"{task.id}-{task.seq_in + 2}"
     return message.model_copy(update={"message_id": message_id, "task_id": None, "context_id": None})
 
 
-def end(record: TaskRecord, error: McpA2AError, now: float, *, delivery: Delivery | None = None) -> None:
-    """It ends here, and why."""
-    record.state = TaskState.REJECTED if delivery == Delivery.REFUSED else TaskState.FAILED
-    record.delivery = delivery or record.delivery
-    record.status = TaskStatus(state=record.state, timestamp=iso(now))
-    record.error, record.updated, record.seq_in = error_view(error), now, record.seq_in + 1
-
-
-def needs_nothing(record: TaskRecord) -> bool:
-    """True if its agent need not be asked before we say something.
+def needs_nothing(task: Task) -> bool:
+    """True if its agent need not be asked before its caller says something.
 
     Where a person must log in, that is elsewhere; and a question that was answered may be asked no more.
     """
-    if record.state != TaskState.INPUT_REQUIRED:
-        return record.done
-    return not asks_again(record)
+    if task.state != TaskState.INPUT_REQUIRED:
+        return task.done
+    return not asks_again(task)
 
 
 def stops(event: StreamResponse) -> bool:
-    """Whether the agent says that it will say no more by itself."""
+    """True if the agent says that it will say no more by itself."""
     if event.status_update is None:
         return event.message is not None
     return at_rest(event.status_update.status.state)

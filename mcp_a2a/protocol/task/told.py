@@ -94,7 +94,7 @@ def _late(task: Task, body: UpdateBody) -> tuple[Event, ...] | None:
     made = _grown(task, body, late=True)
     if made is None:
         return None
-    return _overflow(task) if _is_too_large(task, made) else made
+    return _overflow(task) if is_too_large(task, made) else made
 
 
 def _newest(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
@@ -104,7 +104,7 @@ def _newest(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
     if grown is None:
         return None
     made = (*grown, e.ArtifactsReplaced(body.artifacts)) if body.artifacts else grown
-    if _is_too_large(known, made):
+    if is_too_large(known, made):
         return _overflow(task)
     arrived = (e.Delivered(),) if task.delivery in DELIVERIES[e.Delivered].sources else ()
     return (told, *arrived, *in_order(task, made, _fact(task, body), body.status.timestamp))
@@ -126,7 +126,7 @@ def _grown(known: Task, body: UpdateBody, *, late: bool) -> Made | None:
     return (e.ArtifactsGrown(body.chunks[known.streamed - before :], body.streamed, late),)
 
 
-def _is_too_large(known: Task, made: Made) -> bool:
+def is_too_large(known: Task, made: Made) -> bool:
     """True if there is more than is kept. All of it is measured only where what is new may have been too much."""
     if known.size + sum(map(_size_of, made)) <= MAX_RESULT:
         return False

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from mcp_a2a.protocol.model import Message, Part, Role, StreamResponse, TaskState, TaskStatus
 from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.task.artifacts import continued, size_of
-from mcp_a2a.store.records import TaskRecord
+from mcp_a2a.protocol.task.task import Task
 
 OLD_QUESTION_SECONDS = 300.0
 """After our answer: how long a task that shows the question, and not since when, is taken not to have taken it up."""
@@ -22,19 +22,14 @@ _WORDED = INTERRUPTED | {TaskState.COMPLETED, TaskState.FAILED, TaskState.REJECT
 """States in which an agent has something to say: an answer, a question, a reason."""
 
 
-def speak(record: TaskRecord) -> None:
-    """We say something more: what the agent makes from here on is the answer to it."""
-    record.made = size_of(record.artifacts)
-
-
 def content_of(message: Message | None) -> object:
     """What a message says, whatever it is called."""
     return None if message is None else (message.parts, message.metadata)
 
 
-def heard_of(record: TaskRecord) -> tuple[TaskState | None, str]:
+def heard_of(task: Task) -> tuple[TaskState | None, str]:
     """State and time of the newest status that its agent told, the time in the agent's words."""
-    state, _, at = (record.heard or "").partition(" ")
+    state, _, at = (task.heard or "").partition(" ")
     return next((one for one in TaskState if one.value == state), None), at
 
 
@@ -58,13 +53,13 @@ def wordless_rest(events: Sequence[StreamResponse]) -> TaskStatus | None:
     return None if made and status.state == TaskState.COMPLETED else status
 
 
-def has_made_something(record: TaskRecord, events: Sequence[StreamResponse] = ()) -> bool:
-    """Whether there are artifacts since we spoke last, in the record or with these."""
+def has_made_something(task: Task, events: Sequence[StreamResponse] = ()) -> bool:
+    """Whether there are artifacts since we spoke last, in the task or with these."""
     told = (artifact for event in events if event.task is not None for artifact in event.task.artifacts)
-    return size_of(record.artifacts) != record.made or any(artifact not in record.artifacts for artifact in told)
+    return size_of(task.artifacts) != task.made or any(artifact not in task.artifacts for artifact in told)
 
 
-def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...]) -> TaskStatus:
+def answered(task: Task, status: TaskStatus, since: tuple[Message, ...]) -> TaskStatus:
     """The status with what its agent says, where it tells that elsewhere.
 
     There are frameworks that tell all of it in statuses of WORKING, which end in the history, and then complete, ask or
@@ -73,12 +68,12 @@ def answered(record: TaskRecord, status: TaskStatus, since: tuple[Message, ...])
     completes = status.state == TaskState.COMPLETED
     if status.state not in _WORDED or (status.message is not None and not (completes and since)):
         return status
-    made = has_made_something(record)
+    made = has_made_something(task)
     if completes and made:
         return status
-    told = [one for one in since if not _is_known(record, one)]
-    if not told and not made and record.state == TaskState.WORKING and record.status.message is not None:
-        told = [record.status.message]
+    told = [one for one in since if not _is_known(task, one)]
+    if not told and not made and task.state == TaskState.WORKING and task.status.message is not None:
+        told = [task.status.message]
     if not told:
         return status.model_copy(update={"message": None})
     parts = _whole(told) if completes else told[-1].parts
@@ -97,12 +92,12 @@ def _whole(told: Sequence[Message]) -> tuple[Part, ...]:
     return tuple(part for _, parts in wholes for part in parts)
 
 
-def _is_known(record: TaskRecord, message: Message) -> bool:
+def _is_known(task: Task, message: Message) -> bool:
     """Whether it was told before we spoke last: not all agents keep what we said in their history."""
     return any(
         known.parts == message.parts
         and (known.message_id == message.message_id != "" or known.metadata == message.metadata)
-        for known in record.messages
+        for known in task.messages
         if known.role == Role.AGENT
     )
 
@@ -110,53 +105,53 @@ def _is_known(record: TaskRecord, message: Message) -> bool:
 # --- questions that were answered ----------------------------------------------------------------
 
 
-def is_old_question(record: TaskRecord, told: TaskStatus, now: float) -> bool:
+def is_old_question(task: Task, told: TaskStatus, now: float) -> bool:
     """True if this is the question that we have answered: agents show it until they have taken up the answer.
 
     A status that is not newer than the question is no news, however long the agent works. By its time that is sure;
     by its message, or where the time went back, it is believed after a while.
     """
-    state, at = heard_of(record)
+    state, at = heard_of(task)
     moved_on = state is not None and state not in INTERRUPTED
-    if told.state not in INTERRUPTED or record.state in INTERRUPTED or moved_on or not _has_replied(record):
+    if told.state not in INTERRUPTED or task.state in INTERRUPTED or moved_on or not _has_replied(task):
         return False
-    asked, order = _asked(record), _order(told.timestamp, at)
+    asked, order = _asked(task), _order(told.timestamp, at)
     if order == 0 and (told.message is None or content_of(told.message) == content_of(asked)):
         return True
-    if abs(now - record.updated) > OLD_QUESTION_SECONDS:  # or the clock was set back, and tells nothing of it
+    if abs(now - task.updated) > OLD_QUESTION_SECONDS:  # or the clock was set back, and tells nothing of it
         return False
-    return order == -1 or _looks_old(record, told.message, asked, later=order == 1)
+    return order == -1 or _looks_old(task, told.message, asked, later=order == 1)
 
 
-def _looks_old(record: TaskRecord, told: Message | None, asked: Message | None, *, later: bool) -> bool:
+def _looks_old(task: Task, told: Message | None, asked: Message | None, *, later: bool) -> bool:
     if told is None or asked is None:
         return told is None and not later
     if told.parts != asked.parts:
         return False  # whatever it is called: there are agents that give all their messages one id
-    if told.message_id and not asked.message_id.startswith(record.id):
+    if told.message_id and not asked.message_id.startswith(task.id):
         return told.message_id == asked.message_id
     return content_of(told) == content_of(asked) and not later
 
 
-def asks_again(record: TaskRecord) -> bool:
+def asks_again(task: Task) -> bool:
     """True if nothing tells the question of a task from the one that was answered: it may be asked no more."""
-    told, asked = record.status.message, _asked(record)
-    if not _has_replied(record):
+    told, asked = task.status.message, _asked(task)
+    if not _has_replied(task):
         return False
     if told is None or asked is None:
         return told is asked
-    has_id = not told.message_id.startswith(record.id)
+    has_id = not told.message_id.startswith(task.id)
     if has_id:
         return told.message_id == asked.message_id and told.parts == asked.parts
     return content_of(told) == content_of(asked)
 
 
-def _has_replied(record: TaskRecord) -> bool:
-    return len(record.said) > 1 and record.messages[-1].role == Role.USER
+def _has_replied(task: Task) -> bool:
+    return len(task.said) > 1 and task.messages[-1].role == Role.USER
 
 
-def _asked(record: TaskRecord) -> Message | None:
-    return next((one for one in reversed(record.messages) if one.role == Role.AGENT), None)
+def _asked(task: Task) -> Message | None:
+    return next((one for one in reversed(task.messages) if one.role == Role.AGENT), None)
 
 
 def _order(one: str | None, other: str) -> int | None:
