@@ -56,11 +56,11 @@ class Acquaintance:
         known = {peer.row.did for peer in peers}
         alone = [web for web in self._node.ways.alone() if web.key not in known]
         web = sorted(alone, key=lambda peer: (bool(peer.trouble), peer.name, peer.url))
-        views = (*(self._view(peer) for peer in peers), *(self._node.web_view(peer) for peer in web))
+        views = (*(self._view(peer) for peer in peers), *(self._node.views.view(peer) for peer in web))
         return PeersView(peers=views, contacts=self._contacts(), aliases=dict(self._node.directory.aliases.all()))
 
     def _view(self, peer: Peer) -> AgentView:
-        return self._node.view(peer)
+        return self._node.views.view(peer)
 
     def _contacts(self) -> tuple[ContactView, ...]:
         by_sender: dict[str, list[HeldRow]] = defaultdict(list)
@@ -120,7 +120,7 @@ class Acquaintance:
         if isinstance(agent, str):
             view = AgentView(name=shown, did=key, words="")
             return ConsentView(agent=view, key=shown, text=consent.url_allowed(key), files=False)
-        view = self._node.web_view(agent) if isinstance(agent, WebPeer) else self._view(agent)
+        view = self._node.views.view(agent) if isinstance(agent, WebPeer) else self._view(agent)
         allowed = consent.text(agent) == "allowed", consent.files(agent) == "allowed"
         return ConsentView(agent=view, key=shown, text=allowed[0], files=allowed[1])
 

@@ -46,6 +46,7 @@ from mcp_a2a.errors import ConfigurationError, HopLimitError, TaskNotFoundError
 from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.files import shown
 from mcp_a2a.node.forgetting import Forgetting
@@ -54,9 +55,10 @@ from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
+from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.present import Cargo, Way, addresses_of, inbox_item, skill_views, task_view
 from mcp_a2a.node.reach import Reach
-from mcp_a2a.node.search import LOOK_UP_SECONDS, Search
+from mcp_a2a.node.search import Search
 from mcp_a2a.node.selection import Selector
 from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
@@ -98,15 +100,46 @@ class LocalApi(LocalNode):
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._search = Search(node)
-        self._selector = Selector(node, self._search)
+        context, directory, networks, trust = node.context, node.directory, node.networks, node.trust
+        self._patience = Patience(directory, networks, node.dialer, node.lookups, context.clocks)
+        self._search = Search(
+            me=context.me,
+            directory=directory,
+            web=node.web,
+            ways=node.ways,
+            trust=trust,
+            networks=networks,
+            introduction=node.introduction,
+            patience=self._patience,
+            views=node.views,
+        )
+        discovery = Discovery(
+            directory=directory,
+            ways=node.ways,
+            trust=trust,
+            database=context.database,
+            lookups=node.lookups,
+            patience=self._patience,
+            views=node.views,
+        )
+        self._selector = Selector(directory, trust, node.consent, self._search, self._patience)
         self._acquaintance = Acquaintance(node)
-        self._membership = Membership(node)
-        self._entrance = Entrance(node, self._membership)
-        self._reach = Reach(node)
-        self._forgetting = Forgetting(node.context)
+        self._membership = Membership(context, directory, networks, node.introduction, node.outbox)
+        node.intake.on_network = self._membership.renewed
+        entrance = Entrance(
+            context=context,
+            directory=directory,
+            trust=trust,
+            networks=networks,
+            membership=self._membership,
+            introduction=node.introduction,
+            dialer=node.dialer,
+            lookups=node.lookups,
+        )
+        self._reach = Reach(node.dialer, node.introduction, networks, node.lookups)
+        node.on_answer = self._reach.answer_received
         self._desk = Desk(node, self._search)
-        super().__init__(self._search, self._acquaintance, self._membership, self._entrance, self._forgetting)
+        super().__init__(discovery, self._acquaintance, self._membership, entrance, Forgetting(context))
 
     # --- agents ----------------------------------------------------------------------------------
 
@@ -114,12 +147,12 @@ class LocalApi(LocalNode):
     async def get_agent(self, request: GetAgentRequest) -> AgentDetail:
         """One agent; `self` is this node."""
         if request.agent == "self":
-            await self._search.look_up()
+            await self._patience.look_up()
             return self._self()
         peer = await self._meant(request.agent, request.consent)
         if isinstance(peer, WebPeer):
-            return AgentDetail(agent=self._node.web_view(peer), card=peer.row.card, addresses=peer.addresses)
-        await self._node.dialer.look_up((peer,), LOOK_UP_SECONDS)
+            return AgentDetail(agent=self._node.views.view(peer), card=peer.row.card, addresses=peer.addresses)
+        await self._patience.look_up((peer,))
         card = (
             peer.advert.card
             if peer.advert
@@ -127,7 +160,7 @@ class LocalApi(LocalNode):
                 update={"name": peer.name, "description": "It has not described itself yet.", "skills": ()}
             )
         )
-        return AgentDetail(agent=self._agent(peer), card=card, addresses=addresses_of(peer))
+        return AgentDetail(agent=self._node.views.view(peer), card=card, addresses=addresses_of(peer))
 
     async def _meant(self, asked: str, consent: Consent) -> Peer | WebPeer:
         """The agent that is meant; a URL that was never met is read if that may be."""
@@ -135,9 +168,6 @@ class LocalApi(LocalNode):
         if is_web(asked) and not is_shortened(asked) and self._node.web.known(asked) is None:
             self._node.consent.check_url(asked, consent)
         return await self._search.meant(asked, meet=True)
-
-    def _agent(self, peer: Peer) -> AgentView:
-        return self._node.view(peer)
 
     def _self(self) -> AgentDetail:
         node, status = self._node, self._status()
@@ -164,10 +194,10 @@ class LocalApi(LocalNode):
             words=fingerprint_words(node.context.me),
             home=str(node.parts.home),
             pid=os.getpid(),
-            uptime_seconds=round(anyio.current_time() - node.started, 1),
-            listening=tuple(str(address) for address in node.listening),
-            lookups=node.looking(),
-            clocks=node.clock_trouble(),
+            uptime_seconds=round(anyio.current_time() - node.lookups.started, 1),
+            listening=tuple(str(address) for address in node.lookups.listening),
+            lookups=dict(node.lookups.in_words()),
+            clocks=node.views.clock_trouble(),
             damage=read(damage),
             networks=self._membership.all().networks,
             agents_online=len(node.directory.present()),
@@ -189,7 +219,7 @@ class LocalApi(LocalNode):
     @answers(PeersRequest)
     async def peers(self, request: PeersRequest) -> PeersView:
         """Everybody known by key, and the contact requests."""
-        await self._search.look_up()
+        await self._patience.look_up()
         return self.everybody()
 
     def everybody(self) -> PeersView:
@@ -203,8 +233,8 @@ class LocalApi(LocalNode):
             web = await self._node.web.add(request.address, request.headers)
             peer = self._node.ways.sealed(web)
             if peer is not None:
-                await self._search.await_link(peer)
-            return self._node.web_view(web) if peer is None else self._agent(peer)
+                await self._patience.await_link(peer)
+            return self._node.views.view(web) if peer is None else self._node.views.view(peer)
         return await self._acquaintance.add(request.address)
 
     @answers(NewsRequest)
@@ -348,7 +378,7 @@ class LocalApi(LocalNode):
                 self._tried(record, peer) if record.sent else (),
                 self._node.outbox.refusal(record.id) if record.delivery == Delivery.QUEUED else None,
             )
-        now, name = self._node.context.clock(), self._node.called(record.peer, name)
+        now, name = self._node.context.clock(), self._node.views.called(record.peer, name)
         return task_view(
             record, name=name, way=way, cargo=cargo, now=now, text_offset=text_offset, text_limit=text_limit
         )
@@ -419,7 +449,7 @@ class LocalApi(LocalNode):
         if not is_peer(record):  # our A2A server has let it in: the owner, or a client that the owner gave a token
             return inbox_item(record, record.peer_name, "trusted" if record.caller else "own", files)
         peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
-        name = self._node.called(record.peer, peer.name)
+        name = self._node.views.called(record.peer, peer.name)
         return inbox_item(record, name, self._node.trust.of(peer), files)
 
     @answers(AnswerRequest)

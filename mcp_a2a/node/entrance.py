@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -25,11 +25,15 @@ from mcp_a2a.errors import (
     TicketError,
 )
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.dialer import Dialer
+from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.handlers import answers
+from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.networks import MAX_NETWORKS, Joined, Networks
-from mcp_a2a.node.node import Node
 from mcp_a2a.node.ticket_places import checked_places
+from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.protocol.crypto import AEAD_NONCE_SIZE
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.network import (
@@ -55,22 +59,20 @@ MANY_USES = 1000
 """Uses of a ticket that only has an end."""
 
 
+@dataclass(eq=False)
 class Entrance:
     """Invites others into our networks, and gets us into theirs."""
 
-    def __init__(self, node: Node, membership: Membership) -> None:
-        self._node = node
-        self._membership = membership
-        self._making = anyio.Lock()
-        """Two invitations at once to a network that does not exist yet would make two of that name."""
-
-    @property
-    def _context(self) -> Context:
-        return self._node.context
-
-    @property
-    def _networks(self) -> Networks:
-        return self._node.networks
+    context: Context
+    directory: Directory
+    trust: TrustBook
+    networks: Networks
+    membership: Membership
+    introduction: Introduction
+    dialer: Dialer
+    lookups: Lookups
+    _making: anyio.Lock = field(default_factory=anyio.Lock)
+    """Two invitations at once to a network that does not exist yet would make two of that name."""
 
     # --- inviting --------------------------------------------------------------------------------
 
@@ -90,14 +92,14 @@ class Entrance:
         for url in joined.row.relays:
             must = url in self._canonical(request)
             await self._publish(joined, url, must=must)
-            not_served += await self._membership.admitted(joined.network, url) if must else ()
+            not_served += await self.membership.admitted(joined.network, url) if must else ()
         if _is_open(request):
             ticket = self._ticket(joined, self._canonical(request), secret=joined.network.secret)
         else:
             ticket = await self._limited(joined, request)
         return InviteView(
             ticket=ticket.to_text(),
-            network=self._membership.view(joined),
+            network=self.membership.view(joined),
             uses=request.uses,
             expires=iso(ticket.expires) if ticket.expires is not None else None,
             warnings=(*not_served, *self._warnings(ticket)),
@@ -112,7 +114,7 @@ class Entrance:
         if not name:
             raise ConfigurationError("A network needs a name.", "For example: mcp-a2a invite --network shop")
         try:
-            row, is_new = self._networks.named(name).row, False
+            row, is_new = self.networks.named(name).row, False
         except NetworkNotFoundError:
             self._check_room()
             row, is_new = self._made(name), True
@@ -126,12 +128,12 @@ class Entrance:
                 await self._enter(url, network, secrets[url])
         if not is_new:
             row = self._latest(row)
-        return self._membership.save(replace(row, relays=tuple(dict.fromkeys((*row.relays, *fresh)))))
+        return self.membership.save(replace(row, relays=tuple(dict.fromkeys((*row.relays, *fresh)))))
 
     def _made(self, name: str) -> NetworkRow:
         """A new network of ours, which is kept nowhere yet."""
-        secret = self._context.randomness(SECRET_SIZE)
-        return NetworkRow(str(Network(secret).id), name, secret.hex(), str(self._context.me), (), self._context.clock())
+        secret = self.context.randomness(SECRET_SIZE)
+        return NetworkRow(str(Network(secret).id), name, secret.hex(), str(self.context.me), (), self.context.clock())
 
     def _latest(self, row: NetworkRow) -> NetworkRow:
         """A network as the data folder has it now: it may have changed while a relay was asked.
@@ -139,8 +141,8 @@ class Entrance:
         Raises:
             NetworkError: we are no longer in it, and must not come back by saving it.
         """
-        latest = next((one for one in self._networks.folder.rows() if one.id == row.id), None)
-        if latest is None and not self._networks.folder.holds(row.id):
+        latest = next((one for one in self.networks.folder.rows() if one.id == row.id), None)
+        if latest is None and not self.networks.folder.holds(row.id):
             raise NetworkError(
                 f"{row.name} was left or renewed meanwhile, so no ticket was made.",
                 "See your networks: mcp-a2a networks",
@@ -155,18 +157,18 @@ class Entrance:
             RelayError: it does not answer.
         """
         if secret is not None:
-            await self._networks.relays.admit(url, network, secret)
+            await self.networks.relays.admit(url, network, secret)
             return
         try:
-            await self._networks.relays.try_out(url)
+            await self.networks.relays.try_out(url)
         except NotAdmittedError:
             # It is there. Without a secret it may know our key, or its operator admits the network by its id later.
             with suppress(NotAdmittedError):
-                await self._networks.relays.admit(url, network, None)
+                await self.networks.relays.admit(url, network, None)
 
     async def _publish(self, joined: Joined, url: str, *, must: bool) -> None:
         try:
-            await self._networks.publish(joined, url)
+            await self.networks.publish(joined, url)
         except NotAdmittedError as error:
             raise NotAdmittedError(
                 url,
@@ -188,12 +190,12 @@ class Entrance:
         expires: int | None = None,
     ) -> Ticket:
         # A listener's port may be another one tomorrow; a relay stays where it is.
-        here = () if joined.row.relays else self._node.own_addresses()
+        here = () if joined.row.relays else self.lookups.own_addresses
         addresses = tuple(str(address) for address in here if not address.is_zoned)
         return Ticket(
             network=joined.row.name,
             owner=PeerId.parse_untrusted(joined.row.owner),
-            inviter=self._context.me,
+            inviter=self.context.me,
             relays=tuple(dict.fromkeys((*first, *joined.row.relays)))[:MAX_RELAYS],
             addresses=addresses[:8],
             secret=secret,
@@ -202,11 +204,11 @@ class Entrance:
         )
 
     async def _limited(self, joined: Joined, request: InviteRequest) -> Ticket:
-        token = self._context.randomness(TOKEN_SIZE)
-        expires = int(self._context.clock() + (request.expires_seconds or INVITATION_SECONDS))
-        sealed = seal_invitation(joined.network, token, self._context.randomness(AEAD_NONCE_SIZE))
+        token = self.context.randomness(TOKEN_SIZE)
+        expires = int(self.context.clock() + (request.expires_seconds or INVITATION_SECONDS))
+        sealed = seal_invitation(joined.network, token, self.context.randomness(AEAD_NONCE_SIZE))
         counting = self._counting(joined, request)
-        await self._networks.relays.offer(
+        await self.networks.relays.offer(
             counting,
             joined.network.id,
             invitation_id(token),
@@ -219,7 +221,7 @@ class Entrance:
 
     def _counting(self, joined: Joined, request: InviteRequest) -> str:
         """The relay that keeps the secret and counts; one only, because two would count apart."""
-        connected = self._networks.connected_relays()
+        connected = self.networks.connected_relays()
         relays = (*self._canonical(request), *joined.row.relays)
         return next((url for url in relays if url in connected), relays[0])
 
@@ -249,26 +251,26 @@ class Entrance:
             TicketError, RelayError, NetworkError
         """
         ticket = Ticket.parse_untrusted(request.ticket)
-        ticket.check_expiry(self._context.clock())
+        ticket.check_expiry(self.context.clock())
         ticket = await checked_places(ticket, self._known_relays(), allow_private=request.allow_private)
         network = Network(ticket.secret) if ticket.secret is not None else await self._claim(ticket)
-        await self._node.introduction.renew()
-        known = self._networks.by_id(network.id)
+        await self.introduction.renew()
+        known = self.networks.by_id(network.id)
         if known is None:
             self._check_room()
-        joined = self._membership.save(self._row(ticket, network, known))
+        joined = self.membership.save(self._row(ticket, network, known))
         try:
             await self._settle(joined, ticket, request.wait_seconds)
         except (RelayError, NoRouteError):
             if known is None:
-                self._membership.forget(joined)
+                self.membership.forget(joined)
             raise
-        inviter = self._node.directory.get(ticket.inviter)
-        view = self._membership.view(joined)
+        inviter = self.directory.get(ticket.inviter)
+        view = self.membership.view(joined)
         return JoinView(
             network=view,
             agents_visible=self._others(joined),
-            invited_by=None if ticket.inviter == self._context.me else AgentRef(name=inviter.name, did=inviter.row.did),
+            invited_by=None if ticket.inviter == self.context.me else AgentRef(name=inviter.name, did=inviter.row.did),
             already_member=known is not None,
             warnings=tuple(self._oddities(joined, ticket, view.name, is_new=known is None)),
         )
@@ -277,8 +279,8 @@ class Entrance:
         """What a person should know who has just joined."""
         if is_new and joined.row.name != ticket.network:
             yield f"You are in another network {ticket.network!r} already, so this one is {name!r} here."
-        is_there = joined.members.get(ticket.inviter, 0.0) > self._context.clocks.aged()
-        if joined.row.relays and not is_there and ticket.inviter != self._context.me:
+        is_there = joined.members.get(ticket.inviter, 0.0) > self.context.clocks.aged()
+        if joined.row.relays and not is_there and ticket.inviter != self.context.me:
             yield (
                 f"Who made this ticket is not listed in {name} any more. The network may have got a new secret since: "
                 "if the agents that you expect are not there, ask for a new ticket."
@@ -286,15 +288,15 @@ class Entrance:
 
     def _others(self, joined: Joined) -> int:
         """Members that are not of this data folder."""
-        known = map(self._node.directory.known, joined.members)
-        return sum(peer is None or self._node.trust.of(peer) != "own" for peer in known)
+        known = map(self.directory.known, joined.members)
+        return sum(peer is None or self.trust.of(peer) != "own" for peer in known)
 
     def _known_relays(self) -> frozenset[str]:
         """Those of networks that we are in: they are called anyhow."""
-        return frozenset(url for joined in self._networks for url in joined.row.relays)
+        return frozenset(url for joined in self.networks for url in joined.row.relays)
 
     def _check_room(self) -> None:
-        if len(list(self._networks)) >= MAX_NETWORKS:
+        if len(list(self.networks)) >= MAX_NETWORKS:
             raise NetworkError(
                 f"You are in {MAX_NETWORKS} networks, which is the limit.", "Leave one: mcp-a2a leave NAME"
             )
@@ -305,7 +307,7 @@ class Entrance:
         failure: Exception | None = None
         for url in ticket.relays:
             try:
-                sealed = await self._networks.relays.claim(url, invitation_id(token))
+                sealed = await self.networks.relays.claim(url, invitation_id(token))
             except RelayError as error:
                 failure = _with_place(error)
             else:
@@ -322,11 +324,11 @@ class Entrance:
             network.secret.hex(),
             str(ticket.owner),
             relays,
-            self._context.clock(),
+            self.context.clock(),
         )
 
     def _free_name(self, name: str) -> str:
-        taken = {joined.row.name.casefold() for joined in self._networks}
+        taken = {joined.row.name.casefold() for joined in self.networks}
         return next(
             candidate
             for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000)))
@@ -343,13 +345,13 @@ class Entrance:
         if not joined.row.relays:
             await self._meet(joined, ticket, seconds)
             return
-        await self._networks.wait_settled(seconds)
-        reached = [url for url in joined.row.relays if self._networks.is_synced(joined, url)]
+        await self.networks.wait_settled(seconds)
+        reached = [url for url in joined.row.relays if self.networks.is_synced(joined, url)]
         for url in reached:
-            await self._networks.publish(joined, url)
+            await self.networks.publish(joined, url)
         if not reached:
             url = joined.row.relays[0]
-            reason = self._networks.failures.get(url, f"it did not answer within {seconds:.0f} s")
+            reason = self.networks.failures.get(url, f"it did not answer within {seconds:.0f} s")
             raise _with_place(RelayError(url, reason))
 
     async def _meet(self, joined: Joined, ticket: Ticket, seconds: float) -> None:
@@ -358,14 +360,14 @@ class Entrance:
         with anyio.move_on_after(seconds):
             for address in ticket.addresses:
                 try:
-                    await self._node.dialer.dial_address(address)
+                    await self.dialer.dial_address(address)
                     failures.clear()
                     break
                 except NoRouteError as error:
                     failures += [f"{address}: {attempt}" for attempt in error.attempts]
-            self._node.greet_everybody()
+            self.introduction.greet_all(self.directory)
             while ticket.inviter not in joined.members and not (failures and joined.members):
-                await self._networks.changes.event().wait()
+                await self.networks.changes.event().wait()
         if failures and not joined.members:
             raise NoRouteError(
                 "The agent that made this ticket",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
+from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
@@ -177,6 +178,11 @@ class Introduction:
         """Show ourselves once more to somebody who is welcome now: what it held back for us comes."""
         for link in list(links):
             self.greet(link)
+
+    def greet_all(self, peers: Iterable[Peer]) -> None:
+        """Tell each peer with a direct link who we are now."""
+        for peer in peers:
+            self.greet_on(link for link in peer.links if not link.is_relayed)
 
     def greeting(self, link: Link) -> tuple[bytes, bytes]:
         """Our advert, sealed for the peer of a link; and what that peer has to sign when it has it (`receipt`)."""

@@ -29,11 +29,12 @@ from mcp_a2a.errors import (
     SystemLimitError,
 )
 from mcp_a2a.node.context import Context, delivery_of
-from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.handlers import answers
+from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.letters import network_letter
 from mcp_a2a.node.networks import Joined, Networks
-from mcp_a2a.node.node import Node
+from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.present import network_view
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.plurals import many
@@ -67,19 +68,16 @@ LEAVE_SECONDS = 3.0
 class Membership:
     """Changes which networks we are in. `entrance` is how one gets into them."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self, context: Context, directory: Directory, networks: Networks, introduction: Introduction, outbox: Outbox
+    ) -> None:
+        self._context = context
+        self._directory = directory
+        self._networks = networks
+        self._introduction = introduction
+        self._outbox = outbox
         self._turn = anyio.Lock()
         """Two changes at once would start from the same network, and give it two new secrets, each with its members."""
-        node.intake.on_network = self.renewed
-
-    @property
-    def _context(self) -> Context:
-        return self._node.context
-
-    @property
-    def _networks(self) -> Networks:
-        return self._node.networks
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -91,7 +89,7 @@ class Membership:
     def view(self, joined: Joined) -> NetworkView:
         """One network."""
         believed = [peer_id for peer_id, expires in joined.members.items() if expires > self._context.clocks.aged()]
-        known = [self._node.directory.known(peer_id) for peer_id in believed]
+        known = [self._directory.known(peer_id) for peer_id in believed]
         online = sum(peer is not None and peer.online for peer in known)
         return network_view(joined.row, str(self._context.me), self._networks.relays.states(), len(believed), online)
 
@@ -130,8 +128,8 @@ class Membership:
 
     async def _withdraw(self, joined: Joined) -> None:
         now = self._context.clock()
-        number = self._node.introduction.next_number()
-        await self._node.introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
+        number = self._introduction.next_number()
+        await self._introduction.renew()  # whoever comes back says so with a higher number than the withdrawal's
         expires = int(now + MAX_LIFETIME_SECONDS)
         listing = Listing.withdrawal(self._context.identity, joined.network.id, number, expires)
         for url in joined.row.relays:
@@ -140,7 +138,7 @@ class Membership:
                     await self._networks.relays.publish(url, listing)
                 except RelayError as error:
                     logger.warning("our entry in %s stays until it expires: %s", joined.row.name, error)
-        self._node.introduction.greet_anew()  # last: until now a greeting may still have vouched for us
+        self._introduction.greet_anew()  # last: until now a greeting may still have vouched for us
 
     # --- renewing --------------------------------------------------------------------------------
 
@@ -159,7 +157,7 @@ class Membership:
         if old.row.owner != str(self._context.me):
             raise NotOwnerError(old.row.name, old.row.owner)
         unheard = await self._hear_of_everybody(old)
-        left_out = [self._node.directory.resolve(name) for name in request.without]
+        left_out = [self._directory.resolve(name) for name in request.without]
         strangers = [peer.name for peer in left_out if peer.peer_id not in old.members]
         if strangers:
             raise NetworkError(f"Not in {old.row.name}: {', '.join(strangers)}.", "See who is: mcp-a2a discover")
@@ -189,7 +187,7 @@ class Membership:
         return RotateView(
             network=self.view(joined),
             told=told,
-            stay=tuple(_ref(self._node.directory.get(peer_id)) for peer_id in stay),
+            stay=tuple(_ref(self._directory.get(peer_id)) for peer_id in stay),
             left_out=tuple(map(_ref, left_out)),
             warnings=warnings,
         )
@@ -225,7 +223,7 @@ class Membership:
         for peer_id in stay:
             self._networks.expect(new, peer_id, expires)
         for letter in letters:
-            self._node.outbox.push(letter)
+            self._outbox.push(letter)
         return new, letters
 
     def _in_a_letter(self, relays: Sequence[str]) -> tuple[str, ...]:
@@ -274,10 +272,10 @@ class Membership:
         with anyio.move_on_after(HAND_OVER_SECONDS):
             while True:
                 changed = self._context.task_changes.event(delivery_of(""))
-                if all(self._node.outbox.settled(letter.id) for letter in letters):
+                if all(self._outbox.settled(letter.id) for letter in letters):
                     return ()
                 await changed.wait()
-        untold = sum(not self._node.outbox.settled(letter.id) for letter in letters)
+        untold = sum(not self._outbox.settled(letter.id) for letter in letters)
         return (
             f"{untold} of {many(len(letters), 'member')} could not be told yet. It goes on while mcp-a2a runs here.",
         )

@@ -14,13 +14,13 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import anyio
 
-from mcp_a2a.api.agents import AgentView
 from mcp_a2a.errors import McpA2AError, ProtocolError
+from mcp_a2a.node.agent_views import AgentViews
 from mcp_a2a.node.attaching import Attaching
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.node.consent import ConsentBook
@@ -33,10 +33,10 @@ from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import FORGOTTEN, HELD_SECONDS, Intake
 from mcp_a2a.node.introduction import Introduction, keep_card
+from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.news import News
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.present import agent_view
 from mcp_a2a.node.pushes import Pushes
 from mcp_a2a.node.quota import TaskQuota
 from mcp_a2a.node.sending import Sending
@@ -46,9 +46,8 @@ from mcp_a2a.node.twins import Twins
 from mcp_a2a.node.ways import Ways
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_courier import WebCourier
-from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.node.web_sending import WebSending
-from mcp_a2a.ports import AddressLookup, Announcement, Credentials, Hooks, Link, Sighting, Transport
+from mcp_a2a.ports import AddressLookup, Credentials, Hooks, Link, Sighting, Transport
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
@@ -57,7 +56,6 @@ from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import AgentCard
-from mcp_a2a.protocol.names import memorable_name
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_word
 from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
@@ -190,7 +188,10 @@ class Node:
         self.introduction = Introduction(context, ring, parts.card)
         self.networks = Networks(context, self.directory, self.introduction, parts.relays, parts.networks, parts.near)
         self.networks.on_member = self._let_in
-        self.news = News(context, self.intake, self.networks, self.called)
+        self.ways = Ways(context.me, self.directory, self.web, self.trust)
+        self.lookups = Lookups(parts.lookups, parts.own_addresses)
+        self.views = AgentViews(self.directory, self.trust, self.networks, self.outbox, self.ways, context.clocks)
+        self.news = News(context, self.intake, self.networks, self.views.called)
         self.networks.on_vouched = lambda peer_id: self.introduction.greet_on(self.directory.get(peer_id).links)
         self.networks.on_relay = self.outbox.route_opened
         self.trust.is_member = self.networks.is_member
@@ -207,14 +208,6 @@ class Node:
         """Called with every answer, beside the outbox."""
         context.clocks.on_jump = self._clock_set
         context.clocks.on_testimony = self._clock_heard
-        self.started = anyio.current_time()
-        self.listening: tuple[TransportAddr, ...] = ()
-        self.lookups: dict[str, str] = {}
-
-    @cached_property
-    def ways(self) -> Ways:
-        """Which agents at URLs are agents with a key."""
-        return Ways(self.context.me, self.directory, self.web, self.trust)
 
     # --- LinkHandler -----------------------------------------------------------------------------
 
@@ -290,11 +283,6 @@ class Node:
             if link.route == "lan" and _host_of(link.address) not in named:
                 link.probe(MOVED_SECONDS)
 
-    def look_now(self) -> None:
-        """Have lookups see at once whom they would see soon."""
-        for lookup in self.parts.lookups:
-            lookup.look_now()
-
     def lost(self, peer: PeerId, provenance: str) -> None:
         """A lookup no longer sees a peer. An open link outweighs that."""
         self.directory.lost(peer, provenance)
@@ -310,57 +298,7 @@ class Node:
         """Who sends to the other side of a task."""
         return self.web_sending if is_web(peer) else self.sending
 
-    def clock_trouble(self) -> tuple[str, ...]:
-        """Whose clock is off and by how much, in sentences."""
-        return self.context.clocks.trouble(self._called)
-
-    def _called(self, peer_id: PeerId) -> str:
-        """An agent by a word of ours: by its name only where it is one of this folder, since others choose theirs."""
-        peer = self.directory.known(peer_id)
-        if peer is not None and self.trust.of(peer) == "own":
-            return peer.name
-        return f"{memorable_name(peer_id)} (…{str(peer_id)[-6:]})"
-
-    def view(self, peer: Peer) -> AgentView:
-        """An agent as it is shown."""
-        shared, waiting = self.networks.shared_with(peer.peer_id), self.outbox.waiting(peer.peer_id)
-        view = agent_view(peer, self.trust.of(peer), shared, waiting)
-        return self._with_alias(view, peer.row.did, self.ways.urls_of(peer))
-
-    def web_view(self, web: WebPeer) -> AgentView:
-        """The same of an agent at a URL."""
-        return self._with_alias(web.view(), web.url, self.ways.others_of(web))
-
-    def _with_alias(self, view: AgentView, key: str, webs: Sequence[WebPeer]) -> AgentView:
-        more: dict[str, object] = {"urls": tuple(web.url for web in webs)} if webs else {}
-        alias = self.directory.aliases.of(key)
-        if alias is not None:
-            more |= {"name": alias, "alias": alias, "claimed": view.name}
-        return view.model_copy(update=more)
-
-    def called(self, key: str, name: str) -> str:
-        """What the agent with this did or URL is called here: by the person's own word, else by itself."""
-        return self.directory.aliases.of(key) or name
-
-    def looking(self) -> dict[str, str]:
-        """The state of each lookup, in words."""
-        details = {lookup.name: lookup.detail for lookup in self.parts.lookups}
-        return {
-            name: f"{state} ({details[name]})" if state == "on" and details.get(name) else state
-            for name, state in self.lookups.items()
-        }
-
-    def is_looking(self, name: str) -> bool:
-        """Whether a lookup works at the moment."""
-        deaf = {lookup.name for lookup in self.parts.lookups if lookup.is_deaf}
-        return self.lookups[name] == "on" and name not in deaf
-
     # --- networks --------------------------------------------------------------------------------
-
-    def own_addresses(self) -> Sequence[DirectAddr]:
-        """Where others on our networks may dial us; those with a zone are written so on this machine only."""
-        port = next((address.port for address in self.listening if isinstance(address, DirectAddr)), 0)
-        return self.parts.own_addresses(port) if port else ()
 
     def _let_in(self, peer_id: PeerId) -> None:
         """Somebody turned out to be a member: what was held of it need not wait for a person any more."""
@@ -392,8 +330,9 @@ class Node:
             self.networks.load()
             self.web.load()
             for transport in self.parts.transports:
-                self.listening += await stack.enter_async_context(transport.open(credentials, self))
-            await self._look_around(stack)
+                self.lookups.listening += await stack.enter_async_context(transport.open(credentials, self))
+            await self.lookups.open(stack, self.context.me, self)
+            await self._watch_web(stack)
             self.outbox.load(self.context.database.read(pending_outbox))
             self.outbox.expect(self.context.database.read(peers_with_open_tasks))
             self.web_courier.start()
@@ -405,17 +344,7 @@ class Node:
             self.context.tasks.start_soon(self.networks.watch_folder)
             yield
 
-    async def _look_around(self, stack: AsyncExitStack) -> None:
-        port = next((address.port for address in self.listening if isinstance(address, DirectAddr)), 0)
-        for lookup in self.parts.lookups:
-            try:
-                await stack.enter_async_context(lookup.open(Announcement(self.context.me, port), self))
-            except OSError as error:
-                # Others of our lookups, or a link that a peer opens, may still work: say it, and go on.
-                self.lookups[lookup.name] = f"off: {error}"
-                logger.warning("lookup %s is not available: %s", lookup.name, error)
-            else:
-                self.lookups[lookup.name] = "on"
+    async def _watch_web(self, stack: AsyncExitStack) -> None:
         if self.parts.web_watch is not None:
             try:
                 await stack.enter_async_context(self.parts.web_watch.open(self.web.sighted, self.web.lost))
@@ -463,7 +392,7 @@ class Node:
         """Others have given up the links of a machine that slept, and have come and gone meanwhile."""
         logger.info("this machine has slept: links are tried, and others are looked for")
         self._probe_links()
-        self.look_now()
+        self.lookups.look_now()
 
     def _clock_heard(self, peer_id: PeerId) -> None:
         self.outbox.clock_heard(peer_id)
@@ -476,7 +405,7 @@ class Node:
         if _turn(self.ring, self.context):
             self.context.tasks.start_soon(self._save_ring)
         else:
-            self.greet_everybody()
+            self.introduction.greet_all(self.directory)
         self.networks.clock_set()
         self.outbox.clock_set()
 
@@ -485,7 +414,7 @@ class Node:
         before: Sequence[DirectAddr] | None = None
         await anyio.sleep(ADDRESS_SECONDS)
         while True:
-            here = tuple(self.own_addresses())
+            here = tuple(self.lookups.own_addresses)
             if before is not None and here != before:
                 self._probe_links()
             before = here
@@ -500,17 +429,12 @@ class Node:
 
     def _tell_addresses(self) -> None:
         """Members learn where we listen, anew when this machine has moved."""
-        addresses = tuple(str(address) for address in self.own_addresses() if not address.is_zoned)[:MAX_ADDRESSES]
+        addresses = tuple(str(address) for address in self.lookups.own_addresses if not address.is_zoned)[
+            :MAX_ADDRESSES
+        ]
         if addresses != self.introduction.addresses:
             self.introduction.addresses = addresses
             self.networks.publish_everywhere()
-
-    def greet_everybody(self) -> None:
-        """Tell everybody that a direct link is open to who we are now."""
-        for peer in self.directory:
-            for link in peer.links:
-                if not link.is_relayed:
-                    self.introduction.greet(link)
 
     def rename(self) -> str | None:
         """Go by the name that was kept, and tell everybody, unless this process was given one; returns what is kept."""
@@ -520,7 +444,7 @@ class Node:
         if name and name != card.name:
             self.introduction.card = card.model_copy(update={"name": name})
             keep_card(self.context.database, self.introduction.card)
-            self.greet_everybody()
+            self.introduction.greet_all(self.directory)
             self.networks.publish_everywhere()
             self.directory.changes.notify()
         return kept
@@ -539,7 +463,7 @@ class Node:
             # What is sealed to a key that a crash takes is sealed again by its sender: nothing is lost by going on.
             logger.warning("our new keys could not be stored: %s", error)
             return False
-        self.greet_everybody()
+        self.introduction.greet_all(self.directory)
         self.networks.publish_everywhere()
         return True
 

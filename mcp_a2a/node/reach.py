@@ -10,8 +10,11 @@ from mcp_a2a.api.diagnostics import CheckView, NetcheckView, PingView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import LinkError, NoRouteError, RelayError
 from mcp_a2a.node.context import wait_until
+from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.node import Node
+from mcp_a2a.node.introduction import Introduction
+from mcp_a2a.node.lookups import Lookups
+from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.present import reached_at
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
@@ -34,10 +37,12 @@ class _Ping:
 class Reach:
     """Answers `ping` and `netcheck`."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, dialer: Dialer, introduction: Introduction, networks: Networks, lookups: Lookups) -> None:
+        self._dialer = dialer
+        self._introduction = introduction
+        self._networks = networks
+        self._lookups = lookups
         self._pings: dict[bytes, _Ping] = {}
-        node.on_answer = self.answer_received
 
     # --- one agent -------------------------------------------------------------------------------
 
@@ -46,11 +51,11 @@ class Reach:
         agent = AgentRef(name=peer.name, did=peer.row.did)
         try:
             with anyio.fail_after(seconds):
-                link = await self._node.dialer.connect(peer)
+                link = await self._dialer.connect(peer)
         except (NoRouteError, TimeoutError) as error:
             tried = error.attempts if isinstance(error, NoRouteError) else peer.tried
             return PingView(agent=agent, detail="it could not be reached", tried=tried)
-        greeting, postmark = self._node.introduction.greeting(link)
+        greeting, postmark = self._introduction.greeting(link)
         ping, milliseconds = _Ping(peer, postmark), None
         started = anyio.current_time()
         self._pings[envelope_id_of(postmark)] = ping
@@ -91,14 +96,14 @@ class Reach:
 
     async def check(self) -> NetcheckView:
         """What works from here, nearest first."""
-        node = self._node
-        listening = ", ".join(map(str, node.listening)) or "nowhere"
+        lookups = self._lookups
+        listening = ", ".join(map(str, lookups.listening)) or "nowhere"
         found = [
-            CheckView(name="listening", ok=bool(node.listening), detail=listening),
+            CheckView(name="listening", ok=bool(lookups.listening), detail=listening),
             self._addresses(),
-            *(CheckView(name=name, ok=node.is_looking(name), detail=how) for name, how in node.looking().items()),
+            *(CheckView(name=name, ok=lookups.works(name), detail=how) for name, how in lookups.in_words().items()),
         ]
-        urls = sorted(node.networks.urls)
+        urls = sorted(self._networks.urls)
         checked: dict[str, CheckView] = {}
         async with anyio.create_task_group() as tasks:
             for url in urls:
@@ -109,7 +114,7 @@ class Reach:
         return NetcheckView(checks=tuple(found))
 
     def _addresses(self) -> CheckView:
-        addresses = ", ".join(map(str, self._node.own_addresses()))
+        addresses = ", ".join(map(str, self._lookups.own_addresses))
         return CheckView(
             name="addresses",
             ok=bool(addresses),
@@ -118,11 +123,11 @@ class Reach:
 
     async def _try_out(self, url: str, checked: dict[str, CheckView]) -> None:
         try:
-            seconds = await self._node.networks.relays.try_out(url)
+            seconds = await self._networks.relays.try_out(url)
         except RelayError as error:
             checked[url] = CheckView(name=f"relay {url}", ok=False, detail=error.reason)
         else:
-            names = [joined.row.name for joined in self._node.networks.at(url)]
+            names = [joined.row.name for joined in self._networks.at(url)]
             checked[url] = CheckView(
                 name=f"relay {url}", ok=True, detail=f"networks: {', '.join(names)}", ms=round(seconds * 1000, 2)
             )

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors import ConsentDeclinedError, SkillNotFoundError
-from mcp_a2a.node.consent import Standing, key_of, shown_key
-from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.node import Node
+from mcp_a2a.node.consent import ConsentBook, Standing, key_of, shown_key
+from mcp_a2a.node.directory import Directory, Peer
+from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Candidate
+from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.web_peer import WebPeer
 
 _WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
@@ -39,9 +40,14 @@ class Selection:
 class Selector:
     """Finds them."""
 
-    def __init__(self, node: Node, search: Search) -> None:
-        self._node = node
+    def __init__(
+        self, directory: Directory, trust: TrustBook, consent: ConsentBook, search: Search, patience: Patience
+    ) -> None:
+        self._directory = directory
+        self._trust = trust
+        self._consent = consent
         self._search = search
+        self._patience = patience
 
     async def select(self, request: SendTaskBySkillRequest) -> Selection:
         """The agents that may get this work.
@@ -50,8 +56,8 @@ class Selector:
             SkillNotFoundError: no agent has the skill.
             ConsentNeededError, ConsentDeclinedError: only strangers have it, and a person has to allow one first.
         """
-        is_known = self._node.consent.is_known
-        await self._search.patience(lambda: any(peer.online for peer in self._with_skill(request.skill, is_known)))
+        is_known = self._consent.is_known
+        await self._patience.until(lambda: any(peer.online for peer in self._with_skill(request.skill, is_known)))
         for accepted in (is_known, lambda _: True):
             selection = await self._cleared(request, accepted)
             if selection is not None:
@@ -70,11 +76,11 @@ class Selector:
             return cleared
         undecided = self._best(request, lambda agent: accepted(agent) and self._standing(agent, request) == "open")
         best = (undecided or everybody).first
-        await self._node.consent.check(best, request)
+        await self._consent.check(best, request)
         raise ConsentDeclinedError(key_of(best), shown_key(key_of(best)))
 
     def _standing(self, agent: Peer | WebPeer, request: SendTaskBySkillRequest) -> Standing:
-        consent = self._node.consent
+        consent = self._consent
         standings = (consent.text(agent), consent.files(agent) if request.files else "allowed")
         return "declined" if "declined" in standings else "open" if "open" in standings else "allowed"
 
@@ -86,7 +92,7 @@ class Selector:
         if web and not present:
             return Selection(web=web)
         candidates = present or found
-        candidates.sort(key=lambda peer: (_RANK.get(self._node.trust.of(peer), 2), _rtt(peer), peer.name))
+        candidates.sort(key=lambda peer: (_RANK.get(self._trust.of(peer), 2), _rtt(peer), peer.name))
         keys = [Candidate(peer, self._why(peer, len(candidates))) for peer in candidates]
         return Selection(keys=keys) if keys else None
 
@@ -94,15 +100,15 @@ class Selector:
         wanted = skill.strip().casefold()
         return [
             peer
-            for peer in self._node.directory
+            for peer in self._directory
             if peer.row.trust != "blocked"
             and any(wanted in (offered.id.casefold(), offered.name.casefold()) for offered in peer.skills)
             and accepted(peer)
         ]
 
     def _why(self, peer: Peer, count: int) -> str:
-        known = self._node.consent.is_known(peer)
-        trust = _WHO.get(self._node.trust.of(peer), "you added it" if known else "a stranger that you allowed")
+        known = self._consent.is_known(peer)
+        trust = _WHO.get(self._trust.of(peer), "you added it" if known else "a stranger that you allowed")
         which = f"{'the only agent' if count == 1 else f'best of {count}'} with this skill"
         if not peer.online:
             return f"{which}; {trust}; not reachable now, so the task waits for it"

@@ -26,12 +26,12 @@ from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.asking import AskedNode
 from mcp_a2a.node.caller import NO_CALLER, PREPARED, Caller
 from mcp_a2a.node.control import _fields
+from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.resting import NothingYet, RestingApi
-from mcp_a2a.node.search import Search
 from mcp_a2a.protocol.model import Message, Part, Role
 
 NAMES = (
@@ -149,7 +149,7 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 # --- who answers ---------------------------------------------------------------------------------
 
 
-SERVICES = (LocalApi, Search, Acquaintance, Membership, Entrance, Forgetting)
+SERVICES = (LocalApi, Discovery, Acquaintance, Membership, Entrance, Forgetting)
 """What a node that runs is made of, as far as it answers questions."""
 
 

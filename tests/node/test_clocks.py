@@ -17,7 +17,7 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
 from mcp_a2a.node import node as node_module
-from mcp_a2a.node import search
+from mcp_a2a.node import patience
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.identity import Identity
@@ -225,7 +225,7 @@ async def test_whose_clock_is_off_is_said_by_the_first_look_at_agents_that_are_k
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"YOUNG": 60.0, "GREETING": 60.0, "SETTLE_LOCAL": 0.0, "SETTLE_DIALLING": 0.0}.items():
-        monkeypatch.setattr(search, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(patience, f"{name}_SECONDS", seconds)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
     async with world.person("alice") as alice, world.person("bob", clock=clock(12 * DAY)) as bob:

@@ -121,7 +121,7 @@ async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
     monkeypatch.setattr("mcp_a2a.node.node.CLOCK_SECONDS", 0.01)
     async with world.person("alice") as alice, world.person("bob") as bob:
         looks: list[float] = []
-        monkeypatch.setattr(alice.node, "look_now", lambda: looks.append(anyio.current_time()))
+        monkeypatch.setattr(alice.node.lookups, "look_now", lambda: looks.append(anyio.current_time()))
         peer = say(alice, bob)
         await until(lambda: any(link.rtt_seconds is not None for link in peer.links))
         asked.clear()

@@ -37,7 +37,7 @@ from mcp_a2a.errors import (
     TooLargeError,
 )
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node import control, search, shared
+from mcp_a2a.node import control, patience, shared
 from mcp_a2a.node.control import MAX_LINE
 from mcp_a2a.node.shared import SharedNode, share
 from mcp_a2a.protocol.moment import Moment
@@ -139,7 +139,7 @@ async def test_an_agent_that_starts_now_is_found_by_a_node_that_is_not_young(
 ) -> None:
     for interval in ("REST_SECONDS", "MAX_REST_SECONDS"):
         monkeypatch.setattr(local, interval, 3600.0)  # it looks by itself at its start, and never again
-    monkeypatch.setattr(search, "SETTLE_LOCAL_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "SETTLE_LOCAL_SECONDS", 0.0)
     async with open_node(settings(home)) as sender:
         assert (await sender.call(DiscoverRequest())).agents == ()
         async with open_node(settings(home, "worker")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -342,12 +341,12 @@ async def test_what_a_person_lets_in_is_let_in_also_beyond_the_limit_of_open_tas
         assert (len(inbox.items), inbox.held) == (3, 0)
 
 
-async def test_where_there_is_no_network_the_reason_says_so(tmp_path: Path) -> None:
+async def test_where_there_is_no_network_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     async with world.person("alice") as alice:
-        alice.node.lookups["mdns"] = "on"
+        alice.node.lookups.states["mdns"] = "on"
         for addresses, named in (((), True), ((DirectAddr("192.0.2.7", 7301),), False)):
-            alice.node.parts = replace(alice.node.parts, own_addresses=partial(_of_any_port, addresses))
+            monkeypatch.setattr(alice.node.lookups, "_addresses_at", partial(_of_any_port, addresses))
             reason = (await alice.api.call(DiscoverRequest())).reason
             assert reason is not None
             assert ("on no network" in reason) is named

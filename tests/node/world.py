@@ -86,7 +86,7 @@ class Person:
 
     @property
     def addresses(self) -> tuple[TransportAddr, ...]:
-        return self.node.listening
+        return self.node.lookups.listening
 
     def sees(self, other: Person) -> None:
         """A lookup would have told it so."""
