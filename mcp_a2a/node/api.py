@@ -56,7 +56,7 @@ from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.patience import Patience
-from mcp_a2a.node.present import Cargo, Way, addresses_of, inbox_item, skill_views, task_view
+from mcp_a2a.node.task_views import Cargo, Way, addresses_of, inbox_item, skill_views, task_view
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.selection import Selector
