@@ -9,7 +9,7 @@ from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.task_views import agent_view
+from mcp_a2a.node.peer_views import agent_view
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.ways import Ways
 from mcp_a2a.node.web_peer import WebPeer

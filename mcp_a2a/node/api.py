@@ -51,15 +51,15 @@ from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.files import shown
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import LocalNode, answers
-from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.own_card import sign_own
 from mcp_a2a.node.patience import Patience
-from mcp_a2a.node.task_views import Cargo, Way, addresses_of, inbox_item, skill_views, task_view
+from mcp_a2a.node.peer_views import addresses_of, skill_views
 from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.selection import Selector
+from mcp_a2a.node.task_views import Cargo, Way, inbox_item, task_view
 from mcp_a2a.node.web_book import ping_web
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.plurals import many
@@ -326,14 +326,14 @@ class LocalApi(LocalNode):
                     consent=request.consent,
                 )
             )
-        record = await self._node.sender_to(record.peer).reply(record.id, request)
+        record = await self._node.sender_to(record).reply(record.id, request)
         return await self._settled(record, request.wait_seconds)
 
     @answers(CancelRequest)
     async def cancel_task(self, request: CancelRequest) -> TaskView:
         """Withdraw a task we sent."""
         record = self._node.sending.latest(request.task_id)
-        record = await self._node.sender_to(record.peer).cancel(record.id)
+        record = await self._node.sender_to(record).cancel(record.id)
         return self._view(record)
 
     @answers(ListTasksRequest)
@@ -370,7 +370,7 @@ class LocalApi(LocalNode):
         files = self._node.files
         cargo = Cargo(shown(files.received(record)), files.transfer(record))
         name, way = record.peer_name, Way("http", self._node.web_courier.tried(record.id))
-        if is_peer(record):
+        if record.counterpart == "sealed":
             peer = self._node.directory.known(PeerId.parse_untrusted(record.peer))
             name = peer.name if peer else name
             way = Way(
@@ -446,7 +446,7 @@ class LocalApi(LocalNode):
 
     def _item(self, record: TaskRecord) -> InboxItem:
         files = self._node.files.received(record)
-        if not is_peer(record):  # our A2A server has let it in: the owner, or a client that the owner gave a token
+        if record.counterpart != "sealed":  # the owner, or an A2A client that the owner gave a token
             return inbox_item(record, record.peer_name, "trusted" if record.caller else "own", files)
         peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
         name = self._node.views.called(record.peer, peer.name)
@@ -464,7 +464,7 @@ class LocalApi(LocalNode):
     async def _check_answer(self, request: AnswerRequest) -> None:
         """A file with an answer leaves like any other; a client of our A2A server is one that the owner let in."""
         record = self._node.sending.latest(request.task_id)
-        if not record.sent and is_peer(record):
+        if not record.sent and record.counterpart == "sealed":
             peer = self._node.directory.get(PeerId.parse_untrusted(record.peer))
             await self._node.consent.check(peer, request, answering=True)
 

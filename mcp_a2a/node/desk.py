@@ -223,9 +223,7 @@ class Desk:
         if request.push_config is not None:
             self._node.pushes.check_room(request.push_config, task_id, request.caller)
         if record.sent:
-            record = await self._node.sender_to(record.peer).go_on(
-                task_id, message, Attachments(consent=request.consent)
-            )
+            record = await self._node.sender_to(record).go_on(task_id, message, Attachments(consent=request.consent))
         else:
             record = await self._hear(task_id, message)
         # Without a pause between the two: what comes after this is told, and nothing before it twice.
@@ -308,7 +306,7 @@ class Desk:
             raise TransitionError(record.state, TaskState.CANCELED)
         if not record.sent:
             return A2AAnswer(task=document(await self._stop(record.id)))
-        record = await self._node.sender_to(record.peer).cancel(record.id)
+        record = await self._node.sender_to(record).cancel(record.id)
         return await self._rested(record, request.wait_seconds)
 
     async def _stop(self, task_id: str) -> TaskRecord:

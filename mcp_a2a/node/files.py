@@ -17,7 +17,6 @@ from mcp_a2a.api.files import FileGrant, FileView, SavedFile, SavedFilesView, Tr
 from mcp_a2a.errors import FileError, HomeUnusableError, McpA2AError, NoFilesError, RemoteProtocolError
 from mcp_a2a.node.beneath import opened_folder, write_new
 from mcp_a2a.node.context import Context
-from mcp_a2a.node.letters import is_peer
 from mcp_a2a.node.received import content_of
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.blob import BlobRef, is_blob
@@ -58,7 +57,7 @@ class Files:
         named = [part for part in parts if part.raw is not None or part.url is not None]
         if not named:
             return ()
-        direction = "in" if theirs and is_peer(record) else "out"
+        direction = "in" if theirs and record.counterpart == "sealed" else "out"
         rows = {row.id: row for row in self._rows(record.id) if row.direction == direction}
         grants = [_raw(part) if part.raw is not None else self._of(part, rows) for part in named]
         return tuple({grant.file_id: grant for grant in grants}.values())
@@ -175,7 +174,7 @@ def _results(record: TaskRecord) -> Iterator[Part]:
 
 def _may_move(record: TaskRecord) -> bool:
     """Whether files of it may be on their way: a look that costs nothing, for the many tasks that have none."""
-    if not is_peer(record) or (record.sent and record.done):
+    if record.counterpart != "sealed" or (record.sent and record.done):
         return False
     return record.sent or any(map(is_blob, _results(record)))
 

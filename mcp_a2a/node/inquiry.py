@@ -22,7 +22,7 @@ from mcp_a2a.errors import LinkError, TooLargeError, UnsendableError
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Directory, Peer
-from mcp_a2a.node.letters import ASK_SECONDS, ask_payload, is_peer, update_letter
+from mcp_a2a.node.letters import ASK_SECONDS, ask_payload, update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import BlobRef, is_blob
@@ -75,7 +75,7 @@ class Inquiry:
 
         What the caller knew of the task is old then.
         """
-        if not record.sent or record.done or not is_peer(record):
+        if not record.sent or record.done or record.counterpart != "sealed":
             return
         peer = self._directory.get(PeerId.parse_untrusted(record.peer))
         self._outbox.seek(peer.peer_id)
@@ -181,7 +181,7 @@ class Memory:
         it for old: our journal may have gone back in time.
         """
         record = find_task(connection, task_id)
-        if record is None or record.sent or not is_peer(record) or not (record.seq_out or seq > 0):
+        if record is None or record.sent or record.counterpart != "sealed" or not (record.seq_out or seq > 0):
             return None
         if record.seq_out < seq < LAST_SEQ:
             logger.warning("the sender of %s knows more of it than this data folder: is that from a backup?", task_id)

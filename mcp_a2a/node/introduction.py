@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from mcp_a2a.errors import LinkError, RemoteProtocolError
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.letters import ADVERT_SECONDS, advert_payload
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import MAX_ADVERT_BYTES, Advert
 from mcp_a2a.protocol.bundle import KeyRing
@@ -22,7 +21,7 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.network import VOUCHER_SIZE
-from mcp_a2a.protocol.payload import AdvertBody
+from mcp_a2a.protocol.payload import AdvertBody, Payload
 from mcp_a2a.protocol.receipt import postmark_of
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
@@ -30,6 +29,9 @@ from mcp_a2a.store.database import Database
 from mcp_a2a.store.journal import get_meta, set_meta
 
 logger = logging.getLogger(__name__)
+
+ADVERT_SECONDS = 600.0
+"""An advert message is for this link only; it is not journalled."""
 
 VOUCHERS_MULTIPLE = 4
 """Vouchers are filled up to a multiple of this, so that a stranger cannot count our networks."""
@@ -194,8 +196,17 @@ class Introduction:
             run=self.run,
             met=tuple(self.met(link.peer)),
         )
-        payload = advert_payload(self._context, link.peer, body, now)
-        envelope_id, expires = self._context.randomness(16), now + ADVERT_SECONDS
+        expires = now + ADVERT_SECONDS
+        payload = Payload(
+            type="advert",
+            id=self._context.fresh_id(),
+            from_=self._context.me,
+            to=link.peer,
+            created=now,
+            expires=expires,
+            body=body,
+        )
+        envelope_id = self._context.randomness(16)
         envelope = seal(self._context.identity, payload.to_bytes(), link.bundle, envelope_id, expires)
         return envelope, postmark_of(self._context.me, payload.id, envelope)
 

@@ -14,7 +14,6 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Message
 from mcp_a2a.protocol.payload import (
     MAX_PAYLOAD,
-    AdvertBody,
     AskBody,
     BlobBody,
     CancelBody,
@@ -35,14 +34,6 @@ _Kind = Literal["task", "message", "cancel", "update"]
 
 ASK_SECONDS = 600.0
 """A question after tasks is for this link only; it is not journalled."""
-
-ADVERT_SECONDS = 600.0
-"""An advert message is for this link only; it is not journalled."""
-
-
-def is_peer(record: TaskRecord) -> bool:
-    """Whether the other side is reached by messages: it has a key, and is no client or agent of the web."""
-    return record.peer.startswith("did:")
 
 
 def task_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
@@ -83,24 +74,11 @@ def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bo
 
 def post_update(context: Context, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow | None:
     """Journal where the task stands, for a sender that is reached by messages; others look for themselves."""
-    if not is_peer(record):
+    if record.counterpart != "sealed":
         return None
     row = update_letter(context, record, now)
     put_outbox(connection, row)
     return row
-
-
-def advert_payload(context: Context, to: PeerId, body: AdvertBody, now: float) -> Payload:
-    """Our advert for one peer, which alone can read it."""
-    return Payload(
-        type="advert",
-        id=context.fresh_id(),
-        from_=context.me,
-        to=to,
-        created=now,
-        expires=now + ADVERT_SECONDS,
-        body=body,
-    )
 
 
 def ask_payload(context: Context, to: PeerId, body: AskBody, now: float) -> bytes:

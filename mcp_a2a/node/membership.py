@@ -33,9 +33,9 @@ from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.letters import network_letter
+from mcp_a2a.node.network_views import network_view
 from mcp_a2a.node.networks import Joined, Networks
 from mcp_a2a.node.outbox import Outbox
-from mcp_a2a.node.task_views import network_view
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId

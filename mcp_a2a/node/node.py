@@ -59,7 +59,6 @@ from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_word
 from mcp_a2a.protocol.payload import MAX_TIME
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten
-from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.relay_ports import Relays
 from mcp_a2a.store.aliases import Aliases
 from mcp_a2a.store.callers import CallerFolder
@@ -289,14 +288,14 @@ class Node:
 
     async def look(self, record: TaskRecord) -> None:
         """Somebody looks at a task: ask its agent about it, for a moment. What the caller knew of it is old then."""
-        if is_web(record.peer):
+        if record.counterpart == "http":
             await self.web_courier.glance(record)
         else:
             await self.inquiry.question(record)
 
-    def sender_to(self, peer: str) -> Sending | WebSending:
+    def sender_to(self, record: TaskRecord) -> Sending | WebSending:
         """Who sends to the other side of a task."""
-        return self.web_sending if is_web(peer) else self.sending
+        return self.web_sending if record.counterpart == "http" else self.sending
 
     # --- networks --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.networks import Networks
-from mcp_a2a.node.task_views import reached_at
+from mcp_a2a.node.peer_views import reached_at
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import envelopes_of

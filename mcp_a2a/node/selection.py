@@ -16,12 +16,19 @@ from mcp_a2a.node.consent import ConsentBook, Standing, key_of, shown_key
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.patience import Patience
 from mcp_a2a.node.search import Search
-from mcp_a2a.node.sending import Candidate
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.node.web_peer import WebPeer
 
 _WHO = {"own": "one of your own agents", "trusted": "you trust it", "member": "in a network with you"}
 _RANK = {"own": 0, "trusted": 0, "member": 1}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An agent that has the skill, and why it is where it is in the list."""
+
+    peer: Peer
+    why: str
 
 
 @dataclass(frozen=True)

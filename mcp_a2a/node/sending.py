@@ -30,26 +30,18 @@ from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
+from mcp_a2a.node.selection import Candidate
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
 from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An agent that has the skill, and why it is where it is in the list."""
-
-    peer: Peer
-    why: str
 
 
 @dataclass(frozen=True)
@@ -243,7 +235,7 @@ class Sending:
         if record is None:
             return None
         check_opening(record, draft_of(request, opening).message, request.skill, request.files)
-        return None if is_web(record.peer) and record.delivery == Delivery.REFUSED else record
+        return None if record.counterpart == "http" and record.delivery == Delivery.REFUSED else record
 
     async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
         """Send to the best candidate; the next one is tried while nobody has accepted.

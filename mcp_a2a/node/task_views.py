@@ -2,118 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mcp_a2a.api.agents import AgentView, SkillView
 from mcp_a2a.api.files import FileGrant, FileView, TransferView
 from mcp_a2a.api.inbox import InboxItem
-from mcp_a2a.api.networks import NetworkView, RelayView
 from mcp_a2a.api.tasks import ArtifactView, TaskView
 from mcp_a2a.api.view import AgentRef, Trust
-from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.result import is_said
 from mcp_a2a.node.summary import answer_of, reply_of, request_of
-from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import without_key
-from mcp_a2a.protocol.model import AgentSkill, Artifact, TaskState, text_of_result, words_of
+from mcp_a2a.protocol.model import Artifact, TaskState, text_of_result, words_of
 from mcp_a2a.protocol.moment import ASKING, ENDED, Moment, moment_of
-from mcp_a2a.protocol.paths import TransportAddr, parse_address, route_of
 from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.text import clean, preview
 from mcp_a2a.protocol.times import iso
-from mcp_a2a.relay_ports import RelayState
-from mcp_a2a.store.network_folder import NetworkRow
 from mcp_a2a.store.records import TaskRecord
-
-MAX_SKILLS_LISTED = 64
-
-
-def network_view(row: NetworkRow, me: str, states: Sequence[RelayState], members: int, online: int) -> NetworkView:
-    """A network of ours; `states` are those of all our relays."""
-    by_url = {state.url: state for state in states}
-    return NetworkView(
-        name=row.name,
-        id=row.id,
-        owner=row.owner,
-        mine=row.owner == me,
-        relays=tuple(_relay_view(url, by_url.get(url)) for url in row.relays),
-        members=members,
-        online=online,
-        joined=iso(row.joined),
-    )
-
-
-def _relay_view(url: str, state: RelayState | None) -> RelayView:
-    if state is None:
-        return RelayView(url=url, connected=False, detail="not started yet")
-    rtt = round(state.rtt_seconds * 1000, 2) if state.rtt_seconds is not None else None
-    return RelayView(url=url, connected=state.connected, detail=state.detail, rtt_ms=rtt)
-
-
-def agent_view(peer: Peer, trust: Trust, networks: tuple[str, ...] = (), waiting: int = 0) -> AgentView:
-    """An agent for a list."""
-    link, card = peer.link, peer.advert.card if peer.advert else None
-    rtt = link.rtt_seconds if link else None
-    return AgentView(
-        name=peer.name,
-        did=peer.row.did,
-        words=peer.words,
-        description=preview(card.description, 512) if card else "",
-        skills=skill_views(peer.skills),
-        route=_route(peer),
-        rtt_ms=round(rtt * 1000, 2) if rtt is not None else None,
-        online=peer.online,
-        last_seen=iso(peer.row.last_seen) if peer.row.last_seen else None,
-        trust=trust,
-        networks=networks,
-        waiting=waiting,
-    )
-
-
-def addresses_of(peer: Peer) -> tuple[str, ...]:
-    """Where it listens, and who saw it there; else the other end of its links, which is no place to dial."""
-    listed = _listed(peer)
-    if listed:
-        return tuple(f"{address} ({provenance})" for address, provenance in listed)
-    return tuple(f"{link.address} (connected, {link.route})" for link in peer.links)
-
-
-def reached_at(peer: Peer, link: Link) -> str:
-    """The address that a link leads to, as `addresses_of` has it: of a link that the peer opened, where it listens."""
-    if link.is_relayed:
-        return link.address
-    listed = _listed(peer)
-    known = [address for address, provenance in listed if route_of(address, provenance) == link.route]
-    here = next((address for address, _ in listed if str(address) == link.address), None)
-    return str(here or next(iter(known), link.address))
-
-
-def _listed(peer: Peer) -> list[tuple[TransportAddr, str]]:
-    seen = [(address, sighting.provenance) for sighting in peer.sightings.values() for address in sighting.addresses]
-    return [*seen, *((parse_address(text), "static") for text in peer.row.addresses)]
-
-
-def skill_views(skills: Sequence[AgentSkill]) -> tuple[SkillView, ...]:
-    """Skills for a list."""
-    return tuple(
-        SkillView(
-            id=preview(skill.id, 128),
-            name=preview(skill.name, 128),
-            description=preview(skill.description, 512),
-            tags=tuple(preview(tag, 64) for tag in skill.tags[:16]),
-            examples=tuple(preview(example, 256) for example in (skill.examples or ())[:4]),
-            input_schema=skill.input_schema,
-        )
-        for skill in skills[:MAX_SKILLS_LISTED]
-    )
-
-
-def _route(peer: Peer) -> str | None:
-    """How it is reached, or would be."""
-    if peer.has_direct_link and peer.link is not None:
-        return peer.link.route
-    return "relay" if peer.online else None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from mcp_a2a.api.agents import AgentView
 from mcp_a2a.errors import AddressNotAllowedError
-from mcp_a2a.node.task_views import skill_views
+from mcp_a2a.node.peer_views import skill_views
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentInterface, AgentSkill
 from mcp_a2a.protocol.names import fingerprint_words

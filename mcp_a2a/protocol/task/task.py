@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mcp_a2a.protocol.blob import BlobRef, by_content
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Delivery, Message, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.times import parse_iso_untrusted
+
+Counterpart: TypeAlias = Literal["sealed", "http", "caller"]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -107,6 +109,13 @@ class Task:
     def sent(self) -> bool:
         """True if this side asked for it."""
         return self.direction == "sent"
+
+    @property
+    def counterpart(self) -> Counterpart:
+        """How the other side is reached: by sealed messages, at its URL, or not at all, since it asks by itself."""
+        if self.peer.startswith("did:"):
+            return "sealed"
+        return "caller" if self.peer.startswith("caller:") else "http"
 
     @property
     def since(self) -> datetime:
