@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.store.database import Database
@@ -130,6 +132,11 @@ class IdPool:
             self._left = randomness(ID_SIZE * IDS_AT_ONCE)
         taken, self._left = self._left[:ID_SIZE], self._left[ID_SIZE:]
         return taken.hex()
+
+
+def pause_after(failures: int, backoff: Backoff) -> float:
+    """A pause after so many failures in a row, in seconds."""
+    return backoff.pause(failures, random.random())  # noqa: S311  spreads load; nothing secret depends on it
 
 
 async def wait_until(event: anyio.Event | Change, seconds: float) -> bool:

@@ -7,7 +7,6 @@ when it is there. What is reached through a relay only is dialled directly again
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,17 +15,16 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors import LinkError, NoRouteError
-from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.context import Context, pause_after, wait_until
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.ports import Link, Sighting, Transport
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.jitter import BASE_SECONDS, CAP_SECONDS, full_jitter
 from mcp_a2a.protocol.paths import Attempt, parse_address, plan_paths, route_word
 
 logger = logging.getLogger(__name__)
 
-RETRY_BASE_SECONDS = BASE_SECONDS
-RETRY_CAP_SECONDS = CAP_SECONDS
+RETRY = Backoff()
 
 COURTESY_SECONDS = 0.05
 """Two peers see each other at the same moment; the one with the larger key lets the other dial first. So long for each
@@ -64,12 +62,6 @@ def _all_turns() -> anyio.CapacityLimiter:
         turns = anyio.CapacityLimiter(MAX_COURTED)
         _turns.set(turns)
         return turns
-
-
-def backoff(failures: int, cap: float | None = None) -> float:
-    """How long to wait after so many failures in a row: full jitter, so that a crowd spreads out."""
-    chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
-    return full_jitter(failures, chance, RETRY_BASE_SECONDS, cap or RETRY_CAP_SECONDS)
 
 
 @dataclass
@@ -193,7 +185,7 @@ class Dialer:
             failures += 1
             if failures == EAGER_ATTEMPTS:
                 self._lose_hope(peer)
-            if await self._sighted_anew(peer, seen, backoff(failures)):
+            if await self._sighted_anew(peer, seen, pause_after(failures, RETRY)):
                 failures = 0
 
     async def _acquainted(self, peer: Peer) -> bool:

@@ -20,14 +20,15 @@ import anyio
 import anyio.lowlevel
 
 from mcp_a2a.errors import LinkError, NoRouteError
-from mcp_a2a.node.context import Context, wait_until
-from mcp_a2a.node.dialer import Dialer, backoff
+from mcp_a2a.node.context import Context, pause_after, wait_until
+from mcp_a2a.node.dialer import RETRY, Dialer
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.lane import ANSWER_SECONDS, WAITING_SECONDS, WINDOW, Entry, Lane, Sealed
 from mcp_a2a.node.letters import piece_payload, redated
 from mcp_a2a.node.merging import merge_updates
 from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, TOO_LARGE_FOR_RELAY, Settlement, relay_refusal
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, piece_of
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
@@ -50,7 +51,7 @@ HELD_RETRY_SECONDS = 30.0
 HELD_RETRY_RELAYED_SECONDS = 600.0
 """A held message is offered again so often: the owner's yes may not have reached us."""
 
-AWAY_CAP_SECONDS = 60.0
+AWAY = Backoff(cap=60.0)
 """An agent that only an answer is awaited of is dialled again at the latest after so long, also when it is away for
 days; a question about the task, a sighting and a new message dial it at once."""
 
@@ -75,7 +76,7 @@ CLOCK_DOUBTED = (
 CLOCK_PATIENCE_SECONDS = 86_400.0
 """So long a message that is refused because of a clock is offered again. A result is until it expires."""
 
-MIN_CLOCK_PAUSE, MAX_CLOCK_PAUSE = 15.0, 300.0
+CLOCK = Backoff(15.0, 300.0, jitter=0.0)
 
 WRITTEN_AHEAD_SECONDS = 60.0
 """A message that is dated further ahead of the clock was written while that was wrong."""
@@ -99,7 +100,7 @@ BARRED_SECONDS = 60.0
 MAX_PUT_OFF_SECONDS = 600.0
 """How long a pause may be that the recipient has not signed."""
 
-UNKNOWN_RETRY_SECONDS = 15.0
+UNKNOWN = Backoff(15.0, MAX_PUT_OFF_SECONDS, jitter=0.0)
 """An update of a task that its recipient does not know is offered again after this, and then ever less often."""
 
 MAX_NACKS = 3
@@ -350,7 +351,7 @@ class Outbox:
         self._forget_flight(lane, entry)
         entry.sealed = None
         entry.rejections += 1
-        entry.not_before = anyio.current_time() + backoff(entry.rejections)
+        entry.not_before = anyio.current_time() + pause_after(entry.rejections, RETRY)
         lane.wake.set()
 
     def _stored(self, link: Link, envelope_id: bytes) -> None:
@@ -408,7 +409,7 @@ class Outbox:
                 self._put_off_for_clocks(lane, entry, link, code)
             case "rejected" if entry.rejections < MAX_REJECTIONS:
                 entry.rejections += 1
-                entry.not_before = now + backoff(entry.rejections)
+                entry.not_before = now + pause_after(entry.rejections, RETRY)
             case code:
                 self._refuse(lane, entry, code)
         self._answered(lane)
@@ -430,7 +431,7 @@ class Outbox:
         entry.unknown_to.add(link)
         entry.rejections += 1
         others = [one for one in lane.peer.links if one not in entry.unknown_to]
-        pause = min(MAX_PUT_OFF_SECONDS, UNKNOWN_RETRY_SECONDS * 2.0 ** min(entry.rejections, 10))
+        pause = UNKNOWN.ceiling(entry.rejections)
         entry.not_before = now if others else now + pause
 
     def _refuse(self, lane: Lane, entry: Entry, code: str) -> None:
@@ -451,7 +452,7 @@ class Outbox:
         The pause is anybody's word as well, so it is not so long that the message expires of it.
         """
         entry.rejections += 1
-        pause = answer.retry_after if answer.retry_after is not None else max(1.0, backoff(entry.rejections))
+        pause = answer.retry_after if answer.retry_after is not None else max(1.0, pause_after(entry.rejections, RETRY))
         pause = min(pause, MAX_PUT_OFF_SECONDS)
         entry.not_before = anyio.current_time() + pause
         if answer.code in SLOWED:
@@ -504,8 +505,8 @@ class Outbox:
         if not self._fits(row) and redated(self._context, row) is not None:
             entry.not_before = 0.0  # our clock was set after it had gone: it goes again under new dates
             return
+        pause = CLOCK.ceiling(entry.rejections)
         entry.rejections += 1
-        pause = min(MAX_CLOCK_PAUSE, MIN_CLOCK_PAUSE * 2 ** min(entry.rejections - 1, 8))
         entry.not_before = anyio.current_time() + pause
         entry.refusal = lane.obstacle = f"{_end_of(link)}: {why}; tried again in {pause:.0f} s"
         self._settlement.put_off(row)
@@ -546,7 +547,7 @@ class Outbox:
         if now >= row.expires and is_doubted and is_earlier:
             lane.obstacle = entry.refusal = CLOCK_DOUBTED
             entry.stale_since = self._context.clocks.uptime()
-            entry.not_before = anyio.current_time() + MAX_CLOCK_PAUSE
+            entry.not_before = anyio.current_time() + CLOCK.cap
             return False
         fresh = redated(self._context, row)
         if fresh is None:
@@ -676,8 +677,7 @@ class Outbox:
     async def _connect(self, lane: Lane) -> None:
         """Try to open a link; after the second failure in a row not before a pause."""
         if lane.failures > 1:
-            cap = None if lane.entries else AWAY_CAP_SECONDS
-            await wait_until(lane.wake, backoff(lane.failures - 1, cap))
+            await wait_until(lane.wake, pause_after(lane.failures - 1, RETRY if lane.entries else AWAY))
         try:
             await self._dialer.connect(lane.peer)
         except NoRouteError as error:

@@ -8,7 +8,6 @@ posted one by one. So does one whose node was restarted. They can be read for as
 from __future__ import annotations
 
 import logging
-import random
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -26,11 +25,11 @@ from mcp_a2a.errors import (
     QueueFullError,
     WebError,
 )
-from mcp_a2a.node.context import Context
+from mcp_a2a.node.context import Context, pause_after
 from mcp_a2a.node.document import document
 from mcp_a2a.node.feed import Feed, Reading
 from mcp_a2a.ports import Hooks
-from mcp_a2a.protocol.jitter import full_jitter
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.web_url import origin
 from mcp_a2a.store.callers import CallerFolder
@@ -50,12 +49,11 @@ MAX_OF_CALLER = 250
 """Of these, of one caller; the owner may have all."""
 
 ATTEMPTS = 6
-BASE_SECONDS = 1.0
-CAP_SECONDS = 30.0
-"""How often an event is posted to a URL that does not take it, and the longest pause in between."""
+RETRY = Backoff()
+"""How often an event is posted to a URL that does not take it, and the pauses in between."""
 
-AWAY_SECONDS, AWAY_CAP_SECONDS = 60.0, 900.0
-"""Pauses after that: the first, at most, and the longest."""
+AWAY = Backoff(60.0, 900.0)
+"""Pauses after that."""
 PATIENCE_SECONDS = 86_400.0
 """A hook that takes nothing for so long is posted nothing more."""
 
@@ -255,7 +253,7 @@ class Pushes:
                 raise
             except WebError as error:
                 if error.retryable and attempt < ATTEMPTS:
-                    await anyio.sleep(max(_pause(attempt, BASE_SECONDS, CAP_SECONDS), _asked(error)))
+                    await anyio.sleep(max(pause_after(attempt, RETRY), _asked(error)))
                     continue
                 logger.warning("a push notification of %s was not taken: %s", *_told(config, error))
                 return not error.retryable
@@ -277,12 +275,7 @@ class _Absence:
 
     async def pause(self) -> None:
         self._since, self._rounds = min(self._since, anyio.current_time()), self._rounds + 1
-        await anyio.sleep(_pause(self._rounds, AWAY_SECONDS, AWAY_CAP_SECONDS))
-
-
-def _pause(failures: int, base: float, cap: float) -> float:
-    chance = random.random()  # noqa: S311  spreads load; nothing secret depends on it
-    return full_jitter(failures, chance, base, cap)
+        await anyio.sleep(pause_after(self._rounds, AWAY))
 
 
 def _asked(error: WebError) -> float:

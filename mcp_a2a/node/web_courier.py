@@ -29,15 +29,15 @@ from mcp_a2a.errors import (
     WebFailedError,
     WebRefusedError,
 )
-from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.context import Context, pause_after, wait_until
 from mcp_a2a.node.files import Files
 from mcp_a2a.node.web_book import WebBook
 from mcp_a2a.node.web_errand import Errand, given_up, interrupt
 from mcp_a2a.node.web_journal import store_end, store_news
 from mcp_a2a.node.web_outgoing import Outgoing
 from mcp_a2a.node.web_peer import WebPeer, way_to_allow
+from mcp_a2a.protocol.backoff import MAX_EXPONENT, Backoff
 from mcp_a2a.protocol.extensions import check_extensions
-from mcp_a2a.protocol.jitter import full_jitter
 from mcp_a2a.protocol.model import Delivery, StreamResponse, TaskDocument, TaskState
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.state import at_rest, is_terminal
@@ -56,9 +56,9 @@ from mcp_a2a.web_ports import NO_STREAM, AnswerLostError, NotNowError, WebReques
 
 logger = logging.getLogger(__name__)
 
-RETRY_CAP_SECONDS = 60.0
+RETRY = Backoff(cap=60.0, least=0.05)
 DISK_SECONDS = 5.0
-LOOK_BASE_SECONDS, LOOK_CAP_SECONDS = 0.3, 15.0
+LOOK = Backoff(0.375, 18.75, 1.5, jitter=0.4)
 """Pauses between looks at a task that no stream tells of, growing while nothing is new."""
 
 LOOKS_AFTER_FAILURE = 20
@@ -213,9 +213,8 @@ class WebCourier:
             raise WebAnswerError(f"{peer.url} began a task and did not say its id.")
         elsewhere = record.state == TaskState.AUTH_REQUIRED  # that takes a person, so nobody is in a hurry
         streaming = self._may_stream(errand, peer) and not elsewhere
-        growing = LOOK_BASE_SECONDS * 1.5 ** min(errand.looks, 16)
-        pause = LOOK_CAP_SECONDS if elsewhere else min(LOOK_CAP_SECONDS, growing)
-        if (errand.looks or not streaming) and await wait_until(errand.news, pause * (0.75 + self._chance() / 2)):
+        pause = pause_after(MAX_EXPONENT if elsewhere else errand.looks, LOOK)
+        if (errand.looks or not streaming) and await wait_until(errand.news, pause):
             return
         errand.looks += 1
         if streaming:
@@ -397,13 +396,10 @@ class WebCourier:
         if errand.tried != (tried := with_short_urls(error.message)):
             errand.tried = tried
             self._context.task_changes.notify(errand.task)
+        pause = pause_after(errand.failures, RETRY)
         errand.failures += 1
-        pause = 0.05 + full_jitter(errand.failures - 1, self._chance(), cap=RETRY_CAP_SECONDS)
         asked = error.seconds if isinstance(error, NotNowError) else 0.0
         await wait_until(errand.news, max(pause, asked))
-
-    def _chance(self) -> float:
-        return int.from_bytes(self._context.randomness(4), "big") / 2**32
 
 
 def _may_have_been_heard(record: TaskRecord, error: WebError) -> bool:

@@ -10,7 +10,6 @@ process, and it is offered again.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -22,9 +21,11 @@ from anyio.abc import TaskGroup
 from mcp_a2a.api.inbox import CheckInboxRequest, InboxItem, InboxView
 from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.errors import ConfigurationError, McpA2AError
+from mcp_a2a.node.context import pause_after
 from mcp_a2a.node.job import GONE, Crashed, Handler, Job, Outcome, Reject, TaskContext, is_unsendable
 from mcp_a2a.node.reason import reason_of
 from mcp_a2a.node.skill_tasks import keep_exits_in_tasks
+from mcp_a2a.protocol.backoff import Backoff
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
@@ -48,7 +49,8 @@ RETRIES = 5
 TOLD_AGAIN = 30
 """After so many failures the log says it again."""
 
-RETRY_CAP_SECONDS = 2.0
+CHECK = Backoff(0.1, 10.0)
+ANSWER = Backoff(0.1, 2.0)
 """A finished answer is tried again at least so often: well within the time in which its lease ends."""
 
 GRACE_SECONDS = 1.0
@@ -123,7 +125,7 @@ class Worker:
                 except McpA2AError as error:
                     failures += 1
                     logger.warning("the inbox could not be read (%s); trying again", error)
-                    await anyio.sleep(_backoff(failures))
+                    await anyio.sleep(pause_after(failures, CHECK))
                     continue
                 failures = 0
                 self._take(tasks, view)
@@ -260,7 +262,7 @@ class Worker:
                 outcome = _instead(outcome, error)
                 if failures == 1 or failures % TOLD_AGAIN == 0:
                     logger.warning("the answer to %s is kept, and not stored yet: %s", job.item.task_id, error)
-                await anyio.sleep(_backoff(failures, RETRY_CAP_SECONDS))
+                await anyio.sleep(pause_after(failures, ANSWER))
             except Exception as error:
                 failures += 1
                 if failures >= RETRIES:
@@ -320,10 +322,6 @@ class Worker:
         view = await self._node.call(GetTaskRequest(task_id=job.item.task_id, text_limit=1))
         if view.done:
             job.scope.cancel("its sender withdrew the task")
-
-
-def _backoff(failures: int, cap: float = 10.0) -> float:
-    return random.uniform(0, min(cap, 0.1 * 2 ** min(failures, 10)))  # noqa: S311  spreads load; nothing secret depends on it
 
 
 def _instead(outcome: Outcome, error: McpA2AError) -> Outcome:

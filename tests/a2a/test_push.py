@@ -37,6 +37,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node import pushes
 from mcp_a2a.node.node import KEEP_SECONDS
+from mcp_a2a.protocol.backoff import NONE, Backoff
 from mcp_a2a.protocol.model import AuthenticationInfo, TaskPushNotificationConfig
 from mcp_a2a.protocol.state import is_terminal
 from mcp_a2a.store.callers import CallerFolder
@@ -250,7 +251,7 @@ async def test_a_task_that_ends_while_its_hook_waits_to_be_kept_is_told_of(scene
 async def test_a_hook_that_is_down_for_a_while_misses_nothing(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushes, "BASE_SECONDS", 0.001)
+    monkeypatch.setattr(pushes, "RETRY", Backoff(0.001))
     alice, hook = scene
     hook.answers = [503, 500, 429]
     await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
@@ -261,9 +262,8 @@ async def test_a_hook_that_is_down_for_a_while_misses_nothing(
 async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("BASE_SECONDS", "AWAY_SECONDS"):
-        monkeypatch.setattr(pushes, name, 0.001)
-    monkeypatch.setattr(pushes, "AWAY_CAP_SECONDS", 0.01)
+    monkeypatch.setattr(pushes, "RETRY", Backoff(0.001))
+    monkeypatch.setattr(pushes, "AWAY", Backoff(0.001, 0.01))
     alice, hook = scene
     hook.always = 404  # as a gateway says while what is behind it is started
     await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
@@ -280,8 +280,8 @@ async def test_a_hook_that_is_away_longer_gets_the_task_as_it_is_once_it_is_back
 async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("BASE_SECONDS", "AWAY_SECONDS", "PATIENCE_SECONDS"):
-        monkeypatch.setattr(pushes, name, 0.0)
+    for name, nothing in (("RETRY", NONE), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+        monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.always = 503
     await alice.api.call(A2ASendRequest(message=say("stream"), push_config=config(hook), wait_seconds=30))
@@ -292,7 +292,7 @@ async def test_a_hook_that_is_away_too_long_is_posted_nothing_more(
 async def test_a_moment_without_open_files_takes_no_hook_away(
     scene: tuple[Person, Hook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushes, "AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(pushes, "AWAY", Backoff(0.001))
     alice, hook = scene
     parts = alice.node.parts
     CallerFolder(open_folder(parts.home / "identities" / parts.identity_name)).add("ann")
@@ -557,8 +557,8 @@ async def test_the_secrets_of_a_configuration_are_in_no_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("BASE_SECONDS", "AWAY_SECONDS", "PATIENCE_SECONDS"):
-        monkeypatch.setattr(pushes, name, 0.0)
+    for name, nothing in (("RETRY", NONE), ("AWAY", NONE), ("PATIENCE_SECONDS", 0.0)):
+        monkeypatch.setattr(pushes, name, nothing)
     alice, hook = scene
     hook.answers, hook.moved = [status] * 100, moved
     hook.url += "/CANARY-3?key=CANARY-4"

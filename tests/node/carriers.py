@@ -17,6 +17,7 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest
 from mcp_a2a.node.settlement import Settlement
 from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, seal
@@ -150,8 +151,9 @@ async def nothing_waits(*people: Person) -> None:
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for another try."""
     for module in ("outbox", "dialer"):
-        patch.setattr(f"mcp_a2a.node.{module}.backoff", lambda *_: 0.02)
+        patch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 0.02)
     patch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 0.3)
     patch.setattr("mcp_a2a.node.outbox.MAX_PUT_OFF_SECONDS", 0.1)
+    patch.setattr("mcp_a2a.node.outbox.UNKNOWN", Backoff(0.1, 0.1))
     for pause in ("HELD_RETRY_SECONDS", "HELD_RETRY_RELAYED_SECONDS"):
         patch.setattr(f"mcp_a2a.node.outbox.{pause}", 0.1)

@@ -17,7 +17,8 @@ from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest, InboxItem
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.node import dialer
-from mcp_a2a.node.context import delivery_of
+from mcp_a2a.node.context import delivery_of, pause_after
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
@@ -36,8 +37,8 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries in hundredths of seconds: what is tried again is what counts here, not how late."""
-    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_BASE_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_CAP_SECONDS", 0.05)
+    for module in ("dialer", "outbox"):
+        monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01, 0.05))
     monkeypatch.setattr("mcp_a2a.node.lane.ANSWER_SECONDS", 1.0)
 
 
@@ -179,7 +180,9 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
 ) -> None:
     pauses: dict[str, list[int]] = {"dialer": [], "outbox": []}
     for who, failures in pauses.items():
-        monkeypatch.setattr(f"mcp_a2a.node.{who}.backoff", lambda count, _=0.0, to=failures: to.append(count) or 0.0)
+        monkeypatch.setattr(
+            f"mcp_a2a.node.{who}.pause_after", lambda count, _=0.0, to=failures: to.append(count) or 0.0
+        )
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         await bob.api.call(SetTrustRequest(agent="alice", level="blocked"))
@@ -198,7 +201,7 @@ async def test_an_agent_that_closes_every_link_at_once_is_tried_ever_less_often(
 
 
 def test_a_pause_stays_short_however_often_something_failed() -> None:
-    assert all(dialer.backoff(failures) <= dialer.RETRY_CAP_SECONDS for failures in (1, 100, 10_000, 10**9))
+    assert all(pause_after(failures, dialer.RETRY) <= dialer.RETRY.cap for failures in (1, 100, 10_000, 10**9))
 
 
 # --- restarts -------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from mcp_a2a.node import node as node_module
 from mcp_a2a.node import patience
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery
@@ -195,7 +196,7 @@ async def test_a_recipient_whose_clock_is_off_loses_nothing_and_is_named(world: 
 async def test_after_a_day_of_refusals_a_task_ends_with_whose_clock_is_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.outbox.MIN_CLOCK_PAUSE", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.outbox.CLOCK", Backoff(0.01, 300.0, jitter=0.0))
     of_alice = clock(0)
     async with world.person("alice", clock=of_alice) as alice, world.person("bob") as bob:
         await acquainted(alice, bob)

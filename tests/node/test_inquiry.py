@@ -18,6 +18,7 @@ from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendT
 from mcp_a2a.node import pieces
 from mcp_a2a.node.lane import Entry, Lane
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState
 from mcp_a2a.protocol.moment import Moment
@@ -38,8 +39,9 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts in hundredths of seconds: that there are some is what counts here, not how late."""
-    monkeypatch.setattr("mcp_a2a.node.dialer.RETRY_BASE_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.outbox.AWAY_CAP_SECONDS", 0.05)
+    for module in ("dialer", "outbox"):
+        monkeypatch.setattr(f"mcp_a2a.node.{module}.RETRY", Backoff(0.01))
+    monkeypatch.setattr("mcp_a2a.node.outbox.AWAY", Backoff(0.01, 0.05))
     monkeypatch.setattr("mcp_a2a.node.dialer.SEEK_PAUSE_SECONDS", 0.0)
 
 
@@ -150,7 +152,8 @@ async def test_a_look_at_a_task_dials_its_agent_at_once(world: World, monkeypatc
             await until(lambda: text_of(alice, sent.task_id) == "first")
             sent = await send(alice)
             task_id = await leased(bob)
-        monkeypatch.setattr("mcp_a2a.node.dialer.full_jitter", lambda *_: 3600.0)
+        for module in ("dialer", "outbox"):
+            monkeypatch.setattr(f"mcp_a2a.node.{module}.pause_after", lambda *_: 3600.0)
         lane = alice.node.outbox._lanes[PeerId.parse_untrusted(bob.did)]
         await until(lambda: lane.failures > 1)
         async with world.person("bob") as bob:

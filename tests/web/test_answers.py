@@ -15,6 +15,7 @@ from aiohttp import web
 from mcp_a2a.a2a.client import WebClient
 from mcp_a2a.api.a2a import A2AGetRequest, A2ASendRequest
 from mcp_a2a.api.tasks import ReplyRequest, TaskView
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import Message, Part, Role, TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.turns import OLD_QUESTION_SECONDS
@@ -30,7 +31,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_BASE_SECONDS", 0.001)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK", Backoff(0.001))
 
 
 def said(text: str, message_id: str = "", role: str = "ROLE_AGENT") -> dict[str, Any]:
@@ -129,7 +130,7 @@ async def test_a_question_that_comes_again_after_work_is_asked_again(world: Worl
 async def test_an_answer_is_not_lost_however_long_the_question_is_shown(
     world: World, monkeypatch: pytest.MonkeyPatch, at: int | None
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK", Backoff(cap=0.01))
     asks, clock = now("INPUT_REQUIRED", at, message=said("Which color?", "q-1")), Clock()
     looks = 0
 

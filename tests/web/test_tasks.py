@@ -25,6 +25,7 @@ from mcp_a2a.api.agents import AddPeerRequest, AgentDetail, AgentView, DiscoverR
 from mcp_a2a.api.diagnostics import PingRequest
 from mcp_a2a.api.tasks import CancelRequest, ListTasksRequest, ReplyRequest, SendTaskBySkillRequest
 from mcp_a2a.errors import AddressNotAllowedError, CardError, KeyReusedError, NoRouteError, StorageFullError
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.model import AgentInterface, Delivery, Message, Part, Role, TaskDocument
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.web_ports import FoundCard, Range, WebAgent, WebRequest, WebSighting
@@ -505,7 +506,7 @@ async def test_a_task_goes_on_when_a_person_has_logged_in_elsewhere(
         async with somebody(world) as ada:
             view = await sent(ada, await added(ada, other))
             assert (view.state, view.question) == (Moment.AUTH_REQUIRED, "Log in at https://agent.example/")
-        monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK_CAP_SECONDS", 0.01)
+        monkeypatch.setattr("mcp_a2a.node.web_courier.LOOK", Backoff(cap=0.01))
         async with somebody(world) as ada:
             with anyio.fail_after(30):
                 while view.state == Moment.AUTH_REQUIRED:
@@ -671,7 +672,7 @@ LOST = {
 async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
     world: World, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY", Backoff(cap=0.05))
 
     async def answer(heard: Heard) -> object:
         return await raw(heard, LOST[way])
@@ -685,7 +686,7 @@ async def test_what_an_agent_may_have_done_it_is_told_a_few_times_only(
 
 
 async def test_an_agent_that_says_not_now_is_asked_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY_CAP_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.web_courier.RETRY", Backoff(cap=0.05))
     busy = iter([429, 502, 503, 504] * 2)
 
     async def answer(heard: Heard) -> object:

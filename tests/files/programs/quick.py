@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a_transports.relay import backoff
 
 
 def reconnect() -> None:
     """Hardly pause."""
-    backoff.full_jitter = partial(backoff.full_jitter, cap=0.2)
-    backoff.FIRST_SECONDS = 0.2
+    backoff.FIRST = backoff.LATER = Backoff(cap=0.2)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mcp_a2a.protocol.jitter import CAP_SECONDS, full_jitter
+from mcp_a2a.protocol.backoff import Backoff
 
-FIRST_SECONDS = 3.0
+FIRST, LATER = Backoff(3.0, 3.0), Backoff()
+HOPELESS = Backoff(LATER.cap, LATER.cap, jitter=0.5)
+"""For a relay that has said that it does not accept this client: as rarely as possible."""
+
 STABLE_SECONDS = 60.0
 
 
-class Backoff:
+class RelayBackoff:
     """The pauses of one client. `chance` gives numbers from 0 to 1."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
@@ -22,15 +25,9 @@ class Backoff:
         self._failures = 0
 
     def pause(self, lasted_seconds: float, *, hopeless: bool = False) -> float:
-        """How long to wait after a session that lasted so long, 0 where there was none.
-
-        `hopeless`: the other side has said that it will not have us, so it is asked as rarely as possible.
-        """
+        """Seconds to wait after a session that lasted so many, 0 where there was none."""
         if lasted_seconds >= STABLE_SECONDS:
             self._failures = 0
         self._failures += 1
-        if hopeless:
-            return CAP_SECONDS * (0.5 + self._chance() / 2)
-        if self._failures == 1:
-            return self._chance() * FIRST_SECONDS
-        return full_jitter(self._failures, self._chance())
+        backoff = HOPELESS if hopeless else FIRST if self._failures == 1 else LATER
+        return backoff.pause(self._failures, self._chance())

@@ -25,7 +25,7 @@ from mcp_a2a.relay_ports import RelayHandler, Relays, RelayState, Watched
 from mcp_a2a_transports._dialling import open_client
 from mcp_a2a_transports._links import DIAL_SECONDS, LEAVE_SECONDS
 from mcp_a2a_transports._tasks import background_tasks
-from mcp_a2a_transports.relay.backoff import Backoff
+from mcp_a2a_transports.relay.backoff import RelayBackoff
 from mcp_a2a_transports.relay.kept import KeptRelay
 from mcp_a2a_transports.relay.session import RelaySession
 from mcp_a2a_transports.relay.world import World
@@ -103,7 +103,7 @@ class RelayTransport(Transport, Relays):
         if kept is not None:
             kept.renew(watched)
             return
-        kept = self._kept[url] = KeptRelay(parse_relay_url(url), watched, Backoff(self._chance))
+        kept = self._kept[url] = KeptRelay(parse_relay_url(url), watched, RelayBackoff(self._chance))
         self._start(kept)
 
     @override

@@ -13,7 +13,7 @@ from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, RelayState, Watched
 from mcp_a2a_transports._links import DIAL_SECONDS
 from mcp_a2a_transports._tasks import background_tasks
-from mcp_a2a_transports.relay.backoff import Backoff
+from mcp_a2a_transports.relay.backoff import RelayBackoff
 from mcp_a2a_transports.relay.questions import SHUT_OUT, relay_error
 from mcp_a2a_transports.relay.session import RelaySession
 from mcp_a2a_transports.relay.world import World
@@ -25,7 +25,7 @@ HOPELESS = SHUT_OUT | {ByeCode.WRONG_KEY, ByeCode.ROLE, ByeCode.SELF, ByeCode.VE
 class KeptRelay:
     """One relay, as long as it is wanted."""
 
-    def __init__(self, url: RelayUrl, watched: Callable[[], Sequence[Watched]], backoff: Backoff) -> None:
+    def __init__(self, url: RelayUrl, watched: Callable[[], Sequence[Watched]], backoff: RelayBackoff) -> None:
         self._url = url
         self._watched = watched
         self._backoff = backoff
