@@ -33,7 +33,7 @@ from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 
 PAIRS, MANY_PAIRS, IN_FLIGHT = 32, 256, 64
 COUNT = 20_000

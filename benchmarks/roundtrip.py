@@ -29,7 +29,7 @@ from mcp.client.stdio import stdio_client
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.envelope import open_untrusted, seal
 from mcp_a2a.protocol.identity import Identity

@@ -2,7 +2,7 @@
 
 | port | implemented by |
 |---|---|
-| `NodeApi` | `node.api.LocalApi` (the owner of an identity), `node.shared.SharedNode` (any process), `node.resting` |
+| `NodeApi` | `node.api.LocalApi` (the owner), `node.ipc.owner.SharedNode` (any process), `node.resting` (none) |
 | `Transport`, `Link` | `mcp_a2a_transports.memory`, `.direct`, `.relay.client` |
 | `LinkHandler` | `node` |
 | `AddressLookup` | `mcp_a2a_transports.local`, `.mdns` |

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.glance import NoGlanceError, ask_to_leave, glance
+from mcp_a2a.node.ipc.glance import NoGlanceError, ask_to_leave, glance
 from mcp_a2a.store.owner_file import LOCK, has_stand_in, holder_of, read_owner, state_of
 
 if TYPE_CHECKING:

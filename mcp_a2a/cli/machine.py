@@ -16,7 +16,7 @@ from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.steps import Steps
 from mcp_a2a.cli.wording import for_people
 from mcp_a2a.errors import NodeSilentError
-from mcp_a2a.node.glance import NoGlanceError
+from mcp_a2a.node.ipc.glance import NoGlanceError
 from mcp_a2a.screen import GLUE
 from mcp_a2a.version import __version__
 

@@ -31,7 +31,7 @@ def repair(context: typer.Context) -> None:
     next to the repaired one.
     """
     from mcp_a2a.loop import run
-    from mcp_a2a.node.glance import ask_to_leave
+    from mcp_a2a.node.ipc.glance import ask_to_leave
     from mcp_a2a.store.disk import refused
     from mcp_a2a.store.folder import open_folder
     from mcp_a2a.store.folder_lock import lock_folder

@@ -15,7 +15,7 @@ from mcp_a2a.cli.options import Options
 from mcp_a2a.cli.output import Output
 from mcp_a2a.cli.steps import Steps, answered, perform
 from mcp_a2a.front.plain import read_plain
-from mcp_a2a.node.glance import Form, NoGlanceError, glance
+from mcp_a2a.node.ipc.glance import Form, NoGlanceError, glance
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.screen import cut
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from mcp_a2a.config import Settings
-    from mcp_a2a.node.shared import SharedNode
+    from mcp_a2a.node.ipc.owner import SharedNode
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 """What a command asks a node before it shows something: a generator of questions, which is sent the answers.
 
-The same questions go to a node by its control socket, without the models of the answers (`node.glance`), or by them.
+The same questions go to a node by its control socket, without the models of the answers (`node.ipc.glance`), or by
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from mcp_a2a.node.glance import Glance
+    from mcp_a2a.node.ipc.glance import Glance
     from mcp_a2a.ports import NodeApi
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ Question: TypeAlias = "tuple[str, Mapping[str, JsonValue]]"
 """An operation of `NodeApi`, and the fields of its request."""
 
 Steps: TypeAlias = Generator[Question, object, T]
-"""Each question is answered by its view, or by what has the same attributes (`node.told`)."""
+"""Each question is answered by its view, or by what has the same attributes (`node.ipc.told`)."""
 
 
 def answered(steps: Steps[T], looking: Glance) -> T:

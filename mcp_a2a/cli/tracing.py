@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp_a2a.api.request import A, Request
     from mcp_a2a.api.tasks import TaskView
     from mcp_a2a.config import Settings
-    from mcp_a2a.node.shared import SharedNode
+    from mcp_a2a.node.ipc.owner import SharedNode
 
 logger = logging.getLogger(__name__)
 

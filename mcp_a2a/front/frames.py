@@ -1,7 +1,7 @@
 """What a front and the owner of the data folder say to each other on the control socket. Does no I/O.
 
-The front's first line is JSON, as every line of that socket (`node.control`): `{"mcp": {…}}`, a `Greeting`. Then both
-sides send frames: a kind, the number of a line, an age in seconds, and a payload.
+The front's first line is JSON, as every line of that socket (`node.ipc.server`): `{"mcp": {…}}`, a `Greeting`. Then
+both sides send frames: a kind, the number of a line, an age in seconds, and a payload.
 
 front to owner: `LINE` and `OVERLONG` (a line of the client, and how long ago it came), `END` (the client says no more),
 `WITHDRAW` (do not begin with this line), `ALIVE` (are you there?).

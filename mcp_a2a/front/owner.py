@@ -44,7 +44,7 @@ def find(folder: Path) -> HeldLock | OwnerLink | None:
     except McpA2AError as error:
         raise OSError(str(error)) from error
     if link is not None and has_stand_in(folder):
-        link.close()  # it was asked to leave by that (`node.stand_in`)
+        link.close()  # it was asked to leave by that (`node.ipc.stand_in`)
         return None
     return link
 
@@ -52,7 +52,7 @@ def find(folder: Path) -> HeldLock | OwnerLink | None:
 def take_lock(folder: Path) -> HeldLock | None:
     """Become the owner of a folder, which is made where it is missing; None where another process is.
 
-    The lock is that of `node.shared`: flock(2) on the same file.
+    The lock is that of `node.ipc.owner`: flock(2) on the same file.
 
     Raises:
         OSError, McpA2AError: it cannot be locked here.

@@ -70,7 +70,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def _shared(lock: Path) -> int:
-    """Hold the lock together with other readers: flock(2), as `node.shared` has it for itself."""
+    """Hold the lock together with other readers: flock(2), as `node.ipc.owner` has it for itself."""
     try:
         import fcntl  # noqa: PLC0415  not there on Windows
     except ImportError as error:

@@ -16,7 +16,7 @@ from mcp_a2a.a2a.asgi import A2AApp, Offer
 from mcp_a2a.agent.hosting import agent_settings
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http

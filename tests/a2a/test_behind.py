@@ -19,7 +19,7 @@ from mcp_a2a.api.view import View
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import CardError
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.node.worker import Worker
 from mcp_a2a.web_ports import Range
 from tests.a2a.bindings import Binding, Failed, said

@@ -23,13 +23,13 @@ from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillReque
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.node.acquaintance import Acquaintance
 from mcp_a2a.node.api import LocalApi
-from mcp_a2a.node.asking import AskedNode
-from mcp_a2a.node.caller import NO_CALLER, PREPARED, Caller
-from mcp_a2a.node.control import _fields
 from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
+from mcp_a2a.node.ipc.asking import AskedNode
+from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller
+from mcp_a2a.node.ipc.server import _fields
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.resting import NothingYet, RestingApi
 from mcp_a2a.protocol.model import Message, Part, Role

@@ -44,7 +44,7 @@ def stopped(home: Path) -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HALTED_SECONDS", "TICK_SECONDS"):
-        monkeypatch.setattr(f"mcp_a2a.node.glance.{name}", 0.01)
+        monkeypatch.setattr(f"mcp_a2a.node.ipc.glance.{name}", 0.01)
 
 
 @pytest.mark.parametrize("read", ["tasks", "status", "discover", "peers", "networks", "inbox", "show self"])

@@ -27,7 +27,7 @@ from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.protocol.naming import short_key
 from mcp_a2a.server.surface import INSTRUCTIONS, listing
 from tests.clients.clients import CLIENTS, Place, Ran, Server, run

@@ -33,9 +33,9 @@ from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Decoder, Greeting, Kind
 from mcp_a2a.front.loop import MAX_STRIKES
 from mcp_a2a.front.splitting import Whole
-from mcp_a2a.node import stand_in
-from mcp_a2a.node.shared import SharedNode
-from mcp_a2a.node.stand_in import StandIn
+from mcp_a2a.node.ipc import stand_in
+from mcp_a2a.node.ipc.owner import SharedNode
+from mcp_a2a.node.ipc.stand_in import StandIn
 from mcp_a2a.server import piped
 from mcp_a2a.server.lines import FromClient, Unreadable
 from mcp_a2a.store.owner_file import has_stand_in, read_owner

@@ -19,7 +19,7 @@ from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest
 from mcp_a2a.api.tasks import CancelRequest, GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.server.hosting import host

@@ -21,8 +21,8 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import HomeUnusableError, PortInUseError
-from mcp_a2a.node import control
-from mcp_a2a.node.shared import _only_reason as only_reason
+from mcp_a2a.node.ipc import server as control
+from mcp_a2a.node.ipc.owner import _only_reason as only_reason
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import socket_path

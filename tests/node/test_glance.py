@@ -23,9 +23,9 @@ from mcp_a2a.api.status import StatusView
 from mcp_a2a.api.tasks import ArtifactView, TaskPage, TaskView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import NodeSilentError, TaskNotFoundError
-from mcp_a2a.node.glance import NoGlanceError, glance
-from mcp_a2a.node.told import Told, fields_of
-from mcp_a2a.node.writing_down import written_down
+from mcp_a2a.node.ipc.glance import NoGlanceError, glance
+from mcp_a2a.node.ipc.told import Told, fields_of
+from mcp_a2a.node.ipc.writing_down import written_down
 from mcp_a2a.protocol.model import Delivery, Part
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task.error import ErrorDetail
@@ -193,7 +193,7 @@ LISTENS_AND_STOPS = (
 def test_a_node_that_was_stopped_is_named_without_waiting_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.glance.HALTED_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.ipc.glance.HALTED_SECONDS", 0.0)
     words = [sys.executable, "-S", "-c", LISTENS_AND_STOPS, str(socket_path(tmp_path)), str(tmp_path / "lock")]
     with subprocess.Popen(words) as process:
         try:

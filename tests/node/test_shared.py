@@ -37,9 +37,11 @@ from mcp_a2a.errors import (
     TooLargeError,
 )
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node import control, patience, shared
-from mcp_a2a.node.control import MAX_LINE
-from mcp_a2a.node.shared import SharedNode, share
+from mcp_a2a.node import patience
+from mcp_a2a.node.ipc import owner as shared
+from mcp_a2a.node.ipc import server as control
+from mcp_a2a.node.ipc.owner import SharedNode, share
+from mcp_a2a.node.ipc.server import MAX_LINE
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import MAX_SOCKET_PATH, socket_path
 from mcp_a2a_transports import local
@@ -266,7 +268,7 @@ async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:
 async def test_what_is_too_large_for_the_socket_is_an_error_and_not_an_endless_attempt(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.control.MAX_LINE", 100_000)
+    monkeypatch.setattr("mcp_a2a.node.ipc.server.MAX_LINE", 100_000)
     assert MAX_LINE > 200_000_000
     async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
         with anyio.fail_after(30), pytest.raises(TooLargeError):

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from filelock import FileLock, Timeout
 
-from mcp_a2a.node import stand_in
-from mcp_a2a.node.glance import ask_to_leave
-from mcp_a2a.node.stand_in import StandIn
+from mcp_a2a.node.ipc import stand_in
+from mcp_a2a.node.ipc.glance import ask_to_leave
+from mcp_a2a.node.ipc.stand_in import StandIn
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.keyfile import load_identity
 from mcp_a2a.store.opening import open_database

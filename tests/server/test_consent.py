@@ -23,7 +23,7 @@ from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.server import consent
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.consent import Form

@@ -16,7 +16,7 @@ from mcp_a2a import Agent, Chunk
 from mcp_a2a.api.agents import AddPeerRequest, GetAgentRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.server.fence import unwrapped
 from mcp_a2a.server.room import PAGE_CHARS
 from mcp_a2a.server.surface import build_server

@@ -14,7 +14,7 @@ import hurry  # beside this program
 from mcp_a2a.api.tasks import SendTaskRequest, TaskView
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
-from mcp_a2a.node.shared import SharedNode
+from mcp_a2a.node.ipc.owner import SharedNode
 
 AT_A_TIME = 6
 

@@ -2,7 +2,7 @@
 
 It imports none of the models that questions and answers are made of. Where anything is unusual (no node runs, it ends
 or is silent, it belongs to another version) there is no answer this way: the command asks as all others do.
-The protocol is that of `node.control`.
+The protocol is that of `node.ipc.server`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
 from mcp_a2a.errors import ConfigurationError, McpA2AError, NodeSilentError
-from mcp_a2a.node.told import Told
+from mcp_a2a.node.ipc.told import Told
 from mcp_a2a.store.owner_file import HALTED_SECONDS, LOCK, has_stand_in, holder_of, is_halted, state_of
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Form = Literal["written", "programs"]
-"""How an answer is wanted: field by field (`node.writing_down`), or as a program reads it."""
+"""How an answer is wanted: field by field (`node.ipc.writing_down`), or as a program reads it."""
 
 MAX_LINE = 256 * 1024 * 1024
 CHUNK = 256 * 1024
@@ -190,7 +190,7 @@ def _check_user(stream: socket.socket) -> None:
 
 
 def ask_to_leave(folder: Path) -> None:
-    """Ask the process that stands in for an identity (`node.stand_in`) to leave; it does within a moment."""
+    """Ask the process that stands in for an identity (`node.ipc.stand_in`) to leave; it does within a moment."""
     with suppress(OSError, ConfigurationError), socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(0)
         caller.connect(os.fspath(socket_path(folder)))

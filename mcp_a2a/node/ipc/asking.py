@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mcp_a2a.api.request import A, Request
-from mcp_a2a.node.caller import Caller
+from mcp_a2a.node.ipc.caller import Caller
 
 if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi

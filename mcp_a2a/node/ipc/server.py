@@ -4,7 +4,7 @@ A process that only passes on what an MCP client says begins with `{"mcp": …}`
 Any other says one JSON object a line. `{"id": 1, "op": "send_task", "request": {…}}` is answered, whenever it is ready,
 by `{"id": 1, "view": {…}}` or `{"id": 1, "error": {code, message, hint}}`; `{"cancel": 1}` withdraws it. A connection
 that ends cancels what it asked for, and ends the leases of the workers that spoke through it. A question with `form`
-is answered in that form, which the answer names, for those who read it without its models (`node.glance`).
+is answered in that form, which the answer names, for those who read it without its models (`node.ipc.glance`).
 
 The socket is 0600 in a 0700 folder, and the peer's uid is checked.
 """
@@ -32,7 +32,7 @@ from mcp_a2a.api.request import A, Request, answer_of
 from mcp_a2a.errors import ConfigurationError, McpA2AError, TooLargeError
 from mcp_a2a.file_events import watched
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node.writing_down import written_down
+from mcp_a2a.node.ipc.writing_down import written_down
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.owner_file import HALTED_SECONDS, is_halted
 from mcp_a2a.store.short_places import make_private, short_places
@@ -73,14 +73,14 @@ WRITE_SECONDS = 2.0
 
 
 class OwnerLostError(McpA2AError):
-    """The process that owned the node went away before it answered. Never leaves `node.shared`."""
+    """The process that owned the node went away before it answered. Never leaves `node.ipc.owner`."""
 
     code = "owner_lost"
     retryable = True
 
 
 class OwnerSilentError(McpA2AError):
-    """The process that owns the node lives and does not answer. Never leaves `node.shared`."""
+    """The process that owns the node lives and does not answer. Never leaves `node.ipc.owner`."""
 
     code = "owner_silent"
     retryable = True

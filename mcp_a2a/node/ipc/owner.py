@@ -23,10 +23,10 @@ from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.request import A, Request
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node.asking import AskedNode
-from mcp_a2a.node.caller import NO_CALLER, Caller
-from mcp_a2a.node.control import OwnerLostError, OwnerSilentError, connect_control
-from mcp_a2a.node.glance import ask_to_leave
+from mcp_a2a.node.ipc.asking import AskedNode
+from mcp_a2a.node.ipc.caller import NO_CALLER, Caller
+from mcp_a2a.node.ipc.glance import ask_to_leave
+from mcp_a2a.node.ipc.server import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.folder_lock import lock_folder
