@@ -27,7 +27,7 @@ from mcp_a2a.config import Settings
 from mcp_a2a.front.frames import Frame, Kind
 from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.introduction import keep_card, kept_card
-from mcp_a2a.node.ipc.server import ControlServer
+from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.stand_in import StandIn
 from mcp_a2a.node.node import Node, NodeParts, run_node
 from mcp_a2a.ports import AddressLookup, NodeApi
@@ -76,7 +76,7 @@ async def own_node(settings: Settings, card: AgentCard | None) -> AsyncIterator[
     async with _node(settings, card) as node:
         await node.inbox.release(_is_alive)
         api = LocalApi(node)
-        control = ControlServer(api, partial(_release, node), _speak).serve(socket_path(settings.folder))
+        control = control_server(api, partial(_release, node), _speak).serve(socket_path(settings.folder))
         async with control, _standing_in(settings):
             yield api
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import ConfigDict
 
@@ -23,6 +23,18 @@ class Request(View, Generic[A_co]):
 
     operation: ClassVar[str]
     """The name of the question on the control socket, where processes of two versions may meet."""
+
+
+class Call(Protocol):
+    """How questions are answered, in this process or in another one."""
+
+    async def __call__(self, request: Request[A], /) -> A:
+        """Answer a question.
+
+        Raises:
+            McpA2AError: the question cannot be answered.
+        """
+        ...
 
 
 def answer_of(kind: type[Request[A]]) -> type[A]:

@@ -26,7 +26,7 @@ from mcp_a2a.errors import (
     SchemaTooNewError,
     StorageFullError,
 )
-from mcp_a2a.node.ipc.server import OwnerLostError
+from mcp_a2a.node.ipc.client import OwnerLostError
 from mcp_a2a.server.address import Listen
 from mcp_a2a.server.http import serve_http
 from tests.a2a.bindings import said

@@ -29,7 +29,7 @@ from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
 from mcp_a2a.node.ipc.asking import AskedNode
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller
-from mcp_a2a.node.ipc.server import _fields
+from mcp_a2a.node.ipc.stream import set_fields
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.resting import NothingYet, RestingApi
 from mcp_a2a.protocol.model import Message, Part, Role
@@ -103,7 +103,7 @@ def test_every_operation_keeps_the_name_that_other_versions_know() -> None:
 def test_a_question_and_its_answer_survive_the_wire(name: str) -> None:
     for kind in (OPERATIONS[name], answer_of(OPERATIONS[name])):
         told = sample(kind)
-        assert kind.model_validate(json.loads(json.dumps(_fields(told)))) == told
+        assert kind.model_validate(json.loads(json.dumps(set_fields(told)))) == told
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

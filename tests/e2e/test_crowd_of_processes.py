@@ -14,7 +14,7 @@ import pytest
 
 from mcp_a2a.api.agents import AgentDetail, GetAgentRequest
 from mcp_a2a.errors import McpA2AError
-from mcp_a2a.node.ipc.server import connect_control
+from mcp_a2a.node.ipc.client import connect_control
 from mcp_a2a.store.short_places import socket_path
 from tests.e2e.command import MCP_A2A, environment
 

@@ -21,7 +21,8 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest
 from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import HomeUnusableError, PortInUseError
-from mcp_a2a.node.ipc import server as control
+from mcp_a2a.node.ipc import server
+from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.owner import _only_reason as only_reason
 from mcp_a2a.protocol.model import Part
 from mcp_a2a.protocol.moment import Moment
@@ -55,7 +56,7 @@ async def test_a_folder_in_the_place_of_the_socket_is_named_with_what_to_do(tmp_
     wrong.mkdir()
     async with open_node(alone(tmp_path / "home")) as node:
         with pytest.raises(ExceptionGroup) as raised:
-            async with control.ControlServer(node, no_workers).serve(wrong):
+            async with control_server(node, no_workers).serve(wrong):
                 pass
     error = only_reason(raised.value)
     assert isinstance(error, HomeUnusableError)
@@ -66,20 +67,20 @@ async def test_a_folder_in_the_place_of_the_socket_is_named_with_what_to_do(tmp_
 async def test_a_socket_that_cannot_be_made_again_is_said_once_and_not_with_each_try(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "AGAIN_SECONDS", 0.01)
-    place, tries, opened = tmp_path / "place", 0, control.ControlServer._open
+    monkeypatch.setattr(server, "AGAIN_SECONDS", 0.01)
+    place, tries, opened = tmp_path / "place", 0, server.LocalServer._open
 
-    async def counted(server: control.ControlServer, path: Path) -> object:
+    async def counted(local: server.LocalServer, path: Path) -> object:
         nonlocal tries
         tries += 1
-        return await opened(server, path)
+        return await opened(local, path)
 
-    monkeypatch.setattr(control.ControlServer, "_open", counted)
+    monkeypatch.setattr(server.LocalServer, "_open", counted)
     place.mkdir()
     async with open_node(alone(tmp_path / "home")) as node:
-        server = control.ControlServer(node, no_workers)
+        listening = control_server(node, no_workers)
         tries = 0
-        async with server.serve(place / "control.sock"):
+        async with listening.serve(place / "control.sock"):
             shutil.rmtree(place)  # as that of a user who has logged out
             with anyio.fail_after(30):
                 while tries < 6:  # noqa: ASYNC110  a try sets no event
@@ -130,7 +131,7 @@ def insist(stranger: socket.socket, said: bytes, times: int) -> None:
 async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
     tmp_path: Path, question: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_OPEN", 256)
+    monkeypatch.setattr(server, "MAX_OPEN", 256)
     settings = alone(tmp_path / "home")
     said = (json.dumps(question).encode() + b"\n") * 1000
     async with open_node(settings), open_node(settings) as other:
@@ -145,7 +146,7 @@ async def test_of_a_process_that_asks_on_and_reads_nothing_no_more_is_taken(
 async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_node_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(server, "AGAIN_SECONDS", 0.05)
     settings = alone(tmp_path / "home")
     async with open_node(settings) as owner:
         await owner.call(ListTasksRequest())
@@ -157,7 +158,7 @@ async def test_a_process_that_comes_while_no_file_can_be_opened_waits_and_the_no
                 with anyio.fail_after(60):
                     while "waits to be taken on" not in caplog.text:  # noqa: ASYNC110  a log sets no event
                         await anyio.sleep(0.01)
-                await anyio.sleep(4 * control.AGAIN_SECONDS)
+                await anyio.sleep(4 * server.AGAIN_SECONDS)
             assert caplog.text.count("waits to be taken on") == 1
             assert b'"id":1' in await anyio.to_thread.run_sync(other.recv, 65_536)
         assert "stopped unexpectedly" not in caplog.text

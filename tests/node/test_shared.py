@@ -38,10 +38,10 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node import patience
+from mcp_a2a.node.ipc import client
 from mcp_a2a.node.ipc import owner as shared
-from mcp_a2a.node.ipc import server as control
 from mcp_a2a.node.ipc.owner import SharedNode, share
-from mcp_a2a.node.ipc.server import MAX_LINE
+from mcp_a2a.node.ipc.wire import MAX_LINE
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.store.short_places import MAX_SOCKET_PATH, socket_path
 from mcp_a2a_transports import local
@@ -268,7 +268,7 @@ async def test_megabytes_pass_the_socket_both_ways(home: Path) -> None:
 async def test_what_is_too_large_for_the_socket_is_an_error_and_not_an_endless_attempt(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.ipc.server.MAX_LINE", 100_000)
+    monkeypatch.setattr("mcp_a2a.node.ipc.wire.MAX_LINE", 100_000)
     assert MAX_LINE > 200_000_000
     async with two_processes(home) as (owner, guest), open_node(settings(home, "worker")) as worker:
         with anyio.fail_after(30), pytest.raises(TooLargeError):
@@ -454,8 +454,8 @@ async def test_a_home_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(control, "LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(client, "LOOK_AGAIN_SECONDS", 0.3)
     monkeypatch.setattr(shared, "REACH_SECONDS", 0.5)
 
 
@@ -511,7 +511,7 @@ async def test_a_call_that_waited_for_its_session_is_told_soon_of_an_owner_that_
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("HALTED_SECONDS", 0.1), ("SILENCE_SECONDS", 0.4), ("LOOK_AGAIN_SECONDS", 3600.0)):
-        monkeypatch.setattr(control, name, seconds)
+        monkeypatch.setattr(client, name, seconds)
     folder = settings(home).folder
     folder.mkdir(parents=True, mode=0o700)
 

@@ -1,8 +1,8 @@
-"""A question to the node that runs, asked over its control socket by a command that only shows the answer.
+"""A question to a process that runs, asked over its local socket by a command that only shows the answer.
 
-It imports none of the models that questions and answers are made of. Where anything is unusual (no node runs, it ends
-or is silent, it belongs to another version) there is no answer this way: the command asks as all others do.
-The protocol is that of `node.ipc.server`.
+It imports none of the models that questions and answers are made of. `PlainClient` asks any process, and `Glance` the
+owner of an identity. Where anything is unusual (no node runs, it ends or is silent, it belongs to another version)
+there is no answer this way: the command asks as all others do. The protocol is that of `node.ipc.wire`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
-from mcp_a2a.errors import ConfigurationError, McpA2AError, NodeSilentError
+from mcp_a2a.errors import ConfigurationError, NodeSilentError
 from mcp_a2a.node.ipc.told import Told
+from mcp_a2a.node.ipc.wire import ALIVE, MAX_LINE, SILENCE_SECONDS, line_of, raised
 from mcp_a2a.store.owner_file import HALTED_SECONDS, LOCK, has_stand_in, holder_of, is_halted, state_of
 from mcp_a2a.store.short_places import socket_path
 from mcp_a2a.store.socket_peer import is_same_user, pid_of_peer
@@ -29,55 +30,65 @@ if TYPE_CHECKING:
 Form = Literal["written", "programs"]
 """How an answer is wanted: field by field (`node.ipc.writing_down`), or as a program reads it."""
 
-MAX_LINE = 256 * 1024 * 1024
 CHUNK = 256 * 1024
 
 TICK_SECONDS = 0.5
 """How often a command that waits may say so."""
 
-SILENCE_SECONDS = 2.5
-"""A node that has said nothing for so long is asked for a sign of life, and has as long again for it."""
-
-ALIVE = 0
-"""The number of that question; those of a command begin at 1."""
+LIFE = 0
+"""The number of the question for a sign of life; those of a command begin at 1."""
 
 
 class NoGlanceError(Exception):
     """No answer this way."""
 
 
-class Glance:
-    """A connection to the owner of a node."""
+class OtherVersionError(NoGlanceError):
+    """The process at the other end says what this version does not understand."""
 
-    def __init__(
-        self, folder: Path, stream: socket.socket, form: Form, waiting: Callable[[float], None], silence: float
-    ) -> None:
-        self._folder = folder
+
+class SilentError(NoGlanceError):
+    """The process at the other end lives, and does not answer."""
+
+
+class PlainClient:
+    """A connection to the owner of a data folder, for one question at a time.
+
+    Args:
+        stream: it is connected, and this client alone reads it.
+        silence: seconds without a word, after which the owner is asked for a sign of life; it has as long for that.
+        waiting: called now and then with the seconds that a question has been waiting for.
+    """
+
+    def __init__(self, stream: socket.socket, silence: float, waiting: Callable[[float], None]) -> None:
         self._stream = stream
-        self._form = form
-        self._waiting = waiting
         self._silence = silence
+        self._waiting = waiting
         stream.settimeout(min(TICK_SECONDS, silence))
-        self._owner = pid_of_peer(stream)
+        self.owner = pid_of_peer(stream)
+        """The process at the other end; None where the system does not tell."""
         self._unread = bytearray()
-        self._number = ALIVE
+        self._number = LIFE
 
-    def ask(self, operation: str, request: Mapping[str, JsonValue]) -> Told:
-        """What the node answers.
+    def ask(
+        self, operation: str, request: Mapping[str, JsonValue], form: Form | None = None
+    ) -> Mapping[str, JsonValue]:
+        """The fields of the answer, in a form.
 
         Raises:
-            McpA2AError: what it raised; that it does not answer.
+            McpA2AError: what the owner raised.
             NoGlanceError: it cannot be asked this way.
         """
         self._number += 1
-        self._send({"id": self._number, "op": operation, "request": dict(request), "form": self._form})
+        question: dict[str, JsonValue] = {"id": self._number, "op": operation, "request": dict(request)}
+        self._send(question | {"form": form} if form is not None else question)
         answer = self._answer()
         error, view = answer.get("error"), answer.get("view")
         if isinstance(error, dict):
-            raise _rebuilt(error)
-        if not isinstance(view, dict) or answer.get("form") != self._form:
-            raise NoGlanceError("a node of another version")
-        return Told(view)
+            raise raised(error)
+        if not isinstance(view, dict) or answer.get("form") != form:
+            raise OtherVersionError("a process of another version")
+        return view
 
     def _answer(self) -> dict[str, JsonValue]:
         began = heard = monotonic()
@@ -88,34 +99,27 @@ class Glance:
             except TimeoutError:
                 now = monotonic()
                 self._waiting(now - began)
-                if now - heard >= min(HALTED_SECONDS, self._silence) and is_halted(self._owner):
-                    raise self._silent() from None
+                if now - heard >= min(HALTED_SECONDS, self._silence) and is_halted(self.owner):
+                    raise SilentError("a process that was stopped") from None
                 if now - heard >= self._silence:
                     if asked_for_life:
-                        raise self._silent() from None
-                    self._send({"id": ALIVE, "op": "alive", "request": {}})
+                        raise SilentError("a silent process") from None
+                    self._send({"id": LIFE, "op": ALIVE, "request": {}})
                     asked_for_life, heard = True, now
                 continue
             heard, asked_for_life = monotonic(), False
             try:
                 answer = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise NoGlanceError("a node that cannot be understood") from error
+                raise OtherVersionError("a process that cannot be understood") from error
             if isinstance(answer, dict) and answer.get("id") == self._number:
                 return cast("dict[str, JsonValue]", answer)
 
-    def _silent(self) -> Exception:
-        """No other process can be asked where the silent process has the identity, as the system says."""
-        pid = holder_of(self._folder / LOCK)
-        if pid is None or pid != self._owner:
-            return NoGlanceError("a silent process")
-        return NodeSilentError(str(self._folder), pid, state_of(pid), "does not answer")
-
     def _send(self, message: dict[str, JsonValue]) -> None:
         try:
-            self._stream.sendall(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            self._stream.sendall(line_of(message))
         except OSError as error:
-            raise NoGlanceError("a node that does not listen") from error
+            raise NoGlanceError("a process that does not listen") from error
 
     def _line(self) -> bytes:
         searched = 0
@@ -128,22 +132,80 @@ class Glance:
             except TimeoutError:
                 raise
             except OSError as error:
-                raise NoGlanceError("a node that went away") from error
+                raise NoGlanceError("a process that went away") from error
             if not chunk:
-                raise NoGlanceError("a node that went away")
+                raise NoGlanceError("a process that went away")
             self._unread += chunk
         line = bytes(self._unread[:end])
         del self._unread[: end + 1]
         return line
 
 
-def _rebuilt(error: Mapping[str, JsonValue]) -> Exception:
-    """What the node raised; where it did not understand the question, this process may say why better."""
-    details = error.get("details")
-    facts = details if isinstance(details, dict) else None
-    code, message, hint = (str(error.get(name, "")) for name in ("code", "message", "hint"))
-    raised = McpA2AError.rebuild(code or ConfigurationError.code, message, hint, facts)
-    return NoGlanceError(str(raised)) if type(raised) is ConfigurationError else raised
+@contextmanager
+def plain_client(
+    path: Path, silence: float = SILENCE_SECONDS, waiting: Callable[[float], None] = lambda _: None
+) -> Iterator[PlainClient]:
+    """Connect to a local socket.
+
+    Raises:
+        NoGlanceError: no process of this user listens there.
+    """
+    with _connected(path) as stream:
+        yield PlainClient(stream, silence, waiting)
+
+
+def _connected(path: Path) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise NoGlanceError("a system without such sockets")
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        stream.settimeout(TICK_SECONDS)  # a full queue of connections is that of a silent process
+        stream.connect(os.fspath(path))
+        _check_user(stream)
+    except OSError as error:
+        stream.close()
+        raise NoGlanceError(str(error)) from error
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _check_user(stream: socket.socket) -> None:
+    if not is_same_user(stream):
+        raise PermissionError("the socket of another user")
+
+
+class Glance:
+    """A connection to the owner of an identity."""
+
+    def __init__(self, folder: Path, client: PlainClient, form: Form) -> None:
+        self._folder = folder
+        self._client = client
+        self._form = form
+
+    def ask(self, operation: str, request: Mapping[str, JsonValue]) -> Told:
+        """What the node answers.
+
+        Raises:
+            McpA2AError: what it raised; that it does not answer.
+            NoGlanceError: it cannot be asked this way.
+        """
+        try:
+            return Told(self._client.ask(operation, request, self._form))
+        except SilentError:
+            raise self._silent() from None
+        except ConfigurationError as error:
+            if type(error) is ConfigurationError:  # it did not understand the question; this process may say why
+                raise NoGlanceError(str(error)) from error
+            raise
+
+    def _silent(self) -> Exception:
+        """No other process can be asked where the silent process has the identity, as the system says."""
+        pid = holder_of(self._folder / LOCK)
+        if pid is None or pid != self._client.owner:
+            return NoGlanceError("a silent process")
+        return NodeSilentError(str(self._folder), pid, state_of(pid), "does not answer")
 
 
 @contextmanager
@@ -161,32 +223,19 @@ def glance(
     Raises:
         NoGlanceError: there is none, or it cannot be reached.
     """
-    with _connected(folder) as stream:
-        yield Glance(folder, stream, form, waiting, silence)
+    with plain_client(_path(folder), silence, waiting) as client:
+        yield Glance(folder, client, form)
 
 
-def _connected(folder: Path) -> socket.socket:
-    if not folder.is_dir() or not hasattr(socket, "AF_UNIX"):
+def _path(folder: Path) -> Path:
+    if not folder.is_dir():
         raise NoGlanceError("no identity")
     if has_stand_in(folder):
         raise NoGlanceError("a process that only stands in, and would leave")
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        stream.settimeout(TICK_SECONDS)  # a full queue of connections is that of a silent node
-        stream.connect(os.fspath(socket_path(folder)))
-        _check_user(stream)
-    except (OSError, ConfigurationError) as error:
-        stream.close()
+        return socket_path(folder)
+    except ConfigurationError as error:
         raise NoGlanceError(str(error)) from error
-    except BaseException:
-        stream.close()
-        raise
-    return stream
-
-
-def _check_user(stream: socket.socket) -> None:
-    if not is_same_user(stream):
-        raise PermissionError("the socket of another user")
 
 
 def ask_to_leave(folder: Path) -> None:

@@ -20,13 +20,13 @@ import anyio
 from typing_extensions import override
 
 from mcp_a2a.api.a2a import A2ASendRequest
-from mcp_a2a.api.request import A, Request
+from mcp_a2a.api.request import A, Call, Request
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.front.calls import call_age
 from mcp_a2a.node.ipc.asking import AskedNode
 from mcp_a2a.node.ipc.caller import NO_CALLER, Caller
+from mcp_a2a.node.ipc.client import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.node.ipc.glance import ask_to_leave
-from mcp_a2a.node.ipc.server import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.store.disk import refused
 from mcp_a2a.store.folder import open_folder
 from mcp_a2a.store.folder_lock import lock_folder
@@ -58,14 +58,6 @@ RESTART_SECONDS = 1.0
 
 OpenOwner = Callable[[], AbstractAsyncContextManager["NodeApi"]]
 """Opens the node itself, with its control socket. The caller holds the lock."""
-
-
-class Call(Protocol):
-    """A call to the owner of the node, in this process or in another one."""
-
-    async def __call__(self, request: Request[A], /) -> A:
-        """Answer the question. A call that the end of its owner interrupts raises `OwnerLostError`."""
-        ...
 
 
 class Lock(Protocol):
