@@ -2,109 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TypeVar
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
-from mcp_a2a.api.relay import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView
-from mcp_a2a.api.view import View
-from mcp_a2a.errors import STOPPED, ConfigurationError, McpA2AError, RelayRunsError, named_process
+from mcp_a2a.api.request import A, Request, answer_of
+from mcp_a2a.errors import STOPPED, ConfigurationError, RelayRunsError, named_process
+from mcp_a2a.node.ipc.glance import NoGlanceError, OtherVersionError, SilentError, plain_client
 from mcp_a2a.store.owner_file import LOCK, holder_of, state_of
-from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.short_places import RELAY_SOCKET, socket_path
 
-SOCKET = "admin.sock"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import JsonValue
+
 ANSWER_SECONDS = 5.0
-"""How long a relay may take to answer its operator."""
+"""How long a relay may be silent while its operator asks it."""
 
 ATTEMPTS = 20
 RETRY_SECONDS = 0.1
 """A relay that is just starting has its folder, but no socket yet."""
 
-V = TypeVar("V", bound=View)
 
+async def ask_relay(home: Path, request: Request[A]) -> A:
+    """Ask or command the relay of a data folder.
 
-async def relay_status(home: Path) -> RelayStatusView:
-    """How it stands with the relay of this data folder.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    return await _ask(home, "status", {}, RelayStatusView)
-
-
-async def relay_members(home: Path) -> RelayMembersView:
-    """Who was admitted and who revoked.
+    Args:
+        home: the data folder.
+        request: one of the questions of `api.relay`.
 
     Raises:
-        ConfigurationError: there is no relay.
+        ConfigurationError: there is no relay, it does not answer, or the question makes no sense to it.
     """
-    return await _ask(home, "members", {}, RelayMembersView)
-
-
-async def relay_admit(home: Path, member: str, note: str = "") -> RelayMemberView:
-    """Have a closed relay serve this agent, or the members of this network.
-
-    Raises:
-        ConfigurationError: not a key, or there is no relay.
-    """
-    return await _ask(home, "admit", {"member": member, "note": note}, RelayMemberView)
-
-
-async def relay_url(home: Path, *, new: bool = False) -> RelayUrlView:
-    """The URL of the relay that runs in this data folder; a `new` one holds a new admission secret, and ends the old.
-
-    Raises:
-        ConfigurationError: there is no relay, or it does not run.
-    """
-    return await _ask(home, "url", {"new": "1" if new else ""}, RelayUrlView)
-
-
-async def relay_revoke(home: Path, member: str, note: str = "") -> RelayMemberView:
-    """Serve it no longer: its sessions end now, and what waited for it is deleted.
-
-    Raises:
-        ConfigurationError: not a key, or there is no relay.
-    """
-    return await _ask(home, "revoke", {"member": member, "note": note}, RelayMemberView)
-
-
-async def _ask(home: Path, op: str, fields: Mapping[str, str], kind: type[V]) -> V:
-    for attempt in range(ATTEMPTS):
-        answer = await _ask_running(home, op, fields)
-        if answer is not None:
-            return kind.model_validate_json(answer)
-        try:
-            return await _ask_folder(home, op, fields, kind)
-        except RelayRunsError:
-            if attempt == ATTEMPTS - 1:
-                raise
+    for _ in range(ATTEMPTS - 1):
+        with suppress(RelayRunsError):
+            return await _ask_once(home, request)
         await anyio.sleep(RETRY_SECONDS)
-    raise ConfigurationError("The relay does not answer.", "Look at its log, or restart it.")
+    return await _ask_once(home, request)
 
 
-async def _ask_running(home: Path, op: str, fields: Mapping[str, str]) -> bytes | None:
-    """The answer of the process that runs the relay; None where none does."""
-    import aiohttp  # noqa: PLC0415  a third of a second that `--help` should not wait for
-
-    path = socket_path(home / "relay", SOCKET)
-    if not path.exists():
-        return None
-    patience = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+async def _ask_once(home: Path, request: Request[A]) -> A:
+    ask = partial(_ask_running, home, request.operation, request.model_dump(mode="json"))
     try:
-        async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=patience) as client,
-            client.post(f"http://relay/{op}", json=dict(fields)) as response,
-        ):
-            if response.status == 200:
-                return await response.read()
-            said = await response.json()
-    except TimeoutError as error:
+        answer = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+    except OtherVersionError as error:
+        raise ConfigurationError(f"The relay of {home} runs another version of mcp-a2a.", "Restart it.") from error
+    except SilentError as error:
         raise _silent(home) from error
-    except (aiohttp.ClientError, OSError):
-        return None  # it ended, without the time to clean up
-    raise McpA2AError.rebuild(str(said["code"]), str(said["message"]), str(said["hint"]))
+    except NoGlanceError:  # no process runs it, or one ended without the time to clean up
+        return await _ask_folder(home, request)
+    return answer_of(type(request)).model_validate(answer)
+
+
+def _ask_running(home: Path, operation: str, fields: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """The answer of the process that runs the relay."""
+    with plain_client(socket_path(home / "relay", RELAY_SOCKET), ANSWER_SECONDS / 2) as client:
+        return client.ask(operation, fields)
+
+
+async def _ask_folder(home: Path, request: Request[A]) -> A:
+    from mcp_a2a.relaying import open_unattended  # noqa: PLC0415  a third of a second that a relay's answer needs not
+
+    async with open_unattended(home) as operator:
+        return await operator.call(request)
 
 
 def _silent(home: Path) -> ConfigurationError:
@@ -117,13 +82,3 @@ def _silent(home: Path) -> ConfigurationError:
     else:
         hint = f"Wait a moment and try again, look at its log, or end it (kill {pid})."
     return ConfigurationError(f"The relay of {home} ({named_process(pid, state)}) does not answer.", hint)
-
-
-async def _ask_folder(home: Path, op: str, fields: Mapping[str, str], kind: type[V]) -> V:
-    from mcp_a2a.relaying import open_unattended  # noqa: PLC0415  as above
-
-    async with open_unattended(home) as operator:
-        view = await operator.ask(op, dict(fields))
-    if not isinstance(view, kind):
-        raise TypeError(f"{op} is answered by {type(view).__name__}")
-    return view

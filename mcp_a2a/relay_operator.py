@@ -1,35 +1,48 @@
 """What the operator of a relay may ask and command, and the socket on which a running one is asked.
 
-The socket is in the relay's own folder and opens for its owner alone: a small HTTP API, `POST /{command}` with a JSON
-object, answered by a view or by `{code, message, hint}`. `relay_admin` is its client.
+The questions are those of `api.relay`; the socket is in the relay's own folder, and speaks as that of a node
+(`node.ipc`). `relay_admin` is its client.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import anyio
-from aiohttp import web
-
-from mcp_a2a.api.relay import RelayMembersView, RelayMemberView, RelayStatusView, RelayUrlView
-from mcp_a2a.api.view import View
-from mcp_a2a.errors import ConfigurationError, McpA2AError, RemoteProtocolError
+from mcp_a2a.api import relay
+from mcp_a2a.api.operations import operations_of
+from mcp_a2a.api.relay import (
+    RelayAdmitRequest,
+    RelayMemberRequest,
+    RelayMembersRequest,
+    RelayMembersView,
+    RelayMemberView,
+    RelayRevokeRequest,
+    RelayStatusRequest,
+    RelayStatusView,
+    RelayUrlRequest,
+    RelayUrlView,
+)
+from mcp_a2a.errors import ConfigurationError, RemoteProtocolError
+from mcp_a2a.node.handlers import LocalNode, answers
+from mcp_a2a.node.ipc.server import LocalServer, LocalService
 from mcp_a2a.protocol.admission_secret import ADMISSION_SECRET_SIZE, admission_key
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import MailboxStore, RelayMember
-from mcp_a2a.store.short_places import socket_path
+from mcp_a2a.store.short_places import RELAY_SOCKET, socket_path
 from mcp_a2a.version import __version__
 from mcp_a2a_transports.relay.server import RelayListener
 
-SOCKET = "admin.sock"
 MAX_REQUEST = 64 * 1024
 MAX_NOTE = 256
+
+OPERATIONS = operations_of(relay)
+"""Every question that a relay answers its operator, by the name of its operation."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,8 @@ class ServingRelay:
         return self.address.with_admission(self.fresh_secret) if self.fresh_secret is not None else None
 
 
-class Operator:
-    """The operator's commands, on a running relay or on its folder."""
+class Operator(LocalNode):
+    """The operator's questions and commands, to a running relay or to its folder."""
 
     def __init__(
         self,
@@ -68,33 +81,16 @@ class Operator:
         wall_clock: Callable[[], float],
         serving: ServingRelay | None = None,
     ) -> None:
+        super().__init__()
         self.folder = folder
         self._wall_clock = wall_clock
         self._relay = relay
         self._store = store
         self._serving = serving
 
-    async def ask(self, op: str, fields: dict[str, str]) -> View:
-        """Carry out a command.
-
-        Raises:
-            ConfigurationError: there is none of that name, or its fields make no sense.
-        """
-        match op:
-            case "status":
-                return self._status()
-            case "members":
-                return self._members()
-            case "admit":
-                return await self._set(_member(fields), fields.get("note", ""), admitted=True)
-            case "revoke":
-                return await self._set(_member(fields), fields.get("note", ""), admitted=False)
-            case "url":
-                return await self._url(anew=fields.get("new") == "1")
-            case _:
-                raise ConfigurationError(f"The relay has no command {op!r}.", "Upgrade the older of the two mcp-a2a.")
-
-    def _status(self) -> RelayStatusView:
+    @answers(RelayStatusRequest)
+    async def status(self, _: RelayStatusRequest) -> RelayStatusView:
+        """See `RelayStatusRequest`."""
         members = self._store.members()
         admitted = sum(member.admitted for member in members)
         common = RelayStatusView(
@@ -131,7 +127,9 @@ class Operator:
             "invitations": totals.invitations,
         }
 
-    def _members(self) -> RelayMembersView:
+    @answers(RelayMembersRequest)
+    async def members(self, _: RelayMembersRequest) -> RelayMembersView:
+        """See `RelayMembersRequest`."""
         serving = self._serving
         return RelayMembersView(
             closed=serving is not None and serving.listener.desk.admission.closed,
@@ -139,19 +137,32 @@ class Operator:
             members=tuple(self._view(member) for member in self._store.members()),
         )
 
-    async def _url(self, *, anew: bool) -> RelayUrlView:
+    @answers(RelayUrlRequest)
+    async def url(self, request: RelayUrlRequest) -> RelayUrlView:
+        """See `RelayUrlRequest`."""
         if self._serving is None:
             raise ConfigurationError("The relay is not running, so its URL is not known.", "Start: mcp-a2a relay serve")
         admission, url = self._serving.listener.desk.admission, self._serving.url
-        if anew:
+        if request.new:
             secret = os.urandom(ADMISSION_SECRET_SIZE)
             key = admission_key(secret)
             await self._store.set_admission_key(key, self._wall_clock())
             admission.key, url = key, self._serving.address.with_admission(secret)
-        return RelayUrlView(url=url, closed=admission.closed, admits=anew)
+        return RelayUrlView(url=url, closed=admission.closed, admits=request.new)
 
-    async def _set(self, member: PeerId, note: str, *, admitted: bool) -> RelayMemberView:
-        entry = RelayMember(member, admitted, note[:MAX_NOTE], self._wall_clock())
+    @answers(RelayAdmitRequest)
+    async def admit(self, request: RelayAdmitRequest) -> RelayMemberView:
+        """See `RelayAdmitRequest`."""
+        return await self._set(request, admitted=True)
+
+    @answers(RelayRevokeRequest)
+    async def revoke(self, request: RelayRevokeRequest) -> RelayMemberView:
+        """See `RelayRevokeRequest`."""
+        return await self._set(request, admitted=False)
+
+    async def _set(self, request: RelayMemberRequest, *, admitted: bool) -> RelayMemberView:
+        member = _key(request.member)
+        entry = RelayMember(member, admitted, request.note[:MAX_NOTE], self._wall_clock())
         await self._store.set_member(entry)
         view = self._view(entry)
         if self._serving is None:
@@ -179,8 +190,7 @@ class Operator:
         )
 
 
-def _member(fields: dict[str, str]) -> PeerId:
-    asked = fields.get("member", "")
+def _key(asked: str) -> PeerId:
     try:
         return PeerId.parse_untrusted(asked)
     except RemoteProtocolError as error:
@@ -190,41 +200,13 @@ def _member(fields: dict[str, str]) -> PeerId:
         ) from error
 
 
-@asynccontextmanager
-async def answer_operator(operator: Operator) -> AsyncIterator[None]:
-    """Answer the operator's commands on a socket that only the operator can open."""
-
-    async def answer(request: web.Request) -> web.Response:
-        try:
-            fields = await request.json()
-            view = await operator.ask(request.match_info["op"], {str(key): str(fields[key]) for key in fields})
-        except McpA2AError as error:
-            return web.json_response(
-                {"code": error.code, "message": error.message, "hint": error.hint},
-                status=web.HTTPBadRequest.status_code,
-            )
-        return web.json_response(text=view.model_dump_json())
-
-    app = web.Application(client_max_size=MAX_REQUEST)
-    app.router.add_post("/{op}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    path = socket_path(operator.folder, SOCKET)
-    try:
-        path.unlink(missing_ok=True)
-        with _private_umask():
-            await web.UnixSite(runner, str(path)).start()
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _private_umask() -> Iterator[None]:
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
+def answer_operator(operator: Operator) -> AbstractAsyncContextManager[None]:
+    """Answer the operator on a socket that only the operator can open, while the context lasts."""
+    service = LocalService(
+        "relay",
+        "Restart it: it runs another version of mcp-a2a.",
+        OPERATIONS,
+        lambda: nullcontext(operator.call),
+        longest=MAX_REQUEST,
+    )
+    return LocalServer(service).serve(socket_path(operator.folder, RELAY_SOCKET))

@@ -1,9 +1,10 @@
-"""A relay: what its operator is told."""
+"""A relay: what its operator asks and commands, and is told."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from mcp_a2a.api.request import Request
 from mcp_a2a.api.view import View
 from mcp_a2a.protocol.untrusted import Fact
 
@@ -67,3 +68,52 @@ class RelayMembersView(View):
     closed: bool
     running: bool
     members: tuple[RelayMemberView, ...]
+
+
+class RelayStatusRequest(Request[RelayStatusView]):
+    """The state of the relay."""
+
+    operation: ClassVar[str] = "status"
+
+
+class RelayMembersRequest(Request[RelayMembersView]):
+    """The keys that were admitted or revoked."""
+
+    operation: ClassVar[str] = "members"
+
+
+class RelayMemberRequest(View):
+    """An agent or a network whose standing at the relay changes.
+
+    Raises:
+        ConfigurationError: `member` is no key.
+    """
+
+    member: str
+    """A did:key: of an agent, or the id of a network."""
+    note: str = ""
+    """For the operator."""
+
+
+class RelayAdmitRequest(RelayMemberRequest, Request[RelayMemberView]):
+    """Serve an agent, or the members of a network, at a closed relay."""
+
+    operation: ClassVar[str] = "admit"
+
+
+class RelayRevokeRequest(RelayMemberRequest, Request[RelayMemberView]):
+    """Serve it no longer: its sessions end now, and what waited for it is deleted."""
+
+    operation: ClassVar[str] = "revoke"
+
+
+class RelayUrlRequest(Request[RelayUrlView]):
+    """The URL of the relay that runs.
+
+    Raises:
+        ConfigurationError: it does not run.
+    """
+
+    operation: ClassVar[str] = "url"
+    new: bool = False
+    """Make a new admission secret, which the URL then holds; the old one admits no longer."""

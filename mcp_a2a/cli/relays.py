@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,9 @@ from mcp_a2a.screen import put_end
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from mcp_a2a.api.request import A, Request
     from mcp_a2a.config import RelaySettings
     from mcp_a2a.relay_operator import ServingRelay
-
-T = TypeVar("T")
 
 relay = typer.Typer(
     cls=HelpfulGroup,
@@ -191,9 +190,9 @@ def _say_where(session: Session, serving: ServingRelay, *, closed: bool) -> None
 def status(context: typer.Context) -> None:
     """Show the relay in this data folder: connections, stored messages, totals."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_status
+    from mcp_a2a.api.relay import RelayStatusRequest
 
-    view = _ask(session, relay_status)
+    view = _ask(session, RelayStatusRequest())
     session.output.show(view, lambda: session.output.line("\n".join(render.relay_lines(view))))
 
 
@@ -208,9 +207,9 @@ def url(
     With --new the URL contains an admission secret, which is shown only once. Admitted networks stay admitted.
     """
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_url
+    from mcp_a2a.api.relay import RelayUrlRequest
 
-    view = _ask(session, lambda home: relay_url(home, new=new))
+    view = _ask(session, RelayUrlRequest(new=new))
     try:
         session.output.show(view, lambda: session.output.line(view.url))
     except OSError as error:
@@ -225,9 +224,9 @@ def url(
 def members(context: typer.Context) -> None:
     """List the agents and networks that are admitted or revoked."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_members
+    from mcp_a2a.api.relay import RelayMembersRequest
 
-    view = _ask(session, relay_members)
+    view = _ask(session, RelayMembersRequest())
 
     def tell() -> None:
         if view.members:
@@ -248,29 +247,30 @@ def admit(
 ) -> None:
     """Admit an agent, or all members of a network, to a closed relay."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_admit
+    from mcp_a2a.api.relay import RelayAdmitRequest
 
-    view = _ask(session, lambda home: relay_admit(home, member, note))
+    view = _ask(session, RelayAdmitRequest(member=member, note=note))
     session.output.show(view, lambda: session.output.line(f"Admitted {view.member}."))
 
 
 def revoke(context: typer.Context, member: Member) -> None:
     """Exclude an agent or a network from the relay. This takes effect within a second."""
     session = session_of(context)
-    from mcp_a2a.relay_admin import relay_revoke
+    from mcp_a2a.api.relay import RelayRevokeRequest
 
-    view = _ask(session, lambda home: relay_revoke(home, member))
+    view = _ask(session, RelayRevokeRequest(member=member))
     session.output.show(view, lambda: session.output.line(f"Revoked {view.member}."))
 
 
-def _ask(session: Session, question: Callable[[Path], Awaitable[T]]) -> T:
+def _ask(session: Session, request: Request[A]) -> A:
     from mcp_a2a.loop import run
+    from mcp_a2a.relay_admin import ask_relay
 
     home = session.settings().home
 
-    async def operate() -> T:
+    async def operate() -> A:
         async with session.waiting("the relay"):
-            return await question(home)
+            return await ask_relay(home, request)
 
     return run(operate)
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from mcp_a2a.errors import ConfigurationError
 
+RELAY_SOCKET = "admin.sock"
+"""Name of the socket in the folder of a relay."""
+
 MAX_SOCKET_PATH = 100
 """Unix socket paths end at 104 to 108 bytes, depending on the system."""
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import BaseModel
 
-from mcp_a2a.api import a2a, agents, diagnostics, operations, tasks
+import mcp_a2a
+from mcp_a2a import relay_operator
+from mcp_a2a.api import a2a, agents, diagnostics, operations, relay, tasks
 from mcp_a2a.api.a2a import A2APushGetRequest, A2APushRequest, A2ASendRequest
 from mcp_a2a.api.agents import GetAgentRequest
 from mcp_a2a.api.diagnostics import PingRequest, PingView
@@ -33,6 +37,7 @@ from mcp_a2a.node.ipc.stream import set_fields
 from mcp_a2a.node.membership import Membership
 from mcp_a2a.node.resting import NothingYet, RestingApi
 from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.relay_operator import Operator
 
 NAMES = (
     "discover get_agent rename peers add_peer consent news set_trust send_task send_task_by_skill get_task "
@@ -46,7 +51,10 @@ NAMES = (
 MESSAGE = Message(message_id="m", role=Role.USER, parts=(Part(text="text"),))
 
 
-MODELS = {name: model for subject in operations.SUBJECTS for name, model in vars(subject).items()}
+EVERY = {**OPERATIONS, **relay_operator.OPERATIONS}
+"""With those of a relay, which its operator asks."""
+
+MODELS = {name: model for subject in (*operations.SUBJECTS, relay) for name, model in vars(subject).items()}
 """Every question and answer by its name."""
 
 
@@ -99,16 +107,16 @@ def test_every_operation_keeps_the_name_that_other_versions_know() -> None:
     assert all(kind.operation == name for name, kind in OPERATIONS.items())
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_question_and_its_answer_survive_the_wire(name: str) -> None:
-    for kind in (OPERATIONS[name], answer_of(OPERATIONS[name])):
+    for kind in (EVERY[name], answer_of(EVERY[name])):
         told = sample(kind)
         assert kind.model_validate(json.loads(json.dumps(set_fields(told)))) == told
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_answer_of_a_question_is_a_whole_view_and_no_question(name: str) -> None:
-    answer = answer_of(OPERATIONS[name])
+    answer = answer_of(EVERY[name])
     assert answer.model_fields
     assert not issubclass(answer, Request)
 
@@ -159,7 +167,11 @@ def test_a_node_has_one_method_for_every_operation() -> None:
     assert set(found) == set(OPERATIONS.values())
 
 
-@pytest.mark.parametrize("service", [*SERVICES, RestingApi, NothingYet])
+def test_a_relay_has_one_method_for_every_question_of_its_operator() -> None:
+    assert set(marked(Operator)) == set(relay_operator.OPERATIONS.values())
+
+
+@pytest.mark.parametrize("service", [*SERVICES, RestingApi, NothingYet, Operator])
 def test_a_method_takes_the_question_that_it_is_marked_with_and_returns_its_answer(service: type[object]) -> None:
     for kind, method in marked(service).items():
         hints = get_type_hints(method, MODELS)
@@ -267,3 +279,26 @@ def test_every_question_with_consent_files_hop_or_a_folder_is_prepared() -> None
     by_field = {kind for kind in OPERATIONS.values() if marks & set(kind.model_fields)}
     own_answer = {OPERATIONS["consent"]}  # `files` of it is a yes or no, given by a person
     assert set(PREPARED) == (by_field - own_answer) | {GetAgentRequest}
+
+
+# --- two files for an operation ------------------------------------------------------------------
+
+
+def listed_in(tree: ast.AST) -> Iterator[set[str]]:
+    """What each display of a module lists: the names and the texts in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict | ast.Call | ast.Match):
+            inner = ast.walk(node)
+            yield {
+                one.id if isinstance(one, ast.Name) else str(one.value)
+                for one in inner
+                if isinstance(one, ast.Name | ast.Constant)
+            }
+
+
+def test_the_operations_are_listed_nowhere_so_that_a_new_one_is_its_question_and_its_method() -> None:
+    named = [set(OPERATIONS), {kind.__name__ for kind in OPERATIONS.values()}]
+    root = Path(mcp_a2a.__file__).parent
+    for file in root.rglob("*.py"):
+        for listed in listed_in(ast.parse(file.read_text())):
+            assert all(len(listed & names) < len(names) / 2 for names in named), file

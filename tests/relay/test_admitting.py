@@ -11,12 +11,19 @@ import anyio
 import pytest
 
 from mcp_a2a.api.networks import InviteRequest, JoinRequest, RotateRequest
+from mcp_a2a.api.relay import (
+    RelayAdmitRequest,
+    RelayMembersRequest,
+    RelayRevokeRequest,
+    RelayStatusRequest,
+    RelayUrlRequest,
+)
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.admission_secret import prove_admission
 from mcp_a2a.protocol.control import Admit, ByeCode, Done, Failed, Find, Found
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.relay_url import parse_relay_url
-from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status, relay_url
+from mcp_a2a.relay_admin import ask_relay
 from mcp_a2a.relay_operator import ServingRelay
 from mcp_a2a.relay_ports import RelayMember
 from mcp_a2a.store import relay_schema
@@ -72,7 +79,7 @@ async def test_a_proof_made_for_another_connection_relay_key_or_network_admits_n
         again = await door.enter(maker.who, [SHOP])
         assert (await again.ask(seen, Failed)).code == "secret"
         assert (await again.ask(shown(again, relay, HOME, code), Failed)).code == "not_member"
-        assert (await relay_members(tmp_path)).members == ()
+        assert (await ask_relay(tmp_path, RelayMembersRequest())).members == ()
 
 
 async def test_a_new_secret_ends_the_old_one_and_nothing_that_it_admitted(open_relay: Open, tmp_path: Path) -> None:
@@ -80,15 +87,15 @@ async def test_a_new_secret_ends_the_old_one_and_nothing_that_it_admitted(open_r
         old = code_of(relay)
         first = await door.enter(networks=[SHOP])
         await first.ask(shown(first, relay, SHOP, old), Done)
-        assert not (await relay_url(tmp_path)).admits
-        new = parse_relay_url((await relay_url(tmp_path, new=True)).url).admission
+        assert not (await ask_relay(tmp_path, RelayUrlRequest())).admits
+        new = parse_relay_url((await ask_relay(tmp_path, RelayUrlRequest(new=True))).url).admission
         assert new is not None
         late = await door.enter(networks=[HOME])
         assert (await late.ask(shown(late, relay, HOME, old), Failed)).code == "secret"
         await late.ask(shown(late, relay, HOME, new, 2), Done)
         assert await is_served(door, SHOP)
     with pytest.raises(ConfigurationError, match="is not running"):
-        await relay_url(tmp_path, new=True)
+        await ask_relay(tmp_path, RelayUrlRequest(new=True))
 
 
 async def test_a_key_that_showed_the_secret_has_the_next_network_admitted_without_it_until_it_is_revoked(
@@ -104,7 +111,7 @@ async def test_a_key_that_showed_the_secret_has_the_next_network_admitted_withou
         member = await door.enter(networks=[SHOP, HOME])
         assert (await member.ask(Admit(1, HOME.id, b""), Failed)).code == "secret", "a member is no maker"
         for network in (SHOP, NEXT):
-            await relay_revoke(tmp_path, str(network.id))
+            await ask_relay(tmp_path, RelayRevokeRequest(member=str(network.id)))
         last = await door.enter(maker.who, [HOME])
         assert (await last.ask(Admit(1, HOME.id, b""), Failed)).code == "secret"
 
@@ -135,14 +142,14 @@ async def test_what_the_operator_revokes_while_it_is_being_admitted_stays_revoke
 
 async def test_what_the_operator_revoked_the_secret_does_not_bring_back(open_relay: Open, tmp_path: Path) -> None:
     async with open_relay(closed=True) as (relay, door):
-        await relay_revoke(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayRevokeRequest(member=str(SHOP.id)))
         with pytest.raises(EOFError):  # it is sent away
             guest = await door.enter(networks=[SHOP])
             await guest.ask(shown(guest, relay, SHOP, code_of(relay)), Done)
         guest = await door.enter(networks=[SHOP, HOME])
         with pytest.raises(EOFError):
             await guest.ask(shown(guest, relay, SHOP, code_of(relay)), Done)
-        assert [member.state for member in (await relay_members(tmp_path)).members] == ["revoked"]
+        assert [member.state for member in (await ask_relay(tmp_path, RelayMembersRequest())).members] == ["revoked"]
 
 
 async def test_ten_wrong_secrets_a_minute_are_looked_at_and_no_more(open_relay: Open) -> None:
@@ -225,7 +232,7 @@ async def test_each_network_is_admitted_for_itself_when_it_is_made_and_when_it_i
 
         without = await bob.api.call(InviteRequest(network="three", relays=(relay.url,)))
         assert [warning for warning in without.warnings if "relay admit" in warning], "a member is no maker"
-        await relay_admit(tmp_path, without.network.id)
+        await ask_relay(tmp_path, RelayAdmitRequest(member=without.network.id))
         again = await bob.api.call(InviteRequest(network="three", relays=(relay.url,)))
         assert not [warning for warning in again.warnings if "relay admit" in warning]
 
@@ -253,13 +260,13 @@ async def test_a_maker_of_one_network_stays_connected_while_it_is_rotated_and_it
             for number in range(1, 4):
                 rotated = await alice.api.call(RotateRequest(network="shop"))
                 assert (rotated.told, rotated.warnings) == (1, ())
-                assert (await relay_status(tmp_path)).messages == number
+                assert (await ask_relay(tmp_path, RelayStatusRequest())).messages == number
             assert refused == [], "a closed relay has heard of the next network before the last one is given up"
 
 
 async def test_a_relay_that_serves_a_network_anyhow_says_so_without_a_proof(open_relay: Open, tmp_path: Path) -> None:
     async with open_relay(closed=True) as (_, door):
-        await relay_admit(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(SHOP.id)))
         member = await door.enter(networks=[SHOP])
         for number in range(20):
             await member.ask(Admit(number, SHOP.id, b""), Done)

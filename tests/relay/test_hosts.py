@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from mcp_a2a.api.relay import RelayAdmitRequest
 from mcp_a2a.protocol.control import (
     Bye,
     ByeCode,
@@ -28,7 +29,7 @@ from mcp_a2a.protocol.frames import encode
 from mcp_a2a.protocol.network import Network
 from mcp_a2a.protocol.rates import Bucket
 from mcp_a2a.protocol.relay_limits import NEW_KEYS
-from mcp_a2a.relay_admin import relay_admit
+from mcp_a2a.relay_admin import ask_relay
 from mcp_a2a_transports.relay import server_desk
 from tests.relay.conftest import Open
 from tests.relay.guest import Door, Guest, Person, entry, envelope, person
@@ -288,7 +289,7 @@ async def test_the_operator_may_admit_a_key_from_a_crowded_host(open_relay: Open
         await door.enter(headers=BAD)
         crowd = await door.enter(headers=BAD)
         assert await why_not(crowd) is ByeCode.CROWDED
-        await relay_admit(tmp_path, str(crowd.peer))  # type: ignore[arg-type]
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(crowd.peer)))  # type: ignore[arg-type]
         again = await door.enter(crowd.who, headers=BAD)
         await again.ask(Find(1, again.peer), Found)
 

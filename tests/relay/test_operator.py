@@ -8,16 +8,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import anyio
 import pytest
+from anyio.abc import SocketStream
 
 from mcp_a2a import relay_admin
+from mcp_a2a.api.relay import (
+    RelayAdmitRequest,
+    RelayMembersRequest,
+    RelayRevokeRequest,
+    RelayStatusRequest,
+    RelayStatusView,
+)
+from mcp_a2a.api.request import Request
 from mcp_a2a.errors import ConfigurationError, RelayRunsError
 from mcp_a2a.protocol.control import ByeCode, Claim, Claimed, Done, Failed, Find, Found, Offer, Refused, Stored, Watch
 from mcp_a2a.protocol.envelope import HOUR
 from mcp_a2a.protocol.network import Network
-from mcp_a2a.relay_admin import relay_admit, relay_members, relay_revoke, relay_status
+from mcp_a2a.relay_admin import ask_relay
 from mcp_a2a.store.owner_file import LOCK
 from mcp_a2a.store.short_places import socket_path
 from tests.node.test_glance import LISTENS_AND_STOPS
@@ -39,8 +49,8 @@ async def test_a_closed_relay_serves_admitted_keys_and_members_of_admitted_netwo
 ) -> None:
     agent, member = person(), person()
     async with open_relay(closed=True) as (_, door):
-        await relay_admit(tmp_path, str(agent.peer))
-        await relay_admit(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(agent.peer)))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(SHOP.id)))
         alice = await door.enter(agent)
         bob = await door.enter(member, [SHOP])
         await alice.ask(Find(1, bob.peer), Found)
@@ -56,7 +66,7 @@ async def test_whoever_is_not_admitted_may_fetch_an_invitation_first_and_come_in
     open_relay: Open, tmp_path: Path
 ) -> None:
     async with open_relay(closed=True) as (_, door):
-        await relay_admit(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(SHOP.id)))
         alice = await door.enter(networks=[SHOP])
         offer = Offer(1, SHOP.id, b"i" * 16, b"sealed", 1, int(time.time()) + HOUR)
         await alice.ask(offer, Done)
@@ -70,7 +80,7 @@ async def test_whoever_is_not_admitted_may_fetch_an_invitation_first_and_come_in
 async def test_an_envelope_of_whoever_is_not_admitted_goes_nowhere(open_relay: Open, tmp_path: Path) -> None:
     async with open_relay(closed=True) as (relay, door):
         bob = person()
-        await relay_admit(tmp_path, str(bob.peer))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(bob.peer)))
         inside = await door.enter(bob)
         outsider = await door.enter()
         await outsider.send(envelope(bob.peer))
@@ -88,11 +98,11 @@ async def test_revoking_a_key_ends_its_sessions_at_once_and_deletes_its_mail(
     alice_who, bob_who = person(), person()
     async with open_relay(closed=closed) as (relay, door):
         for who in (alice_who, bob_who):
-            await relay_admit(tmp_path, str(who.peer))
+            await ask_relay(tmp_path, RelayAdmitRequest(member=str(who.peer)))
         alice, bob = await door.enter(alice_who), await door.enter(bob_who)
         await alice.submit(envelope(bob.peer), Stored)
         with anyio.fail_after(30):
-            await relay_revoke(tmp_path, str(bob.peer))
+            await ask_relay(tmp_path, RelayRevokeRequest(member=str(bob.peer)))
             assert await turned_away(bob, ask=False) is ByeCode.REVOKED
         assert (await alice.submit(envelope(bob.peer), Refused)).code == "revoked"
         assert (await alice.ask(Find(1, bob.peer), Failed)).code == "unknown"
@@ -100,7 +110,7 @@ async def test_revoking_a_key_ends_its_sessions_at_once_and_deletes_its_mail(
         assert relay.listener.facts().messages == 0
     async with open_relay(closed=closed) as (relay, door):
         assert await turned_away(await door.enter(bob_who), ask=False) is ByeCode.REVOKED
-        await relay_admit(tmp_path, str(bob_who.peer))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(bob_who.peer)))
         await door.enter(bob_who)
         assert relay.listener.facts().messages == 0
 
@@ -109,11 +119,11 @@ async def test_revoking_a_network_ends_those_who_came_with_it_alone(open_relay: 
     agent = person()
     async with open_relay(closed=True) as (_, door):
         for member in (agent.peer, SHOP.id, HOME.id):
-            await relay_admit(tmp_path, str(member))
+            await ask_relay(tmp_path, RelayAdmitRequest(member=str(member)))
         by_key = await door.enter(agent, [SHOP])
         by_both = await door.enter(networks=[SHOP, HOME])
         by_shop = await door.enter(networks=[SHOP])
-        await relay_revoke(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayRevokeRequest(member=str(SHOP.id)))
         assert await turned_away(by_shop, ask=False) is ByeCode.REVOKED
         for guest in (by_key, by_both):
             assert (await guest.ask(Watch(1, SHOP.id, 0, 0), Failed)).code == "not_member"
@@ -124,22 +134,23 @@ async def test_revoking_a_network_ends_those_who_came_with_it_alone(open_relay: 
 async def test_the_list_is_the_same_whether_the_relay_runs_or_rests(open_relay: Open, tmp_path: Path) -> None:
     alice, other = person(), person()
     async with open_relay(closed=True) as (relay, door):
-        await relay_admit(tmp_path, str(alice.peer), "Alice's laptop")
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(alice.peer), note="Alice's laptop"))
         guest = await door.enter(alice)
-        running = await relay_members(tmp_path)
+        running = await ask_relay(tmp_path, RelayMembersRequest())
         assert running.running
         assert running.closed
         (entry,) = running.members
         assert (entry.member, entry.state, entry.kind) == (str(alice.peer), "admitted", "agent")
         assert (entry.online, entry.note) == (1, "Alice's laptop")
-        status = await relay_status(tmp_path)
+        status = await ask_relay(tmp_path, RelayStatusRequest())
         assert not guest.closed
         assert (status.running, status.url, status.relay) == (True, relay.url, str(relay.relay))
         assert (status.connections, status.agents_online, status.admitted, status.revoked) == (1, 1, 1, 0)
-    resting = await relay_status(tmp_path)
+    resting = await ask_relay(tmp_path, RelayStatusRequest())
     assert (resting.running, resting.url, resting.relay, resting.keys) == (False, None, status.relay, 1)
-    assert (await relay_revoke(tmp_path, str(other.peer))).state == "revoked"
-    assert {entry.state for entry in (await relay_members(tmp_path)).members} == {"admitted", "revoked"}
+    assert (await ask_relay(tmp_path, RelayRevokeRequest(member=str(other.peer)))).state == "revoked"
+    listed = await ask_relay(tmp_path, RelayMembersRequest())
+    assert {entry.state for entry in listed.members} == {"admitted", "revoked"}
     async with open_relay(closed=True) as (_, door):
         await door.enter(alice)
 
@@ -147,14 +158,14 @@ async def test_the_list_is_the_same_whether_the_relay_runs_or_rests(open_relay: 
 async def test_what_is_not_a_key_is_said_to_be_none_by_both(open_relay: Open, tmp_path: Path) -> None:
     async with open_relay():
         with pytest.raises(ConfigurationError, match="neither"):
-            await relay_admit(tmp_path, "bob")
+            await ask_relay(tmp_path, RelayAdmitRequest(member="bob"))
     with pytest.raises(ConfigurationError, match="neither"):
-        await relay_revoke(tmp_path, "did:key:z6Mk")
+        await ask_relay(tmp_path, RelayRevokeRequest(member="did:key:z6Mk"))
 
 
 async def test_where_there_is_no_relay_none_is_made_by_asking(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no relay"):
-        await relay_status(tmp_path / "nothing")
+        await ask_relay(tmp_path / "nothing", RelayStatusRequest())
     assert not (tmp_path / "nothing").exists()
 
 
@@ -183,9 +194,9 @@ async def test_folder_key_socket_and_database_are_their_owners_alone(open_relay:
 async def test_a_relay_in_a_very_deep_folder_is_asked_all_the_same(open_relay: Open, tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6)
     async with open_relay(home=deep) as (relay, _):
-        assert (await relay_status(deep)).url == relay.url
+        assert (await ask_relay(deep, RelayStatusRequest())).url == relay.url
     assert os.path.exists(deep)  # noqa: PTH110, ASYNC240
-    assert not (await relay_status(deep)).running
+    assert not (await ask_relay(deep, RelayStatusRequest())).running
 
 
 async def test_leaving_says_goodbye_stores_what_is_pending_and_waits_for_no_reader(open_relay: Open) -> None:
@@ -213,7 +224,44 @@ def test_a_relay_that_was_stopped_is_named(tmp_path: Path, monkeypatch: pytest.M
         try:
             os.waitpid(process.pid, os.WUNTRACED)
             with pytest.raises(ConfigurationError, match=f"process {process.pid}, stopped") as raised:
-                anyio.run(relay_status, tmp_path)
+                anyio.run(ask_relay, tmp_path, RelayStatusRequest())
             assert f"kill -CONT {process.pid}" in raised.value.hint
         finally:
             process.kill()
+
+
+async def test_a_relay_of_another_version_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """An earlier relay spoke HTTP at this socket."""
+    folder = tmp_path / "relay"
+    folder.mkdir(mode=0o700)
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            assert await stream.receive()
+            await stream.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    listener = await anyio.create_unix_listener(socket_path(folder, "admin.sock"))
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        with pytest.raises(ConfigurationError, match="another version") as raised:
+            await ask_relay(tmp_path, RelayStatusRequest())
+        assert raised.value.hint == "Restart it."
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_command_that_the_relay_does_not_know_is_refused_and_the_relay_goes_on(
+    open_relay: Open, tmp_path: Path
+) -> None:
+    class Unknown(Request[RelayStatusView]):
+        operation: ClassVar[str] = "fly"
+
+    async with open_relay():
+        with pytest.raises(ConfigurationError, match="running relay does not know 'fly'") as raised:
+            await ask_relay(tmp_path, Unknown())
+        assert raised.value.hint.startswith("Restart it")
+        assert (await ask_relay(tmp_path, RelayStatusRequest())).running
+
+
+def test_asking_a_relay_that_runs_imports_no_http() -> None:
+    code = "import sys, mcp_a2a.relay_admin; print(sorted({'aiohttp', 'sqlite3', 'nacl'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"

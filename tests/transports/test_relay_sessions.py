@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from typing_extensions import override
 
+from mcp_a2a.api.relay import RelayAdmitRequest, RelayRevokeRequest
 from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import ConfigurationError, LinkError, NotAdmittedError, RelayError, TicketError
 from mcp_a2a.protocol.control import MAX_MEMBERSHIPS, Bye, ByeCode, Done, Failed, Presence, Role, Watch
@@ -18,7 +19,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target
 from mcp_a2a.protocol.listing import LISTING_SIZES, Listing
 from mcp_a2a.protocol.network import Network
-from mcp_a2a.relay_admin import relay_admit, relay_revoke
+from mcp_a2a.relay_admin import ask_relay
 from mcp_a2a.relay_ports import Watched
 from mcp_a2a.relaying import serve_relay
 from mcp_a2a_transports.direct import DirectTransport
@@ -398,7 +399,7 @@ async def test_a_closed_relay_serves_who_was_admitted_and_says_so_to_others(tmp_
             await ann.transport.try_out(relay.url)
         with pytest.raises(TicketError, match="does not know it"):
             await ann.transport.claim(relay.url, bytes(16))
-        await relay_admit(tmp_path, str(SHOP.id))
+        await ask_relay(tmp_path, RelayAdmitRequest(member=str(SHOP.id)))
         with pytest.raises(NotAdmittedError, match="closed relay"):
             await ann.transport.try_out(relay.url)
         ann.transport.keep(relay.url, lambda: [Watched(SHOP)])
@@ -412,7 +413,7 @@ async def test_who_is_revoked_hears_it_at_once(tmp_path: Path) -> None:
         at_home("ann", relay.url, SHOP) as ann,
     ):
         await until(lambda: ann.seen.syncs, ann.seen)
-        await relay_revoke(tmp_path, str(ANN))
+        await ask_relay(tmp_path, RelayRevokeRequest(member=str(ANN)))
         with anyio.fail_after(30):
             await until(lambda: ann.seen.lost, ann.seen)
         assert "revoked" in ann.detail
