@@ -31,7 +31,7 @@ from mcp_a2a.app import open_node
 from mcp_a2a.config import Settings
 from mcp_a2a.node.ipc.owner import SharedNode
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.envelope import open_untrusted, seal
+from mcp_a2a.protocol.envelope import Envelope, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.protocol.payload import Payload, TaskBody
@@ -111,7 +111,7 @@ def envelope() -> tuple[dict[str, float], dict[str, float], int]:
     ).to_bytes()  # fmt: skip
     sealed = seal(alice, payload, ring.current, os.urandom(16), now + 600)
     sealing = timed(lambda: seal(alice, payload, ring.current, os.urandom(16), now + 600))
-    return sealing, timed(lambda: open_untrusted(sealed, ring, bob.peer_id)), len(sealed)
+    return sealing, timed(lambda: Envelope.parse_untrusted(sealed).open_untrusted(ring, bob.peer_id)), len(sealed)
 
 
 # --- ours ------------------------------------------------------------------------------------------------------------

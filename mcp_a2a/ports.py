@@ -25,6 +25,7 @@ from typing import Protocol
 from mcp_a2a.api.request import A, Request
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
@@ -143,7 +144,7 @@ class LinkHandler(Protocol):
         """A peer dialled us, or we dialled it, and the handshake is complete."""
         ...
 
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         """A sealed envelope, unopened. Must end, now or later, in one `link.answer`.
 
         What a relay brings comes on a link that was never opened and only takes answers: its `peer` is the relay.

@@ -46,7 +46,7 @@ from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
-from mcp_a2a.protocol.envelope import Header, open_untrusted
+from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
@@ -170,12 +170,11 @@ class Intake:
         """Called with the new secret of a network, and what to call with the outcome when it is stored."""
         context.database.after_commit(self.sign_receipts)
 
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         """Open an envelope and start what it asks for. The remote side learns no more than it must."""
-        envelope_id = b""
+        envelope_id = envelope.header.envelope_id
         try:
-            envelope_id = Header.parse_untrusted(envelope).envelope_id
-            payload = open_untrusted(envelope, self._ring, self._context.me).payload
+            payload = envelope.open_untrusted(self._ring, self._context.me).payload
         except UnknownKeyError:
             link.answer(Refused(envelope_id, "unknown_key", bundle=self._ring.current))
         except RemoteProtocolError as error:
@@ -183,7 +182,7 @@ class Intake:
             logger.warning("refused an envelope from %s: %s", link.peer, error)
             link.answer(Refused(envelope_id, "rejected"))
         else:
-            self._receive_opened(link, postmark_of(payload.from_, payload.id, envelope), payload)
+            self._receive_opened(link, postmark_of(payload.from_, payload.id, envelope.data), payload)
 
     def _receive_opened(self, link: Link, postmark: bytes, payload: Payload) -> None:
         try:

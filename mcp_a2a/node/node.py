@@ -52,6 +52,7 @@ from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
@@ -230,7 +231,7 @@ class Node:
         self.outbox.link_opened(link)
         self.inquiry.link_opened(link)
 
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         """Something for us."""
         self.intake.envelope_received(link, envelope)
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import MAX_ENVELOPE
+from mcp_a2a.protocol.envelope import MAX_ENVELOPE, Envelope
 from mcp_a2a.protocol.link_keys import TAG_SIZE
 from mcp_a2a.protocol.listing import MAX_LISTING, Listing
 from mcp_a2a.protocol.receipt import envelope_id_of
@@ -125,14 +125,6 @@ class Welcome:
 
     signature: bytes
     bundle: str
-
-
-@dataclass(frozen=True, slots=True)
-class EnvelopeFrame:
-    """A submitted envelope: its header is readable, nothing about it is proven."""
-
-    envelope: bytes
-    envelope_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +333,7 @@ News: TypeAlias = Presence | ListingFrame | Doubled
 """What a relay says unasked: the first two after a `Watch`."""
 RelayText: TypeAlias = Request | Reply | Presence | Doubled
 Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
-Frame: TypeAlias = Control | EnvelopeFrame | ListingFrame | UnknownFrame
+Frame: TypeAlias = Control | Envelope | ListingFrame | UnknownFrame
 
 
 def envelopes_of(answer: Answer) -> tuple[bytes, ...]:

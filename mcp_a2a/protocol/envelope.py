@@ -36,9 +36,10 @@ __all__ = [
     "HEADER_SIZE",
     "MAX_ENVELOPE",
     "MAX_PAYLOAD",
+    "Envelope",
     "Header",
     "Opened",
-    "open_untrusted",
+    "id_of",
     "seal",
 ]
 
@@ -57,6 +58,7 @@ MAX_ENVELOPE = max(WIRE_SIZES)
 _MAGIC = b"A2E\x01"
 _HEADER = struct.Struct(f">4s32s{KID_SIZE}s{ENVELOPE_ID_SIZE}sI")
 _INNER = struct.Struct(f">I{crypto.SIGNATURE_SIZE}s")
+_ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 _ENVELOPE_LABEL = b"mcp-a2a/v1/env\0"
 _MESSAGE_LABEL = b"mcp-a2a/v1/msg\0"
 
@@ -100,6 +102,51 @@ class Opened:
     envelope_id: bytes
 
 
+@dataclass(slots=True)
+class Envelope:
+    """An envelope that came in, and its header, which is read once, where the link receives it."""
+
+    header: Header
+    data: bytes
+
+    @classmethod
+    def parse_untrusted(cls, data: bytes) -> Self:
+        """An envelope as it travels; nothing is proven before it opens."""
+        return cls(Header.parse_untrusted(data), data)
+
+    def open_untrusted(self, ring: KeyRing, me: PeerId) -> Opened:
+        """The message inside, if it is for us, unchanged, and signed by the peer that it names.
+
+        Freshness and replay are checked by `replay` and the store.
+
+        Raises:
+            NotForUsError: it names another recipient, outside or inside.
+            UnknownKeyError: sealed to a key that we do not have (any more).
+            SealBrokenError: changed, damaged, or signed by another peer.
+            RemoteProtocolError: a payload that is not acceptable.
+        """
+        if self.header.to != me:
+            raise NotForUsError("The envelope is addressed to another peer.")
+        info = _ENVELOPE_LABEL + self.data[:HEADER_SIZE]
+        inner = ring.secret_for(self.header.kid).open(self.data[HEADER_SIZE:], info)
+        raw, signature = _unpack_untrusted(inner)
+        payload = Payload.parse_untrusted(raw)
+        if not verify(payload.from_, _MESSAGE_LABEL, raw, signature):
+            raise SealBrokenError("The message is not signed by the peer it says it is from.")
+        # A recipient that seals our signed message again, to a third peer, gets no further than this
+        # line.
+        if payload.to != me:
+            raise NotForUsError("The message inside is addressed to another peer.")
+        if self.header.expires != _full_hour(payload.expires):
+            raise SealBrokenError("The envelope's expiry is not that of the message inside.")
+        return Opened(payload, self.header.envelope_id)
+
+
+def id_of(envelope: bytes) -> bytes:
+    """The id in the header of an envelope that was made here, or whose header was read before."""
+    return envelope[_ID]
+
+
 def seal(identity: Identity, payload: bytes, bundle: KeyBundle, envelope_id: bytes, expires: float) -> bytes:
     """Sign a payload of ours and seal it to the peer of `bundle`. `expires` is the payload's own.
 
@@ -114,35 +161,6 @@ def seal(identity: Identity, payload: bytes, bundle: KeyBundle, envelope_id: byt
     inner = _INNER.pack(len(payload), identity.sign(_MESSAGE_LABEL, payload)) + payload
     padded = inner.ljust(_bucket(len(inner)), b"\0")
     return header + crypto.seal(bundle.suite, bundle.public_key, padded, _ENVELOPE_LABEL + header)
-
-
-def open_untrusted(envelope: bytes, ring: KeyRing, me: PeerId) -> Opened:
-    """The message inside, if it is for us, unchanged, and signed by the peer that it names.
-
-    Freshness and replay are checked by `replay` and the store.
-
-    Raises:
-        NotForUsError: it names another recipient, outside or inside.
-        UnknownKeyError: sealed to a key that we do not have (any more).
-        SealBrokenError: changed, damaged, or signed by somebody else.
-        RemoteProtocolError: no envelope, or a payload that is not acceptable.
-    """
-    header = Header.parse_untrusted(envelope)
-    if header.to != me:
-        raise NotForUsError("The envelope is addressed to another peer.")
-    info = _ENVELOPE_LABEL + envelope[:HEADER_SIZE]
-    inner = ring.secret_for(header.kid).open(envelope[HEADER_SIZE:], info)
-    raw, signature = _unpack_untrusted(inner)
-    payload = Payload.parse_untrusted(raw)
-    if not verify(payload.from_, _MESSAGE_LABEL, raw, signature):
-        raise SealBrokenError("The message is not signed by the peer it says it is from.")
-    # A recipient that seals our signed message again, to somebody else, gets no further than this
-    # line.
-    if payload.to != me:
-        raise NotForUsError("The message inside is addressed to another peer.")
-    if header.expires != _full_hour(payload.expires):
-        raise SealBrokenError("The envelope's expiry is not that of the message inside.")
-    return Opened(payload, header.envelope_id)
 
 
 def _unpack_untrusted(inner: bytes) -> tuple[bytes, bytes]:

@@ -25,7 +25,6 @@ from mcp_a2a.protocol.control import (
     Challenge,
     Control,
     Delivered,
-    EnvelopeFrame,
     Frame,
     Held,
     Hello,
@@ -41,7 +40,7 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Header
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Envelope
 from mcp_a2a.protocol.fields import MAX_WORD, Fields
 from mcp_a2a.protocol.listing import Listing, is_listing
 from mcp_a2a.protocol.relay_frames import RELAY_READERS, bundle_untrusted, relay_fields
@@ -138,7 +137,7 @@ def decode_untrusted(frame: str | bytes) -> Frame:
     if isinstance(frame, bytes) and not is_control(frame):
         if is_listing(frame):
             return ListingFrame(Listing.parse_untrusted(frame))
-        return EnvelopeFrame(frame, Header.parse_untrusted(frame).envelope_id)
+        return Envelope.parse_untrusted(frame)
     fields = Fields(read_untrusted(frame, MAX_TEXT_FRAME))
     read = _READERS.get(fields.text("t"))
     return read(fields) if read is not None else UnknownFrame()

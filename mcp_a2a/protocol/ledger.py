@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from mcp_a2a.protocol.control import Answer, envelopes_of
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, HEADER_SIZE
+from mcp_a2a.protocol.envelope import id_of
 
 MAX_IN_FLIGHT = 4096
 """Envelopes of ours whose answers are awaited; the oldest are forgotten, and will be sent again."""
-
-_ID = slice(HEADER_SIZE - 4 - ENVELOPE_ID_SIZE, HEADER_SIZE - 4)
 
 
 class Ledger:
@@ -25,7 +23,7 @@ class Ledger:
 
     def submitted(self, envelope: bytes) -> None:
         """We sent an envelope."""
-        self._ours[envelope[_ID]] = None
+        self._ours[id_of(envelope)] = None
         if len(self._ours) > MAX_IN_FLIGHT:
             del self._ours[next(iter(self._ours))]
 

@@ -29,7 +29,6 @@ from mcp_a2a.protocol.control import (
     Delivered,
     Done,
     Doubled,
-    EnvelopeFrame,
     Failed,
     Found,
     Frame,
@@ -44,6 +43,7 @@ from mcp_a2a.protocol.control import (
     Stored,
     UnknownFrame,
 )
+from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import ANYBODY, Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.handshake import Failed as HandshakeFailed
@@ -266,8 +266,8 @@ class LinkSession:
                 self._close(BYE_SENTENCES[code], code)
             case _ if self._state is State.OPENING:
                 self._shake_hands(frame, now)
-            case EnvelopeFrame(envelope, envelope_id):
-                self._receive_envelope(envelope, envelope_id, now)
+            case Envelope():
+                self._receive_envelope(frame, now)
             case Delivered() | Stored() | Held() | Refused():
                 self._receive_answer(frame, now)
             case Found() | Claimed() | Done() | Failed() | Presence() | ListingFrame() | Doubled() if self._to_relay:
@@ -293,8 +293,8 @@ class LinkSession:
             case HandshakeFailed(code, reason):
                 self._say_bye(reason, code)
 
-    def _receive_envelope(self, envelope: bytes, envelope_id: bytes, now: float) -> None:
-        if self._ledger.receive_envelope(envelope_id):
+    def _receive_envelope(self, envelope: Envelope, now: float) -> None:
+        if self._ledger.receive_envelope(envelope.header.envelope_id):
             self._events.append(EnvelopeReceived(envelope))
         else:
             self._allowance.spend_untrusted(now)  # the same again: harmless, unless many

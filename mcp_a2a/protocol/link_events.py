@@ -8,6 +8,7 @@ from typing import TypeAlias
 from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import Answer, ByeCode, News, Reply
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeReceived:
-    """An envelope came in. Its header can be read; one answer is owed."""
+    """An envelope came in. Its header is read; one answer is owed."""
 
-    envelope: bytes
+    envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True)

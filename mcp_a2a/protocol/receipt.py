@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from mcp_a2a.errors import LocalProtocolError
 from mcp_a2a.protocol import crypto
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Header
+from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, id_of
 from mcp_a2a.protocol.identity import Identity, verify
 from mcp_a2a.protocol.replay import stale_difference
 
@@ -44,10 +44,15 @@ _VERDICT_LABEL = b"mcp-a2a/v2/verdict\0"
 
 
 def postmark_of(sender: PeerId, message_id: str, envelope: bytes) -> bytes:
-    """The 48 bytes that stand for this message of this sender in this envelope, and for nothing else."""
-    envelope_id = Header.parse_untrusted(envelope).envelope_id
+    """The 48 bytes that stand for this message of this sender in this envelope, and for nothing else.
+
+    Args:
+        sender: the peer that signed the message.
+        message_id: the id of the payload.
+        envelope: one that was sealed here, or has been opened here.
+    """
     proof = crypto.sha256(_POSTMARK_LABEL + sender.key + crypto.sha256(envelope) + message_id.encode())
-    return envelope_id + proof
+    return id_of(envelope) + proof
 
 
 def envelope_id_of(postmark: bytes) -> bytes:

@@ -16,7 +16,7 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.control import envelopes_of
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header, open_untrusted, seal
+from mcp_a2a.protocol.envelope import Envelope, Header, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.link import Answer, Delivered
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
@@ -62,9 +62,9 @@ class Outsider(LinkHandler):
         self._tell()
 
     @override
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         react = self.reaction or self.sign_for
-        answer = react(link, envelope)
+        answer = react(link, envelope.data)
         if answer is not None:
             link.answer(answer)
         self._tell()
@@ -94,7 +94,7 @@ class Outsider(LinkHandler):
 
     def read(self, envelope: bytes) -> Payload:
         """Open what was sent to us, and keep it."""
-        payload = open_untrusted(envelope, self.ring, self.peer_id).payload
+        payload = Envelope.parse_untrusted(envelope).open_untrusted(self.ring, self.peer_id).payload
         self.received.append(payload)
         return payload
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -137,8 +138,11 @@ class _Proxied(Channel):
         self._arrived: list[str | bytes] = []
 
     @override
-    async def send(self, frame: str | bytes) -> None:
-        for one in self._path.deed(frame):
+    def offer(self, frame: str | bytes) -> Awaitable[None]:
+        return self._sent(self._path.deed(frame))
+
+    async def _sent(self, frames: list[str | bytes]) -> None:
+        for one in frames:
             await self._inner.send(one)
 
     @override

@@ -17,7 +17,7 @@ from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.crypto import SEED_SIZE, KemSecret, best_suite
-from mcp_a2a.protocol.envelope import Header, open_untrusted, seal
+from mcp_a2a.protocol.envelope import Envelope, Header, seal
 from mcp_a2a.protocol.link import Answer, Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import state_of
@@ -195,7 +195,7 @@ def flipped(position: int) -> Forge:
 
 def opens(bob: Person, envelope: bytes) -> bool:
     try:
-        open_untrusted(envelope, bob.node.ring, bob.node.context.me)
+        Envelope.parse_untrusted(envelope).open_untrusted(bob.node.ring, bob.node.context.me)
     except RemoteProtocolError:
         return False
     return True

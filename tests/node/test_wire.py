@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from pathlib import Path
 
 import anyio
+import pytest
 
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.control import MAX_FRAME
-from mcp_a2a.protocol.envelope import WIRE_SIZES
+from mcp_a2a.protocol.envelope import WIRE_SIZES, Header
 from mcp_a2a.protocol.model import AgentCard, AgentSkill
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr
@@ -59,6 +61,29 @@ async def a_whole_conversation(alice: Person, bob: Person, said: Secrets) -> Non
     await work("completed", said["result"])
     view = await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
     assert (view.state, view.text) == (Moment.COMPLETED, said["result"])
+
+
+async def test_the_header_of_an_envelope_is_read_once_and_only_by_its_recipient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Counter[bytes]()
+    parse = Header.parse_untrusted
+
+    def parse_untrusted(envelope: bytes) -> Header:
+        read[envelope] += 1
+        return parse(envelope)
+
+    world = World(tmp_path)
+    world.make_own("alice", "bob")
+    async with world.person("alice") as alice, world.person("bob") as bob:
+        await acquainted(alice, bob)
+        monkeypatch.setattr(Header, "parse_untrusted", parse_untrusted)
+        sent = await alice.api.call(SendTaskRequest(agent="bob", message="hello", wait_seconds=0))
+        await bob.api.call(CheckInboxRequest(wait_seconds=30))
+        await bob.api.call(AnswerRequest(task_id=sent.task_id, status="completed", text="done"))
+        await alice.api.call(GetTaskRequest(task_id=sent.task_id, wait_seconds=30))
+    assert len(read) >= 2
+    assert set(read.values()) == {1}
 
 
 async def test_nothing_that_is_said_can_be_read_on_the_in_memory_network(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from mcp_a2a.protocol.envelope import (
     MAX_ENVELOPE,
     MAX_PAYLOAD,
     WIRE_SIZES,
+    Envelope,
     Header,
-    open_untrusted,
     seal,
 )
 from mcp_a2a.protocol.payload import Payload
@@ -61,7 +61,7 @@ def sealed(payload: Payload | None = None, ring: KeyRing = RING) -> bytes:
 def opens(envelope: bytes, ring: KeyRing = RING) -> bool:
     """Whether it is accepted; anything but a protocol error fails the test."""
     try:
-        open_untrusted(envelope, ring, BOB.peer_id)
+        Envelope.parse_untrusted(envelope).open_untrusted(ring, BOB.peer_id)
     except RemoteProtocolError:
         return False
     return True
@@ -75,7 +75,7 @@ def opens(envelope: bytes, ring: KeyRing = RING) -> bool:
 def test_what_alice_seals_to_bob_is_what_bob_opens(suite: int, text: str) -> None:
     payload = task(text)
 
-    opened = open_untrusted(sealed(payload, RINGS[suite]), RINGS[suite], BOB.peer_id)
+    opened = Envelope.parse_untrusted(sealed(payload, RINGS[suite])).open_untrusted(RINGS[suite], BOB.peer_id)
 
     assert opened.payload == payload
     assert opened.envelope_id == ENVELOPE_ID
@@ -127,7 +127,7 @@ def test_the_largest_payload_fits_and_one_byte_more_is_told_so() -> None:
     envelope = seal(ALICE, largest, RINGS[2].current, ENVELOPE_ID, EXPIRES)
 
     assert len(envelope) == MAX_ENVELOPE == 64 + 1136 + 1024 * 1024
-    assert open_untrusted(envelope, RINGS[2], BOB.peer_id).payload == task()
+    assert Envelope.parse_untrusted(envelope).open_untrusted(RINGS[2], BOB.peer_id).payload == task()
     with pytest.raises(TooLargeError) as refused:
         seal(ALICE, largest + b" ", RINGS[2].current, ENVELOPE_ID, EXPIRES)
     assert "1,048,508" in str(refused.value)
@@ -138,7 +138,9 @@ def test_the_same_message_sealed_twice_has_nothing_in_common_but_its_header() ->
 
     assert first[:HEADER_SIZE] == second[:HEADER_SIZE]
     assert first[HEADER_SIZE:] != second[HEADER_SIZE:]
-    assert open_untrusted(first, RING, BOB.peer_id) == open_untrusted(second, RING, BOB.peer_id)
+    assert Envelope.parse_untrusted(first).open_untrusted(RING, BOB.peer_id) == Envelope.parse_untrusted(
+        second
+    ).open_untrusted(RING, BOB.peer_id)
 
 
 def test_a_message_sealed_before_a_rotation_opens_until_the_secret_is_dropped() -> None:
@@ -150,7 +152,7 @@ def test_a_message_sealed_before_a_rotation_opens_until_the_secret_is_dropped() 
 
     ring.handle_timeout(NOW + 10 * 86_400, Dice(b"much later"))
     with pytest.raises(UnknownKeyError):
-        open_untrusted(envelope, ring, BOB.peer_id)
+        Envelope.parse_untrusted(envelope).open_untrusted(ring, BOB.peer_id)
 
 
 # --- what is changed on the way -------------------------------------------------------------------
@@ -196,7 +198,7 @@ def test_a_header_copied_onto_another_body_does_not_open() -> None:
     other = replace(Header.parse_untrusted(second), envelope_id=bytes(16)).to_bytes()
 
     with pytest.raises(SealBrokenError):
-        open_untrusted(other + first[HEADER_SIZE:], RING, BOB.peer_id)
+        Envelope.parse_untrusted(other + first[HEADER_SIZE:]).open_untrusted(RING, BOB.peer_id)
 
 
 def test_a_relay_cannot_lengthen_the_life_of_a_message() -> None:
@@ -205,7 +207,7 @@ def test_a_relay_cannot_lengthen_the_life_of_a_message() -> None:
     longer = replace(header, expires=header.expires + 3600).to_bytes()
 
     with pytest.raises(SealBrokenError):
-        open_untrusted(longer + envelope[HEADER_SIZE:], RING, BOB.peer_id)
+        Envelope.parse_untrusted(longer + envelope[HEADER_SIZE:]).open_untrusted(RING, BOB.peer_id)
 
 
 def test_a_relay_cannot_move_a_message_to_another_mailbox() -> None:
@@ -216,9 +218,9 @@ def test_a_relay_cannot_move_a_message_to_another_mailbox() -> None:
     with_her_key = replace(moved, kid=carol.current.kid)
 
     with pytest.raises(UnknownKeyError):
-        open_untrusted(moved.to_bytes() + envelope[HEADER_SIZE:], carol, CAROL.peer_id)
+        Envelope.parse_untrusted(moved.to_bytes() + envelope[HEADER_SIZE:]).open_untrusted(carol, CAROL.peer_id)
     with pytest.raises(SealBrokenError):
-        open_untrusted(with_her_key.to_bytes() + envelope[HEADER_SIZE:], carol, CAROL.peer_id)
+        Envelope.parse_untrusted(with_her_key.to_bytes() + envelope[HEADER_SIZE:]).open_untrusted(carol, CAROL.peer_id)
 
 
 # --- what a hostile peer seals --------------------------------------------------------------------
@@ -226,7 +228,7 @@ def test_a_relay_cannot_move_a_message_to_another_mailbox() -> None:
 
 def test_a_message_for_somebody_else_is_not_opened() -> None:
     with pytest.raises(NotForUsError, match="addressed to another"):
-        open_untrusted(sealed(), ring_with_suite(CAROL, 1), CAROL.peer_id)
+        Envelope.parse_untrusted(sealed()).open_untrusted(ring_with_suite(CAROL, 1), CAROL.peer_id)
 
 
 def test_a_signed_message_sealed_again_to_a_third_peer_is_refused() -> None:
@@ -235,14 +237,14 @@ def test_a_signed_message_sealed_again_to_a_third_peer_is_refused() -> None:
     envelope = forge(inner_of(task(to=BOB).to_bytes(), signer=ALICE), carol.current)
 
     with pytest.raises(NotForUsError, match="inside"):
-        open_untrusted(envelope, carol, CAROL.peer_id)
+        Envelope.parse_untrusted(envelope).open_untrusted(carol, CAROL.peer_id)
 
 
 def test_a_message_that_somebody_else_signed_is_refused() -> None:
     envelope = forge(inner_of(task().to_bytes(), signer=CAROL), RING.current)
 
     with pytest.raises(SealBrokenError, match="not signed by"):
-        open_untrusted(envelope, RING, BOB.peer_id)
+        Envelope.parse_untrusted(envelope).open_untrusted(RING, BOB.peer_id)
 
 
 def test_a_signature_given_for_another_purpose_is_refused() -> None:
@@ -250,14 +252,16 @@ def test_a_signature_given_for_another_purpose_is_refused() -> None:
     receipt_like = struct.pack(">I64s", len(payload), ALICE.sign(b"mcp-a2a/v1/advert\0", payload))
 
     with pytest.raises(SealBrokenError):
-        open_untrusted(forge((receipt_like + payload).ljust(1024, b"\0"), RING.current), RING, BOB.peer_id)
+        Envelope.parse_untrusted(forge((receipt_like + payload).ljust(1024, b"\0"), RING.current)).open_untrusted(
+            RING, BOB.peer_id
+        )
 
 
 def test_the_outside_may_not_promise_another_life_than_the_inside() -> None:
     for expires in (EXPIRES - 7200, EXPIRES + 7200):
         envelope = seal(ALICE, task().to_bytes(), RING.current, ENVELOPE_ID, expires)
         with pytest.raises(SealBrokenError, match="expiry"):
-            open_untrusted(envelope, RING, BOB.peer_id)
+            Envelope.parse_untrusted(envelope).open_untrusted(RING, BOB.peer_id)
 
 
 def damaged_insides() -> dict[str, bytes]:
@@ -285,7 +289,7 @@ def test_an_inside_that_is_not_laid_out_as_it_must_be_is_refused(name: str) -> N
 def test_a_payload_that_is_none_is_refused_though_it_is_signed() -> None:
     for payload in (b"", b"{}", b"null", b"\xff", task().to_bytes()[:-1]):
         with pytest.raises(RemoteProtocolError):
-            open_untrusted(forge(inner_of(payload), RING.current), RING, BOB.peer_id)
+            Envelope.parse_untrusted(forge(inner_of(payload), RING.current)).open_untrusted(RING, BOB.peer_id)
 
 
 def test_expired_and_future_messages_open_and_are_then_stale() -> None:
@@ -293,7 +297,7 @@ def test_expired_and_future_messages_open_and_are_then_stale() -> None:
     future = task().model_copy(update={"created": NOW + 54_001})
 
     for payload in (expired, future):
-        opened = open_untrusted(sealed(payload), RING, BOB.peer_id).payload
+        opened = Envelope.parse_untrusted(sealed(payload)).open_untrusted(RING, BOB.peer_id).payload
         with pytest.raises(StaleError):
             check_freshness(opened.created, opened.expires, NOW)
 

@@ -18,7 +18,6 @@ from mcp_a2a.protocol.control import (
     Challenge,
     Control,
     Delivered,
-    EnvelopeFrame,
     Held,
     Hello,
     Ping,
@@ -29,7 +28,7 @@ from mcp_a2a.protocol.control import (
     UnknownFrame,
     Welcome,
 )
-from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES, Header
+from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES, Envelope, Header
 from mcp_a2a.protocol.frames import MAX_TEXT_FRAME, decode_untrusted, encode
 from tests.protocol.people import ALICE, BOB, ENVELOPE_ID, EXPIRES, flip, mark, ring_of
 
@@ -80,7 +79,8 @@ def test_any_answer_is_read_as_it_was_written(answer: Control) -> None:
 
 
 def test_a_binary_frame_is_an_envelope_with_a_readable_header() -> None:
-    assert decode_untrusted(ENVELOPE) == EnvelopeFrame(ENVELOPE, ENVELOPE_ID)
+    assert decode_untrusted(ENVELOPE) == Envelope(Header.parse_untrusted(ENVELOPE), ENVELOPE)
+    assert Header.parse_untrusted(ENVELOPE).envelope_id == ENVELOPE_ID
 
 
 def test_the_largest_receipt_fits_into_a_text_frame() -> None:

@@ -13,7 +13,7 @@ from mcp_a2a.errors import McpA2AError, SealBrokenError
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import open_untrusted
+from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.receipt import postmark_of, receipt_is_valid
 from mcp_a2a.protocol.replay import check_freshness
@@ -52,7 +52,7 @@ def decide(case: Case) -> str:
 def judge(kind: str, data: bytes) -> None:
     match kind:
         case "envelope":
-            payload = open_untrusted(data, RING, BOB.peer_id).payload
+            payload = Envelope.parse_untrusted(data).open_untrusted(RING, BOB.peer_id).payload
             check_freshness(payload.created, payload.expires, KNOWN.now)
             assert payload.from_ == ALICE
         case "bundle":
@@ -65,7 +65,12 @@ def judge(kind: str, data: bytes) -> None:
                 raise SealBrokenError("not this receipt")
         case "postmark":
             envelope = data[:-48]
-            if postmark_of(ALICE, open_untrusted(envelope, RING, BOB.peer_id).payload.id, envelope) != data[-48:]:
+            if (
+                postmark_of(
+                    ALICE, Envelope.parse_untrusted(envelope).open_untrusted(RING, BOB.peer_id).payload.id, envelope
+                )
+                != data[-48:]
+            ):
                 raise SealBrokenError("not the postmark of this message")
         case _:
             pytest.fail(f"unknown kind {kind}")

@@ -33,7 +33,7 @@ from mcp_a2a.protocol.control import (
 )
 from mcp_a2a.protocol.crypto import ExchangeKey
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES
+from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES, Envelope
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
@@ -61,6 +61,10 @@ def envelope(number: int, to: Identity = BOB, size: int = min(WIRE_SIZES)) -> by
     """Something with a header that can be read; links never look further."""
     header = struct.pack(">4s32s8s16sI", b"A2E\x01", to.peer_id.key, bytes(8), number.to_bytes(16), 3600)
     return header.ljust(size, b"\0")
+
+
+def received(number: int, size: int = min(WIRE_SIZES)) -> EnvelopeReceived:
+    return EnvelopeReceived(Envelope.parse_untrusted(envelope(number, size=size)))
 
 
 def name_of(number: int) -> bytes:
@@ -321,7 +325,7 @@ def test_an_envelope_of_any_size_arrives_as_it_was_sent(size: int) -> None:
     pair = Pair.opened()
     pair.dialler.submit(envelope(1, size=size))
     pair.settle()
-    assert pair.listener.events_received() == [EnvelopeReceived(envelope(1, size=size))]
+    assert pair.listener.events_received() == [received(1, size)]
 
 
 def test_both_sides_submit_on_one_link() -> None:
@@ -329,7 +333,7 @@ def test_both_sides_submit_on_one_link() -> None:
     pair.dialler.submit(envelope(1))
     pair.listener.submit(envelope(2))
     pair.settle()
-    assert pair.events() == [EnvelopeReceived(envelope(1)), EnvelopeReceived(envelope(2))]
+    assert pair.events() == [received(1), received(2)]
 
 
 @pytest.mark.parametrize(
@@ -365,7 +369,7 @@ def test_the_same_envelope_again_is_passed_on_once_until_it_is_answered() -> Non
         pair.listener.receive_frame_untrusted(envelope(1), 0.0)
     pair.listener.answer(Held(name_of(1), bytes(64)))
     pair.listener.receive_frame_untrusted(envelope(1), 0.0)
-    assert pair.listener.events_received() == [EnvelopeReceived(envelope(1))] * 2
+    assert pair.listener.events_received() == [received(1)] * 2
 
 
 def test_reading_stops_while_too_many_envelopes_await_an_answer() -> None:

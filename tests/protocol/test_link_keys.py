@@ -305,7 +305,7 @@ class Path:
         for event in end.events_received():
             assert isinstance(event, EnvelopeReceived | Closed), event
             if isinstance(event, EnvelopeReceived):
-                self.heard[to_dialler].append(event.envelope)
+                self.heard[to_dialler].append(event.envelope.data)
 
 
 @settings(max_examples=150)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_a2a.errors import LocalProtocolError
-from mcp_a2a.protocol.envelope import open_untrusted, seal
+from mcp_a2a.protocol.envelope import Envelope, seal
 from mcp_a2a.protocol.receipt import (
     HELD_VERDICT,
     envelope_id_of,
@@ -31,7 +31,7 @@ def sealed() -> bytes:
 
 def test_both_ends_come_to_the_same_postmark() -> None:
     envelope = sealed()
-    opened = open_untrusted(envelope, RING, BOB.peer_id)
+    opened = Envelope.parse_untrusted(envelope).open_untrusted(RING, BOB.peer_id)
     mark = postmark_of(ALICE.peer_id, task().id, envelope)
     assert postmark_of(opened.payload.from_, opened.payload.id, envelope) == mark
     assert envelope_id_of(mark) == ENVELOPE_ID

@@ -21,7 +21,6 @@ from mcp_a2a.protocol.control import (
     Challenge,
     Control,
     Delivered,
-    EnvelopeFrame,
     Frame,
     ListingFrame,
     Ping,
@@ -30,7 +29,7 @@ from mcp_a2a.protocol.control import (
     Welcome,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import HOUR, Header
+from mcp_a2a.protocol.envelope import HOUR, Envelope, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
@@ -153,7 +152,7 @@ class Guest:
             if kind is Delivered and isinstance(frame, Stored):
                 return False  # its recipient took a moment: the machine is busy
             ids = frame.envelopes if isinstance(frame, Delivered) else (getattr(frame, "envelope", None),)
-            return not isinstance(frame, EnvelopeFrame) and wanted in ids
+            return not isinstance(frame, Envelope) and wanted in ids
 
         found = await self.next(object, is_about)
         assert isinstance(found, kind), found
@@ -177,7 +176,7 @@ class Guest:
         return found
 
     async def mail(self) -> bytes:
-        return (await self.next(EnvelopeFrame)).envelope
+        return (await self.next(Envelope)).data
 
     async def listing(self) -> Listing:
         return (await self.next(ListingFrame)).listing

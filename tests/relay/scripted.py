@@ -27,7 +27,6 @@ from mcp_a2a.protocol.control import (
     Control,
     Delivered,
     Done,
-    EnvelopeFrame,
     Failed,
     Find,
     Found,
@@ -45,7 +44,7 @@ from mcp_a2a.protocol.control import (
     envelopes_of,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header
+from mcp_a2a.protocol.envelope import Envelope, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
@@ -166,8 +165,8 @@ class ScriptedRelay:
 
     async def receive(self, caller: Caller, data: bytes) -> None:
         match decode_untrusted(data):
-            case EnvelopeFrame(envelope, envelope_id):
-                await self.deposit(caller, envelope, envelope_id)
+            case Envelope() as envelope:
+                await self.deposit(caller, envelope.data, envelope.header.envelope_id)
             case Delivered() | Held() | Refused() as answer:
                 await self.answered(caller, answer)
             case ListingFrame(listing):

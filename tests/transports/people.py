@@ -13,7 +13,7 @@ from mcp_a2a.ports import Credentials, Link, LinkHandler, LookupHandler, Sightin
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Answer, Delivered
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header, seal
+from mcp_a2a.protocol.envelope import Envelope, Header, seal
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.receipt import sign_receipt
 from tests.protocol.people import EXPIRES, NOW, Dice, mark, ring_of
@@ -82,11 +82,11 @@ class Witness(LinkHandler):
         self._note("opened")
 
     @override
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
-        self.received.append(envelope)
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
+        self.received.append(envelope.data)
         self._note("received")
         if self.signs:
-            self.sign(link, envelope)
+            self.sign(link, envelope.data)
 
     @override
     def answer_received(self, link: Link, answer: Answer) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mcp_a2a.errors import LinkError, PortInUseError
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Delivered, Held, Refused
-from mcp_a2a.protocol.envelope import MAX_PAYLOAD
+from mcp_a2a.protocol.envelope import MAX_PAYLOAD, Envelope
 from mcp_a2a.protocol.link import MAX_UNANSWERED
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr, TransportAddr
 from mcp_a2a.protocol.receipt import receipt_is_valid
@@ -282,6 +283,21 @@ async def test_who_does_not_answer_gets_no_more_to_read_and_catches_up_later(mak
         assert two.of_ben.received == sent
 
 
+async def test_what_is_submitted_while_the_wire_is_full_follows_in_order(maker: Maker) -> None:
+    async with linked(maker, Witness("ben", signs=False)) as two:
+        sent = list[bytes]()
+        with suppress(LinkError):
+            while True:
+                one = envelope(len(sent), "ben", payload=bytes(100_000))
+                two.link.submit(one)
+                sent.append(one)
+                await anyio.lowlevel.checkpoint()
+        two.of_ben.signs = True
+        two.of_ben.sign(two.bens_link, *two.of_ben.received)
+        await until(lambda: len(two.of_ben.received) == len(sent), two.of_ben)
+        assert two.of_ben.received == sent
+
+
 async def test_a_link_shows_the_key_bundle_that_was_current_when_it_opened(maker: Maker) -> None:
     rotating = KeyRing.load(identity("ann"), ring("ann").dump())
     papers = credentials("ann", lambda: rotating)
@@ -370,7 +386,7 @@ async def test_a_transport_can_be_opened_again(maker: Maker) -> None:
 class Clumsy(Witness):
     """A handler with a bug."""
 
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         super().envelope_received(link, envelope)
         if len(self.received) == 1:
             raise RuntimeError("a bug of ours")

@@ -112,6 +112,18 @@ async def test_who_never_reads_is_closed_after_thirty_seconds() -> None:
         await wire.aclose()
 
 
+async def test_a_frame_is_on_the_wire_in_the_turn_of_its_caller() -> None:
+    frames: list[str | bytes] = []
+    network = MemoryNetwork(tap=lambda _, __, frame: frames.append(frame))
+    async with ben_on(network) as of_ben, keep_links(credentials("ann"), Witness("ann")) as links:
+        await dial(network, links)
+        await until(lambda: of_ben.opened, of_ben)
+        await anyio.wait_all_tasks_blocked()
+        frames.clear()
+        of_ben.opened[0].submit(envelope(1, "ann"))
+        assert len(frames) == 1
+
+
 async def test_who_never_reads_costs_a_bounded_amount_of_memory() -> None:
     async with ben_listens() as (network, of_ben):
         wire = await connect(network)
@@ -194,7 +206,7 @@ class BrokenChannel(Channel):
         raise RuntimeError("not foreseen")
 
     @override
-    async def send(self, frame: str | bytes) -> None:
+    def offer(self, frame: str | bytes) -> None:
         raise RuntimeError("not foreseen")
 
     @override

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 import anyio
 import pytest
@@ -30,8 +31,9 @@ from mcp_a2a.protocol.control import (
     Stored,
 )
 from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol.envelope import MAX_PAYLOAD
 from mcp_a2a.protocol.frames import decode_untrusted
-from mcp_a2a.protocol.link import MAX_QUEUED_FRAMES, MAX_UNANSWERED
+from mcp_a2a.protocol.link import MAX_UNANSWERED
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.paths import RelayAddr
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS, sign_receipt
@@ -236,12 +238,13 @@ async def test_questions_of_many_at_once_get_each_their_own_reply(relay: Puppet,
 
 async def test_a_relay_that_does_not_read_is_said_and_not_waited_for(relay: Puppet, ann: Home) -> None:
     link = await ann.dial("ben")
+    largest, taken = envelope(1, "ben", payload=bytes(MAX_PAYLOAD)), count()
     with pytest.raises(LinkError, match="full"):
-        for number in range(MAX_QUEUED_FRAMES + 1):  # with no chance for the wire to take any of them
-            link.submit(envelope(number, "ben"))
+        for _ in taken:  # with no chance for the relay to read any of them
+            link.submit(largest)
     with anyio.fail_after(30), pytest.raises(RelayError, match="reads more slowly than we write"):
         await find(ann)
-    await relay.noted(MAX_QUEUED_FRAMES)
+    await relay.noted(next(taken) - 1)
     assert await find(ann) is not None
 
 
@@ -367,8 +370,9 @@ async def test_the_round_trip_is_from_an_envelope_to_its_receipt_and_not_of_one_
     await until(lambda: len(ann.seen.answers) == 3, ann.seen)
     assert link.rtt_seconds is None, "one was stored, and the other only asked about"
     link.submit(envelope(2, "ben"))
-    await relay.say(Delivered((mark(ids[2]),), bytes(64)))
-    await until(lambda: len(ann.seen.answers) > 3, ann.seen)
+    receipt = Delivered((mark(ids[2]),), bytes(64))
+    await relay.say(receipt)
+    await until(lambda: receipt in ann.seen.answers, ann.seen)
     assert link.rtt_seconds is not None
     assert 0 <= link.rtt_seconds < 30
 

@@ -19,7 +19,7 @@ from mcp_a2a.config import RelaySettings
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
-from mcp_a2a.protocol.envelope import MAX_PAYLOAD, seal
+from mcp_a2a.protocol.envelope import MAX_PAYLOAD, Envelope, seal
 from mcp_a2a.protocol.paths import DirectAddr, RelayAddr
 from mcp_a2a.protocol.receipt import receipt_is_valid
 from mcp_a2a.protocol.relay_limits import WINDOW_FRAMES
@@ -112,7 +112,7 @@ class Says(Witness):
 
     words: list[Answer]
 
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         link.answer(self.words[len(self.received)])
         super().envelope_received(link, envelope)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 
@@ -22,13 +23,26 @@ class Channel(Protocol):
         """
         ...
 
+    def offer(self, frame: str | bytes) -> Awaitable[None] | None:
+        """Hand a frame to the wire at once, in a task or outside of one.
+
+        Returns:
+            None if the wire takes more. Otherwise the wire is full: await this before the next frame.
+
+        Raises:
+            BrokenResourceError: the other side is gone.
+        """
+        ...
+
     async def send(self, frame: str | bytes) -> None:
         """Hand a frame to the wire; waits while the wire is full.
 
         Raises:
             BrokenResourceError: the other side is gone.
         """
-        ...
+        full = self.offer(frame)
+        if full is not None:
+            await full
 
     async def aclose(self) -> None:
         """Close, politely if there is time; nothing is left open when this is cancelled."""

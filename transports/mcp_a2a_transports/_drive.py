@@ -1,15 +1,16 @@
 """Runs a `LinkSession` over any ordered channel of frames, and is the `ports.Link` of every transport.
 
-Per link one task reads, one writes and one watches the clock. What the session reports is handed to
-the `LinkHandler` in wire order, from the reading task. Whatever goes wrong with a link ends that link
-and nothing else.
+A frame is written where it is queued, in the caller's turn of the event loop, as long as the wire takes it. While the
+wire is full, one task of the link waits for it, and frames queue up in the session behind that, in their order: the
+MACs count them. Two more tasks read and watch the clock. What the session reports is handed to the `LinkHandler` in
+wire order, from the reading task. Whatever goes wrong with a link ends that link and nothing else.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -81,7 +82,9 @@ class DrivenLink(Link):
         self._bundle: KeyBundle | None = None
         self._goodbye = False
         self._reason = ""
-        self._sending_since: float | None = None
+        self._unsent: tuple[Awaitable[None], Sequence[str | bytes]] | None = None
+        """While the wire is full: what to await, and the frames behind that which the session has given out."""
+        self._full_since: float | None = None
         self._wake = anyio.Event()
         self._tick = anyio.Event()
         self._resume = anyio.Event()
@@ -134,12 +137,12 @@ class DrivenLink(Link):
     @override
     def submit(self, envelope: bytes) -> None:
         self._session.submit(envelope)
-        self._wake.set()
+        self._flush()
 
     @override
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
         self._session.probe(anyio.current_time(), seconds)
-        self._wake.set()
+        self._flush()
         self._tick.set()
 
     def request(self, frame: Request | ListingFrame) -> None:
@@ -149,18 +152,19 @@ class DrivenLink(Link):
             LinkError: the link is closed.
         """
         self._session.request(frame)
-        self._wake.set()
+        self._flush()
 
     @override
     def answer(self, answer: Answer) -> None:
         self._session.answer(answer)
-        self._wake.set()
+        self._flush()
         if self._session.wants_frames:
             self._resume.set()
 
     @override
     def close(self, reason: str, code: ByeCode = ByeCode.CLOSED) -> None:
         self._session.say_goodbye(reason, code)
+        self._flush()
         self._wake.set()
         self._ending.set()
 
@@ -201,6 +205,7 @@ class DrivenLink(Link):
             async with anyio.create_task_group() as tasks:
                 # A cancelled node still says goodbye: its transport closes every link on the way.
                 tasks.cancel_scope.shield = True
+                self._flush()
                 tasks.start_soon(self._write)
                 tasks.start_soon(self._watch_clock)
                 tasks.start_soon(self._read)
@@ -241,23 +246,42 @@ class DrivenLink(Link):
             self._settle()
 
     async def _write(self) -> None:
-        while not self._session.is_closed or self._session.has_frames:
-            if not self._session.has_frames:
+        while not self._session.is_closed or self._session.has_frames or self._unsent is not None:
+            if self._unsent is None:
                 await self._wake.wait()
                 self._wake = anyio.Event()
                 continue
-            for frame in self._session.frames_to_send():
-                self._sending_since = anyio.current_time()
-                await self._send(frame)
-            self._sending_since = None
+            full, frames = self._unsent
+            # A peer that closed may have sent something before; the reader gets to the end of it, and
+            # only the end of what comes in is the end of the link.
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await full
+            self._unsent = self._full_since = None
+            self._flush(frames)
             self._resume.set()
         self._flushed.set()
 
-    async def _send(self, frame: str | bytes) -> None:
-        # A peer that closed may have sent something before; the reader gets to the end of it, and
-        # only the end of what comes in is the end of the link.
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self._channel.send(frame)
+    def _flush(self, frames: Sequence[str | bytes] = ()) -> None:
+        """Write these frames, and then what the session has queued, until the wire is full."""
+        if self._unsent is not None:
+            return
+        while frames or self._session.has_frames:
+            frames = frames or self._session.frames_to_send()
+            for sent, frame in enumerate(frames, 1):
+                full = self._offer(frame)
+                if full is not None:
+                    self._unsent, self._full_since = (full, frames[sent:]), anyio.current_time()
+                    self._wake.set()
+                    return
+            frames = ()
+
+    def _offer(self, frame: str | bytes) -> Awaitable[None] | None:
+        try:
+            return self._channel.offer(frame)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return None  # as above
+        except Exception as error:  # noqa: BLE001  the writing task raises it: it ends this link, not what the caller does
+            return _failed(error)
 
     async def _watch_clock(self) -> None:
         while not self._session.is_closed:
@@ -274,15 +298,14 @@ class DrivenLink(Link):
 
     @property
     def _stalled_at(self) -> float:
-        return float("inf") if self._sending_since is None else self._sending_since + STALL_SECONDS
+        return float("inf") if self._full_since is None else self._full_since + STALL_SECONDS
 
     # --- events -----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Pass on what the session has to say, to the handler and to the other tasks."""
         self._dispatch()
-        if self._session.has_frames:
-            self._wake.set()
+        self._flush()
         if self._session.is_closed:
             self._wake.set()
             self._ending.set()
@@ -337,3 +360,7 @@ class DrivenLink(Link):
         if self._opened is None:
             raise LocalProtocolError("This link has no peer before its handshake is complete.")
         return self._opened
+
+
+async def _failed(error: Exception) -> None:
+    raise error

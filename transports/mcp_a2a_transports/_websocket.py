@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Coroutine, Generator
+from types import coroutine
 from typing import Protocol
 
 import anyio
@@ -58,14 +60,16 @@ class WebSocketChannel(Channel):
         raise _end_of(message.type, message.data)
 
     @override
-    async def send(self, frame: str | bytes) -> None:
+    def offer(self, frame: str | bytes) -> Awaitable[None] | None:
+        sending = self._socket.send_bytes(frame) if isinstance(frame, bytes) else self._socket.send_str(frame)
         try:
-            if isinstance(frame, bytes):
-                await self._socket.send_bytes(frame)
-            else:
-                await self._socket.send_str(frame)
+            # Without compression aiohttp waits for nothing before it has written, and then only while the wire is full.
+            awaited = sending.send(None)
+        except StopIteration:
+            return None
         except (OSError, ClientError) as error:
             raise anyio.BrokenResourceError from error
+        return _finished(sending, awaited)
 
     @override
     async def aclose(self) -> None:
@@ -74,6 +78,23 @@ class WebSocketChannel(Channel):
         finally:
             # A peer that does not read would keep the socket and all that is buffered for it.
             self._connection.abort()
+
+
+@coroutine
+def _finished(sending: Coroutine[object, object, None], awaited: object) -> Generator[object, object, None]:
+    """Go on with a coroutine that was begun outside of a task, from what it awaits."""
+    try:
+        while True:
+            try:
+                outcome = yield awaited
+            except BaseException as error:  # noqa: BLE001  also a cancellation is for the coroutine
+                awaited = sending.throw(error)
+            else:
+                awaited = sending.send(outcome)
+    except StopIteration:
+        return
+    except (OSError, ClientError) as error:
+        raise anyio.BrokenResourceError from error
 
 
 def _end_of(kind: WSMsgType, cause: object) -> Exception:

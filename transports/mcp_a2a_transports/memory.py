@@ -8,7 +8,7 @@ clock of the event loop, so a run is as repeatable as its loop, and a virtual cl
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -93,10 +93,15 @@ class _End(Channel):
         self._incoming = incoming
 
     @override
-    async def send(self, frame: str | bytes) -> None:
+    def offer(self, frame: str | bytes) -> Awaitable[None] | None:
         at = self._network.transmit(self._wire, self._way, frame)
-        if at is not None:
-            await self._outgoing.send(_Due(frame, at))
+        if at is None:
+            return None
+        try:
+            self._outgoing.send_nowait(_Due(frame, at))
+        except anyio.WouldBlock:
+            return self._outgoing.send(_Due(frame, at))
+        return None
 
     @override
     async def receive(self) -> str | bytes:

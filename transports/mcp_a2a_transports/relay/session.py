@@ -27,7 +27,7 @@ from mcp_a2a.protocol.control import (
     Role,
 )
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.envelope import Header
+from mcp_a2a.protocol.envelope import Envelope, id_of
 from mcp_a2a.protocol.handshake import Side, Target
 from mcp_a2a.protocol.link import Answer, LinkSession
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS
@@ -195,7 +195,7 @@ class RelaySession(House, LinkHandler, Post, Line):
             self._drop(relayed, reason)
 
     @override
-    def envelope_received(self, link: Link, envelope: bytes) -> None:
+    def envelope_received(self, link: Link, envelope: Envelope) -> None:
         self._world.handler.envelope_received(self._inbound, envelope)
 
     @override
@@ -235,7 +235,7 @@ class RelaySession(House, LinkHandler, Post, Line):
     @override
     def submit(self, link: RelayedLink, envelope: bytes) -> None:
         self._open.submit(envelope)
-        self._dispatches.note(Header.parse_untrusted(envelope).envelope_id, link, anyio.current_time())
+        self._dispatches.note(id_of(envelope), link, anyio.current_time())
 
     @override
     def check(self, link: RelayedLink, envelope_ids: Sequence[bytes]) -> None:
