@@ -1,16 +1,21 @@
-"""A control object from a peer, read field by field: each reader takes one shape and refuses all others."""
+"""The kinds of fields of a control frame: each is written in one way, and read in that way only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from functools import lru_cache
+from typing import Never, TypeVar
 
 from pydantic import JsonValue
 
 from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.protocol.control import MAX_PRESENCE, MAX_TEXT_FRAME
+from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import MAX_MEMBERSHIPS, MAX_PRESENCE, MAX_TEXT_FRAME, MembershipProof
+from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
 from mcp_a2a.protocol.did import DID_LENGTH, PeerId
-from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE
-from mcp_a2a.protocol.receipt import MAX_POSTMARKS, POSTMARK_SIZE
+from mcp_a2a.protocol.receipt import MAX_POSTMARKS
 
 MAX_RETRY_AFTER_SECONDS = 7 * 86_400
 MAX_WORD = 32
@@ -18,108 +23,105 @@ MAX_WORD = 32
 
 _MAX_COUNT = 2**53
 
-
-class Fields:
-    """A control object, read field by field."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, fields: Mapping[str, JsonValue]) -> None:
-        self._fields = fields
-
-    def has(self, name: str) -> bool:
-        """Whether a field is there and not null."""
-        return self._fields.get(name) is not None
-
-    def text(self, name: str, limit: int = MAX_TEXT_FRAME) -> str:
-        """A text of at most so many characters."""
-        value = self._fields.get(name)
-        if not isinstance(value, str) or len(value) > limit:
-            raise RemoteProtocolError(f"A control frame has no acceptable {name!r}.")
-        return value
-
-    def count(self, name: str) -> int:
-        """A whole number from 0 to 2**53."""
-        value = self._fields.get(name)
-        if type(value) is not int or not 0 <= value < _MAX_COUNT:
-            raise RemoteProtocolError(f"A control frame has no whole number in {name!r}.")
-        return value
-
-    def flag(self, name: str) -> bool:
-        """True or false."""
-        value = self._fields.get(name)
-        if not isinstance(value, bool):
-            raise RemoteProtocolError(f"A control frame has neither true nor false in {name!r}.")
-        return value
-
-    def peer(self, name: str) -> PeerId:
-        """A key."""
-        return PeerId.parse_untrusted(self.text(name, DID_LENGTH))
-
-    def peers(self, name: str) -> tuple[PeerId, ...]:
-        """A list of keys."""
-        values = self._fields.get(name)
-        if not isinstance(values, list) or len(values) > MAX_PRESENCE:
-            raise RemoteProtocolError(f"A control frame has no list of keys in {name!r}.")
-        return tuple(PeerId.parse_untrusted(value if isinstance(value, str) else "") for value in values)
-
-    def blob(self, name: str, limit: int) -> bytes:
-        """At most so many bytes."""
-        text = self.text(name, 2 * limit)
-        return unhex(text, len(text) // 2)
-
-    def code(self) -> str:
-        """A word for programs. It ends up in sentences and logs, so it is a word and nothing else."""
-        code = self.text("code", MAX_WORD)
-        if not (code.isascii() and code.replace("_", "").isalnum()):
-            raise RemoteProtocolError("A control frame has no acceptable code.")
-        return code
-
-    def objects(self, name: str, limit: int) -> list[Fields]:
-        """A list of at most so many objects; empty where there is none."""
-        values = self._fields.get(name)
-        if values is None:
-            return []
-        if not isinstance(values, list) or len(values) > limit:
-            raise RemoteProtocolError(f"A control frame has no acceptable list in {name!r}.")
-        return [Fields(value if isinstance(value, dict) else {}) for value in values]
-
-    def seconds(self, name: str) -> float | None:
-        """A time up to 7 days, where there is one."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        if type(value) not in (int, float) or not 0 <= value <= MAX_RETRY_AFTER_SECONDS:  # type: ignore[operator]  # checked just before
-            raise RemoteProtocolError(f"A control frame has no acceptable time in {name!r}.")
-        return float(value)  # type: ignore[arg-type]  # an int or a float
-
-    def raw(self, name: str, size: int) -> bytes:
-        """Exactly so many bytes."""
-        return unhex(self._fields.get(name), size)
-
-    def ids(self, name: str) -> tuple[bytes, ...]:
-        """Ids of envelopes."""
-        return self._batch(name, ENVELOPE_ID_SIZE)
-
-    def postmarks(self, name: str) -> tuple[bytes, ...]:
-        """Postmarks of messages."""
-        return self._batch(name, POSTMARK_SIZE)
-
-    def _batch(self, name: str, size: int) -> tuple[bytes, ...]:
-        values = self._fields.get(name)
-        if not isinstance(values, list) or not 1 <= len(values) <= MAX_POSTMARKS:
-            raise RemoteProtocolError(f"A control frame has no acceptable list in {name!r}.")
-        return tuple(unhex(value, size) for value in values)
-
-    def inner(self, name: str) -> Fields:
-        """An object."""
-        value = self._fields.get(name)
-        if not isinstance(value, dict):
-            raise RemoteProtocolError(f"A control frame has no object in {name!r}.")
-        return Fields(value)
+Word = TypeVar("Word", bound=StrEnum)
 
 
-def unhex(value: JsonValue, size: int) -> bytes:
+class Absent(Enum):
+    """A sentinel."""
+
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of field."""
+
+    write: Callable[[Never], JsonValue]
+    """Makes the JSON of a value of that kind."""
+    read_untrusted: Callable[[JsonValue, str], object]
+    """Makes the value of the JSON in the field of that name; raises `RemoteProtocolError` for any other JSON."""
+    absent: object = Absent.REFUSED
+    """What a field stands for that is missing or null. It is not written then."""
+
+
+def optional(kind: Kind, absent: object = None) -> Kind:
+    """The same kind, for a field that may be missing."""
+    return replace(kind, absent=absent)
+
+
+def _same(value: JsonValue) -> JsonValue:
+    return value
+
+
+def _refused(name: str, what: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"A control frame has no {what} in {name!r}.")
+
+
+# --- numbers and words ----------------------------------------------------------------------------
+
+
+def _count(value: JsonValue, name: str) -> int:
+    if type(value) is not int or not 0 <= value < _MAX_COUNT:
+        raise _refused(name, "whole number")
+    return value
+
+
+def _flag(value: JsonValue, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise _refused(name, "true or false")
+    return value
+
+
+def _seconds(value: JsonValue, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_RETRY_AFTER_SECONDS:
+        raise _refused(name, "acceptable time")
+    return float(value)
+
+
+def text_untrusted(value: JsonValue, name: str, limit: int = MAX_TEXT_FRAME) -> str:
+    """A text of at most so many characters, in the field of that name."""
+    if not isinstance(value, str) or len(value) > limit:
+        raise _refused(name, "acceptable text")
+    return value
+
+
+def _code(value: JsonValue, name: str) -> str:
+    code = text_untrusted(value, name, MAX_WORD)
+    if not (code.isascii() and code.replace("_", "").isalnum()):
+        raise _refused(name, "acceptable code")
+    return code
+
+
+def word(words: type[Word], other: Word | None = None) -> Kind:
+    """One of these words; every word that is not known is read as `other`, or refused."""
+
+    def read_untrusted(value: JsonValue, name: str) -> Word:
+        found = text_untrusted(value, name, MAX_WORD)
+        try:
+            return words(found)
+        except ValueError:
+            if other is None:
+                raise _refused(name, "known word") from None
+            return other
+
+    return Kind(str, read_untrusted)
+
+
+COUNT = Kind(_same, _count)
+"""A whole number from 0 to 2**53."""
+FLAG = Kind(_same, _flag)
+"""True or false."""
+SECONDS = Kind(_same, _seconds)
+"""A time of up to 7 days."""
+TEXT = Kind(_same, text_untrusted)
+"""A text that a frame has room for."""
+CODE = Kind(_same, _code)
+"""A word for programs. It ends up in sentences and logs, so it is a word and nothing else."""
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+def _unhex(value: JsonValue, size: int) -> bytes:
     """Bytes of this size in lowercase hex; one spelling only."""
     try:
         raw = bytes.fromhex(value) if isinstance(value, str) else b""
@@ -129,3 +131,92 @@ def unhex(value: JsonValue, size: int) -> bytes:
     if len(raw) != size or raw.hex() != value:
         raise RemoteProtocolError(f"A control frame lacks {size} bytes of lowercase hex.")
     return raw
+
+
+def raw(size: int) -> Kind:
+    """Exactly so many bytes."""
+    return Kind(bytes.hex, lambda value, _: _unhex(value, size))
+
+
+def blob(limit: int) -> Kind:
+    """At most so many bytes."""
+
+    def read_untrusted(value: JsonValue, name: str) -> bytes:
+        text = text_untrusted(value, name, 2 * limit)
+        return _unhex(text, len(text) // 2)
+
+    return Kind(bytes.hex, read_untrusted)
+
+
+def batch(size: int) -> Kind:
+    """A list of 1 to 256 times so many bytes: ids or postmarks."""
+
+    def read_untrusted(value: JsonValue, name: str) -> tuple[bytes, ...]:
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_POSTMARKS:
+            raise _refused(name, "acceptable list")
+        return tuple(_unhex(one, size) for one in value)
+
+    def write(values: tuple[bytes, ...]) -> JsonValue:
+        return [one.hex() for one in values]
+
+    return Kind(write, read_untrusted)
+
+
+SIGNATURE = raw(SIGNATURE_SIZE)
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def _peer(value: JsonValue, name: str) -> PeerId:
+    return PeerId.parse_untrusted(text_untrusted(value, name, DID_LENGTH))
+
+
+def _peers(value: JsonValue, name: str) -> tuple[PeerId, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PRESENCE:
+        raise _refused(name, "list of keys")
+    return tuple(_peer(one, name) for one in value)
+
+
+def _write_peers(peers: tuple[PeerId, ...]) -> JsonValue:
+    return [str(peer) for peer in peers]
+
+
+# A peer that changed its key answers a whole window of envelopes with the same new bundle, and
+# reading one costs two operations with keys.
+@lru_cache(maxsize=64)
+def _bundle(text: str) -> KeyBundle:
+    return KeyBundle.parse_untrusted(text)
+
+
+def _memberships(value: JsonValue, name: str) -> tuple[MembershipProof, ...]:
+    if not isinstance(value, list) or len(value) > MAX_MEMBERSHIPS:
+        raise _refused(name, "acceptable list")
+    proofs = [_object(one, name) for one in value]
+    return tuple(
+        MembershipProof(_peer(proof.get("id"), "id"), _unhex(proof.get("sig"), SIGNATURE_SIZE)) for proof in proofs
+    )
+
+
+def _write_memberships(proofs: tuple[MembershipProof, ...]) -> JsonValue:
+    return [{"id": str(proof.network), "sig": proof.signature.hex()} for proof in proofs]
+
+
+def _object(value: JsonValue, name: str) -> Mapping[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise _refused(name, "object")
+    return value
+
+
+PEER = Kind(str, _peer)
+"""A key."""
+PEERS = Kind(_write_peers, _peers)
+"""A list of keys."""
+BUNDLE = Kind(KeyBundle.to_text, lambda value, name: _bundle(text_untrusted(value, name)))
+"""A key bundle, whose signature is checked."""
+MEMBERSHIPS = optional(Kind(_write_memberships, _memberships), ())
+"""Proofs of networks, where there are any."""
+LIMITS = Kind(
+    lambda envelope: {"envelope": envelope, "text": MAX_TEXT_FRAME},
+    lambda value, name: _count(_object(value, name).get("envelope"), "envelope"),
+)
+"""The longest envelope that is taken; that of a text frame is the same everywhere."""

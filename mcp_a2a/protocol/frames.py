@@ -1,135 +1,124 @@
 """How control frames and envelopes travel on a link, and what is refused.
 
 A frame is one JSON control object, one envelope or one listing. In the handshake it is text; behind that it is bytes
-with a MAC (`link_keys`), and its first byte tells what it is. Every control object has a kind in `"t"`. Fields and
-kinds that are not known are ignored, so a later version can add some. Bytes are written in lowercase hexadecimal.
+with a MAC (`link_keys`), and its first byte tells what it is. Every control object has a name in `"t"`, and the fields
+of its row in `CONTROL_FRAMES`: to add a frame is to add a row. Fields and names that are not known are ignored, so a
+later version can add some. Bytes are written in lowercase hexadecimal.
 Nothing here knows what may follow what; that is `link`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Never, cast
 
 from pydantic import JsonValue
 
-from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.protocol.control import (
-    MAX_MEMBERSHIPS,
-    MAX_TEXT_FRAME,
-    NONCE_SIZE,
-    Answer,
-    BundleFrame,
-    Bye,
-    ByeCode,
-    Challenge,
-    Control,
-    Delivered,
-    Frame,
-    Held,
-    Hello,
-    ListingFrame,
-    MembershipProof,
-    Ping,
-    Pong,
-    Refused,
-    Role,
-    Stored,
-    UnknownFrame,
-    Welcome,
-)
-from mcp_a2a.protocol.crypto import SIGNATURE_SIZE
-from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.protocol import control
+from mcp_a2a.protocol.admission_secret import PROOF_SIZE
+from mcp_a2a.protocol.control import MAX_TEXT_FRAME, Control, Frame, ListingFrame, UnknownFrame
 from mcp_a2a.protocol.envelope import ENVELOPE_ID_SIZE, Envelope
-from mcp_a2a.protocol.fields import MAX_WORD, Fields
+from mcp_a2a.protocol.fields import (
+    BUNDLE,
+    CODE,
+    COUNT,
+    FLAG,
+    LIMITS,
+    MEMBERSHIPS,
+    PEER,
+    PEERS,
+    SECONDS,
+    SIGNATURE,
+    TEXT,
+    Absent,
+    Kind,
+    batch,
+    blob,
+    optional,
+    raw,
+    text_untrusted,
+    word,
+)
 from mcp_a2a.protocol.listing import Listing, is_listing
-from mcp_a2a.protocol.relay_frames import RELAY_READERS, bundle_untrusted, relay_fields
+from mcp_a2a.protocol.receipt import POSTMARK_SIZE
 from mcp_a2a.protocol.strict_json import read_untrusted
 
-# --- writing --------------------------------------------------------------------------------------
+_NONCE = raw(control.NONCE_SIZE)
+_ID, _IDS = raw(ENVELOPE_ID_SIZE), batch(ENVELOPE_ID_SIZE)
+_INVITATION, _SEALED = raw(control.INVITATION_ID_SIZE), blob(control.MAX_INVITATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One control frame: its name on the wire, and its fields in the order in which they are written."""
+
+    name: str
+    frame: type[Control]
+    fields: tuple[tuple[str, str, Kind], ...]
+    """Attribute, name on the wire, kind."""
+
+
+def _row(name: str, frame: type[Control], **kinds: Kind) -> Row:
+    """`kinds` are in the order of the attributes of the frame."""
+    columns = zip(fields(frame), kinds.items(), strict=True)
+    return Row(name, frame, tuple((attribute.name, *column) for attribute, column in columns))
+
+
+CONTROL_FRAMES = (
+    # the handshake
+    _row("challenge", control.Challenge, v=COUNT, nonce=_NONCE, did=PEER, role=word(control.Role), limits=LIMITS),
+    _row(
+        "hello", control.Hello,
+        v=COUNT, did=PEER, nonce=_NONCE, sig=SIGNATURE, bundle=TEXT, networks=MEMBERSHIPS,
+    ),
+    _row("welcome", control.Welcome, sig=SIGNATURE, bundle=TEXT),
+    # answers to envelopes
+    _row("delivered", control.Delivered, marks=batch(POSTMARK_SIZE), sig=SIGNATURE),
+    _row("stored", control.Stored, id=_ID),
+    _row("held", control.Held, id=_ID, sig=SIGNATURE),
+    _row(
+        "refused", control.Refused,
+        id=_ID, code=CODE, retry_after=optional(SECONDS), bundle=optional(BUNDLE), sig=optional(SIGNATURE),
+    ),
+    # the link itself
+    _row("bundle", control.BundleFrame, bundle=BUNDLE),
+    _row("ping", control.Ping, n=COUNT),
+    _row("pong", control.Pong, n=COUNT),
+    _row("bye", control.Bye, code=word(control.ByeCode, control.ByeCode.OTHER)),
+    # with a relay
+    _row("watch", control.Watch, n=COUNT, net=PEER, epoch=COUNT, since=COUNT),
+    _row("presence", control.Presence, net=PEER, on=PEERS, off=PEERS),
+    _row("doubled", control.Doubled, ids=_IDS),
+    _row("find", control.Find, n=COUNT, did=PEER),
+    _row("found", control.Found, n=COUNT, bundle=BUNDLE, online=FLAG),
+    _row("check", control.Check, ids=_IDS),
+    _row(
+        "offer", control.Offer,
+        n=COUNT, net=PEER, id=_INVITATION, sealed=_SEALED, uses=COUNT, expires=COUNT,
+    ),
+    _row("claim", control.Claim, n=COUNT, id=_INVITATION),
+    _row("admit", control.Admit, n=COUNT, net=PEER, proof=blob(PROOF_SIZE)),
+    _row("claimed", control.Claimed, n=COUNT, sealed=_SEALED),
+    _row("done", control.Done, n=COUNT, epoch=COUNT, rev=COUNT),
+    _row("failed", control.Failed, n=COUNT, code=CODE, retry_after=optional(SECONDS)),
+)  # fmt: skip
+
+_ROW_OF = {row.frame: row for row in CONTROL_FRAMES}
+_ROW_NAMED = {row.name: row for row in CONTROL_FRAMES}
 
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(frame: Control) -> str:
     """The frame as it travels."""
-    return _encode_json(_fields_of(frame))
-
-
-def _fields_of(frame: Control) -> dict[str, JsonValue]:
-    match frame:
-        case Delivered() | Stored() | Held() | Refused():
-            return _answer_fields(frame)
-        case Challenge() | Hello() | Welcome():
-            return _handshake_fields(frame)
-        case Ping(number) | Pong(number):
-            return {"t": "ping" if isinstance(frame, Ping) else "pong", "n": number}
-        case BundleFrame(bundle):
-            return {"t": "bundle", "bundle": bundle.to_text()}
-        case Bye(code):
-            return {"t": "bye", "code": code.value}
-        case _:
-            return relay_fields(frame)
-
-
-def _answer_fields(frame: Answer) -> dict[str, JsonValue]:
-    match frame:
-        case Delivered(postmarks, signature):
-            marks: list[JsonValue] = [postmark.hex() for postmark in postmarks]
-            return {"t": "delivered", "marks": marks, "sig": signature.hex()}
-        case Refused():
-            return _refused_fields(frame)
-        case Held(envelope, signature):
-            return {"t": "held", "id": envelope.hex(), "sig": signature.hex()}
-        case Stored(envelope):
-            return {"t": "stored", "id": envelope.hex()}
-
-
-def _refused_fields(frame: Refused) -> dict[str, JsonValue]:
-    fields: dict[str, JsonValue] = {
-        "t": "refused",
-        "id": frame.envelope.hex(),
-        "code": frame.code,
-    }
-    if frame.retry_after is not None:
-        fields["retry_after"] = frame.retry_after
-    if frame.bundle is not None:
-        fields["bundle"] = frame.bundle.to_text()
-    if frame.signature is not None:
-        fields["sig"] = frame.signature.hex()
-    return fields
-
-
-def _handshake_fields(frame: Challenge | Hello | Welcome) -> dict[str, JsonValue]:
-    match frame:
-        case Challenge():
-            return {
-                "t": "challenge",
-                "v": frame.version,
-                "nonce": frame.nonce.hex(),
-                "did": str(frame.peer),
-                "role": frame.role.value,
-                "limits": {"envelope": frame.max_envelope, "text": MAX_TEXT_FRAME},
-            }
-        case Hello():
-            fields: dict[str, JsonValue] = {
-                "t": "hello",
-                "v": frame.version,
-                "did": str(frame.peer),
-                "nonce": frame.nonce.hex(),
-                "sig": frame.signature.hex(),
-                "bundle": frame.bundle,
-            }
-            if frame.memberships:
-                fields["networks"] = [
-                    {"id": str(proof.network), "sig": proof.signature.hex()} for proof in frame.memberships
-                ]
-            return fields
-        case Welcome():
-            return {"t": "welcome", "sig": frame.signature.hex(), "bundle": frame.bundle}
-
-
-# --- reading --------------------------------------------------------------------------------------
+    row = _ROW_OF[type(frame)]
+    written: dict[str, JsonValue] = {"t": row.name}
+    for attribute, name, kind in row.fields:
+        value = getattr(frame, attribute)
+        if value != kind.absent:
+            written[name] = kind.write(cast("Never", value))
+    return _encode_json(written)
 
 
 def decode_untrusted(frame: str | bytes) -> Frame:
@@ -138,69 +127,18 @@ def decode_untrusted(frame: str | bytes) -> Frame:
         if is_listing(frame):
             return ListingFrame(Listing.parse_untrusted(frame))
         return Envelope.parse_untrusted(frame)
-    fields = Fields(read_untrusted(frame, MAX_TEXT_FRAME))
-    read = _READERS.get(fields.text("t"))
-    return read(fields) if read is not None else UnknownFrame()
+    written = read_untrusted(frame, MAX_TEXT_FRAME)
+    row = _ROW_NAMED.get(text_untrusted(written.get("t"), "t"))
+    if row is None:
+        return UnknownFrame()
+    values = []
+    for _, name, kind in row.fields:
+        value = written.get(name)
+        is_absent = value is None and kind.absent is not Absent.REFUSED
+        values.append(kind.absent if is_absent else kind.read_untrusted(value, name))
+    return row.frame(*cast("list[Never]", values))
 
 
 def is_control(frame: bytes) -> bool:
     """Whether the bytes claim to be a control object: behind the handshake, every frame travels as bytes."""
     return frame.startswith(b"{")
-
-
-def _read_refused(fields: Fields) -> Refused:
-    bundle = bundle_untrusted(fields.text("bundle")) if fields.has("bundle") else None
-    signature = fields.raw("sig", SIGNATURE_SIZE) if fields.has("sig") else None
-    return Refused(fields.raw("id", ENVELOPE_ID_SIZE), fields.code(), fields.seconds("retry_after"), bundle, signature)
-
-
-def _read_bye(fields: Fields) -> Bye:
-    code = fields.text("code", MAX_WORD)
-    try:
-        return Bye(ByeCode(code))
-    except ValueError:
-        return Bye(ByeCode.OTHER)
-
-
-def _read_challenge(fields: Fields) -> Challenge:
-    try:
-        role = Role(fields.text("role", MAX_WORD))
-    except ValueError:
-        raise RemoteProtocolError("A listener of a kind that is not known here.") from None
-    return Challenge(
-        version=fields.count("v"),
-        nonce=fields.raw("nonce", NONCE_SIZE),
-        peer=PeerId.parse_untrusted(fields.text("did")),
-        role=role,
-        max_envelope=fields.inner("limits").count("envelope"),
-    )
-
-
-def _read_hello(fields: Fields) -> Hello:
-    return Hello(
-        version=fields.count("v"),
-        peer=PeerId.parse_untrusted(fields.text("did")),
-        nonce=fields.raw("nonce", NONCE_SIZE),
-        signature=fields.raw("sig", SIGNATURE_SIZE),
-        bundle=fields.text("bundle"),
-        memberships=tuple(
-            MembershipProof(proof.peer("id"), proof.raw("sig", SIGNATURE_SIZE))
-            for proof in fields.objects("networks", MAX_MEMBERSHIPS)
-        ),
-    )
-
-
-_READERS: dict[str, Callable[[Fields], Frame]] = {
-    "challenge": _read_challenge,
-    "hello": _read_hello,
-    "welcome": lambda fields: Welcome(fields.raw("sig", SIGNATURE_SIZE), fields.text("bundle")),
-    "delivered": lambda fields: Delivered(fields.postmarks("marks"), fields.raw("sig", SIGNATURE_SIZE)),
-    "stored": lambda fields: Stored(fields.raw("id", ENVELOPE_ID_SIZE)),
-    "held": lambda fields: Held(fields.raw("id", ENVELOPE_ID_SIZE), fields.raw("sig", SIGNATURE_SIZE)),
-    "refused": _read_refused,
-    "bundle": lambda fields: BundleFrame(bundle_untrusted(fields.text("bundle"))),
-    "ping": lambda fields: Ping(fields.count("n")),
-    "pong": lambda fields: Pong(fields.count("n")),
-    "bye": _read_bye,
-    **RELAY_READERS,
-}

@@ -10,7 +10,7 @@ from mcp_a2a.node.settlement import FILE_LOST, REFUSALS, RELAY_REFUSALS, TOO_LAR
 from mcp_a2a.protocol.blob import CHUNK_SIZE, MAX_FILE_SIZE, METADATA_KEY, PIECE_SIZE
 from mcp_a2a.protocol.control import LINK_VERSION, MAX_FRAME, MAX_TEXT_FRAME, ByeCode
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, MAX_PAYLOAD
-from mcp_a2a.protocol.frames import _READERS
+from mcp_a2a.protocol.frames import CONTROL_FRAMES, Row
 from mcp_a2a.protocol.payload import BODIES, MAX_TIME, Payload
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS
 from mcp_a2a.protocol.strict_json import MAX_MEMBERS, MAX_STRING_BYTES
@@ -36,9 +36,10 @@ def test_each_label_of_a_signature_or_a_key_is_on_the_page_and_no_other() -> Non
     assert labels(code) - {f"v1/{name}" for name in LOCAL} == labels(PAGE)
 
 
-@pytest.mark.parametrize("kind", _READERS)
-def test_each_kind_of_frame_is_on_the_page(kind: str) -> None:
-    assert kind in WORDS
+@pytest.mark.parametrize("row", CONTROL_FRAMES, ids=lambda row: row.name)
+def test_each_kind_of_frame_is_on_the_page_with_its_fields(row: Row) -> None:
+    assert row.name in WORDS
+    assert [name for _, name, _ in row.fields if name not in WORDS and f'"{name}"' not in PAGE] == []
 
 
 @pytest.mark.parametrize("code", ByeCode)

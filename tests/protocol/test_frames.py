@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ from mcp_a2a.protocol.control import (
     Welcome,
 )
 from mcp_a2a.protocol.envelope import MAX_ENVELOPE, WIRE_SIZES, Envelope, Header
-from mcp_a2a.protocol.frames import MAX_TEXT_FRAME, decode_untrusted, encode
+from mcp_a2a.protocol.frames import CONTROL_FRAMES, MAX_TEXT_FRAME, decode_untrusted, encode
 from tests.protocol.people import ALICE, BOB, ENVELOPE_ID, EXPIRES, flip, mark, ring_of
 
 BUNDLE = ring_of(BOB).current
@@ -71,6 +72,11 @@ json_values = st.recursive(
 @pytest.mark.parametrize("frame", EVERY_KIND, ids=lambda frame: type(frame).__name__)
 def test_every_kind_is_read_as_it_was_written(frame: Control) -> None:
     assert decode_untrusted(encode(frame)) == frame
+
+
+def test_every_frame_of_the_union_has_one_row_of_the_table() -> None:
+    assert sorted(row.frame.__name__ for row in CONTROL_FRAMES) == sorted(one.__name__ for one in get_args(Control))
+    assert len({row.name for row in CONTROL_FRAMES}) == len(CONTROL_FRAMES)
 
 
 @given(answers)
