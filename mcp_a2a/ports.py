@@ -24,11 +24,11 @@ from typing import Protocol
 
 from mcp_a2a.api.request import A, Request
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import StreamResponse, TaskPushNotificationConfig
 from mcp_a2a.protocol.paths import TransportAddr

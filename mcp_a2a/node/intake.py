@@ -44,10 +44,10 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
+from mcp_a2a.protocol.control import Delivered, Held, Refused
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Envelope
-from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
     LAST_SEQ,

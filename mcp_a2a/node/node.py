@@ -51,10 +51,10 @@ from mcp_a2a.ports import AddressLookup, Credentials, Hooks, Link, Sighting, Tra
 from mcp_a2a.protocol.advert import MAX_ADDRESSES
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
+from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_places import Standing
 from mcp_a2a.protocol.model import AgentCard
 from mcp_a2a.protocol.paths import DirectAddr, TransportAddr, route_word

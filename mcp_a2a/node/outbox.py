@@ -31,10 +31,10 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.backoff import Backoff
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, piece_of
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
-from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.paths import route_word
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, postmark_of, receipt_is_valid, verdict_is_valid
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, stale_difference

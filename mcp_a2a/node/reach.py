@@ -18,8 +18,7 @@ from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.peer_views import reached_at
 from mcp_a2a.node.settlement import REFUSALS, RELAY_REFUSALS
 from mcp_a2a.ports import Link
-from mcp_a2a.protocol.control import envelopes_of
-from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored, envelopes_of
 from mcp_a2a.protocol.receipt import envelope_id_of, receipt_is_valid
 
 

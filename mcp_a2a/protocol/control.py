@@ -332,6 +332,8 @@ Reply: TypeAlias = Found | Claimed | Done | Failed
 News: TypeAlias = Presence | ListingFrame | Doubled
 """What a relay says unasked: the first two after a `Watch`."""
 RelayText: TypeAlias = Request | Reply | Presence | Doubled
+SmallTalk: TypeAlias = Ping | Pong | BundleFrame | UnknownFrame
+"""What a side says about itself or the link, and what it need not have said."""
 Control: TypeAlias = Challenge | Hello | Welcome | Answer | BundleFrame | Ping | Pong | Bye | RelayText
 Frame: TypeAlias = Control | Envelope | ListingFrame | UnknownFrame
 

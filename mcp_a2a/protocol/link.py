@@ -24,32 +24,25 @@ from mcp_a2a.protocol.control import (
     BundleFrame,
     Bye,
     ByeCode,
-    Claimed,
     Control,
-    Delivered,
-    Done,
-    Doubled,
-    Failed,
-    Found,
     Frame,
-    Held,
     ListingFrame,
+    News,
     Ping,
     Pong,
-    Presence,
-    Refused,
+    Reply,
     Request,
     Role,
-    Stored,
+    SmallTalk,
     UnknownFrame,
+    envelopes_of,
 )
-from mcp_a2a.protocol.envelope import Envelope
+from mcp_a2a.protocol.envelope import Envelope, id_of
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import ANYBODY, Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.handshake import Failed as HandshakeFailed
 from mcp_a2a.protocol.heartbeat import Allowance, Heartbeat
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.ledger import Ledger
 from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,
@@ -62,11 +55,11 @@ from mcp_a2a.protocol.link_events import (
 )
 from mcp_a2a.protocol.link_keys import LinkKeys
 
-__all__ = ["Answer", "Delivered", "Held", "LinkSession", "Refused", "Stored"]
-
 HANDSHAKE_SECONDS = 5.0
 MAX_UNANSWERED = 128
 """Envelopes received and not yet answered, beyond which nothing more is read."""
+MAX_IN_FLIGHT = 4096
+"""Envelopes of ours whose answers are awaited; the oldest are forgotten, and will be sent again."""
 MAX_QUEUED_FRAMES = 256
 MAX_QUEUED_BYTES = 1024 * 1024
 """What the wire has not yet taken, beyond which nothing more is submitted or read.
@@ -90,13 +83,7 @@ class LinkSession:
     """
 
     def __init__(
-        self,
-        side: Side,
-        identity: Identity,
-        bundle: KeyBundle,
-        secret: bytes,
-        now: float,
-        target: Target = ANYBODY,
+        self, side: Side, identity: Identity, bundle: KeyBundle, secret: bytes, now: float, target: Target = ANYBODY
     ) -> None:
         self._state = State.OPENING
         self._handshake = Handshake(side, identity, bundle, secret, target)
@@ -107,7 +94,9 @@ class LinkSession:
         self._outgoing: list[str | bytes] = []
         self._outgoing_bytes = 0
         self._events: list[Event] = []
-        self._ledger = Ledger()
+        # Ids of the envelopes that await an answer: ours, in the order in which they were sent, and the peer's.
+        self._ours: dict[bytes, None] = {}
+        self._theirs: set[bytes] = set()
         self._allowance = Allowance(now)
         self._heartbeat = Heartbeat(now)
         self._started_at = now
@@ -155,7 +144,7 @@ class LinkSession:
     @property
     def wants_frames(self) -> bool:
         """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
-        return self._ledger.owed <= MAX_UNANSWERED and not self._is_congested
+        return len(self._theirs) <= MAX_UNANSWERED and not self._is_congested
 
     # --- what the peer does -----------------------------------------------------------------------
 
@@ -173,7 +162,7 @@ class LinkSession:
             self._heartbeat.heard(now)
             self._receive(decode_untrusted(frame), now)
         except RemoteProtocolError as error:
-            self._say_bye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
+            self.say_goodbye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
             raise
 
     def receive_eof(self) -> None:
@@ -188,12 +177,11 @@ class LinkSession:
         Raises:
             LinkError: the link is not open, or the peer does not read.
         """
-        if self._state is not State.OPEN:
-            raise LinkError("The link is closed.")
-        if self._is_congested:
-            raise LinkError("The link is full: the peer reads more slowly than we send.")
+        self._check_room()
         if not self._to_relay:
-            self._ledger.submitted(envelope)
+            self._ours[id_of(envelope)] = None
+            if len(self._ours) > MAX_IN_FLIGHT:
+                del self._ours[next(iter(self._ours))]
         self._put(envelope)
 
     def request(self, frame: Request | ListingFrame) -> None:
@@ -202,18 +190,22 @@ class LinkSession:
         Raises:
             LinkError: the link is not open, or the relay does not read.
         """
-        if self._state is not State.OPEN:
-            raise LinkError("The link is closed.")
-        if self._is_congested:
-            raise LinkError("The link is full: the relay reads more slowly than we send.")
+        self._check_room()
         if isinstance(frame, ListingFrame):
             self._put(frame.listing.to_bytes())
         else:
             self._send(frame)
 
+    def _check_room(self) -> None:
+        if self._state is not State.OPEN:
+            raise LinkError("The link is closed.")
+        if self._is_congested:
+            end = "relay" if self._to_relay else "peer"
+            raise LinkError(f"The link is full: the {end} reads more slowly than we send.")
+
     def answer(self, answer: Answer) -> None:
         """Say what became of an envelope that came in. Ignored on a closed link."""
-        self._ledger.answered(answer)
+        self._theirs.difference_update(envelopes_of(answer))
         if self._state is State.OPEN:
             self._send(answer)
 
@@ -225,7 +217,11 @@ class LinkSession:
 
     def say_goodbye(self, reason: str, code: ByeCode = ByeCode.LEAVING) -> None:
         """Close the link; the peer hears the code."""
-        self._say_bye(reason, code)
+        if self._state is State.CLOSED:
+            return
+        self._close(reason, code)
+        if self._keys is not None or not self._handshake.awaits_welcome:
+            self._send(Bye(code))  # without the keys a listener that has welcomed us could not tell whose word it is
 
     def probe(self, now: float, seconds: float) -> None:
         """Somebody waits for an answer of this peer: a link on which it says nothing for so long is closed."""
@@ -247,36 +243,35 @@ class LinkSession:
         if now < self.next_timeout():
             return
         if self._state is State.OPENING:
-            self._say_bye(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
+            self.say_goodbye(f"no handshake within {HANDSHAKE_SECONDS:.0f} s", ByeCode.TIMEOUT)
             return
         if not self.wants_frames:
             self._heartbeat.heard(now)  # silence of our own making: we are not listening
         if self._heartbeat.is_dead(now):
-            self._say_bye(f"no sign of life for {self._heartbeat.silence(now):.0f} s", ByeCode.TIMEOUT)
+            self.say_goodbye(f"no sign of life for {self._heartbeat.silence(now):.0f} s", ByeCode.TIMEOUT)
         elif self._heartbeat.wants_ping(now):
             self._send(Ping(self._heartbeat.ping(now)))
 
     # --- the law ----------------------------------------------------------------------------------
 
     def _receive(self, frame: Frame, now: float) -> None:
-        match frame:
-            case Bye(code):
-                if self._state is State.OPEN and code is ByeCode.LEAVING:
-                    self._events.append(PeerLeft(BYE_SENTENCES[code]))
-                self._close(BYE_SENTENCES[code], code)
-            case _ if self._state is State.OPENING:
-                self._shake_hands(frame, now)
-            case Envelope():
-                self._receive_envelope(frame, now)
-            case Delivered() | Stored() | Held() | Refused():
-                self._receive_answer(frame, now)
-            case Found() | Claimed() | Done() | Failed() | Presence() | ListingFrame() | Doubled() if self._to_relay:
-                self._events.append(RelayHeard(frame))
-            case Ping() | Pong() | BundleFrame() | UnknownFrame():
-                self._allowance.spend_untrusted(now)
-                self._receive_control(frame, now)
-            case _:
-                raise RemoteProtocolError("a frame that has no place here")
+        if isinstance(frame, Bye):
+            if self._state is State.OPEN and frame.code is ByeCode.LEAVING:
+                self._events.append(PeerLeft(BYE_SENTENCES[frame.code]))
+            self._close(BYE_SENTENCES[frame.code], frame.code)
+        elif self._state is State.OPENING:
+            self._shake_hands(frame, now)
+        elif isinstance(frame, Envelope):
+            self._receive_envelope(frame, now)
+        elif isinstance(frame, Answer):
+            self._receive_answer(frame, now)
+        elif isinstance(frame, Reply | News) and self._to_relay:
+            self._events.append(RelayHeard(frame))
+        elif isinstance(frame, SmallTalk):
+            self._allowance.spend_untrusted(now)
+            self._receive_small_talk(frame, now)
+        else:
+            raise RemoteProtocolError("a frame that has no place here")
 
     def _shake_hands(self, frame: Frame, now: float) -> None:
         match self._handshake.receive_untrusted(frame):
@@ -291,22 +286,24 @@ class LinkSession:
                 self._events.append(Opened(peer, bundle))
                 self._send(Ping(self._heartbeat.ping(now)))
             case HandshakeFailed(code, reason):
-                self._say_bye(reason, code)
+                self.say_goodbye(reason, code)
 
     def _receive_envelope(self, envelope: Envelope, now: float) -> None:
-        if self._ledger.receive_envelope(envelope.header.envelope_id):
-            self._events.append(EnvelopeReceived(envelope))
+        if envelope.header.envelope_id in self._theirs:
+            self._allowance.spend_untrusted(now)  # the same again is served by the same answer: harmless, unless many
         else:
-            self._allowance.spend_untrusted(now)  # the same again: harmless, unless many
+            self._theirs.add(envelope.header.envelope_id)
+            self._events.append(EnvelopeReceived(envelope))
 
     def _receive_answer(self, answer: Answer, now: float) -> None:
-        if self._to_relay or self._ledger.receive_answer(answer):
+        known = [envelope for envelope in envelopes_of(answer) if self._ours.pop(envelope, self) is None]
+        if self._to_relay or known:
             # A relay answers once more when the recipient has spoken, and for envelopes of links long closed.
             self._events.append(Answered(answer))
         else:
             self._allowance.spend_untrusted(now)  # answered before, or forgotten: likewise
 
-    def _receive_control(self, frame: Ping | Pong | BundleFrame | UnknownFrame, now: float) -> None:
+    def _receive_small_talk(self, frame: SmallTalk, now: float) -> None:
         match frame:
             case Ping(number):
                 self._send(Pong(number))
@@ -332,13 +329,6 @@ class LinkSession:
             return
         self._state = State.CLOSED
         self._events.append(Closed(reason, code))
-
-    def _say_bye(self, reason: str, code: ByeCode) -> None:
-        if self._state is State.CLOSED:
-            return
-        self._close(reason, code)
-        if self._keys is not None or not self._handshake.awaits_welcome:
-            self._send(Bye(code))  # without the keys a listener that has welcomed us could not tell whose word it is
 
     def _send(self, frame: Control) -> None:
         text = encode(frame)

@@ -33,6 +33,7 @@ from mcp_a2a.protocol.control import (
     Ping,
     Pong,
     Refused,
+    SmallTalk,
     UnknownFrame,
     Watch,
     envelopes_of,
@@ -306,7 +307,7 @@ class RelaySession:
         if not known:
             self._spend_untrusted(now)
 
-    def _receive_small_talk(self, frame: Ping | Pong | BundleFrame | UnknownFrame) -> None:
+    def _receive_small_talk(self, frame: SmallTalk) -> None:
         match frame:
             case Ping(number):
                 self.send(encode(Pong(number)))

@@ -13,7 +13,7 @@ from mcp_a2a.api.tasks import GetTaskRequest
 from mcp_a2a.node import pieces
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import CHUNK_SIZE, PIECE_CHUNKS, BlobRef, FileSealer, piece_id
-from mcp_a2a.protocol.link import Delivered, Held, Refused
+from mcp_a2a.protocol.control import Delivered, Held, Refused
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import BlobBody, Payload, TaskBody, UpdateBody

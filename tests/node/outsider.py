@@ -14,11 +14,10 @@ from typing_extensions import override
 
 from mcp_a2a.ports import Credentials, Link, LinkHandler, Transport
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
-from mcp_a2a.protocol.control import envelopes_of
+from mcp_a2a.protocol.control import Answer, Delivered, envelopes_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope, Header, seal
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer, Delivered
 from mcp_a2a.protocol.model import Artifact, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Body, CancelBody, MessageBody, Payload, PayloadType, TaskBody, UpdateBody
 from mcp_a2a.protocol.receipt import postmark_of, sign_receipt

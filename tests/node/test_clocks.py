@@ -21,8 +21,8 @@ from mcp_a2a.node import patience
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.backoff import Backoff
+from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.witness import MAX_WITNESSES

@@ -15,7 +15,7 @@ from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest
 from mcp_a2a.errors import NotForgettableError, TaskForgottenError
 from mcp_a2a.node.node import _bookkeeping
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
-from mcp_a2a.protocol.link import Delivered, Refused
+from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS

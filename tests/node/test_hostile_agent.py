@@ -14,8 +14,8 @@ from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
+from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Delivered, Refused
 from mcp_a2a.protocol.model import AgentCard, Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.network import Network

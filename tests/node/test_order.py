@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskRequest
-from mcp_a2a.protocol.link import Delivered
+from mcp_a2a.protocol.control import Delivered
 from mcp_a2a.protocol.model import Artifact, ArtifactChunk, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import UpdateBody
 from mcp_a2a.protocol.task.task import Task

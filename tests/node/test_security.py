@@ -16,9 +16,9 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest,
 from mcp_a2a.errors import RemoteProtocolError
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.control import Answer, Delivered, Refused
 from mcp_a2a.protocol.crypto import SEED_SIZE, KemSecret, best_suite
 from mcp_a2a.protocol.envelope import Envelope, Header, seal
-from mcp_a2a.protocol.link import Answer, Delivered, Refused
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import state_of
 from mcp_a2a.protocol.receipt import sign_receipt

@@ -10,7 +10,7 @@ import pytest
 from mcp_a2a.api.agents import SetTrustRequest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import SendTaskRequest
-from mcp_a2a.protocol.link import Delivered, Refused
+from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.task import effects

@@ -15,7 +15,7 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
 from mcp_a2a.node.intake import FORGOTTEN
-from mcp_a2a.protocol.link import Answer, Held, Refused
+from mcp_a2a.protocol.control import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.paths import DirectAddr

@@ -16,9 +16,9 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest,
 from mcp_a2a.node import outbox
 from mcp_a2a.node.settlement import relay_refusal
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer, Delivered, Held, Refused, Stored
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.receipt import HELD_VERDICT, envelope_id_of, sign_verdict

@@ -38,8 +38,7 @@ from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.heartbeat import MAX_CONTROL_FRAMES
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.ledger import MAX_IN_FLIGHT
-from mcp_a2a.protocol.link import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED, LinkSession
+from mcp_a2a.protocol.link import MAX_IN_FLIGHT, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, MAX_UNANSWERED, LinkSession
 from mcp_a2a.protocol.link_events import (
     Answered,
     BundleChanged,

@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from mcp_a2a.protocol.bundle import KeyBundle, KeyRing
 from mcp_a2a.protocol.control import (
     Admit,
+    Answer,
     BundleFrame,
     Bye,
     Check,
@@ -48,7 +49,6 @@ from mcp_a2a.protocol.envelope import Envelope, Header
 from mcp_a2a.protocol.frames import decode_untrusted, encode
 from mcp_a2a.protocol.handshake import Established, Handshake, Side, Target
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.link_keys import LinkKeys
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.network import proof_is_valid

@@ -19,6 +19,7 @@ from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, SendTaskRequest,
 from mcp_a2a.errors import NoRouteError, RelayError
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import (
+    Answer,
     ByeCode,
     Control,
     Delivered,
@@ -35,7 +36,6 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.handshake import Failed, Handshake, Side, Target, Waiting
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.model import Delivery, TaskState
 from mcp_a2a.protocol.moment import Moment, moment_of

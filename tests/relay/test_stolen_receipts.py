@@ -19,11 +19,10 @@ from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.node.context import delivery_of
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.control import Delivered, Held, Refused
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Header, seal
 from mcp_a2a.protocol.identity import Identity
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.model import AgentCard, Delivery
 from mcp_a2a.protocol.moment import Moment
 from mcp_a2a.protocol.payload import MAX_HOP, AdvertBody, Payload

@@ -19,10 +19,9 @@ from typing_extensions import override
 
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.control import Delivered, Held, Refused, Stored, envelopes_of
+from mcp_a2a.protocol.control import Answer, Delivered, Held, Refused, Stored, envelopes_of
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import HEADER_SIZE
-from mcp_a2a.protocol.link import Answer
 from mcp_a2a.protocol.receipt import sign_receipt, sign_verdict
 from tests.node.carriers import (
     BAITS,

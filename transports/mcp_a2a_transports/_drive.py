@@ -71,17 +71,23 @@ class House(Protocol):
 class DrivenLink(Link):
     """A link over a channel: run it, and it lives until `ended`."""
 
+    # Asked for with every message: attributes, where `ports.Link` has properties.
+    address = ""
+    route = ""
+    is_relayed = False
+
     def __init__(self, house: House, channel: Channel, session: LinkSession, address: str, route: str) -> None:
         self._house = house
         self._channel = channel
-        self._here = channel.here
+        self.here = channel.here
+        """Our own address on it, where it has one."""
         self._session = session
-        self._address = address
-        self._route = route
+        self.address, self.route = address, route
         self._opened: Opened | None = None
         self._bundle: KeyBundle | None = None
         self._goodbye = False
-        self._reason = ""
+        self.reason = ""
+        """Why it ended; empty while it has not."""
         self._unsent: tuple[Awaitable[None], Sequence[str | bytes]] | None = None
         """While the wire is full: what to await, and the frames behind that which the session has given out."""
         self._full_since: float | None = None
@@ -112,23 +118,8 @@ class DrivenLink(Link):
 
     @property
     @override
-    def address(self) -> str:
-        return self._address
-
-    @property
-    @override
-    def route(self) -> str:
-        return self._route
-
-    @property
-    @override
     def rtt_seconds(self) -> float | None:
         return self._session.rtt_seconds
-
-    @property
-    @override
-    def is_relayed(self) -> bool:
-        return False
 
     @override
     def check(self, envelope_ids: Sequence[bytes]) -> None:
@@ -168,16 +159,6 @@ class DrivenLink(Link):
         self._wake.set()
         self._ending.set()
 
-    @property
-    def here(self) -> str | None:
-        """Our own address on it, where it has one."""
-        return self._here
-
-    @property
-    def reason(self) -> str:
-        """Why it ended; empty while it has not."""
-        return self._reason
-
     # --- for the transport ------------------------------------------------------------------------
 
     @property
@@ -197,7 +178,7 @@ class DrivenLink(Link):
             if self._opened is None:
                 self.close("the attempt was given up")
         if self._opened is None:
-            raise LinkError(self._reason)
+            raise LinkError(self.reason)
 
     async def run(self) -> None:
         """Carry frames until the link ends; `close` ends it, in less than a second."""
@@ -240,7 +221,7 @@ class DrivenLink(Link):
                 self._session.receive_frame_untrusted(frame, anyio.current_time())
             except RemoteProtocolError as error:
                 self._session.say_goodbye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
-                logger.warning("closing the link with %s: %s", self._address, error)
+                logger.warning("closing the link with %s: %s", self.address, error)
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 self._session.receive_eof()
             self._settle()
@@ -317,7 +298,7 @@ class DrivenLink(Link):
                     self._hand_over(event)
                 except Exception:
                     # A bug of ours must not take the other links along.
-                    logger.exception("the handler of the link with %s failed", self._address)
+                    logger.exception("the handler of the link with %s failed", self.address)
                     self._session.say_goodbye("our own handler failed", ByeCode.CLOSED)
 
     def _hand_over(self, event: Event) -> None:
@@ -340,9 +321,9 @@ class DrivenLink(Link):
                 self._close(event)
 
     def _close(self, event: Closed) -> None:
-        self._reason, self.code = event.reason, event.code
+        self.reason, self.code = event.reason, event.code
         if event.code is ByeCode.VERSION:
-            logger.warning("no link with %s: %s", self._address, event.reason)
+            logger.warning("no link with %s: %s", self.address, event.reason)
         self._settled.set()
         if self._opened is not None:
             self._house.handler.link_closed(self, event.reason, goodbye=self._goodbye)

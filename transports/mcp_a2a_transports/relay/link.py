@@ -10,9 +10,9 @@ from typing_extensions import override
 from mcp_a2a.errors import LinkError
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.bundle import KeyBundle
+from mcp_a2a.protocol.control import Answer
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.heartbeat import PROBE_SECONDS
-from mcp_a2a.protocol.link import Answer
 
 ROUTE = "relay"
 

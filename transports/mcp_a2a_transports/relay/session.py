@@ -16,6 +16,7 @@ from mcp_a2a.protocol.bundle import KeyBundle
 from mcp_a2a.protocol.control import (
     MAX_MEMBERSHIPS,
     NONCE_SIZE,
+    Answer,
     ByeCode,
     Check,
     Doubled,
@@ -29,7 +30,7 @@ from mcp_a2a.protocol.control import (
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import Envelope, id_of
 from mcp_a2a.protocol.handshake import Side, Target
-from mcp_a2a.protocol.link import Answer, LinkSession
+from mcp_a2a.protocol.link import LinkSession
 from mcp_a2a.protocol.receipt import MAX_POSTMARKS
 from mcp_a2a.protocol.relay_url import RelayUrl
 from mcp_a2a.relay_ports import RelayHandler, Watched
