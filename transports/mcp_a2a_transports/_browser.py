@@ -25,6 +25,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceInfo
 
+from mcp_a2a_transports._guest import Guest
 from mcp_a2a_transports.surroundings import Interface
 
 ANSWER_SECONDS = 3.0
@@ -59,36 +60,6 @@ class Heard(Protocol):
     @property
     def zeroconf(self) -> Zeroconf:
         """Its responder and cache."""
-        ...
-
-
-class Guest(Protocol):
-    """A type of service: our record of it, and what is done with those of others."""
-
-    @property
-    def service_type(self) -> str:
-        """For example "_a2a._tcp.local."."""
-        ...
-
-    @property
-    def max_names(self) -> int:
-        """Names that are followed on one interface; 0 of a guest that only announces."""
-        ...
-
-    def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        """What is announced on an interface, if anything."""
-        ...
-
-    def is_followed(self, name: str) -> bool:
-        """Whether a name may be one of a service that is looked for."""
-        ...
-
-    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
-        """A record was heard on an interface, whole, and perhaps again; whether it is believed."""
-        ...
-
-    def lost(self, interface: Interface, name: str) -> None:
-        """A name that was believed is no longer there, on that interface."""
         ...
 
 

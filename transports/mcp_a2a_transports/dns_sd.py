@@ -19,10 +19,9 @@ from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.web_ports import WebSighting, WebWatch
-from mcp_a2a_transports._browser import Guest
-from mcp_a2a_transports._lan import MIN_PORT
-from mcp_a2a_transports.surroundings import EVERYWHERE, Interface, Surroundings
-from mcp_a2a_transports.wires import RECORD_SECONDS, Multicast
+from mcp_a2a_transports._guest import Announced, Finder, Guest
+from mcp_a2a_transports.surroundings import EVERYWHERE, MIN_PORT, Interface, Surroundings
+from mcp_a2a_transports.wires import Multicast
 
 SERVICE_TYPE = "_a2a._tcp.local."
 CARD_PATH = "/.well-known/agent-card.json"
@@ -60,15 +59,17 @@ async def announced(host: str, port: int, *, tls: bool, interfaces: Sequence[str
     if not _is_open_to_the_lan(host, interfaces):
         yield False
         return
-    server = _Server(host, port, tls=tls, on_loopback=interfaces is not None)
-    _ours.add(server.name)
+    txt = {"card": CARD_PATH, "proto": "a2a", "v": "1.0", "tls": "1" if tls else "0"}
+    label = f"a2a-{secrets.token_hex(6)}"
+    ours = Announced(SERVICE_TYPE, label, port, txt, bound_to=host, on_loopback=interfaces is not None)
+    _ours.add(ours.name)
     try:
         surroundings = Surroundings(interfaces)
         multicast = Multicast(surroundings)
-        async with surroundings.open(), multicast.open(), multicast.joined(server):
+        async with surroundings.open(), multicast.open(), multicast.joined(Guest(SERVICE_TYPE, ours)):
             yield True
     finally:
-        _ours.discard(server.name)
+        _ours.discard(ours.name)
 
 
 def _is_open_to_the_lan(host: str, interfaces: Sequence[str] | None) -> bool:
@@ -81,90 +82,34 @@ def _is_open_to_the_lan(host: str, interfaces: Sequence[str] | None) -> bool:
     return interfaces is not None or not address.is_loopback
 
 
-class _Server(Guest):
-    """An A2A server of ours."""
-
-    service_type = SERVICE_TYPE
-    max_names = 0
-
-    def __init__(self, host: str, port: int, *, tls: bool, on_loopback: bool) -> None:
-        self._host, self._port, self._tls, self._on_loopback = host, port, tls, on_loopback
-        self._label = f"a2a-{secrets.token_hex(6)}"
-        self.name = f"{self._label}.{SERVICE_TYPE}"
-
-    @override
-    def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        addresses = interface.served_by(self._host).announced
-        if not addresses or (interface.is_loopback and not self._on_loopback):
-            return None
-        return AsyncServiceInfo(
-            SERVICE_TYPE,
-            self.name,
-            port=self._port,
-            server=f"{self._label}.local.",
-            parsed_addresses=list(addresses),
-            properties={"card": CARD_PATH, "proto": "a2a", "v": "1.0", "tls": "1" if self._tls else "0"},
-            host_ttl=RECORD_SECONDS,
-            other_ttl=RECORD_SECONDS,
-        )
-
-    @override
-    def is_followed(self, name: str) -> bool:
-        return False
-
-    @override
-    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
-        return False
-
-    @override
-    def lost(self, interface: Interface, name: str) -> None:
-        return
-
-
-class _Agents(Guest):
+class _Agents(Finder[WebSighting]):
     """What is known of others: which announcement was heard on which interfaces, and what was told of it."""
 
-    service_type = SERVICE_TYPE
     max_names = MAX_ANNOUNCEMENTS
 
     def __init__(self, sighted: Callable[[WebSighting], None], lost: Callable[[str], None]) -> None:
+        super().__init__(SERVICE_TYPE)
         self._sighted, self._lost = sighted, lost
-        self._seen: dict[str, dict[tuple[str, int], WebSighting]] = {}
         self._told: dict[str, WebSighting] = {}
-
-    @override
-    def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        return None
 
     @override
     def is_followed(self, name: str) -> bool:
         return name not in _ours
 
     @override
-    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
+    def read_untrusted(self, interface: Interface, record: AsyncServiceInfo) -> WebSighting | None:
+        if record.name not in self.seen and len(self.seen) >= MAX_ANNOUNCEMENTS:
+            return None
         hosts = interface.reachable(record.parsed_scoped_addresses())
-        sighting = read_untrusted(record.name, hosts, record.port, record.properties)
-        if sighting is None or (record.name not in self._seen and len(self._seen) >= MAX_ANNOUNCEMENTS):
-            return False
-        self._seen.setdefault(record.name, {})[interface.key] = sighting
-        self._tell(record.name)
-        return True
+        return read_untrusted(record.name, hosts, record.port, record.properties)
 
     @override
-    def lost(self, interface: Interface, name: str) -> None:
-        self._seen[name].pop(interface.key, None)
-        self._tell(name)
-
-    def _tell(self, name: str) -> None:
+    def tell(self, name: str, about: WebSighting, now: Sequence[WebSighting]) -> None:
         """The interface on which it was heard first counts, for as long as it is there."""
-        seen_on = self._seen[name]
-        sighting = next(iter(seen_on.values()), None)
-        if sighting is None:
-            del self._seen[name]
-        before = self._told.get(name)
-        if sighting == before or (sighting is not None and before is not None and _still_holds(before, sighting)):
-            return
+        sighting, before = next(iter(now), None), self._told.get(name)
         if before is not None:
+            if sighting is not None and _still_holds(before, sighting):
+                return
             del self._told[name]
             self._lost(name)
         if sighting is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain, zip_longest
 
@@ -18,19 +18,20 @@ from typing_extensions import override
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a.errors import RemoteProtocolError
-from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler
-from mcp_a2a.protocol.did import PeerId
+from mcp_a2a.ports import AddressLookup, Announcement, LookupHandler, Sighting
+from mcp_a2a.protocol.did import DID_LENGTH, PeerId
 from mcp_a2a.protocol.paths import DirectAddr
-from mcp_a2a_transports._browser import Guest
-from mcp_a2a_transports._lan import VERSION, parse_txt_untrusted
+from mcp_a2a_transports._guest import Announced, Finder
 from mcp_a2a_transports._sightings import FINGERPRINT_LENGTH, MAX_SIGHTINGS, Sightings, fingerprint
-from mcp_a2a_transports.surroundings import MAX_ADDRESSES, Interface
-from mcp_a2a_transports.wires import RECORD_SECONDS, Multicast
+from mcp_a2a_transports.surroundings import MAX_ADDRESSES, MIN_PORT, Interface
+from mcp_a2a_transports.wires import Multicast
 
 logger = logging.getLogger(__name__)
 
 NAME = "mdns"
 SERVICE_TYPE = "_mcp-a2a._tcp.local."
+VERSION = "1"
+MAX_PORT = 65_535
 
 _INSTANCE = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}\.{re.escape(SERVICE_TYPE)}")
 
@@ -70,71 +71,62 @@ class MdnsLookup(AddressLookup):
             yield
 
 
-class _Peers(Guest):
+class _Peers(Finder[Sighting]):
     """One run of the lookup: our record, and which peer is seen on which interfaces."""
 
-    service_type = SERVICE_TYPE
     max_names = MAX_SIGHTINGS
 
     def __init__(self, announcement: Announcement, sightings: Sightings, bound_to: str) -> None:
-        self._announcement, self._sightings, self._bound_to = announcement, sightings, bound_to
-        self._our_name = instance_of(announcement.peer)
-        self._seen: dict[str, tuple[PeerId, dict[tuple[str, int], tuple[DirectAddr, ...]]]] = {}
-
-    @override
-    def record(self, interface: Interface) -> AsyncServiceInfo | None:
-        peer, port = self._announcement.peer, self._announcement.port
-        addresses = interface.served_by(self._bound_to).announced
-        if not addresses:
-            return None
-        return AsyncServiceInfo(
-            SERVICE_TYPE,
-            self._our_name,
-            port=port,
-            server=f"{fingerprint(peer)}.local.",
-            parsed_addresses=list(addresses),
-            properties={"v": VERSION, "did": str(peer), "port": str(port)},
-            host_ttl=RECORD_SECONDS,
-            other_ttl=RECORD_SECONDS,
-        )
+        peer, port = announcement.peer, announcement.port
+        txt = {"v": VERSION, "did": str(peer), "port": str(port)}
+        super().__init__(SERVICE_TYPE, Announced(SERVICE_TYPE, fingerprint(peer), port, txt, bound_to))
+        self._sightings = sightings
 
     @override
     def is_followed(self, name: str) -> bool:
-        return name != self._our_name and _INSTANCE.fullmatch(name) is not None
+        return super().is_followed(name) and _INSTANCE.fullmatch(name) is not None
 
     @override
-    def found(self, interface: Interface, record: AsyncServiceInfo) -> bool:
+    def read_untrusted(self, interface: Interface, record: AsyncServiceInfo) -> Sighting | None:
         try:
             peer, port = parse_txt_untrusted(record.properties)
         except RemoteProtocolError as error:
             logger.debug("ignored an mDNS record: %s", error)
-            return False
+            return None
         hosts = interface.reachable(record.parsed_scoped_addresses())
         if not hosts or instance_of(peer) != record.name:
-            return False
-        _, seen_on = self._seen.setdefault(record.name, (peer, {}))
-        seen_on[interface.key] = tuple(DirectAddr(host, port) for host in hosts)
-        self._tell(record.name)
-        return True
+            return None
+        return Sighting(peer, tuple(DirectAddr(host, port) for host in hosts), NAME)
 
     @override
-    def lost(self, interface: Interface, name: str) -> None:
-        _, seen_on = self._seen[name]
-        seen_on.pop(interface.key, None)
-        self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        """Of several interfaces each has its turn: a liar on one of them cannot take the places of another."""
-        peer, seen_on = self._seen[name]
-        if not seen_on:
-            del self._seen[name]
-            self._sightings.lose(peer)
-            return
-        turns = chain.from_iterable(zip_longest(*seen_on.values()))
+    def tell(self, name: str, about: Sighting, now: Sequence[Sighting]) -> None:
+        # Of several interfaces each has its turn: a liar on one of them cannot take the places of another.
+        turns = chain.from_iterable(zip_longest(*(one.addresses for one in now)))
         addresses = tuple(dict.fromkeys(address for address in turns if address is not None))
-        self._sightings.see(peer, addresses[:MAX_ADDRESSES])
+        if addresses:
+            self._sightings.see(about.peer, addresses[:MAX_ADDRESSES])
+        else:
+            self._sightings.lose(about.peer)
 
 
 def instance_of(peer: PeerId) -> str:
     """The name of a peer's record."""
     return f"{fingerprint(peer)}.{SERVICE_TYPE}"
+
+
+def parse_txt_untrusted(properties: Mapping[bytes, bytes | None]) -> tuple[PeerId, int]:
+    """The key and port that the TXT record of a stranger names.
+
+    Raises:
+        RemoteProtocolError: it names no acceptable ones.
+    """
+    if properties.get(b"v") != VERSION.encode():
+        raise RemoteProtocolError("This record is of another version.")
+    did, port = properties.get(b"did") or b"", properties.get(b"port") or b""
+    if len(did) != DID_LENGTH or not did.isascii():
+        raise RemoteProtocolError("This record names no key.")
+    if not port.isdigit() or len(port) > len(str(MAX_PORT)):
+        raise RemoteProtocolError("This record names no port.")
+    if not MIN_PORT <= int(port) <= MAX_PORT:
+        raise RemoteProtocolError("This record names a port that no agent of a user listens on.")
+    return PeerId.parse_untrusted(did.decode()), int(port)

@@ -44,6 +44,9 @@ SETTLE_SECONDS = 0.1
 MAX_ADDRESSES = 8
 """That one record may name, and one peer may have."""
 
+MIN_PORT = 1024
+"""No agent of a user listens on a port below."""
+
 EVERYWHERE = frozenset({"*", "::"})
 """Hosts of a listener that is reached in both families."""
 

@@ -24,15 +24,13 @@ from zeroconf import (  # type: ignore[attr-defined]  # the first three are offe
 )
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-from mcp_a2a_transports._browser import FAILURES, Browser, Guest
+from mcp_a2a_transports._browser import FAILURES, Browser
+from mcp_a2a_transports._guest import Guest
 from mcp_a2a_transports._tasks import background_tasks
 from mcp_a2a_transports.surroundings import Interface, Surroundings
 
 logger = logging.getLogger(__name__)
 logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # it would quote what strangers sent
-
-RECORD_SECONDS = 120
-"""Life of our records."""
 
 RETRY_SECONDS = 15.0
 """Pause before an interface is tried again that did not take part: an IPv6 address is not usable at once."""
