@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.protocol.plain_words import plainly
+from mcp_a2a.relay_options import RelayOptions
 from mcp_a2a.store.own_name import read_name
 
 IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -152,61 +153,23 @@ class Settings(BaseSettings):
         return self.name or read_name(self.folder) or self.own_name
 
 
-class RelaySettings(BaseSettings):
-    """What a relay is told."""
+class RelaySettings(RelayOptions, BaseSettings):
+    """What a relay is told; see `RelayOptions`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MCP_A2A_RELAY_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
-    )
+        env_prefix="MCP_A2A_RELAY_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True,
+        enable_decoding=False,
+    )  # fmt: skip
 
     home: WholePath = Field(
         default_factory=default_home, validation_alias=AliasChoices("MCP_A2A_RELAY_HOME", "MCP_A2A_HOME")
     )
     """Data folder; the relay's own is `relay` in it."""
-    listen: str = "127.0.0.1:6060"
-    """HOST:PORT. Without a host only this machine; port 0 picks a free one."""
-    public_url: str | None = None
-    """How others reach it, where that is not the address it listens on: behind a proxy or a port forwarding."""
-    closed: bool = True
-    """Serve only admitted keys and networks."""
-    tls_cert: WholePath | None = None
-    tls_key: WholePath | None = None
-    behind_proxy: bool = False
-    """Believe the last X-Forwarded-For of a proxy on this machine or in a private network."""
 
-    max_queue: int = Field(default=1000, ge=1, le=100_000)
-    """Messages that wait for one recipient."""
-    max_per_sender: int = Field(default=200, ge=1, le=100_000)
-    """Of them, from one key."""
-    max_mailbox_mib: int = Field(default=50, ge=2, le=10_240)
-    ttl_days: float = Field(default=7, gt=0, le=7)
-    """How long a message waits at most; no agent takes one that is older than 7 days."""
-    rate: float = Field(default=1200, gt=0)
-    """Deposits per minute and key."""
-    burst: int = Field(default=600, ge=1)
-    """Deposits at once."""
-    host_senders: float = Field(default=2, ge=1)
-    """What one address may send, as a multiple of `rate` and `rate_mib`, unless it proves an admitted network."""
-    network_senders: float = Field(default=20, ge=1)
-    """What one admitted network may send, as a multiple of the same."""
-    host_new_agents: int = Field(default=10, ge=1)
-    """New keys in an hour from one address, unless they prove an admitted network."""
-    host_disk_percent: float = Field(default=10, gt=0, le=100)
-    """Of the disk, for what one address sent without an admitted network."""
-    network_disk_percent: float = Field(default=50, gt=0, le=100)
-    """Of the disk, for what one admitted network sent."""
-    rate_mib: float = Field(default=10, gt=0)
-    """MiB per minute and key."""
-    max_keys: int = Field(default=100_000, ge=1)
-    max_disk_mib: int = Field(default=10_240, ge=1)
-    max_memory_mib: int = Field(default=256, ge=8)
-    """Of envelopes on their way."""
-    max_connections: int = Field(default=10_000, ge=1)
-    host_connections: int = Field(default=50, ge=1)
-    agent_connections: int = Field(default=5, ge=1)
-    max_half_open: int = Field(default=256, ge=1)
-    metrics_allow: Annotated[tuple[str, ...], NoDecode] = ()
-    """Networks (CIDR) that may read /metrics and /status, beside this machine. A variable has commas between them."""
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _are_whole(cls, file: object) -> object:
+        return _configured_path(file)
 
     @field_validator("metrics_allow", mode="before")
     @classmethod

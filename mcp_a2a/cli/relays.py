@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcp_a2a.cli import render
+from mcp_a2a.cli.generated import options_from
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.session import Session, session_of
+from mcp_a2a.relay_options import RelayOptions
 from mcp_a2a.screen import put_end
 
 if TYPE_CHECKING:
@@ -34,106 +35,14 @@ Member = Annotated[
 ]
 
 
-DEFAULTS = {
-    "listen": "127.0.0.1:6060",
-    "max_queue": 1000,
-    "max_per_sender": 200,
-    "max_mailbox_mib": 50,
-    "ttl_days": 7,
-    "rate": 1200,
-    "burst": 600,
-    "host_senders": 2,
-    "network_senders": 20,
-    "host_new_agents": 10,
-    "host_disk_percent": 10,
-    "network_disk_percent": 50,
-    "rate_mib": 10,
-    "max_keys": 100_000,
-    "max_disk_mib": 10_240,
-    "max_memory_mib": 256,
-    "max_connections": 10_000,
-    "host_connections": 50,
-    "agent_connections": 5,
-    "max_half_open": 256,
-}
-"""Those of `RelaySettings`, which a line of help need not import; a test compares them."""
-
-
-def _told(field: str, about: str) -> str:
-    """The help of an option that has a default."""
-    return f"{about} ({DEFAULTS[field]})."
-
-
-def serve(
-    context: typer.Context,
-    listen: Annotated[
-        str | None, typer.Option(metavar="[HOST]:PORT", help=_told("listen", "Address to listen on"))
-    ] = None,
-    public_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Public URL behind a proxy: wss://HOST.")
-    ] = None,
-    closed: Annotated[
-        bool | None,
-        typer.Option("--closed/--open", help="Serve only admitted networks and agents (the default), or every agent."),
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate, for wss.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Key of the certificate.")] = None,
-    behind_proxy: Annotated[
-        bool | None, typer.Option("--behind-proxy", help="A proxy in front of the relay does TLS.")
-    ] = None,
-    max_queue: Annotated[int | None, typer.Option(help=_told("max_queue", "Messages kept for one agent"))] = None,
-    max_per_sender: Annotated[
-        int | None, typer.Option(help=_told("max_per_sender", "Messages kept from one sender"))
-    ] = None,
-    max_mailbox_mib: Annotated[
-        int | None, typer.Option(help=_told("max_mailbox_mib", "MiB kept for one agent"))
-    ] = None,
-    ttl_days: Annotated[float | None, typer.Option(help=_told("ttl_days", "Days a message is kept"))] = None,
-    rate: Annotated[float | None, typer.Option(help=_told("rate", "Messages per minute from one sender"))] = None,
-    burst: Annotated[int | None, typer.Option(help=_told("burst", "Messages at once from one sender"))] = None,
-    host_senders: Annotated[
-        float | None, typer.Option(help=_told("host_senders", "Rate limit of one IP address, in senders"))
-    ] = None,
-    network_senders: Annotated[
-        float | None, typer.Option(help=_told("network_senders", "Rate limit of one admitted network, in senders"))
-    ] = None,
-    host_new_agents: Annotated[
-        int | None, typer.Option(help=_told("host_new_agents", "New agents per hour from one IP address"))
-    ] = None,
-    host_disk_percent: Annotated[
-        float | None, typer.Option(help=_told("host_disk_percent", "Percent of the disk for one IP address"))
-    ] = None,
-    network_disk_percent: Annotated[
-        float | None, typer.Option(help=_told("network_disk_percent", "Percent of the disk for one admitted network"))
-    ] = None,
-    rate_mib: Annotated[float | None, typer.Option(help=_told("rate_mib", "MiB per minute from one sender"))] = None,
-    max_keys: Annotated[int | None, typer.Option(help=_told("max_keys", "Agents known"))] = None,
-    max_disk_mib: Annotated[int | None, typer.Option(help=_told("max_disk_mib", "MiB on disk in total"))] = None,
-    max_memory_mib: Annotated[
-        int | None, typer.Option(help=_told("max_memory_mib", "MiB of messages in transit"))
-    ] = None,
-    max_connections: Annotated[int | None, typer.Option(help=_told("max_connections", "Connections in total"))] = None,
-    host_connections: Annotated[
-        int | None, typer.Option(help=_told("host_connections", "Connections from one IP address"))
-    ] = None,
-    agent_connections: Annotated[
-        int | None, typer.Option(help=_told("agent_connections", "Connections of one agent"))
-    ] = None,
-    max_half_open: Annotated[
-        int | None, typer.Option(help=_told("max_half_open", "Connections without a proven key"))
-    ] = None,
-    metrics_allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CIDR", help="A network that may read /metrics and /status. Repeatable."),
-    ] = None,
-) -> None:
+@options_from(RelayOptions, "given", dict)
+def serve(context: typer.Context, given: Mapping[str, object]) -> None:
     """Run a relay until Ctrl-C, and print its URL for `mcp-a2a invite --relay`.
 
     The URL contains the key of the relay, so that nobody can pose as it. A relay is closed by default: the first start
     prints the URL with a secret (&admit=…), and networks created with that URL are admitted. The secret is shown only
     once; `mcp-a2a relay url --new` creates another. With --open the relay serves everybody, within its limits.
     """
-    given = {name: value for name, value in locals().items() if name != "context" and value is not None}
     import anyio
 
     from mcp_a2a.loop import run

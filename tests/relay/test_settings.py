@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mcp_a2a import relaying
 from mcp_a2a.api.networks import InviteRequest, JoinRequest
 from mcp_a2a.config import RelaySettings, load_relay_settings
 from mcp_a2a.errors import ConfigurationError, PortInUseError, RelayError
+from mcp_a2a.protocol.relay_limits import RelayLimits
 from mcp_a2a.protocol.relay_url import parse_relay_url
 from mcp_a2a.relaying import serve_relay
 from mcp_a2a_transports.relay import server
@@ -219,3 +221,7 @@ async def test_whoever_connects_and_never_begins_with_tls_is_cut(
     ):
         with anyio.fail_after(30), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
             await stream.receive()
+
+
+def test_a_relay_that_is_told_nothing_has_the_limits_of_the_protocol() -> None:
+    assert relaying._limits(RelaySettings()) == RelayLimits()
