@@ -13,9 +13,9 @@ class Told:
     """The option of a setting.
 
     Attributes:
-        about: what it does. Without a full stop, the default follows in brackets.
+        about: what it does. Without a full stop, the default follows in brackets; else it stands where `{default}` is.
         metavar: the placeholder of the value.
-        flags: the names of a switch.
+        flags: the names of a switch, if they are not `--NAME`.
     """
 
     about: str

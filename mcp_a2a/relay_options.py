@@ -26,7 +26,7 @@ class RelayOptions:
     ] = True
     tls_cert: Annotated[Path | None, Told("TLS certificate, for wss.", "FILE")] = None
     tls_key: Annotated[Path | None, Told("Key of the certificate.", "FILE")] = None
-    behind_proxy: Annotated[bool, Told("A proxy in front of the relay does TLS.", flags="--behind-proxy")] = False
+    behind_proxy: Annotated[bool, Told("A proxy in front of the relay does TLS.")] = False
     """Believe the last X-Forwarded-For of a proxy on this machine or in a private network."""
 
     max_queue: Annotated[int, Interval(ge=1, le=100_000), Told("Messages kept for one agent")] = 1000

@@ -10,26 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcp_a2a.cli.generated import options_from
 from mcp_a2a.cli.help import HelpfulCommand, HelpfulGroup, help_of
 from mcp_a2a.cli.options import UsageError
-from mcp_a2a.cli.serving_options import (
-    A2AListen,
-    AskToken,
-    BehindProxy,
-    CardStyle,
-    GrpcInCard,
-    GrpcListen,
-    PublicUrl,
-    Push,
-    PushLocal,
-    ShowToken,
-    TlsCert,
-    TlsKey,
-)
 from mcp_a2a.cli.session import Session, session_of
 from mcp_a2a.cli.starter import init
 from mcp_a2a.protocol.naming import shown_name, why_not_called
 from mcp_a2a.screen import put_end
+from mcp_a2a.serving_options import ServingOptions
 
 if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
@@ -45,6 +33,10 @@ agents = typer.Typer(
     add_completion=False,
 )
 
+A2AListen = Annotated[
+    str | None, typer.Option(metavar="[HOST]:PORT", help="Serve A2A over HTTP; without HOST for this machine only.")
+]
+
 Accept = Annotated[
     str | None,
     typer.Option(metavar="trusted|anyone", help="Whose tasks to accept right away; others wait for your decision."),
@@ -56,6 +48,7 @@ AcceptRate = Annotated[
 ]
 
 
+@options_from(ServingOptions, "serving", ServingOptions.of)
 def run_file(
     context: typer.Context,
     target: Annotated[
@@ -67,17 +60,8 @@ def run_file(
         int | None, typer.Option(min=1, help="Tasks to run at a time, instead of the agent's own limit.")
     ] = None,
     a2a_listen: A2AListen = None,
-    public_url: PublicUrl = None,
-    card: CardStyle = "dual",
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    behind_proxy: BehindProxy = False,
-    a2a_push: Push = False,
-    a2a_push_local: PushLocal = False,
-    token: AskToken = False,
-    show_token: ShowToken = False,
-    grpc_listen: GrpcListen = None,
-    grpc_in_card: GrpcInCard = False,
+    *,
+    serving: ServingOptions,
 ) -> None:
     """Run an agent from a Python file, until Ctrl-C."""
     from mcp_a2a.agent.hosting import agent_settings
@@ -85,21 +69,7 @@ def run_file(
     from mcp_a2a.agent.service import Service
     from mcp_a2a.cli.serving import listening
 
-    where = listening(
-        a2a_listen,
-        urls=public_url,
-        card=card,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        behind_proxy=behind_proxy,
-        push=a2a_push,
-        push_local=a2a_push_local,
-        token=token,
-        show_token=show_token,
-        grpc=grpc_listen,
-        grpc_in_card=grpc_in_card,
-        option="--a2a-listen",
-    )
+    where = listening(a2a_listen, serving, "--a2a-listen")
     session = session_of(context)
     agent = load_agent(target)
     settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), agent.name)
@@ -109,6 +79,7 @@ def run_file(
     _serve(session, service, settings, where)
 
 
+@options_from(ServingOptions, "serving", ServingOptions.of)
 def run_command(
     context: typer.Context,
     command: Annotated[
@@ -131,17 +102,8 @@ def run_command(
     ] = 600.0,
     max_output: Annotated[int, typer.Option(min=1, metavar="BYTES", help="Output limit.")] = 524_288,
     a2a_listen: A2AListen = None,
-    public_url: PublicUrl = None,
-    card: CardStyle = "dual",
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    behind_proxy: BehindProxy = False,
-    a2a_push: Push = False,
-    a2a_push_local: PushLocal = False,
-    token: AskToken = False,
-    show_token: ShowToken = False,
-    grpc_listen: GrpcListen = None,
-    grpc_in_card: GrpcInCard = False,
+    *,
+    serving: ServingOptions,
 ) -> None:
     """Run any program as an agent: it reads the task on stdin and prints the result.
 
@@ -161,21 +123,7 @@ def run_command(
 
     if not command:
         raise UsageError("Name the program after two dashes: mcp-a2a agent exec --name rev -- rev")
-    where = listening(
-        a2a_listen,
-        urls=public_url,
-        card=card,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        behind_proxy=behind_proxy,
-        push=a2a_push,
-        push_local=a2a_push_local,
-        token=token,
-        show_token=show_token,
-        grpc=grpc_listen,
-        grpc_in_card=grpc_in_card,
-        option="--a2a-listen",
-    )
+    where = listening(a2a_listen, serving, "--a2a-listen")
     session = session_of(context)
     environment = cleaned_environment(os.environ, env or ())
     find_command(command, environment)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from typing import Annotated, get_args, get_type_hints
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from mcp_a2a.described import Told
+from mcp_a2a.serving_options import flag_of
 
 Command = Callable[..., None]  # type: ignore[explicit-any]  # each command has its own options
 Decorator = Callable[[Command], Command]
@@ -46,18 +47,19 @@ def _options(table: type) -> Iterator[inspect.Parameter]:
         kind, *more = get_args(hint)
         told = next((one for one in more if isinstance(one, Told)), None)
         if told is not None:
-            flags = [told.flags] if told.flags is not None else []
-            option = typer.Option(*flags, metavar=told.metavar, help=_help(told, getattr(table, name)))
+            switch = [told.flags or flag_of(name)] if kind is bool else []
+            option = typer.Option(*switch, metavar=told.metavar, help=_help(told, getattr(table, name)))
             annotation = Annotated[_taken(kind), option]  # type: ignore[valid-type]  # it is made when it runs
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _help(told: Told, default: object) -> str:
-    if told.about.endswith("."):
-        return told.about
-    return f"{told.about} ({default})."
+    about = told.about.format(default=default)
+    return about if about.endswith(".") else f"{about} ({default})."
 
 
 def _taken(kind: object) -> object:
-    """The type of an option that need not be given; one that may be repeated is a list."""
-    return list[str] | None if kind == tuple[str, ...] else kind | None  # type: ignore[operator]
+    """The type of an option that need not be given. One that may be repeated is a list; choices are read elsewhere."""
+    if kind == tuple[str, ...]:
+        return list[str] | None
+    return str | None if get_origin(kind) is Literal else kind | None  # type: ignore[operator]  # it is a type

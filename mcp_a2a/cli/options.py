@@ -1,7 +1,8 @@
 """The options that every command takes, read without a command-line library.
 
 `mcp-a2a` on a pipe must answer an assistant within a few hundred milliseconds, so what decides between the server
-and a command is found here, with nothing imported. The options are accepted before and after the command, up to `--`.
+and a command is found here, with nothing heavy imported. The options are accepted before and after the command, up to
+`--`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mcp_a2a import serving_options
+
 VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
 """Options with a value, and the setting each is."""
 
 ALLOW_STRANGERS = "--allow-strangers"
 """A flag of servers: whoever starts one decides what it may send unasked, and nobody who only uses it."""
 
-SERVER_SWITCHES = ("--behind-proxy", "--a2a-push", "--a2a-push-local", "--grpc-in-card", "--token", "--show-token")
-SERVER_VALUES = ("--listen", "--public-url", "--card", "--tls-cert", "--tls-key", "--grpc-listen")
-SERVER_OPTIONS = (*SERVER_VALUES, *SERVER_SWITCHES, ALLOW_STRANGERS)
+SERVER_OPTIONS = ("--listen", *serving_options.VALUED, *serving_options.SWITCHES, ALLOW_STRANGERS)
 """What begins a command line that means `serve`."""
 
 FLAGS = ("--no-mdns", "--json", "--no-color", "--ascii", "--quiet", "--verbose")

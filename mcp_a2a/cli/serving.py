@@ -6,24 +6,25 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskStatus
 
 from mcp_a2a.app import announce_a2a, open_node
-from mcp_a2a.cli.options import SERVER_OPTIONS, SERVER_SWITCHES, SERVER_VALUES, Options, UsageError, no_such_option
+from mcp_a2a.cli.options import SERVER_OPTIONS, Options, UsageError, no_such_option
 from mcp_a2a.cli.session import set_up_logging
 from mcp_a2a.config import Settings, load_settings
 from mcp_a2a.loop import run
 from mcp_a2a.own_command import own_command
 from mcp_a2a.protocol.text import clean
 from mcp_a2a.server.address import Listen
-from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Certificate, Listening
+from mcp_a2a.server.listening import PUSH_LOCAL_RULE, Listening
+from mcp_a2a.serving_options import SWITCHES, VALUED, ServingOptions, flag_of
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -43,90 +44,44 @@ def parse(words: Sequence[str]) -> Listening | None:
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if name not in SERVER_VALUES and word not in SERVER_SWITCHES:
+        if name in ("--listen", *VALUED):
+            value = value if equals else next(rest, "")
+            if not value:
+                raise UsageError(f"{name} needs a value, as in --listen :3000")
+        elif word not in SWITCHES:
             if word.startswith("-"):
                 raise UsageError(
                     f"{no_such_option(word, SERVER_OPTIONS)} mcp-a2a serve --help lists those of a server."
                 )
             raise UsageError(f"{word} is not an option of the server. See mcp-a2a serve --help")
-        if name in SERVER_VALUES:
-            value = value if equals else next(rest, "")
-            if not value:
-                raise UsageError(f"{name} needs a value, as in --listen :3000")
         given.setdefault(name, []).append(value)
-
-    def last(name: str) -> str | None:
-        return given.get(name, [None])[-1]
-
-    return listening(
-        last("--listen"),
-        urls=given.get("--public-url", ()),
-        card=last("--card") or "dual",
-        tls_cert=last("--tls-cert"),
-        tls_key=last("--tls-key"),
-        behind_proxy="--behind-proxy" in given,
-        push="--a2a-push" in given,
-        push_local="--a2a-push-local" in given,
-        token="--token" in given,
-        show_token="--show-token" in given,
-        grpc=last("--grpc-listen"),
-        grpc_in_card="--grpc-in-card" in given,
-    )
+    address = given.pop("--listen", [None])[-1]
+    return listening(address, ServingOptions.of({name[2:].replace("-", "_"): values for name, values in given.items()}))
 
 
-def listening(
-    address: str | None,
-    *,
-    urls: Sequence[str] | None = None,
-    card: str = "dual",
-    tls_cert: str | Path | None = None,
-    tls_key: str | Path | None = None,
-    behind_proxy: bool = False,
-    push: bool = False,
-    push_local: bool = False,
-    token: bool = False,
-    show_token: bool = False,
-    grpc: str | None = None,
-    grpc_in_card: bool = False,
-    option: str = "--listen",
-) -> Listening | None:
+def listening(address: str | None, options: ServingOptions, flag: str = "--listen") -> Listening | None:
     """Where to serve, as it was said; None where nothing was.
 
     Raises:
         UsageError: it does not fit together.
         ConfigurationError: it is no address to listen on.
     """
-    urls = tuple(urls or ())
-    if card not in ("v1", "dual"):
-        raise UsageError(f"--card {card}: choose v1, or dual, which also serves A2A 0.3.")
+    if options.card not in ("v1", "dual"):
+        raise UsageError(f"--card {options.card}: choose v1, or dual, which also serves A2A 0.3.")
     if address is None:
-        if any((urls, tls_cert, tls_key, behind_proxy, push, push_local, grpc, grpc_in_card, token, show_token)):
-            rest = "--public-url, --tls-cert, --tls-key, --behind-proxy, --a2a-push, --a2a-push-local, --grpc-listen, "
-            raise UsageError(f"{rest}--grpc-in-card, --token and --show-token go with {option}.")
+        if replace(options, card="dual") != ServingOptions():
+            *names, last = [flag_of(one.name) for one in fields(ServingOptions) if one.name != "card"]
+            raise UsageError(f"{', '.join(names)} and {last} go with {flag}.")
         return None
-    if tls_key is not None and tls_cert is None:
+    made = Listening(address, **vars(options))
+    if made.tls_key is not None and made.tls_cert is None:
         raise UsageError("--tls-key needs its certificate as well: add --tls-cert.")
-    for url in urls:
+    for url in made.public_url:
         _check_public(url)
-    for where in filter(None, (address, grpc)):
+    for where in filter(None, (address, made.grpc_listen)):
         Listen.parse(where)
-    for file in (tls_cert, tls_key):
-        if file is not None:
-            _check_readable(Path(file))
-    certificate = Certificate(Path(tls_cert), Path(tls_key) if tls_key else None) if tls_cert else None
-    made = Listening(
-        address,
-        urls,
-        cast("Literal['v1', 'dual']", card),
-        certificate,
-        behind_proxy=behind_proxy,
-        push=push or push_local,
-        push_local=push_local,
-        token=token,
-        show_token=show_token,
-        grpc=grpc,
-        grpc_in_card=grpc_in_card,
-    )
+    for file in filter(None, (made.tls_cert, made.tls_key)):
+        _check_readable(file)
     _check_together(made)
     return made
 
@@ -137,11 +92,11 @@ def _check_together(made: Listening) -> None:
     Raises:
         UsageError
     """
-    if made.behind_proxy and not made.public_urls:
+    if made.behind_proxy and not made.public_url:
         raise UsageError("--behind-proxy needs --public-url: the URL at which clients reach the proxy.")
-    if made.grpc_in_card and made.grpc is None:
+    if made.grpc_in_card and made.grpc_listen is None:
         raise UsageError("--grpc-in-card goes with --grpc-listen.")
-    if made.push_local and not made.here_only:
+    if made.a2a_push_local and not made.here_only:
         raise UsageError(PUSH_LOCAL_RULE)
 
 
@@ -151,7 +106,7 @@ def check_ports(listening: Listening) -> None:
     Raises:
         PortInUseError, ConfigurationError
     """
-    for where in filter(None, (listening.address, listening.grpc)):
+    for where in filter(None, (listening.address, listening.grpc_listen)):
         Listen.parse(where).bind().close()
 
 
@@ -178,7 +133,8 @@ def applied(settings: Settings, listening: Listening | None) -> Settings:
     """The settings of a node that serves so."""
     if listening is None:
         return settings
-    asked = {"a2a_push": listening.push, "a2a_push_local": listening.push_local}
+    local = listening.a2a_push_local
+    asked = {"a2a_push": listening.a2a_push or local, "a2a_push_local": local}
     return settings.model_copy(update={name: True for name, value in asked.items() if value})
 
 

@@ -6,27 +6,25 @@ from typing import Annotated
 
 import typer
 
-from mcp_a2a.cli import serving_options
+from mcp_a2a.cli.generated import options_from
 from mcp_a2a.cli.session import session_of
+from mcp_a2a.serving_options import ServingOptions
 
 
+@options_from(ServingOptions, "serving", ServingOptions.of)
 def serve(
     context: typer.Context,
     listen: Annotated[
         str | None, typer.Option(metavar="[HOST]:PORT", help="Serve over HTTP; without HOST for this machine only.")
     ] = None,
-    public_url: serving_options.PublicUrl = None,
-    card: serving_options.CardStyle = "dual",
-    tls_cert: serving_options.TlsCert = None,
-    tls_key: serving_options.TlsKey = None,
-    behind_proxy: serving_options.BehindProxy = False,
-    a2a_push: serving_options.Push = False,
-    a2a_push_local: serving_options.PushLocal = False,
-    token: serving_options.AskToken = False,
-    show_token: serving_options.ShowToken = False,
-    grpc_listen: serving_options.GrpcListen = None,
-    grpc_in_card: serving_options.GrpcInCard = False,
-    allow_strangers: serving_options.AllowStrangers = False,
+    *,
+    serving: ServingOptions,
+    allow_strangers: Annotated[
+        bool,
+        typer.Option(
+            "--allow-strangers", help="Send to strangers without asking you. Variable: MCP_A2A_ALLOW_STRANGERS."
+        ),
+    ] = False,
 ) -> None:
     """Run the MCP server for an assistant.
 
@@ -37,23 +35,10 @@ def serve(
     through a proxy or a tunnel, need the token. The token is printed when it is created, and is stored with the
     identity.
     """
-    from mcp_a2a.cli import serving
+    from mcp_a2a.cli.serving import listening
+    from mcp_a2a.cli.serving import serve as run_server
 
-    where = serving.listening(
-        listen,
-        urls=public_url,
-        card=card,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        behind_proxy=behind_proxy,
-        push=a2a_push,
-        push_local=a2a_push_local,
-        token=token,
-        show_token=show_token,
-        grpc=grpc_listen,
-        grpc_in_card=grpc_in_card,
-    )
-    serving.serve(session_of(context).settings(allow_strangers=allow_strangers or None), where)
+    run_server(session_of(context).settings(allow_strangers=allow_strangers or None), listening(listen, serving))
 
 
 def demo(context: typer.Context) -> None:

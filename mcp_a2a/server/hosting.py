@@ -95,15 +95,15 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
     rules = Rules(token=token.value, this_user=this_user, callers=callers.name_of)
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         grpc, web = None, _Web()
-        if listening.grpc is not None:
+        if listening.grpc_listen is not None:
             offering = partial(_grpc_offer, listening, settings, rules, web, callers)
-            port = await stack.enter_async_context(_serve_grpc(node, listening.grpc, rules, offering))
+            port = await stack.enter_async_context(_serve_grpc(node, listening.grpc_listen, rules, offering))
             grpc = _grpc_address(listening, port)
         offer = Offer(
             style=listening.card,
             push=settings.pushes,
             token=not this_user,
-            url=listening.public_urls[0] if listening.public_urls else None,
+            url=listening.public_url[0] if listening.public_url else None,
             grpc=grpc if listening.grpc_in_card else None,
         )
         app = web.app = A2AApp(node, offer, callers.agents_of)
@@ -116,8 +116,8 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
                 callers=rules.callers,
                 token=rules.token,
                 this_user=this_user,
-                hosts=[urlsplit(url).netloc for url in listening.public_urls],
-                origins=listening.public_urls,
+                hosts=[urlsplit(url).netloc for url in listening.public_url],
+                origins=listening.public_url,
                 tls=listening.certificate,
                 behind_proxy=listening.behind_proxy,
                 tell=tell,
@@ -134,7 +134,7 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
                 this_user,
                 listening.show_token,
                 tuple(_warnings(listening)),
-                listening.public_urls[0].rstrip("/") if listening.public_urls else None,
+                listening.public_url[0].rstrip("/") if listening.public_url else None,
                 grpc,
             )
         )
@@ -176,7 +176,7 @@ def _grpc_offer(listening: Listening, settings: Settings, rules: Rules, web: _We
     from mcp_a2a.a2a.grpc_server import GrpcOffer  # noqa: PLC0415  see `_serve_grpc`
 
     certificate = listening.certificate
-    if not Listen.parse(listening.grpc or "").local:
+    if not Listen.parse(listening.grpc_listen or "").local:
         rules = replace(rules, this_user=False)
     return GrpcOffer(
         partial(admitted, rules),
@@ -194,15 +194,15 @@ def _is_told_by_user(listen: Listen, listening: Listening) -> bool:
 
     Not where a proxy or a tunnel leads here: it ends at loopback as a program of this user, but begins anywhere.
     """
-    if listening.token or listening.public_urls or listening.behind_proxy:
+    if listening.token or listening.public_url or listening.behind_proxy:
         return False
     return listen.local and can_tell()
 
 
 def _grpc_address(listening: Listening, port: int) -> str:
     """What cards say: the address it is bound to, where that is one; else that of whoever reads the card."""
-    host = Listen.parse(listening.grpc or "").host
-    anywhere = listening.public_urls or ipaddress.ip_address(host).is_unspecified
+    host = Listen.parse(listening.grpc_listen or "").host
+    anywhere = listening.public_url or ipaddress.ip_address(host).is_unspecified
     return f":{port}" if anywhere else f"{_bracketed(host)}:{port}"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mcp_a2a.certificates import load
 from mcp_a2a.server.address import Listen
+from mcp_a2a.serving_options import ServingOptions
 
 PUSH_LOCAL_RULE = (
     "Webhooks to this machine or a private network go with a server that only this machine can reach: "
@@ -32,27 +32,15 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Listening:
-    """Where to serve: an address as a person writes it, the public URLs that lead there, and how."""
+class Listening(ServingOptions):
+    """Where to serve: an address as a person writes it, and how."""
 
     address: str
-    public_urls: tuple[str, ...] = ()
-    card: Literal["v1", "dual"] = "dual"
-    certificate: Certificate | None = None
-    behind_proxy: bool = False
-    """A proxy speaks TLS for it."""
-    grpc: str | None = None
-    """Where to serve gRPC as well."""
-    grpc_in_card: bool = False
-    """Name it in the card: some clients refuse a card with a URL of another port."""
-    token: bool = False
-    """Ask programs of this user for the token too."""
-    show_token: bool = False
-    """Print the token on a terminal, though it was made earlier."""
-    push: bool = False
-    """Post what happens to tasks to the URLs that clients name."""
-    push_local: bool = False
-    """Also to those of this machine and of private networks."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The certificate of the server, if it has one."""
+        return Certificate(self.tls_cert, self.tls_key) if self.tls_cert is not None else None
 
     @property
     def here_only(self) -> bool:
@@ -61,7 +49,7 @@ class Listening:
         Raises:
             ConfigurationError: an address cannot be read.
         """
-        return self._is_local and not self.public_urls and not self.behind_proxy
+        return self._is_local and not self.public_url and not self.behind_proxy
 
     @property
     def is_overheard(self) -> bool:
@@ -70,8 +58,8 @@ class Listening:
         Raises:
             ConfigurationError: an address cannot be read.
         """
-        return not self._is_local and self.certificate is None and not self.behind_proxy
+        return not self._is_local and self.tls_cert is None and not self.behind_proxy
 
     @property
     def _is_local(self) -> bool:
-        return all(Listen.parse(where).local for where in (self.address, self.grpc) if where)
+        return all(Listen.parse(where).local for where in (self.address, self.grpc_listen) if where)

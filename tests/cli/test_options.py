@@ -11,7 +11,7 @@ import pytest
 from mcp_a2a.__main__ import _is_server
 from mcp_a2a.cli.options import Options, UsageError, split
 from mcp_a2a.cli.serving import parse
-from mcp_a2a.server.listening import Certificate, Listening
+from mcp_a2a.server.listening import Listening
 
 
 def options(*words: str, **environ: str) -> Options:
@@ -98,11 +98,11 @@ def test_what_a_server_takes_is_read_without_a_library(tmp_path: Path) -> None:
     assert parse([]) is None
     assert parse(["--listen", ":3000"]) == Listening(":3000")
     assert parse(["--listen=:1", "--public-url", "https://a", "--public-url=https://b"]) == Listening(
-        ":1", ("https://a", "https://b")
+        ":1", public_url=("https://a", "https://b")
     )
     assert parse(
         ["--listen", ":1", f"--tls-cert={chain}", "--tls-key", str(key), "--card", "v1", "--a2a-push"]
-    ) == Listening(":1", card="v1", certificate=Certificate(chain, key), push=True)
+    ) == Listening(":1", card="v1", tls_cert=chain, tls_key=key, a2a_push=True)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from mcp_a2a.cli.options import UsageError
 from mcp_a2a.cli.serving import listening
+from mcp_a2a.serving_options import ServingOptions
 from tests.cli.inside import call
 from tests.cli.keyboard import CTRL_C, CTRL_D, typed
 from tests.e2e.command import MCP_A2A
@@ -121,14 +122,14 @@ def test_a_mistyped_option_is_told_the_one_that_was_meant(tmp_path: Path, words:
 @pytest.mark.parametrize("file", ["missing.pem", "a" * 300])
 def test_a_certificate_that_cannot_be_looked_at_is_told_in_a_sentence(file: str) -> None:
     with pytest.raises(UsageError, match="not a file that this user can read"):
-        listening(":0", tls_cert=file)
+        listening(":0", ServingOptions(tls_cert=Path(file)))
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may enter every folder")
 def test_so_is_one_in_a_folder_that_this_user_may_not_enter(tmp_path: Path) -> None:
     (tmp_path / "live").mkdir(mode=0)
     with pytest.raises(UsageError, match="not a file that this user can read"):
-        listening(":0", tls_cert=tmp_path / "live" / "fullchain.pem")
+        listening(":0", ServingOptions(tls_cert=tmp_path / "live" / "fullchain.pem"))
 
 
 def test_an_option_that_is_like_none_is_told_nothing_wrong(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def _mirrored(node: SharedNode, agent: str) -> bytes:
 async def seen_by(words: Sequence[str], home: Path, *more: str, **listening: Any) -> dict[str, Any]:
     """What a client of theirs saw of an agent of ours, which is served by gRPC too."""
     pytest.importorskip("a2a.server.request_handlers.grpc_handler", reason="the extra `grpc` is not installed")
-    where = Listening("127.0.0.1:0", grpc="127.0.0.1:0", **listening)
+    where = Listening("127.0.0.1:0", grpc_listen="127.0.0.1:0", **listening)
     async with serving(home) as served, anyio.create_task_group() as tasks:
         hosted = await tasks.start(partial(host, served.node, None, where, Settings(home=home)))
         command = [*words, hosted.url, *more]

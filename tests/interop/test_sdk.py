@@ -61,7 +61,7 @@ async def test_the_sdk_finds_grpc_on_our_card_and_gets_the_same_there(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     python = python_with(request.config.cache, "1")
-    listening = Listening("127.0.0.1:0", grpc="127.0.0.1:0", grpc_in_card=True)
+    listening = Listening("127.0.0.1:0", grpc_listen="127.0.0.1:0", grpc_in_card=True)
     async with serving(tmp_path) as served, anyio.create_task_group() as tasks:
         hosted = await tasks.start(partial(host, served.node, None, listening, Settings(home=tmp_path)))
         check_1((await seen_by(("1", python), hosted.url, "GRPC"))["GRPC"])

@@ -85,13 +85,13 @@ async def test_a_card_has_the_address_by_which_it_was_asked_for_in_either_family
 def test_a_token_that_travels_in_the_clear_is_warned_of_also_by_grpc(
     address: str, grpc: str | None, *, behind_proxy: bool, overheard: bool
 ) -> None:
-    assert Listening(address, grpc=grpc, behind_proxy=behind_proxy).is_overheard is overheard
+    assert Listening(address, grpc_listen=grpc, behind_proxy=behind_proxy).is_overheard is overheard
 
 
 async def test_a_caller_of_a2a_is_none_of_mcp(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as web:
-        served = await hosted(tasks, settings, Listening("127.0.0.1:0", ("https://agents.example",)))
+        served = await hosted(tasks, settings, Listening("127.0.0.1:0", public_url=("https://agents.example",)))
         assert not served.this_user
         guest = CallerFolder(settings.folder).add("guest")
         for token, mcp in ((served.token.value, 200), (guest, 401), ("x" * 43, 401)):
@@ -151,9 +151,9 @@ def test_grpc_is_in_the_card_where_that_was_asked_for(tmp_path: Path, *, named: 
     "listening",
     [
         Listening("0.0.0.0:0"),
-        Listening("127.0.0.1:0", ("https://agents.example",)),
+        Listening("127.0.0.1:0", public_url=("https://agents.example",)),
         Listening("127.0.0.1:0", behind_proxy=True),
-        Listening("127.0.0.1:0", grpc="0.0.0.0:0"),
+        Listening("127.0.0.1:0", grpc_listen="0.0.0.0:0"),
     ],
     ids=["everywhere", "a tunnel", "a proxy", "gRPC everywhere"],
 )

@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSAttribute
 from mcp_a2a.config import Settings
 from mcp_a2a.errors import ConfigurationError
 from mcp_a2a.server.hosting import Served, host
-from mcp_a2a.server.listening import Certificate, Listening
+from mcp_a2a.server.listening import Listening
 from tests.server.standin import StandIn
 from tests.transports.certificates import Authority, authority
 
@@ -39,7 +39,8 @@ def ca(tmp_path: Path) -> Authority:
 
 
 async def test_with_a_certificate_cards_and_calls_are_https(tmp_path: Path, ca: Authority) -> None:
-    listening = Listening("127.0.0.1:0", certificate=Certificate(*ca.issue("127.0.0.1")))
+    chain, key = ca.issue("127.0.0.1")
+    listening = Listening("127.0.0.1:0", tls_cert=chain, tls_key=key)
     async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession() as web:
         assert url.startswith("https://127.0.0.1:")
         async with web.get(url + CARD, ssl=ca.trusted) as response:
@@ -60,7 +61,7 @@ async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(tmp_pa
     first, second = ca.issue("127.0.0.1"), ca.issue("127.0.0.1")
     shutil.copy(first[0], chain)
     shutil.copy(first[1], key)
-    listening = Listening("127.0.0.1:0", certificate=Certificate(chain, key))
+    listening = Listening("127.0.0.1:0", tls_cert=chain, tls_key=key)
     async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession() as kept:
         port = int(url.rpartition(":")[2])
 
@@ -100,7 +101,8 @@ async def test_nothing_older_than_tls_1_2_is_spoken(tmp_path: Path, ca: Authorit
     old = ca.trusted
     old.minimum_version, old.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
-    listening = Listening("127.0.0.1:0", certificate=Certificate(*ca.issue("127.0.0.1")))
+    chain, key = ca.issue("127.0.0.1")
+    listening = Listening("127.0.0.1:0", tls_cert=chain, tls_key=key)
     apart = aiohttp.TCPConnector(force_close=True)
     async with hosted(tmp_path / "home", listening) as (_, url), aiohttp.ClientSession(connector=apart) as web:
         async with web.get(url + CARD, ssl=old) as response:
@@ -115,19 +117,19 @@ async def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, ca: Au
     chain, _ = ca.issue("127.0.0.1")
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("no certificate")
-    for certificate in (Certificate(nonsense), Certificate(chain, tmp_path / "missing"), Certificate(chain, nonsense)):
+    for cert, key in ((nonsense, None), (chain, tmp_path / "missing"), (chain, nonsense)):
         with pytest.raises(ConfigurationError, match="cannot be used"):
-            await host(StandIn(), None, Listening("127.0.0.1:0", certificate=certificate), Settings(home=tmp_path))
+            await host(StandIn(), None, Listening("127.0.0.1:0", tls_cert=cert, tls_key=key), Settings(home=tmp_path))
 
 
 async def test_only_who_listens_for_others_without_tls_is_warned(tmp_path: Path, ca: Authority) -> None:
-    certificate = Certificate(*ca.issue("127.0.0.1"))
+    chain, key = ca.issue("127.0.0.1")
     here, everywhere = "127.0.0.1:0", "0.0.0.0:0"
     for listening, warned in (
         (Listening(here), False),
         (Listening(everywhere), True),
-        (Listening(everywhere, certificate=certificate), False),
-        (Listening(everywhere, ("https://agents.example",), behind_proxy=True), False),
+        (Listening(everywhere, tls_cert=chain, tls_key=key), False),
+        (Listening(everywhere, public_url=("https://agents.example",), behind_proxy=True), False),
     ):
         async with hosted(tmp_path / "home", listening) as (served, _):
             assert bool(served.warnings) is warned
@@ -135,7 +137,7 @@ async def test_only_who_listens_for_others_without_tls_is_warned(tmp_path: Path,
 
 
 async def test_behind_a_proxy_the_card_names_the_proxy_and_calls_need_the_token(tmp_path: Path) -> None:
-    listening = Listening("127.0.0.1:0", ("https://agents.example",), behind_proxy=True)
+    listening = Listening("127.0.0.1:0", public_url=("https://agents.example",), behind_proxy=True)
     proxied = {"Host": "agents.example", "Origin": "https://agents.example"}
     async with hosted(tmp_path / "home", listening) as (served, url), aiohttp.ClientSession() as web:
         async with web.get(url + CARD, headers=proxied) as response:
