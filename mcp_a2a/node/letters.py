@@ -21,11 +21,11 @@ from mcp_a2a.protocol.payload import (
     NetworkBody,
     Payload,
     TaskBody,
-    TaskFailure,
     UpdateBody,
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.protocol.task.told import update_of
 from mcp_a2a.store.journal import OutboxRow, put_outbox
 from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.spool import read_piece
@@ -52,24 +52,8 @@ def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow
 
 
 def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bool = False) -> OutboxRow:
-    """Where the task stands. Of artifacts that grow, what is new; a later update makes the rest of this unnecessary.
-
-    With `whole` all of the artifacts, for a recipient that may have missed how they grew.
-    """
-    error = None
-    if record.error is not None:
-        error = TaskFailure(code=record.error.code, message=record.error.message[:4096])
-    body = UpdateBody(
-        status=record.status,
-        artifacts=record.artifacts if whole or not record.streamed else record.renewed,
-        error=error,
-        attempt=record.attempts,
-        chunks=() if whole else record.added,
-        streamed=0 if whole else record.streamed,
-        whole=record.streamed if whole else None,
-        direct=record.direct,
-    )
-    return _letter(context, "update", record, body, now)
+    """Where the task stands; with `whole` for a recipient that may have missed how its artifacts grew."""
+    return _letter(context, "update", record, update_of(record, whole=whole), now)
 
 
 def post_update(context: Context, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow | None:

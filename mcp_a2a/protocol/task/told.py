@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcp_a2a.protocol.model import Delivery, TaskState, TaskStatus, words_of
-from mcp_a2a.protocol.payload import UpdateBody
+from mcp_a2a.protocol.payload import TaskFailure, UpdateBody
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.artifacts import MAX_RESULT, grow, replace, size_of, too_large
 from mcp_a2a.protocol.task.effects import is_new_attempt
@@ -69,6 +69,26 @@ _ENDS: Mapping[TaskState, type[e.Failed | e.Canceled | e.Rejected]] = {
 }
 
 Made = tuple[e.ArtifactsGrown | e.ArtifactsReplaced, ...]
+
+
+def update_of(task: Task, *, whole: bool = False) -> UpdateBody:
+    """What the agent tells of its task. Of artifacts that grow, what is new; later updates build on that.
+
+    Args:
+        task: as a change left it.
+        whole: all of the artifacts, for a caller that may have missed how they grew.
+    """
+    error = task.error
+    return UpdateBody(
+        status=task.status,
+        artifacts=task.artifacts if whole or not task.streamed else task.renewed,
+        error=None if error is None else TaskFailure(code=error.code, message=error.message[:MAX_REASON]),
+        attempt=task.attempts,
+        chunks=() if whole else task.added,
+        streamed=0 if whole else task.streamed,
+        whole=task.streamed if whole else None,
+        direct=task.direct,
+    )
 
 
 def facts_of(task: Task, seq: int, body: UpdateBody) -> tuple[Event, ...] | None:
