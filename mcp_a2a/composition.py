@@ -29,7 +29,9 @@ from mcp_a2a.node.api import LocalApi
 from mcp_a2a.node.introduction import keep_card, kept_card
 from mcp_a2a.node.ipc.control import control_server
 from mcp_a2a.node.ipc.stand_in import StandIn
-from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.parts import NodeParts
+from mcp_a2a.node.running import run_node
 from mcp_a2a.ports import AddressLookup, NodeApi
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.model import AgentCard

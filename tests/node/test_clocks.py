@@ -16,7 +16,7 @@ from mcp_a2a.api.agents import DiscoverRequest, GetAgentRequest
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, SendTaskRequest, TaskView
 from mcp_a2a.errors import PeerNotFoundError, TaskNotFoundError
-from mcp_a2a.node import node as node_module
+from mcp_a2a.node import housekeeping as housekeeping_module
 from mcp_a2a.node import patience
 from mcp_a2a.node.clocks import Clocks
 from mcp_a2a.ports import Link
@@ -79,7 +79,7 @@ async def test_a_clock_that_was_ahead_and_is_right_again_after_a_restart_costs_n
 async def test_a_clock_that_is_set_back_while_the_node_runs_costs_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
     of_alice = clock(DAY)
     async with world.person("alice", clock=of_alice) as alice:
         key = alice.node.ring.current
@@ -269,8 +269,8 @@ async def test_a_database_of_before_whose_mark_is_in_the_future_recovers_by_itse
 async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.0)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         done = await a_task(alice, bob)
@@ -295,7 +295,7 @@ async def test_a_minute_of_a_clock_that_is_ahead_deletes_nothing(
 async def test_a_task_that_ended_while_the_clock_was_behind_is_kept_as_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
     async with world.person("alice") as alice, world.person("bob") as bob:
         await acquainted(alice, bob)
         world.clock.jump(-20_000 * DAY)
@@ -321,7 +321,7 @@ async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_trans
         multiply(connection, "task-old", 20)
         connection.execute("UPDATE tasks SET ended=updated")
     left: list[int] = []
-    forget = node_module.forget_finished
+    forget = housekeeping_module.forget_finished
 
     def noted(connection: sqlite3.Connection, aged: float, seconds: float) -> records.Dropped:
         found = forget(connection, aged, seconds)
@@ -331,7 +331,7 @@ async def test_a_long_history_that_is_over_is_forgotten_in_one_go_and_many_trans
     def count(connection: sqlite3.Connection) -> int:
         return int(connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0])
 
-    monkeypatch.setattr(node_module, "forget_finished", noted)
+    monkeypatch.setattr(housekeeping_module, "forget_finished", noted)
     async with world.person("alice") as alice:
         with anyio.fail_after(30):
             while alice.node.context.database.read(count):
@@ -352,8 +352,8 @@ async def housekeeping(person: Person) -> None:
 async def test_a_task_that_was_forgotten_is_not_taken_again_when_the_clock_is_set_back(
     world: World, monkeypatch: pytest.MonkeyPatch, days_back: int
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.0)
     async with world.person("bob") as bob, outsider(world.network, "alice", world.identity("alice")) as alice:
         now = world.clock()
         link = await alice.dial(bob)

@@ -16,7 +16,9 @@ import pytest
 from typing_extensions import override
 
 from mcp_a2a.accepting import raise_open_files
-from mcp_a2a.node.node import Node, NodeParts, run_node
+from mcp_a2a.node.node import Node
+from mcp_a2a.node.parts import NodeParts
+from mcp_a2a.node.running import run_node
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.identity import Identity
 from mcp_a2a.protocol.paths import DirectAddr

@@ -13,7 +13,7 @@ import pytest
 from mcp_a2a.api.inbox import CheckInboxRequest
 from mcp_a2a.api.tasks import ForgetRequest, GetTaskRequest, ListTasksRequest
 from mcp_a2a.errors import NotForgettableError, TaskForgottenError
-from mcp_a2a.node.node import _bookkeeping
+from mcp_a2a.node.housekeeping import bookkeeping
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS
 from mcp_a2a.protocol.control import Delivered, Refused
 from mcp_a2a.protocol.model import TaskState
@@ -123,7 +123,7 @@ async def test_a_message_that_comes_again_gets_the_end_and_no_second_run(pair: P
 
 
 async def kept_books(person: Person) -> None:
-    await person.node.context.database.write(_bookkeeping(person.node.context.clocks))
+    await person.node.context.database.write(bookkeeping(person.node.context.clocks))
 
 
 async def test_what_is_not_finished_or_not_delivered_is_kept_with_the_reason(pair: Pair, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from mcp_a2a.api.diagnostics import NetcheckRequest
 from mcp_a2a.api.networks import InviteRequest
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.node import MOVED_SECONDS, Node
+from mcp_a2a.node.moves import MOVED_SECONDS
+from mcp_a2a.node.node import Node
 from mcp_a2a.ports import Sighting
 from mcp_a2a.protocol.heartbeat import DEAD_SECONDS
 from mcp_a2a.protocol.paths import DirectAddr
@@ -62,7 +63,7 @@ async def test_a_silent_link_is_given_up_soon_once_a_record_names_another_addres
 async def test_a_liar_that_names_another_address_costs_a_link_nothing_but_a_sign_of_life(
     world: World, asked: list[tuple[DrivenLink, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.MOVED_SECONDS", 0.3)
+    monkeypatch.setattr("mcp_a2a.node.moves.MOVED_SECONDS", 0.3)
     async with world.person("alice") as alice, world.person("bob") as bob:
         peer = say(alice, bob)
         await until(lambda: any(link.route == "lan" and link.rtt_seconds is not None for link in peer.links))
@@ -118,7 +119,7 @@ async def test_a_crowd_of_strangers_keeps_neither_a_peer_from_moving_nor_a_conta
 async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
     world: World, asked: list[tuple[DrivenLink, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.clock_watch.CLOCK_SECONDS", 0.01)
     async with world.person("alice") as alice, world.person("bob") as bob:
         looks: list[float] = []
         monkeypatch.setattr(alice.node.lookups, "look_now", lambda: looks.append(anyio.current_time()))
@@ -136,7 +137,7 @@ async def test_a_machine_that_has_slept_tries_its_links_and_looks_round(
 async def test_an_address_with_a_zone_is_told_to_no_other_machine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.ADDRESS_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_a2a.node.moves.ADDRESS_SECONDS", 0.01)
     world.places = [DirectAddr("192.168.1.5", 7301), DirectAddr("fd77::5", 7301), DirectAddr("fe80::5%v0", 7301)]
     async with world.person("alice") as alice:
         told = ("192.168.1.5:7301", "[fd77::5]:7301")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from mcp_a2a.node import node
+from mcp_a2a.node import clock_watch, housekeeping
 from mcp_a2a.protocol.control import Done, Failed
 from mcp_a2a.protocol.listing import Listing
 from mcp_a2a.protocol.moment import Moment
@@ -45,7 +45,7 @@ async def relay() -> AsyncIterator[Dated]:
 async def test_a_member_whose_clock_was_wrong_is_found_and_finds_the_others(
     world: World, relay: Dated, monkeypatch: pytest.MonkeyPatch, days: int, *, restarts: bool
 ) -> None:
-    monkeypatch.setattr(node, "CLOCK_SECONDS", 0.2)
+    monkeypatch.setattr(clock_watch, "CLOCK_SECONDS", 0.2)
     clock = Clock()
     async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
         ticket = await ticket_of(alice, relay)
@@ -70,7 +70,7 @@ async def test_a_member_whose_clock_was_wrong_is_found_and_finds_the_others(
 async def test_an_entry_that_a_relay_did_not_take_because_of_its_clock_is_brought_again(
     world: World, relay: Dated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "HOUSEKEEPING_SECONDS", 0.05)
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_SECONDS", 0.05)
     async with world.person("alice") as alice, world.person("bob", "reverse") as bob:
         ticket = await ticket_of(alice, relay)
         await joined(bob, ticket)

@@ -125,7 +125,7 @@ async def test_a_decision_that_could_not_be_stored_is_not_made(world: World) -> 
 async def test_a_node_outlives_a_disk_that_takes_nothing_while_leases_end_and_keys_rotate(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mcp_a2a.node.node.HOUSEKEEPING_SECONDS", 0.02)
+    monkeypatch.setattr("mcp_a2a.node.housekeeping.HOUSEKEEPING_SECONDS", 0.02)
     monkeypatch.setattr("mcp_a2a.node.lease_clock.GATHER_SECONDS", 0.02)
     monkeypatch.setattr("mcp_a2a.node.lease_clock.RETRY_SECONDS", 0.02)
     async with world.person("alice") as alice, world.person("bob") as bob:
