@@ -42,27 +42,28 @@ from mcp_a2a.errors import (
 from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Beginning, Reading
 from mcp_a2a.node.inbox import Order
-from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, call_off, take_turn, too_many_open
+from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, too_many_open
 from mcp_a2a.node.node import Node
 from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.search import Search
-from mcp_a2a.node.sending import Draft, new_record, with_files
+from mcp_a2a.node.sending import Draft, with_files
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.protocol.model import Delivery, Message, Role, TaskState
+from mcp_a2a.protocol.task.events import Canceled, Opened, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.table import can
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.database import Landing
 from mcp_a2a.store.records import (
     Position,
-    TaskRecord,
     Within,
     find_task,
     get_task,
     has_task,
-    insert_task,
     parse_position,
     position_token,
-    save_task,
+    save,
     tasks_within,
 )
 
@@ -109,7 +110,7 @@ class Desk:
             self._node.pushes.check_room(request.push_config, "", request.caller)
         begun: list[Beginning] = []
 
-        def follow(record: TaskRecord) -> None:
+        def follow(record: Task) -> None:
             if request.follow or request.push_config is not None:
                 begun.append(self._node.feed.open(self._node.sending.find(record.id) or record))
 
@@ -132,9 +133,7 @@ class Desk:
     def _is_new(self, request: A2ASendRequest) -> bool:
         return self._node.sending.find(task_id_of(self._context.me, self._opening(request))) is None
 
-    async def _take_in(
-        self, request: A2ASendRequest, message: Message, follow: Callable[[TaskRecord], None]
-    ) -> TaskRecord:
+    async def _take_in(self, request: A2ASendRequest, message: Message, follow: Callable[[Task], None]) -> Task:
         """A task for our own agent: stored, and leased at once where somebody waits for one."""
         peer = caller_peer(request.caller)
         draft = Draft(message, self._opening(request), request.skill, caller=request.caller)
@@ -142,45 +141,52 @@ class Desk:
         if known is not None:
             check_opening(known, message, request.skill)
         attached = await self._node.attaching.attach(message.parts)
-        record = new_record(self._context, peer, peer.removeprefix(CALLER), with_files(draft, attached))
-        with self._node.attaching.given_to(record.id, attached.refs):
-            return await self._store(request, record, follow)
+        change = self._opening_of(request, peer, with_files(draft, attached))
+        with self._node.attaching.given_to(change.task.id, attached.refs):
+            return await self._store(request, change, follow)
 
-    async def _store(
-        self, request: A2ASendRequest, record: TaskRecord, follow: Callable[[TaskRecord], None]
-    ) -> TaskRecord:
-        record.direction, record.delivery, record.hop = "received", Delivery.DELIVERED, request.hop + 1
-        follow(replace(record))
+    def _opening_of(self, request: A2ASendRequest, peer: str, draft: Draft) -> Change:
+        """The change that opens a caller's task."""
+        context_id = draft.message.context_id or f"ctx-{self._context.fresh_id()}"
+        message = draft.message.model_copy(update={"context_id": context_id, "role": Role.USER})
+        event = Opened(
+            id=task_id_of(self._context.me, draft.opening), direction="received", peer=peer,
+            peer_name=peer.removeprefix(CALLER), skill=draft.skill, context_id=context_id, hop=request.hop + 1,
+            message=message, opening=draft.opening, delivery=Delivery.DELIVERED, caller=draft.caller,
+        )  # fmt: skip
+        return Change.opening(event, now=self._context.clock(), files=draft.files)
+
+    async def _store(self, request: A2ASendRequest, change: Change, follow: Callable[[Task], None]) -> Task:
+        task = change.task
+        follow(task)
         order = self._node.inbox.reserve()
         if order is None:
-            fresh = await self._context.database.write(partial(_insert, record))
+            fresh = await self._context.database.write(partial(_insert, change))
             self._node.inbox.offer()
-        elif self._may_go_ahead(request, record):
-            return await self._entrust(record, order, request.wait_seconds)
+        elif self._may_go_ahead(request, task):
+            return await self._entrust(change, order, request.wait_seconds)
         else:
-            fresh = await self._lease(record, order)
+            fresh = await self._lease(change, order)
         if fresh is None:  # another call was faster
-            known = self._node.sending.latest(record.id)
-            check_message(known, record.messages[0], record.skill)
+            known = self._node.sending.latest(task.id)
+            check_message(known, task.messages[0], task.skill)
             return known
         self._node.news.task_received(fresh)
         return fresh
 
-    async def _lease(self, record: TaskRecord, order: Order) -> TaskRecord | None:
-        """Store a task, leased to somebody who waits for one; None where it was stored before."""
-        fresh: TaskRecord | None = None
-        record = self._leased(record, order)
+    async def _lease(self, change: Change, order: Order) -> Task | None:
+        """Store a task, leased to a holder that waits for one; None where it was stored before."""
+        fresh: Task | None = None
         try:
-            fresh = await self._context.database.write(partial(_insert, record))
+            fresh = await self._context.database.write(partial(_insert, self._leased(change, order)))
         finally:
             self._node.inbox.filled(order, fresh)
         return fresh
 
-    def _leased(self, record: TaskRecord, order: Order) -> TaskRecord:
-        leased = self._node.inbox.lease(order, record.created)
-        return Change.of(record, leased, now=record.created, files=record.spooled).task
+    def _leased(self, change: Change, order: Order) -> Change:
+        return change.then(self._node.inbox.lease(order, change.at))
 
-    def _may_go_ahead(self, request: A2ASendRequest, record: TaskRecord) -> bool:
+    def _may_go_ahead(self, request: A2ASendRequest, record: Task) -> bool:
         """Whether the task is waited for, surely new, and not one too many."""
         if request.wait_seconds < AHEAD_SECONDS or request.follow or request.push_config or record.spooled:
             return False
@@ -191,26 +197,27 @@ class Desk:
         known = self._context.database.read(lambda connection: has_task(connection, record.id))
         return not known and record.id not in self._entrusted
 
-    async def _entrust(self, record: TaskRecord, order: Order, seconds: float) -> TaskRecord:
+    async def _entrust(self, change: Change, order: Order, seconds: float) -> Task:
         """The same ahead of the disk: work and commit go on side by side, and a quick answer shares the commit.
 
         Nobody has been told of the task by then: who sent it hears nothing before both are stored.
         """
-        self._entrusted.add(record.id)
-        self._node.news.task_received(record)
+        task = change.task
+        self._entrusted.add(task.id)
+        self._node.news.task_received(task)
         landing: Landing[object] = Landing()
 
         def landed(outcome: object) -> None:
-            self._entrusted.discard(record.id)
+            self._entrusted.discard(task.id)
             landing.land(outcome)
             if isinstance(outcome, Exception):
-                self._context.task_changes.notify(record.id)
+                self._context.task_changes.notify(task.id)
 
-        record = self._leased(record, order)
-        self._node.inbox.filled(order, record)
-        self._context.database.enqueue_lazily(lambda connection: insert_task(connection, record), landed)
+        leased = self._leased(change, order)
+        self._node.inbox.filled(order, leased.task)
+        self._context.database.enqueue_lazily(lambda connection: save(connection, leased), landed)
         try:
-            return await self._node.sending.settled(record, seconds, even_held=False)
+            return await self._node.sending.settled(leased.task, seconds, even_held=False)
         finally:
             await landing.landed()
 
@@ -230,24 +237,22 @@ class Desk:
         begun = self._node.feed.open(self._node.sending.latest(task_id))
         return await self._answer(record, request, begun)
 
-    async def _hear(self, task_id: str, message: Message) -> TaskRecord:
+    async def _hear(self, task_id: str, message: Message) -> Task:
         """A caller says something more to our own agent."""
         now = self._context.clock()
 
         attached = await self._node.attaching.attach(message.parts)
         message = message.model_copy(update={"parts": attached.parts})
 
-        def hear(connection: sqlite3.Connection) -> TaskRecord:
-            record = get_task(connection, task_id)
-            if record.has_heard(message):
-                return record
-            if record.done:
-                raise NotAwaitingReplyError(task_id, record.state)
-            take_turn(record, message, now)
-            record.spooled = attached.refs
-            record.seq_in += 1
-            save_task(connection, record)
-            return record
+        def hear(connection: sqlite3.Connection) -> Task:
+            task = get_task(connection, task_id)
+            if task.has_heard(message):
+                return task
+            if not can(task.state, Replied):
+                raise NotAwaitingReplyError(task_id, task.state)
+            change = Change.of(task, Replied(message, seq=task.seq_in + 1), now=now, files=attached.refs)
+            save(connection, change)
+            return change.task
 
         with self._node.attaching.given_to(task_id, attached.refs):
             record = await self._context.database.write(hear)
@@ -255,14 +260,14 @@ class Desk:
         self._node.inbox.offer()
         return record
 
-    async def _answer(self, record: TaskRecord, request: A2ASendRequest, begun: Beginning | None = None) -> A2AAnswer:
+    async def _answer(self, record: Task, request: A2ASendRequest, begun: Beginning | None = None) -> A2AAnswer:
         if begun is not None and request.push_config is not None:
             await self._node.pushes.set(record, request.push_config, begun.cursor)
         if begun is not None and request.follow:
             return A2AAnswer(task=document(begun.whole), cursor=begun.cursor)
         return await self._rested(record, request.wait_seconds)
 
-    async def _rested(self, record: TaskRecord, seconds: float) -> A2AAnswer:
+    async def _rested(self, record: Task, seconds: float) -> A2AAnswer:
         record = await self._node.sending.settled(record, seconds, even_held=False)
         return A2AAnswer(task=document(record), reply=direct_reply(record))
 
@@ -309,24 +314,22 @@ class Desk:
         record = await self._node.sender_to(record).cancel(record.id)
         return await self._rested(record, request.wait_seconds)
 
-    async def _stop(self, task_id: str) -> TaskRecord:
+    async def _stop(self, task_id: str) -> Task:
         """A caller no longer wants what our own agent does."""
         now = self._context.clock()
 
-        def stop(connection: sqlite3.Connection) -> tuple[TaskRecord, TaskRecord]:
-            record = get_task(connection, task_id)
-            if record.done:
-                raise TransitionError(record.state, TaskState.CANCELED)
-            leased = replace(record)
-            call_off(record, now)
-            save_task(connection, record)
-            return leased, record
+        def stop(connection: sqlite3.Connection) -> Change:
+            task = get_task(connection, task_id)
+            change = Change.of(task, Canceled(), Spoken(), now=now)
+            save(connection, change)
+            return change
 
         with anyio.CancelScope(shield=True):
-            leased, record = await self._context.database.write(stop)
-            self._node.inbox.withdraw(leased)
-            self._context.task_changes.notify(record.id, record)
-        return record
+            change = await self._context.database.write(stop)
+            if change.before is not None:
+                self._node.inbox.withdraw(change.before)
+            self._context.task_changes.notify(task_id, change.task)
+        return change.task
 
     # --- push ------------------------------------------------------------------------------------
 
@@ -361,7 +364,7 @@ class Desk:
         peer = await self._search.meant(agent)
         return peer.url if isinstance(peer, WebPeer) else peer.row.did
 
-    async def _mine(self, reach: Reach, task_id: str) -> TaskRecord:
+    async def _mine(self, reach: Reach, task_id: str) -> Task:
         """A task in reach; what is not there and what is not the caller's look the same."""
         within = await self._within(reach)
         record = self._context.database.read(lambda connection: find_task(connection, task_id))
@@ -370,17 +373,17 @@ class Desk:
         return record
 
 
-def _insert(record: TaskRecord, connection: sqlite3.Connection) -> TaskRecord | None:
+def _insert(change: Change, connection: sqlite3.Connection) -> Task | None:
     """Store a caller's task; None where it was stored before.
 
     Raises:
         QueueFullError
     """
-    if not insert_task(connection, record):
+    if not save(connection, change):
         return None
-    if too_many_open(connection, record.peer):
+    if too_many_open(connection, change.task.peer):
         raise QueueFullError("inbox", MAX_OPEN_PER_PEER)
-    return record
+    return change.task
 
 
 def _follow_view(reading: Reading) -> A2AFollowView:

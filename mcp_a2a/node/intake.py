@@ -659,14 +659,6 @@ def take_turn(record: Task, message: Message, now: float) -> None:
         record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))
 
 
-def call_off(record: Task, now: float) -> None:
-    """The sender no longer wants it: it is over, whoever works on it."""
-    record.state, record.updated = TaskState.CANCELED, now
-    record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-    record.seq_out += 1
-    record.end_lease()
-
-
 def _may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
     """Whether this message may have been here, and its task is no longer remembered."""
     kept = get_meta(connection, FORGOTTEN)

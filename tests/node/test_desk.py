@@ -47,6 +47,7 @@ from mcp_a2a.protocol.model import (
     TaskStatus,
 )
 from mcp_a2a.protocol.state import INTERRUPTED, is_terminal
+from mcp_a2a.protocol.task import effects
 from mcp_a2a.protocol.task.artifacts import grow
 from tests.node.world import Person, World, acquainted
 
@@ -405,7 +406,8 @@ async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
 async def test_no_more_is_said_in_a_task_than_is_kept_of_a_conversation(
     desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_CONVERSATION", 10_000)
+    for module in (effects, intake):
+        monkeypatch.setattr(module, "MAX_CONVERSATION", 10_000)
     task = (await send(desk, "wait", wait=0)).task
     for text in ("1", "2"):
         await send(desk, text * 4_000, wait=0, taskId=task.id, messageId=text)

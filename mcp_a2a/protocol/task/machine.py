@@ -142,6 +142,20 @@ class Change:
         change = cls.of(opened(event, now), *events, now=now, files=files)
         return cls(None, change.task, (event, *change.events), (None, *change.statuses), now, files)
 
+    def then(self, *events: Event) -> Change:
+        """The change with what follows in the same transaction.
+
+        Raises:
+            TransitionError, ConversationFullError, LocalProtocolError: as `apply`.
+        """
+        more = Change.of(self.task, *events, now=self.at, files=self.files)
+        return dataclasses.replace(
+            self,
+            task=with_(more.task, added=self.chunks + more.chunks, renewed=self.replaced + more.replaced),
+            events=self.events + more.events,
+            statuses=self.statuses + more.statuses,
+        )
+
     @property
     def is_spoken(self) -> bool:
         """True if a letter about the task goes to the other side with it."""

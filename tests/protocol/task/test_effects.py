@@ -261,3 +261,12 @@ def test_a_change_that_is_refused_changes_nothing() -> None:
 )
 def test_a_task_is_withdrawn_here_unless_its_agent_has_it(task: Task, *, ends: bool) -> None:
     assert withdrawal(task) == (e.Canceled(error=WITHDRAWN) if ends else e.CancelAsked())
+
+
+def test_a_change_goes_on_in_the_same_transaction() -> None:
+    begun = Change.opening(opening("received"), now=T0)
+    change = begun.then(e.Leased("claude", worker=False, until=T1), e.ArtifactsGrown((chunk("a"),), 1))
+    assert change == Change.opening(
+        opening("received"), e.Leased("claude", worker=False, until=T1), e.ArtifactsGrown((chunk("a"),), 1), now=T0
+    )
+    assert (change.before, change.at, change.chunks) == (None, T0, (chunk("a"),))
