@@ -262,13 +262,13 @@ class LocalApi(LocalNode):
         """The same for the best agent with the skill."""
         request = self._counted(request)
         deadline = anyio.current_time() + request.wait_seconds
-        record = self._node.sending.sent_by_skill(request)
+        record = self._node.choosing.sent_by_skill(request)
         if record is None:
             selected = await self._selector.select(request)
             if selected.web:
                 record = await self._node.web_sending.send_by_skill(selected.web, request)
             else:
-                record = await self._node.sending.send_by_skill(selected.keys, request)
+                record = await self._node.choosing.send_by_skill(selected.keys, request)
         return await self._settled(record, max(0.0, deadline - anyio.current_time()))
 
     def _counted(self, request: _Sent) -> _Sent:

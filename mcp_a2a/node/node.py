@@ -15,6 +15,7 @@ import anyio
 
 from mcp_a2a.node.agent_views import AgentViews
 from mcp_a2a.node.attaching import Attaching
+from mcp_a2a.node.choosing import Choosing
 from mcp_a2a.node.clock_watch import ClockWatch
 from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context
@@ -82,6 +83,7 @@ class Node:
         self.web = WebBook(context, parts.web, self.directory.changes)
         self.consent = ConsentBook(context, self.trust, self.directory, self.web, self.attaching)
         self.sending = Sending(context, self.dialer, self.outbox, self.attaching, self.consent)
+        self.choosing = Choosing(context, self.sending, self.dialer, self.outbox, self.attaching)
         self.web_courier = WebCourier(context, self.web, self.files)
         self.web_sending = WebSending(context, self.web, self.web_courier, self.attaching, self.sending, self.consent)
         self.feed = Feed(context)

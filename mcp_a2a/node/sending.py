@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
@@ -19,18 +19,16 @@ from mcp_a2a.errors import (
     NotSentError,
     QueueFullError,
     SelfSendError,
-    SkillNotFoundError,
 )
 from mcp_a2a.node.attaching import MIB, Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
-from mcp_a2a.node.context import Context, delivery_of, wait_until
+from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
-from mcp_a2a.node.selection import Candidate
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
 from mcp_a2a.protocol.state import at_rest
@@ -73,7 +71,7 @@ def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Tas
     )  # fmt: skip
 
 
-def _no_relay_takes(peer: Peer, attached: Attached) -> FileError:
+def no_relay_takes(peer: Peer, attached: Attached) -> FileError:
     """Why a file cannot go to an agent that only a relay reaches."""
     return FileError(
         f"Only a relay reaches {peer.name}, and the largest file is {attached.largest / MIB:.1f} MiB: "
@@ -127,7 +125,7 @@ class Sending:
         await self._consent.check(peer, request)
         if not request.queue:
             await self._reach(peer)
-        return await self._open_with_files(peer, draft, await self._attach(draft, request), lambda _: None)
+        return await self._open_with_files(peer, draft, await self.attach(draft, request), lambda _: None)
 
     async def send_message(
         self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
@@ -146,7 +144,8 @@ class Sending:
             await self._consent.check(peer, Attachments(consent=consent), draft.message.parts)
         return await self._open_with_files(peer, draft, await self._attaching.attach(draft.message.parts), follow)
 
-    async def _attach(self, draft: Draft, request: SendTaskRequest | SendTaskBySkillRequest) -> Attached:
+    async def attach(self, draft: Draft, request: SendTaskRequest | SendTaskBySkillRequest) -> Attached:
+        """What a request attaches to its task."""
         return await self._attaching.attach(draft.message.parts, request)
 
     async def _open_with_files(
@@ -155,7 +154,7 @@ class Sending:
         with self._attaching.given_to(task_id_of(self._context.me, draft.opening), attached.refs):
             if attached.needs_direct:
                 await self._reach_directly(peer, attached)
-            record = self._new_record(peer, with_files(draft, attached))
+            record = self.new_record(peer, with_files(draft, attached))
             follow(record)
             return await self.open(record)
 
@@ -170,7 +169,7 @@ class Sending:
         except NoRouteError:
             return
         if link.is_relayed:
-            raise _no_relay_takes(peer, attached)
+            raise no_relay_takes(peer, attached)
 
     async def _reach(self, peer: Peer) -> None:
         """Make sure that the peer is there itself, not only its mailbox.
@@ -192,7 +191,12 @@ class Sending:
             return self._context.fresh_id()
         return hashlib.sha256(f"{scope}\0{idempotency_key}".encode()).hexdigest()[:32]
 
-    def _new_record(self, peer: Peer, draft: Draft) -> TaskRecord:
+    def new_record(self, peer: Peer, draft: Draft) -> TaskRecord:
+        """The task that we open at this agent.
+
+        Raises:
+            SelfSendError
+        """
         if peer.peer_id == self._context.me:
             raise SelfSendError(peer.name)
         return new_record(self._context, peer.row.did, peer.name, draft)
@@ -221,124 +225,6 @@ class Sending:
             return existing
         self._outbox.push(row)
         return record
-
-    # --- sending to a skill ----------------------------------------------------------------------
-
-    def sent_by_skill(self, request: SendTaskBySkillRequest) -> TaskRecord | None:
-        """What an earlier call with the same key came to, unless an agent at a URL has refused it.
-
-        Raises:
-            KeyReusedError: that was another request.
-        """
-        opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
-        record = self.find(task_id_of(self._context.me, opening))
-        if record is None:
-            return None
-        check_opening(record, draft_of(request, opening).message, request.skill, request.files)
-        return None if record.counterpart == "http" and record.delivery == Delivery.REFUSED else record
-
-    async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
-        """Send to the best candidate; the next one is tried while nobody has accepted.
-
-        Raises:
-            SkillNotFoundError: there is no candidate.
-            KeyReusedError: the key names a task that was another request.
-            ConsentNeededError, ConsentDeclinedError: a person has to allow it first.
-            NoRouteError: with `queue` False, when none can be reached.
-            FileError: only relays reach them, and no relay takes a file of it.
-        """
-        opening = self.opening_id(request.idempotency_key, f"skill\0{request.skill}")
-        task_id = task_id_of(self._context.me, opening)
-        draft = draft_of(request, opening)
-        existing = self.find(task_id)
-        if existing is not None:
-            check_opening(existing, draft.message, draft.skill, request.files)
-            return existing
-        attached = await self._attach(draft, request)
-        with self._attaching.given_to(task_id, attached.refs):
-            return await self._send_to_best(candidates, request, with_files(draft, attached), attached)
-
-    async def _send_to_best(
-        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, attached: Attached
-    ) -> TaskRecord:
-        tried: list[str] = []
-        absent: list[Candidate] = []
-        barred: FileError | None = None
-        deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
-        record: TaskRecord | None = None
-        for candidate in candidates:
-            try:
-                link = await self._dialer.connect(candidate.peer)
-            except NoRouteError as error:
-                tried.extend(error.attempts)
-                absent.append(candidate)
-                continue
-            if attached.needs_direct and link.is_relayed:
-                barred = _no_relay_takes(candidate.peer, attached)
-                tried.append(barred.message)
-                continue
-            record = await self._entrust(record, candidate, draft, tuple(tried))
-            record = await self._accepted(record.id, deadline - anyio.current_time())
-            if record.delivery not in (Delivery.REFUSED, Delivery.HELD):
-                return record
-            tried.append(f"{candidate.peer.name}: {record.delivery.lower()}")
-        if record is None and barred is not None and not absent:
-            raise barred
-        return record or await self._queue_best(absent, request, draft, tried)
-
-    async def _queue_best(
-        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]
-    ) -> TaskRecord:
-        if not candidates:
-            raise SkillNotFoundError(request.skill)
-        if not request.queue:
-            raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
-        return await self._entrust(None, candidates[0], draft, tuple(tried))
-
-    async def _entrust(
-        self, record: TaskRecord | None, candidate: Candidate, draft: Draft, tried: tuple[str, ...]
-    ) -> TaskRecord:
-        """Journal the task for this candidate; withdraw it from the one before, unless that one has accepted it."""
-        fresh = self._new_record(candidate.peer, draft)
-        fresh.chosen, fresh.tried = f"{candidate.peer.name}: {candidate.why}", tried
-        if record is None:
-            return await self.open(fresh)
-        fresh.created, fresh.context_id = record.created, record.context_id
-        row = task_letter(self._context, fresh, self._context.clock())
-
-        def retarget(connection: sqlite3.Connection) -> tuple[list[str], OutboxRow | None] | None:
-            current = get_task(connection, fresh.id)
-            if current.delivery != Delivery.REFUSED and (current.delivery != Delivery.HELD or current.done):
-                return None  # accepted, or canceled, while the next agent was being reached
-            dropped = drop_outbox_of_task(connection, fresh.id, "task", "blob")
-            withdrawal = None
-            if record.delivery == Delivery.HELD:
-                record.seq_out += 1
-                withdrawal = cancel_letter(self._context, record, fresh.updated)
-                put_outbox(connection, withdrawal)
-            save_task(connection, fresh)
-            put_outbox(connection, row)
-            return dropped, withdrawal
-
-        moved = await self._context.database.write(retarget)
-        if moved is None:
-            return self.latest(fresh.id)
-        dropped, withdrawal = moved
-        self._outbox.drop(dropped)
-        for letter in filter(None, (withdrawal, row)):
-            self._outbox.push(letter)
-        return fresh
-
-    async def _accepted(self, task_id: str, seconds: float) -> TaskRecord:
-        """Wait until the recipient has said anything at all about the task."""
-        with anyio.move_on_after(max(0.0, seconds)):
-            while True:
-                changed = self._context.task_changes.event(delivery_of(task_id))
-                record = self.find(task_id)
-                if record is not None and record.delivery != Delivery.QUEUED:
-                    return record
-                await changed.wait()
-        return self.latest(task_id)
 
     # --- going on --------------------------------------------------------------------------------
 
