@@ -8,34 +8,46 @@ from collections.abc import Sequence
 import anyio
 
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
-from mcp_a2a.errors import FileError, NoRouteError, SkillNotFoundError
+from mcp_a2a.errors import FileError, NoRouteError, SkillNotFoundError, TransitionError
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.dialer import Dialer
-from mcp_a2a.node.letters import cancel_letter, task_letter
+from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_opening
 from mcp_a2a.node.selection import Candidate
 from mcp_a2a.node.sending import Draft, Sending, draft_of, no_relay_takes, with_files
-from mcp_a2a.protocol.model import Delivery
+from mcp_a2a.node.settlement import Settlement
+from mcp_a2a.protocol.blob import BlobRef
+from mcp_a2a.protocol.model import Delivery, Message
+from mcp_a2a.protocol.task.events import Entrusted, Event, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
-from mcp_a2a.store.records import TaskRecord, get_task, save_task
+from mcp_a2a.store.records import get_task, save
 
 
 class Choosing:
     """Gives a task to an agent that has a skill."""
 
     def __init__(
-        self, context: Context, sending: Sending, dialer: Dialer, outbox: Outbox, attaching: Attaching
+        self,
+        context: Context,
+        sending: Sending,
+        dialer: Dialer,
+        outbox: Outbox,
+        settlement: Settlement,
+        attaching: Attaching,
     ) -> None:
         self._context = context
         self._sending = sending
         self._dialer = dialer
         self._outbox = outbox
+        self._settlement = settlement
         self._attaching = attaching
 
-    def sent_by_skill(self, request: SendTaskBySkillRequest) -> TaskRecord | None:
+    def sent_by_skill(self, request: SendTaskBySkillRequest) -> Task | None:
         """What an earlier call with the same key came to, unless an agent at a URL has refused it.
 
         Raises:
@@ -48,7 +60,7 @@ class Choosing:
         check_opening(record, draft_of(request, opening).message, request.skill, request.files)
         return None if record.counterpart == "http" and record.delivery == Delivery.REFUSED else record
 
-    async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> TaskRecord:
+    async def send_by_skill(self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest) -> Task:
         """Send to the best candidate; the next one is tried while nobody has accepted.
 
         Raises:
@@ -71,12 +83,24 @@ class Choosing:
 
     async def _send_to_best(
         self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, attached: Attached
-    ) -> TaskRecord:
+    ) -> Task:
+        task_id = task_id_of(self._context.me, draft.opening)
+        self._settlement.choosing.append(task_id)
+        try:
+            task = await self._try_each(candidates, request, draft, attached)
+        finally:
+            with anyio.CancelScope(shield=True):
+                left = await self._settlement.chosen(task_id)
+        return left or task
+
+    async def _try_each(
+        self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, attached: Attached
+    ) -> Task:
         tried: list[str] = []
         absent: list[Candidate] = []
         barred: FileError | None = None
         deadline = anyio.current_time() + max(request.wait_seconds, 1.0)
-        record: TaskRecord | None = None
+        task: Task | None = None
         for candidate in candidates:
             try:
                 link = await self._dialer.connect(candidate.peer)
@@ -88,59 +112,83 @@ class Choosing:
                 barred = no_relay_takes(candidate.peer, attached)
                 tried.append(barred.message)
                 continue
-            record = await self._entrust(record, candidate, draft, tuple(tried))
-            record = await self._accepted(record.id, deadline - anyio.current_time())
-            if record.delivery not in (Delivery.REFUSED, Delivery.HELD):
-                return record
-            tried.append(f"{candidate.peer.name}: {record.delivery.lower()}")
-        if record is None and barred is not None and not absent:
+            if task is None:
+                task = await self._open(candidate, draft, tried)
+            else:
+                task = await self._entrust(task.id, candidate, tried)
+            task = await self._accepted(task.id, deadline - anyio.current_time())
+            if task.done or task.delivery not in (Delivery.REFUSED, Delivery.HELD):
+                return task
+            tried.append(f"{candidate.peer.name}: {task.delivery.lower()}")
+        if task is None and barred is not None and not absent:
             raise barred
-        return record or await self._queue_best(absent, request, draft, tried)
+        return task or await self._queue_best(absent, request, draft, tried)
 
     async def _queue_best(
         self, candidates: Sequence[Candidate], request: SendTaskBySkillRequest, draft: Draft, tried: list[str]
-    ) -> TaskRecord:
+    ) -> Task:
         if not candidates:
             raise SkillNotFoundError(request.skill)
         if not request.queue:
             raise NoRouteError(f"No agent with the skill {request.skill!r}", tried)
-        return await self._entrust(None, candidates[0], draft, tuple(tried))
+        return await self._open(candidates[0], draft, tried)
 
-    async def _entrust(
-        self, record: TaskRecord | None, candidate: Candidate, draft: Draft, tried: tuple[str, ...]
-    ) -> TaskRecord:
-        """Journal the task for this candidate; withdraw it from the one before, unless that one has accepted it."""
-        fresh = self._sending.new_record(candidate.peer, draft)
-        fresh.chosen, fresh.tried = f"{candidate.peer.name}: {candidate.why}", tried
-        if record is None:
-            return await self._sending.open(fresh)
-        fresh.created, fresh.context_id = record.created, record.context_id
-        row = task_letter(self._context, fresh, self._context.clock())
+    async def _open(self, candidate: Candidate, draft: Draft, tried: list[str]) -> Task:
+        return await self._sending.open(self._sending.opening(candidate.peer, draft, candidate.chosen, tuple(tried)))
 
-        def retarget(connection: sqlite3.Connection) -> tuple[list[str], OutboxRow | None] | None:
-            current = get_task(connection, fresh.id)
-            if current.delivery != Delivery.REFUSED and (current.delivery != Delivery.HELD or current.done):
-                return None  # accepted, or canceled, while the next agent was being reached
-            dropped = drop_outbox_of_task(connection, fresh.id, "task", "blob")
-            withdrawal = None
-            if record.delivery == Delivery.HELD:
-                record.seq_out += 1
-                withdrawal = cancel_letter(self._context, record, fresh.updated)
-                put_outbox(connection, withdrawal)
-            save_task(connection, fresh)
-            put_outbox(connection, row)
-            return dropped, withdrawal
+    async def _entrust(self, task_id: str, candidate: Candidate, tried: list[str]) -> Task:
+        """Give the task to this candidate, and withdraw it from one that holds it.
 
-        moved = await self._context.database.write(retarget)
-        if moved is None:
-            return self._sending.latest(fresh.id)
-        dropped, withdrawal = moved
+        Returns:
+            The task as it is, if its agent has accepted it, or it ended, while the candidate was reached.
+        """
+        now, reasons = self._context.clock(), tuple(tried)
+
+        def entrust(connection: sqlite3.Connection) -> tuple[Task, list[OutboxRow], list[str]]:
+            task = get_task(connection, task_id)
+            try:
+                change, letters = self._entrusted(task, candidate, reasons, now)
+            except TransitionError:
+                return task, [], []
+            dropped = drop_outbox_of_task(connection, task_id, "task", "message", "blob")
+            save(connection, change)
+            for letter in letters:
+                put_outbox(connection, letter)
+            return change.task, letters, dropped
+
+        task, letters, dropped = await self._context.database.write(entrust)
         self._outbox.drop(dropped)
-        for letter in filter(None, (withdrawal, row)):
+        for letter in letters:
             self._outbox.push(letter)
-        return fresh
+        self._context.task_changes.notify(task.id, task)
+        return task
 
-    async def _accepted(self, task_id: str, seconds: float) -> TaskRecord:
+    def _entrusted(
+        self, task: Task, candidate: Candidate, tried: tuple[str, ...], now: float
+    ) -> tuple[Change, list[OutboxRow]]:
+        """What gives the task to this candidate: all that its caller has said, the request first.
+
+        Raises:
+            TransitionError: its agent has accepted it, or it ended.
+        """
+        facts, letters = list[Event](), list[OutboxRow]()
+
+        def told(files: tuple[BlobRef, ...] = ()) -> Task:
+            return Change.of(task, *facts, now=now, files=files).task
+
+        if task.delivery == Delivery.HELD:
+            facts.append(Spoken())
+            letters.append(cancel_letter(self._context, told(), now))
+        request, *more = task.said
+        files = _files_of(task.said)
+        facts.append(Entrusted(candidate.peer.row.did, candidate.peer.name, candidate.chosen, tried, request))
+        letters.append(task_letter(self._context, told(files), now))
+        for said in more:
+            facts.extend((Replied(said), Spoken()))
+            letters.append(message_letter(self._context, told(), said, now))
+        return Change.of(task, *facts, now=now, files=files), letters
+
+    async def _accepted(self, task_id: str, seconds: float) -> Task:
         """Wait until the recipient has said anything at all about the task."""
         with anyio.move_on_after(max(0.0, seconds)):
             while True:
@@ -150,3 +198,9 @@ class Choosing:
                     return record
                 await changed.wait()
         return self._sending.latest(task_id)
+
+
+def _files_of(messages: Sequence[Message]) -> tuple[BlobRef, ...]:
+    """The files that messages of ours name, each once."""
+    refs = (BlobRef.of_untrusted(part) for message in messages for part in message.parts)
+    return tuple({ref.id: ref for ref in refs if ref is not None}.values())

@@ -30,6 +30,11 @@ class Candidate:
     peer: Peer
     why: str
 
+    @property
+    def chosen(self) -> str:
+        """Why it was chosen, as it is kept with the task."""
+        return f"{self.peer.name}: {self.why}"
+
 
 @dataclass(frozen=True)
 class Selection:

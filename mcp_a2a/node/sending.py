@@ -25,18 +25,19 @@ from mcp_a2a.node.consent import ConsentBook
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
-from mcp_a2a.node.intake import take_turn
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Delivery, Message, Part, Role
 from mcp_a2a.protocol.state import at_rest
-from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Opened, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
-from mcp_a2a.protocol.times import iso
+from mcp_a2a.protocol.task.machine import Change, withdrawal
+from mcp_a2a.protocol.task.table import can
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow, drop_outbox_of_task, put_outbox
-from mcp_a2a.store.records import TaskRecord, find_task, get_task, insert_task, save_task
+from mcp_a2a.store.records import find_task, get_task, save
 
 MAX_OUTBOX = 10_000
 """Undelivered messages of one identity."""
@@ -56,19 +57,28 @@ class Draft:
     """Those of its parts that travel beside."""
 
 
-def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> TaskRecord:
-    """The task that we open at `peer` with this message."""
-    now = context.clock()
+def opening(
+    context: Context,
+    peer: str,
+    peer_name: str,
+    draft: Draft,
+    chosen: str | None = None,
+    tried: tuple[str, ...] = (),
+) -> Change:
+    """The change that opens a task at `peer` with this message. It has its letter, number 0."""
     context_id = draft.message.context_id or f"ctx-{context.fresh_id()}"
     message = draft.message.model_copy(update={"context_id": context_id, "role": Role.USER})
-    return TaskRecord(
+    event = Opened(
         id=task_id_of(context.me, draft.opening), direction="sent", peer=peer, peer_name=peer_name, skill=draft.skill,
-        context_id=context_id, hop=draft.hop, state=TaskState.SUBMITTED, delivery=Delivery.QUEUED, seq_out=0,
-        seq_in=-1, attempts=0, holder=None, worker=False, lease_until=None, messages=(message,),
-        status=TaskStatus(state=TaskState.SUBMITTED, timestamp=iso(now)), artifacts=(), error=None, tried=(),
-        chosen=None, created=now, updated=now, caller=draft.caller, opening=draft.opening,
-        spooled=draft.files,
+        context_id=context_id, hop=draft.hop, message=message, caller=draft.caller, opening=draft.opening,
+        delivery=Delivery.QUEUED, chosen=chosen, tried=tried,
     )  # fmt: skip
+    return Change.opening(event, now=context.clock(), files=draft.files)
+
+
+def new_record(context: Context, peer: str, peer_name: str, draft: Draft) -> Task:
+    """The task that we open at `peer` with this message."""
+    return opening(context, peer, peer_name, draft).task
 
 
 def no_relay_takes(peer: Peer, attached: Attached) -> FileError:
@@ -107,7 +117,7 @@ class Sending:
 
     # --- sending to one agent --------------------------------------------------------------------
 
-    async def send(self, peer: Peer, request: SendTaskRequest) -> TaskRecord:
+    async def send(self, peer: Peer, request: SendTaskRequest) -> Task:
         """Journal a task and set it on its way; a known idempotency key is the task it named before.
 
         Raises:
@@ -127,9 +137,7 @@ class Sending:
             await self._reach(peer)
         return await self._open_with_files(peer, draft, await self.attach(draft, request), lambda _: None)
 
-    async def send_message(
-        self, peer: Peer, draft: Draft, follow: Callable[[TaskRecord], None], consent: Consent
-    ) -> TaskRecord:
+    async def send_message(self, peer: Peer, draft: Draft, follow: Callable[[Task], None], consent: Consent) -> Task:
         """The same for somebody who has a message already; `follow` sees the task before anything can happen to it.
 
         Raises:
@@ -149,14 +157,14 @@ class Sending:
         return await self._attaching.attach(draft.message.parts, request)
 
     async def _open_with_files(
-        self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[TaskRecord], None]
-    ) -> TaskRecord:
+        self, peer: Peer, draft: Draft, attached: Attached, follow: Callable[[Task], None]
+    ) -> Task:
         with self._attaching.given_to(task_id_of(self._context.me, draft.opening), attached.refs):
             if attached.needs_direct:
                 await self._reach_directly(peer, attached)
-            record = self.new_record(peer, with_files(draft, attached))
-            follow(record)
-            return await self.open(record)
+            change = self.opening(peer, with_files(draft, attached))
+            follow(change.task)
+            return await self.open(change)
 
     async def _reach_directly(self, peer: Peer, attached: Attached) -> None:
         """A file that no relay takes waits for an absent agent, but not for one that only a relay reaches.
@@ -181,7 +189,7 @@ class Sending:
         if link.is_relayed and not peer.online:
             raise NoRouteError(peer.name, [*peer.tried, f"relay {link.address}: it is not connected there"])
 
-    def find(self, task_id: str) -> TaskRecord | None:
+    def find(self, task_id: str) -> Task | None:
         """A task by its whole id."""
         return self._context.database.read(lambda connection: find_task(connection, task_id))
 
@@ -191,29 +199,30 @@ class Sending:
             return self._context.fresh_id()
         return hashlib.sha256(f"{scope}\0{idempotency_key}".encode()).hexdigest()[:32]
 
-    def new_record(self, peer: Peer, draft: Draft) -> TaskRecord:
-        """The task that we open at this agent.
+    def opening(self, peer: Peer, draft: Draft, chosen: str | None = None, tried: tuple[str, ...] = ()) -> Change:
+        """The change that opens a task at this agent.
 
         Raises:
             SelfSendError
         """
         if peer.peer_id == self._context.me:
             raise SelfSendError(peer.name)
-        return new_record(self._context, peer.row.did, peer.name, draft)
+        return opening(self._context, peer.row.did, peer.name, draft, chosen, tried)
 
-    async def open(self, record: TaskRecord) -> TaskRecord:
+    async def open(self, change: Change) -> Task:
         """Journal a task that was made, and set it on its way.
 
         Raises:
             KeyReusedError: another call has opened another task under the same key meanwhile.
             QueueFullError, TooLargeError, UnsendableError, StorageFullError
         """
-        row = task_letter(self._context, record, record.created)
+        task = change.task
+        row = task_letter(self._context, task, task.created)
         full = len(self._outbox) >= MAX_OUTBOX
 
-        def journal(connection: sqlite3.Connection) -> TaskRecord | None:
-            if not insert_task(connection, record):
-                return find_task(connection, record.id)
+        def journal(connection: sqlite3.Connection) -> Task | None:
+            if not save(connection, change):
+                return find_task(connection, task.id)
             if full:
                 raise QueueFullError("outbox", MAX_OUTBOX)
             put_outbox(connection, row)
@@ -221,14 +230,14 @@ class Sending:
 
         existing = await self._context.database.write(journal, lambda: self._outbox.seal_ahead(row))
         if existing is not None:
-            check_message(existing, record.messages[0], record.skill)
+            check_message(existing, task.messages[0], task.skill)
             return existing
         self._outbox.push(row)
-        return record
+        return task
 
     # --- going on --------------------------------------------------------------------------------
 
-    async def reply(self, task_id: str, request: ReplyRequest) -> TaskRecord:
+    async def reply(self, task_id: str, request: ReplyRequest) -> Task:
         """A further message in an open task; with a key that was used before, nothing new.
 
         Raises:
@@ -238,7 +247,7 @@ class Sending:
         message, before = self.turn(task_id, request)
         return before or await self.go_on(task_id, message, request)
 
-    def turn(self, task_id: str, request: ReplyRequest) -> tuple[Message, TaskRecord | None]:
+    def turn(self, task_id: str, request: ReplyRequest) -> tuple[Message, Task | None]:
         """What a reply says; and the task, where it was said there before.
 
         Raises:
@@ -250,7 +259,7 @@ class Sending:
         was_said = record is not None and check_turn(record, message, request.files)
         return message, record if was_said else None
 
-    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> TaskRecord:
+    async def go_on(self, task_id: str, message: Message, with_it: Attachments | None = None) -> Task:
         """Say something more in an open task; a message that it has already is not said again.
 
         Raises:
@@ -275,67 +284,60 @@ class Sending:
         await self._consent.check(peer, more, message.parts)
         return peer
 
-    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> TaskRecord:
+    async def _go_on(self, task_id: str, message: Message, attached: Attached) -> Task:
         now = self._context.clock()
 
-        def go_on(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None]:
-            record = get_task(connection, task_id)
-            if record.has_heard(message):
-                return record, None
-            if not record.sent or record.done:
-                raise NotAwaitingReplyError(record.id, record.state)
-            said = message.model_copy(update={"context_id": record.context_id, "task_id": record.id})
-            record.seq_out += 1
-            record.spooled = attached.refs
-            take_turn(record, said, now)
-            row = message_letter(self._context, record, said, now)
-            save_task(connection, record)
+        def go_on(connection: sqlite3.Connection) -> tuple[Task, OutboxRow | None]:
+            task = get_task(connection, task_id)
+            if task.has_heard(message):
+                return task, None
+            if not task.sent or task.is_declined or not can(task.state, Replied):
+                raise NotAwaitingReplyError(task.id, task.state)
+            said = message.model_copy(update={"context_id": task.context_id, "task_id": task.id})
+            change = Change.of(task, Replied(said), Spoken(), now=now, files=attached.refs)
+            row = message_letter(self._context, change.task, said, now)
+            save(connection, change)
             put_outbox(connection, row)
-            return record, row
+            return change.task, row
 
-        record, row = await self._context.database.write(go_on)
+        task, row = await self._context.database.write(go_on)
         if row is not None:
             self._outbox.push(row)
-            self._context.task_changes.notify(record.id, record)
-        return record
+            self._context.task_changes.notify(task.id, task)
+        return task
 
-    async def cancel(self, task_id: str) -> TaskRecord:
-        """Withdraw a task. Undelivered it ends here; delivered it ends when the worker says so.
+    async def cancel(self, task_id: str) -> Task:
+        """Withdraw a task. Undelivered it ends here; delivered it ends when its agent says so.
 
         Raises:
             TaskNotFoundError, NotSentError
         """
         now = self._context.clock()
 
-        def cancel(connection: sqlite3.Connection) -> tuple[TaskRecord, OutboxRow | None, list[str]]:
-            record = get_task(connection, task_id)
-            if not record.sent:
-                raise NotSentError(record.id)
-            if record.done:
-                return record, None, []
-            dropped = drop_outbox_of_task(connection, record.id, "task", "message", "blob")
-            if record.delivery != Delivery.DELIVERED:
-                record.state = TaskState.CANCELED
-                record.status = TaskStatus(state=TaskState.CANCELED, timestamp=iso(now))
-                record.error = ErrorDetail(code="canceled", message="You withdrew it before it was accepted.")
-            record.seq_out += 1
-            record.updated = now
+        def cancel(connection: sqlite3.Connection) -> tuple[Task, OutboxRow | None, list[str]]:
+            task = get_task(connection, task_id)
+            if not task.sent:
+                raise NotSentError(task.id)
+            if task.done:
+                return task, None, []
+            dropped = drop_outbox_of_task(connection, task.id, "task", "message", "blob")
+            change = Change.of(task, withdrawal(task), Spoken(), now=now)
             # Sent in any case: the task may have arrived although its receipt has not.
-            row = cancel_letter(self._context, record, now)
-            save_task(connection, record)
+            row = cancel_letter(self._context, change.task, now)
+            save(connection, change)
             put_outbox(connection, row)
-            return record, row, dropped
+            return change.task, row, dropped
 
-        record, row, dropped = await self._context.database.write(cancel)
+        task, row, dropped = await self._context.database.write(cancel)
         self._outbox.drop(dropped)
         if row is not None:
             self._outbox.push(row)
-        self._context.task_changes.notify(record.id, record)
-        return record
+        self._context.task_changes.notify(task.id, task)
+        return task
 
     # --- waiting ---------------------------------------------------------------------------------
 
-    async def settled(self, record: TaskRecord, seconds: float, *, even_held: bool) -> TaskRecord:
+    async def settled(self, record: Task, seconds: float, *, even_held: bool) -> Task:
         """The task when there is something to tell about it, or as it is after so many seconds.
 
         `record` is how the caller knows it, and must not have waited for anything since.
@@ -350,13 +352,13 @@ class Sending:
                 record = self.latest(record.id)  # the next change may have come before this one was seen
         return record
 
-    def _is_stuck(self, record: TaskRecord) -> bool:
+    def _is_stuck(self, record: Task) -> bool:
         """Whether whoever has just sent it should hear at once why nothing happens."""
         if record.delivery == Delivery.QUEUED:
             return self._outbox.refusal(record.id) is not None
         return record.delivery == Delivery.HELD
 
-    def latest(self, task_id: str) -> TaskRecord:
+    def latest(self, task_id: str) -> Task:
         """A task by its id or a unique part of it.
 
         Raises:

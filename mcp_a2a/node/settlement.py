@@ -9,13 +9,16 @@ from mcp_a2a.errors import ExpiredError, McpA2AError, RefusedError
 from mcp_a2a.node.context import Context, delivery_of
 from mcp_a2a.node.letters import update_letter
 from mcp_a2a.protocol.blob import SCHEME, piece_of
-from mcp_a2a.protocol.filename import safe_name
-from mcp_a2a.protocol.model import Delivery, Part, TaskState, TaskStatus
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, said_of_time
+from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Event
+from mcp_a2a.protocol.task.machine import Change, refusal
+from mcp_a2a.protocol.task.table import can
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.web_url import with_short_urls
 from mcp_a2a.store.journal import OutboxRow, drop_outbox, drop_outbox_of_task, drop_pieces, mark_stored, put_outbox
-from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.store.records import declined_tasks, find_task, move_delivery, save
 
 TOO_LARGE_FOR_RELAY = "file_too_large_for_relay"
 FILE_LOST = "file_lost"
@@ -91,144 +94,177 @@ def error_view(error: McpA2AError) -> ErrorDetail:
     )
 
 
+def _refused(name: str, code: str) -> RefusedError:
+    """The error that a code of a final refusal means."""
+    stale = code.removeprefix("stale:")
+    if stale != code:
+        return RefusedError(name, stale, CLOCK_HINT)
+    error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
+    if code.startswith("file_"):
+        error.hint = FILE_HINT
+    if code in NO_ROOM:
+        error.message, error.hint = NO_ROOM[code].format(name), ROOM_HINT
+    return error
+
+
 class Settlement:
     """Closes the books on journalled messages."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.choosing: list[str] = []
+        """Tasks by skill that may be given to a further agent, once for each call that chooses: a refusal ends none."""
         self.on_letter: Callable[[OutboxRow], None] = lambda _: None
         """Called with what is to be sent in place of something that could not be."""
 
     def delivered(self, row: OutboxRow) -> None:
         """The recipient signed for it. Losing this note to a crash only means that it is sent once more."""
-
-        def settle(connection: sqlite3.Connection) -> None:
-            drop_outbox(connection, row)
-            if row.type == "task":
-                connection.execute(
-                    "UPDATE tasks SET delivery='DELIVERED' WHERE id=? AND delivery IN ('QUEUED', 'STORED', 'HELD')",
-                    (row.task,),
-                )
-
-        key = delivery_of(row.task)
-        self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
+        self._move(row, e.Delivered, lambda connection: drop_outbox(connection, row))
 
     def stored(self, row: OutboxRow, relay: str, postmark: bytes) -> None:
         """A relay keeps a copy. The note spares a restarted node from leaving a second one there."""
+        self._move(row, e.Stored, lambda connection: mark_stored(connection, row.n, relay, postmark))
+
+    def _move(
+        self, row: OutboxRow, kind: type[e.Delivered | e.Stored], note: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        now = self._context.clock()
 
         def settle(connection: sqlite3.Connection) -> None:
-            mark_stored(connection, row.n, relay, postmark)
+            note(connection)
             if row.type == "task":
-                connection.execute("UPDATE tasks SET delivery='STORED' WHERE id=? AND delivery='QUEUED'", (row.task,))
+                move_delivery(connection, row.task, row.peer, kind, now)
 
         key = delivery_of(row.task)
         self._context.database.enqueue_lazily(settle, lambda _: self._context.task_changes.notify(key))
 
     def put_off(self, row: OutboxRow) -> None:
-        """A relay does not take it now: whoever waits for the task wants to know."""
+        """A relay does not take it now: a reader that waits for the task is told why nothing happens."""
         self._context.task_changes.notify(row.task)
 
     def held(self, row: OutboxRow) -> None:
         """The recipient's owner must decide first."""
         if row.type == "task":
-            self._change(row.task, lambda record: _deliver(record, Delivery.HELD))
+            self._record(row, lambda _: e.Held())
 
     def refused(self, row: OutboxRow, name: str, code: str) -> None:
-        """The recipient refused it for good: the task ends here."""
-        stale = code.removeprefix("stale:")
-        if stale != code:
-            error = RefusedError(name, stale, CLOCK_HINT)
-        else:
-            error = RefusedError(name, REFUSALS.get(code, f"it answered {code!r}"))
-        if code.startswith("file_"):
-            error.hint = FILE_HINT
-        if code in NO_ROOM:
-            error.message, error.hint = NO_ROOM[code].format(name), ROOM_HINT
+        """The recipient refused it for good: the task ends here, unless a further agent may have it."""
+        error, choosing = error_view(_refused(name, code)), self._is_choosing(row)
         if row.type == "blob":
-            self._lose_file(row, code, error)
+            self._lose_file(row, code, lambda task: refusal(task, error, choosing=choosing))
         else:
-            self._end(row, Delivery.REFUSED, TaskState.REJECTED, error)
-
-    def _lose_file(self, row: OutboxRow, code: str, error: RefusedError) -> None:
-        """A file cannot go. A task ends with that; a result goes without it, and says so."""
-        now, blob_id = self._context.clock(), piece_of(row.id)[0]
-
-        def lose(connection: sqlite3.Connection) -> OutboxRow | None:
-            record = find_task(connection, row.task)
-            if record is not None and not record.sent:
-                drop_outbox_of_task(connection, row.task, "update")
-                drop_pieces(connection, row.task, blob_id)
-                return self._without_file(connection, record, f"{SCHEME}{blob_id}", NOT_KEPT.get(code, code), now)
-            drop_outbox_of_task(connection, row.task, "blob", "task", "message", "update")
-            if record is not None and not record.done:
-                record.error, record.updated = error_view(error), now
-                record.delivery, record.state = Delivery.REFUSED, TaskState.REJECTED
-                record.status = TaskStatus(state=record.state)
-                save_task(connection, record)
-            return None
-
-        def lost(letter: OutboxRow | Exception | None) -> None:
-            if isinstance(letter, OutboxRow):
-                self.on_letter(letter)
-            self._context.task_changes.notify(row.task)
-
-        self._context.database.enqueue(lose, lost)
-
-    def _without_file(
-        self, connection: sqlite3.Connection, record: TaskRecord, url: str, reason: str, now: float
-    ) -> OutboxRow | None:
-        """Say in place of the file why it is not there, and tell the asker all that there is."""
-        record.artifacts = tuple(
-            artifact.model_copy(update={"parts": _without(artifact.parts, url, reason)})
-            for artifact in record.artifacts
-        )
-        if record.status.message is not None:
-            parts = _without(record.status.message.parts, url, reason)
-            message = record.status.message.model_copy(update={"parts": parts})
-            record.status = record.status.model_copy(update={"message": message})
-        record.seq_out, record.updated = record.seq_out + 1, now
-        save_task(connection, record)
-        letter = update_letter(self._context, record, now, whole=True)
-        put_outbox(connection, letter)
-        return letter
+            self._record(row, lambda task: refusal(task, error, choosing=choosing), drop=True)
 
     def expired(self, row: OutboxRow, name: str) -> None:
         """It could not be delivered in its lifetime."""
-        self._end(row, Delivery.EXPIRED, TaskState.FAILED, ExpiredError(name, MAX_LIFETIME_SECONDS / 86_400))
+        error = error_view(ExpiredError(name, MAX_LIFETIME_SECONDS / 86_400))
+        self._record(row, lambda _: e.Expired(error), drop=True)
 
-    def _end(self, row: OutboxRow, delivery: Delivery, state: TaskState, error: McpA2AError) -> None:
-        def end(record: TaskRecord) -> bool:
-            if row.type not in ("task", "message") or record.done:
-                return False
-            record.delivery, record.state = delivery, state
-            record.status, record.error = TaskStatus(state=state), error_view(error)
-            return True
+    # --- a task by skill --------------------------------------------------------------------------
 
-        self._change(row.task, end, drop=row)
+    def _is_choosing(self, row: OutboxRow) -> bool:
+        return row.type != "message" and row.task in self.choosing
 
-    def _change(self, task_id: str, change: Callable[[TaskRecord], bool], drop: OutboxRow | None = None) -> None:
+    async def chosen(self, task_id: str) -> Task | None:
+        """No further agent is asked by this call: if the last one declined the task, it ends.
+
+        Returns:
+            The task as it is then; None if there is none.
+        """
+        self.choosing.remove(task_id)
+        task = self._context.database.read(lambda connection: find_task(connection, task_id))
+        if task is None or not task.is_declined or task_id in self.choosing:
+            return task
+        now = self._context.clock()
+        ended = await self._context.database.write(lambda connection: _end_declined(connection, task_id, now))
+        self._context.task_changes.notify(task_id)
+        return ended
+
+    def load(self) -> None:
+        """End the tasks of a process that stopped between two agents: no call gives them to a further one."""
+        for task_id in self._context.database.read(declined_tasks):
+            self._end_declined(task_id)
+
+    def _end_declined(self, task_id: str) -> None:
+        now = self._context.clock()
+        self._context.database.enqueue(
+            lambda connection: _end_declined(connection, task_id, now),
+            lambda _: self._context.task_changes.notify(task_id),
+        )
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _lose_file(self, row: OutboxRow, code: str, fact: Callable[[Task], Event]) -> None:
+        """A file cannot go. A task is refused with that; a result goes without it, and says so."""
+        now, blob_id = self._context.clock(), piece_of(row.id)[0]
+
+        def lose(connection: sqlite3.Connection) -> OutboxRow | Task | None:
+            task = find_task(connection, row.task)
+            if task is not None and not task.sent:
+                drop_outbox_of_task(connection, row.task, "update")
+                drop_pieces(connection, row.task, blob_id)
+                lost = e.FileLost(f"{SCHEME}{blob_id}", NOT_KEPT.get(code, code))
+                return self._without_file(connection, task, lost, now)
+            if task is None or task.peer == row.peer:
+                drop_outbox_of_task(connection, row.task, "blob", "task", "message", "update")
+            return _apply(connection, task, row, fact, now)
+
+        def settled(outcome: OutboxRow | Task | Exception | None) -> None:
+            if isinstance(outcome, OutboxRow):
+                self.on_letter(outcome)
+                outcome = None
+            self._settled(row, outcome)
+
+        self._context.database.enqueue(lose, settled)
+
+    def _without_file(self, connection: sqlite3.Connection, task: Task, lost: e.FileLost, now: float) -> OutboxRow:
+        """Say in place of the file why it is not there, and tell the asker all that there is."""
+        change = Change.of(task, lost, e.Spoken(), now=now)
+        letter = update_letter(self._context, change.task, now, whole=True)
+        save(connection, change)
+        put_outbox(connection, letter)
+        return letter
+
+    # --- in the journal ---------------------------------------------------------------------------
+
+    def _record(self, row: OutboxRow, fact: Callable[[Task], Event], *, drop: bool = False) -> None:
+        """Record what happened to a message, and with `drop` that it goes nowhere any more."""
         now = self._context.clock()
 
-        def settle(connection: sqlite3.Connection) -> None:
-            if drop is not None:
-                drop_outbox(connection, drop)
-            record = find_task(connection, task_id)
-            if record is not None and change(record):
-                record.updated = now
-                save_task(connection, record)
+        def settle(connection: sqlite3.Connection) -> Task | None:
+            if drop:
+                drop_outbox(connection, row)
+            if row.type not in ("task", "message"):
+                return None
+            return _apply(connection, find_task(connection, row.task), row, fact, now)
 
-        self._context.database.enqueue(settle, lambda _: self._context.task_changes.notify(task_id))
+        self._context.database.enqueue(settle, lambda outcome: self._settled(row, outcome))
 
-
-def _without(parts: tuple[Part, ...], url: str, reason: str) -> tuple[Part, ...]:
-    return tuple(
-        Part(text=f"(The file {safe_name(part.filename)} was not kept: {reason}.)") if part.url == url else part
-        for part in parts
-    )
+    def _settled(self, row: OutboxRow, outcome: Task | Exception | None) -> None:
+        if isinstance(outcome, Task) and outcome.is_declined and row.task not in self.choosing:
+            self._end_declined(row.task)  # the choice was over while this was written
+        self._context.task_changes.notify(row.task)
 
 
-def _deliver(record: TaskRecord, delivery: Delivery) -> bool:
-    if record.delivery not in (Delivery.QUEUED, Delivery.STORED):
-        return False
-    record.delivery = delivery
-    return True
+def _apply(
+    connection: sqlite3.Connection, task: Task | None, row: OutboxRow, fact: Callable[[Task], Event], now: float
+) -> Task | None:
+    """The task after a fact about one of its messages; None if there is no task, or another agent has it now."""
+    if task is None or task.peer != row.peer:
+        return None
+    event = fact(task)
+    if not can(task.state, type(event)):
+        return task
+    change = Change.of(task, event, now=now)
+    if change.events:
+        save(connection, change)
+    return change.task
+
+
+def _end_declined(connection: sqlite3.Connection, task_id: str, now: float) -> Task | None:
+    task = find_task(connection, task_id)
+    if task is None or not task.is_declined:
+        return task
+    change = Change.of(task, e.Refused(), now=now)
+    save(connection, change)
+    return change.task

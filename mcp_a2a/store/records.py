@@ -163,21 +163,32 @@ def save(connection: sqlite3.Connection, change: Change) -> bool:
     return True
 
 
-def move_delivery(connection: sqlite3.Connection, task_id: str, event: type[Stored | Delivered], now: float) -> bool:
-    """What a receipt says of the message that opened a task, stored without a look at its texts.
+def move_delivery(
+    connection: sqlite3.Connection, task_id: str, peer: str, event: type[Stored | Delivered], now: float
+) -> bool:
+    """What a receipt of `peer` says of the message that opened a task, stored without a look at its texts.
 
     Returns:
-        True if the task moved: it does as `machine.apply` has it, in each state.
+        True if the task moved: it does as `machine.apply` has it, in each state, unless another agent has it now.
     """
     move = DELIVERIES[event]
     row = connection.execute(
-        "UPDATE tasks SET delivery=?, events=events+1 WHERE id=? AND direction='sent'"  # noqa: S608  placeholders
+        "UPDATE tasks SET delivery=?, events=events+1 WHERE id=? AND peer=? AND direction='sent'"  # noqa: S608  placeholders
         f" AND delivery IN ({', '.join('?' * len(move.sources))}) RETURNING n, events",
-        (move.target, task_id, *move.sources),
+        (move.target, task_id, peer, *move.sources),
     ).fetchone()
     if row is not None:
         log_one(connection, row[0], row[1], event, now)
     return row is not None
+
+
+def declined_tasks(connection: sqlite3.Connection) -> list[str]:
+    """Tasks that their agent declined, and that no other one was given (`Task.is_declined`)."""
+    rows = connection.execute(
+        f"SELECT id FROM tasks WHERE direction='sent' AND {OPEN}"  # noqa: S608
+        " AND state='TASK_STATE_SUBMITTED' AND delivery='REFUSED'"
+    )
+    return [task_id for (task_id,) in rows]
 
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:

@@ -81,7 +81,7 @@ QUESTIONS: dict[str, Query] = {
     "new": lambda c: records.insert_task(c, a_task()),
     "changed": lambda c: records.save_task(c, a_task()),
     "changed by an event": lambda c: records.save(c, Change.of(a_task(), e.FileLost("blob:1", "no room"), now=1.0)),
-    "delivered": lambda c: records.move_delivery(c, "task-x", e.Delivered, 1.0),
+    "delivered": lambda c: records.move_delivery(c, "task-x", DID, e.Delivered, 1.0),
     "events": lambda c: task_events.page_after(c, "task-0", "0"),
     "newest event": lambda c: task_events.cursor_of(c, a_task()),
     "old events": lambda c: task_events.trim(c, 9e9),
@@ -99,6 +99,7 @@ QUESTIONS: dict[str, Query] = {
     "asked and taken": lambda c: records.open_sent_tasks(c, DID, 10),
     "known otherwise": lambda c: records.known_otherwise(c, DID, {"task-x": 1, "task-y": 2}),
     "asked of any": records.peers_with_open_tasks,
+    "declined": records.declined_tasks,
     "just ended": lambda c: records.note_finished(c, 8e9, 9e9),
     "long ended": lambda c: records.forget_finished(c, 1.0, 2.0),
     "why kept": lambda c: forgetting.why_kept(c, a_task()),
@@ -273,7 +274,7 @@ async def test_the_numbers_of_tasks_are_those_of_the_rows_whatever_happens_to_th
                     records.insert_task(connection, any_task(chance, name))
                 elif chance.random() < 0.15:
                     connection.execute("DELETE FROM tasks WHERE id=?", (record.id,))
-                elif chance.random() < 0.1:
+                elif record.done and chance.random() < 0.2:
                     forgetting.forget(connection, record, 1.0, "gone")
                 else:
                     other = any_task(chance, name)

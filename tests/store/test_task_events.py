@@ -266,7 +266,7 @@ def test_a_receipt_moves_the_row_as_the_machine_moves_the_task(
         connection.execute("DELETE FROM tasks")
         insert_task(connection, task)
         after = apply(task, event, T0 + 1)
-        assert move_delivery(connection, ID, type(event), T0 + 1) == (after is not task)
+        assert move_delivery(connection, ID, task.peer, type(event), T0 + 1) == (after is not task)
         assert find_task(connection, ID) == after
         assert len(rows(connection)) == (after is not task)
     assert type(event) in DELIVERIES

@@ -45,7 +45,8 @@ def _(event: e.Declined, task: Task, _now: float) -> Task:
 
 @effect.register(e.Refused | e.Expired)
 def _(event: e.Refused | e.Expired, task: Task, now: float) -> Task:
-    return with_(task, error=event.error, status=TaskStatus(state=MOVES[type(event)], timestamp=iso(now)))
+    status = TaskStatus(state=MOVES[type(event)], timestamp=iso(now))
+    return with_(task, error=event.error or task.error, status=status)
 
 
 @effect.register

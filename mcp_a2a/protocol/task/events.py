@@ -69,7 +69,8 @@ class Declined:
 class Refused:
     """The recipient refused it for good, or a file of it cannot go there. It ends."""
 
-    error: ErrorDetail
+    error: ErrorDetail | None = None
+    """Without one: the error with which it was declined."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,11 @@ class Task:
         """True if it has ended."""
         return is_terminal(self.state)
 
+    @property
+    def is_declined(self) -> bool:
+        """True if its agent declined it and no other one has it yet: a choice by skill goes on, or was broken off."""
+        return self.state == TaskState.SUBMITTED and self.delivery == Delivery.REFUSED
+
     def leased(self, now: float) -> bool:
         """True if a holder works on it."""
         return self.lease_until is not None and now < self.lease_until
