@@ -26,21 +26,23 @@ from mcp_a2a.node.node import Node
 from mcp_a2a.node.web_peer import WebPeer
 from mcp_a2a.plurals import many
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.model import TaskState, TaskStatus
 from mcp_a2a.protocol.payload import Payload, TaskBody
 from mcp_a2a.protocol.task.error import ErrorDetail
+from mcp_a2a.protocol.task.events import Canceled, Rejected
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.protocol.web_url import is_web
 from mcp_a2a.store.consents import forget_consents
 from mcp_a2a.store.journal import HeldRow, OutboxRow, drop_held, held, save_peer
-from mcp_a2a.store.records import TaskRecord, open_tasks_with, save_task
+from mcp_a2a.store.records import open_tasks_with, save
 from mcp_a2a.store.web import drop_web_letters, forget_web_agent
 
 DESCRIBE_SECONDS = 3.0
 """How long an agent that was just reached may take to say who it is."""
 
-_Decision = tuple[int, list[OutboxRow], list[TaskRecord]]
+_Decision = tuple[int, list[OutboxRow], list[Task]]
 """Messages dropped, messages to send, tasks ended."""
 
 
@@ -148,8 +150,8 @@ class Acquaintance:
                 case "blocked":
                     ended = open_tasks_with(connection, row.did)
                     connection.execute("DELETE FROM outbox WHERE peer=?", (row.did,))
-                    for record in ended:
-                        _end_blocked(connection, replace(record), now)
+                    for task in ended:
+                        _end_blocked(connection, task, now)
                     return drop_held(connection, row.did), [], ended
                 case _:
                     return 0, [], []
@@ -166,11 +168,11 @@ class Acquaintance:
             return SetTrustView(agent=(await self._node.web.add(peer.url)).view())
         now = self._node.context.clock()
 
-        def forget(connection: sqlite3.Connection) -> list[TaskRecord]:
+        def forget(connection: sqlite3.Connection) -> list[Task]:
             ended = open_tasks_with(connection, peer.url)
-            for record in ended:
-                drop_web_letters(connection, record.id)
-                _end_blocked(connection, replace(record), now)
+            for task in ended:
+                drop_web_letters(connection, task.id)
+                _end_blocked(connection, task, now)
             forget_web_agent(connection, peer.url)
             forget_consents(connection, peer.url)
             return ended
@@ -183,9 +185,9 @@ class Acquaintance:
                 peer.is_removed = False
                 raise
             self._node.web.forget(peer)
-            for record in ended:
-                self._node.web_courier.kick(record.id)
-                self._node.context.task_changes.notify(record.id)
+            for task in ended:
+                self._node.web_courier.kick(task.id)
+                self._node.context.task_changes.notify(task.id)
         return SetTrustView(agent=peer.view(), dropped=len(ended))
 
     async def _decided(self, peer: Peer, level: str, decide: Callable[[sqlite3.Connection], _Decision]) -> _Decision:
@@ -208,7 +210,7 @@ class Acquaintance:
             except RemoteProtocolError:
                 raise PeerNotFoundError(asked) from None
 
-    def _apply(self, peer: Peer, letters: list[OutboxRow], ended: list[TaskRecord]) -> None:
+    def _apply(self, peer: Peer, letters: list[OutboxRow], ended: list[Task]) -> None:
         for letter in letters:
             self._node.outbox.push(letter)
         self._node.inbox.offer()
@@ -216,9 +218,9 @@ class Acquaintance:
             self._node.introduction.greet_on(peer.links)
         if peer.row.trust == "blocked":
             self._node.outbox.drop_peer(peer.peer_id)
-            for record in ended:
-                self._node.inbox.withdraw(record)
-                self._node.context.task_changes.notify(record.id)
+            for task in ended:
+                self._node.inbox.withdraw(task)
+                self._node.context.task_changes.notify(task.id)
             for link in list(peer.links):
                 link.close("not accepted")
         self._node.directory.changes.notify()
@@ -237,9 +239,7 @@ def _preview(row: HeldRow) -> str:
     return preview(body.message.text, 64) if isinstance(body, TaskBody) else ""
 
 
-def _end_blocked(connection: sqlite3.Connection, record: TaskRecord, now: float) -> None:
-    state = TaskState.CANCELED if record.sent else TaskState.REJECTED
-    record.state, record.status, record.updated = state, TaskStatus(state=state), now
-    record.error = ErrorDetail(code="blocked", message="You blocked this agent.")
-    record.end_lease()
-    save_task(connection, record)
+def _end_blocked(connection: sqlite3.Connection, task: Task, now: float) -> None:
+    end = Canceled if task.sent else Rejected
+    error = ErrorDetail(code="blocked", message="You blocked this agent.")
+    save(connection, Change.of(task, end(error=error), now=now))

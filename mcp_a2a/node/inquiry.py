@@ -30,8 +30,11 @@ from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.envelope import seal
 from mcp_a2a.protocol.model import Artifact, Part, TaskStatus
 from mcp_a2a.protocol.payload import LAST_SEQ, MAX_ASKED, AskBody, Asked
+from mcp_a2a.protocol.task.events import Resent, Spoken
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.journal import OutboxRow, drop_letter, put_outbox
-from mcp_a2a.store.records import TaskRecord, find_task, known_otherwise, open_sent_tasks, save_task
+from mcp_a2a.store.records import find_task, known_otherwise, open_sent_tasks, save
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class Inquiry:
         for start in range(0, len(open_tasks), MAX_ASKED):
             self._ask(link, open_tasks[start : start + MAX_ASKED])
 
-    async def question(self, record: TaskRecord) -> None:
+    async def question(self, record: Task) -> None:
         """Somebody looks at this task: dial its agent at once and ask it; what it says at once is there afterwards.
 
         What the caller knew of the task is old then.
@@ -180,24 +183,23 @@ class Memory:
         `seq` is the newest update that its sender knows. What follows is counted from there, or its sender would take
         it for old: our journal may have gone back in time.
         """
-        record = find_task(connection, task_id)
-        if record is None or record.sent or record.counterpart != "sealed" or not (record.seq_out or seq > 0):
+        task = find_task(connection, task_id)
+        if task is None or task.sent or task.counterpart != "sealed" or not (task.seq_out or seq > 0):
             return None
-        if record.seq_out < seq < LAST_SEQ:
+        if task.seq_out < seq < LAST_SEQ:
             logger.warning("the sender of %s knows more of it than this data folder: is that from a backup?", task_id)
-            record.seq_out = seq
-        record.seq_out += 1
-        record.artifacts, record.status, record.spooled = self._still_here(record)
+        artifacts, status, files = self._still_here(task)
+        change = Change.of(task, Resent(seq, artifacts, status), Spoken(), now=now, files=files)
         try:
-            letter = update_letter(self._context, record, now, whole=True)
+            letter = update_letter(self._context, change.task, now, whole=True)
         except (TooLargeError, UnsendableError) as error:
             logger.warning("%s cannot be told again how it stands: %s", task_id, error)
             return None
-        save_task(connection, record)
+        save(connection, change)
         put_outbox(connection, letter)
         return letter
 
-    def _still_here(self, record: TaskRecord) -> tuple[tuple[Artifact, ...], TaskStatus, tuple[BlobRef, ...]]:
+    def _still_here(self, record: Task) -> tuple[tuple[Artifact, ...], TaskStatus, tuple[BlobRef, ...]]:
         """What was answered, and those files of it that can be sent once more; of the others only the name is left."""
         refs: dict[str, BlobRef] = {}
 

@@ -10,9 +10,12 @@ import sqlite3
 from dataclasses import dataclass
 
 from mcp_a2a.errors import NotForgettableError
-from mcp_a2a.protocol.model import Message, Part, Role, TaskStatus
+from mcp_a2a.protocol.model import Message, Part, Role
+from mcp_a2a.protocol.task.events import Forgotten
+from mcp_a2a.protocol.task.machine import Change
+from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.store.blobs import BlobRow, drop_blobs_of
-from mcp_a2a.store.records import TaskRecord, find_task, save_task
+from mcp_a2a.store.records import find_task, save
 from mcp_a2a.store.schema import ENDED
 from mcp_a2a.store.task_events import forget_events
 
@@ -37,7 +40,7 @@ def finished_before(connection: sqlite3.Connection, before: float, after: str, l
     return [task_id for (task_id,) in rows]
 
 
-def why_kept(connection: sqlite3.Connection, record: TaskRecord) -> str | None:
+def why_kept(connection: sqlite3.Connection, record: Task) -> str | None:
     """Why a task cannot be forgotten now, as the end of a sentence; None where it can."""
     if not record.done:
         return NotForgettableError.unfinished(sent=record.sent)
@@ -57,25 +60,19 @@ def size_of(connection: sqlite3.Connection, task_id: str) -> int:
     return int(row[0]) if row is not None else 0
 
 
-def forget(connection: sqlite3.Connection, record: TaskRecord, now: float, said: str) -> Removed:
+def forget(connection: sqlite3.Connection, task: Task, now: float, said: str) -> Removed:
     """Remove the texts, files and result of a finished task. `said` stands in their place where we asked."""
-    before = size_of(connection, record.id)
-    opening = Message(message_id=record.messages[0].message_id, role=Role.USER, parts=(Part(text="(removed)"),))
-    note = Message(
-        message_id=f"forgotten-{record.id}", role=Role.AGENT, parts=(Part(text=said if record.sent else GONE),)
-    )
-    record.opening, record.messages, record.artifacts, record.streamed = record.opening_id, (opening,), (), 0
-    record.status = TaskStatus(state=record.status.state, timestamp=record.status.timestamp, message=note)
-    record.error, record.tried, record.chosen, record.skill = None, (), None, None
-    record.forgotten = now
-    save_task(connection, record)
-    forget_events(connection, record.id)
-    connection.execute("DELETE FROM push_configs WHERE task=?", (record.id,))
-    files = drop_blobs_of(connection, record.id)
+    before = size_of(connection, task.id)
+    opening = Message(message_id=task.messages[0].message_id, role=Role.USER, parts=(Part(text="(removed)"),))
+    note = Message(message_id=f"forgotten-{task.id}", role=Role.AGENT, parts=(Part(text=said if task.sent else GONE),))
+    save(connection, Change.of(task, Forgotten(opening, note), now=now))
+    forget_events(connection, task.id)
+    connection.execute("DELETE FROM push_configs WHERE task=?", (task.id,))
+    files = drop_blobs_of(connection, task.id)
     return Removed(before, tuple(files))
 
 
-def forgettable(connection: sqlite3.Connection, task_id: str) -> TaskRecord | None:
+def forgettable(connection: sqlite3.Connection, task_id: str) -> Task | None:
     """The task, unless it is forgotten already."""
     record = find_task(connection, task_id)
     return None if record is None or record.forgotten is not None else record
