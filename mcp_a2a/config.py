@@ -14,15 +14,11 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, fiel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcp_a2a.errors import ConfigurationError
+from mcp_a2a.front.plain import IDENTITY_PATTERN, MAX_ACCEPT_RATE, MAX_PORT
 from mcp_a2a.protocol.naming import why_not_called
 from mcp_a2a.protocol.plain_words import plainly
 from mcp_a2a.relay_options import RelayOptions
 from mcp_a2a.store.own_name import read_name
-
-IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""An identity's name is a folder name, so it is kept to letters every file system agrees on."""
-
-MAX_PORT = 65_535
 
 MAX_LEASE_SECONDS = 1_000_000_000.0
 """About 31 years. The end of a lease is shown as a date, so a lease cannot be endless."""
@@ -93,7 +89,7 @@ class Settings(BaseSettings):
     """Announce on the LAN and look for others there."""
     networks: bool = True
     """Be in the networks that were joined on this machine, with every identity of the data folder."""
-    accept_rate: int = Field(default=30, ge=1, le=100_000)
+    accept_rate: int = Field(default=30, ge=1, le=MAX_ACCEPT_RATE)
     """New tasks a minute from each stranger with `accept=anyone`; of a day, so many for 17 minutes."""
     accept: Literal["trusted", "anyone"] = "trusted"
     """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
@@ -102,7 +98,7 @@ class Settings(BaseSettings):
     link_host: str = "*"
     """Where the peer listener binds: an address of this machine, or "*" for all, IPv4 and IPv6. A peer-to-peer node is
     there to be reached; the handshake decides who speaks."""
-    link_port: int = Field(default=0, ge=0, le=65535)
+    link_port: int = Field(default=0, ge=0, le=MAX_PORT)
     """Its port; 0 picks a free one, and the lookups announce which."""
 
     lease_seconds: float = Field(default=900.0, gt=0, le=MAX_LEASE_SECONDS)

@@ -14,8 +14,13 @@ from pathlib import Path
 
 PREFIX = "mcp_a2a_"
 
+IDENTITY_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""An identity's name is a folder name, so it is kept to letters every file system agrees on."""
+
+MAX_ACCEPT_RATE = 100_000
+MAX_PORT = 65_535
+
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-_IDENTITY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _PATH = re.compile(r"(?:/|~(?=/|\Z))[^$%`\0]*")
 _SECONDS = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,6})?")
 
@@ -98,16 +103,16 @@ def _is_number(least: int, most: int) -> Callable[[str], bool]:
 
 _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "home": _is_path,
-    "identity": lambda text: bool(_IDENTITY.fullmatch(text)),
+    "identity": lambda text: bool(re.fullmatch(IDENTITY_PATTERN, text)),
     "name": _is_name,
     "own_name": _is_name,
     "mdns": _is_boolean,
     "networks": _is_boolean,
-    "accept_rate": _is_number(1, 100_000),
+    "accept_rate": _is_number(1, MAX_ACCEPT_RATE),
     "accept": lambda text: text in ("trusted", "anyone"),
     "allow_strangers": _is_boolean,
     "link_host": lambda text: True,
-    "link_port": _is_number(0, 65_535),
+    "link_port": _is_number(0, MAX_PORT),
     "lease_seconds": lambda text: bool(_SECONDS.fullmatch(text)),
     "downloads": _is_path,
     "file_roots": _are_paths,
