@@ -89,55 +89,49 @@ async def host(  # noqa: PLR0913  keyword-only settings of a server
         listening.certificate.check()
     open_folder(settings.home)
     folder = open_folder(settings.folder)
-    token = load_token(folder)
-    callers = CallerFolder(folder)
-    this_user = _is_told_by_user(listen, listening)
-    rules = Rules(token=token.value, this_user=this_user, callers=callers.name_of)
+    token, callers = load_token(folder), CallerFolder(folder)
+    rules = Rules(token=token.value, this_user=_is_told_by_user(listen, listening), callers=callers.name_of)
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         grpc, web = None, _Web()
         if listening.grpc_listen is not None:
             offering = partial(_grpc_offer, listening, settings, rules, web, callers)
             port = await stack.enter_async_context(_serve_grpc(node, listening.grpc_listen, rules, offering))
             grpc = _grpc_address(listening, port)
-        offer = Offer(
-            style=listening.card,
-            push=settings.pushes,
-            token=not this_user,
-            url=listening.public_url[0] if listening.public_url else None,
-            grpc=grpc if listening.grpc_in_card else None,
+        web.app = A2AApp(node, _offer(listening, settings, rules, grpc), callers.agents_of)
+        serve = partial(
+            serve_http,
+            mcp,
+            listen,
+            a2a=web.app,
+            callers=rules.callers,
+            token=rules.token,
+            this_user=rules.this_user,
+            hosts=[urlsplit(url).netloc for url in listening.public_url],
+            origins=listening.public_url,
+            tls=listening.certificate,
+            behind_proxy=listening.behind_proxy,
+            tell=tell,
+            start=start,
         )
-        app = web.app = A2AApp(node, offer, callers.agents_of)
-
-        async def serve(*, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
-            await serve_http(
-                mcp,
-                listen,
-                a2a=app,
-                callers=rules.callers,
-                token=rules.token,
-                this_user=this_user,
-                hosts=[urlsplit(url).netloc for url in listening.public_url],
-                origins=listening.public_url,
-                tls=listening.certificate,
-                behind_proxy=listening.behind_proxy,
-                tell=tell,
-                start=start,
-                task_status=task_status,
-            )
-
         web.url = await tasks.start(serve)
         web.serves.set()
-        task_status.started(
-            Served(
-                web.url,
-                token,
-                this_user,
-                listening.show_token,
-                tuple(_warnings(listening)),
-                listening.public_url[0].rstrip("/") if listening.public_url else None,
-                grpc,
-            )
-        )
+        task_status.started(_served(web.url, listening, rules, token, grpc))
+
+
+def _offer(listening: Listening, settings: Settings, rules: Rules, grpc: str | None) -> Offer:
+    return Offer(
+        style=listening.card,
+        push=settings.pushes,
+        token=not rules.this_user,
+        url=listening.public_url[0] if listening.public_url else None,
+        grpc=grpc if listening.grpc_in_card else None,
+    )
+
+
+def _served(url: str, listening: Listening, rules: Rules, token: Token, grpc: str | None) -> Served:
+    public_url = listening.public_url[0].rstrip("/") if listening.public_url else None
+    warnings = tuple(_warnings(listening))
+    return Served(url, token, rules.this_user, listening.show_token, warnings, public_url, grpc)
 
 
 class _Web:

@@ -158,24 +158,22 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
     rules = Rules(token=token, this_user=this_user, callers=callers, hosts=_lowered(hosts), origins=_lowered(origins))
     with ExitStack() as stack:
         bound = [stack.enter_context(one) for one in listen.bind_all()]
-        files = raise_open_files(MAX_CONNECTIONS + MAX_HANDSHAKES + RESERVED_FILES + OTHER_FILES)
-        limits = limits or Limits.within(files - MAX_HANDSHAKES - RESERVED_FILES - OTHER_FILES)
-        reception = Reception(limits, behind_proxy=behind_proxy)
         visitors = Visitors(tell, _stamp) if tell is not None else None
-        url = next(iter(origins), None)
-        app = http_app(server, rules, a2a=a2a, stateless=stateless, visitors=visitors, url=url)
-        web = _WebServer(app, tls, reception, visitors)
-        async with anyio.create_task_group() as group:
-            await group.start(stop_on_signal, web.stop)
-            try:
-                await group.start(web.serve_on, bound)
-                task_status.started(url_of(*bound, scheme="http" if tls is None else "https"))
-                if start is not None:
-                    start()
-                await web.finished.wait()
-            finally:
-                web.should_exit = True  # and the group waits until it has
-            group.cancel_scope.cancel()
+        app = http_app(server, rules, a2a=a2a, stateless=stateless, visitors=visitors, url=next(iter(origins), None))
+        web = _WebServer(app, tls, Reception(limits or _limits_here(), behind_proxy=behind_proxy), visitors)
+
+        def started() -> None:
+            task_status.started(url_of(*bound, scheme="http" if tls is None else "https"))
+            if start is not None:
+                start()
+
+        await web.serve_until_stopped(bound, started)
+
+
+def _limits_here() -> Limits:
+    """As many connections as the system allows open files."""
+    others = MAX_HANDSHAKES + RESERVED_FILES + OTHER_FILES
+    return Limits.within(raise_open_files(MAX_CONNECTIONS + others) - others)
 
 
 class _WebServer(uvicorn.Server):
@@ -203,6 +201,18 @@ class _WebServer(uvicorn.Server):
         self._tls = None if tls is None else ServerTls(tls.chain, tls.key)
         self.finished = anyio.Event()
         self._ready, self._accepting = anyio.Event(), anyio.CancelScope()
+
+    async def serve_until_stopped(self, bound: Sequence[socket], started: Callable[[], None]) -> None:
+        """Serve until cancelled or told to stop by a signal; `started` is called when connections are accepted."""
+        async with anyio.create_task_group() as group:
+            await group.start(stop_on_signal, self.stop)
+            try:
+                await group.start(self.serve_on, bound)
+                started()
+                await self.finished.wait()
+            finally:
+                self.should_exit = True  # and the group waits until it has
+            group.cancel_scope.cancel()
 
     async def serve_on(self, bound: Sequence[socket], *, task_status: TaskStatus[None]) -> None:
         """Serve until `should_exit`; reports as started when connections are accepted."""
