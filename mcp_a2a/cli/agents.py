@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mcp_a2a.agent.service import Service
     from mcp_a2a.api.agents import AgentDetail
     from mcp_a2a.config import Settings
+    from mcp_a2a.node.command import CommandSkill
     from mcp_a2a.protocol.model import AgentSkill
     from mcp_a2a.server.hosting import Served
     from mcp_a2a.server.listening import Listening
@@ -40,6 +42,11 @@ A2AListen = Annotated[
 Accept = Annotated[
     str | None,
     typer.Option(metavar="trusted|anyone", help="Whose tasks to accept right away; others wait for your decision."),
+]
+
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="An environment variable to pass to the program. Repeatable."),
 ]
 
 AcceptRate = Annotated[
@@ -91,10 +98,7 @@ def run_command(
     description: Annotated[str, typer.Option(help="One sentence about the agent.")] = "",
     accept: Accept = None,
     accept_rate: AcceptRate = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="An environment variable to pass to the program. Repeatable."),
-    ] = None,
+    env: Variables = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Tasks to run at a time.")] = 1,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit for a task.")] = 3_600.0,
     idle_timeout: Annotated[
@@ -115,8 +119,6 @@ def run_command(
     program, it is started again.
     """
     from mcp_a2a.agent.hosting import agent_settings
-    from mcp_a2a.agent.routing import Router
-    from mcp_a2a.agent.service import Service, service_card
     from mcp_a2a.cli.serving import listening
     from mcp_a2a.node.command import CommandSkill, Limits, cleaned_environment, find_command
     from mcp_a2a.store.workroom import workroom
@@ -130,11 +132,23 @@ def run_command(
     limits = Limits(idle_timeout, timeout, max_output)
     settings = agent_settings(session.settings(accept=accept, accept_rate=accept_rate), _name_of(session, command))
     cards = _skills(skill or [], command)
-    name = settings.called or shown_name(settings.identity)
     with workroom(settings.home) as room:
-        runners = {card.id: CommandSkill(card.id, command, environment, limits, room) for card in cards}
-        service = Service(service_card(name, description, "0.0.0", cards), Router(name, runners), concurrency)
-        _serve(session, service, settings, where)
+        skills = {card.id: CommandSkill(card.id, command, environment, limits, room) for card in cards}
+        _serve(session, _service_of(settings, description, cards, skills, concurrency), settings, where)
+
+
+def _service_of(
+    settings: Settings,
+    description: str,
+    cards: Sequence[AgentSkill],
+    skills: Mapping[str, CommandSkill],
+    concurrency: int,
+) -> Service:
+    from mcp_a2a.agent.routing import Router
+    from mcp_a2a.agent.service import Service, service_card
+
+    name = settings.called or shown_name(settings.identity)
+    return Service(service_card(name, description, "0.0.0", cards), Router(name, skills), concurrency)
 
 
 def _name_of(session: Session, command: list[str]) -> str:
