@@ -51,28 +51,35 @@ LOOK_SECONDS = 1.0
 """What `task` waits for an answer, unless it is told otherwise. No node is started to wait so shortly."""
 
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[AGENT] [TEXT]", help="The agent and the text; without TEXT, or with -, stdin is read."),
+]
+Skill = Annotated[
+    str | None, typer.Option(metavar="ID", help="The skill to use; without AGENT, the best agent that has it.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the answer as it is written.")]
+NoQueue = Annotated[bool, typer.Option("--no-queue", help="Fail if the agent cannot be reached now.")]
+Key = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Sending again with the same key does not create another task.")
+]
+InContext = Annotated[
+    str | None, typer.Option("--context", metavar="ID", help="Continue the conversation of an earlier task.")
+]
+
+
 def send(
     context: typer.Context,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[AGENT] [TEXT]", help="The agent and the text; without TEXT, or with -, stdin is read."
-        ),
-    ] = None,
-    skill: Annotated[
-        str | None, typer.Option(metavar="ID", help="The skill to use; without AGENT, the best agent that has it.")
-    ] = None,
+    words: Words = None,
+    skill: Skill = None,
     wait: Wait = None,
     files: FileOption = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the answer.")] = False,
-    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show the answer as it is written.")] = False,
-    no_queue: Annotated[bool, typer.Option("--no-queue", help="Fail if the agent cannot be reached now.")] = False,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Sending again with the same key does not create another task.")
-    ] = None,
-    in_context: Annotated[
-        str | None, typer.Option("--context", metavar="ID", help="Continue the conversation of an earlier task.")
-    ] = None,
+    detach: Detach = False,
+    follow_it: Follow = False,
+    no_queue: NoQueue = False,
+    idempotency_key: Key = None,
+    in_context: InContext = None,
 ) -> None:
     """Send a task and print the answer.
 
@@ -82,7 +89,6 @@ def send(
     Exit codes: 0 done, 3 no such agent, 4 not reachable (the task is queued), 5 refused, 6 still running, 7 failed,
     8 the agent has a question.
     """
-    from mcp_a2a.api.tasks import SendTaskBySkillRequest, SendTaskRequest
     from mcp_a2a.cli.following import Writing
 
     session = session_of(context)
@@ -93,34 +99,16 @@ def send(
     if in_context is not None and in_context.startswith("task-"):
         seen_task(session, in_context)
     session.waiting_for = agent or skill or "an answer"
-    shared: dict[str, object] = {
-        "idempotency_key": idempotency_key,
-        "context_id": in_context,
-        "queue": not no_queue,
-        "wait_seconds": 0,
-        "files": attached,
-        "consent": answered_for(),
-        "skill": skill,
-    }
-    request: SendTaskRequest | SendTaskBySkillRequest
-    if agent is None:
-        request = SendTaskBySkillRequest.model_validate({"message": "", **shared})
-    else:
-        request = SendTaskRequest.model_validate({"agent": agent, "message": "", **shared})
-    text = read_text(session, given)
-    if not text.strip() and not files:
-        raise UsageError("The text is empty, so there is nothing to send.")
-    request = request.model_copy(update={"message": text})
+    options = {"idempotency_key": idempotency_key, "context_id": in_context, "queue": not no_queue, "files": attached}
+    request = _request(agent, skill, options)
+    request = request.model_copy(update={"message": _text(session, given, needed=not files)})
 
     async def operate(node: NodeApi) -> TaskView:
         task = await _sent(node, request)
         if detach:
             return await hand_over(session, node, task)
-        if follow_it:
-            task = await writing.follow(node, task, patience(wait))
-        else:
-            task = await follow(session, node, task, wait)
-        return await converse(session, node, task, wait)
+        showing = writing.follow(node, task, patience(wait)) if follow_it else follow(session, node, task, wait)
+        return await converse(session, node, await showing, wait)
 
     writing = Writing(session)
     try:
@@ -130,6 +118,25 @@ def send(
             error.hint = "Check that it is running. Without --no-queue the task is kept and sent later."
         raise
     report(session, task, detached=detach, shown=writing.text)
+
+
+def _text(session: Session, given: str | None, *, needed: bool) -> str:
+    text = read_text(session, given)
+    if needed and not text.strip():
+        raise UsageError("The text is empty, so there is nothing to send.")
+    return text
+
+
+def _request(
+    agent: str | None, skill: str | None, options: Mapping[str, object]
+) -> SendTaskRequest | SendTaskBySkillRequest:
+    """What is sent, still without its text, so that mistakes in the options are told before stdin is read."""
+    from mcp_a2a.api.tasks import SendTaskBySkillRequest, SendTaskRequest
+
+    shared = {"message": "", "wait_seconds": 0, "consent": answered_for(), "skill": skill, **options}
+    if agent is None:
+        return SendTaskBySkillRequest.model_validate(shared)
+    return SendTaskRequest.model_validate({"agent": agent, **shared})
 
 
 async def _sent(node: NodeApi, request: SendTaskRequest | SendTaskBySkillRequest) -> TaskView:
