@@ -12,14 +12,17 @@ import pytest
 from tests.docs.pages import ROOT
 
 ROWS = re.findall(
-    r"^\| ([A-Z]\d+) \| (.+?) \| `(tests/[\w/]+\.py)::(test_\w+)` \|$",
+    r"^\| ((?:conformance |fault )?[A-Z]\d+) \| (.+?) \| `(tests/[\w/]+\.py)::(test_\w+)` \|$",
     (ROOT / "docs/requirements.md").read_text(),
     re.MULTILINE,
 )
 KINDS = {"requirement": "S", "promise": "R", "limit": "L", "weakness": "N"}
 """Written before an id, and the letter of their table."""
 
-_CITED = re.compile(r"\b(requirement|promise|limit|weakness)s?\s+([A-Z]\d{1,2})\b", re.IGNORECASE)
+OWN_LETTERS = ("conformance", "fault")
+"""Kinds whose ids have letters that other kinds have too."""
+
+_CITED = re.compile(rf"\b({'|'.join((*KINDS, *OWN_LETTERS))})s?\s+([A-Z]\d{{1,2}})\b", re.IGNORECASE)
 _BARE = re.compile(r"\b[SRL]\d{1,2}\b")
 _TREES = ("mcp_a2a", "transports", "tests", "examples", "benchmarks")
 _PAGES = ("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs")
@@ -48,7 +51,11 @@ def files() -> list[Path]:
 
 def test_no_id_is_two_requirements_and_no_line_of_the_page_is_misspelt() -> None:
     ids = [row[0] for row in ROWS]
-    lines = [line for line in (ROOT / "docs/requirements.md").read_text().splitlines() if re.match(r"\| [A-Z]\d", line)]
+    lines = [
+        line
+        for line in (ROOT / "docs/requirements.md").read_text().splitlines()
+        if re.match(r"\| (\w+ )?[A-Z]\d", line)
+    ]
     assert len(set(ids)) == len(ids) == len(lines)
 
 
@@ -63,7 +70,9 @@ def test_each_id_that_is_cited_is_a_requirement() -> None:
     for file in files():
         text = prose_of(file)
         cited = {(kind.lower(), number) for kind, number in _CITED.findall(text)}
-        bare = set(_BARE.findall(text)) if file.suffix == ".py" else set()
-        wrong = {number for kind, number in cited if number not in known or number[0] != KINDS[kind]} | (bare - known)
+        named = {f"{kind} {number}" if kind in OWN_LETTERS else number for kind, number in cited}
+        bare = set(_BARE.findall(_CITED.sub("", text))) if file.suffix == ".py" else set()
+        mixed = {number for kind, number in cited if kind in KINDS and number[0] != KINDS[kind]}
+        wrong = (named - known) | (bare - known) | mixed
         strange += [f"{file.relative_to(ROOT)}: {number}" for number in sorted(wrong)]
     assert strange == []
