@@ -15,8 +15,8 @@ check: install  ## style, format, types, layers
 test: install  ## everything; for some of it: make test TESTS=tests/protocol
 	$(VENV)/pytest $(TESTS)
 
-unit: install  ## what runs in one process, in two minutes
-	$(VENV)/pytest -m 'not slow and not lan' tests/protocol tests/api tests/store tests/front
+unit: install  ## what runs in one process, on another Python where there is one, and how much of the code it covers
+	.ci/unit
 
 bench: install  ## what one task costs, and by which modules it goes
 	$(VENV)/python benchmarks/walk.py && $(VENV)/python benchmarks/roundtrip.py

@@ -31,8 +31,8 @@ _PAGES = ("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs")
 def prose_of(file: Path) -> str:
     """Comments and documentation of a program, or a whole page."""
     text = file.read_text(encoding="utf-8")
-    if file.suffix != ".py":
-        return text
+    if file.suffix != ".py" or not (_CITED.search(text) or _BARE.search(text)):
+        return text if file.suffix != ".py" else ""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return "\n".join(
         token.string
