@@ -17,7 +17,7 @@ WORDS, _, RETIRED = PAGE.partition("## Names that are retired")
 STILL_THERE = frozenset(
     """
     Acquaintance Attendance Books Clerk Crowd Desk DirectoryDesk Door Entrance Errand Feed Gate Guest House
-    Introduction Lane Ledger LetterRow PostOffice Reception RelayDesk Roster Settlement Tally Twins Verdict Warden
+    Introduction Lane LetterRow PostOffice Reception RelayDesk Roster Settlement Tally Twins Verdict Warden
     Wheel _Doors _Entrance _Hall
     """.split()  # noqa: SIM905 - a list of words reads best as text
 )
@@ -38,16 +38,16 @@ def retired_words() -> list[str]:
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """Each class, function of a module, alias and module, and where it is."""
+    """Each module, class and other name of a class, and where it is."""
     for tree in ("mcp_a2a", "transports"):
         for file in (ROOT / tree).rglob("*.py"):
             where = str(file.relative_to(ROOT))
             yield file.stem, where
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 match node:
-                    case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    case ast.ClassDef(name=name):
                         yield name, where
-                    case ast.alias(asname=str(name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                    case ast.alias(asname=str(name)) | ast.Assign(targets=[ast.Name(id=name)]) if name[:1].isupper():
                         yield name, where
                     case _:
                         pass
