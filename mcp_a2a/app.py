@@ -69,6 +69,6 @@ async def announce_a2a(settings: Settings, address: str, url: str) -> None:
 
 
 def _own_node() -> OwnNode:
-    from mcp_a2a.composition import own_node  # noqa: PLC0415  see above: half a second that nobody should wait for
+    from mcp_a2a.composition import own_node  # noqa: PLC0415  see above: half a second that no client should wait for
 
     return own_node

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     accept_rate: int = Field(default=30, ge=1, le=MAX_ACCEPT_RATE)
     """New tasks a minute from each stranger with `accept=anyone`; of a day, so many for 17 minutes."""
     accept: Literal["trusted", "anyone"] = "trusted"
-    """Whose tasks are taken at once: my own agents and those I trust, or everybody who can reach this node."""
+    """Whose tasks are taken at once: those of own and trusted agents, or of every agent that can reach this node."""
     allow_strangers: bool = False
     """Send to strangers, and files to agents that are not the user's own, without asking a person."""
     link_host: str = "*"
@@ -102,10 +102,10 @@ class Settings(BaseSettings):
     """Its port; 0 picks a free one, and the lookups announce which."""
 
     lease_seconds: float = Field(default=900.0, gt=0, le=MAX_LEASE_SECONDS)
-    """How long whoever took a task from the inbox may be silent before it is offered again."""
+    """How long the worker of a task may be silent before the task is offered again."""
 
     downloads: WholePath | None = None
-    """Where files of others are written when somebody asks for it; without it `files` in the data folder."""
+    """Where files of others are written on request; without it `files` in the data folder."""
     file_roots: Annotated[tuple[WholePath, ...], NoDecode] = ()
     """Folders that an assistant may attach files from. A variable has them as PATH has its own."""
 

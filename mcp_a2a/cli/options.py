@@ -17,7 +17,7 @@ VALUED = {"--home": "home", "--identity": "identity", "--name": "name"}
 """Options with a value, and the setting each is."""
 
 ALLOW_STRANGERS = "--allow-strangers"
-"""A flag of servers: whoever starts one decides what it may send unasked, and nobody who only uses it."""
+"""A flag of servers: the person who starts a server decides what it may send unasked, not one who only uses it."""
 
 SERVER_OPTIONS = ("--listen", *serving_options.VALUED, *serving_options.SWITCHES, ALLOW_STRANGERS)
 """What begins a command line that means `serve`."""

@@ -1,4 +1,4 @@
-"""Commands of whoever runs a relay."""
+"""Commands of the operator of a relay."""
 
 from __future__ import annotations
 

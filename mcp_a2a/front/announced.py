@@ -213,4 +213,4 @@ def _are_capabilities(given: Json) -> bool:
 
 
 _OF_CLIENTS = ("experimental", "extensions")
-"""Capabilities whose names are anybody's: each is an object, and null is none."""
+"""Capabilities with names of any vendor: each is an object, and null is none."""

@@ -428,7 +428,7 @@ class Front(Generic[Loaded]):
 
 
 def _log(record: bytes) -> None:
-    """Write what the session has logged, unless nobody takes it."""
+    """Write what the session has logged, unless its reader is gone."""
     poll = select.poll()
     poll.register(2, select.POLLOUT)
     with suppress(OSError):

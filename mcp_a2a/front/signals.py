@@ -1,4 +1,4 @@
-"""Signals that end a front, without a loop of anybody's: they wake poll(2) through a pipe."""
+"""Signals that end a front, without an event loop: they wake poll(2) through a pipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ending_signals() -> list[signal.Signals]:
 
 
 class StopSignals:
-    """SIGTERM, SIGINT and SIGHUP as a wish to stop; and a way to wake whoever polls `descriptor`."""
+    """SIGTERM, SIGINT and SIGHUP as a wish to stop; and a way to wake a poll of `descriptor`."""
 
     def __init__(self) -> None:
         self.wanted = False

@@ -103,7 +103,7 @@ class Networks:
         self.on_newcomer: Callable[[Peer, str], None] = lambda *_: None
         """Called with an agent that was no member as far as was known here, and the name of the network."""
         self.on_member: Callable[[PeerId], None] = lambda _: None
-        """Called with everybody who turns out to be a member."""
+        """Called with each peer that turns out to be a member."""
         self.on_vouched: Callable[[PeerId], None] = lambda _: None
         """Called with a member that showed a voucher for the first time: it may not know yet that we are one."""
         self.on_relay: Callable[[str], None] = lambda _: None
@@ -450,7 +450,7 @@ class Networks:
     # --- members ---------------------------------------------------------------------------------
 
     def vouchers(self, to: PeerId) -> Sequence[bytes]:
-        """What shows this peer, and nobody else, which of its networks we are in."""
+        """What shows this peer alone which of its networks we are in."""
         staying = (joined for joined in self if joined.network.id not in self._leaving)
         return [joined.network.vouch(self._context.me, to) for joined in staying]
 

@@ -47,7 +47,7 @@ class Served:
     show_token: bool = False
     """Whether a terminal is shown a token that was made earlier."""
     warnings: tuple[str, ...] = ()
-    """What whoever started it should know."""
+    """What the person who started it should know."""
     public_url: str | None = None
     """How others reach it, where that is another way."""
     grpc: str | None = None
@@ -194,7 +194,7 @@ def _is_told_by_user(listen: Listen, listening: Listening) -> bool:
 
 
 def _grpc_address(listening: Listening, port: int) -> str:
-    """What cards say: the address it is bound to, where that is one; else that of whoever reads the card."""
+    """What cards say: the address that gRPC is bound to; of a server on every address, the port alone."""
     host = Listen.parse(listening.grpc_listen or "").host
     anywhere = listening.public_url or ipaddress.ip_address(host).is_unspecified
     return f":{port}" if anywhere else f"{_bracketed(host)}:{port}"

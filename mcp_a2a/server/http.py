@@ -148,7 +148,7 @@ async def serve_http(  # noqa: PLR0913  keyword-only settings of a server
         PortInUseError: another program has the port.
         ConfigurationError: the address cannot be used, or there is no token and nothing else tells who calls.
     """
-    # A proxy or a tunnel on this machine is a program of this user, and speaks for everybody.
+    # A proxy or a tunnel on this machine is a program of this user, and speaks for all its clients.
     this_user = this_user and listen.local and not (hosts or origins or behind_proxy) and can_tell()
     if token is None and not this_user:
         raise ConfigurationError(
@@ -192,7 +192,7 @@ class _WebServer(uvicorn.Server):
             ws="none",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # nobody but us decides who is calling
+            proxy_headers=False,  # the guard alone decides who is calling
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=3,  # ours is shorter; this is for what does not listen to it
@@ -233,7 +233,7 @@ class _WebServer(uvicorn.Server):
         with self._accepting:
             async with anyio.create_task_group() as group:
                 for one in bound:
-                    one.listen()  # so that whoever reads the URL is let in
+                    one.listen()  # before the URL is told, so that its readers are let in
                     group.start_soon(accept, one, self._connection, self._tls)
                 task_status.started()
 

@@ -5,8 +5,8 @@ takes 11 µs; reading /proc/net/tcp takes 1.5 ms and grows with the sockets of t
 question that any program may ask, and a kernel without it, another network namespace or a socket that is closed already
 leave the answer out: then nothing is proven, and the token decides.
 
-A socket that its program has closed shows the user 0 and no inode, whoever made it, so only a socket with an inode
-counts. A connection of somebody else that takes over the same two ends is none of ours: while our end is open, the
+A socket that its program has closed shows the user 0 and no inode, whichever user made it, so only a socket with an
+inode counts. A connection of another user that takes over the same two ends is none of ours: while our end is open, the
 kernel lets no second one get past its handshake.
 """
 

@@ -1,7 +1,7 @@
 """The networks of a person: a file each, shared by all identities of a data folder.
 
-Whoever joins on a machine joins with all the agents that run there. Each file is written aside and moved into place,
-so a process that is killed leaves an old one or a new one; every node of the folder looks at it from time to time.
+A person who joins on a machine joins with all the agents that run there. Each file is written aside and moved into
+place, so a process that is killed leaves an old one or a new one; every node of the folder watches it.
 """
 
 from __future__ import annotations

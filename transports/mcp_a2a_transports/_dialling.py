@@ -1,4 +1,4 @@
-"""Opening a WebSocket to somebody else's listener, and nothing but that: no redirect, no proxy, no cookie."""
+"""Open a WebSocket to the listener of another machine: without redirects, proxies and cookies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mcp_a2a_transports._reception import AGENT
 from mcp_a2a_transports._websocket import MAX_MESSAGE, Connection, WebSocketChannel
 
 PROXY_STATUSES = frozenset({502, 503, 504})
-"""What a proxy says when nobody answers it."""
+"""What a proxy says when the server behind it does not answer."""
 
 _connection: ContextVar[list[Connection]] = ContextVar("_connection")
 """Where the connection of the dial that this task makes is put: aiohttp hands out only the socket."""
@@ -51,10 +51,10 @@ async def open_client(refused: Callable[[str], bool] = lambda _: False) -> Async
 async def connect(
     client: aiohttp.ClientSession, url: str, what: str, tls: ssl.SSLContext | None = None
 ) -> WebSocketChannel:
-    """A channel to whoever listens there; `what` is what is looked for, "an mcp-a2a node" for example.
+    """A channel to the listener there; `what` names the expected program, "an mcp-a2a node" for example.
 
     Raises:
-        LinkError: nobody does, or somebody else.
+        LinkError: no program listens, or another one.
     """
     made: list[Connection] = []
     _connection.set(made)

@@ -47,7 +47,7 @@ class Sightings:
         try:
             self._handler.sighted(sighting)
         except Exception:
-            # A bug of ours must not blind the lookup to everybody else.
+            # A bug of ours must not blind the lookup to the other peers.
             logger.exception("the handler of a sighting failed")
 
     def lose(self, peer: PeerId) -> None:

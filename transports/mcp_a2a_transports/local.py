@@ -1,9 +1,9 @@
 """Finds the peers of this machine that share a data folder, through one small file per peer.
 
-Everybody posts `FINGERPRINT.json` on the board, a folder that only its owner can read, and looks at
-what else hangs there. So one laptop works with multicast blocked, or with no network at all. A file
-whose process is gone is ignored and taken down; when the machine started again since, or it belongs
-to another machine that shares the folder, it is ignored and taken down after a day.
+Each peer posts `FINGERPRINT.json` on the board, a folder that only its owner can read, and reads the notices of the
+others. So one laptop works with multicast blocked, or with no network at all. The notice of a process that has ended is
+ignored and removed. A notice from before the machine started, or from another machine that shares the folder, is
+ignored, and removed after a day.
 
 A peer looks when the kernel tells of a change, and every few seconds for notices of dead processes. One look is a
 `stat` of the folder and a `kill(pid, 0)` per peer: unchanged notices are not read again. Nothing here trusts the
@@ -82,7 +82,11 @@ class Notice:
 
     @classmethod
     def parse_untrusted(cls, text: str | bytes) -> Self:
-        """The notice that somebody posted."""
+        """Read the notice of another peer.
+
+        Raises:
+            RemoteProtocolError: it is none.
+        """
         match read_untrusted(text, MAX_NOTICE_BYTES):
             case {"v": 1, "did": str(did), "port": int(port), "pid": int(pid), "boot": str(boot)}:
                 if 1 <= port <= MAX_PORT and 1 < pid <= MAX_PID:
@@ -169,7 +173,7 @@ class _Board:
         self._notices: dict[Path, Notice] = {}
 
     def post(self) -> None:
-        """Hang up our notice, in one step: nobody ever reads half of it."""
+        """Post our notice in one step, so that no peer reads half of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         draft = self.folder / f".{self._ours.file_name}.{self._ours.pid}"
@@ -255,7 +259,7 @@ class _Board:
 
 
 def _read(path: Path) -> bytes:
-    # Neither through a link nor from a pipe that nobody writes to.
+    # Neither through a link nor from a pipe without a writer.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  with flags
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -271,7 +275,7 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's process: the number was used again, but that is for dialling
+        return True  # a process of another user: the number was used again, and a dial will tell
     return True
 
 

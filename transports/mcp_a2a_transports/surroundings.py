@@ -1,6 +1,6 @@
 """The interfaces of this machine and their addresses, as they are now.
 
-    kernel notice, or every few seconds  ->  look  ->  `now`  ->  `changed` wakes whoever follows
+    kernel notice, or every few seconds  ->  look  ->  `now`  ->  `changed` wakes those who follow
 
 A zone is this machine's own name of an interface: it is added to the link-local addresses that were heard of there, and
 never travels.
