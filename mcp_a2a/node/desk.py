@@ -21,7 +21,9 @@ from mcp_a2a.api.a2a import (
     A2AFollowView,
     A2AGetRequest,
     A2AListRequest,
-    A2APushRequest,
+    A2APushDeleteRequest,
+    A2APushGetRequest,
+    A2APushSetRequest,
     A2APushView,
     A2ASendRequest,
     A2ATaskPage,
@@ -41,6 +43,7 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Beginning, Reading
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.inbox import Order
 from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, too_many_open
 from mcp_a2a.node.node import Node
@@ -94,6 +97,7 @@ class Desk:
 
     # --- sending ---------------------------------------------------------------------------------
 
+    @answers(A2ASendRequest)
     async def send(self, request: A2ASendRequest) -> A2AAnswer:
         """See `A2ASendRequest`."""
         message = request.message.model_copy(update={"role": Role.USER})
@@ -273,12 +277,14 @@ class Desk:
 
     # --- looking ---------------------------------------------------------------------------------
 
+    @answers(A2AGetRequest)
     async def get(self, request: A2AGetRequest) -> A2AAnswer:
         """See `A2AGetRequest`."""
         await self._node.look(await self._mine(request, request.task_id))
         record = self._node.sending.latest(request.task_id)
         return await self._rested(record, request.wait_seconds)
 
+    @answers(A2AListRequest)
     async def list(self, request: A2AListRequest) -> A2ATaskPage:
         """See `A2AListRequest`."""
         within = replace(
@@ -295,6 +301,7 @@ class Desk:
         token = position_token(shown[-1].status_at, shown[-1]) if len(records) > len(shown) else ""
         return A2ATaskPage(tasks=tuple(document(record) for record in shown), next_page_token=token, total_size=total)
 
+    @answers(A2AFollowRequest)
     async def follow(self, request: A2AFollowRequest) -> A2AFollowView:
         """See `A2AFollowRequest`."""
         await self._node.look(await self._mine(request, request.task_id))
@@ -304,6 +311,7 @@ class Desk:
 
     # --- withdrawing -----------------------------------------------------------------------------
 
+    @answers(A2ACancelRequest)
     async def cancel(self, request: A2ACancelRequest) -> A2AAnswer:
         """See `A2ACancelRequest`."""
         record = await self._mine(request, request.task_id)
@@ -333,19 +341,22 @@ class Desk:
 
     # --- push ------------------------------------------------------------------------------------
 
-    async def set_push(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushSetRequest)
+    async def set_push(self, request: A2APushSetRequest) -> A2APushView:
         """See `A2APushSetRequest`."""
         record = await self._mine(request, request.task_id)
         if request.config is None:
             raise PushNotSupportedError
         return A2APushView(configs=(await self._node.pushes.set(record, request.config),))
 
-    async def get_push(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushGetRequest)
+    async def get_push(self, request: A2APushGetRequest) -> A2APushView:
         """See `A2APushGetRequest`."""
         record = await self._mine(request, request.task_id)
         return A2APushView(configs=self._node.pushes.get(record.id, request.config_id))
 
-    async def delete_push(self, request: A2APushRequest) -> A2APushView:
+    @answers(A2APushDeleteRequest)
+    async def delete_push(self, request: A2APushDeleteRequest) -> A2APushView:
         """See `A2APushDeleteRequest`."""
         record = await self._mine(request, request.task_id)
         await self._node.pushes.delete(record.id, request.config_id)

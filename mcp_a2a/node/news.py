@@ -15,6 +15,7 @@ from mcp_a2a.api.news import EventKind, EventView, NewsRequest, NewsView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.intake import HELD_SECONDS, Intake
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.protocol.moment import moment_of
@@ -64,6 +65,7 @@ class News:
 
     # --- reading ---------------------------------------------------------------------------------
 
+    @answers(NewsRequest)
     async def read(self, request: NewsRequest) -> NewsView:
         """What came after the number of the request, waiting for it; without one, nothing yet and the number."""
         if self._since is None:

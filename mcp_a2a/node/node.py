@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import anyio
 
@@ -27,7 +26,7 @@ from mcp_a2a.node.housekeeping import Housekeeping
 from mcp_a2a.node.inbox import Inbox
 from mcp_a2a.node.inquiry import Inquiry
 from mcp_a2a.node.intake import Intake
-from mcp_a2a.node.introduction import Introduction, keep_card
+from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.moves import Moves
 from mcp_a2a.node.networks import Networks
@@ -58,7 +57,6 @@ from mcp_a2a.store.journal import (
     held,
     pending_outbox,
 )
-from mcp_a2a.store.own_name import read_name
 from mcp_a2a.store.records import TaskRecord, peers_with_open_tasks
 
 logger = logging.getLogger(__name__)
@@ -271,24 +269,6 @@ class Node:
                 await stack.enter_async_context(self.parts.web_watch.open(self.web.sighted, self.web.lost))
             except OSError as error:
                 logger.warning("A2A agents of this network are not found: %s", error)
-
-    def rename(self) -> str | None:
-        """Go by the name that was kept, and tell everybody, unless this process was given one; returns what is kept."""
-        kept = read_name(self.folder)
-        name = self.parts.given_name or kept or self.parts.own_name
-        card = self.introduction.card
-        if name and name != card.name:
-            self.introduction.card = card.model_copy(update={"name": name})
-            keep_card(self.context.database, self.introduction.card)
-            self.introduction.greet_all(self.directory)
-            self.networks.publish_everywhere()
-            self.directory.changes.notify()
-        return kept
-
-    @property
-    def folder(self) -> Path:
-        """The folder of this identity."""
-        return self.parts.folder
 
 
 def _note_arrival(peer: Peer) -> None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_a2a.api.diagnostics import CheckView, NetcheckView, PingView
+from mcp_a2a.api.diagnostics import CheckView, NetcheckRequest, NetcheckView, PingView
 from mcp_a2a.api.view import AgentRef
 from mcp_a2a.errors import LinkError, NoRouteError, RelayError
 from mcp_a2a.node.context import wait_until
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
+from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.lookups import Lookups
 from mcp_a2a.node.networks import Networks
@@ -34,7 +35,7 @@ class _Ping:
 
 
 class Reach:
-    """Answers `ping` and `netcheck`."""
+    """Answers `netcheck`, and pings one agent."""
 
     def __init__(self, dialer: Dialer, introduction: Introduction, networks: Networks, lookups: Lookups) -> None:
         self._dialer = dialer
@@ -93,7 +94,8 @@ class Reach:
 
     # --- everything ------------------------------------------------------------------------------
 
-    async def check(self) -> NetcheckView:
+    @answers(NetcheckRequest)
+    async def netcheck(self, _: NetcheckRequest) -> NetcheckView:
         """What works from here, nearest first."""
         lookups = self._lookups
         listening = ", ".join(map(str, lookups.listening)) or "nowhere"

@@ -55,17 +55,17 @@ class RestingApi(LocalNode):
     @answers(ListTasksRequest)
     async def list_tasks(self, request: ListTasksRequest) -> TaskPage:
         """See `ListTasksRequest`."""
-        return await self._api.page(request)
+        return await self._api.tasks.page(request)
 
     @answers(GetTaskRequest)
     async def get_task(self, request: GetTaskRequest) -> TaskView:
         """See `GetTaskRequest`; the task as it is."""
-        return self._api.remembered(request)
+        return self._api.tasks.remembered(request)
 
     @answers(PeersRequest)
     async def peers(self, _: PeersRequest) -> PeersView:
         """See `PeersRequest`."""
-        known = self._api.everybody()
+        known = self._api.acquaintance.everybody()
         rows = self._node.context.database.read(pending_outbox)
         waiting = Counter(row.peer for row in rows if row.type != "blob")
         return known.model_copy(update={"peers": tuple(_unseen(peer, waiting[peer.did]) for peer in known.peers)})
@@ -73,7 +73,7 @@ class RestingApi(LocalNode):
     @answers(NetworksRequest)
     async def networks(self, _: NetworksRequest) -> NetworksView:
         """See `NetworksRequest`."""
-        known = self._api.all_networks()
+        known = self._api.membership.all()
         return known.model_copy(update={"networks": tuple(map(_unasked, known.networks))})
 
 

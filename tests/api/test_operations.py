@@ -26,7 +26,8 @@ from mcp_a2a.api.request import Request, answer_of
 from mcp_a2a.api.tasks import GetTaskRequest, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest, TaskView
 from mcp_a2a.api.view import AgentRef, View
 from mcp_a2a.node.acquaintance import Acquaintance
-from mcp_a2a.node.api import LocalApi
+from mcp_a2a.node.agents import Agents
+from mcp_a2a.node.desk import Desk
 from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
@@ -34,8 +35,13 @@ from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
 from mcp_a2a.node.ipc.asking import AskedNode
 from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller
 from mcp_a2a.node.ipc.stream import set_fields
+from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
+from mcp_a2a.node.news import News
+from mcp_a2a.node.own_agent import OwnAgent
+from mcp_a2a.node.reach import Reach
 from mcp_a2a.node.resting import NothingYet, RestingApi
+from mcp_a2a.node.tasks import Tasks
 from mcp_a2a.protocol.model import Message, Part, Role
 from mcp_a2a.relay_operator import Operator
 
@@ -157,7 +163,9 @@ def test_the_table_has_every_subject_that_asks_something() -> None:
 # --- who answers ---------------------------------------------------------------------------------
 
 
-SERVICES = (LocalApi, Discovery, Acquaintance, Membership, Entrance, Forgetting)
+SERVICES = (
+    Acquaintance, Agents, Desk, Discovery, Entrance, Forgetting, Leasing, Membership, News, OwnAgent, Reach, Tasks
+)  # fmt: skip
 """What a node that runs is made of, as far as it answers questions."""
 
 
