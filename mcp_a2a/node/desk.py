@@ -45,8 +45,8 @@ from mcp_a2a.node.document import direct_reply, document
 from mcp_a2a.node.feed import Beginning, Reading
 from mcp_a2a.node.handlers import answers
 from mcp_a2a.node.inbox import Order
-from mcp_a2a.node.intake import MAX_OPEN_PER_PEER, too_many_open
 from mcp_a2a.node.node import Node
+from mcp_a2a.node.receive import MAX_OPEN_PER_PEER, too_many_open
 from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.search import Search
 from mcp_a2a.node.sending import Draft, with_files

@@ -16,9 +16,10 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
-from mcp_a2a.node.intake import FORGOTTEN, HELD_SECONDS
+from mcp_a2a.node.intake import HELD_SECONDS
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
+from mcp_a2a.node.receive import FORGOTTEN
 from mcp_a2a.protocol.aging import Mark
 from mcp_a2a.protocol.bundle import KEEP_SECRET_SECONDS, KeyRing
 from mcp_a2a.protocol.replay import MAX_CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Forgotten

@@ -19,11 +19,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from mcp_a2a.errors import (
     ConversationFullError,
-    KeyReusedError,
     McpA2AError,
     RemoteProtocolError,
     StaleError,
@@ -33,12 +32,19 @@ from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.inquiry import Memory
-from mcp_a2a.node.letters import cancel_letter, post_update, update_letter
+from mcp_a2a.node.letters import update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
+from mcp_a2a.node.receive import (
+    BUSY_RETRY_SECONDS,
+    Applied,
+    Receiver,
+    check_repeated,
+    check_task_untrusted,
+    may_be_forgotten,
+)
 from mcp_a2a.node.refusal import Refusal
-from mcp_a2a.node.repeated import check_message
 from mcp_a2a.node.trust import TrustBook
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
@@ -48,14 +54,11 @@ from mcp_a2a.protocol.control import Delivered, Held, Refused
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Envelope
-from mcp_a2a.protocol.model import Delivery, Message, Part, Role, TaskState, TaskStatus
+from mcp_a2a.protocol.model import Message, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
-    LAST_SEQ,
-    MAX_HOP,
     AdvertBody,
     AskBody,
     BlobBody,
-    CancelBody,
     MessageBody,
     NetworkBody,
     Payload,
@@ -70,16 +73,13 @@ from mcp_a2a.protocol.receipt import (
     sign_receipt,
     sign_verdict,
 )
-from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS, Forgotten, check_freshness, stale_code
+from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, check_freshness, stale_code
 from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.strict_json import base64url_untrusted
 from mcp_a2a.protocol.task import events as e
 from mcp_a2a.protocol.task.effects import MAX_CONVERSATION
-from mcp_a2a.protocol.task.events import Event
-from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.task.told import facts_of
 from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
     HeldLimits,
@@ -87,15 +87,13 @@ from mcp_a2a.store.journal import (
     Holding,
     OutboxRow,
     drop_held,
-    drop_outbox_of_task,
     expire_held,
-    get_meta,
     held,
     hold,
     put_outbox,
     was_held,
 )
-from mcp_a2a.store.records import count_open, find_task, has_task, save
+from mcp_a2a.store.records import has_task
 
 logger = logging.getLogger(__name__)
 
@@ -110,26 +108,6 @@ FULL_RETRY_SECONDS = 600.0
 
 RELAYED, HERE = "relay", "here"
 SHARED_HOSTS = frozenset({RELAYED, HERE})
-MAX_OPEN_PER_PEER = 2_000
-MAX_OPEN = 10_000
-"""Unfinished tasks of one peer and of all."""
-
-FORGOTTEN = "forgotten"
-"""A fact of the database: the dates of messages that are no longer remembered (`replay.Forgotten`)."""
-
-WITHDRAWN = "(withdrawn by its sender before it arrived)"
-
-BUSY_RETRY_SECONDS = 10.0
-GAP_RETRY_SECONDS = 0.2
-"""When a chunk of an artifact overtook another, it is asked for again so soon."""
-
-
-@dataclass(frozen=True)
-class _Applied:
-    """A change that a message made, and what is to be done once it is on the disk."""
-
-    change: Change
-    then: Callable[[], None]
 
 
 class Intake:
@@ -153,6 +131,7 @@ class Intake:
         self._outbox = outbox
         self._pieces = Pieces(context)
         self._memory = Memory(context, outbox)
+        self._receiver = Receiver(context, directory, queues)
         self._quota = quota
         self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
         self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
@@ -265,10 +244,10 @@ class Intake:
                 self._receive_task(link, postmark, payload, sender)
             case MessageBody(message=message):
                 self._apply_within_limits(
-                    link, postmark, payload, sender, lambda c, now: self._add_message(c, payload, message, now)
+                    link, postmark, payload, sender, lambda c, now: self._receiver.reply(c, payload, message, now)
                 )
             case UpdateBody():
-                self._apply(link, postmark, payload, lambda c, now: self._update(c, payload, now))
+                self._apply(link, postmark, payload, lambda c, now: self._receiver.update(c, payload, now))
             case BlobBody():
                 self._receive_piece(link, postmark, payload, sender)
             case NetworkBody() as body:
@@ -279,9 +258,8 @@ class Intake:
                 self.sign_receipts()
             case _:
                 admitted = self._trust.admits(sender)
-                self._apply_within_limits(
-                    link, postmark, payload, sender, lambda c, now: self._cancel(c, payload, now, admitted=admitted)
-                )
+                cancel = partial(self._receiver.cancel, admitted=admitted)
+                self._apply_within_limits(link, postmark, payload, sender, lambda c, now: cancel(c, payload, now))
 
     def _introduce(self, link: Link, payload: Payload, body: AdvertBody) -> None:
         advert = Advert.parse_untrusted(body.advert)
@@ -315,7 +293,7 @@ class Intake:
         for payload in current:
             if self._pieces.missing(connection, sender, refs_untrusted(payload)):
                 continue  # it comes again, with its files, now that they are welcome
-            change = self.accept(connection, payload, name, now, e.Accepted(), e.Spoken())
+            change = self._receiver.accept(connection, payload, name, now, e.Accepted(), e.Spoken())
             if change is None:
                 continue
             letter = update_letter(self._context, change.task, now)  # tells the sender that it was let in
@@ -359,7 +337,7 @@ class Intake:
     # --- tasks -----------------------------------------------------------------------------------
 
     def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
-        _check_task_untrusted(payload)
+        check_task_untrusted(payload)
         if not self._trust.admits(sender):
             self._hold(link, postmark, payload, sender)
             return
@@ -382,11 +360,11 @@ class Intake:
         is_telling = self._memory.is_telling(payload.task)
 
         def admit(connection: sqlite3.Connection) -> Change | OutboxRow | None:
-            change = self._admit(connection, payload, sender.name, order, now)
+            change = self._receiver.admit(connection, payload, sender.name, order, now)
             if change is not None:
                 return change
             # It was accepted before: its sender may have forgotten how it stands, and what was streamed.
-            known = _check_repeated(connection, payload)
+            known = check_repeated(connection, payload)
             is_enough = is_telling or (under_way and not (known is not None and known.streamed))
             return None if is_enough else self._memory.tell_again(connection, payload.task, now)
 
@@ -401,26 +379,6 @@ class Intake:
         elif fresh is not None:
             self._inbox.offer()
 
-    def _admit(
-        self, connection: sqlite3.Connection, payload: Payload, name: str, order: Order | None, now: float
-    ) -> Change | None:
-        if _may_be_forgotten(connection, payload):
-            raise Refusal("stale")
-        leased = (self._inbox.lease(order, now),) if order is not None else ()
-        change = self.accept(connection, payload, name, now, *leased)
-        if change is not None and too_many_open(connection, change.task.peer):
-            raise Refusal("busy", BUSY_RETRY_SECONDS)
-        return change
-
-    def accept(
-        self, connection: sqlite3.Connection, payload: Payload, name: str, now: float, *events: Event
-    ) -> Change | None:
-        """Store a task, and what happens to it at once; None if it was accepted before."""
-        if not isinstance(payload.body, TaskBody):
-            raise TypeError(payload.type)
-        change = Change.opening(_opening(payload, payload.body, name), *events, now=now)
-        return change if save(connection, change) else None
-
     def _hold(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         received = self._context.clocks.stamp()
         row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received, _host_of(link))
@@ -431,7 +389,7 @@ class Intake:
             expire_held(connection, since)
             if has_task(connection, row.task):
                 return None  # accepted while its sender was trusted
-            if not was_held(connection, row) and _may_be_forgotten(connection, payload):
+            if not was_held(connection, row) and may_be_forgotten(connection, payload):
                 raise Refusal("stale")
             return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
 
@@ -459,7 +417,7 @@ class Intake:
         postmark: bytes,
         payload: Payload,
         sender: Peer,
-        change: Callable[[sqlite3.Connection, float], _Applied | None],
+        change: Callable[[sqlite3.Connection, float], Applied | None],
     ) -> None:
         """The same for what a sender may make up any number of: it counts like a new task, unless it ends one."""
         trust, uptime = self._trust.of(sender), self._context.clocks.uptime()
@@ -467,8 +425,8 @@ class Intake:
         if wait:
             raise Refusal("busy", round(wait + 0.05, 1))
 
-        def settled(outcome: _Applied | Exception | None) -> None:
-            ended = isinstance(outcome, _Applied) and outcome.change.before is not None
+        def settled(outcome: Applied | Exception | None) -> None:
+            ended = isinstance(outcome, Applied) and outcome.change.before is not None
             if ended == (payload.type == "cancel"):
                 self._quota.give_back(sender.peer_id, trust, uptime)
 
@@ -479,15 +437,15 @@ class Intake:
         link: Link,
         postmark: bytes,
         payload: Payload,
-        change: Callable[[sqlite3.Connection, float], _Applied | None],
-        settled: Callable[[_Applied | Exception | None], None] = lambda _: None,
+        change: Callable[[sqlite3.Connection, float], Applied | None],
+        settled: Callable[[Applied | Exception | None], None] = lambda _: None,
     ) -> None:
         """Apply a message about a task, and what follows after the commit. A change refuses what it applied before."""
         now = self._context.clock()
 
-        def done(outcome: _Applied | Exception | None) -> None:
+        def done(outcome: Applied | Exception | None) -> None:
             settled(outcome)
-            if isinstance(outcome, _Applied):
+            if isinstance(outcome, Applied):
                 outcome.then()
                 self._context.task_changes.notify(payload.task, outcome.change.task)
             self._conclude(link, postmark, payload.from_, outcome)
@@ -505,131 +463,6 @@ class Intake:
                 self._refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
             case _:
                 self._receipts.setdefault((link, sender), []).append(postmark)
-
-    def _add_message(
-        self, connection: sqlite3.Connection, payload: Payload, message: Message, now: float
-    ) -> _Applied | None:
-        task = find_task(connection, payload.task)
-        if task is None or task.sent or task.peer != str(payload.from_) or task.done or task.has_heard(message):
-            return None
-        reply = e.Replied(message.model_copy(update={"role": Role.USER}), seq=payload.seq)
-        try:
-            change = Change.of(task, reply, now=now)
-        except ConversationFullError as error:
-            raise Refusal(error.code) from error
-        save(connection, change)
-        return _Applied(change, self._inbox.offer)
-
-    def _cancel(
-        self, connection: sqlite3.Connection, payload: Payload, now: float, *, admitted: bool
-    ) -> _Applied | None:
-        drop_held(connection, str(payload.from_), payload.task)
-        task = find_task(connection, payload.task)
-        if task is None and admitted and _is_of_its_sender(payload):
-            change = self._cancel_ahead(payload, now)
-        elif task is None or task.sent or task.peer != str(payload.from_) or task.done:
-            return None
-        else:
-            change = Change.of(task, e.Canceled(), e.Spoken(), now=now)
-        save(connection, change)
-        row = post_update(self._context, connection, change.task, now)
-        return _Applied(change, lambda: self._canceled(change.before, row))
-
-    def _cancel_ahead(self, payload: Payload, now: float) -> Change:
-        """The task itself is still on its way, by a slower path: it is over before it comes.
-
-        Or it was here, and the database was lost: its sender, who may know any update of it, has no other way to end
-        it.
-        """
-        peer = self._directory.get(payload.from_)
-        opening = TaskBody(message=Message(message_id=payload.id, role=Role.USER, parts=(Part(text=WITHDRAWN),)))
-        opened = _opening(payload, opening, peer.name, seq_out=LAST_SEQ - 1)
-        return Change.opening(opened, e.Canceled(), e.Spoken(), now=now)
-
-    def _canceled(self, leased: Task | None, row: OutboxRow | None) -> None:
-        if leased is not None:
-            self._inbox.withdraw(leased)
-        if row is not None:
-            self._outbox.push(row)
-
-    def _update(self, connection: sqlite3.Connection, payload: Payload, now: float) -> _Applied | None:
-        task = find_task(connection, payload.task)
-        if task is None:
-            # Another one with our key may have asked for it (a copied machine), or we before our journal went back in
-            # time: the agent keeps it until that one is there, or it expires.
-            logger.warning("an update of %s is about a task that is not known here", payload.from_)
-            raise Refusal("unknown_task")
-        if not task.sent or task.peer != str(payload.from_):
-            logger.warning("ignored an update about a task that was not sent to %s", payload.from_)
-            return None
-        facts = facts_of(task, payload.seq, payload.body) if isinstance(payload.body, UpdateBody) else ()
-        if facts is None:
-            raise Refusal("busy", GAP_RETRY_SECONDS)
-        if not facts:
-            return None
-        if isinstance(facts[0], e.Failed):
-            return self._overflow(connection, Change.of(task, *facts, e.Spoken(), now=now), now)
-        change = Change.of(task, *facts, now=now)
-        save(connection, change)
-        # The agent's word about the task is as good as its receipt for it.
-        has_arrived = any(isinstance(fact, e.Delivered) for fact in facts)
-        dropped = drop_outbox_of_task(connection, task.id, "task") if has_arrived else []
-        return _Applied(change, lambda: self._outbox.drop(dropped))
-
-    def _overflow(self, connection: sqlite3.Connection, change: Change, now: float) -> _Applied:
-        """The agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
-        dropped = drop_outbox_of_task(connection, change.task.id, "task", "message", "blob")
-        letter = cancel_letter(self._context, change.task, now)
-        save(connection, change)
-        put_outbox(connection, letter)
-
-        def then() -> None:
-            self._outbox.drop(dropped)
-            self._outbox.push(letter)
-
-        return _Applied(change, then)
-
-
-def _opening(payload: Payload, body: TaskBody, name: str, seq_out: int = 0) -> e.Opened:
-    message = body.message.model_copy(update={"role": Role.USER})
-    return e.Opened(
-        id=payload.task, direction="received", peer=str(payload.from_), peer_name=name, skill=body.skill,
-        context_id=message.context_id or f"ctx-{payload.id}", hop=payload.hop + 1, delivery=Delivery.DELIVERED,
-        seq_out=seq_out, seq_in=payload.seq, message=message, opening=payload.id, opened=payload.created,
-        dated=max(payload.created, payload.latest or 0.0),
-    )  # fmt: skip
-
-
-def _is_of_its_sender(payload: Payload) -> bool:
-    """Whether a withdrawal is of a task of its sender: others may know the id of a task that has not come."""
-    opening = payload.body.opening if isinstance(payload.body, CancelBody) else None
-    return opening is not None and payload.task == task_id_of(payload.from_, opening)
-
-
-def _check_task_untrusted(payload: Payload) -> None:
-    if payload.hop >= MAX_HOP:
-        raise Refusal("hop_limit")
-    if (payload.latest or 0.0) > payload.created + MAX_REDATED_SECONDS:
-        raise RemoteProtocolError("the task was dated back by too much")
-    if payload.task != task_id_of(payload.from_, payload.id):
-        raise RemoteProtocolError("the task id is not the one of its first message")
-
-
-def _check_repeated(connection: sqlite3.Connection, payload: Payload) -> Task | None:
-    """Refuse another request under the id of a task: it is not stored, so it must not be acknowledged.
-
-    Returns the task.
-
-    Its sender used a key twice and has forgotten the first time, as with a data folder from a backup.
-    """
-    known = find_task(connection, payload.task)
-    if known is None or not isinstance(payload.body, TaskBody) or known.messages[0].text == WITHDRAWN:
-        return known
-    try:
-        check_message(known, payload.body.message, payload.body.skill)
-    except KeyReusedError:
-        raise Refusal("key_reused") from None
-    return known
 
 
 def _host_of(link: Link) -> str:
@@ -657,15 +490,3 @@ def take_turn(record: Task, message: Message, now: float) -> None:
     if record.state in INTERRUPTED:
         record.state, record.attempts = TaskState.WORKING, 0
         record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))
-
-
-def _may_be_forgotten(connection: sqlite3.Connection, payload: Payload) -> bool:
-    """Whether this message may have been here, and its task is no longer remembered."""
-    kept = get_meta(connection, FORGOTTEN)
-    return kept is not None and not has_task(connection, payload.task) and Forgotten.load(kept).covers(payload.created)
-
-
-def too_many_open(connection: sqlite3.Connection, peer: str, more: int = 0) -> bool:
-    """Whether more is unfinished here than we take, or would be with so many more: of this peer, or of all."""
-    theirs, everybodys = count_open(connection, peer)
-    return theirs + more > MAX_OPEN_PER_PEER or everybodys + more > MAX_OPEN

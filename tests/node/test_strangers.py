@@ -14,7 +14,7 @@ from mcp_a2a.api.agents import AddPeerRequest, DiscoverRequest, GetAgentRequest,
 from mcp_a2a.api.inbox import AnswerRequest, CheckInboxRequest
 from mcp_a2a.api.tasks import GetTaskRequest, ListTasksRequest, ReplyRequest, SendTaskRequest
 from mcp_a2a.errors import AmbiguousNameError, KeyChangedError
-from mcp_a2a.node.intake import FORGOTTEN
+from mcp_a2a.node.receive import FORGOTTEN
 from mcp_a2a.protocol.control import Answer, Held, Refused
 from mcp_a2a.protocol.model import Delivery
 from mcp_a2a.protocol.moment import Moment
@@ -334,7 +334,7 @@ async def test_what_a_person_lets_in_is_let_in_also_beyond_the_limit_of_open_tas
     async with world.person("bob") as bob, outsider(world.network, "stranger") as stranger:
         for number in range(3):
             await ask(stranger, bob, str(number))
-        monkeypatch.setattr("mcp_a2a.node.intake.MAX_OPEN", 2)
+        monkeypatch.setattr("mcp_a2a.node.receive.MAX_OPEN", 2)
         decision = await bob.api.call(SetTrustRequest(agent=stranger.did, level="trusted"))
         assert decision.released == 3
         inbox = await bob.api.call(CheckInboxRequest())
