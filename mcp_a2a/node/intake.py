@@ -36,8 +36,8 @@ from mcp_a2a.node.letters import update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
+from mcp_a2a.node.receipts import BUSY_RETRY_SECONDS, Receipts
 from mcp_a2a.node.receive import (
-    BUSY_RETRY_SECONDS,
     Applied,
     Receiver,
     check_repeated,
@@ -50,7 +50,7 @@ from mcp_a2a.ports import Link
 from mcp_a2a.protocol.advert import Advert
 from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
-from mcp_a2a.protocol.control import Delivered, Held, Refused
+from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.did import PeerId
 from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Envelope
@@ -66,12 +66,7 @@ from mcp_a2a.protocol.payload import (
     UpdateBody,
 )
 from mcp_a2a.protocol.receipt import (
-    HELD_VERDICT,
-    MAX_POSTMARKS,
-    envelope_id_of,
     postmark_of,
-    sign_receipt,
-    sign_verdict,
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, check_freshness, stale_code
 from mcp_a2a.protocol.state import INTERRUPTED
@@ -133,7 +128,7 @@ class Intake:
         self._memory = Memory(context, outbox)
         self._receiver = Receiver(context, directory, queues)
         self._quota = quota
-        self._receipts: dict[tuple[Link, PeerId], list[bytes]] = {}
+        self._receipts = Receipts(context)
         self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
         self.on_task: Callable[[Task], None] = lambda _: None
         """Called with every new task, once it is stored."""
@@ -147,7 +142,6 @@ class Intake:
         """Called with the advert and vouchers of whoever introduces itself, and how long they are good for."""
         self.on_network: Callable[[PeerId, NetworkBody, Callable[[object], None]], None] = lambda *_: None
         """Called with the new secret of a network, and what to call with the outcome when it is stored."""
-        context.database.after_commit(self.sign_receipts)
 
     def envelope_received(self, link: Link, envelope: Envelope) -> None:
         """Open an envelope and start what it asks for. The remote side learns no more than it must."""
@@ -169,16 +163,16 @@ class Intake:
             self._receive(link, postmark, payload)
         except StaleError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            self._refuse(link, postmark, Refusal(stale_code(error.difference)))
+            self._receipts.refuse(link, postmark, Refusal(stale_code(error.difference)))
         except RemoteProtocolError as error:
             logger.warning("refused a message from %s: %s", link.peer, error)
-            self._refuse(link, postmark, Refusal("rejected"))
+            self._receipts.refuse(link, postmark, Refusal("rejected"))
         except Refusal as refusal:
-            self._refuse(link, postmark, refusal)
+            self._receipts.refuse(link, postmark, refusal)
         except Exception:
             # A bug of ours. The link goes on: through a relay, the same message would end every link that is to come.
             logger.exception("a message from %s could not be taken", link.peer)
-            self._refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
+            self._receipts.refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
 
     def _check_time(self, link: Link, payload: Payload) -> None:
         """Refuse what is too old or from the future, for now; and note what that says about clocks.
@@ -204,25 +198,6 @@ class Intake:
             clocks.refuse(payload.from_)
             raise
 
-    def _refuse(self, link: Link, postmark: bytes, refusal: Refusal) -> None:
-        signature = sign_verdict(self._context.identity, postmark, refusal.code)
-        link.answer(Refused(envelope_id_of(postmark), refusal.code, refusal.retry_after, signature=signature))
-
-    def _hold_back(self, link: Link, postmark: bytes) -> None:
-        signature = sign_verdict(self._context.identity, postmark, HELD_VERDICT)
-        link.answer(Held(envelope_id_of(postmark), signature))
-
-    def sign_receipts(self) -> None:
-        """One signature for all that a link brought of one sender and this commit stored.
-
-        Per sender, because a relay hands each receipt to the sender of what it signs for, and to nobody else.
-        """
-        receipts, self._receipts = self._receipts, {}
-        for (link, _), postmarks in receipts.items():
-            for start in range(0, len(postmarks), MAX_POSTMARKS):
-                some = tuple(postmarks[start : start + MAX_POSTMARKS])
-                link.answer(Delivered(some, sign_receipt(self._context.identity, some)))
-
     def _receive(self, link: Link, postmark: bytes, payload: Payload) -> None:
         sender = self._directory.get(payload.from_)
         if sender.row.trust == "blocked":
@@ -238,8 +213,8 @@ class Intake:
         match payload.body:
             case AdvertBody() as body:
                 self._introduce(link, payload, body)
-                self._receipts.setdefault((link, payload.from_), []).append(postmark)
-                self.sign_receipts()
+                self._receipts.add(link, payload.from_, postmark)
+                self._receipts.sign()
             case TaskBody():
                 self._receive_task(link, postmark, payload, sender)
             case MessageBody(message=message):
@@ -254,8 +229,8 @@ class Intake:
                 self._renew(link, postmark, payload, body)
             case AskBody() as body:
                 self._memory.asked(sender, body)
-                self._conclude(link, postmark, payload.from_, None)
-                self.sign_receipts()
+                self._receipts.conclude(link, postmark, payload.from_, None)
+                self._receipts.sign()
             case _:
                 admitted = self._trust.admits(sender)
                 cancel = partial(self._receiver.cancel, admitted=admitted)
@@ -278,8 +253,8 @@ class Intake:
         """A new secret for a network: who takes it says when it is on the disk."""
 
         def done(outcome: object) -> None:
-            self._conclude(link, postmark, payload.from_, outcome)
-            self.sign_receipts()
+            self._receipts.conclude(link, postmark, payload.from_, outcome)
+            self._receipts.sign()
 
         self.on_network(payload.from_, body, done)
 
@@ -310,12 +285,12 @@ class Intake:
         def done(outcome: Exception | None) -> None:
             match outcome:
                 case Refusal(code) if code == NOT_ADMITTED:
-                    self._hold_back(link, postmark)
+                    self._receipts.hold_back(link, postmark)
                 case RemoteProtocolError():
                     logger.warning("refused a piece of a file from %s: %s", link.peer, outcome)
-                    self._refuse(link, postmark, Refusal("rejected"))
+                    self._receipts.refuse(link, postmark, Refusal("rejected"))
                 case _:
-                    self._conclude(link, postmark, payload.from_, outcome)
+                    self._receipts.conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda c: self._pieces.take(c, payload, now, admitted=admitted), done)
 
@@ -325,14 +300,14 @@ class Intake:
             payload = await self._pieces.awaited(payload, refs)
             self._dispatch(link, postmark, payload, self._directory.get(payload.from_))
         except Refusal as refusal:
-            self._refuse(link, postmark, refusal)
+            self._receipts.refuse(link, postmark, refusal)
             if link.peer == payload.from_ and self._pieces.are_gone(payload):
                 self.on_files_gone(link, payload.task)
         except RemoteProtocolError as error:
             logger.warning("refused a message with files from %s: %s", link.peer, error)
-            self._refuse(link, postmark, Refusal("rejected"))
+            self._receipts.refuse(link, postmark, Refusal("rejected"))
         except (McpA2AError, OSError) as error:
-            self._conclude(link, postmark, payload.from_, error)
+            self._receipts.conclude(link, postmark, payload.from_, error)
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -354,7 +329,7 @@ class Intake:
             if fresh is None:
                 self._quota.give_back(sender.peer_id, trust, uptime)
             self._taken(order, fresh)
-            self._conclude(link, postmark, payload.from_, outcome)
+            self._receipts.conclude(link, postmark, payload.from_, outcome)
 
         now, under_way = self._context.clock(), payload.task in self._outbox.updating(payload.from_)
         is_telling = self._memory.is_telling(payload.task)
@@ -396,16 +371,16 @@ class Intake:
         def done(outcome: Holding | Exception | None) -> None:
             match outcome:
                 case Holding.HELD:
-                    self._hold_back(link, postmark)
+                    self._receipts.hold_back(link, postmark)
                     self.on_held(sender)
                 case Holding.QUOTA:
-                    self._refuse(link, postmark, Refusal("not_trusted"))
+                    self._receipts.refuse(link, postmark, Refusal("not_trusted"))
                 case Holding.FULL:
-                    self._refuse(link, postmark, Refusal("busy", FULL_RETRY_SECONDS))
+                    self._receipts.refuse(link, postmark, Refusal("busy", FULL_RETRY_SECONDS))
                 case Holding.EXPIRED:
-                    self._refuse(link, postmark, Refusal("unanswered"))
+                    self._receipts.refuse(link, postmark, Refusal("unanswered"))
                 case _:
-                    self._conclude(link, postmark, payload.from_, outcome)
+                    self._receipts.conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(operation, done)
 
@@ -448,21 +423,9 @@ class Intake:
             if isinstance(outcome, Applied):
                 outcome.then()
                 self._context.task_changes.notify(payload.task, outcome.change.task)
-            self._conclude(link, postmark, payload.from_, outcome)
+            self._receipts.conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda connection: change(connection, now), done)
-
-    def _conclude(self, link: Link, postmark: bytes, sender: PeerId, outcome: object) -> None:
-        """Answer after the commit: a receipt for what is stored (also if it was before), or why it is not."""
-        match outcome:
-            case Refusal():
-                self._refuse(link, postmark, outcome)
-            case Exception():
-                # Nothing was stored, so nothing is acknowledged: the sender keeps it and tries again.
-                logger.error("a message from %s could not be stored: %s", link.peer, outcome)
-                self._refuse(link, postmark, Refusal("busy", BUSY_RETRY_SECONDS))
-            case _:
-                self._receipts.setdefault((link, sender), []).append(postmark)
 
 
 def _host_of(link: Link) -> str:

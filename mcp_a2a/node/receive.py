@@ -21,6 +21,7 @@ from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.letters import cancel_letter, post_update
 from mcp_a2a.node.outbox import Outbox
+from mcp_a2a.node.receipts import BUSY_RETRY_SECONDS
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.repeated import check_message
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
@@ -59,7 +60,6 @@ FORGOTTEN = "forgotten"
 
 WITHDRAWN = "(withdrawn by its sender before it arrived)"
 
-BUSY_RETRY_SECONDS = 10.0
 GAP_RETRY_SECONDS = 0.2
 """When a chunk of an artifact overtook another, it is asked for again so soon."""
 

@@ -42,7 +42,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_a2a.node.intake.BUSY_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_a2a.node.receipts.BUSY_RETRY_SECONDS", 0.05)
     monkeypatch.setattr("mcp_a2a.node.lane.WAITING_SECONDS", 0.05)
 
 
