@@ -146,7 +146,7 @@ class Acquaintance:
                 forget_consents(connection, row.did)
             match request.level:
                 case "trusted":
-                    return *self._node.intake.release(connection, row.did, peer.name, now), []
+                    return *self._node.intake.contacts.release(connection, row.did, peer.name, now), []
                 case "blocked":
                     ended = open_tasks_with(connection, row.did)
                     connection.execute("DELETE FROM outbox WHERE peer=?", (row.did,))

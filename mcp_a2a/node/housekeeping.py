@@ -12,11 +12,11 @@ import anyio
 
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.node.clocks import Clocks
+from mcp_a2a.node.contact_requests import HELD_SECONDS
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory
 from mcp_a2a.node.feed import Feed
 from mcp_a2a.node.files import Files
-from mcp_a2a.node.intake import HELD_SECONDS
 from mcp_a2a.node.introduction import Introduction
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.node.receive import FORGOTTEN

@@ -22,17 +22,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mcp_a2a.errors import (
-    ConversationFullError,
     McpA2AError,
     RemoteProtocolError,
     StaleError,
     UnknownKeyError,
 )
+from mcp_a2a.node.contact_requests import ContactRequests
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Directory, Peer
 from mcp_a2a.node.inbox import Inbox, Order
 from mcp_a2a.node.inquiry import Memory
-from mcp_a2a.node.letters import update_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.pieces import NOT_ADMITTED, Pieces
 from mcp_a2a.node.quota import TaskQuota
@@ -42,7 +41,6 @@ from mcp_a2a.node.receive import (
     Receiver,
     check_repeated,
     check_task_untrusted,
-    may_be_forgotten,
 )
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.node.trust import TrustBook
@@ -52,9 +50,7 @@ from mcp_a2a.protocol.blob import BlobRef, refs_untrusted
 from mcp_a2a.protocol.bundle import KeyRing
 from mcp_a2a.protocol.control import Refused
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.door import host_in, is_here
 from mcp_a2a.protocol.envelope import Envelope
-from mcp_a2a.protocol.model import Message, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
     AdvertBody,
     AskBody,
@@ -69,40 +65,14 @@ from mcp_a2a.protocol.receipt import (
     postmark_of,
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, check_freshness, stale_code
-from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.strict_json import base64url_untrusted
-from mcp_a2a.protocol.task import events as e
-from mcp_a2a.protocol.task.effects import MAX_CONVERSATION
 from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
-    HeldLimits,
-    HeldRow,
-    Holding,
     OutboxRow,
-    drop_held,
-    expire_held,
-    held,
-    hold,
-    put_outbox,
-    was_held,
 )
-from mcp_a2a.store.records import has_task
 
 logger = logging.getLogger(__name__)
-
-MAX_HELD_SENDERS = 20
-MAX_HELD_SENDERS_PER_HOST = 2
-MAX_HELD_SENDERS_SHARED = 10
-"""By way of all relays, which all strangers there share; and from this machine."""
-MAX_HELD_EACH = 10
-HELD_SECONDS = 86_400.0
-"""A contact request waits so long for a person. A newer one never takes its place."""
-FULL_RETRY_SECONDS = 600.0
-
-RELAYED, HERE = "relay", "here"
-SHARED_HOSTS = frozenset({RELAYED, HERE})
 
 
 class Intake:
@@ -129,11 +99,10 @@ class Intake:
         self._receiver = Receiver(context, directory, queues)
         self._quota = quota
         self._receipts = Receipts(context)
+        self.contacts = ContactRequests(context, self._pieces, self._receiver, self._receipts)
         self.on_run: Callable[[Link, str, Sequence[str]], None] = lambda *_: None
         self.on_task: Callable[[Task], None] = lambda _: None
         """Called with every new task, once it is stored."""
-        self.on_held: Callable[[Peer], None] = lambda _: None
-        """Called with the sender of every message that waits for the owner's decision."""
         self.on_files_gone: Callable[[Link, str], None] = lambda *_: None
         """Called with a task of which an update comes again and again without its files."""
         self.on_blocked: Callable[[Peer], None] = lambda _: None
@@ -258,25 +227,6 @@ class Intake:
 
         self.on_network(payload.from_, body, done)
 
-    def release(
-        self, connection: sqlite3.Connection, sender: str, name: str, now: float
-    ) -> tuple[int, list[OutboxRow]]:
-        """Accept what was held of a sender, but for what it gave up since: how much that was, and news of the rest."""
-        letters = []
-        payloads = [Payload.parse_untrusted(row.payload) for row in held(connection, sender)]
-        current = [payload for payload in payloads if now < payload.expires]
-        for payload in current:
-            if self._pieces.missing(connection, sender, refs_untrusted(payload)):
-                continue  # it comes again, with its files, now that they are welcome
-            change = self._receiver.accept(connection, payload, name, now, e.Accepted(), e.Spoken())
-            if change is None:
-                continue
-            letter = update_letter(self._context, change.task, now)  # tells the sender that it was let in
-            put_outbox(connection, letter)
-            letters.append(letter)
-        drop_held(connection, sender)
-        return len(payloads) - len(current), letters
-
     # --- files -----------------------------------------------------------------------------------
 
     def _receive_piece(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
@@ -314,7 +264,7 @@ class Intake:
     def _receive_task(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
         check_task_untrusted(payload)
         if not self._trust.admits(sender):
-            self._hold(link, postmark, payload, sender)
+            self.contacts.hold(link, postmark, payload, sender)
             return
         trust, uptime = self._trust.of(sender), self._context.clocks.uptime()
         wait = self._quota.take(sender.peer_id, trust, uptime)
@@ -353,36 +303,6 @@ class Intake:
             self._inbox.filled(order, fresh)
         elif fresh is not None:
             self._inbox.offer()
-
-    def _hold(self, link: Link, postmark: bytes, payload: Payload, sender: Peer) -> None:
-        received = self._context.clocks.stamp()
-        row = HeldRow(str(payload.from_), payload.id, payload.task, payload.to_bytes(), received, _host_of(link))
-        most = MAX_HELD_SENDERS_SHARED if row.host in SHARED_HOSTS else MAX_HELD_SENDERS_PER_HOST
-        since = self._context.clocks.aged() - HELD_SECONDS
-
-        def operation(connection: sqlite3.Connection) -> Holding | None:
-            expire_held(connection, since)
-            if has_task(connection, row.task):
-                return None  # accepted while its sender was trusted
-            if not was_held(connection, row) and may_be_forgotten(connection, payload):
-                raise Refusal("stale")
-            return hold(connection, row, HeldLimits(MAX_HELD_SENDERS, most, MAX_HELD_EACH))
-
-        def done(outcome: Holding | Exception | None) -> None:
-            match outcome:
-                case Holding.HELD:
-                    self._receipts.hold_back(link, postmark)
-                    self.on_held(sender)
-                case Holding.QUOTA:
-                    self._receipts.refuse(link, postmark, Refusal("not_trusted"))
-                case Holding.FULL:
-                    self._receipts.refuse(link, postmark, Refusal("busy", FULL_RETRY_SECONDS))
-                case Holding.EXPIRED:
-                    self._receipts.refuse(link, postmark, Refusal("unanswered"))
-                case _:
-                    self._receipts.conclude(link, postmark, payload.from_, outcome)
-
-        self._context.database.enqueue(operation, done)
 
     # --- messages about a task -------------------------------------------------------------------
 
@@ -426,30 +346,3 @@ class Intake:
             self._receipts.conclude(link, postmark, payload.from_, outcome)
 
         self._context.database.enqueue(lambda connection: change(connection, now), done)
-
-
-def _host_of(link: Link) -> str:
-    """Where a stranger's message comes from, as far as that tells strangers apart."""
-    if link.is_relayed:
-        return RELAYED
-    host = host_in(link.address)
-    return HERE if is_here(host) else host
-
-
-def take_turn(record: Task, message: Message, now: float) -> None:
-    """The sender says something more in a task. After a question it is a new turn: the attempts count anew.
-
-    It is not submitted again: a task that was begun goes on (A2A 4.1.3 has no way back).
-
-    Raises:
-        ConversationFullError: this would be more than is kept. Each message has the whole of it written again.
-    """
-    asked = record.status.message if record.state in INTERRUPTED else None
-    messages = (*record.messages, *((asked,) if asked is not None else ()), message)
-    if sum(len(one.model_dump_json()) for one in messages) > MAX_CONVERSATION:
-        raise ConversationFullError(record.id)
-    record.messages = messages
-    record.updated = now
-    if record.state in INTERRUPTED:
-        record.state, record.attempts = TaskState.WORKING, 0
-        record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))

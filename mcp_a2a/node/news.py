@@ -13,10 +13,11 @@ import anyio
 
 from mcp_a2a.api.news import EventKind, EventView, NewsRequest, NewsView
 from mcp_a2a.api.view import AgentRef
+from mcp_a2a.node.contact_requests import HELD_SECONDS
 from mcp_a2a.node.context import Context, wait_until
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.handlers import answers
-from mcp_a2a.node.intake import HELD_SECONDS, Intake
+from mcp_a2a.node.intake import Intake
 from mcp_a2a.node.networks import Networks
 from mcp_a2a.protocol.moment import moment_of
 from mcp_a2a.protocol.rates import Buckets, Rate
@@ -60,7 +61,8 @@ class News:
         """Strangers whose contact request was told of, and when, by the machine's uptime."""
         self._refused: Buckets[str] = Buckets(REFUSED_RATE, limit=1024)
         context.task_changes.listeners.append(self._task_changed)
-        intake.on_task, intake.on_held, intake.on_blocked = self.task_received, self.contact_requested, self.refused
+        intake.on_task, intake.on_blocked = self.task_received, self.refused
+        intake.contacts.on_held = self.contact_requested
         networks.on_newcomer = self.member_joined
 
     # --- reading ---------------------------------------------------------------------------------

@@ -233,7 +233,7 @@ class Node:
                     self.outbox.push(letter)
                 self.inbox.offer()
 
-        database.enqueue(lambda c: self.intake.release(c, peer.row.did, peer.name, now), released)
+        database.enqueue(lambda c: self.intake.contacts.release(c, peer.row.did, peer.name, now), released)
 
     # --- running ---------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ import logging
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.ports import Link
+from mcp_a2a.protocol.control import Delivered, Held, Refused
 from mcp_a2a.protocol.did import PeerId
-from mcp_a2a.protocol.link import Delivered, Held, Refused
 from mcp_a2a.protocol.receipt import HELD_VERDICT, MAX_POSTMARKS, envelope_id_of, sign_receipt, sign_verdict
 
 logger = logging.getLogger(__name__)

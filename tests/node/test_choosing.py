@@ -44,7 +44,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No agent keeps a message of a stranger for its owner: it refuses it for good."""
-    monkeypatch.setattr("mcp_a2a.node.intake.MAX_HELD_EACH", 0)
+    monkeypatch.setattr("mcp_a2a.node.contact_requests.MAX_HELD_EACH", 0)
 
 
 @dataclass

@@ -64,7 +64,7 @@ async def test_two_strangers_of_one_host_wait_and_one_of_another_host_still_gets
             link = From(address, relayed)
             sender = bob.node.directory.get(world.identity(name).peer_id)
             payload = task_letter(sender.peer_id, me, "please")
-            intake._hold(link, b"p" * 48, payload, sender)  # type: ignore[arg-type]
+            intake.contacts.hold(link, b"p" * 48, payload, sender)  # type: ignore[arg-type]
             await link.answered.wait()
             return link.answers[0]
 
@@ -205,7 +205,7 @@ async def test_a_task_that_arrives_while_its_sender_is_being_trusted_is_not_left
         # Its storing is queued, and not done, when the person decides.
         sender = bob.node.directory.get(stranger.peer_id)
         assert sender.link is not None
-        bob.node.intake._hold(sender.link, b"i" * 16, payload, sender)
+        bob.node.intake.contacts.hold(sender.link, b"i" * 16, payload, sender)
         released = await bob.api.call(SetTrustRequest(agent=stranger.did, level="trusted"))
         assert released.released == 2
         assert (await bob.api.call(CheckInboxRequest())).held == 0
