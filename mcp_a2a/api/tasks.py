@@ -82,6 +82,11 @@ class TaskView(View):
     next: Fact
     """What to do now."""
 
+    @property
+    def is_held_up(self) -> bool:
+        """True if its sender should be told now why nothing happens for a while."""
+        return self.delivery == Delivery.HELD or self.put_off is not None
+
 
 class SendTaskRequest(PassedOn, Request[TaskView]):
     """Journal work for one agent, deliver it, and wait for its answer up to `wait_seconds`.
@@ -116,18 +121,27 @@ class SendTaskBySkillRequest(PassedOn, Request[TaskView]):
     queue: bool = True
 
 
+Until = Literal["taken", "held_up", "rest", "end"]
+"""How far a task has come that is waited for; see `GetTaskRequest`."""
+
+
 class GetTaskRequest(Request[TaskView]):
     """The state of a task, by its id or a unique prefix of that.
 
-    Waits up to `wait_seconds` for it to finish or to ask something. `text_offset` pages through a long text, in
-    characters.
+    Waits up to `wait_seconds` until it has come so far:
+
+        taken    its agent's node, or a relay, has the message
+        held_up  "rest", or a person must decide first, or the message is not taken for a while
+        rest     it has ended, or its agent asks something
+        end      it has ended
+
+    `text_offset` pages through a long text, in characters.
     """
 
     operation: ClassVar[str] = "get_task"
     task_id: str
     wait_seconds: float = Field(default=0, ge=0, le=86_400)
-    even_stuck: bool = False
-    """Do not wait on when a person must decide first, or it is not taken for a while."""
+    until: Until = "rest"
     text_offset: int = Field(default=0, ge=0)
     text_limit: int | None = Field(default=None, ge=1)
 

@@ -14,7 +14,6 @@ from mcp_a2a.cli.session import Session
 from mcp_a2a.protocol.model import (
     Artifact,
     ArtifactChunk,
-    Delivery,
     StreamResponse,
     TaskState,
     text_of_result,
@@ -59,18 +58,18 @@ class Writing:
             )
             self._show(view)
             cursor = view.cursor
-            if view.over or (not view.events and await self._is_stuck(node, task, moving)):
+            if view.over or (not view.events and await self._is_held_up(node, task, moving)):
                 break
         self._session.task_id = None
         if self._last is not None:
             self._session.output.piece("\n")
         return await node.call(GetTaskRequest(task_id=task.task_id))
 
-    async def _is_stuck(self, node: NodeApi, task: TaskView, moving: Moving) -> bool:
-        """Whether somebody must decide something before anything can come."""
+    async def _is_held_up(self, node: NodeApi, task: TaskView, moving: Moving) -> bool:
+        """True if nothing can come before a person decides, or before the message is taken."""
         now = await node.call(GetTaskRequest(task_id=task.task_id, text_limit=1))
         moving.show(now)
-        return now.delivery == Delivery.HELD or now.put_off is not None
+        return now.is_held_up
 
     def _show(self, view: A2AFollowView) -> None:
         if view.task is not None:  # the beginning, or what was missed

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from mcp_a2a.ports import NodeApi
 
 
-STEP_SECONDS = 0.1
-"""How often it is looked whether a task is canceled."""
-
 TASKS_SHOWN = 20
 """Tasks that `tasks` shows, unless it is told otherwise."""
 
@@ -213,7 +210,7 @@ def _wait_for(session: Session, task_id: str, wait: float, offset: int, *, follo
             return task
         if follow_it:
             return await writing.follow(node, task, FOREVER)
-        return await follow(session, node, task, wait, stop_at=None)
+        return await follow(session, node, task, wait, until="rest")
 
     async def operate_and_save(node: NodeApi) -> tuple[TaskView, SavedFilesView | None]:
         task = await operate(node)
@@ -303,10 +300,11 @@ def cancel(context: typer.Context, task_id: Annotated[str, typer.Argument(metava
 
     async def operate(node: NodeApi) -> TaskView:
         canceled = await node.call(CancelRequest(task_id=task.task_id))
+        if canceled.done:
+            return canceled
         with anyio.move_on_after(HANDOVER_SECONDS):
-            while not canceled.done:
-                await anyio.sleep(STEP_SECONDS)
-                canceled = await node.call(GetTaskRequest(task_id=task.task_id))
+            ended = GetTaskRequest(task_id=task.task_id, wait_seconds=HANDOVER_SECONDS, until="end")
+            return await node.call(ended)
         return canceled
 
     if not task.done:

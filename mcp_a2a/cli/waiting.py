@@ -23,7 +23,7 @@ from mcp_a2a.protocol.state import Delivery
 
 if TYPE_CHECKING:
     from mcp_a2a.api.files import FileArg
-    from mcp_a2a.api.tasks import TaskView
+    from mcp_a2a.api.tasks import TaskView, Until
     from mcp_a2a.ports import NodeApi
 
 Wait = Annotated[
@@ -67,11 +67,11 @@ async def follow(
     task: TaskView,
     seconds: float | None,
     *,
-    stop_at: Delivery | None = Delivery.HELD,
+    until: Until = "held_up",
 ) -> TaskView:
-    """Wait for a task's answer, showing its progress; it goes on when this is interrupted.
+    """Wait for the answer to a task, and show its progress; the task goes on when this is interrupted.
 
-    Who has just sent it hears at once that a person over there must decide first; who looks later may wait for that.
+    A sender is told at once that a person over there must decide first; a later look may wait for that.
     """
     import anyio
 
@@ -83,7 +83,7 @@ async def follow(
     told: str | None = None
     moving, progress = Moving(session), Progress()
     progress.look(task)
-    while not (at_rest(task.state) or _stuck(task, stop_at)):
+    while not (at_rest(task.state) or (until == "held_up" and task.is_held_up)):
         allowed = whole if task.delivery in TAKEN else min(whole, at_first)
         if (remaining := moved_at + allowed - anyio.current_time()) <= 0:
             break
@@ -91,7 +91,7 @@ async def follow(
         if moving.show(task):  # the time that files take is not the agent's
             pause = min(pause, MOVING_SLICE)
             moved_at = max(moved_at, moving.moved_at)
-        task = await node.call(GetTaskRequest(task_id=task.task_id, wait_seconds=pause))
+        task = await node.call(GetTaskRequest(task_id=task.task_id, wait_seconds=pause, until=until))
         step += 1
         progress.look(task)
         if task.progress and task.progress != told:
@@ -112,10 +112,10 @@ async def hand_over(session: Session, node: NodeApi, task: TaskView) -> TaskView
     session.task_id = task.task_id
     moving = Moving(session)
     while task.delivery == Delivery.QUEUED and not task.done and task.put_off is None:
-        if anyio.current_time() - moving.moved_at >= HANDOVER_SECONDS:
+        if (left := moving.moved_at + HANDOVER_SECONDS - anyio.current_time()) <= 0:
             break
-        await anyio.sleep(0.05)
-        task = await node.call(GetTaskRequest(task_id=task.task_id))
+        pause = min(MOVING_SLICE, left)
+        task = await node.call(GetTaskRequest(task_id=task.task_id, wait_seconds=pause, until="taken"))
         moving.show(task)
     session.task_id = None
     return task
@@ -155,11 +155,6 @@ async def reply(
         ReplyRequest(task_id=task_id, message=text, wait_seconds=0, files=files, consent=answered_for())
     )
     return await follow(session, node, task, seconds)
-
-
-def _stuck(task: TaskView, stop_at: Delivery | None) -> bool:
-    """Whether the sender should be told now why nothing will happen for a while."""
-    return stop_at is not None and (task.delivery == stop_at or task.put_off is not None)
 
 
 def read_text(session: Session, text: str | None) -> str:

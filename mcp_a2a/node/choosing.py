@@ -10,7 +10,7 @@ import anyio
 from mcp_a2a.api.tasks import SendTaskBySkillRequest
 from mcp_a2a.errors import FileError, NoRouteError, SkillNotFoundError, TransitionError
 from mcp_a2a.node.attaching import Attached, Attaching
-from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.context import Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
@@ -116,7 +116,8 @@ class Choosing:
                 task = await self._open(candidate, draft, tried)
             else:
                 task = await self._entrust(task.id, candidate, tried)
-            task = await self._accepted(task.id, deadline - anyio.current_time())
+            task = self._sending.latest(task.id)
+            task = await self._sending.waiting.wait(task, "taken", deadline - anyio.current_time())
             if task.done or task.delivery not in (Delivery.REFUSED, Delivery.HELD):
                 return task
             tried.append(f"{candidate.peer.name}: {task.delivery.lower()}")
@@ -187,17 +188,6 @@ class Choosing:
             facts.extend((Replied(said), Spoken()))
             letters.append(message_letter(self._context, told(), said, now))
         return Change.of(task, *facts, now=now, files=files), letters
-
-    async def _accepted(self, task_id: str, seconds: float) -> Task:
-        """Wait until the recipient has said anything at all about the task."""
-        with anyio.move_on_after(max(0.0, seconds)):
-            while True:
-                changed = self._context.task_changes.event(delivery_of(task_id))
-                record = self._sending.find(task_id)
-                if record is not None and record.delivery != Delivery.QUEUED:
-                    return record
-                await changed.wait()
-        return self._sending.latest(task_id)
 
 
 def _files_of(messages: Sequence[Message]) -> tuple[BlobRef, ...]:

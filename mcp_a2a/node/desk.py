@@ -221,7 +221,7 @@ class Desk:
         self._node.inbox.filled(order, leased.task)
         self._context.database.enqueue_lazily(lambda connection: save(connection, leased), landed)
         try:
-            return await self._node.sending.settled(leased.task, seconds, even_held=False)
+            return await self._node.sending.waiting.wait(leased.task, "rest", seconds)
         finally:
             await landing.landed()
 
@@ -272,7 +272,7 @@ class Desk:
         return await self._rested(record, request.wait_seconds)
 
     async def _rested(self, record: Task, seconds: float) -> A2AAnswer:
-        record = await self._node.sending.settled(record, seconds, even_held=False)
+        record = await self._node.sending.waiting.wait(record, "rest", seconds)
         return A2AAnswer(task=document(record), reply=direct_reply(record))
 
     # --- looking ---------------------------------------------------------------------------------

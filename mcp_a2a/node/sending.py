@@ -7,8 +7,6 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import anyio
-
 from mcp_a2a.api.files import Attachments
 from mcp_a2a.api.tasks import ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import Consent
@@ -22,15 +20,15 @@ from mcp_a2a.errors import (
 )
 from mcp_a2a.node.attaching import MIB, Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
-from mcp_a2a.node.context import Context, wait_until
+from mcp_a2a.node.context import Context
 from mcp_a2a.node.dialer import Dialer
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import cancel_letter, message_letter, task_letter
 from mcp_a2a.node.outbox import Outbox
 from mcp_a2a.node.repeated import check_message, check_opening, check_turn
+from mcp_a2a.node.waiting import Waiting
 from mcp_a2a.protocol.blob import MAX_RELAYED_SIZE, BlobRef
 from mcp_a2a.protocol.model import Delivery, Message, Part, Role
-from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.task.events import Opened, Replied, Spoken
 from mcp_a2a.protocol.task.ids import task_id_of
 from mcp_a2a.protocol.task.machine import Change, withdrawal
@@ -114,6 +112,7 @@ class Sending:
         self._attaching = attaching
         self._dialer = dialer
         self._outbox = outbox
+        self.waiting = Waiting(context, outbox)
 
     # --- sending to one agent --------------------------------------------------------------------
 
@@ -335,28 +334,7 @@ class Sending:
         self._context.task_changes.notify(task.id, task)
         return task
 
-    # --- waiting ---------------------------------------------------------------------------------
-
-    async def settled(self, record: Task, seconds: float, *, even_held: bool) -> Task:
-        """The task when there is something to tell about it, or as it is after so many seconds.
-
-        `record` is how the caller knows it, and must not have waited for anything since.
-        """
-        deadline = anyio.current_time() + seconds
-        while not (at_rest(record.state) or (even_held and self._is_stuck(record))):
-            changed = self._context.task_changes.event(record.id)
-            if not await wait_until(changed, deadline - anyio.current_time()):
-                return self.latest(record.id)
-            record = changed.record or self.latest(record.id)
-            if not record.done:
-                record = self.latest(record.id)  # the next change may have come before this one was seen
-        return record
-
-    def _is_stuck(self, record: Task) -> bool:
-        """Whether whoever has just sent it should hear at once why nothing happens."""
-        if record.delivery == Delivery.QUEUED:
-            return self._outbox.refusal(record.id) is not None
-        return record.delivery == Delivery.HELD
+    # --- looking ---------------------------------------------------------------------------------
 
     def latest(self, task_id: str) -> Task:
         """A task by its id or a unique part of it.

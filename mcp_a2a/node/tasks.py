@@ -115,7 +115,7 @@ class Tasks:
         """Where a task stands."""
         await self.look(self.sending.latest(request.task_id))
         record = self.sending.latest(request.task_id)
-        record = await self.sending.settled(record, request.wait_seconds, even_held=request.even_stuck)
+        record = await self.sending.waiting.wait(record, request.until, request.wait_seconds)
         return self.shown.view(record, request.text_offset, request.text_limit)
 
     def remembered(self, request: GetTaskRequest) -> TaskView:
@@ -180,7 +180,7 @@ class Tasks:
         )
 
     async def _settled(self, record: TaskRecord, seconds: float) -> TaskView:
-        return self.shown.view(await self.sending.settled(record, seconds, even_held=True))
+        return self.shown.view(await self.sending.waiting.wait(record, "held_up", seconds))
 
     # --- files -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from mcp_a2a.api.view import Consent
 from mcp_a2a.errors import NoRouteError, NotAwaitingReplyError, NotSentError, QueueFullError, WebError
 from mcp_a2a.node.attaching import Attached, Attaching
 from mcp_a2a.node.consent import ConsentBook
-from mcp_a2a.node.context import Context, delivery_of
+from mcp_a2a.node.context import Context
 from mcp_a2a.node.repeated import check_message, check_opening
 from mcp_a2a.node.sending import MAX_OUTBOX, Draft, Sending, draft_of, new_record, with_files
 from mcp_a2a.node.web_book import WebBook
@@ -147,7 +147,8 @@ class WebSending:
                 tried.append(with_short_urls(error.message))
                 continue
             record = await self._entrust(peer, request, len(refused), tried)
-            record = await self._accepted(record, deadline)
+            record = self._sending.latest(record.id)
+            record = await self._sending.waiting.wait(record, "taken", deadline - anyio.current_time())
             if record.delivery != Delivery.REFUSED:
                 return record
             refused.append(record)
@@ -170,15 +171,6 @@ class WebSending:
         draft = draft_of(request, self._opening(request, attempt))
         attached = await self._attaching.attach(draft.message.parts, request)
         return await self._open(peer, draft, attached, _chosen(peer, tuple(tried)))
-
-    async def _accepted(self, record: Task, deadline: float) -> Task:
-        with anyio.move_on_at(deadline):
-            while record.delivery == Delivery.QUEUED:
-                changed = self._context.task_changes.event(delivery_of(record.id))
-                record = self._sending.latest(record.id)
-                if record.delivery == Delivery.QUEUED:
-                    await changed.wait()
-        return record
 
     # --- going on --------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from mcp_a2a.api.a2a import A2AFollowRequest, A2AFollowView
 from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.errors import McpA2AError
 from mcp_a2a.protocol.model import StreamResponse, text_of
-from mcp_a2a.protocol.moment import Moment, at_rest
+from mcp_a2a.protocol.moment import at_rest
 from mcp_a2a.protocol.text import preview
 from mcp_a2a.server import context
 from mcp_a2a.server.context import Call, age_of_call, node_of, while_reporting
@@ -30,7 +30,7 @@ async def followed(ctx: Call, sending: Awaitable[TaskView], seconds: float, doin
     remaining = seconds - (anyio.current_time() - began)
     if remaining <= 0 or _rests(task):
         return task
-    request = GetTaskRequest(task_id=task.task_id, wait_seconds=remaining, even_stuck=True)
+    request = GetTaskRequest(task_id=task.task_id, wait_seconds=remaining, until="held_up")
     return await while_telling(ctx, task, request, doing)
 
 
@@ -55,7 +55,7 @@ async def while_telling(ctx: Call, task: TaskView, request: GetTaskRequest, doin
 
 
 def _rests(task: TaskView) -> bool:
-    return at_rest(task.state) or task.state == Moment.HELD or task.put_off is not None
+    return at_rest(task.state) or task.is_held_up
 
 
 async def _tell(ctx: Call, task: TaskView, seconds: float, doing: str) -> None:

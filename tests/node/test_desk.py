@@ -526,7 +526,7 @@ async def test_who_waits_looks_again_when_two_changes_came_at_once(tmp_path: Pat
         await alice.api.call(A2AGetRequest(agent=bob.did, task_id=begun.id, wait_seconds=30))
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(partial(alice.node.sending.settled, begun, 30, even_held=False))
+                tasks.start_soon(partial(alice.node.sending.waiting.wait, begun, "rest", 30))
                 await anyio.wait_all_tasks_blocked()
                 alice.node.context.task_changes.notify(begun.id, begun)
 
