@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 _CLOCK = next(
@@ -12,8 +14,7 @@ _CLOCK = next(
 """One that also runs while the machine sleeps: BOOTTIME on Linux, MONOTONIC on macOS, `time.monotonic` on Windows."""
 
 
-def _elapsed() -> float:
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+_elapsed: Callable[[], float] = time.monotonic if _CLOCK is None else partial(time.clock_gettime, _CLOCK)
 
 
 def _correction() -> float:

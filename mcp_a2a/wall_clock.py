@@ -20,13 +20,10 @@ def wall_clock() -> float:
     A clock that says 2104 or later is wrong, and reads as one that went on from there: a node with it starts, and is
     told by the others how far its clock is ahead.
     """
-    return _expressible(time.time(), time.monotonic())  # noqa: TID251  the one place that reads the clock
+    now = time.time()  # noqa: TID251  the one place that reads the clock
+    return now if 0.0 <= now < LATEST else max(0.0, min(now, LATEST + time.monotonic() % TURN))
 
 
 def stamp_of_now() -> str:
     """Names what is kept of this moment, for a file name; to the microsecond, so that two starts have two."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")  # noqa: TID251  as above
-
-
-def _expressible(now: float, running: float) -> float:
-    return max(0.0, min(now, LATEST + running % TURN))

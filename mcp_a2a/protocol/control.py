@@ -137,7 +137,7 @@ class Delivered:
     @property
     def envelopes(self) -> tuple[bytes, ...]:
         """Ids of the envelopes that they came in."""
-        return tuple(envelope_id_of(postmark) for postmark in self.postmarks)
+        return tuple(map(envelope_id_of, self.postmarks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -173,7 +174,7 @@ def _unpack_untrusted(inner: bytes) -> tuple[bytes, bytes]:
 
 
 def _bucket(size: int) -> int:
-    return next(bucket for bucket in BUCKETS if bucket >= size)
+    return BUCKETS[bisect_left(BUCKETS, size)]
 
 
 def _full_hour(expires: float) -> int:

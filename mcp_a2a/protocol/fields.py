@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import lru_cache
-from typing import Never, TypeVar
+from typing import TypeVar, cast
 
 from pydantic import JsonValue
 
@@ -23,6 +23,7 @@ MAX_WORD = 32
 
 _MAX_COUNT = 2**53
 
+T = TypeVar("T")
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -36,12 +37,16 @@ class Absent(Enum):
 class Kind:
     """One kind of field."""
 
-    write: Callable[[Never], JsonValue]
+    write: Callable[[object], JsonValue]
     """Makes the JSON of a value of that kind."""
     read_untrusted: Callable[[JsonValue, str], object]
     """Makes the value of the JSON in the field of that name; raises `RemoteProtocolError` for any other JSON."""
     absent: object = Absent.REFUSED
     """What a field stands for that is missing or null. It is not written then."""
+
+
+def _kind(write: Callable[[T], JsonValue], read_untrusted: Callable[[JsonValue, str], T]) -> Kind:
+    return Kind(cast("Callable[[object], JsonValue]", write), read_untrusted)
 
 
 def optional(kind: Kind, absent: object = None) -> Kind:
@@ -104,18 +109,18 @@ def word(words: type[Word], other: Word | None = None) -> Kind:
                 raise _refused(name, "known word") from None
             return other
 
-    return Kind(str, read_untrusted)
+    return _kind(str, read_untrusted)
 
 
-COUNT = Kind(_same, _count)
+COUNT = _kind(_same, _count)
 """A whole number from 0 to 2**53."""
-FLAG = Kind(_same, _flag)
+FLAG = _kind(_same, _flag)
 """True or false."""
-SECONDS = Kind(_same, _seconds)
+SECONDS = _kind(_same, _seconds)
 """A time of up to 7 days."""
-TEXT = Kind(_same, text_untrusted)
+TEXT = _kind(_same, text_untrusted)
 """A text that a frame has room for."""
-CODE = Kind(_same, _code)
+CODE = _kind(_same, _code)
 """A word for programs. It ends up in sentences and logs, so it is a word and nothing else."""
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -135,7 +140,7 @@ def _unhex(value: JsonValue, size: int) -> bytes:
 
 def raw(size: int) -> Kind:
     """Exactly so many bytes."""
-    return Kind(bytes.hex, lambda value, _: _unhex(value, size))
+    return _kind(bytes.hex, lambda value, _: _unhex(value, size))
 
 
 def blob(limit: int) -> Kind:
@@ -145,7 +150,7 @@ def blob(limit: int) -> Kind:
         text = text_untrusted(value, name, 2 * limit)
         return _unhex(text, len(text) // 2)
 
-    return Kind(bytes.hex, read_untrusted)
+    return _kind(bytes.hex, read_untrusted)
 
 
 def batch(size: int) -> Kind:
@@ -159,7 +164,7 @@ def batch(size: int) -> Kind:
     def write(values: tuple[bytes, ...]) -> JsonValue:
         return [one.hex() for one in values]
 
-    return Kind(write, read_untrusted)
+    return _kind(write, read_untrusted)
 
 
 SIGNATURE = raw(SIGNATURE_SIZE)
@@ -207,15 +212,15 @@ def _object(value: JsonValue, name: str) -> Mapping[str, JsonValue]:
     return value
 
 
-PEER = Kind(str, _peer)
+PEER = _kind(str, _peer)
 """A key."""
-PEERS = Kind(_write_peers, _peers)
+PEERS = _kind(_write_peers, _peers)
 """A list of keys."""
-BUNDLE = Kind(KeyBundle.to_text, lambda value, name: _bundle(text_untrusted(value, name)))
+BUNDLE = _kind(KeyBundle.to_text, lambda value, name: _bundle(text_untrusted(value, name)))
 """A key bundle, whose signature is checked."""
-MEMBERSHIPS = optional(Kind(_write_memberships, _memberships), ())
+MEMBERSHIPS = optional(_kind(_write_memberships, _memberships), ())
 """Proofs of networks, where there are any."""
-LIMITS = Kind(
+LIMITS = _kind(
     lambda envelope: {"envelope": envelope, "text": MAX_TEXT_FRAME},
     lambda value, name: _count(_object(value, name).get("envelope"), "envelope"),
 )

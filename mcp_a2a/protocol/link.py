@@ -144,7 +144,8 @@ class LinkSession:
     @property
     def wants_frames(self) -> bool:
         """Whether to read on: not while too much waits for an answer of ours, or for the wire."""
-        return len(self._theirs) <= MAX_UNANSWERED and not self._is_congested
+        owes_much = len(self._theirs) > MAX_UNANSWERED
+        return not owes_much and len(self._outgoing) < MAX_QUEUED_FRAMES and self._outgoing_bytes < MAX_QUEUED_BYTES
 
     # --- what the peer does -----------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class LinkSession:
     def _check_room(self) -> None:
         if self._state is not State.OPEN:
             raise LinkError("The link is closed.")
-        if self._is_congested:
+        if len(self._outgoing) >= MAX_QUEUED_FRAMES or self._outgoing_bytes >= MAX_QUEUED_BYTES:
             end = "relay" if self._to_relay else "peer"
             raise LinkError(f"The link is full: the {end} reads more slowly than we send.")
 
@@ -344,7 +345,3 @@ class LinkSession:
             raise LocalProtocolError("No frame of a link goes out before its keys are agreed.")
         self._outgoing.append(self._keys.tagged(frame))
         self._outgoing_bytes += len(frame)
-
-    @property
-    def _is_congested(self) -> bool:
-        return len(self._outgoing) >= MAX_QUEUED_FRAMES or self._outgoing_bytes >= MAX_QUEUED_BYTES

@@ -84,6 +84,7 @@ def why_not_called(name: str) -> str | None:
     return TAKEN_RULE if key_beginning(name) or any(look_alike(name, word) for word in TAKEN) else None
 
 
+@lru_cache(maxsize=8192)
 def claimed_name(name: str) -> str:
     """What is shown of the name that an agent gives itself: empty where it means something else here."""
     shown = shown_name(name)

@@ -12,7 +12,8 @@ A receipt spells its postmarks out: an unknown one among them does not spoil the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from mcp_a2a.errors import LocalProtocolError
 from mcp_a2a.protocol import crypto
@@ -55,9 +56,8 @@ def postmark_of(sender: PeerId, message_id: str, envelope: bytes) -> bytes:
     return id_of(envelope) + proof
 
 
-def envelope_id_of(postmark: bytes) -> bytes:
-    """The readable part: the id of the envelope."""
-    return postmark[:ENVELOPE_ID_SIZE]
+envelope_id_of: Callable[[bytes], bytes] = itemgetter(slice(ENVELOPE_ID_SIZE))
+"""The readable part of a postmark: the id of the envelope."""
 
 
 def sign_receipt(identity: Identity, postmarks: Sequence[bytes]) -> bytes:
@@ -91,5 +91,4 @@ def is_for_now(code: str) -> bool:
 
 
 def _is_receipt(postmarks: Sequence[bytes]) -> bool:
-    sized = all(len(postmark) == POSTMARK_SIZE for postmark in postmarks)
-    return sized and 1 <= len(postmarks) <= MAX_POSTMARKS
+    return 1 <= len(postmarks) <= MAX_POSTMARKS and set(map(len, postmarks)) == {POSTMARK_SIZE}

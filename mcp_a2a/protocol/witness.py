@@ -59,9 +59,12 @@ class Witnesses:
 
     def verdict(self, wall: float, uptime: float) -> bool | None:
         """Whether others confirm our clock; None when too few of those that count say anything."""
-        off = [abs(said.start - (wall - uptime)) for said in self._heard.values() if said.counts]
-        agreeing = sum(seconds <= AGREEMENT_SECONDS for seconds in off)
-        differing = len(off) - agreeing
+        agreeing = differing = 0
+        for said in self._heard.values():  # a loop, since this is asked with every message
+            if said.counts and abs(said.start - (wall - uptime)) <= AGREEMENT_SECONDS:
+                agreeing += 1
+            elif said.counts:
+                differing += 1
         if differing > agreeing:
             return False
         return True if agreeing >= MIN_AGREEING and agreeing > differing else None

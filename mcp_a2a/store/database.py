@@ -283,10 +283,14 @@ class Database:
     def _tell(self) -> None:
         """Call what follows the newest commits. Once the database is closed, `close` tells those that wait."""
         while self._landed and not self._closing:
-            for pending, outcome in zip(*self._landed.popleft(), strict=True):
-                _call_safely(partial(pending.done, outcome))
-            for hook in self._after_commit:
-                _call_safely(hook)
+            following: list[Callable[[], None]] = [
+                partial(pending.done, outcome) for pending, outcome in zip(*self._landed.popleft(), strict=True)
+            ]
+            for call in (*following, *self._after_commit):
+                try:
+                    call()
+                except Exception:
+                    logger.exception("what should follow a commit failed")  # the others of its batch must still hear
 
     def _commit(self, batch: Sequence[_Pending]) -> list[object]:
         try:
@@ -369,13 +373,6 @@ def _context_of_loop() -> Context:
         return context
     context.run(sniffio.current_async_library_cvar.set, sniffio.current_async_library())
     return context
-
-
-def _call_safely(callback: Callable[[], None]) -> None:
-    try:
-        callback()
-    except Exception:
-        logger.exception("what should follow a commit failed")  # the others of its batch must still hear of it
 
 
 def log_failure(outcome: object) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import anyio
-import anyio.lowlevel
+from anyio.lowlevel import checkpoint, current_token
 from typing_extensions import override
 
 from mcp_a2a.errors import LinkError, LocalProtocolError, RemoteProtocolError
@@ -82,6 +82,8 @@ class DrivenLink(Link):
         self.here = channel.here
         """Our own address on it, where it has one."""
         self._session = session
+        # anyio would ask four functions which loop it is, for every frame.
+        self._now: Callable[[], float] = getattr(current_token().native_token, "time", anyio.current_time)
         self.address, self.route = address, route
         self._opened: Opened | None = None
         self._bundle: KeyBundle | None = None
@@ -132,7 +134,7 @@ class DrivenLink(Link):
 
     @override
     def probe(self, seconds: float = PROBE_SECONDS) -> None:
-        self._session.probe(anyio.current_time(), seconds)
+        self._session.probe(self._now(), seconds)
         self._flush()
         self._tick.set()
 
@@ -198,6 +200,8 @@ class DrivenLink(Link):
         finally:
             self._session.receive_eof()
             self._dispatch()
+            if self._unsent is not None and isinstance(self._unsent[0], Coroutine):
+                self._unsent[0].close()
             try:
                 with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                     await self._channel.aclose()
@@ -211,14 +215,14 @@ class DrivenLink(Link):
         while not self._session.is_closed:
             if next(turns) == 0:
                 # What is there already is received without waiting; the other tasks must get their turn as well.
-                await anyio.lowlevel.checkpoint()
+                await checkpoint()
             if not self._session.wants_frames:
                 await self._resume.wait()
                 self._resume = anyio.Event()
                 continue
             try:
                 frame = await self._channel.receive()
-                self._session.receive_frame_untrusted(frame, anyio.current_time())
+                self._session.receive_frame_untrusted(frame, self._now())
             except RemoteProtocolError as error:
                 self._session.say_goodbye(f"it broke the protocol: {error}", ByeCode.PROTOCOL)
                 logger.warning("closing the link with %s: %s", self.address, error)
@@ -239,22 +243,21 @@ class DrivenLink(Link):
                 await full
             self._unsent = self._full_since = None
             self._flush(frames)
+            self._flush()
             self._resume.set()
         self._flushed.set()
 
     def _flush(self, frames: Sequence[str | bytes] = ()) -> None:
-        """Write these frames, and then what the session has queued, until the wire is full."""
+        """Write these frames, or what the session has queued, until the wire is full."""
         if self._unsent is not None:
             return
-        while frames or self._session.has_frames:
-            frames = frames or self._session.frames_to_send()
-            for sent, frame in enumerate(frames, 1):
-                full = self._offer(frame)
-                if full is not None:
-                    self._unsent, self._full_since = (full, frames[sent:]), anyio.current_time()
-                    self._wake.set()
-                    return
-            frames = ()
+        frames = frames or self._session.frames_to_send()
+        for sent, frame in enumerate(frames, 1):
+            full = self._offer(frame)
+            if full is not None:
+                self._unsent, self._full_since = (full, frames[sent:]), self._now()
+                self._wake.set()
+                return
 
     def _offer(self, frame: str | bytes) -> Awaitable[None] | None:
         try:
@@ -266,7 +269,7 @@ class DrivenLink(Link):
 
     async def _watch_clock(self) -> None:
         while not self._session.is_closed:
-            now = anyio.current_time()
+            now = self._now()
             self._session.announce(self._house.credentials.bundle())
             self._session.handle_timeout(now)
             if now >= self._stalled_at:
