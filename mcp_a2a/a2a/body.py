@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, invalid_params
-from mcp_a2a.a2a.params import ListParams
 from mcp_a2a.a2a.service import Service
-from mcp_a2a.api.a2a import A2AAnswer, A2ATaskPage
-from mcp_a2a.protocol.model import TaskPushNotificationConfig
 from mcp_a2a.protocol.strict_json import JsonLimitError, read_json
 
 Json = dict[str, JsonValue]
 ParamsT = TypeVar("ParamsT", bound=BaseModel)
-
-Answer = Callable[[Dispatch, Json, Service], Awaitable[bytes]]
-"""Answers a method with the JSON of its result."""
-Stream = Callable[[Dispatch, Json, Service], AsyncIterator[bytes]]
-"""The same for a method that streams."""
 
 MAX_DEPTH = 100
 """How deep a request may nest."""
@@ -92,32 +83,6 @@ def _is_finite(value: JsonValue) -> bool:
 def dump(value: JsonValue) -> bytes:
     """JSON as it is sent."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def sent(answer: A2AAnswer) -> bytes:
-    """What a message is answered with."""
-    if answer.reply is not None:
-        return b'{"message":' + answer.reply.to_json().encode() + b"}"
-    return b'{"task":' + answer.task.to_json().encode() + b"}"
-
-
-def page(tasks: A2ATaskPage, params: ListParams) -> bytes:
-    """A page of tasks; the token is always there (A2A 3.1.4)."""
-    hidden = None if params.include_artifacts else {"artifacts"}
-    listed = b",".join(
-        task.model_dump_json(by_alias=True, exclude_none=True, exclude=hidden).encode() for task in tasks.tasks
-    )
-    rest = {
-        "nextPageToken": tasks.next_page_token,
-        "pageSize": params.size,
-        "totalSize": tasks.total_size,
-    }
-    return b'{"tasks":[' + listed + b"]," + json.dumps(rest).encode()[1:]
-
-
-def configs(listed: tuple[TaskPushNotificationConfig, ...]) -> bytes:
-    """All push configurations of a task."""
-    return b'{"configs":[' + b",".join(config.to_json().encode() for config in listed) + b'],"nextPageToken":""}'
 
 
 async def extended_card(service: Service, missing: Kind = Kind.UNSUPPORTED_OPERATION) -> bytes:

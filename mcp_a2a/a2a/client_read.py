@@ -15,6 +15,7 @@ from pydantic import JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.client_json import Fields
+from mcp_a2a.a2a.legacy import FILE
 from mcp_a2a.errors import WebAnswerError
 from mcp_a2a.protocol.model import (
     Artifact,
@@ -298,8 +299,7 @@ def _named_contents(fields: Fields, file: Fields) -> Iterator[Fields]:
         for name in names:
             found = holder.get(name)
             if isinstance(found, str) and not found.startswith("blob:"):  # that is how we name files of our own
-                kind = "text" if name == "text" else "raw" if name in ("raw", "bytes", "fileWithBytes") else "url"
-                yield {kind: found}
+                yield {FILE.get(name, name): found}
     if "data" in fields:
         yield {"data": fields["data"]}
     elif "content" in fields and "text" not in fields:

@@ -11,9 +11,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pydantic import JsonValue
 
+from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.client_card import is_current
 from mcp_a2a.a2a.client_json import Fields
-from mcp_a2a.protocol.model import AgentInterface, Message, Part, Role
+from mcp_a2a.protocol.model import AgentInterface
 from mcp_a2a.web_ports import WebRequest
 
 Operation = Literal["send", "stream", "get", "subscribe", "cancel", "card"]
@@ -53,7 +54,7 @@ def ask_message(
         message: JsonValue = request.message.model_dump(mode="json", by_alias=True, exclude_none=True)
         configuration: Fields = {"returnImmediately": True}
     else:
-        message = older_rest_message(request.message) if rest else older_message(request.message)
+        message = (legacy.REST if rest else legacy.JSON_RPC).message(request.message)
         configuration = {"blocking": False}
     configuration["acceptedOutputModes"] = list(modes) or ["text/plain"]
     params: Fields = {"message": message, "configuration": configuration}
@@ -133,63 +134,3 @@ def _below(url: str, place: str) -> str:
 
 def _json(fields: Fields) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-# --- 0.3 -----------------------------------------------------------------------------------------
-
-
-def older_message(message: Message) -> Fields:
-    """A message as JSON-RPC has it in 0.3."""
-    written: Fields = {
-        "kind": "message",
-        "messageId": message.message_id,
-        "role": "user" if message.role == Role.USER else "agent",
-        "parts": [_older_part(part) for part in message.parts],
-    }
-    return written | _rest_of(message)
-
-
-def _rest_of(message: Message) -> Fields:
-    more: Fields = {
-        "contextId": message.context_id,
-        "taskId": message.task_id,
-        "metadata": message.metadata,
-        "extensions": list(message.extensions or ()) or None,
-        "referenceTaskIds": list(message.reference_task_ids or ()) or None,
-    }
-    return {name: value for name, value in more.items() if value is not None}
-
-
-def _older_part(part: Part) -> Fields:
-    metadata: Fields = {} if part.metadata is None else {"metadata": part.metadata}
-    if part.text is not None:
-        return {"kind": "text", "text": part.text, **metadata}
-    if part.raw is not None or part.url is not None:
-        return {"kind": "file", "file": _older_file(part, "bytes", "uri"), **metadata}
-    # In 0.3 data is an object; what else JSON has goes into one.
-    data: JsonValue = part.data if isinstance(part.data, dict) else {"value": part.data}
-    return {"kind": "data", "data": data, **metadata}
-
-
-def _older_file(part: Part, content: str, address: str) -> Fields:
-    file: Fields = {content: part.raw} if part.raw is not None else {address: part.url}
-    if part.filename is not None:
-        file["name"] = part.filename
-    if part.media_type is not None:
-        file["mimeType"] = part.media_type
-    return file
-
-
-def older_rest_message(message: Message) -> Fields:
-    """A message as the REST binding of 0.3 has it, which was made from its protobuf: no other tasks are named there."""
-    parts: list[JsonValue] = []
-    for part in message.parts:
-        match _older_part(part):
-            case {"kind": "text", "text": text}:
-                parts.append({"text": text})
-            case {"kind": "data", "data": data}:
-                parts.append({"data": {"data": data}})
-            case _:
-                parts.append({"file": _older_file(part, "fileWithBytes", "fileWithUri")})
-    written: Fields = {"messageId": message.message_id, "role": message.role.value, "content": parts}
-    return written | _rest_of(message.model_copy(update={"reference_task_ids": None}))

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 
 from pydantic import JsonValue
 
-from mcp_a2a.a2a import legacy_rpc
-from mcp_a2a.a2a.body import Answer, Json, Reply, Stream, configs, extended_card, page, parse, read, sent
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.body import Json, Reply, parse
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
-from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.operations import Answer, Codec, LegacyCodec, Operations, Stream
 from mcp_a2a.a2a.service import Service, check_service
-from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
 async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
@@ -28,7 +27,7 @@ async def serve(dispatch: Dispatch, body: bytes, service: Service) -> Reply:
         check_service(service)
         if method in STREAMS:
             events = STREAMS[method](dispatch, params, service)
-            return await _begin(events, request_id, always=method in legacy_rpc.STREAMS)
+            return await _begin(events, request_id, always=method in _OLDER_STREAMS)
         return Reply(result(request_id, await ANSWERS[method](dispatch, params, service)))
     except Exception as failure:  # noqa: BLE001  the top of a request
         fault = told(failure)
@@ -97,72 +96,44 @@ def error(request_id: JsonValue, fault: Fault) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": fault.rpc_error()}).encode()
 
 
-# --- the methods of 1.0 --------------------------------------------------------------------------
+# --- methods -------------------------------------------------------------------------------------
 
-
-async def _send(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return sent(await dispatch.send(read(SendParams, params), service))
-
-
-async def _get(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return (await dispatch.get(read(TaskParams, params), service)).to_json().encode()
-
-
-async def _list(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    asked = read(ListParams, params)
-    return page(await dispatch.list(asked, service), asked)
-
-
-async def _cancel(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return (await dispatch.cancel(read(TaskParams, params), service)).to_json().encode()
-
-
-async def _set_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return (await dispatch.set_push(read(TaskPushNotificationConfig, params), service)).to_json().encode()
-
-
-async def _get_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return (await dispatch.get_push(read(OnePushParams, params), service)).to_json().encode()
-
-
-async def _list_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return configs(await dispatch.list_push(read(PushParams, params), service))
-
-
-async def _delete_push(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    await dispatch.delete_push(read(OnePushParams, params), service)
-    return b"null"
-
-
-async def _stream(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.stream(read(SendParams, params), service):
-        yield event.to_json().encode()
-
-
-async def _subscribe(dispatch: Dispatch, params: Json, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, params), service):
-        yield event.to_json().encode()
-
-
-async def _extended_card(dispatch: Dispatch, params: Json, service: Service) -> bytes:
-    return await extended_card(service)
-
+_CURRENT = Operations(Codec())
+_OLDER = Operations(LegacyCodec(legacy.JSON_RPC), no_card=Kind.NO_EXTENDED_CARD)
 
 ANSWERS: dict[str, Answer] = {
-    "SendMessage": _send,
-    "GetTask": _get,
-    "ListTasks": _list,
-    "CancelTask": _cancel,
-    "CreateTaskPushNotificationConfig": _set_push,
-    "GetTaskPushNotificationConfig": _get_push,
-    "ListTaskPushNotificationConfigs": _list_push,
-    "DeleteTaskPushNotificationConfig": _delete_push,
-    "GetExtendedAgentCard": _extended_card,
-    **legacy_rpc.ANSWERS,
+    "SendMessage": _CURRENT.send,
+    "GetTask": _CURRENT.get,
+    "ListTasks": _CURRENT.list,
+    "CancelTask": _CURRENT.cancel,
+    "CreateTaskPushNotificationConfig": _CURRENT.set_push,
+    "GetTaskPushNotificationConfig": _CURRENT.get_push,
+    "ListTaskPushNotificationConfigs": _CURRENT.list_push,
+    "DeleteTaskPushNotificationConfig": _CURRENT.delete_push,
+    "GetExtendedAgentCard": _CURRENT.extended_card,
+    # of 0.3, and of before
+    "message/send": _OLDER.send,
+    "tasks/send": _OLDER.send,
+    "tasks/get": _OLDER.get,
+    "tasks/list": _OLDER.list,
+    "tasks/cancel": _OLDER.cancel,
+    "tasks/pushNotificationConfig/set": _OLDER.set_push,
+    "tasks/pushNotificationConfig/get": _OLDER.get_any_push,
+    "tasks/pushNotificationConfig/list": _OLDER.list_push,
+    "tasks/pushNotificationConfig/delete": _OLDER.delete_push,
+    "agent/card": _OLDER.card,
+    "agent/getAuthenticatedExtendedCard": _OLDER.extended_card,
+    "agent/authenticatedExtendedCard": _OLDER.extended_card,  # so the text of 0.3.0 calls it in places
+}
+
+_OLDER_STREAMS: dict[str, Stream] = {
+    "message/stream": _OLDER.stream,
+    "tasks/sendSubscribe": _OLDER.stream,
+    "tasks/resubscribe": _OLDER.subscribe,
 }
 
 STREAMS: dict[str, Stream] = {
-    "SendStreamingMessage": _stream,
-    "SubscribeToTask": _subscribe,
-    **legacy_rpc.STREAMS,
+    "SendStreamingMessage": _CURRENT.stream,
+    "SubscribeToTask": _CURRENT.subscribe,
+    **_OLDER_STREAMS,
 }

@@ -1,14 +1,19 @@
-"""A2A 0.3 and the dialects before it, as converters from and to the nouns of 1.0.
+"""Documents of A2A 0.3, and of the dialects before it, in both of its bindings: read into 1.0's words, and written.
+
+Both ends use it: the server reads requests and writes results, the client writes requests. (What an agent answers is
+read by `client_read`, which takes every version at once.)
 
 Reading is lenient: `kind` or `type` or neither, `content` for `text`, `task_id` for `id`, a role in either spelling, a
-message without an id. What is written is exactly 0.3.
+message without an id, names in snake_case where a proto has them. What is written is exactly 0.3.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from pydantic import JsonValue
+from pydantic.alias_generators import to_camel
 
 from mcp_a2a.a2a.faults import Fault, Kind
 from mcp_a2a.api.a2a import A2AAnswer
@@ -16,11 +21,13 @@ from mcp_a2a.protocol.model import (
     Artifact,
     Message,
     Part,
+    Role,
     StreamResponse,
     TaskDocument,
     TaskPushNotificationConfig,
     TaskState,
     TaskStatus,
+    TaskStatusUpdateEvent,
 )
 from mcp_a2a.protocol.state import at_rest
 from mcp_a2a.protocol.text import preview
@@ -29,6 +36,16 @@ Json = dict[str, JsonValue]
 
 KINDS = ("text", "file", "data")
 """Of parts."""
+
+FILE = {
+    "bytes": "raw",
+    "fileWithBytes": "raw",
+    "uri": "url",
+    "fileWithUri": "url",
+    "mimeType": "mediaType",
+    "name": "filename",
+}
+"""What the members of a file are called in 1.0, by their names in either binding."""
 
 _STATES = {state: state.name.lower().replace("_", "-") for state in TaskState}
 
@@ -40,81 +57,195 @@ _ROLES: dict[str, JsonValue] = {
     "ROLE_AGENT": "ROLE_AGENT",
 }
 
-# --- reading -------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A binding of 0.3, which spells the same documents in its own way.
+
+    In JSON-RPC each document says its `kind`. HTTP+JSON is spelled as its proto file: a message's parts are its
+    `content`, a file's bytes are `fileWithBytes`, states are in capitals and CANCELLED with two Ls. Clients of it that
+    speak by the text of the specification, with `kind`, are understood as well.
+
+    Attributes:
+        proto: Whether documents are spelled as in the proto file.
+    """
+
+    proto: bool
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def send_params(self, params: Json) -> Json:
+        """Parameters of a message, in 1.0's words.
+
+        Raises:
+            Fault: a part says that it is something that we do not know.
+        """
+        read = _present(params, "metadata", "tenant")
+        message = params.get("message", params.get("request") if self.proto else None)
+        configuration = params.get("configuration")
+        read["message"] = self._message_of(message, params) if isinstance(message, dict) else message
+        if isinstance(configuration, dict):
+            # In the JSON of a proto, what is false is left out.
+            by_proto = self.proto and isinstance(message, dict) and isinstance(message.get("content"), list)
+            read["configuration"] = _configuration({"blocking": not by_proto, **_camel(configuration)})
+        return read
+
+    def _message_of(self, message: Json, around: Json) -> Json:
+        """A message. `around` may name its task and context, as the oldest clients do."""
+        read = {name: value for name, value in message.items() if name not in _OTHERWISE}
+        read["messageId"] = message.get("messageId") or message.get("message_id") or str(uuid.uuid4())
+        role = message.get("role", "user")
+        read["role"] = _ROLES.get(role, role) if isinstance(role, str) else role
+        parts, content = message.get("parts"), message.get("content")
+        listed = content if self.proto and isinstance(content, list) else parts
+        if isinstance(listed, list):
+            read["parts"] = [self._part_of(part) if isinstance(part, dict) else part for part in listed]
+        elif isinstance(content, str):
+            read["parts"] = [{"text": content}]
+        for name, others in (("taskId", ("task_id",)), ("contextId", ("context_id", "sessionId"))):
+            keys = ((holder, key) for holder in (message, around) for key in (name, *others))
+            found = next((holder[key] for holder, key in keys if holder.get(key)), None)
+            if found is not None:
+                read[name] = found
+        return read
+
+    def _part_of(self, part: Json) -> Json:
+        kind = part.get("kind", part.get("type"))
+        if kind is not None and kind not in KINDS:
+            raise Fault(
+                Kind.INVALID_PARAMS, f"{preview(repr(kind), 40)} is not a kind of part: use text, file or data."
+            )
+        if any(part.get(name) is not None for name in ("raw", "url")):
+            return part
+        read = _present(part, "metadata", "filename", "mediaType")
+        file, data = part.get("file"), part.get("data")
+        if isinstance(file, dict):
+            read |= {FILE[name]: value for name, value in _camel(file).items() if name in FILE and value is not None}
+        elif isinstance(kind, str) and part.get(kind) is not None:
+            read[kind] = part[kind]  # some writers print the others as well, empty
+        elif "data" in part and not part.get("text"):
+            wrapped = self.proto and kind is None and isinstance(data, dict) and set(data) == {"data"}
+            read["data"] = data["data"] if wrapped and isinstance(data, dict) else data
+        elif "text" in part:
+            read["text"] = part["text"]
+        elif "content" in part:
+            read["text" if isinstance(part["content"], str) else "data"] = part["content"]
+        return read
+
+    def push_params(self, params: Json) -> Json:
+        """Parameters that name a push configuration, or those of a task."""
+        if self.proto:
+            return params
+        task_id = params.get("id") or params.get("taskId") or params.get("task_id")
+        return {"taskId": task_id, "id": params.get("pushNotificationConfigId")}
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def answer(self, sent: A2AAnswer) -> Json:
+        """What a message is answered with."""
+        return self.event(StreamResponse(task=sent.task) if sent.reply is None else StreamResponse(message=sent.reply))
+
+    def event(self, noun: StreamResponse) -> Json:
+        """An event of a stream: bare in JSON-RPC, in the name of what it is by the proto."""
+        name, told = self._told(noun)
+        return {to_camel(name.replace("-", "_")): told} if self.proto else {"kind": name, **told}
+
+    def _told(self, noun: StreamResponse) -> tuple[str, Json]:
+        if noun.task is not None:
+            return "task", self.task(noun.task)
+        if noun.message is not None:
+            return "message", self.message(noun.message)
+        update = noun.status_update or noun.artifact_update
+        if update is None:
+            raise TypeError("an event is one of four")
+        told: Json = {"taskId": update.task_id, "contextId": update.context_id}
+        if isinstance(update, TaskStatusUpdateEvent):
+            status = update.status
+            return "status-update", {**told, "status": self._status(status), "final": at_rest(status.state)}
+        told["artifact"] = self._artifact(update.artifact)
+        return "artifact-update", {**told, "append": update.append, "lastChunk": update.last_chunk}
+
+    def task(self, noun: TaskDocument) -> Json:
+        """A task."""
+        written: Json = {"id": noun.id, "contextId": noun.context_id or "", "status": self._status(noun.status)}
+        if noun.artifacts:
+            written["artifacts"] = [self._artifact(one) for one in noun.artifacts]
+        if noun.history:
+            written["history"] = [self.message(one) for one in noun.history]
+        return self._said("task", written | _given(metadata=noun.metadata))
+
+    def message(self, noun: Message) -> Json:
+        """A message."""
+        parts: list[JsonValue] = [self._part(one) for one in noun.parts]
+        role = "agent" if noun.role == Role.AGENT else "user"
+        written: Json = {"messageId": noun.message_id, "role": noun.role.value if self.proto else role}
+        more = _given(
+            contextId=noun.context_id,
+            taskId=noun.task_id,
+            metadata=noun.metadata,
+            extensions=list(noun.extensions or ()) or None,
+            # The proto has no such name, and a reader by the proto refuses a name that it does not know.
+            referenceTaskIds=None if self.proto else list(noun.reference_task_ids or ()) or None,
+        )
+        return self._said("message", {**written, "content" if self.proto else "parts": parts, **more})
+
+    def push(self, noun: TaskPushNotificationConfig) -> Json:
+        """A push configuration, nested in the name of its task, or in one that says its task."""
+        config = {"url": noun.url} | _given(id=noun.id, token=noun.token)
+        if noun.authentication is not None:
+            config["authentication"] = {"schemes": [noun.authentication.scheme]}
+        name = f"tasks/{noun.task_id}/pushNotificationConfigs/{noun.id}"
+        return {**({"name": name} if self.proto else {"taskId": noun.task_id}), "pushNotificationConfig": config}
+
+    def _status(self, noun: TaskStatus) -> Json:
+        state = noun.state.value if self.proto else _STATES[noun.state]
+        if self.proto and noun.state == TaskState.CANCELED:
+            state = "TASK_STATE_CANCELLED"
+        message = self.message(noun.message) if noun.message is not None else None
+        return {"state": state} | _given(message=message, timestamp=noun.timestamp)
+
+    def _artifact(self, noun: Artifact) -> Json:
+        parts: list[JsonValue] = [self._part(one) for one in noun.parts]
+        more = _given(
+            name=noun.name,
+            description=noun.description,
+            metadata=noun.metadata,
+            extensions=list(noun.extensions or ()) or None,
+        )
+        return {"artifactId": noun.artifact_id, "parts": parts, **more}
+
+    def _part(self, noun: Part) -> Json:
+        """A part: text, file or data. 0.3 has objects as data only, so another value is put into one."""
+        kind: str
+        value: JsonValue
+        if noun.text is not None:
+            kind, value = "text", noun.text
+        elif noun.raw is not None or noun.url is not None:
+            names = ("fileWithBytes", "fileWithUri") if self.proto else ("bytes", "uri")
+            content: Json = {names[0]: noun.raw} if noun.raw is not None else {names[1]: noun.url}
+            kind, value = "file", content | _given(mimeType=noun.media_type, name=noun.filename)
+        else:
+            kind, value = "data", noun.data if isinstance(noun.data, dict) else {"value": noun.data}
+            value = {"data": value} if self.proto else value
+        return self._said(kind, {kind: value, **_given(metadata=noun.metadata)})
+
+    def _said(self, kind: str, written: Json) -> Json:
+        return written if self.proto else {"kind": kind, **written}
 
 
-def send_params(params: Json) -> Json:
-    """Parameters of `message/send` and `message/stream`, and of `tasks/send` before them, in 1.0's words."""
-    read: Json = {name: params[name] for name in ("metadata", "tenant") if name in params}
-    message = params.get("message")
-    read["message"] = message_of(message, params) if isinstance(message, dict) else message
-    configuration = params.get("configuration")
-    if isinstance(configuration, dict):
-        read["configuration"] = _configuration(configuration)
-    return read
+JSON_RPC, REST = Binding(proto=False), Binding(proto=True)
+
+_OTHERWISE = frozenset({"task_id", "taskId", "context_id", "contextId", "sessionId", "content"})
+"""Members of a message that are read under other names."""
 
 
 def _configuration(configuration: Json) -> Json:
-    read: Json = {
-        name: configuration[name] for name in ("acceptedOutputModes", "historyLength") if name in configuration
-    }
+    read = _present(configuration, "acceptedOutputModes", "historyLength")
     if configuration.get("blocking") is False:
         read["returnImmediately"] = True
-    push = configuration.get("pushNotificationConfig")
+    push = configuration.get("pushNotification", configuration.get("pushNotificationConfig"))  # the proto's name first
     if isinstance(push, dict):
-        read["taskPushNotificationConfig"] = push_of(push)
-    return read
-
-
-def message_of(message: Json, around: Json | None = None) -> Json:
-    """A message in 1.0's words. `around` may name its task and context, as the oldest clients do."""
-    around = around or {}
-    read: Json = dict(message)
-    read["messageId"] = message.get("messageId") or message.get("message_id") or str(uuid.uuid4())
-    role = message.get("role", "user")
-    read["role"] = _ROLES.get(role, role) if isinstance(role, str) else role
-    parts = message.get("parts")
-    if isinstance(parts, list):
-        read["parts"] = [part_of(part) if isinstance(part, dict) else part for part in parts]
-    elif isinstance(message.get("content"), str):
-        read["parts"] = [{"text": message["content"]}]
-    for name, others in (("taskId", ("task_id",)), ("contextId", ("context_id", "sessionId"))):
-        found = next((message[key] for key in (name, *others) if message.get(key)), None)
-        found = found or next((around[key] for key in (name, *others) if around.get(key)), None)
-        read.pop(name, None)
-        for key in others:
-            read.pop(key, None)
-        if found is not None:
-            read[name] = found
-    return read
-
-
-def part_of(part: Json) -> Json:
-    """A part in 1.0's words.
-
-    Raises:
-        Fault: it says that it is something that we do not know.
-    """
-    kind = part.get("kind", part.get("type"))
-    if kind is not None and kind not in KINDS:
-        raise Fault(Kind.INVALID_PARAMS, f"{preview(repr(kind), 40)} is not a kind of part: use text, file or data.")
-    if any(part.get(name) is not None for name in ("raw", "url")):
-        return part
-    read: Json = {name: part[name] for name in ("metadata", "filename", "mediaType") if name in part}
-    file = part.get("file")
-    if isinstance(file, dict):
-        for name, key in (("bytes", "raw"), ("uri", "url"), ("mimeType", "mediaType"), ("name", "filename")):
-            if file.get(name) is not None:
-                read[key] = file[name]
-    elif isinstance(kind, str) and part.get(kind) is not None:
-        read[kind] = part[kind]  # some writers print the others as well, empty
-    elif "data" in part and not part.get("text"):
-        read["data"] = part["data"]
-    elif "text" in part:
-        read["text"] = part["text"]
-    elif "content" in part:
-        content = part["content"]
-        read["text" if isinstance(content, str) else "data"] = content
+        read["taskPushNotificationConfig"] = _push_of(push)
     return read
 
 
@@ -127,16 +258,21 @@ def list_params(params: Json) -> Json:
 
 def task_params(params: Json) -> Json:
     """Parameters that name a task."""
-    read = dict(params)
-    if "id" not in read:
-        for name in ("task_id", "taskId"):
-            if name in read:
-                read["id"] = read[name]
-    return read
+    found = [params[name] for name in ("id", "taskId", "task_id") if name in params]
+    return {**params, "id": found[0]} if found else params
 
 
-def push_of(push: Json, task_id: JsonValue = None) -> Json:
-    """A push configuration, which 0.3 nests and names otherwise."""
+def push_config(params: Json) -> Json:
+    """A push configuration, which 0.3 nests and names otherwise; the proto puts it into the request that makes it."""
+    request = _camel(params)
+    inner = request.get("config")
+    push = (_camel(inner) if isinstance(inner, dict) else request).get("pushNotificationConfig")
+    task_id = params.get("taskId") or params.get("id")
+    read = {"id": request.get("configId"), **_push_of(push if isinstance(push, dict) else {})}
+    return read if task_id is None else {**read, "taskId": task_id}
+
+
+def _push_of(push: Json) -> Json:
     read: Json = {name: push[name] for name in ("url", "id", "token") if push.get(name) is not None}
     read["protocolVersion"] = "0.3"
     authentication = push.get("authentication")
@@ -144,130 +280,17 @@ def push_of(push: Json, task_id: JsonValue = None) -> Json:
         schemes = authentication.get("schemes")
         scheme = schemes[0] if isinstance(schemes, list) and schemes else authentication.get("scheme", "Bearer")
         read["authentication"] = {"scheme": scheme, "credentials": authentication.get("credentials")}
-    if task_id is not None:
-        read["taskId"] = task_id
     return read
 
 
-# --- writing -------------------------------------------------------------------------------------
+def _camel(fields: Json) -> Json:
+    """An object with its names in the one spelling; ProtoJSON takes both."""
+    return {to_camel(name) if "_" in name else name: value for name, value in fields.items()}
 
 
-def answer(sent: A2AAnswer) -> Json:
-    """What `message/send` is answered with: the task or the message, bare."""
-    return message(sent.reply) if sent.reply is not None else task(sent.task)
+def _present(fields: Json, *names: str) -> Json:
+    return {name: fields[name] for name in names if name in fields}
 
 
-def task(noun: TaskDocument) -> Json:
-    """A task."""
-    written: Json = {"kind": "task", "id": noun.id, "contextId": noun.context_id or "", "status": status(noun.status)}
-    if noun.artifacts:
-        written["artifacts"] = [artifact(one) for one in noun.artifacts]
-    if noun.history:
-        written["history"] = [message(one) for one in noun.history]
-    if noun.metadata is not None:
-        written["metadata"] = noun.metadata
-    return written
-
-
-def status(noun: TaskStatus) -> Json:
-    """A status."""
-    written: Json = {"state": _STATES[noun.state]}
-    if noun.message is not None:
-        written["message"] = message(noun.message)
-    if noun.timestamp is not None:
-        written["timestamp"] = noun.timestamp
-    return written
-
-
-def message(noun: Message) -> Json:
-    """A message."""
-    written: Json = {
-        "kind": "message",
-        "messageId": noun.message_id,
-        "role": "agent" if noun.role == "ROLE_AGENT" else "user",
-        "parts": [part(one) for one in noun.parts],
-    }
-    return written | around(noun)
-
-
-def around(noun: Message) -> Json:
-    """What a message says beside its parts, the same in both bindings of 0.3; empty lists are left out."""
-    written: Json = {
-        name: value
-        for name, value in (("contextId", noun.context_id), ("taskId", noun.task_id), ("metadata", noun.metadata))
-        if value is not None
-    }
-    for name, values in (("extensions", noun.extensions), ("referenceTaskIds", noun.reference_task_ids)):
-        if values:
-            written[name] = list(values)
-    return written
-
-
-def artifact(noun: Artifact) -> Json:
-    """An artifact."""
-    written: Json = {"artifactId": noun.artifact_id, "parts": [part(one) for one in noun.parts]}
-    for name, value in (("name", noun.name), ("description", noun.description), ("metadata", noun.metadata)):
-        if value is not None:
-            written[name] = value
-    if noun.extensions:
-        written["extensions"] = list(noun.extensions)
-    return written
-
-
-def part(noun: Part) -> Json:
-    """A part: text, file or data. 0.3 has objects as data only, so another value is put into one."""
-    written: Json
-    if noun.text is not None:
-        written = {"kind": "text", "text": noun.text}
-    elif noun.raw is not None or noun.url is not None:
-        file: Json = {"bytes": noun.raw} if noun.raw is not None else {"uri": noun.url}
-        if noun.media_type is not None:
-            file["mimeType"] = noun.media_type
-        if noun.filename is not None:
-            file["name"] = noun.filename
-        written = {"kind": "file", "file": file}
-    else:
-        written = {"kind": "data", "data": noun.data if isinstance(noun.data, dict) else {"value": noun.data}}
-    if noun.metadata is not None:
-        written["metadata"] = noun.metadata
-    return written
-
-
-def event(noun: StreamResponse) -> Json:
-    """An event of a stream."""
-    if noun.task is not None:
-        return task(noun.task)
-    if noun.message is not None:
-        return message(noun.message)
-    if noun.status_update is not None:
-        update = noun.status_update
-        return {
-            "kind": "status-update",
-            "taskId": update.task_id,
-            "contextId": update.context_id,
-            "status": status(update.status),
-            "final": at_rest(update.status.state),
-        }
-    if noun.artifact_update is None:
-        raise TypeError("an event is one of four")
-    grown = noun.artifact_update
-    return {
-        "kind": "artifact-update",
-        "taskId": grown.task_id,
-        "contextId": grown.context_id,
-        "artifact": artifact(grown.artifact),
-        "append": grown.append,
-        "lastChunk": grown.last_chunk,
-    }
-
-
-def push(noun: TaskPushNotificationConfig) -> Json:
-    """A push configuration, nested in the name of its task."""
-    config: Json = {"url": noun.url}
-    if noun.id is not None:
-        config["id"] = noun.id
-    if noun.token is not None:
-        config["token"] = noun.token
-    if noun.authentication is not None:
-        config["authentication"] = {"schemes": [noun.authentication.scheme]}
-    return {"taskId": noun.task_id, "pushNotificationConfig": config}
+def _given(**fields: JsonValue) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -60,4 +60,4 @@ async def _send(node: NodeApi, agents: Agents, body: bytes, caller: str) -> tupl
     except McpA2AError as error:
         fault = told(error)
         return fault.kind.value.http, Reply(dump({"ok": False, "error": fault.message}), fault=fault.kind)
-    return 200, Reply(dump({"ok": True, "result": legacy.task(answer.task)}))
+    return 200, Reply(dump({"ok": True, "result": legacy.JSON_RPC.task(answer.task)}))

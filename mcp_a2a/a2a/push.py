@@ -73,7 +73,7 @@ class WebHooks:
     async def post(self, config: TaskPushNotificationConfig, event: StreamResponse) -> None:
         """See `Hooks`. The status of the answer counts, whatever follows it."""
         if self.tells_whole_tasks(config) and event.task is not None:
-            kind, body = "application/json", dump(legacy.task(event.task))  # A2A 0.3.0 9.5
+            kind, body = "application/json", dump(legacy.JSON_RPC.task(event.task))  # A2A 0.3.0 9.5
         else:
             kind, body = "application/a2a+json", event.to_json().encode()
         call = Call(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
-from mcp_a2a.a2a import legacy_rest
-from mcp_a2a.a2a.body import A2A_JSON, JSON, Json, Reply, configs, dump, extended_card, page, parse, read, sent
+from mcp_a2a.a2a import legacy
+from mcp_a2a.a2a.body import A2A_JSON, JSON, Json, Reply, dump, parse
 from mcp_a2a.a2a.dispatch import Dispatch
 from mcp_a2a.a2a.faults import Fault, Kind, told
-from mcp_a2a.a2a.params import ListParams, OnePushParams, PushParams, SendParams, TaskParams
+from mcp_a2a.a2a.operations import Answer, Codec, LegacyCodec, Operations, Stream
 from mcp_a2a.a2a.service import Service, check_service
-from mcp_a2a.protocol.model import TaskPushNotificationConfig
 
 
 @dataclass(frozen=True)
@@ -25,16 +24,16 @@ class Call:
     query: Json
     body: bytes
 
-    def json(self) -> Json:
+    def params(self, method: str) -> Json:
+        """The parameters: what the path names, before what else the query or the body of a POST says."""
+        return {**(self._json() if method == "POST" else self.query), **self.names}
+
+    def _json(self) -> Json:
         """The body as an object; an empty one counts as one without members."""
         value = parse(self.body) if self.body.strip() else {}
         if not isinstance(value, dict):
             raise Fault(Kind.INVALID_PARAMS, "The body must be a JSON object.")
         return value
-
-
-Answer = Callable[[Dispatch, Call, Service], Awaitable[bytes]]
-Stream = Callable[[Dispatch, Call, Service], AsyncIterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,14 @@ async def serve(dispatch: Dispatch, method: str, path: str, call: Call, service:
 
 
 async def _answered(route: Route, dispatch: Dispatch, call: Call, service: Service) -> Reply:
+    params = call.params(route.method)
     if route.stream is not None:
-        events = route.stream(dispatch, call, service)
+        events = route.stream(dispatch, params, service)
         first = await anext(events)
         return Reply(events=_guarded(events), first=first)
     if route.answer is None:
         raise TypeError("a route answers or streams")
-    return Reply(await route.answer(dispatch, call, service), media_type=route.media_type)
+    return Reply(await route.answer(dispatch, params, service), media_type=route.media_type)
 
 
 async def _guarded(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -117,106 +117,14 @@ def _route(method: str, path: str) -> tuple[Route, Json, str]:
     raise Fault(Kind.METHOD_NOT_FOUND, f"There is no {method} {path}.")
 
 
-# --- 1.0 -----------------------------------------------------------------------------------------
+# --- routes --------------------------------------------------------------------------------------
 
-
-async def _send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return sent(await dispatch.send(read(SendParams, call.json()), service))
-
-
-async def _get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return (await dispatch.get(read(TaskParams, {**call.query, **call.names}), service)).to_json().encode()
-
-
-async def _list(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(ListParams, call.query)
-    return page(await dispatch.list(params, service), params)
-
-
-async def _cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    call.json()
-    return (await dispatch.cancel(read(TaskParams, call.names), service)).to_json().encode()
-
-
-async def _set_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    config = read(TaskPushNotificationConfig, {**call.json(), "taskId": call.names["task_id"]})
-    return (await dispatch.set_push(config, service)).to_json().encode()
-
-
-async def _get_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return (await dispatch.get_push(read(OnePushParams, call.names), service)).to_json().encode()
-
-
-async def _list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return configs(await dispatch.list_push(read(PushParams, call.names), service))
-
-
-async def _delete_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    await dispatch.delete_push(read(OnePushParams, call.names), service)
-    return b"{}"
-
-
-async def _card(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return await extended_card(service)
-
-
-async def _stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.stream(read(SendParams, call.json()), service):
-        yield event.to_json().encode()
-
-
-async def _subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, call.names), service):
-        yield event.to_json().encode()
-
-
-# --- 0.3 -----------------------------------------------------------------------------------------
-
-
-async def _old_send(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(SendParams, legacy_rest.send_params(call.json()))
-    return dump(legacy_rest.answer(await dispatch.send(params, service)))
-
-
-async def _old_get(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    params = read(TaskParams, {**call.query, **call.names})
-    return dump(legacy_rest.task(await dispatch.get(params, service)))
-
-
-async def _old_cancel(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return dump(legacy_rest.task(await dispatch.cancel(read(TaskParams, call.names), service)))
-
-
-async def _old_set_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    config = read(TaskPushNotificationConfig, legacy_rest.push_of(call.json(), call.names["task_id"]))
-    return dump(legacy_rest.push(await dispatch.set_push(config, service)))
-
-
-async def _old_get_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return dump(legacy_rest.push(await dispatch.get_push(read(OnePushParams, call.names), service)))
-
-
-async def _old_list_push(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    listed = await dispatch.list_push(read(PushParams, call.names), service)
-    return dump({"configs": [legacy_rest.push(config) for config in listed], "nextPageToken": ""})
-
-
-async def _old_stream(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.stream(read(SendParams, legacy_rest.send_params(call.json())), service):
-        yield dump(legacy_rest.event(event))
-
-
-async def _old_subscribe(dispatch: Dispatch, call: Call, service: Service) -> AsyncIterator[bytes]:
-    async for event in dispatch.subscribe(read(TaskParams, call.names), service, to_end=False):
-        yield dump(legacy_rest.event(event))
-
-
-async def _older_card(dispatch: Dispatch, call: Call, service: Service) -> bytes:
-    return await extended_card(service, Kind.METHOD_NOT_FOUND)
-
+_CURRENT = Operations(Codec(), nothing=b"{}")
+_OLDER = Operations(LegacyCodec(legacy.REST), nothing=b"{}")
+_OLDEST = Operations(Codec(), no_card=Kind.METHOD_NOT_FOUND)
 
 _TASK = r"/tasks/(?P<id>[^/:]+)"
-_PUSH = r"/tasks/(?P<task_id>[^/:]+)/pushNotificationConfigs"
+_PUSH = r"/tasks/(?P<taskId>[^/:]+)/pushNotificationConfigs"
 _ONE_PUSH = _PUSH + r"/(?P<id>[^/]+)"
 
 
@@ -225,30 +133,27 @@ def _at(method: str, path: str, answer: Answer | None = None, stream: Stream | N
     return Route(method, re.compile(path), answer, stream, JSON if plain else A2A_JSON)
 
 
+def _both(prefix: str, operations: Operations) -> tuple[Route, ...]:
+    return (
+        _at("POST", f"{prefix}/message:send", operations.send),
+        _at("POST", f"{prefix}/message:stream", stream=operations.stream),
+        _at("GET", prefix + _TASK, operations.get),
+        _at("POST", f"{prefix}{_TASK}:cancel", operations.cancel),
+        # The text of the specification says POST, its proto says GET.
+        _at("POST", f"{prefix}{_TASK}:subscribe", stream=operations.subscribe),
+        _at("GET", f"{prefix}{_TASK}:subscribe", stream=operations.subscribe),
+        _at("POST", prefix + _PUSH, operations.set_push),
+        _at("GET", prefix + _PUSH, operations.list_push),
+        _at("GET", prefix + _ONE_PUSH, operations.get_push),
+        _at("DELETE", prefix + _ONE_PUSH, operations.delete_push),
+    )
+
+
 ROUTES: tuple[Route, ...] = (
-    _at("POST", "/message:send", _send),
-    _at("POST", "/message:stream", stream=_stream),
-    _at("GET", _TASK, _get),
-    _at("GET", "/tasks", _list),
-    _at("POST", _TASK + ":cancel", _cancel),
-    # The text of the specification says POST, its proto says GET.
-    _at("POST", _TASK + ":subscribe", stream=_subscribe),
-    _at("GET", _TASK + ":subscribe", stream=_subscribe),
-    _at("POST", _PUSH, _set_push),
-    _at("GET", _PUSH, _list_push),
-    _at("GET", _ONE_PUSH, _get_push),
-    _at("DELETE", _ONE_PUSH, _delete_push),
-    _at("GET", "/extendedAgentCard", _card),
-    _at("POST", "/v1/message:send", _old_send),
-    _at("POST", "/v1/message:stream", stream=_old_stream),
-    _at("GET", "/v1" + _TASK, _old_get),
-    _at("POST", "/v1" + _TASK + ":cancel", _old_cancel),
-    _at("POST", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
-    _at("GET", "/v1" + _TASK + ":subscribe", stream=_old_subscribe),
-    _at("POST", "/v1" + _PUSH, _old_set_push),
-    _at("GET", "/v1" + _PUSH, _old_list_push),
-    _at("GET", "/v1" + _ONE_PUSH, _old_get_push),
-    _at("DELETE", "/v1" + _ONE_PUSH, _delete_push),
-    _at("GET", "/v1/card", _card),
-    Route("GET", re.compile("/agent/authenticatedExtendedCard"), _older_card, media_type=JSON),  # of 0.2
+    *_both("", _CURRENT),
+    _at("GET", "/tasks", _CURRENT.list),
+    _at("GET", "/extendedAgentCard", _CURRENT.extended_card),
+    *_both("/v1", _OLDER),
+    _at("GET", "/v1/card", _OLDER.extended_card),
+    Route("GET", re.compile("/agent/authenticatedExtendedCard"), _OLDEST.extended_card, media_type=JSON),  # of 0.2
 )

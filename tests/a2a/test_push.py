@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from mcp_a2a.a2a import legacy, legacy_rest
+from mcp_a2a.a2a import legacy
 from mcp_a2a.a2a.addresses import as_typed
 from mcp_a2a.a2a.push import WebHooks
 from mcp_a2a.api.a2a import (
@@ -160,9 +160,9 @@ async def test_every_event_is_posted_in_its_order_with_what_authenticates_it(sce
 @pytest.mark.parametrize(
     "made",
     [
-        lambda url: legacy.push_of({"url": url}),
-        lambda url: legacy_rest.push_of({"config": {"pushNotificationConfig": {"url": url}}}, None),
-        lambda url: legacy.send_params(
+        lambda url: legacy.push_config({"pushNotificationConfig": {"url": url}}),
+        lambda url: legacy.push_config({"config": {"push_notification_config": {"url": url}}}),
+        lambda url: legacy.JSON_RPC.send_params(
             {"message": {}, "configuration": {"pushNotificationConfig": {"url": url}}}
         )["configuration"]["taskPushNotificationConfig"],
     ],
