@@ -5,9 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from mcp_a2a.errors import (
-    ConversationFullError,
-)
 from mcp_a2a.node.context import Context
 from mcp_a2a.node.directory import Peer
 from mcp_a2a.node.letters import update_letter
@@ -21,15 +18,10 @@ from mcp_a2a.node.refusal import Refusal
 from mcp_a2a.ports import Link
 from mcp_a2a.protocol.blob import refs_untrusted
 from mcp_a2a.protocol.door import host_in, is_here
-from mcp_a2a.protocol.model import Message, TaskState, TaskStatus
 from mcp_a2a.protocol.payload import (
     Payload,
 )
-from mcp_a2a.protocol.state import INTERRUPTED
 from mcp_a2a.protocol.task import events as e
-from mcp_a2a.protocol.task.effects import MAX_CONVERSATION
-from mcp_a2a.protocol.task.task import Task
-from mcp_a2a.protocol.times import iso
 from mcp_a2a.store.journal import (
     HeldLimits,
     HeldRow,
@@ -125,22 +117,3 @@ def _host_of(link: Link) -> str:
         return RELAYED
     host = host_in(link.address)
     return HERE if is_here(host) else host
-
-
-def take_turn(record: Task, message: Message, now: float) -> None:
-    """The sender says something more in a task. After a question it is a new turn: the attempts count anew.
-
-    It is not submitted again: a task that was begun goes on (A2A 4.1.3 has no way back).
-
-    Raises:
-        ConversationFullError: this would be more than is kept. Each message has the whole of it written again.
-    """
-    asked = record.status.message if record.state in INTERRUPTED else None
-    messages = (*record.messages, *((asked,) if asked is not None else ()), message)
-    if sum(len(one.model_dump_json()) for one in messages) > MAX_CONVERSATION:
-        raise ConversationFullError(record.id)
-    record.messages = messages
-    record.updated = now
-    if record.state in INTERRUPTED:
-        record.state, record.attempts = TaskState.WORKING, 0
-        record.status = TaskStatus(state=TaskState.WORKING, timestamp=iso(now))

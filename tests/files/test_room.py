@@ -15,7 +15,7 @@ from mcp_a2a.api.files import FileArg, SaveFilesRequest
 from mcp_a2a.api.inbox import AnswerRequest
 from mcp_a2a.api.tasks import GetTaskRequest, TaskView
 from mcp_a2a.errors import FilesWaitError, SystemLimitError, UnsendableError
-from mcp_a2a.node import attaching, intake, pieces
+from mcp_a2a.node import attaching, pieces, receipts
 from mcp_a2a.node.job import is_unsendable
 from mcp_a2a.protocol import blob
 from mcp_a2a.protocol.blob import PIECE_SIZE
@@ -257,7 +257,7 @@ async def test_a_file_that_was_not_asked_for_pushes_out_no_result(
 async def test_a_full_disk_is_waited_for_and_ends_nothing(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "BUSY_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(receipts, "BUSY_RETRY_SECONDS", 0.05)
     put, failures = spool.Spool.put_piece, [0] * 5
 
     def put_piece(self: spool.Spool, path: Path, number: int, data: bytes) -> None:

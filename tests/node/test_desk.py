@@ -31,7 +31,7 @@ from mcp_a2a.errors import (
     TaskNotFoundError,
     TransitionError,
 )
-from mcp_a2a.node import feed, intake
+from mcp_a2a.node import feed, receive
 from mcp_a2a.node.document import document
 from mcp_a2a.node.job import Chunk, Outcome, Reject, TaskContext
 from mcp_a2a.node.worker import Worker
@@ -388,7 +388,7 @@ async def test_threads_that_nobody_reads_go_when_there_is_too_much_of_them(
 async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_OPEN_PER_PEER", 2)
+    monkeypatch.setattr(receive, "MAX_OPEN_PER_PEER", 2)
     done: list[str] = []
 
     async def note(task: TaskContext) -> object:
@@ -406,8 +406,7 @@ async def test_a_task_too_many_is_refused_before_anything_is_done_for_it(
 async def test_no_more_is_said_in_a_task_than_is_kept_of_a_conversation(
     desk: tuple[Person, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (effects, intake):
-        monkeypatch.setattr(module, "MAX_CONVERSATION", 10_000)
+    monkeypatch.setattr(effects, "MAX_CONVERSATION", 10_000)
     task = (await send(desk, "wait", wait=0)).task
     for text in ("1", "2"):
         await send(desk, text * 4_000, wait=0, taskId=task.id, messageId=text)
