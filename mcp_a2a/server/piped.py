@@ -20,8 +20,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mcp_a2a.front.frames import Decoder, Frame, Greeting, Kind
 from mcp_a2a.front.journal import MAX_KEPT
-from mcp_a2a.node.ipc.asking import LentNode
-from mcp_a2a.node.ipc.caller import Caller
+from mcp_a2a.node.ipc.caller import Caller, LentNode
 from mcp_a2a.server.eras import Client, serve_streams
 from mcp_a2a.server.lines import FromClient, ToClient, Unreadable
 from mcp_a2a.server.pipes import Refusals, from_client, text_of

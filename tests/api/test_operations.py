@@ -32,8 +32,7 @@ from mcp_a2a.node.discovery import Discovery
 from mcp_a2a.node.entrance import Entrance
 from mcp_a2a.node.forgetting import Forgetting
 from mcp_a2a.node.handlers import MARK, LocalNode, answers, handlers_of
-from mcp_a2a.node.ipc.asking import AskedNode
-from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller
+from mcp_a2a.node.ipc.caller import NO_CALLER, PREPARED, Caller, LentNode
 from mcp_a2a.node.ipc.stream import set_fields
 from mcp_a2a.node.leasing import Leasing
 from mcp_a2a.node.membership import Membership
@@ -232,15 +231,22 @@ def test_two_services_for_one_question_are_refused() -> None:
 # --- who asks ------------------------------------------------------------------------------------
 
 
-class Asked(AskedNode):
-    """Keeps what it would ask, and answers with the smallest view."""
+class Asked(LentNode):
+    """Keeps what the node of a caller is asked, which answers with the smallest view."""
 
     def __init__(self, caller: Caller) -> None:
-        super().__init__(caller)
         self.asked: list[Any] = []
+        super().__init__(Answering(self.asked), caller)
 
-    async def ask(self, request: Any) -> Any:
-        self.asked.append(request)
+
+class Answering:
+    """Such a node."""
+
+    def __init__(self, asked: list[Any]) -> None:
+        self._asked = asked
+
+    async def call(self, request: Any, /) -> Any:
+        self._asked.append(request)
         return sample(answer_of(type(request)))
 
 

@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from mcp_a2a.api.a2a import OWN_KEY, A2ASendRequest
 from mcp_a2a.api.agents import GetAgentRequest
@@ -21,6 +21,9 @@ from mcp_a2a.api.request import A, Request
 from mcp_a2a.api.tasks import MAX_HOP, ReplyRequest, SendTaskBySkillRequest, SendTaskRequest
 from mcp_a2a.api.view import View
 from mcp_a2a.front.calls import call_name
+
+if TYPE_CHECKING:
+    from mcp_a2a.ports import NodeApi
 
 Answerable = TypeVar(
     "Answerable",
@@ -141,3 +144,15 @@ PREPARED: Mapping[type[View], _Prepare] = dict(
     )
 )
 """How a request is prepared for its caller; one that is not here goes as it is."""
+
+
+class LentNode:
+    """`NodeApi` for one caller: the node of this process, for a client that speaks through another one."""
+
+    def __init__(self, api: NodeApi, caller: Caller) -> None:
+        self._api = api
+        self._caller = caller
+
+    async def call(self, request: Request[A], /) -> A:
+        """See `NodeApi`."""
+        return await self._api.call(self._caller.prepared(request))

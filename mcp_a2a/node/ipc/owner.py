@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from typing_extensions import override
 
 from mcp_a2a.api.a2a import A2ASendRequest
 from mcp_a2a.api.request import A, Call, Request
 from mcp_a2a.errors import McpA2AError, NodeSilentError
 from mcp_a2a.front.calls import call_age
-from mcp_a2a.node.ipc.asking import AskedNode
 from mcp_a2a.node.ipc.caller import NO_CALLER, Caller
 from mcp_a2a.node.ipc.client import OwnerLostError, OwnerSilentError, connect_control
 from mcp_a2a.node.ipc.glance import ask_to_leave
@@ -85,13 +83,13 @@ class _Direct:
         raise OwnerLostError("The node went away.")
 
 
-class SharedNode(AskedNode):
+class SharedNode:
     """`NodeApi` of an identity, from any number of processes. Starts on `start` or on the first call."""
 
     def __init__(
         self, folder: Path, open_owner: OpenOwner, caller: Caller = NO_CALLER, *, lock: Lock | None = None
     ) -> None:
-        super().__init__(caller)
+        self._caller = caller
         self._folder = folder
         self._lock = lock
         self._open_owner = open_owner
@@ -217,8 +215,9 @@ class SharedNode(AskedNode):
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    @override
-    async def ask(self, request: Request[A]) -> A:
+    async def call(self, request: Request[A], /) -> A:
+        """See `NodeApi`. A question that an owner leaves without an answer is asked of the next one."""
+        request = self._caller.prepared(request)
         may_repeat = isinstance(request, A2ASendRequest)
         while True:
             await self.ready()
