@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 from typing_extensions import override
@@ -26,7 +26,9 @@ from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mcp_a2a_transports._guest import Guest
-from mcp_a2a_transports.surroundings import Interface
+
+if TYPE_CHECKING:
+    from mcp_a2a_transports.wires import Wire
 
 ANSWER_SECONDS = 3.0
 MAX_QUESTIONS = 8
@@ -49,20 +51,6 @@ FAILURES = (OSError, RuntimeError, ZeroconfError)
 """What the library raises where an interface does not take part."""
 
 
-class Heard(Protocol):
-    """Where is listened: an interface, and the responder and cache of it."""
-
-    @property
-    def interface(self) -> Interface:
-        """As it is now."""
-        ...
-
-    @property
-    def zeroconf(self) -> Zeroconf:
-        """Its responder and cache."""
-        ...
-
-
 class Browser(RecordUpdateListener):
     """What is heard on one wire of one type of service.
 
@@ -70,7 +58,7 @@ class Browser(RecordUpdateListener):
     memory; so the records are listened to here.
     """
 
-    def __init__(self, wire: Heard, guest: Guest) -> None:
+    def __init__(self, wire: Wire, guest: Guest) -> None:
         super().__init__()
         self._wire, self._guest = wire, guest
         self._known: dict[str, str] = {}
