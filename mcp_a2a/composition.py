@@ -125,12 +125,7 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
         WebClient() as web,
         WebHooks(near=settings.a2a_push_local) as hooks,
     ):
-        if stands_in:
-            card, settings = _still_called(kept_card(database), settings), _as_before(database, settings)
-        else:
-            keep_manner(database, Manner(settings.mdns, settings.networks, settings.link_host))
-        card = card or _assistant_card(settings, identity.peer_id)
-        keep_card(database, card)
+        settings, card = _shown(database, settings, card, identity.peer_id, stands_in=stands_in)
         relays = RelayTransport()
         parts = NodeParts(
             identity=identity,
@@ -163,6 +158,19 @@ async def _node(settings: Settings, card: AgentCard | None, *, stands_in: bool =
         with _closing_what_is_gone(surroundings, web, hooks):
             async with run_node(parts) as node:
                 yield node
+
+
+def _shown(
+    database: Database, settings: Settings, card: AgentCard | None, peer_id: PeerId, *, stands_in: bool
+) -> tuple[Settings, AgentCard]:
+    """How others see a node, which is kept for a process that stands in for it; then as that was kept last."""
+    if stands_in:
+        card, settings = _still_called(kept_card(database), settings), _as_before(database, settings)
+    else:
+        keep_manner(database, Manner(settings.mdns, settings.networks, settings.link_host))
+    card = card or _assistant_card(settings, peer_id)
+    keep_card(database, card)
+    return settings, card
 
 
 @contextmanager
