@@ -40,8 +40,8 @@ async def test_it_is_seen_and_listens_no_wider_than_the_own_process_did(tmp_path
     standing = Settings.model_construct(home=tmp_path, identity="quiet", mdns=True, link_host="0.0.0.0")  # noqa: S104
     async with _node(standing, None, stands_in=True) as node:
         assert not node.parts.networks.usable
-        assert "mdns" not in node.lookups
-        assert {address.host for address in node.listening if isinstance(address, DirectAddr)} == {"127.0.0.1"}
+        assert "mdns" not in node.lookups.states
+        assert {address.host for address in node.lookups.listening if isinstance(address, DirectAddr)} == {"127.0.0.1"}
 
 
 async def test_nothing_of_the_settings_of_the_host_counts_for_the_identity(tmp_path: Path) -> None:
