@@ -174,8 +174,8 @@ class Choosing:
         """
         facts, letters = list[Event](), list[OutboxRow]()
 
-        def told(files: tuple[BlobRef, ...] = ()) -> Task:
-            return Change.of(task, *facts, now=now, files=files).task
+        def told(files: tuple[BlobRef, ...] = ()) -> Change:
+            return Change.of(task, *facts, now=now, files=files)
 
         if task.delivery == Delivery.HELD:
             facts.append(Spoken())

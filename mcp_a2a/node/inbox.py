@@ -241,7 +241,7 @@ class Inbox:
 
     def _conclude(self, connection: sqlite3.Connection, change: Change, now: float) -> Concluded:
         save(connection, change)
-        return Concluded(change, post_update(self._context, connection, change.task, now))
+        return Concluded(change, post_update(self._context, connection, change, now))
 
     # --- answering -------------------------------------------------------------------------------
 

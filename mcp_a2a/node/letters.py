@@ -25,9 +25,9 @@ from mcp_a2a.protocol.payload import (
 )
 from mcp_a2a.protocol.replay import MAX_LIFETIME_SECONDS, MAX_REDATED_SECONDS
 from mcp_a2a.protocol.strict_json import to_base64url
+from mcp_a2a.protocol.task.machine import Change
 from mcp_a2a.protocol.task.told import update_of
 from mcp_a2a.store.journal import OutboxRow, put_outbox
-from mcp_a2a.store.records import TaskRecord
 from mcp_a2a.store.spool import read_piece
 
 _Kind = Literal["task", "message", "cancel", "update"]
@@ -36,31 +36,31 @@ ASK_SECONDS = 600.0
 """A question after tasks is for this link only; it is not journalled."""
 
 
-def task_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
+def task_letter(context: Context, change: Change, now: float) -> OutboxRow:
     """The message that opens a task."""
-    return _letter(context, "task", record, TaskBody(message=record.messages[0], skill=record.skill), now)
+    return _letter(context, "task", change, TaskBody(message=change.task.messages[0], skill=change.task.skill), now)
 
 
-def message_letter(context: Context, record: TaskRecord, message: Message, now: float) -> OutboxRow:
+def message_letter(context: Context, change: Change, message: Message, now: float) -> OutboxRow:
     """A further message of the sender."""
-    return _letter(context, "message", record, MessageBody(message=message), now)
+    return _letter(context, "message", change, MessageBody(message=message), now)
 
 
-def cancel_letter(context: Context, record: TaskRecord, now: float) -> OutboxRow:
+def cancel_letter(context: Context, change: Change, now: float) -> OutboxRow:
     """The sender no longer wants it."""
-    return _letter(context, "cancel", record, CancelBody(opening=record.opening_id), now)
+    return _letter(context, "cancel", change, CancelBody(opening=change.task.opening_id), now)
 
 
-def update_letter(context: Context, record: TaskRecord, now: float, *, whole: bool = False) -> OutboxRow:
+def update_letter(context: Context, change: Change, now: float, *, whole: bool = False) -> OutboxRow:
     """Where the task stands; with `whole` for a recipient that may have missed how its artifacts grew."""
-    return _letter(context, "update", record, update_of(record, whole=whole), now)
+    return _letter(context, "update", change, update_of(change, whole=whole), now)
 
 
-def post_update(context: Context, connection: sqlite3.Connection, record: TaskRecord, now: float) -> OutboxRow | None:
+def post_update(context: Context, connection: sqlite3.Connection, change: Change, now: float) -> OutboxRow | None:
     """Journal where the task stands, for a sender that is reached by messages; others look for themselves."""
-    if record.counterpart != "sealed":
+    if change.task.counterpart != "sealed":
         return None
-    row = update_letter(context, record, now)
+    row = update_letter(context, change, now)
     put_outbox(connection, row)
     return row
 
@@ -85,26 +85,26 @@ def network_letter(context: Context, to: PeerId, body: NetworkBody, now: float) 
 def _letter(
     context: Context,
     kind: _Kind,
-    record: TaskRecord,
+    change: Change,
     body: TaskBody | MessageBody | CancelBody | UpdateBody,
     now: float,
 ) -> OutboxRow:
-    """A message about this task to its other side, numbered with the record's `seq_out`.
+    """A message about a task to its other side, numbered with its `seq_out`, behind the files of the change.
 
     Raises:
         TooLargeError, UnsendableError: it does not go into one envelope.
     """
-    expires = now + MAX_LIFETIME_SECONDS
-    message_id = record.opening_id if kind == "task" else context.fresh_id()
-    pieces = tuple(_pieces(context, record, now, expires))
+    task, expires = change.task, now + MAX_LIFETIME_SECONDS
+    message_id = task.opening_id if kind == "task" else context.fresh_id()
+    pieces = tuple(_pieces(context, change, now, expires))
     payload = Payload(
         type=kind,
         id=message_id,
         from_=context.me,
-        to=PeerId.parse_untrusted(record.peer),
-        task=record.id,
-        seq=record.seq_out,
-        hop=record.hop,
+        to=PeerId.parse_untrusted(task.peer),
+        task=task.id,
+        seq=task.seq_out,
+        hop=task.hop,
         created=now,
         expires=expires,
         body=body,
@@ -112,17 +112,17 @@ def _letter(
     _check_files(payload)
     number, packed = context.next_number(), _packed(payload)
     return OutboxRow(
-        number, message_id, record.peer, record.id, record.seq_out, kind, packed, now, expires,
+        number, message_id, task.peer, task.id, task.seq_out, kind, packed, now, expires,
         kept=context.clocks.sound(), pieces=pieces,
     )  # fmt: skip
 
 
-def _pieces(context: Context, record: TaskRecord, now: float, expires: float) -> Iterator[OutboxRow]:
+def _pieces(context: Context, change: Change, now: float, expires: float) -> Iterator[OutboxRow]:
     """The messages that carry the files which this change attached."""
-    for ref in record.spooled:
+    for ref in change.files:
         for piece in range(ref.pieces):
             name, number = piece_id(ref.id, piece), context.next_number()
-            yield OutboxRow(number, name, record.peer, record.id, ref.pieces, "blob", b"", now, expires,
+            yield OutboxRow(number, name, change.task.peer, change.task.id, ref.pieces, "blob", b"", now, expires,
                             kept=context.clocks.sound())  # fmt: skip
 
 

@@ -125,7 +125,7 @@ class Receiver:
         else:
             change = Change.of(task, e.Canceled(), e.Spoken(), now=now)
         save(connection, change)
-        row = post_update(self._context, connection, change.task, now)
+        row = post_update(self._context, connection, change, now)
         return Applied(change, lambda: self._canceled(change.before, row))
 
     def _cancel_ahead(self, payload: Payload, now: float) -> Change:
@@ -173,7 +173,7 @@ class Receiver:
     def _overflow(self, connection: sqlite3.Connection, change: Change, now: float) -> Applied:
         """The agent sends more than is kept: the task fails here with what there was, and is withdrawn there."""
         dropped = drop_outbox_of_task(connection, change.task.id, "task", "message", "blob")
-        letter = cancel_letter(self._context, change.task, now)
+        letter = cancel_letter(self._context, change, now)
         save(connection, change)
         put_outbox(connection, letter)
 

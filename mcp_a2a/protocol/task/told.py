@@ -41,7 +41,7 @@ from mcp_a2a.protocol.task.artifacts import MAX_RESULT, grow, replace, size_of, 
 from mcp_a2a.protocol.task.effects import is_new_attempt
 from mcp_a2a.protocol.task.error import ErrorDetail
 from mcp_a2a.protocol.task.events import Event
-from mcp_a2a.protocol.task.machine import apply
+from mcp_a2a.protocol.task.machine import Change, apply
 from mcp_a2a.protocol.task.table import DELIVERIES, going_on
 from mcp_a2a.protocol.task.task import Task
 from mcp_a2a.protocol.text import clean
@@ -71,20 +71,20 @@ _ENDS: Mapping[TaskState, type[e.Failed | e.Canceled | e.Rejected]] = {
 Made = tuple[e.ArtifactsGrown | e.ArtifactsReplaced, ...]
 
 
-def update_of(task: Task, *, whole: bool = False) -> UpdateBody:
+def update_of(change: Change, *, whole: bool = False) -> UpdateBody:
     """What the agent tells of its task. Of artifacts that grow, what is new; later updates build on that.
 
     Args:
-        task: as a change left it.
+        change: the newest of the task.
         whole: all of the artifacts, for a caller that may have missed how they grew.
     """
-    error = task.error
+    task, error = change.task, change.task.error
     return UpdateBody(
         status=task.status,
-        artifacts=task.artifacts if whole or not task.streamed else task.renewed,
+        artifacts=task.artifacts if whole or not task.streamed else change.replaced,
         error=None if error is None else TaskFailure(code=error.code, message=error.message[:MAX_REASON]),
         attempt=task.attempts,
-        chunks=() if whole else task.added,
+        chunks=() if whole else change.chunks,
         streamed=0 if whole else task.streamed,
         whole=task.streamed if whole else None,
         direct=task.direct,

@@ -54,16 +54,18 @@ class End:
     restored: bool = False
     numbers: Iterator[int] = field(default_factory=count)
 
-    def record(self, *events: Event) -> Task:
+    def record(self, *events: Event) -> Change:
         assert self.task is not None
         self.now += 1
-        self.task = Change.of(self.task, *events, now=self.now).task
-        return self.task
+        change = Change.of(self.task, *events, now=self.now)
+        self.task = change.task
+        return change
 
-    def open(self, event: e.Opened, *events: Event) -> Task:
+    def open(self, event: e.Opened, *events: Event) -> Change:
         self.now += 1
-        self.task = Change.opening(event, *events, now=self.now).task
-        return self.task
+        change = Change.opening(event, *events, now=self.now)
+        self.task = change.task
+        return change
 
     def write(self, kind: str, body: UpdateBody | Message | None = None) -> Letter:
         assert self.task is not None
@@ -99,7 +101,7 @@ class Asker(End):
         assert self.task is not None
         self.drop("task", "message")
         withdrawn = self.record(withdrawal(self.task), e.Spoken())
-        self.is_cut = self.is_cut or withdrawn.done
+        self.is_cut = self.is_cut or withdrawn.task.done
         self.write("cancel")
 
     def receipted(self, letter: Letter) -> None:
@@ -139,13 +141,13 @@ class Agent(End):
         self.made: list[tuple[Artifact, ...]] = [()]
         """All artifacts that there were here, at any time."""
 
-    def tell(self, task: Task, *, whole: bool = False) -> None:
+    def tell(self, change: Change, *, whole: bool = False) -> None:
         if whole:  # the one before says less
             self.outbox = {number: one for number, one in self.outbox.items() if not one.is_whole}
-        self.write("update", update_of(task, whole=whole))
-        self.made.append(task.artifacts)
-        if task.done:
-            self.ends.append(outcome_of(task))
+        self.write("update", update_of(change, whole=whole))
+        self.made.append(change.task.artifacts)
+        if change.task.done:
+            self.ends.append(outcome_of(change.task))
 
     def took(self, letter: Letter) -> None:
         """A letter of the asker came."""
