@@ -264,4 +264,4 @@ def test_what_a_page_says_to_type_does_what_it_says(snippet: Snippet, tmp_path: 
 
 def test_each_block_of_the_pages_has_a_language_that_is_tested() -> None:
     fences = re.findall(r"^```([a-z]+)$", "\n".join((ROOT / page).read_text() for page in PAGES), re.MULTILINE)
-    assert set(fences) <= {"python", "json", "toml"}
+    assert set(fences) <= {"python", "json", "toml", "mermaid"}  # the last: test_diagrams

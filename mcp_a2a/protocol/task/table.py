@@ -1,7 +1,7 @@
 """The law of tasks as tables: which event may happen in which state, and where it leads.
 
 No other place decides this, and the tables do not know whose task it is: its caller and its agent obey the same rows;
-`SIDES` alone says which events cannot come from a side.
+`SIDES` alone says which events cannot come from a side. The diagrams of docs/tasks.md are generated from them.
 
 A task has two coordinates that move apart: `state` is how far the work is (A2A 4.1.3), `delivery` how far the message
 that opened it is. `protocol.moment` has one word for each pair.
